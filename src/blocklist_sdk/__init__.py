@@ -1,0 +1,72 @@
+"""Exchange signed blocklists of fraud phone numbers.
+
+Names are loaded when they are first used, so that importing this package costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocklist_sdk.blocklist import Blocklist as Blocklist
+    from blocklist_sdk.errors import BlocklistError as BlocklistError
+    from blocklist_sdk.errors import ExchangeError as ExchangeError
+    from blocklist_sdk.errors import InvalidInput as InvalidInput
+    from blocklist_sdk.errors import InvalidNumber as InvalidNumber
+    from blocklist_sdk.errors import Locked as Locked
+    from blocklist_sdk.errors import Malformed as Malformed
+    from blocklist_sdk.errors import NotSynced as NotSynced
+    from blocklist_sdk.errors import Refused as Refused
+    from blocklist_sdk.errors import Stale as Stale
+    from blocklist_sdk.errors import StorageFailed as StorageFailed
+    from blocklist_sdk.errors import Unreachable as Unreachable
+    from blocklist_sdk.errors import Untrusted as Untrusted
+    from blocklist_sdk.numbers import format_e164 as format_e164
+    from blocklist_sdk.numbers import normalize as normalize
+    from blocklist_sdk.numbers import operator_of as operator_of
+    from blocklist_sdk.publisher import Publisher as Publisher
+    from blocklist_sdk.records import Entry as Entry
+    from blocklist_sdk.records import Status as Status
+    from blocklist_sdk.records import SyncResult as SyncResult
+    from blocklist_sdk.records import Verdict as Verdict
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Blocklist": "blocklist",
+    "BlocklistError": "errors",
+    "Entry": "records",
+    "ExchangeError": "errors",
+    "InvalidInput": "errors",
+    "InvalidNumber": "errors",
+    "Locked": "errors",
+    "Malformed": "errors",
+    "NotSynced": "errors",
+    "Publisher": "publisher",
+    "Refused": "errors",
+    "Stale": "errors",
+    "Status": "records",
+    "StorageFailed": "errors",
+    "SyncResult": "records",
+    "Unreachable": "errors",
+    "Untrusted": "errors",
+    "Verdict": "records",
+    "format_e164": "numbers",
+    "normalize": "numbers",
+    "operator_of": "numbers",
+}
+"""Where each public name lives."""
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,148 @@
+"""The one exception tree.
+
+::
+
+    BlocklistError
+    ├── Unreachable          the network: refused, timed out, 5xx, too slow
+    ├── Untrusted            a signature, a hash, a rollback
+    ├── Stale                past the signed expiry
+    ├── Malformed            verified or not, it is not what the protocol says
+    ├── Refused              the recipient's guard said no
+    ├── Locked               another process holds the lock
+    ├── NotSynced            there is no verified generation yet
+    ├── StorageFailed        the local disk: full, read-only, not permitted
+    ├── InvalidInput         what the caller gave cannot be used
+    │   └── InvalidNumber    a text that is no telephone number
+    └── ExchangeError        the exchange answered with a problem document
+
+Every message says what happened and what to do about it. Messages never carry a whole telephone number.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+
+class BlocklistError(Exception):
+    """Root of every error this library raises on purpose."""
+
+
+class Unreachable(BlocklistError):
+    """The repository could not be reached, or answered too slowly or not at all.
+
+    The last verified generation goes on serving.
+
+    Attributes:
+        url: what was asked for.
+        status: the last HTTP status, or None when there was no answer.
+        retry_after: seconds the server asked to wait, already capped, or None.
+    """
+
+    def __init__(self, message: str, *, url: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Untrusted(BlocklistError):
+    """Data did not verify: a signature, a hash or length, or an attempt to go back to something older."""
+
+
+class Stale(BlocklistError):
+    """Signed data is past its expiry.
+
+    Attributes:
+        role: the TUF role whose metadata expired, or None when it is not known.
+        expired: when it expired, timezone-aware UTC, or None when it is not known.
+    """
+
+    def __init__(self, message: str, *, role: str | None = None, expired: datetime | None = None) -> None:
+        super().__init__(message)
+        self.role = role
+        self.expired = expired
+
+
+class Malformed(BlocklistError):
+    """Data is not what the protocol says: truncated JSON, a captive portal's page, a wrong schema."""
+
+
+class Refused(BlocklistError):
+    """The guard kept a verified release out of force."""
+
+
+class Locked(BlocklistError):
+    """Another process holds the lock and did not let go within the wait the caller set.
+
+    Attributes:
+        path: the lock file.
+    """
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NotSynced(BlocklistError):
+    """There is no verified generation on this machine yet: run ``sync()`` first."""
+
+
+class StorageFailed(BlocklistError):
+    """The local disk refused: full, read-only, or not permitted. Nothing that was in force has changed.
+
+    Attributes:
+        path: the file or directory concerned.
+    """
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class InvalidInput(BlocklistError, ValueError):
+    """What the caller gave cannot be used: an unknown feed, a missing root, a column that does not exist."""
+
+
+class InvalidNumber(InvalidInput):
+    """A text that is no telephone number.
+
+    ``str(error)`` shows the text masked, so that it may go to a log; ``error.text`` has it whole.
+
+    Attributes:
+        text: what was given.
+        reason: why it is no number, in a few words.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(f"{mask(text)!r} is not a telephone number: {reason}")
+        self.text = text
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["InvalidNumber"], tuple[str, str]]:
+        return type(self), (self.text, self.reason)
+
+
+class ExchangeError(BlocklistError):
+    """The exchange answered with a problem document (RFC 9457).
+
+    Attributes:
+        status: the HTTP status.
+        problem: the document's members.
+    """
+
+    def __init__(self, message: str, *, status: int, problem: dict[str, object]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem
+
+
+def mask(text: str) -> str:
+    """Hide the middle of a number or a text that may hold one, for logs and messages.
+
+    >>> mask("+6281234567890")
+    '+628…890'
+    >>> mask("GoPay")
+    'G…y'
+    """
+    text = text if len(text) <= 32 else text[:4] + text[-3:]
+    head, tail = (4, 3) if len(text) >= 10 else (1, 1)
+    return text[:head] + "…" + text[-tail:] if len(text) > head + tail else "…" * bool(text)

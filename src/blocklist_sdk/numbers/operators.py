@@ -1,0 +1,125 @@
+"""Which operator a number belongs to.
+
+Indonesia comes with the package: it has no working number portability, so the prefix decides. Where numbers are
+ported, only the country's portability database knows; :func:`register_operators` plugs it in.
+"""
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from threading import Lock
+
+from blocklist_sdk.errors import InvalidInput
+
+OperatorResolver = Callable[[int], str | None]
+"""Takes an E.164 number as an integer and returns the operator's slug, or None when it is unallocated or unknown."""
+
+INDONESIA = 62
+"""Country code; ITU-T E.164 list of assigned codes."""
+
+_MOBILE_DIGITS = range(11, 15)
+"""Digits of an Indonesian mobile number with its country code: 62 and 9 to 12 more (libphonenumber 9.0.43, mobile).
+What is shorter or longer has no operator, however it begins."""
+
+_MAX_COUNTRY_CODE_DIGITS = 3
+"""ITU-T E.164 (11/2010), 6.2.2. No code begins with another one."""
+
+_resolvers: dict[int, OperatorResolver] = {}
+_registering = Lock()
+
+
+def operator_of(number: int) -> str | None:
+    """Return the slug of the operator that serves a number, or None when no one is known to.
+
+    In Indonesia: ``telkomsel``, ``indosat``, ``xlsmart`` (XL, AXIS and Smartfren since their merger on 2025-04-16)
+    and the satellite operator ``psn``; fixed lines, service numbers (0800, 0804, 0809) and unallocated prefixes
+    have none. The sources stand beside each prefix in ``data/id.csv``.
+
+    Args:
+        number: the E.164 digits as an integer.
+
+    Raises:
+        InvalidInput: it is not an integer. What a registered resolver raises goes through.
+
+    >>> operator_of(6281234567890), operator_of(6288412345678), operator_of(628001234567)
+    ('telkomsel', 'xlsmart', None)
+    """
+    digits = _digits(number)
+    if _resolvers:
+        for length in range(1, _MAX_COUNTRY_CODE_DIGITS + 1):
+            resolver = _resolvers.get(int(digits[:length]))
+            if resolver is not None:
+                return resolver(number)
+    return _allocated(digits)[0]
+
+
+def brand_of(number: int) -> str | None:
+    """Return the brand a number was issued under, or None.
+
+    Several names joined by ``/`` are brands that one prefix does not tell apart. Brands come from the package's own
+    table only: a resolver given to :func:`register_operators` does not change them.
+
+    Args:
+        number: the E.164 digits as an integer.
+
+    Raises:
+        InvalidInput: it is not an integer.
+
+    >>> brand_of(6285155123456), brand_of(628381234567), brand_of(14155550100)
+    ('by.U', 'AXIS', None)
+    """
+    return _allocated(_digits(number))[1]
+
+
+def register_operators(country_code: int, resolver: OperatorResolver | None) -> None:
+    """Let a resolver answer :func:`operator_of` for every number of a country code, such as a portability database.
+
+    It replaces what was registered before and the package's own table; None takes it away again. The registry
+    belongs to the process and may be changed while other threads ask; the resolver is called from the thread that
+    asks, so it must be safe to call from several.
+
+    Args:
+        country_code: the calling code, 1 to 999; a code that several countries share goes to one resolver.
+        resolver: takes the E.164 integer, returns a slug or None.
+
+    Raises:
+        InvalidInput: no country code can be that.
+
+    >>> register_operators(47, {4791234567: "telenor"}.get)
+    >>> operator_of(4791234567)
+    'telenor'
+    >>> register_operators(47, None)
+    """
+    global _resolvers
+    if type(country_code) is not int or not 1 <= country_code <= 999:
+        raise InvalidInput(f"a country code is an integer from 1 to 999, not {country_code!r}")
+    with _registering:
+        changed = {code: known for code, known in _resolvers.items() if code != country_code}
+        if resolver is not None:
+            changed[country_code] = resolver
+        _resolvers = changed  # one assignment: who asks meanwhile sees the old registry or the new one
+
+
+def _digits(number: int) -> str:
+    if type(number) is not int:
+        raise InvalidInput(f"an operator is looked up by an E.164 integer, not by {type(number).__name__}")
+    return str(max(number, 0))
+
+
+def _allocated(digits: str) -> tuple[str | None, str | None]:
+    if len(digits) in _MOBILE_DIGITS and digits.startswith(str(INDONESIA)):
+        table = _indonesia()
+        return table.get(digits[:7]) or table.get(digits[:5]) or (None, None)
+    return None, None
+
+
+@cache
+def _indonesia() -> dict[str, tuple[str, str]]:
+    """Read the table: from each prefix, of 5 digits or 7, to operator and brand."""
+    table = (files("blocklist_sdk.numbers") / "data" / "id.csv").read_text(encoding="utf-8")
+    return {
+        str(prefix): (row["operator"], row["brand"])
+        for row in csv.DictReader(table.splitlines())
+        for prefix in range(int(row["first"]), int(row["last"]) + 1)
+    }

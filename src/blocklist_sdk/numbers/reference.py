@@ -1,0 +1,240 @@
+"""The slow, obvious answer to "which number is this text?": phonenumbers, with our exceptions by name.
+
+Every other way to read a number in this package is only allowed to be faster than :func:`number_of`.
+
+The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-numbers-reference-and-exceptions.md``):
+
+- *code without plus*: digits that begin with the region's country code and go on with a valid number are that number.
+- *double zero*: ``00`` and the region's international prefixes are stripped, or the text is invalid.
+- *closed text*: see :mod:`blocklist_sdk.numbers.text`; phonenumbers drops what it does not know.
+- *plus means everywhere*: after ``+`` comes a country code, whatever the region.
+- *short codes and local numbers*: what only works inside one country or one town is no E.164 number.
+- *trunk zero*: a trunk ``0`` that cannot be stripped makes no number.
+- *fifteen digits*: ITU-T E.164, 6.2.1.
+- *one reading*: the E.164 form of a number, read again, is the same number; a handful of phonenumbers' answers are not.
+"""
+
+import re
+from functools import lru_cache
+
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    SUPPORTED_REGIONS,
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumber,
+    ValidationResult,
+    is_possible_number_with_reason,
+    is_valid_number,
+    is_valid_short_number,
+    national_significant_number,
+    parse,
+)
+
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers.text import digits_of
+
+MAX_E164_DIGITS = 15
+"""Country code and national number together: ITU-T E.164 (11/2010), 6.2.1."""
+
+INTERNATIONAL_PREFIX = "00"
+"""What ITU-T E.164 recommends for every country, and what people write in countries that use another."""
+
+MORE_INTERNATIONAL_PREFIXES = {"ID": ("001", "007", "008", "009", "0017", "01017")}
+"""Prefixes in use that libphonenumber's metadata lacks: it has only ``00[89]`` for Indonesia, whose carriers sell 001
+(Indosat), 007, 0017 and 01017 (Telkom)."""
+
+UNDIALLABLE = {62: re.compile(r"1500\d{3}")}
+"""National numbers that libphonenumber counts as valid although no other country can dial them: Indonesian call
+centres (``1500xxx``)."""
+
+_REASONS = {
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "its area code is missing, or it is a short code",
+    ValidationResult.TOO_SHORT: "too short for its country",
+    ValidationResult.TOO_LONG: "too long for its country",
+    ValidationResult.INVALID_LENGTH: "no number of its country has that many digits",
+    ValidationResult.INVALID_COUNTRY_CODE: "no country has this code",
+}
+
+_PARSE_REASONS = {
+    NumberParseException.INVALID_COUNTRY_CODE: "no country has this code",
+    NumberParseException.TOO_LONG: "too long",
+}
+"""Every other failure of a parse means too few digits, since only digits are given to it."""
+
+
+def check_region(region: str) -> str:
+    """Return a region code in capitals.
+
+    Raises:
+        InvalidInput: libphonenumber has no plan for it.
+
+    >>> check_region("id")
+    'ID'
+    """
+    known = region.upper() if isinstance(region, str) else ""
+    if known not in SUPPORTED_REGIONS:
+        raise InvalidInput(
+            f"unknown region {region!r}: give a two-letter ISO 3166-1 country code, such as 'ID' or 'GB'"
+        )
+    return known
+
+
+def number_of(text: str, *, region: str | None = None, strict: bool = False) -> int:
+    """Read a text as an E.164 number.
+
+    Args:
+        text: the number as it was written.
+        region: two-letter country code that a national form is read in; None takes international forms only.
+        strict: ask for a number that is valid in its plan, not only possible.
+
+    Returns:
+        The digits of the E.164 number as an integer.
+
+    Raises:
+        InvalidNumber: it is no number.
+        InvalidInput: the region is unknown, or ``text`` is not a text.
+
+    >>> number_of("0812-3456-7890", region="ID")
+    6281234567890
+    """
+    place = None if region is None else check_region(region)
+    digits, international = digits_of(text)
+    found = _international(digits) if international else _from_inside(digits, place)
+    if isinstance(found, str):
+        raise InvalidNumber(text, found)
+    if strict and not is_valid_number(found):
+        raise InvalidNumber(text, "possible, but not valid in its country's numbering plan")
+    number = _key(found)
+    again = _international(number)
+    if isinstance(again, str) or _key(again) != number:
+        raise InvalidNumber(text, "in E.164 form it would be read as another number")
+    return int(number)
+
+
+def _from_inside(digits: str, region: str | None) -> PhoneNumber | str:
+    """Read digits without a plus, as dialled in a region; a text says why they are no number."""
+    if region is None:
+        return "without a region only the international form, with +, is a number"
+    if digits.startswith((INTERNATIONAL_PREFIX, *MORE_INTERNATIONAL_PREFIXES.get(region, ()))):
+        return _after_prefix(digits, region)
+    if digits.startswith(str(metadata_of(region).country_code)):
+        with_code = _parsed("+" + digits, None)
+        if (
+            isinstance(with_code, PhoneNumber)
+            and is_valid_number(with_code)
+            and (has_trunk_prefix(region) or not _is_valid(_national(digits, region)))
+        ):
+            return why_not(with_code) or with_code
+    return _national(digits, region)
+
+
+def _after_prefix(digits: str, region: str) -> PhoneNumber | str:
+    """Strip the international prefix that leaves a number; where two leave different ones, the valid one or none.
+
+    What libphonenumber knows as the region's prefix goes first. A few plans have free-phone numbers that begin with two
+    zeros, such as Indonesia's 001-803 ones, which no other country can dial.
+    """
+    prefixes = {INTERNATIONAL_PREFIX, *MORE_INTERNATIONAL_PREFIXES.get(region, ())}
+    own = re.match(metadata_of(region).international_prefix or INTERNATIONAL_PREFIX, digits)
+    if own:
+        reading = _international(digits[own.end() :])
+        if _is_valid(reading):
+            return reading
+        prefixes.add(own[0])
+    elif _is_valid(_national(digits, region)):
+        return "it can only be dialled inside its country"
+    readings = [_international(digits.removeprefix(prefix)) for prefix in prefixes if digits.startswith(prefix)]
+    found = {_key(reading): reading for reading in readings if isinstance(reading, PhoneNumber)}
+    if len(found) > 1:
+        found = {key: reading for key, reading in found.items() if is_valid_number(reading)}
+    if len(found) != 1:
+        return "after the international prefix there is no number, or more than one reading"
+    return found.popitem()[1]
+
+
+def _key(number: PhoneNumber) -> str:
+    return f"{number.country_code}{national_significant_number(number)}"
+
+
+def _is_valid(found: PhoneNumber | str) -> bool:
+    return isinstance(found, PhoneNumber) and is_valid_number(found)
+
+
+def _international(digits: str) -> PhoneNumber | str:
+    return _checked(_parsed("+" + digits, None))
+
+
+def _national(digits: str, region: str) -> PhoneNumber | str:
+    return _checked(_parsed(digits, region))
+
+
+def _parsed(dialled: str, region: str | None) -> PhoneNumber | str:
+    try:
+        return parse(dialled, region)
+    except NumberParseException as error:
+        return _PARSE_REASONS.get(error.error_type, "too short")
+
+
+def _checked(found: PhoneNumber | str) -> PhoneNumber | str:
+    return found if isinstance(found, str) else why_not(found) or found
+
+
+def why_not(number: PhoneNumber) -> str | None:
+    """Say why a parsed number is no E.164 number, or None when it is one."""
+    result = is_possible_number_with_reason(number)
+    if result != ValidationResult.IS_POSSIBLE:
+        return _REASONS[result]
+    national = national_significant_number(number)
+    country_code = number.country_code or 0
+    if len(str(country_code)) + len(national) > MAX_E164_DIGITS:
+        return f"more than {MAX_E164_DIGITS} digits"
+    undiallable = UNDIALLABLE.get(country_code)
+    if undiallable and undiallable.fullmatch(national):
+        return "a short code: it cannot be dialled from abroad"
+    if is_valid_number(number):
+        return None
+    if national.startswith("0") and trunk_is_zero(country_code):
+        return "the trunk prefix 0 does not belong to a number"
+    if is_valid_short_number(number):
+        return "a short code: it cannot be dialled from abroad"
+    return None
+
+
+@lru_cache
+def has_trunk_prefix(region: str) -> bool:
+    """Whether national numbers are dialled with a prefix, so that digits without one are no national form."""
+    return bool(metadata_of(region).national_prefix)
+
+
+@lru_cache
+def trunk_is_zero(country_code: int) -> bool:
+    """Whether the country's trunk prefix is ``0``, as in most; in Italy the ``0`` is part of the number."""
+    return main_metadata(country_code).national_prefix == "0"
+
+
+def country_code_of(digits: str) -> int | None:
+    """Return the country code that E.164 digits begin with; no code begins with another one.
+
+    >>> country_code_of("6281234567890"), country_code_of("999")
+    (62, None)
+    """
+    for length in range(1, 4):
+        if digits[:1] != "0" and int(digits[:length]) in COUNTRY_CODE_TO_REGION_CODE:
+            return int(digits[:length])
+    return None
+
+
+def metadata_of(region: str) -> PhoneMetadata:
+    """Return the numbering plan of a region that :func:`check_region` knows."""
+    metadata = PhoneMetadata.metadata_for_region(region)
+    assert metadata is not None, region
+    return metadata
+
+
+def main_metadata(country_code: int) -> PhoneMetadata:
+    """Return the plan that numbers of a country code are measured by, where several regions share it."""
+    region = COUNTRY_CODE_TO_REGION_CODE[country_code][0]
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(country_code, region)
+    assert metadata is not None, country_code
+    return metadata

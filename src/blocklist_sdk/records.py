@@ -1,0 +1,131 @@
+"""What the library answers with: small, frozen, typed records."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Level = Literal["block", "advisory"]
+Scope = Literal["voice", "sms", "data", "messaging"]
+Reason = Literal[
+    "protected", "override-allow", "override-block", "listed", "advisory", "expired", "not-yet", "not-listed"
+]
+
+SCOPES: tuple[Scope, ...] = ("data", "messaging", "sms", "voice")
+"""Every scope, in the order in which the wire format joins them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One listing of one number, or of one range of numbers, on one feed.
+
+    Attributes:
+        number: E.164 digits as an integer; the first number of a range.
+        last: the last number of a range, None for a single number.
+        entry: the entry's id, unique in its feed for ever.
+        level: ``block`` or ``advisory``; only ``block`` blocks.
+        category: ``fraud``, ``phishing``, …; an open set.
+        issuer: who decided.
+        scope: where it applies, for instance ``frozenset({"sms", "voice"})``.
+        since: in force from this moment on, UTC.
+        until: in force before this moment, UTC; None for no end.
+        feed: the feed it stands on.
+    """
+
+    number: int
+    last: int | None
+    entry: int
+    level: str
+    category: str
+    issuer: str
+    scope: frozenset[str]
+    since: datetime
+    until: datetime | None
+    feed: str
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether the entry applies at that moment: ``since <= at < until``."""
+        return self.since <= at and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to "what about this number?". True in a condition when it is blocked.
+
+    Attributes:
+        number: the number as an E.164 integer.
+        blocked: whether to block it.
+        level: the strongest level in force, None when nothing is.
+        reason: why; see `Reason`.
+        entries: every entry that covers the number, in force or not.
+        feed: the feed that spoke.
+        serial: the release that spoke.
+        as_of: when that release was published.
+        stale: whether the feed is past its signed expiry.
+    """
+
+    number: int
+    blocked: bool
+    level: Level | None
+    reason: Reason
+    entries: tuple[Entry, ...]
+    feed: str
+    serial: int
+    as_of: datetime
+    stale: bool
+
+    def __bool__(self) -> bool:
+        return self.blocked
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync did.
+
+    Attributes:
+        before: the serial before, None for none.
+        after: the serial in force now.
+        kind: ``none`` (up to date already), ``delta`` or ``snapshot``.
+        added, removed, changed: entries that differ from the release before; a first snapshot adds them all.
+        bytes: what went over the wire, metadata included.
+        seconds: how long it took.
+    """
+
+    before: int | None
+    after: int
+    kind: Literal["none", "delta", "snapshot"]
+    added: int
+    removed: int
+    changed: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a recipient stands.
+
+    Attributes:
+        feed: the feed's name.
+        serial: the release in force, None before the first sync; so are the fields that describe it.
+        rows: entries in it.
+        digest: SHA-256 of its canonical rows, hexadecimal.
+        as_of: when it was published.
+        expires: when its signed metadata expires.
+        stale: whether that is past.
+        generation_bytes: its size on disk.
+        last_success: when a sync last succeeded.
+        last_attempt: when a sync last ran.
+        last_error: what the last sync failed with, None when it succeeded.
+    """
+
+    feed: str
+    serial: int | None
+    rows: int | None
+    digest: str | None
+    as_of: datetime | None
+    expires: datetime | None
+    stale: bool
+    generation_bytes: int | None
+    last_success: datetime | None
+    last_attempt: datetime | None
+    last_error: str | None
