@@ -1,0 +1,118 @@
+"""The feed index: what releases a feed offers. A signed target of the repository, `FEED/index.json`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from blocklist_sdk.errors import Malformed
+
+PROTOCOL = 1
+
+
+class _Document(BaseModel):
+    # A later version of the protocol may add fields: they are kept and ignored.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+Count = Annotated[int, Field(ge=0)]
+Serial = Annotated[int, Field(ge=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+class FileRef(_Document):
+    """A release file: its target path and its length in bytes."""
+
+    path: str
+    length: Count
+
+
+class Release(_Document):
+    """One release still offered, as a snapshot, a delta from the serial before, or both."""
+
+    serial: Serial
+    published_at: Moment
+    rows: Count
+    digest: Digest
+    snapshot: FileRef | None = None
+    delta: FileRef | None = None
+
+
+class FeedIndex(_Document):
+    """A feed's index.
+
+    Attributes:
+        protocol: version of the protocol, 1.
+        feed: the feed's name.
+        region: CLDR region in which national numbers of this feed were read, None if it has none.
+        serial, published_at, rows, digest: of the current release.
+        last_entry: the highest entry id ever given out, so that none is given out twice.
+        releases: what is still offered, oldest first; the current one is the last.
+    """
+
+    protocol: int = PROTOCOL
+    feed: str
+    region: str | None = None
+    serial: Serial
+    published_at: Moment
+    rows: Count
+    digest: Digest
+    last_entry: Count
+    releases: tuple[Release, ...]
+
+    @model_validator(mode="after")
+    def _current_is_last(self) -> Self:
+        serials = [release.serial for release in self.releases]
+        if serials != sorted(set(serials)) or not serials or serials[-1] != self.serial:
+            raise ValueError("releases must ascend and end with the current serial")
+        if self.current.digest != self.digest or self.current.rows != self.rows:
+            raise ValueError("the current release differs from the index's own digest or rows")
+        return self
+
+    @property
+    def current(self) -> Release:
+        """The release in force."""
+        return self.releases[-1]
+
+    def find(self, serial: int) -> Release | None:
+        """The release of that serial, if it is still offered."""
+        return next((release for release in self.releases if release.serial == serial), None)
+
+    def to_json(self) -> bytes:
+        """The document as it is signed."""
+        return self.model_dump_json(indent=1, exclude_none=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, *, feed: str) -> Self:
+        """Read a feed's index.
+
+        Raises:
+            Malformed: it is not an index of protocol 1, or one of another feed.
+        """
+        try:
+            index = cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "document"
+            raise Malformed(f"the index of feed {feed!r} is malformed at {where}: {first['msg']}") from error
+        if index.protocol != PROTOCOL:
+            raise Malformed(
+                f"feed {feed!r} speaks protocol {index.protocol}, this library {PROTOCOL}: upgrade blocklist-sdk"
+            )
+        if index.feed != feed:
+            raise Malformed(f"the index of feed {feed!r} calls itself {index.feed!r}")
+        return index
+
+
+def now() -> datetime:
+    """This moment in UTC, to the whole second: what the wire carries."""
+    return datetime.now(UTC).replace(microsecond=0)

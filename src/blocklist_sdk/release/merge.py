@@ -1,0 +1,207 @@
+"""How releases differ, and how a difference is applied: `apply(old, difference(old, new))` is `new`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.rows import Int64s, Rows, Texts
+
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """Entries that are gone, named by where they stood; sorted like `Rows`."""
+
+    number: Int64s
+    last: Int64s
+    entry: Int64s
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What turns one release into the next.
+
+    Attributes:
+        puts: entries that are new, or that replace the one with the same id. An id never moves to another number.
+        removes: entries that are gone.
+    """
+
+    puts: Rows
+    removes: Removals
+
+    def __len__(self) -> int:
+        return len(self.puts) + len(self.removes)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two releases differ, as positions of rows in each.
+
+    Attributes:
+        added: rows of the new one whose entry the old one does not have.
+        removed: rows of the old one whose entry the new one does not have.
+        changed_old, changed_new: rows of the same entry that differ, pairwise.
+    """
+
+    added: Positions
+    removed: Positions
+    changed_old: Positions
+    changed_new: Positions
+
+
+def apply(old: Rows, delta: Delta) -> tuple[Rows, Difference]:
+    """The release after `old`, and what changed.
+
+    Raises:
+        Malformed: the delta removes an entry that `old` does not have, or does not fit `old` in another way.
+    """
+    gone = _find(old, delta.removes)
+    if bool((gone < 0).any()):
+        raise Malformed("the delta removes an entry that the release before it does not have")
+    replaced = _find(old, Removals(delta.puts.number, delta.puts.last, delta.puts.entry))
+    is_new = replaced < 0
+
+    dropped = np.sort(np.concatenate((gone, replaced[~is_new])))
+    if bool((np.diff(dropped) == 0).any()):
+        raise Malformed("the delta names an entry twice")
+    target = _insert_positions(old, delta.puts, dropped)
+    new = _splice(old, dropped, delta.puts, target)
+    landed = target + np.arange(len(target))
+    return new, Difference(
+        added=landed[is_new], removed=gone, changed_old=replaced[~is_new], changed_new=landed[~is_new]
+    )
+
+
+def difference(old: Rows, new: Rows) -> Difference:
+    """Entries that were added, removed or changed, in time linear in the two releases."""
+    in_old, in_new = _match(old, new)
+    added = np.ones(len(new), bool)
+    added[in_new] = False
+    removed = np.ones(len(old), bool)
+    removed[in_old] = False
+    differs = np.zeros(len(in_old), bool)
+    for before, after in ((old.since, new.since), (old.until, new.until)):
+        differs |= before[in_old] != after[in_new]
+    for texts_before, texts_after in (
+        (old.level, new.level),
+        (old.category, new.category),
+        (old.issuer, new.issuer),
+        (old.scope, new.scope),
+    ):
+        differs |= _differing_texts(texts_before, in_old, texts_after, in_new)
+    return Difference(
+        added=np.flatnonzero(added),
+        removed=np.flatnonzero(removed),
+        changed_old=in_old[differs],
+        changed_new=in_new[differs],
+    )
+
+
+def delta_between(old: Rows, new: Rows) -> Delta:
+    """The delta that leads from one release to the next."""
+    found = difference(old, new)
+    gone = found.removed
+    return Delta(
+        puts=new.take(np.sort(np.concatenate((found.added, found.changed_new)))),
+        removes=Removals(old.number[gone], old.last[gone], old.entry[gone]),
+    )
+
+
+def _find(rows: Rows, keys: Removals) -> Positions:
+    """Where each key stands in `rows`, -1 where it does not."""
+    start = np.searchsorted(rows.number, keys.number, "left")
+    count = np.searchsorted(rows.number, keys.number, "right") - start
+    # One candidate row per (key, row with that number), laid out one after the other.
+    key = np.repeat(np.arange(len(keys)), count)
+    row = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
+    hit = (rows.entry[row] == keys.entry[key]) & (rows.last[row] == keys.last[key])
+    found = np.full(len(keys), -1, np.intp)
+    found[key[hit]] = row[hit]
+    return found
+
+
+def _insert_positions(old: Rows, puts: Rows, dropped: Positions) -> Positions:
+    """Before which row of `old`, less the dropped ones, each put belongs."""
+    at = np.searchsorted(old.number, puts.number, "left")
+    stop = np.searchsorted(old.number, puts.number, "right")
+    # Rows of the same number are few: step over those that come first.
+    for i in np.flatnonzero(stop > at):
+        key = (puts.last[i], puts.entry[i])
+        while at[i] < stop[i] and (old.last[at[i]], old.entry[at[i]]) < key:
+            at[i] += 1
+    return at - np.searchsorted(dropped, at, "left")
+
+
+def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
+    def numbers(column: Int64s, new: Int64s) -> Int64s:
+        return np.insert(np.delete(column, dropped), at, new)
+
+    def texts(column: Texts, new: Texts) -> Texts:
+        both = (*column.values, *new.values)
+        shifted = new.codes.astype(np.uint32) + np.uint32(len(column.values))
+        codes = column.codes if len(both) <= np.iinfo(column.codes.dtype).max else column.codes.astype(np.uint32)
+        spliced = np.insert(np.delete(codes, dropped), at, shifted.astype(codes.dtype))
+        return Texts.encode(spliced, both)
+
+    number = numbers(old.number, puts.number)
+    rows = Rows(
+        number=number,
+        last=number,
+        entry=numbers(old.entry, puts.entry),
+        level=texts(old.level, puts.level),
+        category=texts(old.category, puts.category),
+        issuer=texts(old.issuer, puts.issuer),
+        scope=texts(old.scope, puts.scope),
+        since=numbers(old.since, puts.since),
+        until=numbers(old.until, puts.until),
+    )
+    if old.has_ranges or puts.has_ranges:
+        rows = rows.with_last(numbers(old.last, puts.last))
+    return rows
+
+
+def _match(old: Rows, new: Rows) -> tuple[Positions, Positions]:
+    """Positions of the rows that are the same entry in both."""
+    number = np.concatenate((old.number, new.number))
+    # Two sorted runs: numpy's stable sort merges them in one pass, the old row before the new one of the same number.
+    order = np.argsort(number, kind="stable")
+    ordered = number[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else order
+    size = np.diff(np.append(starts, len(ordered)))
+
+    pair = starts[size == 2]
+    left, right = order[pair], order[pair + 1] - len(old)
+    across = (left < len(old)) & (right >= 0)
+    left, right = left[across], right[across]
+    same = (old.entry[left] == new.entry[right]) & (old.last[left] == new.last[right])
+    left, right = left[same], right[same]
+
+    # Numbers with several entries: few, so sorting them by entry costs little.
+    many = order[np.repeat(size > 2, size)]
+    from_old, from_new = many[many < len(old)], many[many >= len(old)] - len(old)
+    keys = np.concatenate((from_old, from_new))
+    entry = np.concatenate((old.entry[from_old], new.entry[from_new]))
+    last = np.concatenate((old.last[from_old], new.last[from_new]))
+    first = np.concatenate((old.number[from_old], new.number[from_new]))
+    by_entry = np.lexsort((entry, last, first))
+    entry, last, first = entry[by_entry], last[by_entry], first[by_entry]
+    twin = np.flatnonzero((entry[1:] == entry[:-1]) & (last[1:] == last[:-1]) & (first[1:] == first[:-1]))
+    return (
+        np.concatenate((left, keys[by_entry[twin]])),
+        np.concatenate((right, keys[by_entry[twin + 1]])),
+    )
+
+
+def _differing_texts(before: Texts, in_old: Positions, after: Texts, in_new: Positions) -> NDArray[np.bool_]:
+    old_codes, new_codes = before.codes[in_old], after.codes[in_new]
+    if before.values == after.values:
+        return np.not_equal(old_codes, new_codes)
+    place = {value: i for i, value in enumerate(before.values)}
+    translate = np.array([place.get(value, len(place)) for value in after.values] or [0], np.uint32)
+    return np.not_equal(old_codes, translate[new_codes])

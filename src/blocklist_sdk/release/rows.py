@@ -1,0 +1,207 @@
+"""The rows of a release, in canonical form, as columns.
+
+Canonical means: sorted by (`number`, `last` or else `number`, `entry`), every text column encoded against the sorted
+list of the values it really uses. Two releases with the same entries have the same arrays, to the byte, so the
+digest, the difference and the file on disk need no second form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.numbers.e164 import LARGEST
+
+Int64s = NDArray[np.int64]
+Codes = NDArray[np.unsignedinteger]
+
+FOREVER_MS = np.iinfo(np.int64).max
+"""`until` of an entry without an end, in milliseconds since 1970 UTC."""
+
+LATEST_MS = 253_402_300_799_000
+"""9999-12-31T23:59:59Z, the last second that most calendars know."""
+
+NUMERIC_COLUMNS = ("number", "last", "entry", "since", "until")
+TEXT_COLUMNS = ("level", "category", "issuer", "scope")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A text column: an index per row into the sorted distinct values.
+
+    Attributes:
+        codes: one unsigned integer a row, as narrow as `values` allows.
+        values: the distinct texts in use, sorted by their UTF-8 bytes.
+    """
+
+    codes: Codes
+    values: tuple[str, ...]
+
+    @classmethod
+    def encode(cls, codes: NDArray[np.integer], values: Sequence[str]) -> Self:
+        """Bring any codes into `values` (repeated and unused ones allowed) into canonical form."""
+        if len(values) == 1 and len(codes):
+            return cls(np.zeros(len(codes), np.uint8), (values[0],))
+        used = np.flatnonzero(np.bincount(codes, minlength=len(values))).tolist()
+        distinct = sorted({values[i] for i in used}, key=_utf8)
+        narrow = code_type(len(distinct))
+        place = {value: i for i, value in enumerate(distinct)}
+        new_code = np.zeros(max(len(values), 1), narrow)
+        for i in used:
+            new_code[i] = place[values[i]]
+        if codes.dtype == narrow and distinct == list(values):
+            return cls(codes.view(narrow), tuple(distinct))
+        return cls(new_code[codes], tuple(distinct))
+
+    @classmethod
+    def repeat(cls, value: str, count: int) -> Self:
+        """The same text in every row."""
+        return cls(np.zeros(count, np.uint8), (value,) if count else ())
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Texts"]) -> Self:
+        """One column after the other."""
+        values: list[str] = []
+        codes: list[NDArray[np.uint32]] = []
+        for part in parts:
+            codes.append(part.codes.astype(np.uint32) + np.uint32(len(values)))
+            values.extend(part.values)
+        return cls.encode(np.concatenate(codes), values)
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Texts":
+        """Some rows, by position or by mask."""
+        return Texts.encode(self.codes[index], self.values)
+
+    def tolist(self) -> list[str]:
+        """The texts themselves."""
+        return [self.values[code] for code in self.codes.tolist()]
+
+
+def code_type(count: int) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
+    """The narrowest unsigned integer that tells `count` values apart."""
+    return np.uint8 if count <= 1 << 8 else np.uint16 if count <= 1 << 16 else np.uint32
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one release; all columns have the same length.
+
+    Attributes:
+        number: E.164 integers; the first of a range.
+        last: the last of a range, `number` itself for a single number. Where no row is a range it is the very same
+            array as `number`, so that it costs nothing; `has_ranges` tells.
+        entry: entry ids.
+        level, category, issuer, scope: text columns.
+        since, until: milliseconds since 1970 UTC, whole seconds; `FOREVER_MS` for no end.
+    """
+
+    number: Int64s
+    last: Int64s
+    entry: Int64s
+    level: Texts
+    category: Texts
+    issuer: Texts
+    scope: Texts
+    since: Int64s
+    until: Int64s
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether any row covers more than one number."""
+        return self.last is not self.number
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No rows at all."""
+        none = np.empty(0, np.int64)
+        texts = Texts.repeat("", 0)
+        return cls(none, none, none, texts, texts, texts, texts, none, none)
+
+    def with_last(self, last: Int64s) -> "Rows":
+        """The same rows with other range ends; shares the array with `number` where none is a range."""
+        return replace(self, last=self.number if np.array_equal(last, self.number) else last)
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Rows":
+        """Some rows, by position or by mask, in that order."""
+        number = self.number[index]
+        rows = Rows(
+            number=number,
+            last=number,
+            entry=self.entry[index],
+            level=self.level.take(index),
+            category=self.category.take(index),
+            issuer=self.issuer.take(index),
+            scope=self.scope.take(index),
+            since=self.since[index],
+            until=self.until[index],
+        )
+        return rows.with_last(self.last[index]) if self.has_ranges else rows
+
+    def sort(self) -> "Rows":
+        """The same rows in canonical order."""
+        if is_sorted(self.number, self.last, self.entry):
+            return self
+        return self.take(np.lexsort((self.entry, self.last, self.number)))
+
+    def validate(self) -> None:
+        """Check what every reader relies on.
+
+        Raises:
+            Malformed: numbers out of range, a range that ends before it starts, rows out of order or twice.
+        """
+        if not len(self):
+            return
+        if self.number[0] < 1 or self.last.max() > LARGEST:
+            raise Malformed("the release holds numbers that are not E.164: fewer than 1 or more than 15 digits")
+        if self.has_ranges and bool((self.last < self.number).any()):
+            raise Malformed("the release holds a range that ends before it starts")
+        if bool((self.entry < 1).any()):
+            raise Malformed("the release holds an entry id below 1")
+        if not _are_moments(self.since) or not _are_moments(self.until[self.until != FOREVER_MS]):
+            raise Malformed("the release holds a moment that is no whole second between the years 1970 and 9999")
+        if not is_sorted(self.number, self.last, self.entry):
+            raise Malformed("the release's rows are not in order, or a row stands in it twice")
+
+
+def _are_moments(values: Int64s) -> bool:
+    return not len(values) or bool(values.min() >= 0 and values.max() <= LATEST_MS and not (values % 1000).any())
+
+
+def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
+    """Whether rows are strictly in canonical order."""
+    step = np.diff(number)
+    if not len(step) or step.min() > 0:
+        return True
+    if step.min() < 0:
+        return False
+    tied = np.flatnonzero(step == 0)
+    last_step = last[tied + 1] - last[tied]
+    entry_step = entry[tied + 1] - entry[tied]
+    return bool(((last_step > 0) | ((last_step == 0) & (entry_step > 0))).all())
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Rows of several tables, one after the other, not sorted."""
+    number = np.concatenate([p.number for p in parts])
+    last = np.concatenate([p.last for p in parts]) if any(p.has_ranges for p in parts) else number
+    return Rows(
+        number=number,
+        last=last,
+        entry=np.concatenate([p.entry for p in parts]),
+        level=Texts.concatenate([p.level for p in parts]),
+        category=Texts.concatenate([p.category for p in parts]),
+        issuer=Texts.concatenate([p.issuer for p in parts]),
+        scope=Texts.concatenate([p.scope for p in parts]),
+        since=np.concatenate([p.since for p in parts]),
+        until=np.concatenate([p.until for p in parts]),
+    )
