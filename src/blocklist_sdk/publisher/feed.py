@@ -1,0 +1,145 @@
+"""One feed in the repository: its signed index, its current rows, and the next release's files."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.publisher.disk import staged
+from blocklist_sdk.publisher.release import NextRelease
+from blocklist_sdk.publisher.repository import Repository
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
+from blocklist_sdk.release.index import FeedIndex, FileRef, Release
+from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
+from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
+from blocklist_sdk.release.rows import Rows
+
+DELTAS_MAX: Final = 90
+"""Deltas on offer: a quarter of a year of daily releases. Who was away for longer takes the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed as it is published.
+
+    Attributes:
+        repository: where.
+        name: which.
+        index: its signed index; None before the first release.
+    """
+
+    repository: Repository
+    name: str
+    index: FeedIndex | None
+
+    @classmethod
+    def find(cls, repository: Repository, name: str) -> "Feed":
+        """Look a feed up.
+
+        Raises:
+            InvalidInput: there is none of that name.
+            Malformed, Untrusted: its index was damaged.
+        """
+        if name not in repository.feeds:
+            raise InvalidInput(f"there is no feed {name!r} here, only: {', '.join(repository.feeds)}")
+        path = repository.file(name, index_path(name))
+        return cls(repository, name, FeedIndex.from_json(path.read_bytes(), feed=name) if path else None)
+
+    def rows(self) -> Rows:
+        """The current release's rows, none before the first.
+
+        Raises:
+            Malformed, Untrusted: its snapshot was damaged.
+        """
+        if self.index is None:
+            return Rows.empty()
+        snapshot = self.index.current.snapshot
+        path = self.repository.file(self.name, snapshot.path) if snapshot else None
+        if path is None:
+            raise Malformed(f"the current release of {self.name!r} has no snapshot: bring the repository back")
+        return read_snapshot(path)
+
+    def publish(
+        self, before: Rows, release: NextRelease, *, published_at: datetime, region: str | None
+    ) -> tuple[FeedIndex, Difference]:
+        """Write, check, sign and publish the next release.
+
+        Args:
+            before: the current release's rows.
+            release: the next one.
+            published_at: when it is published, UTC.
+            region: where its national numbers were read.
+
+        Returns:
+            The new index, and what changed.
+
+        Raises:
+            InvalidInput: a key is not at hand.
+            Malformed: the files do not read back as the release they are; a bug, of which nothing was published.
+            StorageFailed: the disk refused.
+        """
+        folder = self.repository.folder(self.name)
+        serial = self.index.serial + 1 if self.index else 1
+        rows, expected = release.rows, digest(release.rows)
+        with storage(folder), staged(folder) as snapshot_file, staged(folder) as delta_file:
+            write_snapshot(rows, snapshot_file)
+            _check(read_snapshot(snapshot_file), expected)
+            snapshot = FileRef(path=snapshot_path(self.name, serial), length=snapshot_file.stat().st_size)
+            files: dict[str, Path | bytes] = {snapshot.path: snapshot_file}
+            delta: FileRef | None = None
+            if self.index is None:
+                changes = difference(before, rows)
+            else:
+                write_delta(delta_between(before, rows), delta_file)
+                after, changes = apply(before, read_delta(delta_file))
+                _check(after, expected)
+                delta = FileRef(path=delta_path(self.name, serial), length=delta_file.stat().st_size)
+                files[delta.path] = delta_file
+            current = Release(
+                serial=serial,
+                published_at=published_at,
+                rows=len(rows),
+                digest=expected,
+                snapshot=snapshot,
+                delta=delta,
+            )
+            older = still_offered(self.index.releases if self.index else (), current)
+            index = FeedIndex(
+                feed=self.name,
+                region=region,
+                serial=serial,
+                published_at=published_at,
+                rows=len(rows),
+                digest=expected,
+                last_entry=release.last_entry,
+                releases=(*older, current),
+            )
+            files[index_path(self.name)] = index.to_json()
+            self.repository.publish(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
+        return index, changes
+
+
+def still_offered(earlier: tuple[Release, ...], current: Release) -> list[Release]:
+    """Earlier releases whose deltas, all the way to the current one, cost fewer bytes than its snapshot.
+
+    Only their deltas stay on offer. Who still reads an older snapshot finds the file for a while, since nothing that
+    was published is deleted at once.
+    """
+    offered: list[Release] = []
+    if current.snapshot is None or current.delta is None:
+        return offered
+    chain = current.delta.length
+    for release in reversed(earlier):
+        chain += release.delta.length if release.delta else 0
+        if release.delta is None or chain > current.snapshot.length or len(offered) + 1 >= DELTAS_MAX:
+            break
+        offered.insert(0, release.model_copy(update={"snapshot": None}))
+    return offered
+
+
+def _check(rows: Rows, expected: str) -> None:
+    if digest(rows) != expected:
+        raise Malformed("the release does not read back as it was written; nothing was published. Report this bug.")

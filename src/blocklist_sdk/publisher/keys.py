@@ -1,0 +1,225 @@
+"""The publisher's private keys: encrypted files in one folder, or references to keys that live elsewhere.
+
+::
+
+    DIR/keys/                mode 0700
+        keys.json            which key signs what; public halves only
+        root.1.pem, …        PKCS#8, encrypted with a passphrase, mode 0600
+
+A key whose file has been moved away (offline, into a safe) is simply not at hand; putting the file back brings it back.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryError
+from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
+
+from blocklist_sdk.disk import read_json, storage
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.publisher.disk import write_new
+
+Passphrase = str | Callable[[str], str]
+"""A passphrase, or a function that is told a key's name (``root.1``, ``online``, …) and returns its passphrase."""
+
+ROOT, TARGETS, ONLINE = "root", "targets", "online"
+
+_FEED_PREFIX = "feed."
+"""Feeds' keys have names of their own: feed names hold no dot, so a feed called `online` is no trouble."""
+
+_FORMAT = 1
+_PRIVATE_FILE_MODE = 0o600
+
+_PASSPHRASE_CHARS_MIN = 12
+"""PKCS#8 as OpenSSL writes it stretches a passphrase by 2,048 rounds only, so the passphrase itself must be long."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUri:
+    """A private key that stays where it is: a hardware module, a key management service.
+
+    Attributes:
+        uri: what securesystemslib calls a private key URI: ``hsm:…``, ``awskms:…``, ``gcpkms:…``, ``azurekms:…``,
+            ``hv:…``, ``file2:PATH``.
+        public_key: file with its public half, PEM.
+    """
+
+    uri: str
+    public_key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One key as `keys.json` describes it: `location` is a file in the folder, or a URI."""
+
+    name: str
+    public: Key
+    file: str | None
+    uri: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        where = {"file": self.file} if self.file else {"uri": self.uri}
+        return {"name": self.name, "keyid": self.public.keyid, "public": self.public.to_dict(), **where}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        public = Key.from_dict(document["keyid"], dict(document["public"]))
+        return cls(document["name"], public, document.get("file"), document.get("uri"))
+
+
+def feed_key(feed: str) -> str:
+    """The name of a feed's key."""
+    return _FEED_PREFIX + feed
+
+
+class Keyring:
+    """The keys of one publisher, loaded when they are first needed."""
+
+    def __init__(self, directory: Path, passphrase: Passphrase | None) -> None:
+        """On an existing folder; see :meth:`create`.
+
+        Raises:
+            InvalidInput: the folder holds no keys.
+            Malformed: ``keys.json`` is damaged.
+            StorageFailed: it cannot be read.
+        """
+        self._directory = directory
+        self._passphrase = passphrase
+        self._signers: dict[str, Signer] = {}
+        document = read_json(directory / "keys.json", format_version=_FORMAT)
+        if document is None:
+            raise InvalidInput(f"{directory} holds no keys.json: give the folder that `publish init` made")
+        self._held = [_Held.from_json(key) for key in document["keys"]]
+
+    @classmethod
+    def create(cls, directory: Path, passphrase: Passphrase | None) -> Self:
+        """Make an empty folder for keys.
+
+        Raises:
+            StorageFailed: it cannot be written.
+        """
+        with storage(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+            _write(directory, [])
+        return cls(directory, passphrase)
+
+    def add(self, name: str, *, count: int = 1, uris: Sequence[KeyUri] = ()) -> None:
+        """Make `count` key pairs under a name, or take references to keys that exist.
+
+        Raises:
+            InvalidInput: the name is taken, the passphrase is too short, or a public key cannot be read.
+            StorageFailed: the folder cannot be written.
+        """
+        if self.public(name):
+            raise InvalidInput(f"there is a key called {name!r} already in {self._directory}")
+        if uris:
+            added = [_Held(name, _read_public_key(uri.public_key), None, uri.uri) for uri in uris]
+        else:
+            added = [self._generate(name, i if count > 1 else None) for i in range(1, count + 1)]
+        held = [*self._held, *added]
+        with storage(self._directory):
+            _write(self._directory, held)
+        self._held = held
+
+    def public(self, name: str) -> list[Key]:
+        """The public halves of a name's keys."""
+        return [key.public for key in self._held if key.name == name]
+
+    def signers(self, name: str) -> list[Signer]:
+        """Signers for those of a name's keys that are at hand.
+
+        Raises:
+            InvalidInput: a passphrase is missing or wrong, or a key that is referred to cannot be used.
+        """
+        return [signer for key in self._held if key.name == name and (signer := self._signer(key)) is not None]
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """Files of keys that are not at hand."""
+        return [
+            key.file
+            for name in names
+            for key in self._held
+            if key.name == name and key.file and not (self._directory / key.file).exists()
+        ]
+
+    def _generate(self, name: str, ordinal: int | None) -> _Held:
+        label = name if ordinal is None else f"{name}.{ordinal}"
+        private = Ed25519PrivateKey.generate()
+        pem = private.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._new_passphrase(label))
+        )
+        path = self._directory / f"{label}.pem"
+        with storage(path):
+            write_new(path, pem, mode=_PRIVATE_FILE_MODE)
+        return _Held(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
+
+    def _signer(self, key: _Held) -> Signer | None:
+        keyid = key.public.keyid
+        if keyid not in self._signers:
+            signer = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
+            if signer is None:
+                return None
+            self._signers[keyid] = signer
+        return self._signers[keyid]
+
+    def _open_file(self, key: _Held, file: str) -> Signer | None:
+        path = self._directory / file
+        try:
+            pem = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InvalidInput(f"cannot read the key {path}: {error.strerror}. It must be readable by you.") from error
+        passphrase = self._ask(path.stem).encode()
+        try:
+            private = load_pem_private_key(pem, passphrase)
+            public = key.public
+            return CryptoSigner(private, public if isinstance(public, SSlibKey) else None)
+        except (ValueError, TypeError, KeyMismatchError) as error:
+            raise InvalidInput(
+                f"cannot open the key {path}: wrong passphrase, or the file is damaged. Give the passphrase it was "
+                "made with; a damaged file comes back from your backup."
+            ) from error
+
+    def _open_uri(self, key: _Held, uri: str) -> Signer:
+        try:
+            return Signer.from_priv_key_uri(uri, key.public, lambda secret: self._ask(f"{key.name} ({secret})"))
+        except (UnsupportedLibraryError, KeyMismatchError, ValueError, OSError) as error:
+            raise InvalidInput(f"cannot use the key of {key.name!r} at {uri}: {error}") from error
+
+    def _ask(self, label: str) -> str:
+        if self._passphrase is None:
+            raise InvalidInput(f"the key {label!r} is encrypted: give its passphrase")
+        return self._passphrase if isinstance(self._passphrase, str) else self._passphrase(label)
+
+    def _new_passphrase(self, label: str) -> bytes:
+        passphrase = self._ask(label)
+        if len(passphrase) < _PASSPHRASE_CHARS_MIN:
+            raise InvalidInput(
+                f"the passphrase for the key {label!r} is too short: give at least {_PASSPHRASE_CHARS_MIN} characters"
+            )
+        return passphrase.encode()
+
+
+def _write(directory: Path, held: Sequence[_Held]) -> None:
+    document = {"format": _FORMAT, "keys": [key.to_json() for key in held]}
+    write_new(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
+
+
+def _read_public_key(path: Path) -> SSlibKey:
+    try:
+        return SSlibKey.from_crypto(load_pem_public_key(path.read_bytes()))
+    except (ValueError, OSError) as error:
+        raise InvalidInput(f"{path} is no public key in PEM form: {error}") from error

@@ -1,0 +1,30 @@
+"""The file that says which rows were not published, and why."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from blocklist_sdk.disk import regular_target, storage
+from blocklist_sdk.publisher.disk import adopt, staged
+from blocklist_sdk.publisher.source import Reject
+
+PRIVATE_FILE_MODE = 0o600
+"""Rejects hold people's telephone numbers."""
+
+
+def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
+    """Write rejects as CSV (`line`, `reason`, `text`), whole or not at all; readable by the owner only.
+
+    Raises:
+        InvalidInput: something else than a file is there.
+        StorageFailed: the disk refused.
+    """
+    path = regular_target(path)
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged(path.parent) as temporary:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(("line", "reason", "text"))
+                writer.writerows((reject.line, reject.reason, reject.text) for reject in rejects)
+            adopt(temporary, path, mode=PRIVATE_FILE_MODE)

@@ -1,0 +1,317 @@
+"""The next release, from the one before and the list as it should be from now on. Pure.
+
+What matters here is that an entry keeps its id for as long as it stands on the list, and that no id is ever given to
+another: recipients' systems know an entry by its id.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
+
+Positions = NDArray[np.intp]
+
+NOT_GIVEN_MS = np.iinfo(np.int64).min
+"""`since` of a row whose cell is empty: the matched entry's own, or this release's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a row gets that the list says nothing about, unless it had something else in the release before.
+
+    Attributes:
+        level, category, issuer, scope: as in a release's rows.
+    """
+
+    level: str
+    category: str
+    issuer: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The list as it should be, row for row; a column that it does not have is None.
+
+    Attributes:
+        line: where each row stands in the source, for messages.
+        number, last: E.164 integers; `last` is `number` itself for a single number.
+        entry: entry ids.
+        level, category, issuer, scope: text columns.
+        since: milliseconds since 1970 UTC; `NOT_GIVEN_MS` for an empty cell.
+        until: milliseconds since 1970 UTC; `FOREVER_MS` for an empty cell.
+    """
+
+    line: Int64s
+    number: Int64s
+    last: Int64s
+    entry: Int64s | None = None
+    level: Texts | None = None
+    category: Texts | None = None
+    issuer: Texts | None = None
+    scope: Texts | None = None
+    since: Int64s | None = None
+    until: Int64s | None = None
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Candidate":
+        """Some rows, by position or by mask, in that order."""
+
+        def numbers(column: Int64s | None) -> Int64s | None:
+            return None if column is None else column[index]
+
+        def texts(column: Texts | None) -> Texts | None:
+            return None if column is None else column.take(index)
+
+        return Candidate(
+            line=self.line[index],
+            number=self.number[index],
+            last=self.last[index],
+            entry=numbers(self.entry),
+            level=texts(self.level),
+            category=texts(self.category),
+            issuer=texts(self.issuer),
+            scope=texts(self.scope),
+            since=numbers(self.since),
+            until=numbers(self.until),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NextRelease:
+    """What `plan_release` decides.
+
+    Attributes:
+        rows: the release, in canonical form.
+        last_entry: the highest entry id ever given out, from now on.
+        duplicates: rows of the list that repeated another one in everything they said.
+    """
+
+    rows: Rows
+    last_entry: int
+    duplicates: int
+
+
+def plan_release(
+    previous: Rows, candidate: Candidate, *, now_ms: int, last_entry: int, defaults: Defaults
+) -> NextRelease:
+    """Decide the next release's rows.
+
+    A row of the list is the same entry as a row of the release before if number, last and issuer are equal. Where
+    there are several of those, rows equal in everything the list gives are matched first, the others in order. What
+    the list does not give is taken from the matched entry; a new entry gets the defaults, `since` = now, and an id of
+    its own. An `entry` column settles by itself which entry is which.
+
+    Args:
+        previous: the release in force; empty before the first.
+        candidate: the list as it should be, in any order.
+        now_ms: the moment of the release, milliseconds since 1970 UTC, whole seconds.
+        last_entry: the highest entry id ever given out on this feed.
+        defaults: what new entries get where the list gives nothing.
+
+    Raises:
+        InvalidInput: the list's own entry ids contradict each other or earlier releases.
+    """
+    distinct = _distinct(candidate)
+    if distinct.entry is None:
+        issuer = distinct.issuer or Texts.repeat(defaults.issuer, len(distinct))
+        match = _match_by_key(previous, replace(distinct, issuer=issuer))
+        is_new = match < 0
+        entry = np.empty(len(distinct), np.int64)
+        entry[~is_new] = previous.entry[match[~is_new]]
+        entry[is_new] = last_entry + 1 + np.arange(np.count_nonzero(is_new))
+    else:
+        entry = distinct.entry
+        match = _match_by_entry(previous, distinct, entry, last_entry)
+
+    now, forever = np.int64(now_ms), np.int64(FOREVER_MS)
+    since = _inherit_numbers(previous.since, match, now)
+    if distinct.since is not None:
+        since = np.where(distinct.since == NOT_GIVEN_MS, since, distinct.since)
+    until = _inherit_numbers(previous.until, match, forever) if distinct.until is None else distinct.until
+    rows = Rows(
+        number=distinct.number,
+        last=distinct.number,
+        entry=entry,
+        level=distinct.level or _inherit_texts(previous.level, match, defaults.level),
+        category=distinct.category or _inherit_texts(previous.category, match, defaults.category),
+        issuer=distinct.issuer or _inherit_texts(previous.issuer, match, defaults.issuer),
+        scope=distinct.scope or _inherit_texts(previous.scope, match, defaults.scope),
+        since=since,
+        until=until,
+    ).with_last(distinct.last)
+    order = _order(rows.number, [rows.last, rows.entry])
+    return NextRelease(
+        rows=rows if order is None else rows.take(order),
+        last_entry=max(last_entry, int(entry.max(initial=0))),
+        duplicates=len(candidate) - len(distinct),
+    )
+
+
+def _distinct(candidate: Candidate) -> Candidate:
+    """The rows in an order that depends on what they say alone, each once."""
+    order = _order(candidate.number, [*_said(candidate), candidate.line])
+    ordered = candidate if order is None else candidate.take(order)
+    said = [ordered.number, *_said(ordered)]
+    repeats = np.zeros(len(ordered), bool)
+    repeats[1:] = np.logical_and.reduce([column[1:] == column[:-1] for column in said])
+    return ordered.take(~repeats) if repeats.any() else ordered
+
+
+def _said(candidate: Candidate) -> list[NDArray[np.integer]]:
+    """Every column but the number that the list has, as integers that sort as the column does."""
+    columns: list[NDArray[np.integer]] = [candidate.last]
+    columns += [c.codes for c in (candidate.issuer, candidate.level, candidate.category, candidate.scope) if c]
+    columns += [c for c in (candidate.since, candidate.until, candidate.entry) if c is not None]
+    return columns
+
+
+def _order(number: Int64s, rest: Sequence[NDArray[np.integer]]) -> Positions | None:
+    """The order by number, then by the rest; None if it is that already. Only rows of the same number cost anything."""
+    order: Positions = np.arange(len(number))
+    step = np.diff(number)
+    if bool((step < 0).any()):
+        order = np.argsort(number, kind="stable")
+        step = np.diff(number[order])
+    tied = np.zeros(len(number), bool)
+    tied[1:] |= step == 0
+    tied[:-1] |= step == 0
+    some = order[tied]
+    order[tied] = some[np.lexsort([column[some] for column in reversed((number, *rest))])]
+    return None if np.array_equal(order, np.arange(len(number))) else order
+
+
+def _match_by_entry(previous: Rows, candidate: Candidate, entry: Int64s, last_entry: int) -> Positions:
+    """Where each row's entry stands in `previous`, -1 where it is new."""
+    ascending = np.argsort(entry, kind="stable")
+    twice = np.flatnonzero(np.diff(entry[ascending]) == 0)
+    if len(twice):
+        first, second = ascending[twice[0]], ascending[twice[0] + 1]
+        lines = sorted((int(candidate.line[first]), int(candidate.line[second])))
+        raise InvalidInput(
+            f"entry {entry[first]} stands in lines {lines[0]} and {lines[1]} with different contents: "
+            "give every entry an id of its own"
+        )
+    by_entry = np.argsort(previous.entry, kind="stable")
+    place = np.searchsorted(previous.entry[by_entry], entry)
+    found = np.full(len(entry), -1, np.intp)
+    inside = place < len(by_entry)
+    at = by_entry[place[inside]]
+    found[inside] = np.where(previous.entry[at] == entry[inside], at, -1)
+
+    reused = np.flatnonzero((found < 0) & (entry <= last_entry))
+    if len(reused):
+        row = reused[0]
+        raise InvalidInput(
+            f"line {candidate.line[row]}: entry {entry[row]} was given out before and is not in force any more: "
+            f"give a new listing an id above {last_entry}"
+        )
+    known = np.flatnonzero(found >= 0)
+    at = found[known]
+    moved = known[(previous.number[at] != candidate.number[known]) | (previous.last[at] != candidate.last[known])]
+    if len(moved):
+        row = moved[0]
+        raise InvalidInput(
+            f"line {candidate.line[row]}: entry {entry[row]} belongs to another number: an entry keeps its number; "
+            f"give a new listing an id above {last_entry}"
+        )
+    return found
+
+
+def _match_by_key(previous: Rows, candidate: Candidate) -> Positions:
+    """Which row of `previous` each row is, -1 where it is new; both are sorted by number."""
+    assert candidate.issuer is not None
+    issuer = _common_codes(previous.issuer, candidate.issuer)
+    match = np.full(len(candidate), -1, np.intp)
+
+    # Two sorted runs: numpy's stable sort merges them in one pass, the previous row before the new one.
+    number = np.concatenate((previous.number, candidate.number))
+    order = np.argsort(number, kind="stable")
+    begins = np.ones(len(number), bool)
+    begins[1:] = np.diff(number[order]) != 0
+    start = np.flatnonzero(begins)
+    size = np.diff(np.append(start, len(number)))
+
+    # By far the most numbers stand once in both.
+    pair = start[size == 2]
+    left, right = order[pair], order[pair + 1] - len(previous)
+    across = (left < len(previous)) & (right >= 0)
+    left, right = left[across], right[across]
+    same = (previous.last[left] == candidate.last[right]) & (issuer[0][left] == issuer[1][right])
+    match[right[same]] = left[same]
+
+    many = order[np.repeat(size > 2, size)]
+    left, right = many[many < len(previous)], many[many >= len(previous)] - len(previous)
+    key = [
+        (previous.number, candidate.number),
+        (previous.last, candidate.last),
+        issuer,
+    ]
+    given = [
+        *(
+            _common_codes(before, after)
+            for before, after in (
+                (previous.level, candidate.level),
+                (previous.category, candidate.category),
+                (previous.scope, candidate.scope),
+            )
+            if after is not None
+        ),
+        *([] if candidate.until is None else [(previous.until, candidate.until)]),
+    ]
+    since = [] if candidate.since is None else [(previous.since, candidate.since)]
+    for columns in ([*key, *given, *since], [*key, *given], key):
+        before, after = _pair([(old[left], new[right]) for old, new in columns])
+        match[right[after]] = left[before]
+        left, right = np.delete(left, before), np.delete(right, after)
+    return match
+
+
+def _pair(columns: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> tuple[Positions, Positions]:
+    """Pair rows of two tables that are equal in every column: the first with the first, and so on."""
+    count = len(columns[0][0])
+    both = [np.concatenate(column) for column in columns]
+    order = np.lexsort(both[::-1])
+    differs = np.zeros(len(order), bool)
+    for column in both:
+        differs[1:] |= np.diff(column[order]) != 0
+    group = np.cumsum(differs)
+    is_left = order < count
+    left, right = order[is_left], order[~is_left] - count
+    left_group, right_group = group[is_left], group[~is_left]
+    groups = int(group[-1]) + 1 if len(group) else 0
+    pairs = np.minimum(np.bincount(left_group, minlength=groups), np.bincount(right_group, minlength=groups))
+    return left[_rank(left_group) < pairs[left_group]], right[_rank(right_group) < pairs[right_group]]
+
+
+def _rank(group: Positions) -> Positions:
+    """The how-manieth of its group each element is; groups stand together."""
+    return np.arange(len(group)) - np.searchsorted(group, group, "left")
+
+
+def _common_codes(before: Texts, after: Texts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two text columns as integers that are equal where the texts are."""
+    place = {value: i for i, value in enumerate(dict.fromkeys((*before.values, *after.values)))}
+
+    def codes(column: Texts) -> NDArray[np.int64]:
+        return np.array([place[value] for value in column.values] or [0], np.int64)[column.codes]
+
+    return codes(before), codes(after)
+
+
+def _inherit_numbers(before: Int64s, match: Positions, default: np.int64) -> Int64s:
+    values = np.full(len(match), default, np.int64)
+    values[match >= 0] = before[match[match >= 0]]
+    return values
+
+
+def _inherit_texts(before: Texts, match: Positions, default: str) -> Texts:
+    codes = np.full(len(match), len(before.values), np.uint32)
+    codes[match >= 0] = before.codes[match[match >= 0]]
+    return Texts.encode(codes, (*before.values, default))

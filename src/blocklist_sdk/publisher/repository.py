@@ -1,0 +1,424 @@
+"""The signed repository: TUF metadata and target files, as static files that any web server can hand out.
+
+What is published is what `timestamp.json` refers to, and nothing else. Every change adds files under names that were
+never in use, and takes effect when `timestamp.json` is replaced, last, in one rename. A run that is killed leaves
+files that nothing refers to; the next one writes over them. ``docs/adr/0003-repository-is-its-own-state.md`` says why.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from securesystemslib.signer import Signer
+from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Signed,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.publisher.disk import PUBLIC_DIRECTORY_MODE, adopt, write_new
+from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, feed_key
+from blocklist_sdk.publisher.published import SNAPSHOT, TIMESTAMP, Published, T, load_published, verify
+from blocklist_sdk.publisher.reports import RoleStatus
+from blocklist_sdk.publisher.retention import retire
+from blocklist_sdk.release.names import PROTECTED_PATH
+
+ROOT_KEYS: Final = 3
+ROOT_THRESHOLD: Final = 2
+"""Two of three: one root key may be lost, and one may be stolen, before recipients have to be told anything."""
+
+TARGETS_METADATA_BYTES_MAX: Final = 5_000_000
+"""TUF clients read no more of a targets role (`targets_max_length` of python-tuf)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a signature holds before it has to be renewed (DESIGN's defaults).
+
+    The timestamp's is the longest for which a recipient can be kept from seeing something newer.
+    """
+
+    timestamp: timedelta = timedelta(hours=48)
+    snapshot: timedelta = timedelta(days=7)
+    feed: timedelta = timedelta(days=90)
+    targets: timedelta = timedelta(days=365)
+    root: timedelta = timedelta(days=365)
+
+    def of(self, role: str) -> timedelta:
+        """The lifetime of a role; any other name is a feed."""
+        known = {ROOT: self.root, TARGETS: self.targets, SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}
+        return known.get(role, self.feed)
+
+
+class Repository:
+    """A repository on disk, as it is published; the caller holds the publisher's lock while it changes."""
+
+    def __init__(
+        self, directory: Path, keys: Keyring, state: Published, *, lifetimes: Lifetimes, clock: Callable[[], datetime]
+    ) -> None:
+        """Use :meth:`create` or :meth:`load`."""
+        self._directory = directory
+        self._keys = keys
+        self._state = state
+        self._lifetimes = lifetimes
+        self._clock = clock
+
+    # Making and loading
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        keys: Keyring,
+        *,
+        feeds: Collection[str],
+        protected: bytes,
+        lifetimes: Lifetimes,
+        clock: Callable[[], datetime],
+    ) -> Self:
+        """Make and sign a repository whose feeds have no release yet.
+
+        Raises:
+            InvalidInput: a key is not at hand.
+            StorageFailed: the disk refused.
+        """
+        expires = _Expiry(lifetimes, clock())
+        root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
+        for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
+            for key in keys.public(name):
+                root.add_key(key, role)
+        root.roles[ROOT].threshold = min(ROOT_THRESHOLD, len(keys.public(ROOT)))
+        targets = Targets(version=1, expires=expires(TARGETS), delegations=Delegations({}, {}))
+        for feed in feeds:
+            _delegate(targets, feed, keys)
+        state = Published(
+            root=Metadata(root),
+            timestamp=Metadata(_unpublished(Timestamp())),
+            snapshot=Metadata(_unpublished(Snapshot(meta={}))),
+            targets=Metadata(targets),
+            feeds={feed: Metadata(Targets(version=1, expires=expires(feed))) for feed in feeds},
+        )
+        repository = cls(directory, keys, state, lifetimes=lifetimes, clock=clock)
+        with storage(directory):
+            for folder in (directory, directory / "metadata", directory / "targets"):
+                folder.mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
+            for feed in feeds:
+                (directory / "targets" / feed).mkdir(mode=PUBLIC_DIRECTORY_MODE)
+            repository._put_root(root)
+            targets.targets[PROTECTED_PATH] = repository._store_bytes(PROTECTED_PATH, protected)
+        repository._commit({TARGETS: targets, **{feed: state.feeds[feed].signed for feed in feeds}})
+        return repository
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        keys: Keyring,
+        *,
+        root: bytes,
+        lifetimes: Lifetimes,
+        clock: Callable[[], datetime],
+    ) -> Self:
+        """Read and verify what is published, starting from a pinned root as a recipient does; expiry is no matter.
+
+        Raises:
+            Malformed: a file is missing or cannot be read.
+            Untrusted: a signature or a hash does not verify.
+        """
+        state = load_published(directory / "metadata", root)
+        return cls(directory, keys, state, lifetimes=lifetimes, clock=clock)
+
+    # Looking
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds' names, sorted."""
+        return tuple(sorted(self._state.feeds))
+
+    @property
+    def root(self) -> bytes:
+        """The current root, for recipients to pin."""
+        return self._state.root.to_bytes()
+
+    @property
+    def roles(self) -> tuple[RoleStatus, ...]:
+        """Every role with its version and expiry; root first, feeds last."""
+        state = self._state
+        signed: dict[str, Signed] = {
+            ROOT: state.root.signed,
+            TARGETS: state.targets.signed,
+            SNAPSHOT: state.snapshot.signed,
+            TIMESTAMP: state.timestamp.signed,
+            **{feed: state.feeds[feed].signed for feed in self.feeds},
+        }
+        return tuple(RoleStatus(role, each.version, each.expires) for role, each in signed.items())
+
+    def file(self, role: str, path: str) -> Path | None:
+        """A published target file, checked against its signed length and hash; None where the role has none.
+
+        Raises:
+            Malformed: it is missing.
+            Untrusted: it is not the file that was signed.
+        """
+        target = self._state.targets_role(role).signed.targets.get(path)
+        if target is None:
+            return None
+        stored = self._stored(target)
+        try:
+            with stored.open("rb") as file:
+                target.verify_length_and_hashes(file)
+        except OSError as error:
+            raise Malformed(f"{stored} is missing: bring the repository back from your backup") from error
+        except LengthOrHashMismatchError as error:
+            raise Untrusted(
+                f"{stored} is not the file that was signed: bring the repository back from your backup"
+            ) from error
+        return stored
+
+    def folder(self, feed: str) -> Path:
+        """Where a feed's target files stand."""
+        return self._directory / "targets" / feed
+
+    # Changing
+
+    def publish(self, role: str, *, files: Mapping[str, Path | bytes], keep: Collection[str] = ()) -> None:
+        """Replace a role's targets: `files` are new (a staged file is taken over), of the old ones only `keep` stays.
+
+        Raises:
+            InvalidInput: a key is not at hand, or the role would list more than TUF clients read.
+            StorageFailed: the disk refused; what was published before still is.
+        """
+        current = self._state.targets_role(role).signed
+        targets = {path: current.targets[path] for path in keep}
+        with storage(self._directory):
+            for path, content in files.items():
+                store = self._store_bytes if isinstance(content, bytes) else self._store_file
+                targets[path] = store(path, content)  # type: ignore[arg-type]
+        self._commit({role: _successor(current, targets=targets)})
+
+    def delegate(self, feed: str) -> None:
+        """Add a feed that has no release yet; its key is in the keyring.
+
+        Raises:
+            InvalidInput: it exists already, or the targets key is not at hand.
+            StorageFailed: the disk refused; what was published before still is.
+        """
+        if feed in self._state.feeds:
+            raise InvalidInput(f"there is a feed {feed!r} already")
+        targets = _successor(self._state.targets.signed)
+        _delegate(targets, feed, self._keys)
+        with storage(self._directory):
+            self.folder(feed).mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
+        empty = Targets(version=1, expires=self._expires(feed))
+        self._commit({TARGETS: targets, feed: empty})
+
+    def renew(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sign the timestamp again, and every role whose life is more than two thirds over.
+
+        Returns:
+            The roles that were signed again, and those that should have been but whose keys are not at hand.
+
+        Raises:
+            InvalidInput: the online key is not at hand.
+            StorageFailed: the disk refused; what was published before still is.
+        """
+        due = [status.role for status in self.roles if self._is_due(status)]
+        late = tuple(role for role in due if not self._can_sign(role))
+        renewed = [role for role in due if role not in late]
+        if ROOT in renewed:
+            root = _successor(self._state.root.signed)
+            root.expires = self._expires(ROOT)
+            with storage(self._directory):
+                self._put_root(root)
+        roles = {
+            role: _successor(self._state.targets_role(role).signed)
+            for role in renewed
+            if role not in (ROOT, SNAPSHOT, TIMESTAMP)
+        }
+        self._commit(roles, renew_snapshot=SNAPSHOT in renewed)
+        return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), late
+
+    def _commit(self, roles: Mapping[str, Targets], *, renew_snapshot: bool = True) -> None:
+        """Sign and write roles, then what refers to them, the timestamp last; then drop what is old."""
+        state = self._state
+        pending: dict[str, bytes] = {}
+        targets, feeds = state.targets, dict(state.feeds)
+        # The top role first: it names the keys that the feeds' roles are verified with.
+        for role in sorted(roles, key=lambda role: role != TARGETS):
+            roles[role].expires = self._expires(role)
+            delegator = state.root.signed if role == TARGETS else targets.signed
+            signed = self._sign(roles[role], role, delegator)
+            data = signed.to_bytes()
+            if len(data) > TARGETS_METADATA_BYTES_MAX:
+                raise InvalidInput(
+                    f"the metadata of {role!r} would have {len(data):,} bytes, but recipients read at most "
+                    f"{TARGETS_METADATA_BYTES_MAX:,}: spread the feeds over several repositories"
+                )
+            pending[f"{signed.signed.version}.{role}.json"] = data
+            if role == TARGETS:
+                targets = signed
+            else:
+                feeds[role] = signed
+        snapshot = state.snapshot
+        if roles or renew_snapshot:
+            following = _successor(snapshot.signed)
+            following.expires = self._expires(SNAPSHOT)
+            for role in roles:
+                version = roles[role].version
+                following.meta[f"{role}.json"] = _meta(version, pending[f"{version}.{role}.json"])
+            snapshot = self._sign(following, SNAPSHOT, state.root.signed)
+            pending[f"{following.version}.{SNAPSHOT}.json"] = snapshot.to_bytes()
+        timestamp = _successor(state.timestamp.signed)
+        timestamp.expires = self._expires(TIMESTAMP)
+        if snapshot is not state.snapshot:
+            timestamp.snapshot_meta = _meta(snapshot.signed.version, snapshot.to_bytes())
+        signed_timestamp = self._sign(timestamp, TIMESTAMP, state.root.signed)
+        with storage(self._directory):
+            for name, data in pending.items():
+                write_new(self._directory / "metadata" / name, data)
+            write_new(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes())
+        self._state = Published(state.root, signed_timestamp, snapshot, targets, feeds)
+
+    def retire(self, ledger: Path, *, grace: timedelta) -> None:
+        """Delete files that have not been part of what is published for longer than `grace`.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        state = self._state
+        metadata = self._directory / "metadata"
+        needed = {metadata / "timestamp.json", *metadata.glob("*.root.json")}
+        needed.add(metadata / f"{state.snapshot.signed.version}.{SNAPSHOT}.json")
+        for role in (TARGETS, *state.feeds):
+            signed = state.targets_role(role).signed
+            needed.add(metadata / f"{signed.version}.{role}.json")
+            needed.update(self._stored(target) for target in signed.targets.values())
+        retire(self._directory, needed, ledger, now=self._clock(), grace=grace)
+
+    # Signing and storing
+
+    def _sign(self, signed: T, role: str, delegator: Root | Targets) -> Metadata[T]:
+        """Sign a role with every key of its that is at hand, and check that recipients will take it."""
+        trusted = signed if isinstance(signed, Root) else delegator
+        metadata = Metadata(signed)
+        try:
+            for signer in self._require_signers(role, trusted.get_delegated_role(role).threshold):
+                metadata.sign(signer, append=True)
+        except UnsignedMetadataError as error:
+            raise InvalidInput(f"the key of {role!r} could not sign: {error}") from error
+        verify(delegator, role, metadata)
+        return metadata
+
+    def require_keys(self, role: str) -> None:
+        """Make sure that a role, and what refers to it, can be signed, before any work is done.
+
+        Raises:
+            InvalidInput: a key is not at hand, or the passphrase is wrong.
+        """
+        for each in (role, SNAPSHOT, TIMESTAMP):
+            self._require_signers(each, self._threshold(each))
+
+    def _require_signers(self, role: str, threshold: int) -> list[Signer]:
+        signers = self._signers(role)
+        if len(signers) < threshold:
+            missing = ", ".join(self._keys.absent([_key_name(role)])) or "its key: none is known here"
+            raise InvalidInput(
+                f"{role!r} needs {threshold} signature(s), and {len(signers)} of its keys are at hand: "
+                f"put back {missing}"
+            )
+        return signers
+
+    def _threshold(self, role: str) -> int:
+        delegator = self._state.targets.signed if role in self._state.feeds else self._state.root.signed
+        return delegator.get_delegated_role(role).threshold
+
+    def _signers(self, role: str) -> list[Signer]:
+        return self._keys.signers(_key_name(role))
+
+    def _can_sign(self, role: str) -> bool:
+        return len(self._signers(role)) >= self._threshold(role)
+
+    def _is_due(self, status: RoleStatus) -> bool:
+        return status.expires - self._clock() < self._lifetimes.of(status.role) / 3
+
+    def _expires(self, role: str) -> datetime:
+        return _Expiry(self._lifetimes, self._clock())(role)
+
+    def _put_root(self, root: Root) -> None:
+        """Recipients go from root to root, so a new one is in force as soon as its file is there."""
+        signed = self._sign(root, ROOT, self._state.root.signed)
+        verify(root, ROOT, signed)
+        write_new(self._directory / "metadata" / f"{root.version}.root.json", signed.to_bytes())
+        self._state = replace(self._state, root=signed)
+
+    def _store_bytes(self, path: str, content: bytes) -> TargetFile:
+        target = TargetFile.from_data(path, content, ["sha256"])
+        write_new(self._stored(target), content)
+        return target
+
+    def _store_file(self, path: str, staged: Path) -> TargetFile:
+        with staged.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        target = TargetFile(length=staged.stat().st_size, hashes={"sha256": sha256}, path=path)
+        adopt(staged, self._stored(target))
+        return target
+
+    def _stored(self, target: TargetFile) -> Path:
+        """Consistent snapshots put the hash before the file's name."""
+        folder, _, name = target.path.rpartition("/")
+        return self._directory / "targets" / folder / f"{target.hashes['sha256']}.{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Expiry:
+    lifetimes: Lifetimes
+    now: datetime
+
+    def __call__(self, role: str) -> datetime:
+        return (self.now + self.lifetimes.of(role)).astimezone(UTC).replace(microsecond=0)
+
+
+def _key_name(role: str) -> str:
+    return {ROOT: ROOT, TARGETS: TARGETS, SNAPSHOT: ONLINE, TIMESTAMP: ONLINE}.get(role) or feed_key(role)
+
+
+def _delegate(targets: Targets, feed: str, keys: Keyring) -> None:
+    delegations = targets.delegations
+    assert delegations is not None
+    assert delegations.roles is not None
+    delegations.roles[feed] = DelegatedRole(feed, [], 1, True, paths=[f"{feed}/*"])
+    for key in keys.public(feed_key(feed)):
+        targets.add_key(key, feed)
+
+
+def _successor(signed: T, *, targets: dict[str, TargetFile] | None = None) -> T:
+    """An unsigned copy with the next version; the version after a killed run's leftover is the same one again."""
+    following = copy.deepcopy(signed)
+    following.version += 1
+    if targets is not None and isinstance(following, Targets):
+        following.targets = targets
+    return following
+
+
+def _unpublished(signed: T) -> T:
+    """Metadata whose first version its first commit will make."""
+    signed.version = 0
+    return signed
+
+
+def _meta(version: int, data: bytes) -> MetaFile:
+    return MetaFile.from_data(version, data, ["sha256"])

@@ -1,0 +1,380 @@
+"""Lists as people keep them: CSV, plain text, JSONL, Parquet, Arrow; gzipped or not. Cut into cells, with their lines.
+
+Nothing is interpreted here but the shape of the file. A line that cannot be cut is a reject with its number, and a
+file that cannot be read at all is an error.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.release.arrow import SCHEMA
+from blocklist_sdk.release.rows import Int64s
+
+OPTIONAL_COLUMNS = ("last", "entry", "level", "category", "issuer", "scope", "since", "until")
+"""Columns that are read where they are present, beside the numbers."""
+
+_ROWS_PER_BATCH = 1 << 16
+_DELIMITERS = ",;\t|"
+_NO_HEADER = frozenset({"nan", "null", "none", "n/a"})
+"""Single words that stand for a missing number rather than for a column's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that cannot be published.
+
+    Attributes:
+        line: where it stands: the line of a text file, the row of a table, from 1.
+        reason: why it cannot be published.
+        text: the number as it was written, or the line.
+    """
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(slots=True)
+class Cells:
+    """A list cut into cells.
+
+    Attributes:
+        line: where each row stands, from 1; a header is line 1.
+        columns: `number` and those of `OPTIONAL_COLUMNS` that the list has, as Arrow arrays of one length.
+        rejects: lines that could not be cut.
+        blank: empty lines that were passed over.
+        is_release: whether it is a release file, whose integers are E.164 numbers whatever the region.
+    """
+
+    line: Int64s
+    columns: dict[str, pa.Array]
+    rejects: list[Reject] = field(default_factory=list)
+    blank: int = 0
+    is_release: bool = False
+
+
+def read_source(source: Any, *, column: str | None = None) -> Cells:
+    """Cut a list into cells.
+
+    Args:
+        source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or a table: anything with
+            ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB).
+        column: the column with the numbers. By default ``number``, or else the only one that means nothing else.
+
+    Raises:
+        InvalidInput: it cannot be read, or it has no such column.
+    """
+    if not isinstance(source, (str, Path)):
+        if not hasattr(source, "__arrow_c_stream__"):
+            raise InvalidInput(f"a list is a file's path or an Arrow table, not a {type(source).__name__}")
+        return _from_table(pa.table(source), column)
+    path = Path(source)
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path} is no regular file: cannot read a list from it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head == b"PAR1":
+            return _read_parquet(path, column)
+        return _read_text(path, column, is_gzip=head[:2] == b"\x1f\x8b")
+    except UnicodeError as error:
+        raise InvalidInput(f"{path} is not text in the encoding that its first bytes name: save it as UTF-8") from error
+    except (EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path} is cut off or damaged: {error}. Nothing was published.") from error
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+
+
+# Tables
+
+
+def _read_parquet(path: Path, column: str | None) -> Cells:
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            wanted = {_number_column(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
+            return _from_table(file.read(columns=sorted(wanted)), column)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _from_table(table: pa.Table, column: str | None) -> Cells:
+    names = table.column_names
+    number = _number_column(names, column)
+    optional = _optional([name for name in names if name != number])
+    given = {"number": number} | optional
+    return Cells(
+        line=np.arange(1, len(table) + 1),
+        columns={name: _whole(table.column(column)) for name, column in given.items()},
+        is_release=set(SCHEMA.names) <= set(names) and number == "number",
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; large strings, since ten million texts may exceed what 32-bit offsets reach."""
+    if pa.types.is_dictionary(column.type):
+        plain = [_large(chunk.dictionary).take(chunk.indices) for chunk in column.chunks]
+        column = pa.chunked_array(plain, None if plain else pa.large_string())
+    array = _large(column).combine_chunks()
+    return array if isinstance(array, pa.Array) else array.chunk(0)
+
+
+def _large(column: Any) -> Any:
+    is_small = pa.types.is_string(column.type) or pa.types.is_string_view(column.type)
+    return column.cast(pa.large_string()) if is_small else column
+
+
+# Text
+
+
+def _read_text(path: Path, column: str | None, *, is_gzip: bool) -> Cells:
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        data = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if is_gzip else raw
+        text = stack.enter_context(io.TextIOWrapper(data, encoding=_encoding(data), errors=_ESCAPE))
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        cut = _cut_json if {".jsonl", ".ndjson"} & set(suffixes) else _cut_csv
+        return cut(text, column, path.name)
+
+
+_ESCAPE = "surrogateescape"
+"""Bytes that are no UTF-8 survive reading, so that only their own line is rejected."""
+
+
+def _encoding(data: Any) -> str:
+    """UTF-8 unless a byte order mark says otherwise."""
+    return "utf-16" if data.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
+    lines = iter(text)
+    blank, first = _first_line(lines, name)
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
+    try:
+        top = next(reader)
+        names = _header([cell.strip() for cell in top], column)
+        place = {"number": 0}
+        if names is not None:
+            number = names.index(_number_column(names, column))
+            others = [name for i, name in enumerate(names) if i != number]
+            place = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
+        cut = _Cutter(width=len(top), place=place, blank=blank)
+        if names is None:
+            cut.add([top], blank, blank + reader.line_num)
+        line = reader.line_num
+        while rows := list(islice(reader, _ROWS_PER_BATCH)):
+            cut.add(rows, blank + line, blank + reader.line_num)
+            line = reader.line_num
+    except csv.Error as error:
+        raise InvalidInput(
+            f"{name}, line {blank + reader.line_num}: {error}. A quotation mark must be closed before the next cell or "
+            "line begins. Nothing was published."
+        ) from error
+    return cut.cells()
+
+
+def _optional(names: Sequence[str]) -> dict[str, str]:
+    """The optional columns that a list has, by the name that we know them by; capitals make no difference.
+
+    Raises:
+        InvalidInput: one of them stands there twice, so that nobody can tell which is meant.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        known = name.strip().lower()
+        if known in found:
+            raise InvalidInput(f"the list has the column {known!r} twice: leave one out")
+        if known in OPTIONAL_COLUMNS:
+            found[known] = name
+    return found
+
+
+def _first_line(lines: Iterator[str], name: str) -> tuple[int, str]:
+    """The first line that is not blank, and how many were passed over."""
+    for passed, line in enumerate(lines):
+        if line.strip():
+            return passed, line
+    raise InvalidInput(f"{name} is empty: nothing was published")
+
+
+def _header(cells: Sequence[str], column: str | None) -> list[str] | None:
+    """The columns' names, None where the first line is a row already."""
+    is_named = column is not None or any(cell.lower() in ("number", *OPTIONAL_COLUMNS) for cell in cells)
+    if is_named or (len(cells) > 1 and any(map(_is_word, cells))):
+        return list(cells)
+    if len(cells) > 1:
+        raise InvalidInput(
+            f"the file has {len(cells)} columns and no header line: add one, with 'number' over the numbers"
+        )
+    return list(cells) if _is_word(cells[0]) else None
+
+
+def _is_word(cell: str) -> bool:
+    """Whether a cell is rather a column's name than a number."""
+    return any(map(str.isalpha, cell)) and not any(map(str.isdigit, cell)) and cell.lower() not in _NO_HEADER
+
+
+def _number_column(names: Sequence[str] | None, column: str | None) -> str:
+    """Which column has the numbers."""
+    names = names or ()
+    if column is not None:
+        found = [name for name in names if name == column]
+    else:
+        found = [name for name in names if name.lower() == "number"]
+        found = found or [name for name in names if name.lower() not in OPTIONAL_COLUMNS]
+    if len(found) == 1:
+        return found[0]
+    # What was taken for a header may be a row of numbers.
+    shown = ", ".join(mask(name) if any(map(str.isdigit, name)) else name for name in names)
+    wanted = f"no column {column!r}" if column is not None and not found else "no single column with the numbers"
+    raise InvalidInput(f"the list has {wanted}; its columns are: {shown}. Name one of them.")
+
+
+class _Cutter:
+    """Gathers rows of text cells into columns."""
+
+    def __init__(self, *, width: int, place: dict[str, int], blank: int) -> None:
+        self._width = width
+        self._place = place
+        self._lines: list[Int64s] = []
+        self._columns: dict[str, list[pa.Array]] = {name: [] for name in place}
+        self._rejects: list[Reject] = []
+        self._blank = blank
+
+    def add(self, rows: list[list[str]], start: int, stop: int) -> None:
+        """Add rows that stand after line `start`, up to and including line `stop`."""
+        number = self._place["number"]
+        is_even = stop - start == len(rows) and set(map(len, rows)) == {self._width}
+        if is_even and all(row[number].strip() for row in rows):
+            self._append(rows, np.arange(start + 1, stop + 1))
+        else:
+            self._append(*self._sift(rows, start))
+
+    def cells(self) -> Cells:
+        """What was gathered."""
+        columns = {name: pa.chunked_array(parts, pa.large_string()) for name, parts in self._columns.items()}
+        return Cells(
+            line=np.concatenate([np.empty(0, np.int64), *self._lines]),
+            columns={name: _whole(array) for name, array in columns.items()},
+            rejects=self._rejects,
+            blank=self._blank,
+        )
+
+    def _sift(self, rows: list[list[str]], start: int) -> tuple[list[list[str]], Int64s]:
+        kept: list[list[str]] = []
+        lines: list[int] = []
+        for row in rows:
+            line = start + 1
+            start = line + sum(cell.count("\n") for cell in row)
+            if not any(map(str.strip, row)):
+                self._blank += 1
+            elif len(row) != self._width:
+                self._reject(line, f"{len(row)} cells where the first line has {self._width}", row)
+            else:
+                kept.append(row)
+                lines.append(line)
+        return kept, np.array(lines, np.int64)
+
+    def _append(self, rows: list[list[str]], line: Int64s) -> None:
+        if not rows:
+            return
+        columns = list(zip(*rows, strict=True))
+        try:
+            arrays = {name: pa.array(columns[i], pa.large_string()) for name, i in self._place.items()}
+        except UnicodeEncodeError:
+            good = [all(map(_is_text, row)) for row in rows]
+            for row, at, is_good in zip(rows, line.tolist(), good, strict=True):
+                if not is_good:
+                    self._reject(at, "not UTF-8", row)
+            self._append([row for row, is_good in zip(rows, good, strict=True) if is_good], line[np.array(good)])
+            return
+        self._lines.append(line)
+        for name, array in arrays.items():
+            self._columns[name].append(array)
+
+    def _reject(self, line: int, reason: str, row: Sequence[str]) -> None:
+        self._rejects.append(Reject(line, reason, _printable(",".join(row))))
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# JSONL
+
+
+def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
+    rejects: list[Reject] = []
+    documents: list[tuple[int, dict[str, Any]]] = []
+    blank = 0
+    for line, written in enumerate(text, 1):
+        if not written.strip():
+            blank += 1
+            continue
+        try:
+            document = json.loads(written)
+        except ValueError as error:
+            rejects.append(Reject(line, f"not JSON: {error}", _printable(written.strip())))
+            continue
+        if isinstance(document, dict):
+            documents.append((line, document))
+        else:
+            rejects.append(Reject(line, "not a JSON object", _printable(written.strip())))
+    names = list(dict.fromkeys(key for _, document in documents for key in document))
+    if not documents:
+        raise InvalidInput(f"{name} holds no JSON object: one object a line is expected. Nothing was published.")
+    number = _number_column(names, column)
+    keys = {"number": number} | _optional([key for key in names if key != number])
+    kept: list[int] = []
+    columns: dict[str, list[str | None]] = {key: [] for key in keys}
+    for line, document in documents:
+        try:
+            row = {key: _json_cell(key, document.get(given)) for key, given in keys.items()}
+        except InvalidInput as error:
+            rejects.append(Reject(line, str(error), _printable(json.dumps(document, ensure_ascii=False))))
+            continue
+        kept.append(line)
+        for key, cell in row.items():
+            columns[key].append(cell)
+    return Cells(
+        line=np.array(kept, np.int64),
+        columns={key: pa.array(cells, pa.large_string()) for key, cells in columns.items()},
+        rejects=rejects,
+        blank=blank,
+    )
+
+
+def _json_cell(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and _is_text(value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if key == "scope" and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return "+".join(value)
+    raise InvalidInput(f"its {key!r} is neither text nor a whole number")
+
+
+def _printable(text: str) -> str:
+    """Text that may hold bytes that are no UTF-8, as text that can be written."""
+    return text.encode("utf-8", _ESCAPE).decode("utf-8", "backslashreplace")

@@ -1,0 +1,283 @@
+"""Lists as people keep them: what is read, what is rejected and with which line, what is refused as a whole."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.publisher.reading import read_rows
+from blocklist_sdk.publisher.release import Candidate, Defaults
+from blocklist_sdk.publisher.source import Reject, read_source
+from blocklist_sdk.release.rows import FOREVER_MS
+
+DEFAULTS = Defaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
+A, B, C = 6281234567890, 6281234567891, 6281234567892
+
+
+def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[Candidate, list[Reject]]:
+    return read_rows(read_source(source, column=column), region=region, defaults=DEFAULTS)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(text: str | bytes, name: str = "list.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def numbers(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, int]]:
+    return list(zip(found[0].line.tolist(), found[0].number.tolist(), strict=True))
+
+
+def rejects(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, str]]:
+    return [(reject.line, reject.text) for reject in found[1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "number\n0812-3456-7890\n+62 812 3456 7891\n",
+        "number\r\n0812-3456-7890\r\n+62 812 3456 7891\r\n",
+        "number\r0812-3456-7890\r+62 812 3456 7891",
+        "﻿Number\n0812-3456-7890\n+62 812 3456 7891",
+        "pattern\n0812-3456-7890\n6281234567891",
+        'number;category\n0812-3456-7890;fraud\n"+62 812 3456 7891";fraud\n',
+        "category\tmsisdn\nfraud\t0812-3456-7890\nfraud\t0812-3456-7891\n",
+    ],
+)
+def test_lists_with_a_header_are_read_as_they_come(write: Any, text: str) -> None:
+    found = read(write(text))
+    assert numbers(found) == [(2, A), (3, B)]
+    assert found[1] == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["list.txt", "list.csv", "list"])
+def test_a_plain_list_needs_no_header(write: Any, name: str, packed: bool) -> None:
+    text = b"081234567890\n\n  \n081234567891\n"
+    found = read(write(gzip.compress(text) if packed else text, name))
+    assert numbers(found) == [(1, A), (4, B)]
+    assert found[1] == []
+
+
+def test_utf_16_as_spreadsheets_write_it(write: Any) -> None:
+    assert numbers(read(write("number\tcategory\r\n081234567890\tfraud\r\n".encode("utf-16")))) == [(2, A)]
+
+
+def test_every_row_that_is_no_number_is_rejected_by_its_line(write: Any) -> None:
+    bad = ["nan", "*****", "112", "GoPay", "0812-3456-7890 # scam", "0812 3456 789O", "7", "0" * 20, "-", '""']
+    found = read(write("number\n" + "081234567890\n".join(f"{text}\n" for text in bad)))
+    assert rejects(found) == [(2 + 2 * i, text.strip('"')) for i, text in enumerate(bad) if text != '""']
+    assert len(found[0]) == len(bad) - 1
+    assert all(reject.reason for reject in found[1])
+
+
+def test_several_numbers_in_a_line_are_rejected_and_not_guessed_at(write: Any) -> None:
+    found = read(write("number\n081234567890,081234567891\n081234567892\n081234567890/081234567891\n"))
+    assert numbers(found) == [(3, C)]
+    assert rejects(found) == [(2, "081234567890,081234567891"), (4, "081234567890/081234567891")]
+
+
+def test_rows_of_another_width_are_rejected(write: Any) -> None:
+    found = read(write("number,category\n081234567890,fraud\n081234567891\n,,\n081234567892,fraud,,\n"))
+    assert numbers(found) == [(2, A)]
+    assert rejects(found) == [(3, "081234567891"), (5, "081234567892,fraud,,")]
+
+
+def test_lines_are_those_of_the_file_even_after_cells_of_several_lines(write: Any) -> None:
+    found = read(write('number,note\n081234567890,"one\ntwo\n\nfour"\nbad,x\n081234567891,y\n'))
+    assert numbers(found) == [(2, A), (7, B)]
+    assert rejects(found) == [(6, "bad")]
+
+
+def test_bytes_that_are_no_utf_8_cost_their_own_line_only(write: Any) -> None:
+    found = read(write(b"number,category\n081234567890,fraud\n081234567891,b\xfcro\n081234567892,fraud\n"))
+    assert numbers(found) == [(2, A), (4, C)]
+    assert [(reject.line, reject.reason) for reject in found[1]] == [(3, "not UTF-8")]
+
+
+def test_patterns_and_ranges_are_read_as_ranges(write: Any) -> None:
+    text = "number\n+3316200____\n+6281200000000-+6281200009999\n0812 3456 78##\n+33162*\n081234567890\n+6281234567..\n"
+    candidate, invalid = read(write(text))
+    spans = list(zip(candidate.line.tolist(), candidate.number.tolist(), candidate.last.tolist(), strict=True))
+    assert spans[:3] == [
+        (2, 33162000000, 33162009999),
+        (3, 6281200000000, 6281200009999),
+        (4, 6281234567800, 6281234567899),
+    ]
+    anything_after = [(10**rest * 33162, 10**rest * 33163 - 1) for rest in range(1, 11)]
+    assert [(first, last) for line, first, last in spans if line == 5] == anything_after
+    assert spans[-2:] == [(6, A, A), (7, 628123456700, 628123456799)]
+    assert invalid == []
+
+
+def test_a_range_may_have_its_end_in_a_column(write: Any) -> None:
+    text = (
+        "number,last\n081234567800,081234567899\n081234567890,\n081234567899,081234567800\n"
+        "081234567800,nan\n,081234567899\n081234567800,08123456789012\n"
+    )
+    candidate, invalid = read(write(text))
+    assert candidate.number.tolist() == [6281234567800, A]
+    assert candidate.last.tolist() == [6281234567899, A]
+    assert [reject.line for reject in invalid] == [4, 5, 6, 7]
+
+
+def test_optional_columns_are_read_and_empty_cells_mean_the_default(write: Any) -> None:
+    text = (
+        "number,entry,level,category,issuer,scope,since,until,officer\n"
+        '081234567890,7,advisory,phishing,ojk,"voice, sms",2025-01-31,2025-06-30T12:00:00+07:00,x\n'
+        "081234567891,8,,,,,,,\n"
+    )
+    candidate, invalid = read(write(text))
+    assert invalid == []
+    assert candidate.entry is not None
+    assert candidate.entry.tolist() == [7, 8]
+    texts = {name: getattr(candidate, name).tolist() for name in ("level", "category", "issuer", "scope")}
+    assert texts == {
+        "level": ["advisory", "block"],
+        "category": ["phishing", "fraud"],
+        "issuer": ["ojk", "authority"],
+        "scope": ["sms+voice", "sms+voice"],
+    }
+    assert candidate.since is not None
+    assert candidate.until is not None
+    assert candidate.since[0] == datetime(2025, 1, 31, tzinfo=UTC).timestamp() * 1000
+    assert candidate.until.tolist() == [datetime(2025, 6, 30, 5, tzinfo=UTC).timestamp() * 1000, FOREVER_MS]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("level", "blocked", "level is 'blocked'"),
+        ("scope", "fax", "scope is 'fax'"),
+        ("since", "31.01.2025", "since is '31.01.2025'"),
+        ("until", "soon", "until is 'soon'"),
+        ("entry", "0", "entry is not a whole number"),
+        ("entry", "x", "entry is not a whole number"),
+        ("entry", "", "entry is not a whole number"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_rejects_its_row(write: Any, column: str, cell: str, reason: str) -> None:
+    good = {"level": "block", "scope": "sms", "since": "2025-01-01", "until": "", "entry": "1"}[column]
+    found = read(write(f"number,{column}\n081234567890,{good}\n081234567891,{cell}\n"))
+    assert numbers(found) == [(2, A)]
+    (reject,) = found[1]
+    assert reject.line == 3
+    assert reason in reject.reason
+
+
+def test_an_end_before_the_beginning_is_rejected(write: Any) -> None:
+    found = read(write("number,since,until\n081234567890,2025-02-01,2025-01-01\n081234567891,2025-01-01,2025-02-01"))
+    assert [reject.line for reject in found[1]] == [2]
+
+
+def test_json_lines(write: Any) -> None:
+    rows: list[Any] = [
+        {"number": "0812-3456-7890", "scope": ["voice", "sms"], "x": {}},
+        {"number": 6281234567891, "category": "phishing"},
+        {"number": 6.2e12},
+        {"category": "spam"},
+        ["0812-3456-7892"],
+    ]
+    text = "\n".join(map(json.dumps, rows)) + "\n\nnot json\n"
+    found = read(write(text, "list.jsonl"))
+    assert numbers(found) == [(1, A), (2, B)]
+    assert [reject.line for reject in found[1]] == [3, 4, 5, 7]
+    assert found[0].scope is not None
+    assert found[0].scope.tolist() == ["sms+voice", "sms+voice"]
+
+
+def test_tables_of_any_library_and_parquet(tmp_path: Path) -> None:
+    import polars
+
+    table = pa.table(
+        {
+            "number": pa.array(["0812-3456-7890", None, "x"]).dictionary_encode(),
+            "since": pa.array([datetime(2025, 1, 1, tzinfo=UTC)] * 3, pa.timestamp("us", "Asia/Jakarta")),
+            "scope": [["voice", "sms"], None, None],
+        }
+    )
+    pq.write_table(table, tmp_path / "list.parquet")
+    for source in (table, polars.from_arrow(table), tmp_path / "list.parquet"):
+        found = read(source)
+        assert numbers(found) == [(1, A)]
+        assert rejects(found) == [(2, ""), (3, "x")]
+        assert found[0].since is not None
+        assert found[0].since.tolist() == [datetime(2025, 1, 1, tzinfo=UTC).timestamp() * 1000]
+
+
+@pytest.mark.parametrize("region", ["ID", None])
+def test_integers_may_be_e164_numbers(region: str | None) -> None:
+    found = read(pa.table({"number": [A, B, 112]}), region=region)
+    assert numbers(found) == [(1, A), (2, B)]
+    assert [reject.line for reject in found[1]] == [3]
+
+
+def test_national_numbers_need_a_region(write: Any) -> None:
+    found = read(write("number\n081234567890\n+6281234567891\n"), region=None)
+    assert numbers(found) == [(3, B)]
+    assert rejects(found) == [(2, "081234567890")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "column", "message"),
+    [
+        (b"", "list.csv", None, "is empty"),
+        (b"\n \n", "list.csv", None, "is empty"),
+        (b"number\n0812\n", "list.csv", "msisdn", "no column 'msisdn'; its columns are: number"),
+        (b"081234567890\n", "list.csv", "number", r"no column 'number'; its columns are: 0812…890"),
+        (b"phone,other\n0812,x\n", "list.csv", None, "its columns are: phone, other"),
+        (b"number,number\n1,2\n", "list.csv", None, "no single column"),
+        (b"0812,0813\n", "list.csv", None, "no header line"),
+        (b'number\n"0812\n0813\n', "list.csv", None, "line 3"),
+        (b'number\n"0812"x\n', "list.csv", None, "line 2"),
+        (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "cut off"),
+        (b"\x1f\x8bnot gzip at all", "list.csv.gz", None, "cannot read|cut off"),
+        (b"PAR1 is not enough", "list.parquet", None, "not a readable Parquet file"),
+        (b"[1]\n", "list.jsonl", None, "no JSON object"),
+        (b"\xff\xfe\x00\xd8\x00\x00", "list.csv", None, "encoding"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused(
+    write: Any, text: bytes, name: str, column: str | None, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        read(write(text, name), column=column)
+
+
+def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
+    for source, message in (
+        (tmp_path / "absent.csv", "cannot read"),
+        (tmp_path, "cannot read"),
+        (["0812"], "not a list"),
+        (pa.table({"number": [1.5]}), "double"),
+        (pa.table({"number": ["0812"], "level": [1]}), "'level' is int64"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            read(source)
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters='"'), max_size=8), max_size=20))
+def test_no_line_is_ever_lost(tmp_path_factory: pytest.TempPathFactory, cells: list[str]) -> None:
+    """Every line is a row, a reject or blank."""
+    path = tmp_path_factory.mktemp("lists") / "list.csv"
+    text = "number,x\n" + "".join(f"{cell},x\n" for cell in cells)
+    path.write_text(text, newline="", encoding="utf-8")
+    cells_read = read_source(path)
+    _, invalid = read_rows(cells_read, region="ID", defaults=DEFAULTS)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:-1]
+    found = {*cells_read.line.tolist(), *(reject.line for reject in invalid)}
+    blank = [line for line in lines if not line.strip()]
+    assert len(found) + cells_read.blank == len(lines)
+    assert cells_read.blank >= len(blank)
