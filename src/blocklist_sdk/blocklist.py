@@ -1,0 +1,334 @@
+"""`Blocklist`: what a recipient holds."""
+
+import hashlib
+import logging
+import operator
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from blocklist_sdk.cache.generation import Generation
+from blocklist_sdk.cache.state import load_state
+from blocklist_sdk.cache.store import Store
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced
+from blocklist_sdk.numbers import normalizer
+from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.records import SCOPES, Entry, Level, Reason, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.release.names import feed_name
+
+if TYPE_CHECKING:
+    import httpx
+
+    from blocklist_sdk.sync.transport import TransportSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.5
+"""How often an open list looks whether another process has switched the generation; the promise is one second."""
+
+
+class Blocklist:
+    """One feed, as a recipient holds it. Made by `Blocklist.open`; may be shared by threads.
+
+    Only `sync` touches the network. Everything else answers from the last verified generation on disk, and raises
+    `NotSynced` as long as there is none. A generation that any process fetched is picked up within a second.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        feed: str,
+        root: bytes,
+        region: str | None,
+        store: Store,
+        state_file: Path,
+        auth: "httpx.Auth | None" = None,
+        transport: "TransportSettings | None" = None,
+    ) -> None:
+        """For `open`, which finds the paths and checks the input."""
+        self.url = url
+        self.feed = feed
+        self.region = region
+        self._root = root
+        self._store = store
+        self._state_file = state_file
+        self._auth = auth
+        self._transport = transport
+        self._normalize = normalizer(region)
+        self._opened: tuple[Generation, datetime | None] | None = None
+        self._seen: tuple[int, int] | None = None
+        self._look_at = 0.0
+        self._looking = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        feed: str,
+        root: str | Path | bytes,
+        region: str | None = None,
+        cache_dir: str | Path | None = None,
+        state_dir: str | Path | None = None,
+        auth: "httpx.Auth | None" = None,
+        transport: "TransportSettings | None" = None,
+    ) -> Self:
+        """Open a feed; never touches the network.
+
+        Args:
+            url: the repository's base URL: ``https:``, ``http:`` or ``file:``.
+            feed: the feed's name.
+            root: the authority's root metadata: a path, or its bytes. It decides what is trusted, so it must come
+                to you by a way you trust; never from the repository itself.
+            region: CLDR region, for instance ``"GB"``, in which numbers without a country code are read; None to
+                accept international numbers only.
+            cache_dir: where generations are kept; by default in the user's cache directory, one for each URL. Give
+                each authority its own.
+            state_dir: what protects against old releases even where the cache was wiped; by default in the user's
+                state directory, or in `cache_dir` where that is given. Then wipe single feeds, not the whole.
+            auth: credentials for the repository, as httpx takes them.
+            transport: timeouts and retries.
+
+        Raises:
+            InvalidInput: the URL, the feed's name, the root or the region cannot be used.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            # Not in Python's words: they may repeat a password.
+            raise InvalidInput("that is no URL: give one that starts with https:, http: or file:") from error
+        if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
+            raise InvalidInput("that is no repository: give a base URL that starts with https:, http: or file:")
+        cache, state = _directories(url, cache_dir, state_dir)
+        return cls(
+            url=url.rstrip("/"),
+            feed=feed_name(feed),
+            root=_root_bytes(root),
+            region=region,
+            store=Store(cache / feed),
+            state_file=state / feed / "state.json",
+            auth=auth,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the generation. The list may be used again; it then opens it anew."""
+        with self._looking:
+            self._opened, self._seen, self._look_at = None, None, 0.0
+
+    def sync(self, *, wait_s: float = 60.0) -> SyncResult:
+        """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
+
+        Args:
+            wait_s: how long to wait, in seconds, while another process syncs.
+
+        Raises:
+            Locked: another process was still syncing after `wait_s` seconds.
+            InvalidInput: the repository has no such feed, or the root is none.
+            Unreachable: the network, or a server that fails or is too slow.
+            Untrusted: a signature, a hash, or a rollback.
+            Stale: signed metadata has expired.
+            Malformed: what came is not what the protocol says.
+            StorageFailed: the local disk refused.
+        """
+        from blocklist_sdk.sync.run import Syncer
+        from blocklist_sdk.sync.transport import Transport, TransportSettings
+
+        syncer = Syncer(self.url, self.feed, self._root, self._store, self._state_file)
+        with Transport(settings=self._transport or TransportSettings(), auth=self._auth) as transport:
+            result = syncer.run(transport, wait_s=wait_s)
+        self._look(wait=True)
+        return result
+
+    def __contains__(self, number: str | int) -> bool:
+        """Whether the number is blocked now, for any scope.
+
+        Raises:
+            InvalidNumber: it is no number.
+            NotSynced: there is no verified generation yet.
+        """
+        # As few calls as can be: this is asked for every message and every call.
+        opened = self._opened
+        if opened is None or time.monotonic() >= self._look_at:
+            opened = self._current()
+        if type(number) is int and SMALLEST <= number <= LARGEST:
+            e164 = number
+        else:
+            e164 = self._normalize(number) if isinstance(number, str) else self._read(number)
+        # An integer: comparing one with a float costs more than all the rest of the comparison.
+        return opened[0].blocks(e164, time.time_ns() // 1_000_000)
+
+    def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
+        """What to do about a number, now, and why.
+
+        Args:
+            number: a text as people write numbers, or an E.164 integer.
+            scope: ask for one scope only; entries of other scopes then do not count.
+
+        Raises:
+            InvalidNumber: it is no number.
+            InvalidInput: there is no such scope.
+            NotSynced: there is no verified generation yet.
+        """
+        if scope is not None and scope not in SCOPES:
+            raise InvalidInput(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+        e164 = self._read(number)
+        generation, expires = self._current()
+        now = datetime.now(UTC)
+        entries = tuple(generation.covering(e164))
+        level, reason = decide([e for e in entries if scope is None or scope in e.scope], now)
+        return Verdict(
+            number=e164,
+            blocked=level == "block",
+            level=level,
+            reason=reason,
+            entries=entries,
+            feed=self.feed,
+            serial=generation.about.serial,
+            as_of=generation.about.published_at,
+            stale=_is_past(expires, now),
+        )
+
+    def entries(self, number: str | int) -> list[Entry]:
+        """Every entry that covers the number, in force or not, by entry id.
+
+        Raises:
+            InvalidNumber: it is no number.
+            NotSynced: there is no verified generation yet.
+        """
+        return self._current()[0].covering(self._read(number))
+
+    def to_arrow(self) -> Any:
+        """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
+
+        Raises:
+            NotSynced: there is no verified generation yet.
+        """
+        from blocklist_sdk.release.arrow import to_table
+
+        return to_table(self._current()[0].rows)
+
+    def status(self) -> Status:
+        """How the list stands. Does not raise `NotSynced`: the fields are then None."""
+        state = load_state(self._state_file)
+        self._look(wait=True)
+        generation, expires = self._opened or (None, None)
+        about = generation.about if generation else None
+        return Status(
+            feed=self.feed,
+            serial=about.serial if about else None,
+            rows=about.rows if about else None,
+            digest=about.digest if about else None,
+            as_of=about.published_at if about else None,
+            expires=expires,
+            stale=_is_past(expires, datetime.now(UTC)),
+            generation_bytes=generation.bytes if generation else None,
+            last_success=state.last_success,
+            last_attempt=state.last_attempt,
+            last_error=state.last_error,
+        )
+
+    def _read(self, number: str | int) -> int:
+        if isinstance(number, str):
+            return self._normalize(number)
+        try:
+            e164 = operator.index(number)  # a numpy integer too
+        except TypeError as error:
+            raise InvalidNumber("", f"a number is a text or an integer, not a {type(number).__name__}") from error
+        if SMALLEST <= e164 <= LARGEST:
+            return e164
+        raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
+
+    def _current(self) -> tuple[Generation, datetime | None]:
+        if time.monotonic() >= self._look_at:
+            self._look(wait=self._opened is None)
+        opened = self._opened
+        if opened is None:
+            raise NotSynced(f"feed {self.feed!r} was never synced on this machine: run sync() first")
+        return opened
+
+    def _look(self, *, wait: bool) -> None:
+        """Open the generation in force, if it is another one than last time.
+
+        While another thread is looking, what is open goes on answering, unless the caller wants to wait.
+        """
+        if not self._looking.acquire(blocking=wait):
+            return
+        try:
+            seen = self._stamp()
+            if seen is None or seen != self._seen:
+                self._opened, self._seen = self._store.open() or self._opened, seen
+        except BlocklistError as error:
+            if self._opened is None:
+                raise
+            log.error("feed %s goes on with what it has: %s", self.feed, error)
+        finally:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._looking.release()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Changes whenever the generation in force does; None before the first."""
+        pointer = self._store.pointer
+        with storage(pointer):
+            try:
+                stat = pointer.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return stat.st_ino, stat.st_mtime_ns
+
+
+def _is_past(expires: datetime | None, now: datetime) -> bool:
+    return expires is None or now >= expires
+
+
+def decide(entries: list[Entry], now: datetime) -> tuple[Level | None, Reason]:
+    """The level in force and the reason, from the entries that cover a number. Pure."""
+    levels = {entry.level for entry in entries if entry.in_force(now)}
+    if "block" in levels:
+        return "block", "listed"
+    if levels:
+        # An unknown level of a later protocol never blocks.
+        return "advisory", "advisory"
+    if any(entry.until is not None and entry.until <= now for entry in entries):
+        return None, "expired"
+    return None, "not-yet" if entries else "not-listed"
+
+
+def _root_bytes(root: str | Path | bytes) -> bytes:
+    if isinstance(root, bytes):
+        return root
+    try:
+        return Path(root).read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot read the root metadata {root}: {error.strerror}. Get root.json from the authority."
+        ) from error
+
+
+def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
+    if cache_dir is not None:
+        cache = Path(cache_dir)
+        return cache, Path(state_dir) if state_dir is not None else cache / ".state"
+    import platformdirs
+
+    parts = urlsplit(url)
+    # Without credentials, which change while the authority stays the same.
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    cache = platformdirs.user_cache_path("blocklist-sdk") / authority
+    state = platformdirs.user_state_path("blocklist-sdk") / authority
+    return cache, Path(state_dir) if state_dir is not None else state

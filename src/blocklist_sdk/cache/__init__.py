@@ -1,0 +1,1 @@
+"""Releases as they stand, verified, on the recipient's disk."""

@@ -1,0 +1,225 @@
+"""One release as it stands, verified, on the recipient's disk: written once, then only mapped into memory."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from blocklist_sdk.cache.lookup import RangeIndex, number_finder, write_ranges, write_slots
+from blocklist_sdk.disk import read_json, sync_directory, sync_file
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.records import Entry
+from blocklist_sdk.release.rows import FOREVER_MS, NUMERIC_COLUMNS, TEXT_COLUMNS, Rows, Texts
+
+_FORMAT = 1
+_ABOUT, _ROWS, _SLOTS, _RANGES = "about.json", "rows.arrow", "slots.arrow", "ranges.arrow"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a generation is of.
+
+    Attributes:
+        feed: the feed's name.
+        serial: the release.
+        digest: of its canonical rows, as the authority signed it.
+        rows: how many.
+        published_at: when the authority published it.
+    """
+
+    feed: str
+    serial: int
+    digest: str
+    rows: int
+    published_at: datetime
+
+
+def write_generation(directory: Path, rows: Rows, about: About) -> None:
+    """Write a generation into an empty directory, durably.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    names = [name for name in NUMERIC_COLUMNS if name != "last" or rows.has_ranges]
+    columns = [pa.array(getattr(rows, name)) for name in names]
+    columns += [
+        pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
+        for texts in (getattr(rows, name) for name in TEXT_COLUMNS)
+    ]
+    batch = pa.record_batch(columns, names=[*names, *TEXT_COLUMNS])
+    with pa.OSFile(str(directory / _ROWS), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    write_slots(rows.number, directory / _SLOTS)
+    write_ranges(rows, directory / _RANGES)
+    sizes = {name: (directory / name).stat().st_size for name in (_ROWS, _SLOTS, _RANGES)}
+    document = {**asdict(about), "published_at": about.published_at.isoformat()}
+    (directory / _ABOUT).write_text(json.dumps({"format": _FORMAT, **document, "sizes": sizes}, indent=1))
+    for name in (_ABOUT, *sizes):
+        sync_file(directory / name)
+    sync_directory(directory)
+
+
+class Generation:
+    """A release on disk, mapped into memory and shared by every process that opens it.
+
+    Attributes:
+        name: its directory's name.
+        about: what it is of.
+        bytes: its size on disk.
+    """
+
+    def __init__(
+        self, name: str, about: About, size: int, rows: Rows, find: Callable[[int], int], ranges: RangeIndex | None
+    ) -> None:
+        self.name = name
+        self.about = about
+        self.bytes = size
+        self._rows = rows
+        self._find = find
+        self._ranges = ranges
+        self._number = rows.number.data
+        self._since = rows.since.data
+        self._until = rows.until.data
+        self._level = rows.level.codes.data
+        self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
+        self._rows_total = len(rows)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Map a generation; takes about a millisecond whatever its size.
+
+        Raises:
+            Malformed: it is damaged.
+            InvalidInput: it was written by a newer version of this library.
+        """
+        document = read_json(directory / _ABOUT, format_version=_FORMAT)
+        if document is None:
+            raise Malformed(f"{directory} holds no generation")
+        try:
+            about = About(
+                feed=document["feed"],
+                serial=document["serial"],
+                digest=document["digest"],
+                rows=document["rows"],
+                published_at=datetime.fromisoformat(document["published_at"]),
+            )
+            sizes: dict[str, int] = document["sizes"]
+            # A file that is shorter than it was would kill the process when the missing part is read.
+            if any((directory / name).stat().st_size != size for name, size in sizes.items()):
+                raise Malformed(f"the generation in {directory} is damaged: a file has another size than was written")
+            rows = _open_rows(directory / _ROWS)
+            slots = _map(directory / _SLOTS)
+            ranges = _map(directory / _RANGES)
+            if len(rows) != about.rows:
+                raise Malformed(f"the generation in {directory} is damaged: {len(rows)} rows instead of {about.rows}")
+            return cls(
+                directory.name,
+                about,
+                sum(sizes.values()),
+                rows,
+                number_finder(rows.number.data, slots),
+                RangeIndex(ranges) if len(ranges) else None,
+            )
+        except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+            raise Malformed(f"the generation in {directory} is damaged: {error}") from error
+
+    @property
+    def rows(self) -> Rows:
+        """All rows, as arrays over the mapped file."""
+        return self._rows
+
+    def blocks(self, number: int, now_ms: int) -> bool:
+        """Whether an entry of level block covers the number at that moment (milliseconds since 1970 UTC)."""
+        row = self._find(number)
+        if row >= 0:
+            # Written out for the first row, by far the most often the only one.
+            if self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]:
+                return True
+            if self._a_later_one_blocks(row + 1, number, now_ms):
+                return True
+        return self._ranges is not None and any(self._blocks_now(r, now_ms) for r in self._ranges.covering(number))
+
+    def _blocks_now(self, row: int, now_ms: int) -> bool:
+        return self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
+
+    def _a_later_one_blocks(self, row: int, number: int, now_ms: int) -> bool:
+        while row < self._rows_total and self._number[row] == number:
+            if self._blocks_now(row, now_ms):
+                return True
+            row += 1
+        return False
+
+    def covering(self, number: int) -> list[Entry]:
+        """Every entry that covers the number, in force or not, by entry id."""
+        return sorted((self._entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
+
+    def _covering_rows(self, number: int) -> Iterator[int]:
+        row = self._find(number)
+        if row >= 0:
+            while row < self._rows_total and self._number[row] == number:
+                yield row
+                row += 1
+        if self._ranges is not None:
+            yield from self._ranges.covering(number)
+
+    def _entry(self, row: int) -> Entry:
+        rows = self._rows
+        number, last, until = int(rows.number[row]), int(rows.last[row]), self._until[row]
+        return Entry(
+            number=number,
+            last=last if last != number else None,
+            entry=int(rows.entry[row]),
+            level=_text(rows.level, row),
+            category=_text(rows.category, row),
+            issuer=_text(rows.issuer, row),
+            scope=frozenset(_text(rows.scope, row).split("+")),
+            since=_moment(self._since[row]),
+            until=None if until == FOREVER_MS else _moment(until),
+            feed=self.about.feed,
+        )
+
+
+def _text(column: Texts, row: int) -> str:
+    return column.values[int(column.codes[row])]
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _map(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _open_rows(path: Path) -> Rows:
+    table = _map(path)
+    if not len(table):
+        return Rows.empty()
+    numbers = {
+        name: table.column(name).chunk(0).to_numpy(zero_copy_only=True)
+        for name in NUMERIC_COLUMNS
+        if name in table.schema.names
+    }
+    return Rows(
+        number=numbers["number"],
+        last=numbers.get("last", numbers["number"]),
+        entry=numbers["entry"],
+        level=_open_texts(table, "level"),
+        category=_open_texts(table, "category"),
+        issuer=_open_texts(table, "issuer"),
+        scope=_open_texts(table, "scope"),
+        since=numbers["since"],
+        until=numbers["until"],
+    )
+
+
+def _open_texts(table: pa.Table, name: str) -> Texts:
+    column = table.column(name).chunk(0)
+    return Texts(np.asarray(column.indices), tuple(column.dictionary.to_pylist()))

@@ -1,0 +1,75 @@
+"""What a recipient remembers of a feed, apart from the cache, which may be wiped.
+
+TUF forgets with its metadata directory: after a wipe it accepts an old repository whose timestamp has not expired.
+The highest serial ever in force is therefore kept here.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.errors import Malformed
+
+_FORMAT = 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What the last syncs came to.
+
+    Attributes:
+        highest_serial: the highest serial ever in force, 0 for none.
+        last_attempt, last_success: when a sync last ran, and last succeeded.
+        last_error: what the last sync failed with, None when it succeeded.
+    """
+
+    highest_serial: int = 0
+    last_attempt: datetime | None = None
+    last_success: datetime | None = None
+    last_error: str | None = None
+
+
+def load_state(path: Path) -> SyncState:
+    """Read it; a fresh one where there is no file, or where it is damaged.
+
+    Raises:
+        InvalidInput: it was written by a newer version of this library.
+    """
+    try:
+        document = read_json(path, format_version=_FORMAT)
+        if document is None:
+            return SyncState()
+        return SyncState(
+            highest_serial=int(document["highest_serial"]),
+            last_attempt=_moment(document["last_attempt"]),
+            last_success=_moment(document["last_success"]),
+            last_error=document["last_error"],
+        )
+    except (Malformed, KeyError, TypeError, ValueError) as error:
+        # A sync must be able to mend this by itself; the generation in force still guards against going back.
+        log.error("%s is damaged and starts anew: %s", path, error)
+        return SyncState()
+
+
+def save_state(path: Path, state: SyncState) -> None:
+    """Replace it.
+
+    Raises:
+        StorageFailed: the disk refused.
+    """
+    document: dict[str, Any] = asdict(state)
+    for name in ("last_attempt", "last_success"):
+        moment: datetime | None = document[name]
+        document[name] = moment and moment.isoformat()
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": _FORMAT, **document})
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

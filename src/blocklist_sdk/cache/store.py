@@ -1,0 +1,192 @@
+"""The generations of one feed on disk, and which one is in force.
+
+::
+
+    CACHE/FEED/
+        lock                    held while a sync runs
+        current.json            which generation is in force; replaced in one rename
+        tuf/                    the repository's signed metadata
+        generations/SERIAL-RANDOM/
+        fetch-RANDOM/           what a running sync has fetched so far
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from blocklist_sdk.cache.generation import About, Generation, write_generation
+from blocklist_sdk.disk import read_json, storage, storage_failed, sync_directory, write_json
+from blocklist_sdk.errors import Locked, Malformed
+from blocklist_sdk.release.rows import Rows
+
+_FORMAT = 1
+_LOOKS = 3
+"""How often to read the pointer before a generation that does not open counts as damaged."""
+_WORKSPACE_PREFIX = "fetch-"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What `current.json` says.
+
+    Attributes:
+        generation: the directory's name under `generations/`.
+        expires: when the signed metadata expires; None when it is not known.
+    """
+
+    generation: str
+    expires: datetime | None
+
+
+class Store:
+    """The generations of one feed."""
+
+    def __init__(self, directory: Path) -> None:
+        """On a directory that need not exist; nothing is written before the first commit."""
+        self.directory = directory
+        self.pointer = directory / "current.json"
+        self.metadata = directory / "tuf"
+        self._generations = directory / "generations"
+
+    @contextlib.contextmanager
+    def lock(self, wait_s: float) -> Iterator[None]:
+        """Hold the feed's lock, so that one sync runs at a time.
+
+        Raises:
+            Locked: another process still held it after `wait_s` seconds.
+            StorageFailed: the directory cannot be written.
+        """
+        path = self.directory / "lock"
+        lock = FileLock(path)
+        with storage(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=max(0.0, wait_s))  # filelock takes -1 for "for ever"
+        except Timeout as error:
+            raise Locked(
+                f"another process is syncing {self.directory} (waited {wait_s:g} s): try again later", path=path
+            ) from error
+        except OSError as error:
+            raise storage_failed(error, path) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def in_force(self) -> InForce | None:
+        """Which generation is in force, None before the first.
+
+        Raises:
+            Malformed: `current.json` is damaged or of a newer version.
+        """
+        document = read_json(self.pointer, format_version=_FORMAT)
+        if document is None:
+            return None
+        try:
+            expires = document["expires"]
+            return InForce(str(document["generation"]), datetime.fromisoformat(expires) if expires else None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed(f"{self.pointer} is damaged: {error}") from error
+
+    def open(self) -> tuple[Generation, datetime | None] | None:
+        """The generation in force and its expiry; None before the first.
+
+        Where it is damaged, the newest whole one that is left, with no known expiry: an old answer beats none.
+        """
+        for _ in range(_LOOKS):
+            try:
+                current = self.in_force()
+            except Malformed as error:
+                log.error("%s; going on with the newest whole generation", error)
+                return self._newest_whole()
+            if current is None:
+                return None
+            try:
+                return Generation.open(self._generations / current.generation), current.expires
+            except Malformed as error:
+                damage = error  # or two syncs have switched on since the pointer was read: then look once more
+        log.error("%s; the next sync fetches it again", damage)
+        return self._newest_whole()
+
+    def _newest_whole(self) -> tuple[Generation, None] | None:
+        for name in self._names():
+            with contextlib.suppress(Malformed):
+                return Generation.open(self._generations / name), None
+        return None
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A private directory for a sync, gone at the end; the caller holds the lock.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        with storage(self.directory):
+            for left in self.directory.glob(f"{_WORKSPACE_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            directory = Path(tempfile.mkdtemp(dir=self.directory, prefix=_WORKSPACE_PREFIX))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def commit(self, rows: Rows, about: About, expires: datetime) -> None:
+        """Put a verified release in force: write it beside the others, then switch with one rename.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        opened = self.open()
+        # The random part keeps a release that is written again, since its first copy was damaged, apart from that copy.
+        name = f"{about.serial:012d}-{secrets.token_hex(4)}"
+        with storage(self._generations):
+            self._generations.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=".new-"))
+            try:
+                write_generation(staging, rows, about)
+                staging.chmod(0o755)
+                os.replace(staging, self._generations / name)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            sync_directory(self._generations)
+        self.switch(name, expires)
+        self._prune(keep={name, opened[0].name} if opened else {name})
+
+    def switch(self, generation: str, expires: datetime) -> None:
+        """Point at a generation, with the expiry that now holds.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        with storage(self.pointer):
+            write_json(self.pointer, {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()})
+
+    def _names(self) -> list[str]:
+        """Whole generations, newest first."""
+        with storage(self._generations):
+            if not self._generations.is_dir():
+                return []
+            return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left; the caller holds the lock."""
+        for path in self._generations.glob(".new-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _prune(self, *, keep: set[str]) -> None:
+        """Forget all but the generation in force and the one that answered before it, for readers just opening it."""
+        for name in set(self._names()) - keep:
+            shutil.rmtree(self._generations / name, ignore_errors=True)

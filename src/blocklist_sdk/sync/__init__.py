@@ -1,0 +1,1 @@
+"""Sync: from a signed repository to a verified generation."""

@@ -1,0 +1,214 @@
+"""Generations on disk: switched whole, healed when damaged, never lost."""
+
+import errno
+import json
+import multiprocessing
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blocklist_sdk.cache import generation as generation_module
+from blocklist_sdk.cache.generation import About
+from blocklist_sdk.cache.state import SyncState, load_state, save_state
+from blocklist_sdk.cache.store import Store
+from blocklist_sdk.errors import InvalidInput, Locked, StorageFailed
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from strategies import to_plain
+
+EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def rows_of(serial: int, count: int = 100) -> Rows:
+    """A release whose every entry id tells its serial."""
+    number = np.arange(6_281_200_000_000, 6_281_200_000_000 + count)
+    x = Texts.repeat("block", count)
+    forever = np.full(count, FOREVER_MS)
+    return Rows(number, number, np.arange(count) + serial * 1000, x, x, x, x, np.zeros(count, np.int64), forever)
+
+
+def about(serial: int, rows: Rows) -> About:
+    return About("id-all", serial, digest(rows), len(rows), datetime(2026, 1, serial, tzinfo=UTC))
+
+
+def commit(store: Store, serial: int) -> None:
+    rows = rows_of(serial)
+    store.commit(rows, about(serial, rows), EXPIRES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "id-all")
+
+
+def serial_in_force(store: Store) -> int | None:
+    opened = store.open()
+    return opened[0].about.serial if opened else None
+
+
+def test_nothing_is_written_before_the_first_commit(store: Store) -> None:
+    assert store.open() is None
+    assert not store.directory.exists()
+
+
+def test_a_commit_is_what_opens(store: Store) -> None:
+    commit(store, 1)
+    opened = store.open()
+    assert opened is not None
+    generation, expires = opened
+    assert to_plain(generation.rows) == to_plain(rows_of(1))
+    assert (generation.about, expires) == (about(1, rows_of(1)), EXPIRES)
+
+
+def test_old_generations_are_forgotten_but_the_one_before(store: Store) -> None:
+    for serial in range(1, 6):
+        commit(store, serial)
+    kept = sorted(path.name[:12] for path in (store.directory / "generations").iterdir())
+    assert kept == ["000000000004", "000000000005"]
+
+
+def test_what_a_damaged_copy_leaves_behind_never_drives_out_the_good_one(store: Store) -> None:
+    commit(store, 1)
+    commit(store, 2)
+    damaged = next((store.directory / "generations").glob("000000000002-*"))
+    (damaged / "rows.arrow").write_bytes(b"")
+    commit(store, 2)
+    assert not damaged.exists()
+    kept = sorted(path.name[:12] for path in (store.directory / "generations").iterdir())
+    assert kept == ["000000000001", "000000000002"]
+
+
+def test_what_a_killed_sync_left_is_swept(store: Store) -> None:
+    commit(store, 1)
+    (store.directory / "fetch-killed").mkdir()
+    with store.workspace() as directory:
+        assert [path.name for path in store.directory.glob("fetch-*")] == [directory.name]
+    assert not list(store.directory.glob("fetch-*"))
+
+
+def test_an_open_generation_outlives_its_files(store: Store) -> None:
+    commit(store, 1)
+    opened = store.open()
+    for serial in range(2, 5):
+        commit(store, serial)
+    assert opened is not None
+    assert opened[0].blocks(6_281_200_000_042, 0)
+
+
+@pytest.mark.parametrize("name", ["about.json", "rows.arrow", "slots.arrow", "ranges.arrow"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "truncated", "garbage"])
+def test_a_damaged_generation_gives_way_to_the_one_before(store: Store, name: str, damage: str) -> None:
+    commit(store, 1)
+    commit(store, 2)
+    path = next((store.directory / "generations").glob("000000000002-*")) / name
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "truncated": whole[:-9], "garbage": b"\xff" * len(whole)}[damage])
+    assert serial_in_force(store) == 1
+    commit(store, 2)
+    assert serial_in_force(store) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"format": 1}', b'{"format": 1, "generation": "x"}']
+)
+def test_a_damaged_pointer_gives_way_to_the_newest_generation(store: Store, content: bytes) -> None:
+    commit(store, 1)
+    commit(store, 2)
+    store.pointer.write_bytes(content)
+    opened = store.open()
+    assert opened is not None
+    assert opened[0].about.serial == 2
+    assert opened[1] is None  # so that every verdict says stale until a sync has verified it again
+
+
+def test_what_a_newer_version_wrote_is_refused(store: Store) -> None:
+    commit(store, 1)
+    store.pointer.write_text(json.dumps({"format": 99, "generation": "x", "expires": None}))
+    with pytest.raises(InvalidInput, match="newer blocklist-sdk"):
+        store.open()
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4, 5, 6])
+def test_a_full_disk_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    """The nth flush to disk fails, as it does when the disk is full."""
+    commit(store, 1)
+    before = sorted((store.directory / "generations").iterdir())
+    calls = 0
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFailed, match="No space left"):
+        commit(store, 2)
+    monkeypatch.undo()
+    assert serial_in_force(store) == 1
+    left = sorted((store.directory / "generations").iterdir())
+    assert left[: len(before)] == before
+    assert not list((store.directory / "generations").glob(".new-*"))
+    commit(store, 2)
+    assert serial_in_force(store) == 2
+
+
+def test_a_failed_write_of_the_rows_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(store, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(generation_module, "write_slots", full)
+    with pytest.raises(StorageFailed):
+        commit(store, 2)
+    monkeypatch.undo()
+    assert serial_in_force(store) == 1
+
+
+def hold(directory: Path, held: "multiprocessing.synchronize.Event", done: "multiprocessing.synchronize.Event") -> None:
+    with Store(directory).lock(0):
+        held.set()
+        done.wait(30)
+
+
+def test_one_process_at_a_time(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(store.directory, held, done))
+    other.start()
+    try:
+        assert held.wait(30)
+        with pytest.raises(Locked, match="another process is syncing"), store.lock(0.1):
+            pass
+    finally:
+        done.set()
+        other.join()
+    with store.lock(0):
+        pass
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "id-all")
+    assert store.open() is None
+    with pytest.raises(StorageFailed, match="cannot use"), store.lock(0):
+        pass
+
+
+def test_state_survives_and_heals(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "state.json"
+    assert load_state(path) == SyncState()
+    state = SyncState(highest_serial=7, last_success=datetime(2026, 1, 1, tzinfo=UTC), last_error="Unreachable: x")
+    save_state(path, state)
+    assert load_state(path) == state
+    path.write_bytes(b"\0" * 50)
+    assert load_state(path) == SyncState()

@@ -1,0 +1,284 @@
+"""What an attacker tries, what it must raise, and that the last verified generation still answers."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tuf.api.metadata import Metadata, MetaFile, TargetFile
+
+from blocklist_sdk import InvalidInput, Malformed, NotSynced, Stale, Untrusted
+from world import (
+    FEED,
+    FIRST,
+    OTHER_FEED,
+    SECOND,
+    Forger,
+    World,
+    assert_still_answers,
+    copy_world,
+    make_world,
+    past,
+    refused,
+    stranger,
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    return copy_world(template, tmp_path)
+
+
+@pytest.fixture
+def forger(world: World) -> Forger:
+    return Forger(world)
+
+
+def test_a_replayed_timestamp(world: World) -> None:
+    old = (world.metadata / "timestamp.json").read_bytes()
+    world.release(SECOND)
+    recipient = world.recipient()
+    recipient.sync()
+    (world.metadata / "timestamp.json").write_bytes(old)
+    refused(recipient, Untrusted, serial=2)
+
+
+def test_a_rolled_back_snapshot(world: World, forger: Forger) -> None:
+    old = forger.newest("snapshot")
+    world.release(SECOND)
+    recipient = world.recipient()
+    recipient.sync()
+    meta = MetaFile.from_data(int(old.name.split(".")[0]), old.read_bytes(), ["sha256"])
+    forger.forge("timestamp", lambda timestamp: setattr(timestamp, "snapshot_meta", meta))
+    refused(recipient, Untrusted, serial=2)
+
+
+@pytest.mark.parametrize("role", ["targets", FEED])
+def test_a_rolled_back_role(world: World, forger: Forger, role: str) -> None:
+    old = forger.newest(role)
+    forger.forge(role)
+    recipient = world.recipient()
+    recipient.sync()
+    meta = MetaFile.from_data(int(old.name.split(".")[0]), old.read_bytes(), ["sha256"])
+    forger.forge("snapshot", lambda snapshot: snapshot.meta.__setitem__(f"{role}.json", meta))
+    refused(recipient, Untrusted)
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", FEED, "root"])
+def test_an_expired_role(world: World, forger: Forger, role: str) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    forger.forge(role, past)
+    error = refused(recipient, Stale, "expired")
+    assert isinstance(error, Stale)
+    assert error.role == role
+
+
+def test_a_rotated_root(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    forger.forge("root", signers=forger.keys("root")[:2])
+    world.release(SECOND)
+    assert recipient.sync().after == 2
+    assert_still_answers(recipient, 2)
+
+
+def test_a_root_signed_by_one_of_three(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    forger.forge("root", signers=forger.keys("root")[:1])
+    refused(recipient, Untrusted)
+
+
+def test_a_root_of_the_wrong_version(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    root = forger.load("root")
+    root.signed.version = 3
+    forger.write("root", root, forger.keys("root"), name="2.root.json")
+    refused(recipient, Untrusted)
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", FEED])
+def test_an_unknown_key(world: World, forger: Forger, role: str) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    forger.forge(role, signers=[stranger()])
+    refused(recipient, Untrusted)
+
+
+def test_a_feed_signed_by_the_key_of_another(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    forger.forge(FEED, signers=forger.keys(OTHER_FEED))
+    refused(recipient, Untrusted)
+
+
+def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
+    """The other feed's role lists this feed's index; nobody may believe it."""
+    recipient = world.recipient()
+    recipient.sync()
+    index = f"{FEED}/index.json"
+    stolen: TargetFile = forger.load(FEED).signed.targets[index]
+    forger.forge(FEED, lambda signed: signed.targets.pop(index))
+    forger.forge(OTHER_FEED, lambda signed: signed.targets.__setitem__(index, stolen))
+    refused(recipient, InvalidInput, "no feed")
+
+
+@pytest.mark.parametrize("damage", ["tampered", "short", "long", "empty", "gone"])
+def test_a_release_file_that_is_not_what_was_signed(world: World, damage: str) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    before = set(world.release_files())
+    world.release(SECOND)
+    for path in set(world.release_files()) - before:
+        data = path.read_bytes()
+        middle = len(data) // 2
+        changed = {
+            "tampered": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+            "short": data[:-1],
+            "long": data + b"\0",
+            "empty": b"",
+        }
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(changed[damage])
+    if damage == "gone":
+        from blocklist_sdk import Unreachable
+
+        refused(recipient, Unreachable, "404")
+    else:
+        refused(recipient, Untrusted)
+
+
+@pytest.mark.parametrize("name", ["timestamp", "snapshot", "targets", FEED])
+def test_old_files_under_new_names(world: World, forger: Forger, name: str) -> None:
+    """Mix-and-match: one file of the release before in the place of the new one."""
+    recipient = world.recipient()
+    recipient.sync()
+    old = forger.newest(name).read_bytes()
+    world.release(SECOND)
+    if name == "targets":
+        forger.forge("targets")
+    forger.newest(name).write_bytes(old)
+    if name == "timestamp":
+        assert recipient.sync().kind == "none"  # a freeze: within the validity nobody can tell
+        assert_still_answers(recipient)
+    else:
+        refused(recipient, Untrusted)
+
+
+def test_an_old_release_file_under_a_new_name(world: World) -> None:
+    recipient = world.recipient()
+    old = world.release_files("*.snapshot.parquet")[0].read_bytes()
+    recipient.sync()
+    before = set(world.release_files())
+    world.release(SECOND)
+    for path in set(world.release_files()) - before:
+        path.write_bytes(old)
+    refused(recipient, Untrusted)
+
+
+def test_a_release_that_does_not_have_its_signed_digest(world: World, forger: Forger) -> None:
+    """The publisher's own fault: delta and snapshot are signed, but lead elsewhere."""
+    import json
+
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+    role = forger.load(FEED)
+    path = f"{FEED}/index.json"
+    stored = world.repository / "targets" / FEED / f"{role.signed.targets[path].hashes['sha256']}.index.json"
+    index = json.loads(stored.read_bytes())
+    index["digest"] = index["releases"][-1]["digest"] = "0" * 64
+    target = TargetFile.from_data(path, json.dumps(index).encode(), ["sha256"])
+    (stored.parent / f"{target.hashes['sha256']}.index.json").write_text(json.dumps(index))
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+    refused(recipient, Malformed, "digest")
+
+
+def test_a_wiped_cache_and_an_old_repository(world: World) -> None:
+    """TUF alone forgets what it saw with its cache; our own state does not."""
+    old = world.directory / "old"
+    shutil.copytree(world.repository, old)
+    world.release(SECOND)
+    recipient = world.recipient()
+    recipient.sync()
+    shutil.rmtree(world.directory / "cache")
+    replayed = world.recipient(url=old.as_uri())
+    with pytest.raises(Untrusted, match=r"release 1 .* release 2"):
+        replayed.sync()
+    with pytest.raises(NotSynced):
+        replayed.check(FIRST[0])
+    assert world.recipient().sync().kind == "snapshot"
+
+
+@pytest.mark.parametrize("what", ["tuf files", "tuf directories", "pointer", "generation", "state", "everything"])
+def test_a_damaged_cache_heals(world: World, what: str) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+    recipient.sync()
+    cache = world.directory / "cache" / FEED
+    tuf = [path for path in (cache / "tuf").rglob("*.json") if path.is_file() and not path.is_symlink()]
+    damaged = {
+        "tuf files": tuf,
+        "tuf directories": tuf,
+        "pointer": [cache / "current.json"],
+        "generation": list(cache.glob("generations/000000000002-*/rows.arrow")),
+        "state": list((world.directory / "cache-state").rglob("state.json")),
+    }
+    damaged["everything"] = [path for paths in damaged.values() for path in paths]
+    assert damaged[what]
+    for path in damaged[what]:
+        if what == "tuf directories":
+            path.unlink()
+            path.mkdir()
+        else:
+            path.write_bytes(b"\0" * 100)
+    anew = world.recipient()
+    anew.sync()
+    assert_still_answers(anew, 2)
+    world.release(FIRST)
+    assert anew.sync().after == 3
+
+
+@pytest.mark.parametrize("root", [b"", b"{}", b"<html>", b'{"signed": {}, "signatures": []}'])
+def test_a_root_that_is_none(world: World, root: bytes) -> None:
+    from blocklist_sdk import Blocklist
+
+    recipient = Blocklist.open(world.url, feed=FEED, root=root, cache_dir=world.directory / "c")
+    with pytest.raises(InvalidInput, match="root"):
+        recipient.sync()
+
+
+def test_a_tampered_pinned_root(world: World) -> None:
+    from blocklist_sdk import Blocklist
+
+    pinned: Metadata[Any] = Metadata.from_file(str(world.directory / "publisher" / "root.json"))
+    pinned.signed.version = 9
+    recipient = Blocklist.open(world.url, feed=FEED, root=pinned.to_bytes(), cache_dir=world.directory / "c")
+    with pytest.raises(InvalidInput, match="root"):
+        recipient.sync()
+
+
+def test_the_root_of_somebody_else(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+    from blocklist_sdk import Blocklist
+
+    other = make_world(tmp_path_factory.mktemp("other"))
+    recipient = Blocklist.open(
+        world.url, feed=FEED, root=other.directory / "publisher" / "root.json", cache_dir=world.directory / "c"
+    )
+    with pytest.raises(Untrusted):
+        recipient.sync()
+
+
+def test_an_unknown_feed(world: World) -> None:
+    with pytest.raises(InvalidInput, match="no feed 'id-nobody'"):
+        world.recipient(feed="id-nobody").sync()

@@ -1,0 +1,178 @@
+"""A publisher, a repository and a recipient for scenarios, and a forger who has whatever keys a test gives him.
+
+All numbers are generated, none is anybody's.
+"""
+
+import copy
+import random
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner, Signer
+from tuf.api.metadata import Metadata, MetaFile
+
+from blocklist_sdk import Blocklist, BlocklistError, Publisher
+from blocklist_sdk.publisher.keys import Keyring
+from blocklist_sdk.sync.transport import TransportSettings
+
+FEED, OTHER_FEED = "id-telkomsel", "id-messaging"
+PASSPHRASE = "generated for a test"
+LISTED = "+6281200000001"
+ADDED = "+6281200009777"
+FIRST = [LISTED, *(f"+62812{i:08d}" for i in random.Random(7).sample(range(10_000, 10**8), 2999))]
+"""The first release's numbers; the second lacks the first hundred, but for LISTED, and has ADDED."""
+SECOND = [LISTED, *FIRST[100:], ADDED]
+
+IMPATIENT = TransportSettings(
+    connect_timeout_s=2,
+    read_timeout_s=0.6,
+    attempts=3,
+    backoff_initial_s=0.01,
+    backoff_max_s=0.02,
+    minimum_bytes_per_s=2000,
+    minimum_rate_window_s=0.6,
+)
+
+
+@dataclass
+class World:
+    """One publisher and one recipient."""
+
+    directory: Path
+    publisher: Publisher
+    url: str
+
+    @property
+    def repository(self) -> Path:
+        return self.directory / "publisher" / "repository"
+
+    @property
+    def metadata(self) -> Path:
+        return self.repository / "metadata"
+
+    def release(self, numbers: Iterable[str], feed: str = FEED) -> Any:
+        source = self.directory / "list.txt"
+        source.write_text("\n".join(numbers) + "\n")
+        return self.publisher.release(feed, source)
+
+    def recipient(self, *, url: str | None = None, cache: str = "cache", feed: str = FEED) -> Blocklist:
+        return Blocklist.open(
+            url or self.url,
+            feed=feed,
+            root=self.directory / "publisher" / "root.json",
+            region="ID",
+            cache_dir=self.directory / cache,
+            state_dir=self.directory / f"{cache}-state",
+            transport=IMPATIENT,
+        )
+
+    def release_files(self, pattern: str = "*.parquet") -> list[Path]:
+        return sorted((self.repository / "targets" / FEED).glob(pattern))
+
+    def signers(self, name: str) -> list[Signer]:
+        """Keys of ``root``, ``targets``, ``online`` or a feed, as a thief would have them."""
+        return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).signers(name))
+
+
+def make_world(directory: Path) -> World:
+    publisher = Publisher.init(directory / "publisher", feeds=[FEED, OTHER_FEED], passphrase=PASSPHRASE, region="ID")
+    world = World(directory, publisher, (directory / "publisher" / "repository").as_uri())
+    world.release(FIRST)
+    world.release(FIRST, OTHER_FEED)
+    return world
+
+
+def copy_world(template: World, directory: Path) -> World:
+    shutil.copytree(template.directory, directory, dirs_exist_ok=True, symlinks=True)
+    publisher = Publisher.open(directory / "publisher", passphrase=PASSPHRASE)
+    return World(directory, publisher, (directory / "publisher" / "repository").as_uri())
+
+
+def assert_still_answers(recipient: Blocklist, serial: int = 1) -> None:
+    """The last verified generation is in force, for this list and for one opened anew."""
+    for added, listed in ((ADDED, serial > 1), (LISTED, True)):
+        assert (added in recipient) is listed
+    assert recipient.status().serial == serial
+
+
+def refused(
+    recipient: Blocklist, error: type[BlocklistError], match: str | None = None, *, serial: int = 1
+) -> BlocklistError:
+    """Sync fails with that error, says so in the status, and changes nothing."""
+    with pytest.raises(error, match=match) as caught:
+        recipient.sync()
+    assert type(caught.value) is error
+    assert_still_answers(recipient, serial)
+    last_error = recipient.status().last_error
+    assert last_error is not None
+    assert last_error.startswith(error.__name__)
+    return caught.value
+
+
+class Forger:
+    """Changes metadata and signs it again, with the keys that he has."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def newest(self, role: str) -> Path:
+        if role == "timestamp":
+            return self.world.metadata / "timestamp.json"
+        return max(self.world.metadata.glob(f"*.{role}.json"), key=lambda path: int(path.name.split(".")[0]))
+
+    def load(self, role: str) -> Metadata[Any]:
+        return Metadata.from_file(str(self.newest(role)))
+
+    def forge(
+        self,
+        role: str,
+        change: Callable[[Any], None] = lambda signed: None,
+        *,
+        signers: Sequence[Signer] | None = None,
+        relink: bool = True,
+    ) -> None:
+        """A new version of a role; snapshot and timestamp are signed again to refer to it, unless told otherwise."""
+        metadata = copy.deepcopy(self.load(role))
+        metadata.signed.version += 1
+        change(metadata.signed)
+        self.write(role, metadata, self.keys(role) if signers is None else signers)
+        if not relink or role in ("root", "timestamp"):
+            return
+        if role != "snapshot":
+            data = self.newest(role).read_bytes()
+            meta = MetaFile.from_data(metadata.signed.version, data, ["sha256"])
+            self.forge("snapshot", lambda snapshot: snapshot.meta.__setitem__(f"{role}.json", meta))
+            return
+        meta = MetaFile.from_data(metadata.signed.version, self.newest("snapshot").read_bytes(), ["sha256"])
+        self.forge("timestamp", lambda timestamp: setattr(timestamp, "snapshot_meta", meta))
+
+    def keys(self, role: str) -> list[Signer]:
+        return self.world.signers({"snapshot": "online", "timestamp": "online"}.get(role, self.key_name(role)))
+
+    @staticmethod
+    def key_name(role: str) -> str:
+        from blocklist_sdk.publisher.keys import feed_key
+
+        return role if role in ("root", "targets") else feed_key(role)
+
+    def write(self, role: str, metadata: Metadata[Any], signers: Sequence[Signer], name: str | None = None) -> None:
+        metadata.signatures.clear()
+        for signer in signers:
+            metadata.sign(signer, append=True)
+        version = metadata.signed.version
+        path = self.world.metadata / (name or ("timestamp.json" if role == "timestamp" else f"{version}.{role}.json"))
+        metadata.to_file(str(path))
+
+
+def stranger() -> Signer:
+    """A key that nobody trusts."""
+    return CryptoSigner.generate_ed25519()
+
+
+def past(signed: Any) -> None:
+    signed.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
