@@ -1,0 +1,218 @@
+"""The publisher's commands: ``blocklist publish init | add-feed | release | refresh | serve | keys``."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.disk import read_json
+
+app = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
+
+
+@app.command()
+def init(
+    directory: Directory,
+    feed: Annotated[list[str], typer.Option("--feed", metavar="NAME", help="A feed to publish; may be repeated.")],
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="REGION", help="Two-letter country code in which national numbers are read."),
+    ] = None,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a publisher's folder: keys, a signed repository, and the root.json that recipients pin."""
+    from blocklist_sdk.publisher import Publisher
+
+    source = PassphraseSource(passphrase_file, is_new=True)
+    Publisher.init(directory, feeds=feed, passphrase=source, region=region)
+    if as_json:
+        write_json(
+            {
+                "directory": directory,
+                "feeds": feed,
+                "repository": directory / "repository",
+                "keys": directory / "keys",
+                "root": directory / "root.json",
+            }
+        )
+    else:
+        typer.echo(f"made {directory}")
+        typer.echo(f"  serve this, and nothing else   {directory / 'repository'}")
+        typer.echo(f"  give this to recipients        {directory / 'root.json'}")
+        typer.echo(
+            f"  keep this to yourself          {directory / 'keys'} (root and targets keys are best kept offline)"
+        )
+
+
+@app.command("add-feed")
+def add_feed(
+    directory: Directory,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The new feed's name.")],
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Add a feed, with a key of its own; needs the targets key at hand."""
+    from blocklist_sdk.publisher import Publisher
+
+    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed)
+    typer.echo(f"added feed {feed} to {directory}")
+
+
+@app.command()
+def release(
+    directory: Directory,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="The whole list as it should be from now on: CSV, Parquet, JSON lines or text, gzipped or not.",
+        ),
+    ],
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The column with the numbers; by default number, or else the only one."),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="REGION", help="Two-letter country code for national numbers; by default as before."),
+    ] = None,
+    issuer: Annotated[
+        str, typer.Option(metavar="NAME", help="Who decided, for new entries where the list does not say.")
+    ] = "authority",
+    level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="block or advisory, for new entries where the list does not say.")
+    ] = "block",
+    category: Annotated[
+        str, typer.Option(metavar="CATEGORY", help="Why, for new entries where the list does not say.")
+    ] = "fraud",
+    scope: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPE",
+            help="data, messaging, sms and voice joined by +, for new entries where the list does not say.",
+        ),
+    ] = "sms+voice",
+    rejects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to list rows that cannot be published; by default under DIR/rejects."),
+    ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Publish even an empty list, which lifts every entry.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the next release: what is new on the list is added, what is gone from it is removed."""
+    from blocklist_sdk.publisher import Publisher
+
+    report = Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).release(
+        feed,
+        source,
+        column=column,
+        region=region,
+        issuer=issuer,
+        level=level,
+        category=category,
+        scope=scope,
+        rejects=rejects,
+        allow_empty=allow_empty,
+    )
+    if as_json:
+        write_json(asdict(report))
+    else:
+        typer.echo(
+            f"{report.feed}: release {report.serial} with {report.rows:,} entries: {report.added:,} added, "
+            f"{report.removed:,} removed, {report.changed:,} changed ({report.seconds:.2f} s)"
+        )
+    if report.invalid:
+        say(f"{report.invalid:,} rows cannot be published; {report.rejects_path} lists them with their reasons")
+
+
+@app.command()
+def refresh(
+    directory: Directory,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the timestamp again, and whatever else is near its expiry; to be run every hour."""
+    from blocklist_sdk.publisher import Publisher
+
+    report = Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).refresh()
+    if as_json:
+        write_json(asdict(report))
+    else:
+        typer.echo(
+            f"signed again: {', '.join(report.renewed)}; the first signature to end does on {moment(report.expires)}"
+        )
+    if report.late:
+        say(f"near expiry, but without their keys at hand: {', '.join(report.late)}; bring the keys and refresh again")
+
+
+@app.command()
+def serve(
+    directory: Directory,
+    host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
+) -> None:
+    """Serve the repository over HTTP until Ctrl-C; its address goes to standard output.
+
+    For trying things out: the repository is static files, which any web server or CDN serves to real recipients.
+    """
+    import threading
+
+    from blocklist_sdk.publisher import Publisher, serving
+
+    publisher = Publisher.open(directory, passphrase=None)
+    with serving(publisher.repository, host=host, port=port) as url:
+        typer.echo(url)
+        say(f"serving {publisher.repository} until Ctrl-C")
+        # Here Ctrl-C is not a failure but the way to stop.
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+@app.command()
+def keys(directory: Directory, as_json: AsJson = False) -> None:
+    """Show every role: until when it is signed, which keys sign it, and where they are. Needs no passphrase."""
+    from blocklist_sdk.publisher import Publisher
+
+    found = Publisher.open(directory, passphrase=None).status()
+    held = list(_held(directory / "keys"))
+    roles = [{**asdict(status), "keys": [key for roles, key in held if status.role in roles]} for status in found.roles]
+    if as_json:
+        write_json({"roles": roles})
+        return
+    width = max(len(role["role"]) for role in roles)
+    for role in roles:
+        for key in role["keys"]:
+            absent = "" if key["at_hand"] else " (not at hand)"
+            typer.echo(
+                f"{role['role']:<{width}}  until {moment(role['expires'])}  key {key['keyid'][:16]}  "
+                f"{key['where']}{absent}"
+            )
+
+
+def _held(directory: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each key with the roles that it signs."""
+    document = read_json(directory / "keys.json", format_version=1) or {"keys": []}
+    for key in document["keys"]:
+        name, file = key["name"], key.get("file")
+        # The online key signs two roles; feeds' keys are called feed.NAME, and a feed may be called online.
+        roles = ("snapshot", "timestamp") if name == "online" else (name.removeprefix("feed."),)
+        yield (
+            roles,
+            {
+                "keyid": key["keyid"],
+                "where": str(directory / file) if file else key["uri"],
+                "at_hand": file is None or (directory / file).exists(),
+            },
+        )

@@ -1,0 +1,205 @@
+"""The recipient's commands: ``sync``, ``status``, ``check``."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, USAGE
+from blocklist_sdk.cli.output import (
+    AsJson,
+    in_colour,
+    moment,
+    say,
+    scope_text,
+    verdict_document,
+    write_json,
+)
+from blocklist_sdk.cli.settings import (
+    CacheDirOption,
+    ConfigOption,
+    FeedOption,
+    RegionOption,
+    RootOption,
+    Settings,
+    StateDirOption,
+    UrlOption,
+)
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Stale
+from blocklist_sdk.records import Scope, Status, SyncResult, Verdict
+
+RequireFresh = Annotated[
+    bool,
+    typer.Option("--require-fresh", help="Fail with exit code 5 if the list is past its signed expiry."),
+]
+
+_COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
+
+
+def sync(
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    config: ConfigOption = None,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the list up to date; whatever fails, the last verified one goes on answering."""
+    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    with settings.open(config=config) as blocklist:
+        result = blocklist.sync(wait_s=wait)
+    if as_json:
+        write_json({"feed": blocklist.feed, **asdict(result)})
+    else:
+        typer.echo(_told(blocklist.feed, result))
+
+
+def status(
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    config: ConfigOption = None,
+    require_fresh: RequireFresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how the list stands; never touches the network."""
+    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    with settings.open(config=config) as blocklist:
+        found = blocklist.status()
+    if as_json:
+        write_json(asdict(found))
+    else:
+        for name, value in _shown(found).items():
+            typer.echo(f"{name:<17} {value}")
+    if require_fresh:
+        _require_fresh(found)
+
+
+def check(
+    numbers: Annotated[
+        list[str], typer.Argument(metavar="NUMBER... | -", help="Numbers; - reads standard input, one number a line.")
+    ],
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    config: ConfigOption = None,
+    scope: Annotated[
+        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+    ] = None,
+    require_fresh: RequireFresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask what to do about numbers, and why; never touches the network.
+
+    Exits with 1 if at least one number is blocked, else with 2 if at least one is no number, else with 0.
+
+    With --json each answer is one line, in the order asked; what is no number has "error" in place of a verdict.
+    """
+    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    with settings.open(config=config) as blocklist:
+        found = blocklist.status()
+        if found.serial is None:
+            raise NotSynced(f"feed {found.feed!r} was never synced on this machine: run blocklist sync first")
+        if require_fresh:
+            _require_fresh(found)
+        elif found.stale:
+            say(f"the list is past its signed expiry ({moment(found.expires) or 'unknown'}): run blocklist sync")
+        code = FINE
+        coloured = in_colour(sys.stdout)
+        for where, text in _asked(numbers):
+            try:
+                verdict = blocklist.check(text, scope=scope)
+            except InvalidNumber as error:
+                code = code or USAGE
+                if as_json:
+                    write_json({"input": text, "error": {"type": type(error).__name__, "message": str(error)}})
+                else:
+                    say(f"{where}{error}")
+                continue
+            if verdict.blocked:
+                code = BLOCKED
+            if as_json:
+                write_json(verdict_document(text, verdict))
+            else:
+                typer.echo(_line(verdict, coloured=coloured))
+    raise typer.Exit(code)
+
+
+def _asked(numbers: list[str]) -> Iterator[tuple[str, str]]:
+    """Each text to ask about, and where it stands, for messages; standard input is read as it comes."""
+    for number in numbers:
+        if number != "-":
+            yield "", number
+            continue
+        if sys.stdin is None:
+            raise InvalidInput("standard input is closed: give the numbers, or something to read them from")
+        for place, line in enumerate(sys.stdin.buffer, start=1):
+            # What is no UTF-8 is no number either, and is reported as such.
+            text = line.decode(errors="replace").strip("\r\n")
+            if text.strip():
+                yield f"line {place}: ", text
+
+
+def _line(verdict: Verdict, *, coloured: bool) -> str:
+    """One verdict for the eye, in columns."""
+    word = "blocked" if verdict.blocked else verdict.level or "free"
+    parts = [
+        typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}",
+        f"{'+' + str(verdict.number):<16}",
+        f"{verdict.reason:<10}",
+    ]
+    for entry in verdict.entries:
+        until = f", until {moment(entry.until)}" if entry.until else ""
+        parts.append(
+            f"[entry {entry.entry}: {entry.level}, {entry.category}, {entry.issuer}, {scope_text(entry.scope)}{until}]"
+        )
+    return "  ".join(parts).rstrip()
+
+
+def _told(feed: str, result: SyncResult) -> str:
+    if result.kind == "none":
+        news = f"up to date at release {result.after}"
+    else:
+        way = f"release {result.after}" if result.before is None else f"release {result.before} → {result.after}"
+        news = f"{way} by {result.kind}: {result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
+    return f"{feed}: {news} ({result.bytes:,} bytes, {result.seconds:.2f} s)"
+
+
+def _shown(found: Status) -> dict[str, object]:
+    """A status for the eye."""
+    return {
+        "feed": found.feed,
+        "serial": "never synced" if found.serial is None else found.serial,
+        "rows": "-" if found.rows is None else f"{found.rows:,}",
+        "digest": found.digest or "-",
+        "as of": moment(found.as_of) or "-",
+        "expires": f"{moment(found.expires) or 'unknown'}{' (stale)' if found.stale else ''}",
+        "generation bytes": "-" if found.generation_bytes is None else f"{found.generation_bytes:,}",
+        "last success": moment(found.last_success) or "never",
+        "last attempt": moment(found.last_attempt) or "never",
+        "last error": found.last_error or "none",
+    }
+
+
+def _require_fresh(found: Status) -> None:
+    if found.serial is None:
+        raise Stale(f"feed {found.feed!r} was never synced on this machine: run blocklist sync")
+    if found.stale:
+        raise Stale(
+            f"the list of feed {found.feed!r} is past its signed expiry ({moment(found.expires) or 'unknown'}): "
+            "run blocklist sync; if that does not help, the publisher is late",
+            expired=found.expires,
+        )

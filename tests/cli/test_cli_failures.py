@@ -1,0 +1,203 @@
+"""Every failure is one line on standard error and the exit code of its kind; what was in force still is."""
+
+import inspect
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blocklist_sdk import errors
+from blocklist_sdk.cache.store import Store
+from blocklist_sdk.cli.exit_codes import ERRORS, exit_code
+from command_line import assert_fails, run
+from world import FEED, LISTED, PASSPHRASE, SECOND, Forger, World, copy_world, make_world, past, stranger
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose recipient has synced once."""
+    world = make_world(tmp_path_factory.mktemp("template"))
+    with world.recipient() as recipient:
+        recipient.sync()
+    return world
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    return copy_world(template, tmp_path)
+
+
+def settings(world: World, **changed: object) -> list[str]:
+    given: dict[str, object] = {
+        "url": world.url,
+        "feed": FEED,
+        "root": world.publisher.root,
+        "region": "ID",
+        "cache-dir": world.directory / "cache",
+        "state-dir": world.directory / "cache-state",
+        **{name.replace("_", "-"): value for name, value in changed.items()},
+    }
+    return [text for name, value in given.items() for text in (f"--{name}", str(value))]
+
+
+def tamper(world: World) -> None:
+    world.release(SECOND)
+    for path in world.release_files("*.2.*.parquet"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def replay(world: World) -> None:
+    timestamp = world.metadata / "timestamp.json"
+    old = timestamp.read_bytes()
+    world.release(SECOND)
+    with world.recipient() as recipient:
+        recipient.sync()
+    timestamp.write_bytes(old)
+
+
+def portal(world: World) -> None:
+    (world.metadata / "timestamp.json").write_text("<html>Please log in</html>")
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (lambda world: Forger(world).forge("timestamp", past), 5),
+        (lambda world: Forger(world).forge("timestamp", signers=[stranger()]), 4),
+        (tamper, 4),
+        (replay, 4),
+        (portal, 4),
+        (lambda world: (world.metadata / "timestamp.json").unlink(), 3),
+    ],
+    ids=["expired", "forged", "tampered", "replayed", "captive portal", "not there"],
+)
+def test_a_repository_that_is_refused(world: World, harm: Callable[[World], object], code: int) -> None:
+    harm(world)
+    assert_fails(run("sync", *settings(world)), code)
+    answer = run("check", LISTED, *settings(world))
+    assert answer.code == 1
+    assert answer.out.startswith("blocked")
+
+
+def test_a_server_that_is_not_there(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert_fails(run("sync", *settings(world, url=f"http://127.0.0.1:{port}")), 3, str(port))
+
+
+def test_the_root_of_somebody_else(world: World, tmp_path: Path) -> None:
+    other = make_world(tmp_path / "other")
+    empty = tmp_path / "empty"
+    assert_fails(run("sync", *settings(world, root=other.publisher.root, cache_dir=empty)), 4)
+
+
+def test_an_unknown_feed(world: World) -> None:
+    assert_fails(run("sync", *settings(world, feed="id-nobody")), 2, "id-nobody")
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "export"])
+def test_a_root_that_is_not_there(world: World, command: str) -> None:
+    assert_fails(run(command, *settings(world, root="nowhere.json")), 2, "nowhere.json", "from the authority")
+
+
+def test_a_root_that_is_none(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "wrong.json"
+    root.write_text("{}")
+    assert_fails(run("sync", *settings(world, root=root)), 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"url": "ftp://lists.example"}, ("no repository", "https:")),
+        ({"feed": "Not A Feed"}, ("Not A Feed",)),
+        ({"region": "Narnia"}, ("Narnia",)),
+    ],
+)
+def test_settings_that_cannot_be_used(world: World, changed: dict[str, str], words: tuple[str, ...]) -> None:
+    assert_fails(run("status", *settings(world, **changed)), 2, *words)
+
+
+def test_a_cache_that_cannot_be_written(world: World, tmp_path: Path) -> None:
+    # Under a file nobody can make a directory, not even root.
+    (tmp_path / "file").write_text("")
+    assert_fails(run("sync", *settings(world, cache_dir=tmp_path / "file" / "cache")), 74, "cannot use")
+
+
+def test_an_export_that_cannot_be_written(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_fails(run("export", "-o", tmp_path / "file" / "list.csv", *settings(world)), 74, "list.csv")
+
+
+def test_a_sync_while_another_one_runs(world: World) -> None:
+    with Store(world.directory / "cache" / FEED).lock(1.0):
+        assert_fails(run("sync", "--wait", "0.05", *settings(world)), 75, "another process", "0.05 s")
+    assert run("sync", *settings(world)).code == 0
+
+
+def test_damage_that_was_survived_is_told(world: World) -> None:
+    pointer = world.directory / "cache" / FEED / "current.json"
+    pointer.write_text("damaged")
+    ran = run("check", LISTED, *settings(world))
+    assert ran.code == 1
+    assert "damaged" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "words"),
+    [
+        ("", (), ("empty",)),
+        ("number\nGoPay\n1\n", (), ("none of the list's 2 rows", "region")),
+        ("number\n0812-0000-0001\n", ("--column", "phone"), ("phone", "number")),
+        ("number\n0812-0000-0001\n", ("--region", "Narnia"), ("Narnia",)),
+        ("number\n0812-0000-0001\n", ("--level", "maybe"), ("maybe",)),
+        ("number\n0812-0000-0001\n", ("--scope", "smoke"), ("smoke",)),
+    ],
+)
+def test_a_list_that_cannot_be_published(
+    world: World, tmp_path: Path, content: str, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    source = tmp_path / "new.csv"
+    source.write_text(content)
+    before = (world.metadata / "timestamp.json").read_bytes()
+    ran = run(
+        *("publish", "release", str(world.publisher.directory), "--feed", FEED, "--from", str(source), *options),
+        env={"BLOCKLIST_PASSPHRASE": PASSPHRASE},
+    )
+    assert_fails(ran, 2, *words)
+    assert (world.metadata / "timestamp.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("chek",), ("chek", "Did you mean 'check'")),
+        (("check",), ("NUMBER",)),
+        (("check", "1", "--zork"), ("--zork",)),
+        (("check", "1", "--scope", "smoke"), ("--scope", "smoke")),
+        (("sync", "--wait", "soon"), ("--wait",)),
+        (("sync", "--wait", "-1"), ("--wait",)),
+        (("export", "--format", "xlsx"), ("--format", "xlsx")),
+        (("publish",), ("command",)),
+        (("publish", "init", "somewhere"), ("--feed",)),
+        (("publish", "release", "somewhere", "--feed", "x"), ("--from",)),
+        (("demo", "--rows", "0"), ("--rows",)),
+    ],
+)
+def test_usage(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    assert_fails(run(*arguments), 2, *words, "blocklist --help")
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    ran = run()
+    assert (ran.code, ran.out) == (2, "")
+    assert "Usage" in ran.err
+
+
+def test_every_error_has_an_exit_code() -> None:
+    for _, kind in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(kind, errors.BlocklistError):
+            assert any(parent in ERRORS for parent in kind.__mro__)
+    assert exit_code(errors.Refused("the guard says no")) == 6
+    assert exit_code(errors.ExchangeError("no", status=403, problem={})) == 70

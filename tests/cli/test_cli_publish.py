@@ -1,0 +1,190 @@
+"""The publisher's commands."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from blocklist_sdk import Blocklist
+from command_line import Ran, assert_fails, run
+
+PASSPHRASE = "generated for a test"
+ENV = {"BLOCKLIST_PASSPHRASE": PASSPHRASE}
+
+
+def write_list(path: Path, *numbers: str) -> Path:
+    path.write_text("number\n" + "".join(f"{number}\n" for number in numbers))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    directory = tmp_path / "authority"
+    assert run("publish", "init", directory, "--feed", "id-all", "--region", "ID", env=ENV).code == 0
+    return directory
+
+
+def release(folder: Path, source: Path, *options: str | Path, env: dict[str, str] = ENV) -> Ran:
+    return run("publish", "release", folder, "--feed", "id-all", "--from", source, *options, env=env)
+
+
+def test_init_makes_the_folder_and_says_what_is_what(tmp_path: Path) -> None:
+    directory = tmp_path / "authority"
+    ran = run("publish", "init", directory, "--feed", "id-all", "--feed", "id-sms", env=ENV)
+    assert (ran.code, ran.err) == (0, "")
+    for name in ("repository", "root.json", "keys"):
+        assert str(directory / name) in ran.out
+        assert (directory / name).exists()
+    assert stat.S_IMODE((directory / "keys").stat().st_mode) == 0o700
+
+
+def test_init_in_json(tmp_path: Path) -> None:
+    document = run("publish", "init", tmp_path / "a", "--feed", "id-all", "--json", env=ENV).document
+    assert document["feeds"] == ["id-all"]
+    assert Path(document["root"]).is_file()
+
+
+def test_init_where_something_is_already(folder: Path) -> None:
+    before = (folder / "root.json").read_bytes()
+    assert_fails(run("publish", "init", folder, "--feed", "id-all", env=ENV), 2, "there already")
+    assert (folder / "root.json").read_bytes() == before
+
+
+def test_release_adds_and_removes(folder: Path, tmp_path: Path) -> None:
+    first = release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001", "0812-0000-0002"))
+    assert (first.code, first.err) == (0, "")
+    assert "release 1 with 2 entries: 2 added, 0 removed" in first.out
+    second = release(folder, write_list(tmp_path / "2.csv", "0812-0000-0002", "0812-0000-0003"), "--json")
+    document = second.document
+    assert (document["serial"], document["added"], document["removed"]) == (2, 1, 1)
+
+
+def test_release_puts_what_the_options_say(folder: Path, tmp_path: Path) -> None:
+    options = ("--issuer", "ministry", "--level", "advisory", "--category", "spam", "--scope", "voice")
+    assert release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001"), *options).code == 0
+    with recipient(folder, tmp_path) as blocklist:
+        blocklist.sync()
+        verdict = blocklist.check("+6281200000001")
+    (entry,) = verdict.entries
+    assert (verdict.level, entry.issuer, entry.category, entry.scope) == (
+        "advisory",
+        "ministry",
+        "spam",
+        frozenset({"voice"}),
+    )
+
+
+def test_release_reads_another_column_and_region(folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text("phone,note\n(213) 555-0100,x\n")
+    document = release(folder, source, "--column", "phone", "--region", "US", "--json").document
+    assert document["rows"] == 1
+    with recipient(folder, tmp_path) as blocklist:
+        blocklist.sync()
+        assert "+12135550100" in blocklist
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_release_lists_what_it_rejects(folder: Path, tmp_path: Path, named: bool) -> None:
+    rejects = tmp_path / "rejects.csv"
+    options = ("--rejects", rejects) if named else ()
+    ran = release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001", "GoPay", "12"), "--json", *options)
+    assert ran.code == 0
+    path = Path(ran.document["rejects_path"])
+    assert (path == rejects) is named
+    assert [line.split(",")[0] for line in path.read_text().splitlines()[1:]] == ["3", "4"]
+    assert "2 rows cannot be published" in ran.err
+    assert str(path) in ran.err
+
+
+def test_an_empty_list_must_be_meant(folder: Path, tmp_path: Path) -> None:
+    release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001"))
+    empty = write_list(tmp_path / "2.csv")
+    assert_fails(release(folder, empty), 2)
+    document = release(folder, empty, "--allow-empty", "--json").document
+    assert (document["rows"], document["removed"]) == (0, 1)
+
+
+def test_refresh_signs_the_timestamp_again(folder: Path) -> None:
+    timestamp = folder / "repository" / "metadata" / "timestamp.json"
+    before = json.loads(timestamp.read_text())["signed"]["version"]
+    ran = run("publish", "refresh", folder, env=ENV)
+    assert (ran.code, ran.err) == (0, "")
+    assert "timestamp" in ran.out
+    assert json.loads(timestamp.read_text())["signed"]["version"] == before + 1
+    document = run("publish", "refresh", folder, "--json", env=ENV).document
+    assert document["renewed"] == ["timestamp"]
+    assert document["late"] == []
+
+
+def test_add_feed(folder: Path, tmp_path: Path) -> None:
+    assert run("publish", "add-feed", folder, "--feed", "id-sms", env=ENV).code == 0
+    source = write_list(tmp_path / "1.csv", "0812-0000-0001")
+    assert run("publish", "release", folder, "--feed", "id-sms", "--from", source, env=ENV).code == 0
+    assert_fails(run("publish", "add-feed", folder, "--feed", "id-sms", env=ENV), 2, "id-sms")
+
+
+def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
+    # A feed may have the name of the online key; they must not be mixed up.
+    folder = tmp_path / "authority"
+    run("publish", "init", folder, "--feed", "online", env=ENV)
+    (folder / "keys" / "root.2.pem").rename(tmp_path / "safe.pem")
+    roles = {role["role"]: role for role in run("publish", "keys", folder, "--json").document["roles"]}
+    assert {name: len(role["keys"]) for name, role in roles.items()} == {
+        "root": 3,
+        "targets": 1,
+        "snapshot": 1,
+        "timestamp": 1,
+        "online": 1,
+    }
+    assert [key["at_hand"] for key in roles["root"]["keys"]] == [True, False, True]
+    assert roles["online"]["keys"] != roles["timestamp"]["keys"] == roles["snapshot"]["keys"]
+    assert roles["timestamp"]["expires"].endswith("Z")
+    ran = run("publish", "keys", folder)
+    assert ran.code == 0
+    assert len(ran.lines) == 7
+    assert "root.2.pem (not at hand)" in ran.out
+
+
+def test_a_passphrase_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "passphrase"
+    file.write_text(PASSPHRASE + "\n")
+    folder = tmp_path / "authority"
+    assert run("publish", "init", folder, "--feed", "id-all", "--passphrase-file", file).code == 0
+    assert run("publish", "refresh", folder, env=ENV).code == 0
+    # What is given on the command line wins over the environment.
+    wrong = {"BLOCKLIST_PASSPHRASE": "another one altogether"}
+    assert run("publish", "refresh", folder, "--passphrase-file", file, env=wrong).code == 0
+    assert_fails(run("publish", "refresh", folder, env=wrong), 2, "passphrase")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff", None])
+def test_a_passphrase_file_that_holds_none(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "passphrase"
+    if content is not None:
+        file.write_bytes(content)
+    assert_fails(
+        run("publish", "init", tmp_path / "authority", "--feed", "id-all", "--passphrase-file", file), 2, str(file)
+    )
+    assert not (tmp_path / "authority").exists()
+
+
+def test_without_a_passphrase_every_way_to_give_it_is_named(folder: Path, tmp_path: Path) -> None:
+    assert_fails(run("publish", "refresh", folder), 2, "BLOCKLIST_PASSPHRASE", "--passphrase-file")
+    assert_fails(run("publish", "init", tmp_path / "other", "--feed", "x"), 2, "BLOCKLIST_PASSPHRASE")
+
+
+def test_a_short_passphrase(tmp_path: Path) -> None:
+    ran = run("publish", "init", tmp_path / "a", "--feed", "x", env={"BLOCKLIST_PASSPHRASE": "short"})
+    assert_fails(ran, 2, "at least 12 characters")
+
+
+@pytest.mark.parametrize("command", ["refresh", "keys", "serve"])
+def test_a_folder_that_is_no_publishers(tmp_path: Path, command: str) -> None:
+    assert_fails(run("publish", command, tmp_path, env=ENV), 2, "blocklist publish init")
+
+
+def recipient(folder: Path, tmp_path: Path) -> Blocklist:
+    url = (folder / "repository").as_uri()
+    return Blocklist.open(url, feed="id-all", root=folder / "root.json", cache_dir=tmp_path / "cache")

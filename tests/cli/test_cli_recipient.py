@@ -1,0 +1,277 @@
+"""The recipient's commands against a repository that is really published and served."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from blocklist_sdk.publisher import serving
+from command_line import Ran, assert_fails, run
+from world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
+
+UNLISTED = "+6281299999999"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def url(world: World) -> Iterator[str]:
+    with serving(world.repository) as address:
+        yield address
+
+
+@pytest.fixture
+def env(world: World, url: str, tmp_path: Path) -> dict[str, str]:
+    """Settings of a recipient who has not synced yet."""
+    return {
+        "BLOCKLIST_URL": url,
+        "BLOCKLIST_FEED": FEED,
+        "BLOCKLIST_ROOT": str(world.publisher.root),
+        "BLOCKLIST_REGION": "ID",
+        "BLOCKLIST_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+
+@pytest.fixture
+def synced(env: dict[str, str]) -> dict[str, str]:
+    assert run("sync", env=env).code == 0
+    return env
+
+
+def expire(env: dict[str, str]) -> None:
+    """What a recipient has whose last sync is long ago."""
+    pointer = Path(env["BLOCKLIST_CACHE_DIR"]) / FEED / "current.json"
+    document = json.loads(pointer.read_text())
+    pointer.write_text(json.dumps({**document, "expires": "2026-01-02T03:04:05+00:00"}))
+
+
+def test_sync_says_what_it_did(env: dict[str, str]) -> None:
+    first, again = run("sync", env=env), run("sync", env=env)
+    assert (first.code, again.code) == (0, 0)
+    assert f"{FEED}: release 1 by snapshot: {len(FIRST):,} added, 0 removed, 0 changed" in first.out
+    assert "up to date at release 1" in again.out
+    assert first.err == again.err == ""
+
+
+def test_sync_in_json(env: dict[str, str]) -> None:
+    document = run("sync", "--json", env=env).document
+    assert document.pop("bytes") > 0
+    assert document.pop("seconds") > 0
+    expected = {"before": None, "after": 1, "kind": "snapshot", "added": len(FIRST), "removed": 0, "changed": 0}
+    assert document == {"feed": FEED, **expected}
+
+
+def test_a_second_release_comes_as_a_delta(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    settings = (
+        *("--feed", FEED, "--root", world.publisher.root),
+        *("--region", "ID", "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state"),
+    )
+    with serving(world.repository) as url:
+        assert run("sync", "--url", url, *settings).code == 0
+        world.release(SECOND)
+        document = run("sync", "--json", "--url", url, *settings).document
+        assert (document["before"], document["after"]) == (1, 2)
+        assert (document["added"], document["removed"]) == (
+            len(set(SECOND) - set(FIRST)),
+            len(set(FIRST) - set(SECOND)),
+        )
+        removed = min(set(FIRST) - set(SECOND))
+        assert run("check", ADDED, "--url", url, *settings).code == 1
+        assert run("check", removed, "--url", url, *settings).code == 0
+
+
+def test_status(synced: dict[str, str]) -> None:
+    ran = run("status", env=synced)
+    assert ran.code == 0
+    shown = dict(line.split("  ", 1) for line in ran.lines)
+    assert shown["feed"].strip() == FEED
+    assert shown["rows"].strip() == f"{len(FIRST):,}"
+    assert shown["last error"].strip() == "none"
+
+
+def test_status_in_json(synced: dict[str, str]) -> None:
+    document = run("status", "--json", env=synced).document
+    assert document["feed"] == FEED
+    assert document["serial"] == 1
+    assert document["rows"] == len(FIRST)
+    assert document["stale"] is False
+    assert document["expires"].endswith("Z")
+    assert len(document["digest"]) == 64
+
+
+def test_status_before_the_first_sync(env: dict[str, str]) -> None:
+    ran = run("status", "--json", env=env)
+    assert ran.code == 0
+    assert ran.document["serial"] is None
+    assert "never synced" in run("status", env=env).out
+
+
+@pytest.mark.parametrize("command", [("status",), ("check", UNLISTED)])
+def test_require_fresh(synced: dict[str, str], command: tuple[str, ...]) -> None:
+    assert run(*command, "--require-fresh", env=synced).code == 0
+    expire(synced)
+    ran = run(*command, "--require-fresh", env=synced)
+    assert ran.code == 5
+    assert "past its signed expiry (2026-01-02T03:04:05Z)" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_require_fresh_before_the_first_sync(env: dict[str, str]) -> None:
+    ran = run("status", "--require-fresh", env=env)
+    assert ran.code == 5
+    assert "never synced" in ran.err
+
+
+def test_a_stale_list_still_answers_and_says_so(synced: dict[str, str]) -> None:
+    expire(synced)
+    ran = run("check", LISTED, env=synced)
+    assert ran.code == 1
+    assert ran.out.startswith("blocked")
+    assert "past its signed expiry" in ran.err
+    assert run("check", LISTED, "--json", env=synced).document["stale"] is True
+
+
+def test_check_shows_one_line_for_each_number(synced: dict[str, str]) -> None:
+    ran = run("check", "0812-0000-0001", UNLISTED, env=synced)
+    assert ran.code == 1
+    blocked, free = ran.lines
+    assert blocked.split()[:3] == ["blocked", LISTED, "listed"]
+    assert "fraud, authority, sms+voice" in blocked
+    assert free.split() == ["free", UNLISTED, "not-listed"]
+    assert free.index("+") == blocked.index("+")
+    assert ran.err == ""
+
+
+def test_check_in_json(synced: dict[str, str]) -> None:
+    ran = run("check", "0812 0000 0001", UNLISTED, "GoPay", "--json", env=synced)
+    blocked, free, invalid = ran.documents
+    assert ran.code == 1
+    entry = blocked.pop("entries")[0]
+    assert blocked.pop("as_of").endswith("Z")
+    assert blocked == {
+        "input": "0812 0000 0001",
+        "number": 6281200000001,
+        "blocked": True,
+        "level": "block",
+        "reason": "listed",
+        "feed": FEED,
+        "serial": 1,
+        "stale": False,
+    }
+    assert entry.pop("since").endswith("Z")
+    assert entry.pop("entry") >= 1
+    assert entry == {
+        "number": 6281200000001,
+        "last": None,
+        "level": "block",
+        "category": "fraud",
+        "issuer": "authority",
+        "scope": "sms+voice",
+        "until": None,
+        "feed": FEED,
+    }
+    assert (free["blocked"], free["level"], free["reason"], free["entries"]) == (False, None, "not-listed", [])
+    assert invalid["input"] == "GoPay"
+    assert invalid["error"]["type"] == "InvalidNumber"
+    assert "GoPay" not in invalid["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([UNLISTED], 0),
+        ([LISTED], 1),
+        ([UNLISTED, LISTED, UNLISTED], 1),
+        (["GoPay"], 2),
+        (["GoPay", UNLISTED], 2),
+        (["GoPay", LISTED], 1),
+        ([LISTED, "GoPay"], 1),
+    ],
+)
+def test_check_says_blocked_before_invalid(synced: dict[str, str], numbers: list[str], code: int) -> None:
+    assert run("check", *numbers, env=synced).code == code
+
+
+def test_check_reads_standard_input_in_order(synced: dict[str, str]) -> None:
+    text = f"{LISTED}\r\n\n0812-9999-9999\nGoPay\n".encode() + b"0812\xff\n" + UNLISTED.encode()
+    ran = run("check", "-", "--json", stdin=text, env=synced)
+    assert ran.code == 1
+    assert [each["input"] for each in ran.documents] == [LISTED, "0812-9999-9999", "GoPay", "0812\ufffd", UNLISTED]
+    assert [each.get("blocked") for each in ran.documents] == [True, False, None, None, False]
+    spoken = run("check", "-", stdin=text, env=synced)
+    assert len(spoken.lines) == 3
+    assert ["line 4" in spoken.err, "line 5" in spoken.err] == [True, True]
+
+
+def test_check_of_no_input(synced: dict[str, str]) -> None:
+    assert run("check", "-", env=synced) == Ran(0, "", "")
+
+
+def test_check_for_one_scope(synced: dict[str, str]) -> None:
+    assert run("check", LISTED, "--scope", "sms", env=synced).code == 1
+    assert run("check", LISTED, "--scope", "data", env=synced).code == 0
+
+
+@pytest.mark.parametrize("command", [("check", LISTED), ("export",)])
+def test_before_the_first_sync_there_is_no_answer(env: dict[str, str], command: tuple[str, ...]) -> None:
+    assert_fails(run(*command, env=env), 2, "never synced", "sync")
+
+
+def test_export_as_csv(synced: dict[str, str], tmp_path: Path) -> None:
+    ran = run("export", env=synced)
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert ran.code == 0
+    assert [row["number"] for row in rows] == sorted(number[1:] for number in FIRST)
+    assert {row["category"] for row in rows} == {"fraud"}
+    assert {row["until"] for row in rows} == {""}
+    out = tmp_path / "list.csv"
+    assert run("export", "-o", out, env=synced).out == ""
+    assert out.read_text() == ran.out
+
+
+def test_export_as_json_lines(synced: dict[str, str]) -> None:
+    rows = run("export", "--format", "jsonl", env=synced).documents
+    assert len(rows) == len(FIRST)
+    first = rows[0]
+    assert list(first) == ["number", "last", "entry", "level", "category", "issuer", "scope", "since", "until"]
+    assert first["number"] == min(map(int, FIRST))
+    assert first["last"] is None
+    assert first["until"] is None
+    assert first["scope"] == "sms+voice"
+
+
+def test_export_as_parquet_is_a_snapshot(synced: dict[str, str], world: World, tmp_path: Path) -> None:
+    out = tmp_path / "list.parquet"
+    assert run("export", "--format", "parquet", "-o", out, env=synced).code == 0
+    (snapshot,) = world.release_files("*.1.snapshot.parquet")
+    assert pq.read_table(out).equals(pq.read_table(snapshot))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["list.parquet"]
+
+
+def test_export_quotes_what_needs_it(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    source = tmp_path / "list.jsonl"
+    source.write_text(json.dumps({"number": LISTED, "issuer": 'The "Authority", Ltd', "until": "2099-01-01"}) + "\n")
+    world.publisher.release(FEED, source)
+    with world.recipient() as recipient:
+        recipient.sync()
+    settings = (
+        *("--url", world.url, "--feed", FEED, "--root", world.publisher.root),
+        *("--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "cache-state"),
+    )
+    (row,) = csv.DictReader(io.StringIO(run("export", *settings).out))
+    document = run("export", "--format", "jsonl", *settings).document
+    assert row["issuer"] == document["issuer"] == 'The "Authority", Ltd'
+    assert row["until"] == document["until"] == "2099-01-01T00:00:00Z"
+
+
+def test_parquet_needs_a_file(synced: dict[str, str]) -> None:
+    assert_fails(run("export", "--format", "parquet", env=synced), 2, "-o FILE")

@@ -1,0 +1,61 @@
+"""The command-line reference is what the commands say, and they all say something."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from blocklist_sdk.cli.app import app
+from blocklist_sdk.cli.settings import NAMES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name, each in command.commands.items():
+        if hasattr(each, "commands"):
+            yield from commands(each, (*path, name))
+        else:
+            yield " ".join((*path, name)), each
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+def test_the_reference_is_current(generator: ModuleType) -> None:
+    written = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert written == generator.render(), "run: python docs/generate_cli.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_says_what_it_is(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    for each in command.params:
+        assert each.help, each.name
+        assert each.metavar or each.is_flag, each.name
+
+
+@pytest.mark.parametrize("name", ["sync", "status", "check", "export"])
+def test_the_recipients_commands_share_their_settings(name: str) -> None:
+    found = {each.name: each.envvar for each in COMMANDS[name].params if each.envvar}
+    assert found == {each: f"BLOCKLIST_{each.upper()}" for each in (*NAMES, "config")}
+
+
+@pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])
+def test_what_machines_read_has_json(name: str) -> None:
+    assert any(each.opts == ["--json"] for each in COMMANDS[name].params)

@@ -1,0 +1,91 @@
+"""Settings: flags > environment > blocklist.toml > defaults, and every way to get them wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from blocklist_sdk.cli.settings import NAMES, Settings, read_config
+from blocklist_sdk.errors import InvalidInput
+from command_line import assert_fails, run
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without a settings file, and with a root."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "root.json").write_text("{}")
+
+
+ENV = {"BLOCKLIST_URL": "http://127.0.0.1:9", "BLOCKLIST_FEED": "from-environment", "BLOCKLIST_ROOT": "root.json"}
+
+
+def feed_in_use(*flags: str, env: dict[str, str]) -> str:
+    ran = run("status", "--json", *flags, env={**env, "BLOCKLIST_CACHE_DIR": "cache"})
+    assert ran.code == 0, ran.err
+    return str(ran.document["feed"])
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file() -> None:
+    Path("blocklist.toml").write_text('feed = "from-file"\n')
+    without = {name: value for name, value in ENV.items() if name != "BLOCKLIST_FEED"}
+    assert feed_in_use("--feed", "from-flag", env=ENV) == "from-flag"
+    assert feed_in_use(env=ENV) == "from-environment"
+    assert feed_in_use(env=without) == "from-file"
+    assert feed_in_use(env={**without, "BLOCKLIST_FEED": ""}) == "from-file"
+
+
+@pytest.mark.parametrize("flags", [("--config", "other.toml"), ()])
+def test_another_file_may_be_named(flags: tuple[str, ...]) -> None:
+    Path("blocklist.toml").write_text('feed = "from-file"\n')
+    Path("other.toml").write_text('feed = "from-other"\n')
+    env = {name: value for name, value in ENV.items() if name != "BLOCKLIST_FEED"}
+    assert feed_in_use(*flags, env=env if flags else {**env, "BLOCKLIST_CONFIG": "other.toml"}) == "from-other"
+
+
+def test_every_setting_can_stand_in_the_file() -> None:
+    Path("blocklist.toml").write_text("".join(f'{name} = "/{name}"\n' for name in NAMES))
+    assert read_config(None) == Settings(*(f"/{name}" for name in NAMES))
+
+
+def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file = folder / "lists.toml"
+    file.write_text('root = "root.json"\ncache_dir = "/var/cache"\nurl = "file:relative"\n')
+    found = read_config(file)
+    assert (found.root, found.cache_dir, found.url) == (str(folder / "root.json"), "/var/cache", "file:relative")
+
+
+def test_no_file_is_no_settings() -> None:
+    assert read_config(None) == Settings()
+
+
+def test_what_is_missing_is_named_with_every_way_to_give_it() -> None:
+    ran = run("status", "--root", "root.json")
+    assert_fails(ran, 2, "url and feed", "--url", "BLOCKLIST_FEED", 'feed = "…"', "blocklist.toml")
+    assert "--root" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('fed = "x"\ncach_dir = "y"\n', ("cach_dir, fed", "cache_dir")),
+        ("feed = 7\n", ("feed", "quotes")),
+        ('feed = ""\n', ("feed", "quotes")),
+        ("feed = \n", ("no TOML",)),
+        ('[blocklist]\nfeed = "x"\n', ("sets blocklist",)),
+    ],
+)
+def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
+    Path("blocklist.toml").write_text(text)
+    assert_fails(run("status", env=ENV), 2, "blocklist.toml", *words)
+
+
+def test_a_file_that_is_no_text() -> None:
+    Path("blocklist.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidInput, match="cannot read"):
+        read_config(None)
+
+
+def test_a_file_that_is_not_there() -> None:
+    assert_fails(run("status", "--config", "nowhere.toml", env=ENV), 2, "nowhere.toml", "--config")
