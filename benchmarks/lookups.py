@@ -1,0 +1,80 @@
+"""Questions about numbers, beside a Python set and `phonenumbers`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import fresh
+from benchmarks.lists import Lists
+from benchmarks.results import Result, median
+
+
+def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: int) -> list[Result]:
+    """Measure each side in fresh processes, in turn.
+
+    Args:
+        lists: the second release is what was synced.
+        synced: arguments of `Blocklist.open` for it.
+        folder: an empty folder for what the processes read.
+        repeats: how many processes of each side.
+    """
+    rows = len(lists.second)
+    np.save(folder / "blocked.npy", lists.blocked)
+    pq.write_table(pa.table({"number": lists.asked, "text": lists.texts}), folder / "asked.parquet")
+    number = int(lists.blocked[len(lists.blocked) // 2])
+    about = {"open": dict(synced), "integer": number, "text": f"0{str(number)[2:]}"}
+    (folder / "about.json").write_text(json.dumps(about))
+
+    ours, sets = [], []
+    for _ in range(repeats):
+        ours.append(fresh.measure("ours", folder))
+        sets.append(fresh.measure("set", folder))
+    for name in ("integer_hits", "parsed_hits"):
+        if len({found[name] for found in (*ours, *sets)}) != 1:
+            raise RuntimeError(f"the two sides answer differently ({name}): there is nothing to compare")
+
+    def of(runs: list[dict[str, float]], name: str) -> float:
+        return median(run[name] for run in runs)
+
+    build = of(sets, "build_s")
+    return [
+        Result(
+            "`text in bl`, six formats, half of them listed",
+            rows,
+            "s",
+            of(ours, "text_s"),
+            of(sets, "text_s"),
+            "`phonenumbers.parse` + set",
+            most_ratio=1 / 10,
+        ),
+        Result(
+            "`integer in bl`", rows, "s", of(ours, "integer_s"), of(sets, "integer_s"), "`integer in set`", most_ratio=4
+        ),
+        Result(
+            "private memory after these questions",
+            rows,
+            "B",
+            of(ours, "private"),
+            of(sets, "private"),
+            "set of int",
+            most_ratio=1 / 20,
+        ),
+        Result("pages of mapped files after them, shared by all processes", rows, "B", of(ours, "mapped")),
+        Result(
+            "open and first `integer in bl`",
+            rows,
+            "s",
+            of(ours, "open_integer_s"),
+            build,
+            "building the set",
+            most=0.02,
+        ),
+        Result(
+            "the same, and first `text in bl`", rows, "s", of(ours, "open_text_s"), build, "building the set", most=0.02
+        ),
+        Result("private memory after both", rows, "B", of(ours, "open_private"), most=10e6),
+    ]

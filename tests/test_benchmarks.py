@@ -1,0 +1,53 @@
+"""The benchmarks run, and have every row."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+EXPECTED = (
+    "`text in bl`",
+    "`integer in bl`",
+    "private memory after these questions",
+    "open and first `integer in bl`",
+    "first `text in bl`",
+    "private memory after both",
+    "cold sync over loopback",
+    "sync of a delta of 400",
+    "numbers on the wire",
+    "a whole snapshot row",
+    "digest of a release",
+    "`blocklist check`",
+    "`import blocklist_sdk`",
+)
+
+
+def test_a_small_run_has_every_row(tmp_path: Path) -> None:
+    """Whether bars are met is not asked: that takes a quiet machine and larger lists."""
+    out = tmp_path / "out" / "results.json"
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--rows", "2000", "--repeats", "1", "--json", str(out)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert document["generated"]
+    measured = [result["what"] for result in document["results"]]
+    for what in EXPECTED:
+        assert what in run.stdout
+        assert any(what in each for each in measured)
+
+
+def test_a_wrong_size_is_refused() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--rows", "many"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert "whole numbers" in run.stderr

@@ -1,0 +1,140 @@
+"""Every example in the documents and docstrings runs; what they refer to exists."""
+
+import doctest
+import importlib
+import json
+import pkgutil
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import blocklist_sdk
+from blocklist_sdk import Publisher
+from blocklist_sdk.release.index import FeedIndex
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAPERS = [*PAGES, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "adr").glob("*.md"))]
+
+SKIP = "<!-- skip -->"
+"""Stands before an example that cannot run here: it needs a hardware module, a server of somebody's, or a shell."""
+
+PLACEHOLDER = "https://lists.example"
+"""The documents' repository; examples meet the one that `published` makes instead."""
+
+BLOCK = re.compile(r"(?P<skip><!-- skip -->\s*)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+GENERATED_LIST = """\
+number,last,level,category,scope,until
+0812-3456-7890,,block,phishing,sms+voice,2099-01-01T00:00:00Z
+0821-5555-0101,,advisory,spam,sms,
++62 812 0000 0000,+62 812 0000 9999,block,fraud,voice,
+"""
+"""Generated numbers."""
+
+
+@dataclass(frozen=True)
+class Example:
+    page: Path
+    line: int
+    code: str
+
+
+def examples_of(page: Path) -> list[Example]:
+    text = page.read_text(encoding="utf-8")
+    return [
+        Example(page, text.count("\n", 0, found.start("code")) + 1, found["code"])
+        for found in BLOCK.finditer(text)
+        if not found["skip"]
+    ]
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with `root.json`, `fraud.csv` and the documents, for a repository made beside it."""
+    publisher = Publisher.init(
+        tmp_path / "publisher", feeds=["id-messaging"], passphrase="correct horse battery", region="ID"
+    )
+    source = tmp_path / "list.csv"
+    source.write_text(GENERATED_LIST, encoding="utf-8")
+    publisher.release("id-messaging", source, published_at=datetime(2026, 1, 2, 6, tzinfo=UTC))
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "root.json").write_bytes(publisher.root.read_bytes())
+    (work / "fraud.csv").write_text(GENERATED_LIST, encoding="utf-8")
+    (work / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return publisher.repository
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples_of(page)], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, published: Path) -> None:
+    """In order, in one namespace, as a reader would type them."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    for example in examples_of(page):
+        code = example.code.replace(PLACEHOLDER, published.as_uri())
+        if ">>> " in code:
+            found = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), example.line)
+            runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+            runner.run(found, clear_globs=False)
+            assert not runner.failures, f"{page.name}, line {example.line}: see above"
+            names = found.globs
+        else:
+            exec(compile("\n" * (example.line - 1) + code, str(page), "exec"), names)
+
+
+def test_the_readme_has_an_example_that_runs() -> None:
+    assert examples_of(ROOT / "README.md")
+
+
+def modules() -> list[str]:
+    return [
+        module.name
+        for module in pkgutil.walk_packages(blocklist_sdk.__path__, "blocklist_sdk.")
+        if not module.name.endswith("__main__")
+    ]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_examples_of_a_module_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert not result.failed, "see above"
+
+
+def test_the_index_in_the_protocol_is_one() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- index -->\n```json\n(.*?)```", text, re.DOTALL)
+    assert found
+    index = FeedIndex.from_json(found[1].encode(), feed="id-messaging")
+    ranges = json.loads((ROOT / "docs" / "protocol" / "vectors" / "ranges.json").read_text(encoding="utf-8"))
+    assert index.releases[0].digest == ranges["digest"]
+
+
+def test_every_vector_is_named_in_the_protocol() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    for path in (ROOT / "docs" / "protocol" / "vectors").glob("*.json"):
+        assert f"`{path.stem}`" in text
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.relative_to(ROOT).as_posix())
+def test_tests_that_a_paper_names_exist(paper: Path) -> None:
+    for path, name in re.findall(r"`(tests/[\w/.-]+)(?:::(\w+))?`", paper.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), path
+        assert not name or f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.relative_to(ROOT).as_posix())
+def test_links_between_papers_lead_somewhere(paper: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", paper.read_text(encoding="utf-8")):
+        assert (paper.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", sorted(set(blocklist_sdk.__all__) - {"__version__"}))
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    assert re.search(rf"\b{name}\b", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))

@@ -1,0 +1,161 @@
+"""The public face: what it exports, what importing it costs, and that imports run downwards only."""
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import blocklist_sdk
+
+PACKAGE = Path(blocklist_sdk.__file__).parent
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+PUBLIC = {
+    "Blocklist",
+    "BlocklistError",
+    "Entry",
+    "ExchangeError",
+    "InvalidInput",
+    "InvalidNumber",
+    "Locked",
+    "Malformed",
+    "NotSynced",
+    "Publisher",
+    "Refused",
+    "Stale",
+    "Status",
+    "StorageFailed",
+    "SyncResult",
+    "Unreachable",
+    "Untrusted",
+    "Verdict",
+    "__version__",
+    "format_e164",
+    "normalize",
+    "operator_of",
+}
+"""What users may rely on. A change here goes with a line in CHANGELOG.md and a change in docs/api.md."""
+
+HEAVY = ("httpx", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
+"""Packages that load when they are first needed, and not before."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "records": set(),
+    "disk": {"errors"},
+    "numbers": {"errors"},
+    "release": {"errors", "numbers"},
+    "cache": {"disk", "errors", "records", "release"},
+    "sync": {"cache", "disk", "errors", "records", "release"},
+    "blocklist": {"cache", "disk", "errors", "numbers", "records", "release", "sync"},
+    "publisher": {"disk", "errors", "numbers", "records", "release"},
+    "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
+    "cli": {"blocklist", "demo", "disk", "errors", "numbers", "publisher", "records", "release"},
+}
+"""The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
+floor and do not know each other."""
+
+BORDERS: dict[str, set[str]] = {
+    "httpx": {"sync/transport.py", "sync/file_urls.py"},
+    "tenacity": {"sync/transport.py"},
+    "tuf": {"sync/trust.py", "publisher/"},
+    "securesystemslib": {"publisher/"},
+    "filelock": {"cache/store.py", "publisher/"},
+    "phonenumbers": {"numbers/", "demo/"},
+    "pydantic": {"release/index.py"},
+    "typer": {"cli/"},
+    "rich": {"cli/", "demo/"},
+}
+"""Where each library of others may be imported: the day it is replaced, it is those files."""
+
+
+def test_the_exported_names_are_exactly_these() -> None:
+    assert set(blocklist_sdk.__all__) == PUBLIC
+    assert set(dir(blocklist_sdk)) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_exported_name_exists(name: str) -> None:
+    assert getattr(blocklist_sdk, name) is not None
+
+
+def test_the_version_is_the_one_in_the_project_file() -> None:
+    assert blocklist_sdk.__version__ == tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Blacklist'"):
+        blocklist_sdk.Blacklist  # noqa: B018
+
+
+def test_every_error_of_the_tree_is_exported() -> None:
+    from blocklist_sdk import errors
+
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.BlocklistError)
+    }
+    assert defined <= PUBLIC
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    program = "import json, sys, blocklist_sdk; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert loaded.isdisjoint(HEAVY)
+    assert "blocklist_sdk" in loaded
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (files("blocklist_sdk") / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_run_downwards_only(path: Path) -> None:
+    room = room_of(path)
+    known = {target.split(".")[1] for target in imported(path) if target.startswith("blocklist_sdk.")}
+    assert known - {room, "__version__"} <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_libraries_of_others_stay_behind_their_borders(path: Path) -> None:
+    here = path.relative_to(PACKAGE).as_posix()
+    for target in imported(path):
+        allowed = BORDERS.get(target.partition(".")[0])
+        if allowed is not None:
+            assert any(here == place or (place.endswith("/") and here.startswith(place)) for place in allowed), target
+
+
+def test_every_room_is_in_the_plan() -> None:
+    assert {room_of(path) for path in MODULES} <= MAY_IMPORT.keys()
+
+
+def room_of(path: Path) -> str:
+    """The room a module is in: the directory or file right under the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """What a module imports when it runs, inside functions too; imports for type checkers alone do not count."""
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be followed by eye"
+            # `from blocklist_sdk import x` may mean a module: the dotted name covers both.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            pending.extend(node.orelse)
+        else:
+            pending.extend(ast.iter_child_nodes(node))
