@@ -5,12 +5,14 @@ import logging
 import operator
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from blocklist_sdk.cache.answers import Answers
 from blocklist_sdk.cache.generation import Generation
 from blocklist_sdk.cache.state import load_state
 from blocklist_sdk.cache.store import Store
@@ -18,15 +20,26 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced
 from blocklist_sdk.numbers import normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.records import SCOPES, Entry, Level, Reason, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.records import SCOPES, Entry, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.verdicts import decide
 
 if TYPE_CHECKING:
     import httpx
+    import pyarrow as pa
 
+    from blocklist_sdk.screening.columns import Screening
     from blocklist_sdk.sync.transport import TransportSettings
 
 log = logging.getLogger(__name__)
+
+_Now = tuple[float, float, Callable[[int], bool | None], Callable[[str | int], int]]
+"""What answers for a while: from when, until when (seconds since 1970), whether an E.164 number is blocked (None where
+that takes a closer look), and what reads numbers."""
+
+_DAY_S = 86_400
+
+_clock = time.time
 
 _LOOK_EVERY_S = 0.5
 """How often an open list looks whether another process has switched the generation; the promise is one second."""
@@ -60,11 +73,12 @@ class Blocklist:
         self._state_file = state_file
         self._auth = auth
         self._transport = transport
-        self._normalize = normalizer(region)
+        self._read = _reader(region)
+        self._never: _Now = 1.0, 0.0, _is_unknown, self._read
         self._opened: tuple[Generation, datetime | None] | None = None
         self._seen: tuple[int, int] | None = None
-        self._look_at = 0.0
         self._looking = threading.Lock()
+        self._now: _Now = self._never
 
     @classmethod
     def open(
@@ -128,7 +142,7 @@ class Blocklist:
     def close(self) -> None:
         """Let go of the generation. The list may be used again; it then opens it anew."""
         with self._looking:
-            self._opened, self._seen, self._look_at = None, None, 0.0
+            self._opened, self._seen, self._now = None, None, self._never
 
     def sync(self, *, wait_s: float = 60.0) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
@@ -161,16 +175,18 @@ class Blocklist:
             InvalidNumber: it is no number.
             NotSynced: there is no verified generation yet.
         """
-        # As few calls as can be: this is asked for every message and every call.
-        opened = self._opened
-        if opened is None or time.monotonic() >= self._look_at:
-            opened = self._current()
-        if type(number) is int and SMALLEST <= number <= LARGEST:
-            e164 = number
-        else:
-            e164 = self._normalize(number) if isinstance(number, str) else self._read(number)
-        # An integer: comparing one with a float costs more than all the rest of the comparison.
-        return opened[0].blocks(e164, time.time_ns() // 1_000_000)
+        # As few steps as can be: this is asked for every message and every call.
+        start, stop, is_blocked, read = self._now
+        if start <= _clock() < stop:
+            answer = is_blocked(number if type(number) is int else read(number))
+            if answer is not None:
+                return answer
+        return self._contains(number)
+
+    def _contains(self, number: str | int) -> bool:
+        """The same by the number's rows, and after a look for a new generation where one is due."""
+        e164 = self._read(number)
+        return self._current()[0].blocks(e164, time.time_ns() // 1_000_000)
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
         """What to do about a number, now, and why.
@@ -184,13 +200,12 @@ class Blocklist:
             InvalidInput: there is no such scope.
             NotSynced: there is no verified generation yet.
         """
-        if scope is not None and scope not in SCOPES:
-            raise InvalidInput(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+        _check_scope(scope)
         e164 = self._read(number)
         generation, expires = self._current()
         now = datetime.now(UTC)
         entries = tuple(generation.covering(e164))
-        level, reason = decide([e for e in entries if scope is None or scope in e.scope], now)
+        level, reason = decide([entry for entry in entries if scope is None or scope in entry.scope], now)
         return Verdict(
             number=e164,
             blocked=level == "block",
@@ -211,6 +226,41 @@ class Blocklist:
             NotSynced: there is no verified generation yet.
         """
         return self._current()[0].covering(self._read(number))
+
+    def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+        """Ask about a whole column of numbers, row for row.
+
+        Args:
+            column: strings or integers, nulls included: anything that speaks Arrow's PyCapsule protocol, such as a
+                pyarrow array, a Polars series, a pandas series (from 3.0) or a DuckDB result of one column. An integer
+                is read as the text of its digits.
+            scope: ask for one scope only; entries of other scopes then do not count.
+
+        Returns:
+            A table with as many rows as the column: ``number`` (E.164 as int64), ``blocked``, ``level``, ``category``
+            (of the entry that decides) and ``reason``. What is no number has nulls throughout, and is counted by
+            ``table["number"].null_count``; it never raises.
+
+        Raises:
+            InvalidInput: the column is of another type, or there is no such scope.
+            NotSynced: there is no verified generation yet.
+        """
+        return self.screening(scope=scope).table(column)
+
+    def screening(self, *, scope: Scope | None = None) -> "Screening":
+        """Hold on to the release in force, to screen a stream of columns against it as it stands now.
+
+        Args:
+            scope: as for `screen`.
+
+        Raises:
+            InvalidInput: there is no such scope.
+            NotSynced: there is no verified generation yet.
+        """
+        from blocklist_sdk.screening.columns import Screening
+
+        _check_scope(scope)
+        return Screening(self._current()[0], region=self.region, scope=scope, at=datetime.now(UTC))
 
     def to_arrow(self) -> Any:
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
@@ -242,19 +292,9 @@ class Blocklist:
             last_error=state.last_error,
         )
 
-    def _read(self, number: str | int) -> int:
-        if isinstance(number, str):
-            return self._normalize(number)
-        try:
-            e164 = operator.index(number)  # a numpy integer too
-        except TypeError as error:
-            raise InvalidNumber("", f"a number is a text or an integer, not a {type(number).__name__}") from error
-        if SMALLEST <= e164 <= LARGEST:
-            return e164
-        raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
-
     def _current(self) -> tuple[Generation, datetime | None]:
-        if time.monotonic() >= self._look_at:
+        start, stop, _, _ = self._now
+        if not start <= _clock() < stop:
             self._look(wait=self._opened is None)
         opened = self._opened
         if opened is None:
@@ -277,8 +317,15 @@ class Blocklist:
                 raise
             log.error("feed %s goes on with what it has: %s", self.feed, error)
         finally:
-            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._now = self._never if self._opened is None else self._until_next_look(self._opened[0].answers)
             self._looking.release()
+
+    def _until_next_look(self, answers: Answers) -> "_Now":
+        """What answers until it is time to look again, midnight (UTC) at the latest, since kinds go by days."""
+        now = _clock()
+        day = int(now // _DAY_S)
+        start, stop = max(now, answers.published_ms / 1000), min(now + _LOOK_EVERY_S, (day + 1) * _DAY_S)
+        return start, stop, answers.finder(day), self._read
 
     def _stamp(self) -> tuple[int, int] | None:
         """Changes whenever the generation in force does; None before the first."""
@@ -291,21 +338,36 @@ class Blocklist:
         return stat.st_ino, stat.st_mtime_ns
 
 
+def _reader(region: str | None) -> Callable[[str | int], int]:
+    """What reads a question's number: a text, or an E.164 integer, also one of numpy's."""
+    normalize = normalizer(region)
+
+    def read(number: str | int) -> int:
+        if isinstance(number, str):
+            return normalize(number)
+        try:
+            e164 = operator.index(number)
+        except TypeError as error:
+            raise InvalidNumber("", f"a number is a text or an integer, not a {type(number).__name__}") from error
+        if SMALLEST <= e164 <= LARGEST:
+            return e164
+        raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
+
+    return read
+
+
+def _is_unknown(number: int) -> bool | None:
+    """In place of what answers, where nothing is open."""
+    return None
+
+
+def _check_scope(scope: str | None) -> None:
+    if scope is not None and scope not in SCOPES:
+        raise InvalidInput(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+
+
 def _is_past(expires: datetime | None, now: datetime) -> bool:
     return expires is None or now >= expires
-
-
-def decide(entries: list[Entry], now: datetime) -> tuple[Level | None, Reason]:
-    """The level in force and the reason, from the entries that cover a number. Pure."""
-    levels = {entry.level for entry in entries if entry.in_force(now)}
-    if "block" in levels:
-        return "block", "listed"
-    if levels:
-        # An unknown level of a later protocol never blocks.
-        return "advisory", "advisory"
-    if any(entry.until is not None and entry.until <= now for entry in entries):
-        return None, "expired"
-    return None, "not-yet" if entries else "not-listed"
 
 
 def _root_bytes(root: str | Path | bytes) -> bytes:

@@ -98,7 +98,9 @@ def test_an_open_generation_outlives_its_files(store: Store) -> None:
     assert opened[0].blocks(6_281_200_000_042, 0)
 
 
-@pytest.mark.parametrize("name", ["about.json", "rows.arrow", "slots.arrow", "ranges.arrow"])
+@pytest.mark.parametrize(
+    "name", ["about.json", "rows.arrow", "cells.arrow", "segments.arrow", "kinds.arrow", "ranges.arrow"]
+)
 @pytest.mark.parametrize("damage", ["gone", "empty", "truncated", "garbage"])
 def test_a_damaged_generation_gives_way_to_the_one_before(store: Store, name: str, damage: str) -> None:
     commit(store, 1)
@@ -164,10 +166,10 @@ def test_a_full_disk_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPat
 def test_a_failed_write_of_the_rows_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     commit(store, 1)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(generation_module, "write_slots", full)
+    monkeypatch.setattr(generation_module, "answer_tables", full)
     with pytest.raises(StorageFailed):
         commit(store, 2)
     monkeypatch.undo()

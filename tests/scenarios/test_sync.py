@@ -20,9 +20,9 @@ from blocklist_sdk import (
     Unreachable,
     Untrusted,
 )
-from blocklist_sdk.blocklist import decide
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.records import Entry
+from blocklist_sdk.verdicts import decide
 from world import ADDED, FEED, FIRST, IMPATIENT, LISTED, SECOND, World, copy_world, make_world
 
 
@@ -127,7 +127,7 @@ def test_an_open_list_picks_up_what_another_fetched(world: World) -> None:
     assert LISTED in reader
     world.release(SECOND)
     writer.sync()
-    reader._look_at = 0.0  # half a second later
+    reader._now = reader._never  # half a second later
     assert ADDED in reader
 
 
@@ -270,7 +270,7 @@ def test_threads_share_one_list(world: World) -> None:
 
     def ask() -> None:
         while not stop.wait(0.001):
-            recipient._look_at = 0.0
+            recipient._now = recipient._never
             verdict = whole_releases_only(recipient)
             if verdict:
                 wrong.append(verdict)
@@ -294,7 +294,7 @@ def test_an_open_list_goes_on_whatever_becomes_of_the_cache(world: World) -> Non
     pointer = world.directory / "cache" / FEED / "current.json"
     for content in ('{"format": 99}', "garbage", None):
         pointer.write_text(content) if content else pointer.unlink()
-        recipient._look_at = 0.0
+        recipient._now = recipient._never
         assert LISTED in recipient
 
 

@@ -1,7 +1,8 @@
 """One release as it stands, verified, on the recipient's disk: written once, then only mapped into memory."""
 
 import json
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.cache.lookup import RangeIndex, number_finder, write_ranges, write_slots
+from blocklist_sdk.cache.answers import Answers, answer_tables
+from blocklist_sdk.cache.ranges import RangeIndex, range_table
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.records import Entry
 from blocklist_sdk.release.rows import FOREVER_MS, NUMERIC_COLUMNS, TEXT_COLUMNS, Rows, Texts
 
 _FORMAT = 1
-_ABOUT, _ROWS, _SLOTS, _RANGES = "about.json", "rows.arrow", "slots.arrow", "ranges.arrow"
+_ABOUT, _ROWS, _RANGES = "about.json", "rows.arrow", "ranges.arrow"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,12 +54,14 @@ def write_generation(directory: Path, rows: Rows, about: About) -> None:
         pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
         for texts in (getattr(rows, name) for name in TEXT_COLUMNS)
     ]
-    batch = pa.record_batch(columns, names=[*names, *TEXT_COLUMNS])
-    with pa.OSFile(str(directory / _ROWS), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    write_slots(rows.number, directory / _SLOTS)
-    write_ranges(rows, directory / _RANGES)
-    sizes = {name: (directory / name).stat().st_size for name in (_ROWS, _SLOTS, _RANGES)}
+    tables = {
+        _ROWS: pa.table(columns, names=[*names, *TEXT_COLUMNS]),
+        _RANGES: range_table(rows),
+        **answer_tables(rows, published_ms=_milliseconds(about.published_at)),
+    }
+    for name, table in tables.items():
+        _write(table, directory / name)
+    sizes = {name: (directory / name).stat().st_size for name in tables}
     document = {**asdict(about), "published_at": about.published_at.isoformat()}
     (directory / _ABOUT).write_text(json.dumps({"format": _FORMAT, **document, "sizes": sizes}, indent=1))
     for name in (_ABOUT, *sizes):
@@ -75,20 +79,20 @@ class Generation:
     """
 
     def __init__(
-        self, name: str, about: About, size: int, rows: Rows, find: Callable[[int], int], ranges: RangeIndex | None
+        self, name: str, about: About, size: int, rows: Rows, ranges: RangeIndex | None, answers: Answers
     ) -> None:
+        """For `open`, which maps the files."""
         self.name = name
         self.about = about
         self.bytes = size
+        self.answers = answers
         self._rows = rows
-        self._find = find
         self._ranges = ranges
         self._number = rows.number.data
         self._since = rows.since.data
         self._until = rows.until.data
         self._level = rows.level.codes.data
         self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
-        self._rows_total = len(rows)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -113,9 +117,9 @@ class Generation:
             # A file that is shorter than it was would kill the process when the missing part is read.
             if any((directory / name).stat().st_size != size for name, size in sizes.items()):
                 raise Malformed(f"the generation in {directory} is damaged: a file has another size than was written")
-            rows = _open_rows(directory / _ROWS)
-            slots = _map(directory / _SLOTS)
-            ranges = _map(directory / _RANGES)
+            tables = {name: _map(directory / name) for name in sizes}
+            rows = _open_rows(tables[_ROWS])
+            ranges = tables[_RANGES]
             if len(rows) != about.rows:
                 raise Malformed(f"the generation in {directory} is damaged: {len(rows)} rows instead of {about.rows}")
             return cls(
@@ -123,8 +127,8 @@ class Generation:
                 about,
                 sum(sizes.values()),
                 rows,
-                number_finder(rows.number.data, slots),
                 RangeIndex(ranges) if len(ranges) else None,
+                Answers(tables, published_ms=_milliseconds(about.published_at)),
             )
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
@@ -135,36 +139,21 @@ class Generation:
         return self._rows
 
     def blocks(self, number: int, now_ms: int) -> bool:
-        """Whether an entry of level block covers the number at that moment (milliseconds since 1970 UTC)."""
-        row = self._find(number)
-        if row >= 0:
-            # Written out for the first row, by far the most often the only one.
-            if self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]:
-                return True
-            if self._a_later_one_blocks(row + 1, number, now_ms):
-                return True
-        return self._ranges is not None and any(self._blocks_now(r, now_ms) for r in self._ranges.covering(number))
-
-    def _blocks_now(self, row: int, now_ms: int) -> bool:
-        return self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
-
-    def _a_later_one_blocks(self, row: int, number: int, now_ms: int) -> bool:
-        while row < self._rows_total and self._number[row] == number:
-            if self._blocks_now(row, now_ms):
-                return True
-            row += 1
-        return False
+        """Whether an entry of level block covers the number at a moment, by its rows; milliseconds since 1970 UTC."""
+        return any(
+            self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
+            for row in self._covering_rows(number)
+        )
 
     def covering(self, number: int) -> list[Entry]:
         """Every entry that covers the number, in force or not, by entry id."""
         return sorted((self._entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
 
     def _covering_rows(self, number: int) -> Iterator[int]:
-        row = self._find(number)
-        if row >= 0:
-            while row < self._rows_total and self._number[row] == number:
-                yield row
-                row += 1
+        row = bisect_left(self._number, number)
+        while row < len(self._number) and self._number[row] == number:
+            yield row
+            row += 1
         if self._ranges is not None:
             yield from self._ranges.covering(number)
 
@@ -189,6 +178,10 @@ def _text(column: Texts, row: int) -> str:
     return column.values[int(column.codes[row])]
 
 
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
 def _moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
@@ -198,8 +191,12 @@ def _map(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def _open_rows(path: Path) -> Rows:
-    table = _map(path)
+def _write(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _open_rows(table: pa.Table) -> Rows:
     if not len(table):
         return Rows.empty()
     numbers = {

@@ -1,0 +1,93 @@
+"""Answers straight from the mapped files: whether a number is blocked, and what kind each of many numbers is."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from blocklist_sdk.cache.cells import Kinds, fill_cells, find_kinds, kind_finder
+from blocklist_sdk.cache.kinds import DAY_MS, UNLISTED, KindTable, Outcomes, classify
+from blocklist_sdk.release.rows import Int64s, Rows
+
+_CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
+_MODULUS = b"modulus"
+
+
+def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
+    """What `Answers` reads, by file name.
+
+    Args:
+        rows: the release, in canonical order.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+    """
+    found = classify(rows, published_ms)
+    cells, modulus = fill_cells(found.numbers, found.kinds)
+    return {
+        _CELLS: pa.table({"cell": cells}).replace_schema_metadata({_MODULUS: str(modulus)}),
+        _SEGMENTS: pa.table({"first": found.segment_first, "kind": found.segment_kinds}),
+        _KINDS: found.table.to_table(),
+    }
+
+
+class Answers:
+    """Over the memory-mapped tables of a generation."""
+
+    def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
+        """Takes what `answer_tables` made, and the same moment.
+
+        Raises:
+            KeyError, ValueError, pyarrow.ArrowException: they are not what was made.
+        """
+        cells, segments = tables[_CELLS], tables[_SEGMENTS]
+        self.published_ms = published_ms
+        self._cells: Int64s = cells.column("cell").chunk(0).to_numpy(zero_copy_only=True)
+        self._modulus = int(cells.schema.metadata[_MODULUS])
+        if len(self._cells) <= self._modulus or self._cells[-1]:
+            raise ValueError("the table of numbers has no end")
+        self._kinds = KindTable.from_table(tables[_KINDS])
+        self._first: Int64s = np.asarray(segments.column("first"))
+        self._segment_kinds: Kinds = np.asarray(segments.column("kind"))
+        self._made: tuple[int, Callable[[int], bool | None]] | None = None
+
+    def finder(self, day: int) -> Callable[[int], bool | None]:
+        """What tells whether a number is blocked on a day, counted from 1970 UTC, not before the publication.
+
+        It answers None where only the rows can tell, and for what is no number.
+        """
+        made = self._made
+        if made is None or made[0] != day:
+            answers = self._kinds.answers(day)
+            elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
+            made = self._made = day, kind_finder(self._cells.data, self._modulus, answers, elsewhere)
+        return made[1]
+
+    def kinds_of(self, numbers: Int64s) -> Kinds:
+        """The kind of each of many numbers."""
+        kinds = find_kinds(self._cells, self._modulus, numbers, unlisted=UNLISTED)
+        if len(self._first):
+            rest = np.flatnonzero(kinds == UNLISTED)
+            at = np.searchsorted(self._first, numbers[rest], "right") - 1
+            kinds[rest] = np.where(at < 0, UNLISTED, self._segment_kinds[at])
+        return kinds
+
+    def outcomes(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> Outcomes:
+        """What each kind says at a moment.
+
+        Args:
+            now_ms: milliseconds since 1970 UTC.
+            scope: one scope, None for all together.
+            categories: every category of the release.
+        """
+        day = now_ms // DAY_MS if now_ms >= self.published_ms else None
+        return self._kinds.outcomes(day, scope, categories)
+
+
+def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
+    starts, kind = first.data, kinds.data
+    low = int(first[0])
+
+    def find(number: int) -> bool | None:
+        return number >= low and answers[kind[bisect_right(starts, number) - 1]]
+
+    return find

@@ -1,0 +1,26 @@
+"""Which of a number's entries decides, and what follows from it. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from blocklist_sdk.records import Entry, Level, Reason
+
+
+def deciding(entries: Iterable[Entry], at: datetime) -> Entry | None:
+    """The entry that decides at a moment; None where none is in force.
+
+    One that blocks goes before all others, then the one that has been in force longest, then the lower id.
+    """
+    in_force = (entry for entry in entries if entry.in_force(at))
+    return min(in_force, key=lambda entry: (entry.level != "block", entry.since, entry.entry), default=None)
+
+
+def decide(entries: list[Entry], at: datetime) -> tuple[Level | None, Reason]:
+    """The level in force and the reason, from the entries that cover a number."""
+    found = deciding(entries, at)
+    if found is not None:
+        # An unknown level of a later protocol never blocks.
+        return ("block", "listed") if found.level == "block" else ("advisory", "advisory")
+    if any(entry.until is not None and entry.until <= at for entry in entries):
+        return None, "expired"
+    return None, "not-yet" if entries else "not-listed"
