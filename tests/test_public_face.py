@@ -53,14 +53,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors"},
     "numbers": {"errors"},
     "release": {"errors", "numbers"},
+    "tabular": {"errors"},
     "verdicts": {"records"},
     "cache": {"disk", "errors", "numbers", "records", "release"},
-    "screening": {"cache", "errors", "numbers", "records", "release", "verdicts"},
+    "screening": {"cache", "disk", "errors", "numbers", "records", "release", "tabular", "verdicts"},
     "sync": {"cache", "disk", "errors", "records", "release"},
     "blocklist": {"cache", "disk", "errors", "numbers", "records", "release", "screening", "sync", "verdicts"},
-    "publisher": {"disk", "errors", "numbers", "records", "release"},
+    "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
-    "cli": {"blocklist", "demo", "disk", "errors", "numbers", "publisher", "records", "release"},
+    "cli": {"blocklist", "demo", "disk", "errors", "numbers", "publisher", "records", "release", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""

@@ -41,6 +41,25 @@ def regular_target(path: Path) -> Path:
     return target
 
 
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its name at the end, and is gone if anything fails.
+
+    Raises:
+        InvalidInput: something else than a file is there.
+        StorageFailed: the directory cannot be written.
+    """
+    path = regular_target(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with storage(path):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+
 def sync_directory(path: Path) -> None:
     """Make renames in a directory survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from blocklist_sdk.cli import demo, export, publish, recipient
+from blocklist_sdk.cli import demo, export, publish, recipient, screen
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.output import say
 from blocklist_sdk.errors import BlocklistError
@@ -38,6 +38,7 @@ app.command()(demo.demo)
 app.command()(recipient.sync)
 app.command()(recipient.status)
 app.command()(recipient.check)
+app.command()(screen.screen)
 app.command()(export.export)
 app.add_typer(publish.app, name="publish")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
-from blocklist_sdk.cli.output import replaced, say
+from blocklist_sdk.cli.output import say
 from blocklist_sdk.cli.settings import (
     CacheDirOption,
     ConfigOption,
@@ -18,6 +18,7 @@ from blocklist_sdk.cli.settings import (
     StateDirOption,
     UrlOption,
 )
+from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 
 Format = Literal["csv", "jsonl", "parquet"]

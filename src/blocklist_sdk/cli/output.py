@@ -1,10 +1,8 @@
 """What commands write: data to standard output, talk to standard error, files that are whole or not there."""
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from blocklist_sdk.disk import regular_target, storage
 from blocklist_sdk.records import Entry, Verdict
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
@@ -59,25 +56,6 @@ def verdict_document(text: str, verdict: Verdict) -> dict[str, Any]:
 def entry_document(entry: Entry) -> dict[str, Any]:
     """An entry for JSON, with the columns of a release file."""
     return {**asdict(entry), "scope": scope_text(entry.scope)}
-
-
-@contextlib.contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name at the end, and is gone if anything fails.
-
-    Raises:
-        InvalidInput: something else than a file is there.
-        StorageFailed: the directory cannot be written.
-    """
-    path = regular_target(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with storage(path):
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
 
 
 def _plain(value: object) -> str | None:

@@ -9,7 +9,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -20,17 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.release.arrow import SCHEMA
 from blocklist_sdk.release.rows import Int64s
-
-OPTIONAL_COLUMNS = ("last", "entry", "level", "category", "issuer", "scope", "since", "until")
-"""Columns that are read where they are present, beside the numbers."""
+from blocklist_sdk.tabular import OPTIONAL_COLUMNS, delimiter_of, encoding_of, first_line, header_of, number_column
 
 _ROWS_PER_BATCH = 1 << 16
-_DELIMITERS = ",;\t|"
-_NO_HEADER = frozenset({"nan", "null", "none", "n/a"})
-"""Single words that stand for a missing number rather than for a column's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +101,7 @@ def _read_parquet(path: Path, column: str | None) -> Cells:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = {_number_column(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
+            wanted = {number_column(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
             return _from_table(file.read(columns=sorted(wanted)), column)
     except pa.ArrowException as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {error}") from error
@@ -114,7 +109,7 @@ def _read_parquet(path: Path, column: str | None) -> Cells:
 
 def _from_table(table: pa.Table, column: str | None) -> Cells:
     names = table.column_names
-    number = _number_column(names, column)
+    number = number_column(names, column)
     optional = _optional([name for name in names if name != number])
     given = {"number": number} | optional
     return Cells(
@@ -145,7 +140,7 @@ def _read_text(path: Path, column: str | None, *, is_gzip: bool) -> Cells:
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
         data = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if is_gzip else raw
-        text = stack.enter_context(io.TextIOWrapper(data, encoding=_encoding(data), errors=_ESCAPE))
+        text = stack.enter_context(io.TextIOWrapper(data, encoding=encoding_of(data), errors=_ESCAPE))
         suffixes = [suffix.lower() for suffix in path.suffixes]
         cut = _cut_json if {".jsonl", ".ndjson"} & set(suffixes) else _cut_csv
         return cut(text, column, path.name)
@@ -155,22 +150,17 @@ _ESCAPE = "surrogateescape"
 """Bytes that are no UTF-8 survive reading, so that only their own line is rejected."""
 
 
-def _encoding(data: Any) -> str:
-    """UTF-8 unless a byte order mark says otherwise."""
-    return "utf-16" if data.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-
-
 def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
     lines = iter(text)
-    blank, first = _first_line(lines, name)
-    delimiter = max(_DELIMITERS, key=first.count)
+    blank, first = first_line(lines, name)
+    delimiter = delimiter_of(first)
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     try:
         top = next(reader)
-        names = _header([cell.strip() for cell in top], column)
+        names = header_of([cell.strip() for cell in top], column)
         place = {"number": 0}
         if names is not None:
-            number = names.index(_number_column(names, column))
+            number = names.index(number_column(names, column))
             others = [name for i, name in enumerate(names) if i != number]
             place = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
         cut = _Cutter(width=len(top), place=place, blank=blank)
@@ -202,47 +192,6 @@ def _optional(names: Sequence[str]) -> dict[str, str]:
         if known in OPTIONAL_COLUMNS:
             found[known] = name
     return found
-
-
-def _first_line(lines: Iterator[str], name: str) -> tuple[int, str]:
-    """The first line that is not blank, and how many were passed over."""
-    for passed, line in enumerate(lines):
-        if line.strip():
-            return passed, line
-    raise InvalidInput(f"{name} is empty: nothing was published")
-
-
-def _header(cells: Sequence[str], column: str | None) -> list[str] | None:
-    """The columns' names, None where the first line is a row already."""
-    is_named = column is not None or any(cell.lower() in ("number", *OPTIONAL_COLUMNS) for cell in cells)
-    if is_named or (len(cells) > 1 and any(map(_is_word, cells))):
-        return list(cells)
-    if len(cells) > 1:
-        raise InvalidInput(
-            f"the file has {len(cells)} columns and no header line: add one, with 'number' over the numbers"
-        )
-    return list(cells) if _is_word(cells[0]) else None
-
-
-def _is_word(cell: str) -> bool:
-    """Whether a cell is rather a column's name than a number."""
-    return any(map(str.isalpha, cell)) and not any(map(str.isdigit, cell)) and cell.lower() not in _NO_HEADER
-
-
-def _number_column(names: Sequence[str] | None, column: str | None) -> str:
-    """Which column has the numbers."""
-    names = names or ()
-    if column is not None:
-        found = [name for name in names if name == column]
-    else:
-        found = [name for name in names if name.lower() == "number"]
-        found = found or [name for name in names if name.lower() not in OPTIONAL_COLUMNS]
-    if len(found) == 1:
-        return found[0]
-    # What was taken for a header may be a row of numbers.
-    shown = ", ".join(mask(name) if any(map(str.isdigit, name)) else name for name in names)
-    wanted = f"no column {column!r}" if column is not None and not found else "no single column with the numbers"
-    raise InvalidInput(f"the list has {wanted}; its columns are: {shown}. Name one of them.")
 
 
 class _Cutter:
@@ -342,7 +291,7 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
     names = list(dict.fromkeys(key for _, document in documents for key in document))
     if not documents:
         raise InvalidInput(f"{name} holds no JSON object: one object a line is expected. Nothing was published.")
-    number = _number_column(names, column)
+    number = number_column(names, column)
     keys = {"number": number} | _optional([key for key in names if key != number])
     kept: list[int] = []
     columns: dict[str, list[str | None]] = {key: [] for key in keys}

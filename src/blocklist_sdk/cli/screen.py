@@ -1,0 +1,88 @@
+"""``blocklist screen``: a file of numbers, with the answers beside each row."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.settings import (
+    CacheDirOption,
+    ConfigOption,
+    FeedOption,
+    RegionOption,
+    RootOption,
+    Settings,
+    StateDirOption,
+    UrlOption,
+)
+from blocklist_sdk.records import Scope
+
+
+def screen(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, gzipped or not, or Parquet.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="Ends with .csv, .csv.gz or .parquet."),
+    ],
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    config: ConfigOption = None,
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The column with the numbers; by default `number`, or the only one."),
+    ] = None,
+    only_hits: Annotated[
+        bool, typer.Option("--only-hits", help="Write only rows that are blocked or have an advisory.")
+    ] = False,
+    scope: Annotated[
+        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Screen a file of numbers, of any size; never touches the network.
+
+    Each row comes back with blocklist_number, blocklist_blocked, blocklist_level, blocklist_category and
+    blocklist_reason beside it; they are empty where the cell is no number. The output is complete or not there.
+    """
+    from blocklist_sdk.screening.files import screen_file
+
+    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    with settings.open(config=config) as blocklist, _bar(as_json) as progress:
+        status = blocklist.status()
+        screening = blocklist.screening(scope=scope)
+        if status.stale:
+            say(f"the list is past its signed expiry ({moment(status.expires) or 'unknown'}): run blocklist sync")
+        summary = screen_file(screening, file, output, column=column, only_hits=only_hits, progress=progress)
+    if summary.unreadable:
+        say(f"{summary.unreadable:,} lines were left out: they have more or fewer cells than the others")
+    if as_json:
+        write_json({"feed": blocklist.feed, "output": output, **asdict(summary)})
+        return
+    typer.echo(
+        f"{summary.rows:,} rows: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
+        f"{summary.invalid:,} no number, {summary.empty:,} empty; {summary.written:,} written to {output} "
+        f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
+    )
+
+
+@contextlib.contextmanager
+def _bar(as_json: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal, and nothing elsewhere."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("screening", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
