@@ -12,7 +12,9 @@ from pathlib import Path
 from benchmarks.lists import make_lists
 from benchmarks.lookups import lookups
 from benchmarks.processes import check, imports
+from benchmarks.ready import ready
 from benchmarks.results import Result, table
+from benchmarks.screening import screening, wrong_answers
 from benchmarks.sync import synced
 from benchmarks.wire import wire
 
@@ -27,13 +29,15 @@ def measure(rows: int, *, repeats: int) -> list[Result]:
     lists = make_lists(rows)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         folder = Path(name)
-        questions = folder / "questions"
-        questions.mkdir()
+        for part in ("questions", "columns", "served"):
+            (folder / part).mkdir()
         with synced(lists, folder, repeats=repeats) as found:
-            asked = lookups(lists, found.open, questions, repeats=repeats)
+            asked = lookups(lists, found.open, folder / "questions", repeats=repeats)
+            screened = screening(lists, found.open, folder / "columns", repeats=repeats)
             checked = check(int(lists.blocked[0]), rows, found.open, repeats=repeats)
             sizes = wire(found.snapshot, lists.universe, repeats=repeats)
-        return [*asked, *found.results, *sizes, *checked]
+            beside_http = ready(lists, found.cold_s, folder / "served", repeats=repeats)
+        return [*asked, *screened, *found.results, *beside_http, *sizes, *checked]
 
 
 def main() -> None:
@@ -55,6 +59,7 @@ def main() -> None:
         print(f"measuring {rows:,} generated rows …", file=sys.stderr)
         results += measure(rows, repeats=arguments.repeats)
     results += imports(repeats=arguments.repeats)
+    results += wrong_answers()
 
     machine = {
         "cores": os.cpu_count(),

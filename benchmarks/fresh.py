@@ -21,15 +21,19 @@ class Members(Protocol):
     def __contains__(self, item: Any, /) -> bool: ...
 
 
-def measure(side: str, folder: Path) -> dict[str, float]:
-    """Run this module and return what it measured.
+def measure(side: str, folder: Path, *arguments: int, module: str = "fresh") -> dict[str, float]:
+    """Run a module of this package in a process of its own, and return what it measured.
 
     Args:
-        side: ``ours`` or ``set``.
-        folder: what `lookups` prepared.
+        side: what to measure.
+        folder: what was prepared for it.
+        arguments: what else the side takes.
+        module: the module's name.
     """
-    command = [sys.executable, "-m", "benchmarks.fresh", side, str(folder)]
-    run = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True, timeout=600)
+    command = [sys.executable, "-m", f"benchmarks.{module}", side, str(folder), *map(str, arguments)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=1800)
+    if run.returncode:
+        raise RuntimeError(f"{side} failed: {run.stderr}")
     found: dict[str, float] = json.loads(run.stdout)
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Int64s = NDArray[np.int64]
@@ -102,6 +103,36 @@ def make_lists(rows: int) -> Lists:
         texts=[_written(number, i % 6) for i, number in enumerate(asked.tolist())],
         universe=universe,
     )
+
+
+def make_column(lists: Lists, rows: int) -> Any:
+    """A column of distinct texts in the same six formats, in random order, half of them about listed numbers.
+
+    Args:
+        lists: what is listed.
+        rows: how many; at most as many as are listed.
+    """
+    rng = np.random.default_rng(_SEED + 1)
+    listed = lists.second.column("number").to_numpy()
+    half = rows // 2
+    other = _prefixes()[rng.integers(len(_prefixes()), size=rows - half)] * _SUBSCRIBERS + rng.integers(
+        _SUBSCRIBERS, size=rows - half
+    )
+    number = rng.permutation(np.concatenate((rng.choice(listed, half, replace=False), other)))
+    parts = []
+    for form in range(6):
+        national = pc.utf8_slice_codeunits(pa.array(number[form::6]).cast(pa.string()), 2)
+        a, b, c = (pc.utf8_slice_codeunits(national, start, stop) for start, stop in ((0, 3), (3, 7), (7, None)))
+        pieces: tuple[Any, ...] = (
+            ("+62", national),
+            ("0", national),
+            ("62", national),
+            ("0", a, "-", b, "-", c),
+            ("+62 ", a, " ", b, " ", c),
+            ("(0", a, ") ", b, ".", c),
+        )[form]
+        parts.append(pc.binary_join_element_wise(*pieces, ""))
+    return pa.concat_arrays(parts).take(rng.permutation(rows))
 
 
 def _prefixes() -> Int64s:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import fresh
 from benchmarks.lists import Lists
+from benchmarks.redis_server import redis_server
 from benchmarks.results import Result, median
 
 
@@ -42,6 +43,7 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
 
     build = of(sets, "build_s")
     return [
+        *_beside_databases(rows, of(ours, "text_s"), ours[0]["parsed_hits"], folder),
         Result(
             "`text in bl`, six formats, half of them listed",
             rows,
@@ -78,3 +80,15 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
         ),
         Result("private memory after both", rows, "B", of(ours, "open_private"), most=10e6),
     ]
+
+
+def _beside_databases(rows: int, text_s: float, hits: float, folder: Path) -> list[Result]:
+    """The same texts by `phonenumbers` and a database; Redis or Valkey where a server is installed."""
+    what = "`text in bl`, the same texts"
+    found = [("`phonenumbers.parse` + SQLite", fresh.measure("sqlite", folder, module="peers"))]
+    with redis_server(folder) as is_running:
+        if is_running:
+            found.append(("`phonenumbers.parse` + Redis", fresh.measure("redis", folder, module="peers")))
+    if any(each["parsed_hits"] != hits for _, each in found):
+        raise RuntimeError("a database answers differently: there is nothing to compare")
+    return [Result(what, rows, "s", text_s, each["text_s"], against) for against, each in found]

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["s", "B"]
+Unit = Literal["s", "B", "texts"]
 
 _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "B": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+    "texts": ((1.0, ""),),
 }
 
 
@@ -20,7 +21,7 @@ class Result:
     Attributes:
         what: what was measured.
         rows: entries on the list; None where no list is involved.
-        unit: of `ours` and `anchor`: seconds or bytes.
+        unit: of `ours` and `anchor`: seconds, bytes, or a count of texts.
         ours: median of the repeats.
         anchor: the same by `against`, in the same run; None where there is nothing to compare with.
         against: what the anchor is.
@@ -40,7 +41,7 @@ class Result:
     @property
     def ratio(self) -> float | None:
         """Ours / anchor: below 1 is faster or smaller."""
-        return None if self.anchor is None else self.ours / self.anchor
+        return None if not self.anchor else self.ours / self.anchor
 
     @property
     def met(self) -> bool | None:
@@ -63,7 +64,7 @@ def quantity(value: float, unit: Unit) -> str:
     """
     scales = _SCALES[unit]
     size, name = next((each for each in scales if value >= each[0]), scales[-1])
-    return f"{value / size:.3g} {name}" if value < 1000 * size else f"{value / size:.0f} {name}"
+    return (f"{value / size:.3g} {name}" if value < 1000 * size else f"{value / size:.0f} {name}").rstrip()
 
 
 def table(results: Sequence[Result]) -> str:

@@ -28,11 +28,13 @@ class Synced:
         results: what syncing cost.
         open: arguments of `Blocklist.open` for one of the recipients.
         snapshot: the first release's file.
+        cold_s: what a cold sync took, in seconds.
     """
 
     results: list[Result]
     open: dict[str, Any]
     snapshot: Path
+    cold_s: float
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def synced(lists: Lists, folder: Path, *, repeats: int) -> Iterator[Synced]:
             ),
             Result(f"bytes of that sync for each of the {lists.changed:,}", rows, "B", median(sizes) / lists.changed),
         ]
-        yield Synced(results, arguments[0], snapshot)
+        yield Synced(results, arguments[0], snapshot, median(cold))
 
 
 def _download(url: str, path: Path) -> float:
