@@ -11,7 +11,7 @@ from typing import Any
 from typer.main import get_command
 
 from blocklist_sdk.cli import exit_codes
-from blocklist_sdk.cli.app import app
+from blocklist_sdk.cli.app import command_line
 from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES
 
 PATH = Path(__file__).with_name("cli.md")
@@ -49,7 +49,7 @@ def render() -> str:
 
 
 def _pieces() -> Iterator[str]:
-    command: Any = get_command(app)
+    command: Any = get_command(command_line())
     yield _INTRODUCTION
     for each in _parameters(command.commands["check"], shared=True):
         if each.name in NAMES:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import operator
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from blocklist_sdk.cache.state import load_state
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced
+from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.records import SCOPES, Entry, Scope, Status, SyncResult, Verdict
@@ -40,6 +40,9 @@ that takes a closer look), and what reads numbers."""
 _DAY_S = 86_400
 
 _clock = time.time
+
+_ROOT_BYTES_MAX = 512_000
+"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
 
 _LOOK_EVERY_S = 0.5
 """How often an open list looks whether another process has switched the generation; the promise is one second."""
@@ -77,7 +80,7 @@ class Blocklist:
         self._never: _Now = 1.0, 0.0, _is_unknown, self._read
         self._opened: tuple[Generation, datetime | None] | None = None
         self._seen: tuple[int, int] | None = None
-        self._looking = threading.Lock()
+        self._looking = ForkSafeLock()
         self._now: _Now = self._never
 
     @classmethod
@@ -374,17 +377,28 @@ def _root_bytes(root: str | Path | bytes) -> bytes:
     if isinstance(root, bytes):
         return root
     try:
-        return Path(root).read_bytes()
-    except OSError as error:
+        path = Path(root)
+        if path.exists() and not path.is_file():
+            raise InvalidInput(f"{root} is no regular file: give the root.json that you got from the authority")
+        with path.open("rb") as file:
+            data = file.read(_ROOT_BYTES_MAX + 1)
+    except (OSError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidInput(
-            f"cannot read the root metadata {root}: {error.strerror}. Get root.json from the authority."
+            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority."
         ) from error
+    if len(data) > _ROOT_BYTES_MAX:
+        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority")
+    return data
 
 
 def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
+    # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
+    if state_dir is not None:
+        state_dir = Path(state_dir).absolute()
     if cache_dir is not None:
-        cache = Path(cache_dir)
-        return cache, Path(state_dir) if state_dir is not None else cache / ".state"
+        cache = Path(cache_dir).absolute()
+        return cache, state_dir or cache / ".state"
     import platformdirs
 
     parts = urlsplit(url)
@@ -393,4 +407,4 @@ def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path |
     authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
     cache = platformdirs.user_cache_path("blocklist-sdk") / authority
     state = platformdirs.user_state_path("blocklist-sdk") / authority
-    return cache, Path(state_dir) if state_dir is not None else state
+    return cache, state_dir or state

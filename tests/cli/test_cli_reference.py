@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from blocklist_sdk.cli.app import app
+from blocklist_sdk.cli.app import command_line
 from blocklist_sdk.cli.settings import NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -33,7 +33,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
             yield " ".join((*path, name)), each
 
 
-COMMANDS = dict(commands(get_command(app)))
+COMMANDS = dict(commands(get_command(command_line())))
 
 
 def test_the_reference_is_current(generator: ModuleType) -> None:

@@ -69,6 +69,8 @@ class Texts:
         for _ in range(self.random.choice([0, 0, 1, 2, 3])):
             at = self.random.randint(0, len(text))
             text = text[:at] + self.random.choice(SEPARATED) + text[at:]
+        if self.random.random() < 0.02:
+            text += self.random.choice([".0", ".00", ".0 ", " ", ")"])
         if self.random.random() < 0.04:
             at = self.random.randint(0, len(text))
             text = text[:at] + self.random.choice(NOISE) + text[at:]

@@ -4,12 +4,13 @@ import subprocess
 import sys
 import threading
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import check_e164, format_e164, normalize, normalizer
+from blocklist_sdk.numbers import check_e164, format_e164, normalize, normalize_column, normalizer
 from blocklist_sdk.numbers.reference import number_of
 
 
@@ -316,3 +317,20 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="no_such_name"):
         blocklist_sdk.numbers.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "text", ["6281234567890.0", "+6281234567890.00", "81234567890.0", " 6281234567890.0 ", "\u0660812345678.0"]
+)
+def test_a_decimal_number_is_no_number(text: str) -> None:
+    """What pandas makes of a column of integers with one empty cell; its digits together are another number."""
+    for read in (normalize, number_of):
+        with pytest.raises(InvalidNumber, match="a decimal number"):
+            read(text, region="ID")
+    assert normalize_column(pa.array([text]), region="ID").to_pylist() == [None]
+
+
+@pytest.mark.parametrize("text", ["01.23.45.67.00", "0123.45.67.00", "01 23 45 67.00"])
+def test_dots_between_digits_are_separators(text: str) -> None:
+    assert normalize(text, region="FR") == number_of(text, region="FR") == 33123456700
+    assert normalize_column(pa.array([text]), region="FR").to_pylist() == [33123456700]

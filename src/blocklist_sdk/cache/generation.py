@@ -1,12 +1,15 @@
 """One release as it stands, verified, on the recipient's disk: written once, then only mapped into memory."""
 
+import contextlib
+import hashlib
 import json
+import os
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +19,15 @@ from blocklist_sdk.cache.ranges import RangeIndex, range_table
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.records import Entry
+from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, NUMERIC_COLUMNS, TEXT_COLUMNS, Rows, Texts
 
 _FORMAT = 1
 _ABOUT, _ROWS, _RANGES = "about.json", "rows.arrow", "ranges.arrow"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_END_BYTES = 1 << 16
+"""Arrow's own words are a few kilobytes at the beginning and the end of a file, where dictionaries are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,16 @@ def write_generation(directory: Path, rows: Rows, about: About) -> None:
     }
     for name, table in tables.items():
         _write(table, directory / name)
-    sizes = {name: (directory / name).stat().st_size for name in tables}
-    document = {**asdict(about), "published_at": about.published_at.isoformat()}
-    (directory / _ABOUT).write_text(json.dumps({"format": _FORMAT, **document, "sizes": sizes}, indent=1))
-    for name in (_ABOUT, *sizes):
+    document = {
+        "format": _FORMAT,
+        **asdict(about),
+        "published_at": about.published_at.isoformat(),
+        "files": {name: _describe(directory / name) for name in tables},
+        # The rows have the release's own digest.
+        "hashes": {name: _hash(directory / name) for name in tables if name != _ROWS},
+    }
+    (directory / _ABOUT).write_text(json.dumps(document, indent=1))
+    for name in (_ABOUT, *tables):
         sync_file(directory / name)
     sync_directory(directory)
 
@@ -79,10 +92,19 @@ class Generation:
     """
 
     def __init__(
-        self, name: str, about: About, size: int, rows: Rows, ranges: RangeIndex | None, answers: Answers
+        self,
+        directory: Path,
+        about: About,
+        size: int,
+        hashes: dict[str, str],
+        rows: Rows,
+        ranges: RangeIndex | None,
+        answers: Answers,
     ) -> None:
         """For `open`, which maps the files."""
-        self.name = name
+        self.name = directory.name
+        self._directory = directory
+        self._hashes = hashes
         self.about = about
         self.bytes = size
         self.answers = answers
@@ -113,19 +135,22 @@ class Generation:
                 rows=document["rows"],
                 published_at=datetime.fromisoformat(document["published_at"]),
             )
-            sizes: dict[str, int] = document["sizes"]
-            # A file that is shorter than it was would kill the process when the missing part is read.
-            if any((directory / name).stat().st_size != size for name, size in sizes.items()):
-                raise Malformed(f"the generation in {directory} is damaged: a file has another size than was written")
-            tables = {name: _map(directory / name) for name in sizes}
+            files: dict[str, dict[str, Any]] = document["files"]
+            for name, described in files.items():
+                # A file that is shorter than it was, or says that it is longer, would kill the process once that part
+                # is read.
+                if _describe(directory / name) != described:
+                    raise Malformed(f"the generation in {directory} is damaged: {name} is not what was written")
+            tables = {name: _map(directory / name) for name in files}
             rows = _open_rows(tables[_ROWS])
             ranges = tables[_RANGES]
             if len(rows) != about.rows:
                 raise Malformed(f"the generation in {directory} is damaged: {len(rows)} rows instead of {about.rows}")
             return cls(
-                directory.name,
+                directory,
                 about,
-                sum(sizes.values()),
+                sum(described["bytes"] for described in files.values()),
+                document["hashes"],
                 rows,
                 RangeIndex(ranges) if len(ranges) else None,
                 Answers(tables, published_ms=_milliseconds(about.published_at)),
@@ -138,16 +163,35 @@ class Generation:
         """All rows, as arrays over the mapped file."""
         return self._rows
 
+    def is_whole(self) -> bool:
+        """Whether every byte is as it was written; reads them all, a second for twenty million rows."""
+        try:
+            return digest(self._rows) == self.about.digest and all(
+                _hash(self._directory / name) == written for name, written in self._hashes.items()
+            )
+        except (OSError, ValueError):
+            return False
+
     def blocks(self, number: int, now_ms: int) -> bool:
         """Whether an entry of level block covers the number at a moment, by its rows; milliseconds since 1970 UTC."""
-        return any(
-            self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
-            for row in self._covering_rows(number)
-        )
+        with self._damage():
+            return any(
+                self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
+                for row in self._covering_rows(number)
+            )
 
     def covering(self, number: int) -> list[Entry]:
         """Every entry that covers the number, in force or not, by entry id."""
-        return sorted((self._entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
+        with self._damage():
+            return sorted((self._entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
+
+    @contextlib.contextmanager
+    def _damage(self) -> Iterator[None]:
+        """What a flipped bit in a mapped file may lead to."""
+        try:
+            yield
+        except (IndexError, OverflowError) as error:
+            raise Malformed(f"the generation in {self._directory} is damaged: run a sync, which mends it") from error
 
     def _covering_rows(self, number: int) -> Iterator[int]:
         row = bisect_left(self._number, number)
@@ -176,6 +220,21 @@ class Generation:
 
 def _text(column: Texts, row: int) -> str:
     return column.values[int(column.codes[row])]
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    """What tells at once whether a file can be mapped: its length, and a hash of its ends, with Arrow's own words."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        hashed = hashlib.sha256(file.read(_END_BYTES))
+        file.seek(max(0, size - _END_BYTES))
+        hashed.update(file.read(_END_BYTES))
+    return {"bytes": size, "ends": hashed.hexdigest()}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -120,7 +120,8 @@ class KindTable:
                 answers.append(self.level[i] == "block")
             else:
                 answers.append(False if gone[i] and self.scope[i] != MIXED else None)
-        return answers
+        # One for every kind that a cell can hold, also where a bit of it has flipped.
+        return answers + [None] * (KINDS_MAX - len(answers))
 
     def outcomes(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> Outcomes:
         """What the kinds say on a day, for one scope or for all together.

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from blocklist_sdk.cache.generation import About, Generation, write_generation
 from blocklist_sdk.disk import read_json, storage, storage_failed, sync_directory, write_json
 from blocklist_sdk.errors import Locked, Malformed
@@ -67,6 +65,8 @@ class Store:
             Locked: another process still held it after `wait_s` seconds.
             StorageFailed: the directory cannot be written.
         """
+        from filelock import FileLock, Timeout  # here, since look-ups do without it
+
         path = self.directory / "lock"
         lock = FileLock(path)
         with storage(self.directory):
@@ -94,8 +94,10 @@ class Store:
         if document is None:
             return None
         try:
-            expires = document["expires"]
-            return InForce(str(document["generation"]), datetime.fromisoformat(expires) if expires else None)
+            expires = document["expires"] and datetime.fromisoformat(document["expires"])
+            if expires and expires.tzinfo is None:
+                raise ValueError(f"{expires} has no time zone")
+            return InForce(str(document["generation"]), expires or None)
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed(f"{self.pointer} is damaged: {error}") from error
 
@@ -111,7 +113,7 @@ class Store:
                 log.error("%s; going on with the newest whole generation", error)
                 return self._newest_whole()
             if current is None:
-                return None
+                return self._newest_whole()
             try:
                 return Generation.open(self._generations / current.generation), current.expires
             except Malformed as error:

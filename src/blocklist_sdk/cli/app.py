@@ -5,20 +5,43 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
 
-from blocklist_sdk.cli import demo, export, publish, recipient, screen
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.output import say
 from blocklist_sdk.errors import BlocklistError
 
-app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
+_HOME: Final = {
+    "demo": "demo",
+    "sync": "recipient",
+    "status": "recipient",
+    "check": "recipient",
+    "screen": "screen",
+    "export": "export",
+    "publish": "publish",
+}
+"""Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
+options, and `blocklist check` stands in scripts' loops."""
 
 
-@app.callback(invoke_without_command=True)
+def command_line(only: str | None = None) -> typer.Typer:
+    """The commands, or only one of them; all where there is none of that name."""
+    app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(blocklist)
+    for name in [only] if only in _HOME else _HOME:
+        module = import_module(f"blocklist_sdk.cli.{_HOME[name]}")
+        if name == "publish":
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(getattr(module, name))
+    app.command("version")(show_version)
+    return app
+
+
 def blocklist(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
@@ -34,16 +57,6 @@ def blocklist(
         raise typer.Exit(USAGE)
 
 
-app.command()(demo.demo)
-app.command()(recipient.sync)
-app.command()(recipient.status)
-app.command()(recipient.check)
-app.command()(screen.screen)
-app.command()(export.export)
-app.add_typer(publish.app, name="publish")
-
-
-@app.command("version")
 def show_version() -> None:
     """Show the version."""
     from blocklist_sdk import __version__
@@ -62,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     root.addHandler(notes)
     raised: BlocklistError | None = None
     try:
-        command = get_command(app)
+        command = get_command(command_line(arguments[0] if arguments else None))
         with command.make_context("blocklist", list(arguments)) as context:
             command.invoke(context)
         sys.stdout.flush()

@@ -99,10 +99,12 @@ class DigitPattern:
         return frozenset(nodes)
 
     def _intern(self, nodes: frozenset[int]) -> int:
-        known = self._ids.setdefault(nodes, len(self._sets))
-        if known == len(self._sets):
-            self._sets.append(nodes)
+        known = self._ids.get(nodes)
+        if known is None:
+            known = len(self._sets)
             self._next.append([None] * 10)
+            self._sets.append(nodes)
+            self._ids[nodes] = known  # last: a process may fork between any two of these
         return known
 
     # What the reader builds with.

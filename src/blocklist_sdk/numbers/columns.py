@@ -8,7 +8,6 @@ lock meanwhile, so two threads may read two columns at a time.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from threading import Lock
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers.fast import normalizer, plan_of
 from blocklist_sdk.numbers.plan import LEAD_DIGITS, Plan
 from blocklist_sdk.numbers.text import SEPARATORS
@@ -211,7 +211,7 @@ class _Shapes:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._table = np.zeros(2 * _SHAPES_PER_SIGN, dtype=np.int64)
-        self._learning = Lock()
+        self._learning = ForkSafeLock()
 
     def codes(self, shapes: Int64s) -> Int64s:
         codes = self._table[shapes]
@@ -264,8 +264,19 @@ def _text_block(text: Bytes, bounds: Int64s) -> Block:
 
     shaped = (counts >= LEAD_DIGITS) & (counts <= _MAX_DIGITS) & (sums < 2 * _PLUS)
     shaped &= ~is_international | (np.take(text, bounds[:-1], mode="clip") == ord("+"))
+    shaped &= ~_may_be_decimal(text, bounds[1:])
     shapes = leads * _LENGTHS + counts + is_international * _SHAPES_PER_SIGN
     return high * 10**_LOAD + low, np.where(shaped, shapes, _UNSHAPED)
+
+
+def _may_be_decimal(text: Bytes, ends: Int64s) -> npt.NDArray[np.bool_]:
+    """Rows that end with `DECIMAL_ENDS`, or with no digit, behind which such an end may stand."""
+    last, before, third = (np.take(text, np.maximum(ends - back, 0), mode="clip") for back in (1, 2, 3))
+    dot, zero = np.uint8(ord(".")), np.uint8(ord("0"))
+    ends_decimal: npt.NDArray[np.bool_] = (last - zero > 9) | (
+        (last == zero) & ((before == dot) | ((before == zero) & (third == dot)))
+    )
+    return ends_decimal
 
 
 def _integer_block(values: Int64s) -> Block:

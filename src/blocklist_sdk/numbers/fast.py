@@ -5,12 +5,15 @@ from functools import lru_cache
 
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.plan import LEAD_DIGITS, MAX_DIGITS, SHORTEST_LEAD, Plan, Settled
-from blocklist_sdk.numbers.text import SEPARATORS
+from blocklist_sdk.numbers.text import DECIMAL_ENDS, SEPARATORS
 
 Normalizer = Callable[[str], int]
 """Reads a text as an E.164 integer; raises InvalidNumber."""
 
 _SEPARATORS = SEPARATORS.encode()
+
+_LOOK_CLOSER = (*(end.encode() for end in DECIMAL_ENDS), *(bytes([each]) for each in _SEPARATORS))
+"""Texts that end so may be decimal numbers."""
 
 _PLUS = ord("+")
 
@@ -71,7 +74,7 @@ def _normalizer(region: str | None, strict: bool) -> Normalizer:
     learn = _Learner(region, strict)
     from_inside, international = learn.from_inside, learn.international
     # Everything the function needs is bound here: a closure's variable is the cheapest look-up Python has.
-    short, lead, plus, separators = SHORTEST_LEAD, LEAD_DIGITS, _PLUS, _SEPARATORS
+    short, lead, plus, separators, closed = SHORTEST_LEAD, LEAD_DIGITS, _PLUS, _SEPARATORS, _LOOK_CLOSER
 
     def read(text: str) -> int:
         try:
@@ -82,6 +85,8 @@ def _normalizer(region: str | None, strict: bool) -> Normalizer:
                     rows = international
                     written = written[1:]
                 if not written.isdigit():
+                    if written.endswith(closed):
+                        return learn(text)
                     written = written.translate(None, separators)
                     if not written.isdigit():
                         return learn(text)
@@ -106,7 +111,7 @@ class _Learner:
         self.international: _Rows = {}
 
     def __call__(self, text: str) -> int:
-        if isinstance(text, str) and text.isascii():
+        if isinstance(text, str) and text.isascii() and not text.rstrip().endswith(DECIMAL_ENDS):
             written = text.encode().translate(None, _SEPARATORS)
             # A plus counts where the reader above looks for it, at the very beginning.
             international = text[:1] == "+"

@@ -8,9 +8,9 @@ import csv
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from threading import Lock
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.locks import ForkSafeLock
 
 OperatorResolver = Callable[[int], str | None]
 """Takes an E.164 number as an integer and returns the operator's slug, or None when it is unallocated or unknown."""
@@ -26,7 +26,7 @@ _MAX_COUNTRY_CODE_DIGITS = 3
 """ITU-T E.164 (11/2010), 6.2.2. No code begins with another one."""
 
 _resolvers: dict[int, OperatorResolver] = {}
-_registering = Lock()
+_registering = ForkSafeLock()
 
 
 def operator_of(number: int) -> str | None:

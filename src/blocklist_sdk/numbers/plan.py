@@ -8,11 +8,11 @@ after that, reading such a text costs a look-up and an addition. Shapes whose te
 
 from collections.abc import Iterable
 from functools import lru_cache
-from threading import RLock
 from typing import Final, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
 
+from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.automaton import DigitPattern, Fate, PrefixPattern
 
@@ -25,7 +25,7 @@ MAX_DIGITS: Final = 19
 reference."""
 
 
-_settling = RLock()
+_settling = ForkSafeLock()
 """Plans share countries, and an automaton grows while it is asked."""
 
 

@@ -34,6 +34,11 @@ _EXTENSION = re.compile(
 """Labels and digit counts as libphonenumber takes them. Its bare ``,``, ``;``, ``#`` and ``~`` are left out: in lists
 they part two numbers or stand for a digit."""
 
+DECIMAL_ENDS = (".0", ".00")
+
+_DECIMAL = re.compile(r"\+?[0-9]+\.0{1,2}")
+"""A number that a spreadsheet or a data frame took for an amount: every number of a column with one empty cell."""
+
 _PHONE_CONTEXT = re.compile(r";phone-context=(\+[0-9]{1,15})(?=;|$)", re.IGNORECASE)
 """RFC 3966, 5.1.5: the leading digits that make a local number in a ``tel:`` URI global."""
 
@@ -66,6 +71,8 @@ def digits_of(text: str) -> tuple[str, bool]:
             body = body[: found.start()] + body[found.end() :]
     if found := _EXTENSION.search(body):
         body = body[: found.start()]
+    if _DECIMAL.fullmatch(body):
+        raise InvalidNumber(text, "a decimal number, as spreadsheets make them: keep the column as text")
     shape = _SHAPE.fullmatch(context + body)
     if shape is None:
         raise InvalidNumber(text, _why_not(body))
