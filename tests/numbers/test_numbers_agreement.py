@@ -2,16 +2,18 @@
 
 import csv
 import gzip
+import os
 import random
 from pathlib import Path
 
 import phonenumbers
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidNumber
-from blocklist_sdk.numbers import normalizer
+from blocklist_sdk.numbers import normalize_column, normalizer
 from blocklist_sdk.numbers.fast import plan_of
 from blocklist_sdk.numbers.plan import LEAD_DIGITS, MAX_DIGITS, Plan
 from blocklist_sdk.numbers.reference import number_of
@@ -20,6 +22,9 @@ from blocklist_sdk.numbers.text import digits_of
 REGIONS = ["ID", "US", "GB", "IN", "SG", "DE", "IT", "AR", "MX", "BR", "CI", "FR"]
 ODD_REGIONS = ["AG", "AU", "BY", "CA", "CN", "GA", "GG", "HU", "JP", "KR", "KZ", "LU", "NF", "NO", "RU", "SM", "VA"]
 """Rewriting rules, several prefixes, shared country codes, prefixes that are not 0."""
+
+TEXTS = int(os.environ.get("BLOCKLIST_TEXTS", "10000"))
+"""Generated texts for each of `REGIONS`; ``make differential`` asks for half a million."""
 
 KINDS = range(11)
 """phonenumbers.PhoneNumberType: all but UNKNOWN."""
@@ -119,8 +124,8 @@ def check(text: str, region: str, *, strict: bool = False) -> bool:
 @pytest.mark.parametrize("region", REGIONS)
 def test_generated_texts(region: str) -> None:
     texts = Texts(region, 1)
-    known = sum(check(texts.text(), region) for _ in range(10_000))
-    assert known > 3_500, "the plan must know most shapes, or nothing is fast"
+    known = sum(check(texts.text(), region) for _ in range(TEXTS))
+    assert known > 0.35 * TEXTS, "the plan must know most shapes, or nothing is fast"
 
 
 @pytest.mark.parametrize("region", ODD_REGIONS)
@@ -157,11 +162,14 @@ def test_any_unicode(text: str) -> None:
     check(text, "ID")
 
 
-@pytest.mark.parametrize("release", ["ftc-2025-11-14", "ftc-2025-11-20", "ftc-2025-11-21"])
-def test_real_list(shared_data: Path, release: str) -> None:
-    """Every row: whole columns through the fast path, and through the reference where they differ from NANP's shape."""
-    with gzip.open(shared_data / "ftc" / f"{release}.csv.gz", "rt", newline="") as file:
-        rows = {row[0] for row in csv.reader(file) if row}
-    sample = sorted(row for row in rows if len(row) != 10) + sorted(rows)[::40]
-    known = sum(check(row, "US") for row in sample)
-    assert known > len(sample) // 2
+def test_every_row_of_the_real_lists(shared_data: Path) -> None:
+    """Every distinct row, one by one and as a column, against the reference."""
+    distinct: set[str] = set()
+    for path in sorted((shared_data / "ftc").glob("*.csv.gz")):
+        with gzip.open(path, "rt", newline="") as file:
+            distinct.update(row[0] for row in csv.reader(file) if row)
+    rows = sorted(distinct)
+    assert len(rows) > 236_000
+    expected = [outcome(row, "US") for row in rows]
+    assert [read(row, "US") for row in rows] == expected
+    assert normalize_column(pa.array(rows), region="US").to_pylist() == expected
