@@ -21,6 +21,8 @@ from blocklist_sdk.cache.ranges import Positions, segments
 from blocklist_sdk.records import Level, Reason
 from blocklist_sdk.release.rows import Int64s, Rows
 
+_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+
 LOOK: Final = 0
 """Only the rows can tell."""
 
@@ -96,9 +98,9 @@ class KindTable:
             {
                 "sure_until": self.sure_until,
                 "gone_from": self.gone_from,
-                "level": pa.array(self.level, pa.string()),
-                "category": pa.array(self.category, pa.string()),
-                "scope": pa.array(self.scope, pa.string()),
+                "level": pa.array(self.level, _TEXT),
+                "category": pa.array(self.category, _TEXT),
+                "scope": pa.array(self.scope, _TEXT),
             }
         )
 
@@ -108,7 +110,7 @@ class KindTable:
         return cls(
             np.asarray(table.column("sure_until")),
             np.asarray(table.column("gone_from")),
-            *(tuple(table.column(name).to_pylist()) for name in ("level", "category", "scope")),
+            *(_shared_texts(table.column(name).combine_chunks()) for name in ("level", "category", "scope")),
         )
 
     def answers(self, day: int) -> list[bool | None]:
@@ -157,6 +159,12 @@ class KindTable:
             else:
                 is_open[i] = True
         return Outcomes(is_open, level, category, reason)
+
+
+def _shared_texts(column: pa.DictionaryArray) -> tuple[str, ...]:
+    """A column as texts, each distinct one once in memory."""
+    values = column.dictionary.to_pylist()
+    return tuple(values[i] for i in column.indices.to_pylist())
 
 
 @dataclass(frozen=True, slots=True)
