@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.cache.cells import Kinds, fill_cells, find_kinds, kind_finder
-from blocklist_sdk.cache.kinds import DAY_MS, UNLISTED, KindTable, Outcomes, classify
+from blocklist_sdk.cache.classify import classify
+from blocklist_sdk.cache.kinds import DAY_MS, UNLISTED, KindTable, Outcomes
 from blocklist_sdk.release.rows import Int64s, Rows
 
 _CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"

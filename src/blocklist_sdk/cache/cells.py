@@ -6,6 +6,7 @@ and in numpy alike, and a run of consecutive numbers, as lists often have, falls
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,12 @@ _LONGEST_RUN: Final = 512
 """Longer runs of full cells mean that the numbers follow a pattern that the prime shares; another one is then tried."""
 
 _PRIMES_TRIED: Final = 4
+
+_NUMBERS_PER_PART: Final = 400_000
+"""Six megabytes of table, and what belongs into it."""
+
+_WORKERS: Final = 2
+"""numpy lets go of the interpreter, so parts are filled side by side."""
 
 Kinds = NDArray[np.uint16]
 
@@ -56,22 +63,46 @@ def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
 def _fill(contents: Int64s, home: Int64s, modulus: int, *, longest_run: int) -> Int64s | None:
     """Put each content into the first free cell from its home on; None if one had to go further than the longest run.
 
-    In rounds: all that are left try the next cell at once; where several want the same one, the last of them has it.
+    The table is filled in parts, side by side, since a part fits a processor's cache. What has to leave the end of its
+    part for a free cell waits until all are done.
     """
-    cells = np.zeros(modulus + 1, np.int64)
-    cells[home] = contents
-    lost = cells[home] != contents
-    left, at = contents[lost], home[lost] + 1
-    for _ in range(longest_run):
+    cells = np.zeros(modulus + longest_run + 2, np.int64)
+    parts = max(1, len(home) // _NUMBERS_PER_PART)
+    ends = [modulus * (i + 1) // parts for i in range(parts)]
+    part = np.searchsorted(ends, home, "right").astype(np.uint16) if parts > 1 else np.zeros(len(home), np.uint16)
+
+    def fill_part(i: int) -> tuple[Int64s, Int64s]:
+        mine = np.flatnonzero(part == i)
+        return _settle(cells, contents[mine], home[mine], end=ends[i], rounds=longest_run)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        waiting = list(pool.map(fill_part, range(parts)))
+    left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
+    left, _ = _settle(cells, left, at, end=len(cells) - 1, rounds=longest_run)
+    return None if len(left) else cells
+
+
+def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
+    """Let all contents try the next cell at once, again and again; where several want the same one, one of them has it.
+
+    Returns:
+        Those that have none, and where they would try next: at the end, or anywhere once the rounds are over.
+    """
+    waiting: list[tuple[Int64s, Int64s]] = []
+    for _ in range(rounds):
         if not len(left):
-            return cells
-        if (furthest := int(at.max())) >= len(cells) - 1:
-            cells = np.concatenate((cells, np.zeros(furthest + 64 - len(cells), np.int64)))
+            break
+        if int(at.max()) >= end:
+            beyond = at >= end
+            waiting.append((left[beyond], at[beyond]))
+            left, at = left[~beyond], at[~beyond]
         free = cells[at] == 0
         cells[at[free]] = left[free]
         lost = cells[at] != left
         left, at = left[lost], at[lost] + 1
-    return None if len(left) else cells
+    waiting.append((left, at))
+    none, nowhere = (np.concatenate(column) for column in zip(*waiting, strict=True))
+    return none, nowhere
 
 
 def _prime_from(least: int) -> int:

@@ -80,6 +80,9 @@ def apply(old: Rows, delta: Delta) -> tuple[Rows, Difference]:
 
 def difference(old: Rows, new: Rows) -> Difference:
     """Entries that were added, removed or changed, in time linear in the two releases."""
+    if not len(old):
+        none = np.empty(0, np.intp)
+        return Difference(added=np.arange(len(new)), removed=none, changed_old=none, changed_new=none)
     in_old, in_new = _match(old, new)
     added = np.ones(len(new), bool)
     added[in_new] = False
