@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from blocklist_sdk.cache.cells import Kinds, fill_cells, find_kinds, kind_finder
 from blocklist_sdk.cache.classify import classify
@@ -71,6 +72,14 @@ class Answers:
             at = np.searchsorted(self._first, numbers[rest], "right") - 1
             kinds[rest] = np.where(at < 0, UNLISTED, self._segment_kinds[at])
         return kinds
+
+    def in_ranges(self, numbers: Int64s) -> NDArray[np.bool_]:
+        """Whether a range covers each of many numbers."""
+        if not len(self._first):
+            return np.zeros(len(numbers), np.bool_)
+        at = np.searchsorted(self._first, numbers, "right") - 1
+        covered: NDArray[np.bool_] = (at >= 0) & (self._segment_kinds[at] != UNLISTED)
+        return covered
 
     def outcomes(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> Outcomes:
         """What each kind says at a moment.

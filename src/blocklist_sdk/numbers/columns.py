@@ -271,12 +271,14 @@ def _text_block(text: Bytes, bounds: Int64s) -> Block:
 
 def _may_be_decimal(text: Bytes, ends: Int64s) -> npt.NDArray[np.bool_]:
     """Rows that end with `DECIMAL_ENDS`, or with no digit, behind which such an end may stand."""
-    last, before, third = (np.take(text, np.maximum(ends - back, 0), mode="clip") for back in (1, 2, 3))
-    dot, zero = np.uint8(ord(".")), np.uint8(ord("0"))
-    ends_decimal: npt.NDArray[np.bool_] = (last - zero > 9) | (
-        (last == zero) & ((before == dot) | ((before == zero) & (third == dot)))
-    )
-    return ends_decimal
+    zero, dot = np.uint8(ord("0")), np.uint8(ord("."))
+    last = np.take(text, ends - 1, mode="clip") - zero
+    found: npt.NDArray[np.bool_] = last > 9
+    # One number in ten ends with a zero; only there is more to see.
+    rows = np.flatnonzero(last == 0)
+    before, third = (np.take(text, ends[rows] - back, mode="clip") for back in (2, 3))
+    found[rows] = (before == dot) | ((before == zero) & (third == dot))
+    return found
 
 
 def _integer_block(values: Int64s) -> Block:

@@ -53,7 +53,8 @@ class Screening:
         self._scope = scope
         self._at = at
         self._categories = generation.rows.category.values
-        self._outcomes = generation.answers.outcomes(int(at.timestamp() * 1000), scope, self._categories)
+        self._now_ms = int(at.timestamp() * 1000)
+        self._outcomes = generation.answers.outcomes(self._now_ms, scope, self._categories)
         self._any_open = bool(self._outcomes.is_open.any())
         self._remembered: dict[int, tuple[int, int, int]] = {}
 
@@ -134,9 +135,36 @@ class Screening:
     ) -> None:
         """Fill in the rows whose kind leaves the answer open, by the entries themselves."""
         distinct, place = np.unique(numbers[rows], return_inverse=True)
-        if len(distinct):
-            found = np.array([self._by_entries(number) for number in distinct.tolist()], np.int32)
-            level[rows], category[rows], reason[rows] = found[place].T
+        if not len(distinct):
+            return
+        listed = self._generation.rows
+        first = np.searchsorted(listed.number, distinct)
+        after = np.searchsorted(listed.number, distinct, "right")
+        is_single = (after - first == 1) & ~self._generation.answers.in_ranges(distinct)
+        found = np.empty((3, len(distinct)), np.int32)
+        found[:, is_single] = self._by_only_rows(first[is_single])
+        others = np.flatnonzero(~is_single)
+        for i, number in zip(others.tolist(), distinct[others].tolist(), strict=True):
+            found[:, i] = self._by_entries(number)
+        level[rows], category[rows], reason[rows] = found[:, place]
+
+    def _by_only_rows(self, row: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Level, category and reason of numbers that have one row each, as `decide` would have them."""
+        listed, now_ms = self._generation.rows, self._now_ms
+        asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]
+        is_asked = np.array(asked, np.bool_)[listed.scope.codes[row]]
+        since, until = listed.since[row], listed.until[row]
+        in_force = is_asked & (since <= now_ms) & (now_ms < until)
+        blocks = np.array([text == "block" for text in listed.level.values], np.bool_)[listed.level.codes[row]]
+        over = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
+        stands = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
+        return np.stack(
+            (
+                np.where(in_force, np.where(blocks, LEVELS.index("block"), LEVELS.index("advisory")), -1),
+                np.where(in_force, listed.category.codes[row].astype(np.int32), -1),
+                np.where(in_force, stands, np.where(is_asked, over, REASONS.index("not-listed"))),
+            )
+        ).astype(np.int32)
 
     def _by_entries(self, number: int) -> tuple[int, int, int]:
         known = self._remembered.get(number)
