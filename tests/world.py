@@ -76,7 +76,7 @@ class World:
 
     def signers(self, name: str) -> list[Signer]:
         """Keys of ``root``, ``targets``, ``online`` or a feed, as a thief would have them."""
-        return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).signers(name))
+        return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).open(name).signers)
 
 
 def make_world(directory: Path) -> World:

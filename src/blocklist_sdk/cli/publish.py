@@ -153,8 +153,8 @@ def refresh(
         typer.echo(
             f"signed again: {', '.join(report.renewed)}; the first signature to end does on {moment(report.expires)}"
         )
-    if report.late:
-        say(f"near expiry, but without their keys at hand: {', '.join(report.late)}; bring the keys and refresh again")
+    for late in report.late:
+        say(f"not signed again, and its signature ends on {moment(late.expires)}: {late.reason}; then refresh again")
 
 
 @app.command()

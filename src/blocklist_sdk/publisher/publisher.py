@@ -204,7 +204,7 @@ class Publisher:
                 that is not at hand, or its passphrase.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused. In every case, what was published before still is.
+            StorageFailed: the disk refused. What is published is whole: the release before, or this one.
         """
         started = time.monotonic()
         scope = scope if isinstance(scope, str) else "+".join(scope)
@@ -257,7 +257,7 @@ class Publisher:
             InvalidInput: the online key is not at hand, or its passphrase is wrong.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         with self._locked() as repository:
             renewed, late = repository.renew()
@@ -274,7 +274,7 @@ class Publisher:
             InvalidInput: the name is no feed's or taken, or a key is not at hand.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         feed_name(feed)
         with self._locked() as repository:
@@ -300,7 +300,7 @@ class Publisher:
             InvalidInput: the targets key is not at hand.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         with self._locked() as repository:
             region = self._region(None, None)
