@@ -204,6 +204,22 @@ def test_a_key_elsewhere_must_make_sense(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize("names", [["1"], ["1", "1"]], ids=["one", "the same twice"])
+def test_one_root_key_is_too_few(tmp_path: Path, names: list[str]) -> None:
+    """Who stole it, or lost it, would hold or lose everything."""
+    uris = {"root": [elsewhere(tmp_path, name) for name in dict.fromkeys(names)] * len(names)}
+    with pytest.raises(InvalidInput, match="at least 2 root keys"):
+        Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
+    assert not (tmp_path / "p").exists()
+
+
+def test_two_root_keys_both_sign(tmp_path: Path) -> None:
+    uris = {"root": [elsewhere(tmp_path, name) for name in ("1", "2")]}
+    made = Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
+    root = Metadata[Root].from_file(str(made.root)).signed
+    assert (len(root.roles["root"].keyids), root.roles["root"].threshold) == (2, 2)
+
+
 # Releasing
 
 

@@ -92,15 +92,20 @@ class Repository:
         """Make and sign a repository whose feeds have no release yet.
 
         Raises:
-            InvalidInput: a key is not at hand.
+            InvalidInput: a key is not at hand, or there are fewer root keys than have to sign.
             StorageFailed: the disk refused.
         """
+        if len({key.keyid for key in keys.public(ROOT)}) < ROOT_THRESHOLD:
+            raise InvalidInput(
+                f"the root needs {ROOT_THRESHOLD} signatures, each by another key: give at least {ROOT_THRESHOLD} root "
+                f"keys, better {ROOT_KEYS}, so that one may be lost"
+            )
         expires = _Expiry(lifetimes, clock())
         root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
         for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
             for key in keys.public(name):
                 root.add_key(key, role)
-        root.roles[ROOT].threshold = min(ROOT_THRESHOLD, len(keys.public(ROOT)))
+        root.roles[ROOT].threshold = ROOT_THRESHOLD
         targets = Targets(version=1, expires=expires(TARGETS), delegations=Delegations({}, {}))
         for feed in feeds:
             _delegate(targets, feed, keys)
