@@ -4,6 +4,7 @@ All numbers are generated, none is anybody's.
 """
 
 import copy
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Signer
-from tuf.api.metadata import Metadata, MetaFile
+from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from blocklist_sdk import Blocklist, BlocklistError, Publisher
 from blocklist_sdk.publisher.keys import Keyring
@@ -150,6 +151,27 @@ class Forger:
             return
         meta = MetaFile.from_data(metadata.signed.version, self.newest("snapshot").read_bytes(), ["sha256"])
         self.forge("timestamp", lambda timestamp: setattr(timestamp, "snapshot_meta", meta))
+
+    def index_target(self) -> TargetFile:
+        """The feed's index as its role signs it."""
+        target: TargetFile = self.load(FEED).signed.targets[f"{FEED}/index.json"]
+        return target
+
+    def store(self, path: str, data: bytes) -> TargetFile:
+        """Put a target where recipients look for it; signing it is another matter."""
+        target = TargetFile.from_data(path, data, ["sha256"])
+        folder, _, name = path.rpartition("/")
+        (self.world.repository / "targets" / folder / f"{target.hashes['sha256']}.{name}").write_bytes(data)
+        return target
+
+    def forge_index(self, change: Callable[[Any], None]) -> None:
+        """The feed's index changed and signed."""
+        path = f"{FEED}/index.json"
+        name = f"{self.index_target().hashes['sha256']}.index.json"
+        index = json.loads((self.world.repository / "targets" / FEED / name).read_bytes())
+        change(index)
+        target = self.store(path, json.dumps(index).encode())
+        self.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
 
     def keys(self, role: str) -> list[Signer]:
         return self.world.signers({"snapshot": "online", "timestamp": "online"}.get(role, self.key_name(role)))

@@ -121,13 +121,27 @@ def test_a_feed_signed_by_the_key_of_another(world: World, forger: Forger) -> No
 
 def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
     """The other feed's role lists this feed's index; nobody may believe it."""
-    recipient = world.recipient()
+    recipient, newcomer = world.recipient(), world.recipient(cache="new")
     recipient.sync()
     index = f"{FEED}/index.json"
     stolen: TargetFile = forger.load(FEED).signed.targets[index]
     forger.forge(FEED, lambda signed: signed.targets.pop(index))
     forger.forge(OTHER_FEED, lambda signed: signed.targets.__setitem__(index, stolen))
-    refused(recipient, InvalidInput, "no feed")
+    refused(recipient, Untrusted, "signs no feed 'id-telkomsel' any more, but release 1 is in force")
+    with pytest.raises(InvalidInput, match="no feed 'id-telkomsel'"):
+        newcomer.sync()
+
+
+def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
+    """Whoever no longer sees a feed that blocks here is not to think that he mistyped its name."""
+    recipient = world.recipient()
+    recipient.sync()
+
+    def without_the_feed(targets: Any) -> None:
+        del targets.delegations.roles[FEED]
+
+    forger.forge("targets", without_the_feed)
+    refused(recipient, Untrusted, "any more")
 
 
 @pytest.mark.parametrize("damage", ["tampered", "short", "long", "empty", "gone"])
@@ -187,20 +201,43 @@ def test_an_old_release_file_under_a_new_name(world: World) -> None:
 
 def test_a_release_that_does_not_have_its_signed_digest(world: World, forger: Forger) -> None:
     """The publisher's own fault: delta and snapshot are signed, but lead elsewhere."""
-    import json
-
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)
-    role = forger.load(FEED)
-    path = f"{FEED}/index.json"
-    stored = world.repository / "targets" / FEED / f"{role.signed.targets[path].hashes['sha256']}.index.json"
-    index = json.loads(stored.read_bytes())
-    index["digest"] = index["releases"][-1]["digest"] = "0" * 64
-    target = TargetFile.from_data(path, json.dumps(index).encode(), ["sha256"])
-    (stored.parent / f"{target.hashes['sha256']}.index.json").write_text(json.dumps(index))
-    forger.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+
+    def another_digest(index: Any) -> None:
+        index["digest"] = index["releases"][-1]["digest"] = "0" * 64
+
+    forger.forge_index(another_digest)
     refused(recipient, Malformed, "digest")
+
+
+def test_a_serial_that_leads_nowhere_does_not_lock_out_what_comes(world: World, forger: Forger) -> None:
+    """Else one wrong index, signed with a stolen key, would shut the feed for ever."""
+    recipient = world.recipient()
+    recipient.sync()
+    whole = forger.index_target()
+
+    def nowhere(index: Any) -> None:
+        index["serial"] = index["releases"][-1]["serial"] = 2**31 - 1
+        index["releases"][-1].update(snapshot=None, delta=None)
+
+    forger.forge_index(nowhere)
+    refused(recipient, Malformed, "no snapshot")
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(f"{FEED}/index.json", whole))
+    assert recipient.sync().kind == "none"
+    assert_still_answers(recipient)
+
+
+def test_a_serial_beyond_all_sense(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+
+    def beyond(index: Any) -> None:
+        index["serial"] = index["releases"][-1]["serial"] = 2**62
+
+    forger.forge_index(beyond)
+    refused(recipient, Malformed, "serial")
 
 
 def test_a_wiped_cache_and_an_old_repository(world: World) -> None:
@@ -254,8 +291,34 @@ def test_a_root_that_is_none(world: World, root: bytes) -> None:
     from blocklist_sdk import Blocklist
 
     recipient = Blocklist.open(world.url, feed=FEED, root=root, cache_dir=world.directory / "c")
+    before = contents(world.directory)
     with pytest.raises(InvalidInput, match="root"):
         recipient.sync()
+    assert contents(world.directory) == before
+
+
+def test_a_root_that_is_none_leaves_what_is_there_as_it_is(world: World) -> None:
+    from blocklist_sdk import Blocklist
+
+    world.recipient().sync()
+    wrong = Blocklist.open(
+        world.url,
+        feed=FEED,
+        root=b"{}",
+        cache_dir=world.directory / "cache",
+        state_dir=world.directory / "cache-state",
+    )
+    before = contents(world.directory)
+    with pytest.raises(InvalidInput, match="root"):
+        wrong.sync()
+    assert contents(world.directory) == before
+
+
+def contents(directory: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every file and folder below, with what is in it and when it last changed."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in directory.rglob("*")
+    }
 
 
 def test_a_tampered_pinned_root(world: World) -> None:

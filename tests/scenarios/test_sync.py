@@ -1,5 +1,7 @@
 """Publish, sync, check: deltas and snapshots come to the same list, for one process and for many."""
 
+import errno
+import json
 import multiprocessing
 import queue
 import shutil
@@ -311,6 +313,74 @@ def test_a_state_that_cannot_be_written_stops_before_the_switch(world: World) ->
     assert recipient.check(LISTED).serial == 1
     state.rmdir()
     assert recipient.sync().after == 2
+
+
+def test_an_unexpected_failure_is_noted_before_it_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours must show where people look, not only where it happened."""
+    recipient = world.recipient()
+    recipient.sync()
+    before = recipient.status()
+    world.release(SECOND)
+
+    def faulty(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("+6281234567890 in the text of somebody else's error")
+
+    monkeypatch.setattr("blocklist_sdk.sync.run.plan", faulty)
+    with pytest.raises(ZeroDivisionError):
+        recipient.sync()
+    status = recipient.status()
+    assert status.last_error is not None
+    assert status.last_error.startswith("ZeroDivisionError")
+    assert "6281234567890" not in status.last_error
+    assert status.last_attempt is not None
+    assert before.last_attempt is not None
+    assert status.last_attempt > before.last_attempt
+    assert status.last_success == before.last_success
+    assert (status.serial, LISTED in recipient) == (1, True)
+    monkeypatch.undo()
+    assert recipient.sync().after == 2
+
+
+def test_the_mark_is_made_before_the_switch_and_after_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    state = world.directory / "cache-state" / FEED / "state.json"
+    world.release(SECOND)
+    marks = []
+
+    def failing(*_: object, **__: object) -> None:
+        marks.append(json.loads(state.read_bytes())["highest_serial"])
+        raise StorageFailed("the disk fell off", path=state)
+
+    monkeypatch.setattr("blocklist_sdk.sync.run.plan", failing)
+    with pytest.raises(StorageFailed):
+        recipient.sync()
+    monkeypatch.undo()
+    monkeypatch.setattr(Store, "switch", failing)
+    with pytest.raises(StorageFailed):
+        recipient.sync()
+    assert marks == [1, 2]
+
+
+def test_a_switch_that_may_not_last_says_nothing_untrue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename is done, and only what makes it survive a power cut fails: the new release answers."""
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+
+    def failing(path: Path) -> None:
+        if path == world.directory / "cache" / FEED:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("blocklist_sdk.disk.sync_directory", failing)
+    with pytest.raises(StorageFailed, match="Nothing half-written is in force") as caught:
+        recipient.sync()
+    assert "still is" not in str(caught.value)
+    monkeypatch.undo()
+    for each in (recipient, world.recipient()):
+        assert each.status().serial == 2
+        assert ADDED in each
+    assert recipient.sync().kind == "none"
 
 
 def test_credentials_in_the_url_never_show(world: World) -> None:
