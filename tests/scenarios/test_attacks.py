@@ -1,13 +1,18 @@
 """What an attacker tries, what it must raise, and that the last verified generation still answers."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from blocklist_sdk import InvalidInput, Malformed, NotSynced, Stale, Untrusted
+from blocklist_sdk.release.arrow import from_table
+from blocklist_sdk.release.files import write_delta
+from blocklist_sdk.release.merge import delta_between
 from world import (
     FEED,
     FIRST,
@@ -144,6 +149,47 @@ def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
     refused(recipient, Untrusted, "any more")
 
 
+def test_a_feed_that_signs_outside_its_path(world: World, forger: Forger, tmp_path: Path) -> None:
+    """With a stolen feed key and the online key: neither another feed nor the protected numbers are touched."""
+    other = world.recipient(feed=OTHER_FEED)
+    other.sync()
+    world.release(SECOND)
+    stolen = forger.load(FEED).signed.targets
+
+    def elsewhere(signed: Any) -> None:
+        for path in (f"{OTHER_FEED}/index.json", "protected.json", f"{OTHER_FEED}/1.snapshot.parquet"):
+            signed.targets[path] = forger.store(path, b'{"protocol": 1, "numbers": []}')
+
+    forger.forge(FEED, elsewhere)
+    assert len(forger.load(FEED).signed.targets) == len(stolen) + 3
+    assert other.sync().kind == "none"
+    assert_still_answers(other)
+    newcomer = world.recipient(feed=OTHER_FEED, cache="new")
+    assert newcomer.sync().after == 1
+    assert_still_answers(newcomer)
+    # What it does outside its path is void; what it does inside is not.
+    assert world.recipient().sync().after == 2
+
+
+def test_an_index_that_leads_outside_its_path(world: World, forger: Forger) -> None:
+    """A file that the feed signs, but may not, is not fetched."""
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+    outside = f"{OTHER_FEED}/2.snapshot.parquet"
+
+    def lead_outside(index: Any) -> None:
+        index["releases"] = index["releases"][-1:]
+        index["releases"][0].update(snapshot={"path": outside, "length": 1}, delta=None)
+
+    forger.forge_index(lead_outside)
+    inside = forger.load(FEED).signed.targets[f"{FEED}/2.snapshot.parquet"]
+    data = (world.repository / "targets" / FEED / f"{inside.hashes['sha256']}.2.snapshot.parquet").read_bytes()
+    target = forger.store(outside, data)
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(outside, target))
+    refused(recipient, Untrusted, "signed by nobody who may sign it")
+
+
 @pytest.mark.parametrize("damage", ["tampered", "short", "long", "empty", "gone"])
 def test_a_release_file_that_is_not_what_was_signed(world: World, damage: str) -> None:
     recipient = world.recipient()
@@ -212,6 +258,30 @@ def test_a_release_that_does_not_have_its_signed_digest(world: World, forger: Fo
     refused(recipient, Malformed, "digest")
 
 
+@pytest.mark.parametrize("fault", ["leads elsewhere", "does not fit", "is no Parquet"])
+def test_a_delta_that_is_wrong_is_healed_by_the_snapshot(
+    world: World, forger: Forger, tmp_path: Path, fault: str
+) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    report = world.release(SECOND)
+    none = from_table(recipient.to_arrow()).take(np.arange(0))
+    never_listed = replace(from_table(recipient.to_arrow()).take(np.arange(1)), entry=np.array([10**6]))
+    file = tmp_path / "delta"
+    if fault == "is no Parquet":
+        file.write_bytes(b"PAR1 and no more")
+    else:
+        write_delta(delta_between(none if fault == "leads elsewhere" else never_listed, none), file)
+    path = f"{FEED}/2.delta.parquet"
+    target = forger.store(path, file.read_bytes())
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+    result = recipient.sync()
+    assert (result.kind, result.after, result.added, result.removed) == ("snapshot", 2, 1, 99)
+    assert recipient.status().digest == report.digest
+    assert FIRST[5] not in recipient
+    assert_still_answers(recipient, 2)
+
+
 def test_a_serial_that_leads_nowhere_does_not_lock_out_what_comes(world: World, forger: Forger) -> None:
     """Else one wrong index, signed with a stolen key, would shut the feed for ever."""
     recipient = world.recipient()
@@ -273,12 +343,15 @@ def test_a_damaged_cache_heals(world: World, what: str) -> None:
     }
     damaged["everything"] = [path for paths in damaged.values() for path in paths]
     assert damaged[what]
+    left = 1 if what in ("generation", "everything") else 2
     for path in damaged[what]:
         if what == "tuf directories":
             path.unlink()
             path.mkdir()
         else:
             path.write_bytes(b"\0" * 100)
+    # A whole generation is left, and answers before any sync mends the rest.
+    assert_still_answers(world.recipient(), left)
     anew = world.recipient()
     anew.sync()
     assert_still_answers(anew, 2)

@@ -6,9 +6,10 @@ import multiprocessing
 import queue
 import shutil
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +26,25 @@ from blocklist_sdk import (
 from blocklist_sdk.blocklist import decide
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.records import Entry
-from world import ADDED, FEED, FIRST, IMPATIENT, LISTED, SECOND, World, copy_world, make_world
+from world import (
+    ADDED,
+    FEED,
+    FIRST,
+    IMPATIENT,
+    LISTED,
+    SECOND,
+    World,
+    copy_world,
+    is_whole,
+    make_world,
+    whole_releases_only,
+)
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Event as EventType
+
+    Strings = Queue[str]
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +186,30 @@ def test_a_cache_directory_that_cannot_be_written(world: World) -> None:
         world.recipient().sync()
 
 
-def sync_often(directory: Path, url: str, times: int, failures: "multiprocessing.Queue[str]") -> None:
+def test_what_another_process_fetched_is_noticed_within_a_second(world: World) -> None:
+    context = multiprocessing.get_context("spawn")
+    failures: Strings = context.Queue()
+
+    def fetch_elsewhere() -> None:
+        process = context.Process(target=sync_often, args=(world.directory, world.url, 1, failures))
+        process.start()
+        while process.is_alive():
+            assert LISTED in reader
+            process.join(0.05)
+        assert process.exitcode == 0
+
+    reader = open_shared(world.directory, world.url)
+    reader.sync()
+    world.release(SECOND)
+    fetch_elsewhere()
+    assert LISTED in reader
+    time.sleep(1)
+    assert ADDED in reader
+    assert FIRST[1] not in reader
+    assert failures.empty()
+
+
+def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> None:
     """What one of several processes does: sync over and over, and look what it gets."""
     recipient = open_shared(directory, url)
     for _ in range(times):
@@ -192,17 +234,38 @@ def open_shared(directory: Path, url: str) -> Blocklist:
     )
 
 
-def whole_releases_only(recipient: Blocklist) -> str | None:
-    """Two numbers that come and go together; a verdict's serial says which release spoke."""
-    verdict = recipient.check(ADDED)
-    expected = verdict.serial % 2 == 0
-    return None if verdict.blocked == expected else f"release {verdict.serial} says {verdict.blocked}"
+def read_only(directory: Path, url: str, stop: "EventType", failures: "Strings", seen: "Strings") -> None:
+    """What a process does that never syncs: look at every generation that comes, whole."""
+    recipient = open_shared(directory, url)
+    serials: set[int] = set()
+    while not stop.wait(0.005):
+        try:
+            if not is_whole(recipient):
+                failures.put(f"the rows of a generation around release {recipient.status().serial} lack its digest")
+            wrong = whole_releases_only(recipient)
+            if wrong:
+                failures.put(wrong)
+            serials.add(recipient.check(LISTED).serial)
+        except NotSynced:
+            continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must see it
+            failures.put(repr(error))
+    seen.put(",".join(map(str, sorted(serials))))
 
 
 def test_six_processes_on_one_cache(world: World) -> None:
-    """300 syncs while the publisher goes back and forth: none fails, none sees anything but a whole release."""
+    """300 syncs while the publisher goes back and forth: none fails, none sees anything but a whole release.
+
+    Nor do two more processes that only read.
+    """
     context = multiprocessing.get_context("spawn")
-    failures: multiprocessing.Queue[str] = context.Queue()
+    failures, seen = context.Queue(), context.Queue()
+    stop = context.Event()
+    readers = [
+        context.Process(target=read_only, args=(world.directory, world.url, stop, failures, seen)) for _ in range(2)
+    ]
+    for reader in readers:
+        reader.start()
     processes = [context.Process(target=sync_often, args=(world.directory, world.url, 50, failures)) for _ in range(6)]
     for process in processes:
         process.start()
@@ -213,6 +276,10 @@ def test_six_processes_on_one_cache(world: World) -> None:
         processes[0].join(0.2)
     for process in processes:
         process.join()
+    stop.set()
+    serials = [{int(text) for text in seen.get(timeout=30).split(",")} for _ in readers]
+    for reader in readers:
+        reader.join()
     found = []
     try:
         while True:
@@ -220,8 +287,10 @@ def test_six_processes_on_one_cache(world: World) -> None:
     except queue.Empty:
         pass
     assert found == []
-    assert [process.exitcode for process in processes] == [0] * 6
+    assert [process.exitcode for process in (*processes, *readers)] == [0] * 8
     assert serial > 2
+    for each in serials:
+        assert len(each) >= 3, f"a reader saw {sorted(each)} only, so this shows too little"
     final = open_shared(world.directory, world.url)
     final.sync()
     assert final.status().serial == serial
