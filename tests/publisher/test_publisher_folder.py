@@ -183,9 +183,10 @@ def test_open_wants_a_publishers_folder(tmp_path: Path) -> None:
 
 
 def test_a_key_may_live_elsewhere(tmp_path: Path) -> None:
-    uris = {"online": [elsewhere(tmp_path, "online")]}
+    """A feed may have the name of the online key: each has its own."""
+    uris = {name: [elsewhere(tmp_path, name)] for name in ("online", "feed.online")}
     made = Publisher.init(tmp_path / "p", feeds=["online"], passphrase=PASSPHRASE, key_uris=uris)
-    assert not (made.directory / "keys" / "online.pem").exists()
+    assert {path.name.split(".")[0] for path in (made.directory / "keys").glob("*.pem")} == {"root", "targets"}
     assert reopened(made).release("online", numbers(1)).serial == 1
     (tmp_path / "online.pem").unlink()
     with pytest.raises(InvalidInput, match="cannot use the key of 'online'"):
@@ -197,6 +198,7 @@ def test_a_key_elsewhere_must_make_sense(tmp_path: Path) -> None:
     public.write_text("no key")
     for uris, message in (
         ({"nobody": [KeyUri("file2:x", public)]}, "'nobody' signs nothing"),
+        ({"feed.b": [KeyUri("file2:x", public)]}, "'feed.b' signs nothing"),
         ({"targets": [KeyUri("file2:x", public)]}, "no public key"),
     ):
         with pytest.raises(InvalidInput, match=message):
@@ -535,7 +537,7 @@ def test_a_module_that_is_not_plugged_in_keeps_nothing_else_from_being_signed(
         key = elsewhere(tmp_path, name)
         return KeyUri(key.uri.replace("file2:", "module:"), key.public_key)
 
-    uris = {"root": [module(f"root.{i}") for i in (1, 2, 3)], "targets": [module("targets")], "a": [module("a")]}
+    uris = {"root": [module(f"root.{i}") for i in (1, 2, 3)], "targets": [module("targets")], "feed.a": [module("a")]}
     publisher = Publisher.init(
         tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris, timing=Timing(clock=clock)
     )
