@@ -27,8 +27,8 @@ KeysOption = Annotated[
     typer.Option(
         "--keys",
         metavar="FILE",
-        help="TOML file that says where keys are which exist already, such as in a hardware module: tables [[root]], "
-        "[[targets]], [[online]] and [[feed.NAME]] with uri and public_key. All other keys are made.",
+        help="TOML file that says where keys are which exist already, such as in a hardware module: for each of them a "
+        "table root, targets, online or feed.NAME with uri and public_key. All other keys are made.",
     ),
 ]
 
