@@ -4,6 +4,7 @@ All numbers are generated, none is anybody's.
 """
 
 import copy
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Signer
-from tuf.api.metadata import Metadata, MetaFile
+from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from blocklist_sdk import Blocklist, BlocklistError, Publisher
 from blocklist_sdk.publisher.keys import Keyring
+from blocklist_sdk.release.arrow import from_table
+from blocklist_sdk.release.digest import digest
 from blocklist_sdk.sync.transport import TransportSettings
 
 FEED, OTHER_FEED = "id-telkomsel", "id-messaging"
@@ -37,6 +40,16 @@ IMPATIENT = TransportSettings(
     minimum_bytes_per_s=2000,
     minimum_rate_window_s=0.6,
 )
+
+
+class Recipient(Blocklist):
+    """A list that can be opened once more on the same cache, as another process would.
+
+    Attributes:
+        anew: opens it.
+    """
+
+    anew: Callable[[], "Recipient"]
 
 
 @dataclass
@@ -60,8 +73,8 @@ class World:
         source.write_text("\n".join(numbers) + "\n")
         return self.publisher.release(feed, source)
 
-    def recipient(self, *, url: str | None = None, cache: str = "cache", feed: str = FEED) -> Blocklist:
-        return Blocklist.open(
+    def recipient(self, *, url: str | None = None, cache: str = "cache", feed: str = FEED) -> "Recipient":
+        opened = Recipient.open(
             url or self.url,
             feed=feed,
             root=self.directory / "publisher" / "root.json",
@@ -70,13 +83,31 @@ class World:
             state_dir=self.directory / f"{cache}-state",
             transport=IMPATIENT,
         )
+        opened.anew = lambda: self.recipient(url=url, cache=cache, feed=feed)
+        return opened
 
     def release_files(self, pattern: str = "*.parquet") -> list[Path]:
         return sorted((self.repository / "targets" / FEED).glob(pattern))
 
     def signers(self, name: str) -> list[Signer]:
         """Keys of ``root``, ``targets``, ``online`` or a feed, as a thief would have them."""
-        return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).signers(name))
+        return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).open(name).signers)
+
+
+def whole_releases_only(recipient: Blocklist) -> str | None:
+    """What is wrong, if anything: of two numbers one stands on every even release, the other on every odd one."""
+    for number, is_even in ((ADDED, True), (FIRST[1], False)):
+        verdict = recipient.check(number)
+        if verdict.blocked != ((verdict.serial % 2 == 0) is is_even):
+            return f"release {verdict.serial} says {verdict.blocked} about {number}"
+    return None
+
+
+def is_whole(recipient: Blocklist) -> bool:
+    """Whether the rows of the generation in force have its digest; True where it was switched in between."""
+    before = recipient.status()
+    rows = from_table(recipient.to_arrow())
+    return recipient.status().digest != before.digest or digest(rows) == before.digest
 
 
 def make_world(directory: Path) -> World:
@@ -93,15 +124,17 @@ def copy_world(template: World, directory: Path) -> World:
     return World(directory, publisher, (directory / "publisher" / "repository").as_uri())
 
 
-def assert_still_answers(recipient: Blocklist, serial: int = 1) -> None:
+def assert_still_answers(recipient: Recipient, serial: int = 1) -> None:
     """The last verified generation is in force, for this list and for one opened anew."""
-    for added, listed in ((ADDED, serial > 1), (LISTED, True)):
-        assert (added in recipient) is listed
-    assert recipient.status().serial == serial
+    for each in (recipient, recipient.anew()):
+        for number, listed in ((ADDED, serial > 1), (LISTED, True)):
+            assert (number in each) is listed
+        assert each.status().serial == serial
+        assert is_whole(each)
 
 
 def refused(
-    recipient: Blocklist, error: type[BlocklistError], match: str | None = None, *, serial: int = 1
+    recipient: Recipient, error: type[BlocklistError], match: str | None = None, *, serial: int = 1
 ) -> BlocklistError:
     """Sync fails with that error, says so in the status, and changes nothing."""
     with pytest.raises(error, match=match) as caught:
@@ -115,10 +148,15 @@ def refused(
 
 
 class Forger:
-    """Changes metadata and signs it again, with the keys that he has."""
+    """Changes metadata and signs it again, with the keys that he has.
+
+    Attributes:
+        known: keys that are not the publisher's, by ``root``, ``targets``, ``online`` or the feed's key.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.known: dict[str, list[Signer]] = {}
 
     def newest(self, role: str) -> Path:
         if role == "timestamp":
@@ -151,8 +189,30 @@ class Forger:
         meta = MetaFile.from_data(metadata.signed.version, self.newest("snapshot").read_bytes(), ["sha256"])
         self.forge("timestamp", lambda timestamp: setattr(timestamp, "snapshot_meta", meta))
 
+    def index_target(self) -> TargetFile:
+        """The feed's index as its role signs it."""
+        target: TargetFile = self.load(FEED).signed.targets[f"{FEED}/index.json"]
+        return target
+
+    def store(self, path: str, data: bytes) -> TargetFile:
+        """Put a target where recipients look for it; signing it is another matter."""
+        target = TargetFile.from_data(path, data, ["sha256"])
+        folder, _, name = path.rpartition("/")
+        (self.world.repository / "targets" / folder / f"{target.hashes['sha256']}.{name}").write_bytes(data)
+        return target
+
+    def forge_index(self, change: Callable[[Any], None]) -> None:
+        """The feed's index changed and signed."""
+        path = f"{FEED}/index.json"
+        name = f"{self.index_target().hashes['sha256']}.index.json"
+        index = json.loads((self.world.repository / "targets" / FEED / name).read_bytes())
+        change(index)
+        target = self.store(path, json.dumps(index).encode())
+        self.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+
     def keys(self, role: str) -> list[Signer]:
-        return self.world.signers({"snapshot": "online", "timestamp": "online"}.get(role, self.key_name(role)))
+        name = {"snapshot": "online", "timestamp": "online"}.get(role, self.key_name(role))
+        return self.known.get(name) or self.world.signers(name)
 
     @staticmethod
     def key_name(role: str) -> str:

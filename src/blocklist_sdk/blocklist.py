@@ -157,7 +157,7 @@ class Blocklist:
             Locked: another process was still syncing after `wait_s` seconds.
             InvalidInput: the repository has no such feed, or the root is none.
             Unreachable: the network, or a server that fails or is too slow.
-            Untrusted: a signature, a hash, or a rollback.
+            Untrusted: a signature, a hash, a rollback, or a feed in force here that is signed no more.
             Stale: signed metadata has expired.
             Malformed: what came is not what the protocol says.
             StorageFailed: the local disk refused.

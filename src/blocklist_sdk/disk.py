@@ -14,8 +14,8 @@ from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 def storage_failed(error: OSError, path: Path) -> StorageFailed:
     """What to raise where the disk refused."""
     return StorageFailed(
-        f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room; "
-        "what was in force before still is.",
+        f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room. "
+        "Nothing half-written is in force.",
         path=path,
     )
 

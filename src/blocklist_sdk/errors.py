@@ -87,7 +87,10 @@ class NotSynced(BlocklistError):
 
 
 class StorageFailed(BlocklistError):
-    """The local disk refused: full, read-only, or not permitted. Nothing that was in force has changed.
+    """The local disk refused: full, read-only, or not permitted. What is in force is whole and verified.
+
+    That is what was in force before. Only where the very last step failed, which makes the switch survive a power
+    cut, it may be what should have replaced it already.
 
     Attributes:
         path: the file or directory concerned.

@@ -2,11 +2,15 @@
 
 import json
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from blocklist_sdk import Blocklist
+from blocklist_sdk import Blocklist, Publisher
+from blocklist_sdk.publisher import Lifetimes, Timing
 from command_line import Ran, assert_fails, run
 
 PASSPHRASE = "generated for a test"
@@ -49,6 +53,107 @@ def test_init_where_something_is_already(folder: Path) -> None:
     before = (folder / "root.json").read_bytes()
     assert_fails(run("publish", "init", folder, "--feed", "id-all", env=ENV), 2, "there already")
     assert (folder / "root.json").read_bytes() == before
+
+
+def write_key(directory: Path, name: str) -> tuple[Path, Path]:
+    """An ECDSA key as hardware modules hold them, and its public half."""
+    private = generate_private_key(SECP256R1())
+    pem, public = directory / f"{name}.pem", directory / f"{name}.pub.pem"
+    pem.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return pem, public
+
+
+def keys_toml(directory: Path, *names: str) -> Path:
+    directory.mkdir(exist_ok=True)
+    tables = []
+    for i, name in enumerate(names):
+        pem, public = write_key(directory, f"{i}.{name}")
+        tables.append(f'[[{name}]]\nuri = "file2:{pem}"\npublic_key = "{public.name}"\n')
+    path = directory / "keys.toml"
+    path.write_text("\n".join(tables))
+    return path
+
+
+def test_keys_that_exist_elsewhere_sign_the_whole_loop(tmp_path: Path) -> None:
+    """ECDSA keys, none of them in the folder, so that no passphrase is needed either."""
+    file = keys_toml(tmp_path, "root", "root", "root", "targets", "online", "feed.id-all")
+    folder = tmp_path / "authority"
+    ran = run("publish", "init", folder, "--feed", "id-all", "--region", "ID", "--keys", file)
+    assert (ran.code, ran.err) == (0, "")
+    assert [path.name for path in (folder / "keys").iterdir()] == ["keys.json"]
+    assert release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001", "0812-0000-0002"), env={}).code == 0
+    with recipient(folder, tmp_path) as blocklist:
+        assert blocklist.sync().kind == "snapshot"
+        assert release(folder, write_list(tmp_path / "2.csv", "0812-0000-0002"), env={}).code == 0
+        assert run("publish", "refresh", folder).code == 0
+        more = keys_toml(tmp_path / "more", "feed.id-sms")
+        assert run("publish", "add-feed", folder, "--feed", "id-sms", "--keys", more).code == 0
+        assert blocklist.sync().after == 2
+        assert "+6281200000001" not in blocklist
+        assert "+6281200000002" in blocklist
+    roles = run("publish", "keys", folder, "--json").document["roles"]
+    assert {key["where"].partition(":")[0] for role in roles for key in role["keys"]} == {"file2"}
+
+
+def test_keys_that_the_file_does_not_name_are_made(tmp_path: Path) -> None:
+    file = keys_toml(tmp_path, "targets")
+    assert run("publish", "init", tmp_path / "a", "--feed", "id-all", "--keys", file, env=ENV).code == 0
+    names = {path.name for path in (tmp_path / "a" / "keys").glob("*.pem")}
+    assert names == {"root.1.pem", "root.2.pem", "root.3.pem", "online.pem", "feed.id-all.pem"}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[[root]", "no TOML"),
+        ("\xff", "cannot read"),
+        ("root = 1", "[[root]]"),
+        ("[root]\nuri = 'x'\npublic_key = 'x'", "[[root]]"),
+        ("[[root]]\nuri = 'x'", "public_key"),
+        ("[[root]]\nuri = 'x'\npublic_key = 1", "in quotes"),
+        ("[[root]]\nuri = 'x'\npublic_key = 'x'\npin = '1234'", "uri and public_key"),
+        ("[[feed.id-other]]\nuri = 'x'\npublic_key = 'x'", "'feed.id-other' signs nothing"),
+        ("[[roots]]\nuri = 'x'\npublic_key = 'x'", "'roots' signs nothing"),
+        ("[[root]]\nuri = 'x'\npublic_key = 'x'", "no public key"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_file_of_keys_that_cannot_be_used(tmp_path: Path, text: str | None, word: str) -> None:
+    file = tmp_path / "keys.toml"
+    if text is not None:
+        file.write_bytes(text.encode("latin-1"))
+    assert_fails(run("publish", "init", tmp_path / "a", "--feed", "id-all", "--keys", file, env=ENV), 2, word)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_of_keys_with_one_root_key(tmp_path: Path) -> None:
+    file = keys_toml(tmp_path, "root")
+    ran = run("publish", "init", tmp_path / "a", "--feed", "id-all", "--keys", file, env=ENV)
+    assert_fails(ran, 2, "at least 2 root keys")
+
+
+def test_a_file_of_keys_without_the_feed_that_is_added(folder: Path, tmp_path: Path) -> None:
+    file = keys_toml(tmp_path, "feed.id-other")
+    assert_fails(run("publish", "add-feed", folder, "--feed", "id-sms", "--keys", file, env=ENV), 2, "[[feed.id-sms]]")
+
+
+def test_refresh_says_what_it_could_not_sign_and_why(folder: Path, tmp_path: Path) -> None:
+    """All but the targets key are at hand when everything is near its end."""
+    publisher = Publisher.open(
+        folder, passphrase=PASSPHRASE, timing=Timing(lifetimes=Lifetimes(targets=timedelta(minutes=1)))
+    )
+    publisher.protect([])
+    (folder / "keys" / "targets.pem").rename(tmp_path / "safe.pem")
+    ran = run("publish", "refresh", folder, env=ENV)
+    assert ran.code == 0
+    assert "timestamp" in ran.out
+    assert "'targets' needs 1 signature(s)" in ran.err
+    assert "put back targets.pem" in ran.err
+    (late,) = run("publish", "refresh", folder, "--json", env=ENV).document["late"]
+    assert late["role"] == "targets"
+    assert late["expires"].endswith("Z")
+    assert "put back targets.pem" in late["reason"]
 
 
 def test_release_adds_and_removes(folder: Path, tmp_path: Path) -> None:

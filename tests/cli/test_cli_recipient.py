@@ -60,6 +60,12 @@ def test_sync_says_what_it_did(env: dict[str, str]) -> None:
     assert first.err == again.err == ""
 
 
+def test_the_state_is_where_the_help_says(synced: dict[str, str]) -> None:
+    cache = Path(synced["BLOCKLIST_CACHE_DIR"])
+    assert (cache / ".state" / FEED / "state.json").is_file()
+    assert "CACHE_DIR/.state" in " ".join(run("sync", "--help").out.replace("│", " ").split())
+
+
 def test_sync_in_json(env: dict[str, str]) -> None:
     document = run("sync", "--json", env=env).document
     assert document.pop("bytes") > 0

@@ -8,10 +8,12 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from filelock import FileLock
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, Signature, SSlibKey
 from tuf.api.metadata import Metadata, Root, Targets
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Malformed, Untrusted
@@ -29,6 +32,7 @@ from blocklist_sdk.publisher.feed import DELTAS_MAX, Feed
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PASSPHRASE = "correct horse battery"
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -179,15 +183,12 @@ def test_open_wants_a_publishers_folder(tmp_path: Path) -> None:
 
 
 def test_a_key_may_live_elsewhere(tmp_path: Path) -> None:
-    private = Ed25519PrivateKey.generate()
-    pem, public = tmp_path / "private.pem", tmp_path / "public.pem"
-    pem.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    uris = {"online": [KeyUri(f"file2:{pem}", public)]}
+    """A feed may have the name of the online key: each has its own."""
+    uris = {name: [elsewhere(tmp_path, name)] for name in ("online", "feed.online")}
     made = Publisher.init(tmp_path / "p", feeds=["online"], passphrase=PASSPHRASE, key_uris=uris)
-    assert not (made.directory / "keys" / "online.pem").exists()
+    assert {path.name.split(".")[0] for path in (made.directory / "keys").glob("*.pem")} == {"root", "targets"}
     assert reopened(made).release("online", numbers(1)).serial == 1
-    pem.unlink()
+    (tmp_path / "online.pem").unlink()
     with pytest.raises(InvalidInput, match="cannot use the key of 'online'"):
         reopened(made).refresh()
 
@@ -197,11 +198,28 @@ def test_a_key_elsewhere_must_make_sense(tmp_path: Path) -> None:
     public.write_text("no key")
     for uris, message in (
         ({"nobody": [KeyUri("file2:x", public)]}, "'nobody' signs nothing"),
+        ({"feed.b": [KeyUri("file2:x", public)]}, "'feed.b' signs nothing"),
         ({"targets": [KeyUri("file2:x", public)]}, "no public key"),
     ):
         with pytest.raises(InvalidInput, match=message):
             Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("names", [["1"], ["1", "1"]], ids=["one", "the same twice"])
+def test_one_root_key_is_too_few(tmp_path: Path, names: list[str]) -> None:
+    """Who stole it, or lost it, would hold or lose everything."""
+    uris = {"root": [elsewhere(tmp_path, name) for name in dict.fromkeys(names)] * len(names)}
+    with pytest.raises(InvalidInput, match="at least 2 root keys"):
+        Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
+    assert not (tmp_path / "p").exists()
+
+
+def test_two_root_keys_both_sign(tmp_path: Path) -> None:
+    uris = {"root": [elsewhere(tmp_path, name) for name in ("1", "2")]}
+    made = Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
+    root = Metadata[Root].from_file(str(made.root)).signed
+    assert (len(root.roles["root"].keyids), root.roles["root"].threshold) == (2, 2)
 
 
 # Releasing
@@ -420,7 +438,9 @@ def test_refresh_says_which_roles_it_could_not_renew(publisher: Publisher, clock
     assert publisher.status().absent_keys == ("root.1.pem", "root.2.pem", "targets.pem")
     clock.move(days=300)
     report = reopened(publisher).refresh()
-    assert report.late == ("root", "targets")
+    assert [late.role for late in report.late] == ["root", "targets"]
+    assert [late.expires for late in report.late] == [START + timedelta(days=365)] * 2
+    assert report.late[0].reason.endswith("put back root.1.pem; put back root.2.pem")
     assert max(role.expires for role in publisher.status().roles) == START + timedelta(days=390)
     assert min(role.expires for role in publisher.status().roles) == report.expires
     for call in (lambda: reopened(publisher).add_feed("id-xl"), lambda: reopened(publisher).protect([])):
@@ -432,6 +452,100 @@ def test_refresh_says_which_roles_it_could_not_renew(publisher: Publisher, clock
     report = reopened(publisher).refresh()
     assert report.late == ()
     assert {"root", "targets"} <= set(report.renewed)
+
+
+def elsewhere(directory: Path, name: str, private: PrivateKey | None = None) -> KeyUri:
+    """A key in a file outside the publisher's folder, Ed25519 unless another is given."""
+    made = private or Ed25519PrivateKey.generate()
+    pem, public = directory / f"{name}.pem", directory / f"{name}.pub.pem"
+    pem.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return KeyUri(f"file2:{pem}", public)
+
+
+def test_a_key_elsewhere_that_is_away_keeps_nothing_else_from_being_signed(tmp_path: Path, clock: Clock) -> None:
+    uris = {name: [elsewhere(tmp_path, name)] for name in ("targets", "online")}
+    publisher = Publisher.init(
+        tmp_path / "p", feeds=["a", "b"], passphrase=PASSPHRASE, key_uris=uris, timing=Timing(clock=clock)
+    )
+    (tmp_path / "targets.pem").unlink()
+    clock.move(days=300)
+    report = reopened(publisher).refresh()
+    assert set(report.renewed) == {"root", "a", "b", "snapshot", "timestamp"}
+    (late,) = report.late
+    assert late.role == "targets"
+    assert "cannot use the key of 'targets' at file2:" in late.reason
+    assert report.expires == clock.now + timedelta(hours=48)
+    (tmp_path / "online.pem").unlink()
+    before = everything(publisher)
+    with pytest.raises(InvalidInput, match="cannot use the key of 'online'"):
+        reopened(publisher).refresh()
+    assert everything(publisher) == before
+
+
+@pytest.mark.parametrize("known", [{}, {"targets": "wrong horse battery"}], ids=["missing", "wrong"])
+def test_a_passphrase_that_does_not_fit_keeps_nothing_else_from_being_signed(
+    publisher: Publisher, clock: Clock, known: dict[str, str]
+) -> None:
+    def passphrase(key: str) -> str:
+        if key == "targets" and key not in known:
+            raise InvalidInput("no passphrase of the targets key here")
+        return known.get(key, PASSPHRASE)
+
+    clock.move(days=300)
+    report = reopened(publisher, passphrase=passphrase).refresh()
+    assert set(report.renewed) == {"root", "id-all", "id-telkomsel", "snapshot", "timestamp"}
+    (late,) = report.late
+    assert late.role == "targets"
+    assert "passphrase" in late.reason
+
+
+def test_two_root_keys_sign_though_the_third_cannot_be_opened(publisher: Publisher, clock: Clock) -> None:
+    clock.move(days=300)
+    wrong = reopened(
+        publisher, passphrase=lambda key: "wrong horse battery" if key in ("root.1", "targets") else PASSPHRASE
+    )
+    assert "root" in wrong.refresh().renewed
+
+
+class Unplugged(CryptoSigner):
+    """A hardware module: found out to be absent only when it is to sign."""
+
+    absent: ClassVar[set[str]] = set()
+    name: str
+
+    @classmethod
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: Any = None) -> "Unplugged":
+        path = priv_key_uri.removeprefix("module:")
+        signer = cls(load_pem_private_key(Path(path).read_bytes(), None), cast("SSlibKey", public_key))
+        signer.name = Path(path).stem
+        return signer
+
+    def sign(self, payload: bytes) -> Signature:
+        if self.name in self.absent:
+            raise RuntimeError("no token in the slot")
+        return super().sign(payload)
+
+
+def test_a_module_that_is_not_plugged_in_keeps_nothing_else_from_being_signed(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "module", Unplugged)
+    monkeypatch.setattr(Unplugged, "absent", set())
+
+    def module(name: str) -> KeyUri:
+        key = elsewhere(tmp_path, name)
+        return KeyUri(key.uri.replace("file2:", "module:"), key.public_key)
+
+    uris = {"root": [module(f"root.{i}") for i in (1, 2, 3)], "targets": [module("targets")], "feed.a": [module("a")]}
+    publisher = Publisher.init(
+        tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris, timing=Timing(clock=clock)
+    )
+    Unplugged.absent.update({"root.2", "targets"})
+    clock.move(days=300)
+    report = reopened(publisher).refresh()
+    assert set(report.renewed) == {"root", "a", "snapshot", "timestamp"}
+    assert [(late.role, "no token in the slot" in late.reason) for late in report.late] == [("targets", True)]
 
 
 def test_an_expired_repository_can_be_brought_back(publisher: Publisher, clock: Clock) -> None:

@@ -15,7 +15,7 @@ from blocklist_sdk.release.arrow import from_table, to_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.merge import Delta, apply, delta_between, difference
-from blocklist_sdk.release.rows import FOREVER_MS, Rows, concatenate
+from blocklist_sdk.release.rows import FOREVER_MS, Rows
 from strategies import Row, plain_rows, successive_rows, to_plain, to_rows
 
 VECTORS = Path(__file__).parents[2] / "docs" / "protocol" / "vectors"
@@ -66,7 +66,8 @@ def test_the_digest_depends_on_the_entries_alone(plain: list[Row], random: objec
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert digest(to_rows(shuffled).sort()) == digest(rows)
     half = len(plain) // 2
-    assert digest(concatenate([to_rows(plain[:half]), to_rows(plain[half:])])) == digest(rows)
+    halves = [to_table(to_rows(part)) for part in (plain[:half], plain[half:])]
+    assert digest(from_table(pa.concat_tables(halves))) == digest(rows)
 
 
 @given(successive_rows())
@@ -140,6 +141,24 @@ def test_a_snapshot_that_breaks_the_protocol_is_malformed(tmp_path: Path, rows: 
         read_snapshot(path)
 
 
+def test_files_are_packed_as_their_size_relies_on(tmp_path: Path) -> None:
+    numbers = range(6_281_200_000_000, 6_281_200_000_999, 7)
+    rows = to_rows([a_row(entry=i, number=number, last=number) for i, number in enumerate(numbers, start=1)])
+    write_snapshot(rows, tmp_path / "1.snapshot.parquet")
+    write_delta(delta_between(Rows.empty(), rows), tmp_path / "2.delta.parquet")
+    for path in sorted(tmp_path.iterdir()):
+        with pq.ParquetFile(path) as file:
+            group = file.metadata.row_group(0)
+            columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+        assert {column.compression for column in columns.values()} == {"ZSTD"}
+        for name in ("number", "last", "entry"):
+            assert "DELTA_BINARY_PACKED" in columns[name].encodings
+            assert not {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY"} & set(columns[name].encodings)
+            assert not columns[name].has_dictionary_page
+        for name in ("level", "category", "issuer", "scope"):
+            assert columns[name].has_dictionary_page
+
+
 def test_columns_of_a_later_protocol_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "1.snapshot.parquet"
     table = to_table(to_rows([a_row()])).append_column("confidence", pa.array([0.5]))
@@ -173,6 +192,26 @@ def test_an_empty_cell_is_malformed(tmp_path: Path, name: str) -> None:
     field = table.schema.field(name).with_nullable(True)
     pq.write_table(table.set_column(at, field, pa.nulls(1, field.type)), path)
     with pytest.raises(Malformed, match=name):
+        read_snapshot(path)
+
+
+@pytest.mark.parametrize("name", ["level", "category", "issuer", "scope"])
+@pytest.mark.parametrize("encoded", [True, False])
+def test_text_that_is_not_utf_8_is_malformed(tmp_path: Path, name: str, encoded: bool) -> None:
+    path = tmp_path / "1.snapshot.parquet"
+    table = to_table(to_rows([a_row()]))
+    broken = pa.array([b"fr\xffaud"]).view(pa.string())
+    column = broken.dictionary_encode() if encoded else broken
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, column), path)
+    with pytest.raises(Malformed, match=f"{name}.*UTF-8"):
+        read_snapshot(path)
+
+
+def test_a_column_name_that_is_not_utf_8_is_malformed(tmp_path: Path) -> None:
+    path = tmp_path / "1.snapshot.parquet"
+    pq.write_table(to_table(to_rows([a_row()])), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"issuer", b"iss\xffer"))
+    with pytest.raises(Malformed):
         read_snapshot(path)
 
 

@@ -1,13 +1,18 @@
 """What an attacker tries, what it must raise, and that the last verified generation still answers."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from blocklist_sdk import InvalidInput, Malformed, NotSynced, Stale, Untrusted
+from blocklist_sdk.release.arrow import from_table
+from blocklist_sdk.release.files import write_delta
+from blocklist_sdk.release.merge import delta_between
 from world import (
     FEED,
     FIRST,
@@ -121,13 +126,68 @@ def test_a_feed_signed_by_the_key_of_another(world: World, forger: Forger) -> No
 
 def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
     """The other feed's role lists this feed's index; nobody may believe it."""
-    recipient = world.recipient()
+    recipient, newcomer = world.recipient(), world.recipient(cache="new")
     recipient.sync()
     index = f"{FEED}/index.json"
     stolen: TargetFile = forger.load(FEED).signed.targets[index]
     forger.forge(FEED, lambda signed: signed.targets.pop(index))
     forger.forge(OTHER_FEED, lambda signed: signed.targets.__setitem__(index, stolen))
-    refused(recipient, InvalidInput, "no feed")
+    refused(recipient, Untrusted, "signs no feed 'id-telkomsel' any more, but release 1 is in force")
+    with pytest.raises(InvalidInput, match="no feed 'id-telkomsel'"):
+        newcomer.sync()
+
+
+def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
+    """Whoever no longer sees a feed that blocks here is not to think that he mistyped its name."""
+    recipient = world.recipient()
+    recipient.sync()
+
+    def without_the_feed(targets: Any) -> None:
+        del targets.delegations.roles[FEED]
+
+    forger.forge("targets", without_the_feed)
+    refused(recipient, Untrusted, "any more")
+
+
+def test_a_feed_that_signs_outside_its_path(world: World, forger: Forger, tmp_path: Path) -> None:
+    """With a stolen feed key and the online key: neither another feed nor the protected numbers are touched."""
+    other = world.recipient(feed=OTHER_FEED)
+    other.sync()
+    world.release(SECOND)
+    stolen = forger.load(FEED).signed.targets
+
+    def elsewhere(signed: Any) -> None:
+        for path in (f"{OTHER_FEED}/index.json", "protected.json", f"{OTHER_FEED}/1.snapshot.parquet"):
+            signed.targets[path] = forger.store(path, b'{"protocol": 1, "numbers": []}')
+
+    forger.forge(FEED, elsewhere)
+    assert len(forger.load(FEED).signed.targets) == len(stolen) + 3
+    assert other.sync().kind == "none"
+    assert_still_answers(other)
+    newcomer = world.recipient(feed=OTHER_FEED, cache="new")
+    assert newcomer.sync().after == 1
+    assert_still_answers(newcomer)
+    # What it does outside its path is void; what it does inside is not.
+    assert world.recipient().sync().after == 2
+
+
+def test_an_index_that_leads_outside_its_path(world: World, forger: Forger) -> None:
+    """A file that the feed signs, but may not, is not fetched."""
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+    outside = f"{OTHER_FEED}/2.snapshot.parquet"
+
+    def lead_outside(index: Any) -> None:
+        index["releases"] = index["releases"][-1:]
+        index["releases"][0].update(snapshot={"path": outside, "length": 1}, delta=None)
+
+    forger.forge_index(lead_outside)
+    inside = forger.load(FEED).signed.targets[f"{FEED}/2.snapshot.parquet"]
+    data = (world.repository / "targets" / FEED / f"{inside.hashes['sha256']}.2.snapshot.parquet").read_bytes()
+    target = forger.store(outside, data)
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(outside, target))
+    refused(recipient, Untrusted, "signed by nobody who may sign it")
 
 
 @pytest.mark.parametrize("damage", ["tampered", "short", "long", "empty", "gone"])
@@ -187,20 +247,67 @@ def test_an_old_release_file_under_a_new_name(world: World) -> None:
 
 def test_a_release_that_does_not_have_its_signed_digest(world: World, forger: Forger) -> None:
     """The publisher's own fault: delta and snapshot are signed, but lead elsewhere."""
-    import json
-
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)
-    role = forger.load(FEED)
-    path = f"{FEED}/index.json"
-    stored = world.repository / "targets" / FEED / f"{role.signed.targets[path].hashes['sha256']}.index.json"
-    index = json.loads(stored.read_bytes())
-    index["digest"] = index["releases"][-1]["digest"] = "0" * 64
-    target = TargetFile.from_data(path, json.dumps(index).encode(), ["sha256"])
-    (stored.parent / f"{target.hashes['sha256']}.index.json").write_text(json.dumps(index))
-    forger.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+
+    def another_digest(index: Any) -> None:
+        index["digest"] = index["releases"][-1]["digest"] = "0" * 64
+
+    forger.forge_index(another_digest)
     refused(recipient, Malformed, "digest")
+
+
+@pytest.mark.parametrize("fault", ["leads elsewhere", "does not fit", "is no Parquet"])
+def test_a_delta_that_is_wrong_is_healed_by_the_snapshot(
+    world: World, forger: Forger, tmp_path: Path, fault: str
+) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    report = world.release(SECOND)
+    none = from_table(recipient.to_arrow()).take(np.arange(0))
+    never_listed = replace(from_table(recipient.to_arrow()).take(np.arange(1)), entry=np.array([10**6]))
+    file = tmp_path / "delta"
+    if fault == "is no Parquet":
+        file.write_bytes(b"PAR1 and no more")
+    else:
+        write_delta(delta_between(none if fault == "leads elsewhere" else never_listed, none), file)
+    path = f"{FEED}/2.delta.parquet"
+    target = forger.store(path, file.read_bytes())
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(path, target))
+    result = recipient.sync()
+    assert (result.kind, result.after, result.added, result.removed) == ("snapshot", 2, 1, 99)
+    assert recipient.status().digest == report.digest
+    assert FIRST[5] not in recipient
+    assert_still_answers(recipient, 2)
+
+
+def test_a_serial_that_leads_nowhere_does_not_lock_out_what_comes(world: World, forger: Forger) -> None:
+    """Else one wrong index, signed with a stolen key, would shut the feed for ever."""
+    recipient = world.recipient()
+    recipient.sync()
+    whole = forger.index_target()
+
+    def nowhere(index: Any) -> None:
+        index["serial"] = index["releases"][-1]["serial"] = 2**31 - 1
+        index["releases"][-1].update(snapshot=None, delta=None)
+
+    forger.forge_index(nowhere)
+    refused(recipient, Malformed, "no snapshot")
+    forger.forge(FEED, lambda signed: signed.targets.__setitem__(f"{FEED}/index.json", whole))
+    assert recipient.sync().kind == "none"
+    assert_still_answers(recipient)
+
+
+def test_a_serial_beyond_all_sense(world: World, forger: Forger) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+
+    def beyond(index: Any) -> None:
+        index["serial"] = index["releases"][-1]["serial"] = 2**62
+
+    forger.forge_index(beyond)
+    refused(recipient, Malformed, "serial")
 
 
 def test_a_wiped_cache_and_an_old_repository(world: World) -> None:
@@ -236,12 +343,15 @@ def test_a_damaged_cache_heals(world: World, what: str) -> None:
     }
     damaged["everything"] = [path for paths in damaged.values() for path in paths]
     assert damaged[what]
+    left = 1 if what in ("generation", "everything") else 2
     for path in damaged[what]:
         if what == "tuf directories":
             path.unlink()
             path.mkdir()
         else:
             path.write_bytes(b"\0" * 100)
+    # A whole generation is left, and answers before any sync mends the rest.
+    assert_still_answers(world.recipient(), left)
     anew = world.recipient()
     anew.sync()
     assert_still_answers(anew, 2)
@@ -254,8 +364,34 @@ def test_a_root_that_is_none(world: World, root: bytes) -> None:
     from blocklist_sdk import Blocklist
 
     recipient = Blocklist.open(world.url, feed=FEED, root=root, cache_dir=world.directory / "c")
+    before = contents(world.directory)
     with pytest.raises(InvalidInput, match="root"):
         recipient.sync()
+    assert contents(world.directory) == before
+
+
+def test_a_root_that_is_none_leaves_what_is_there_as_it_is(world: World) -> None:
+    from blocklist_sdk import Blocklist
+
+    world.recipient().sync()
+    wrong = Blocklist.open(
+        world.url,
+        feed=FEED,
+        root=b"{}",
+        cache_dir=world.directory / "cache",
+        state_dir=world.directory / "cache-state",
+    )
+    before = contents(world.directory)
+    with pytest.raises(InvalidInput, match="root"):
+        wrong.sync()
+    assert contents(world.directory) == before
+
+
+def contents(directory: Path) -> dict[Path, tuple[int, bytes]]:
+    """Every file and folder below, with what is in it and when it last changed."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in directory.rglob("*")
+    }
 
 
 def test_a_tampered_pinned_root(world: World) -> None:

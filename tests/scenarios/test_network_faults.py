@@ -24,16 +24,15 @@ class Handler(BaseHTTPRequestHandler):
     repository: Path
     fault: Fault
     stopped: threading.Event
+    exists: bool
 
     def do_GET(self) -> None:
         path = self.repository / self.path.lstrip("/")
-        if not path.is_file():
-            self.answer(b"", status=404)
-            return
-        data = path.read_bytes()
+        self.exists = path.is_file()
+        data = path.read_bytes() if self.exists else b""
         try:
             if not type(self).fault(self, data):
-                self.answer(data)
+                self.answer(data, status=200 if self.exists else 404)
         except ConnectionError:
             self.close_connection = True
 
@@ -84,6 +83,10 @@ def is_release(handler: Handler) -> bool:
     return handler.path.endswith(".parquet")
 
 
+def is_metadata(handler: Handler) -> bool:
+    return handler.exists and handler.path.startswith("/metadata/")
+
+
 def endless(handler: Handler, data: bytes) -> bool:
     if not is_release(handler):
         return False
@@ -104,8 +107,14 @@ def truncated(handler: Handler, data: bytes) -> bool:
 
 
 def stalled(handler: Handler, data: bytes) -> bool:
-    if not is_release(handler):
-        return False
+    return is_release(handler) and stall(handler, data)
+
+
+def stalled_metadata(handler: Handler, data: bytes) -> bool:
+    return is_metadata(handler) and stall(handler, data)
+
+
+def stall(handler: Handler, data: bytes) -> bool:
     handler.answer(data[:10], length=len(data))
     handler.wfile.flush()
     handler.stopped.wait(20)
@@ -113,8 +122,14 @@ def stalled(handler: Handler, data: bytes) -> bool:
 
 
 def dripping(handler: Handler, data: bytes) -> bool:
-    if not is_release(handler):
-        return False
+    return is_release(handler) and drip(handler, data)
+
+
+def dripping_metadata(handler: Handler, data: bytes) -> bool:
+    return is_metadata(handler) and drip(handler, data)
+
+
+def drip(handler: Handler, data: bytes) -> bool:
     handler.answer(b"", length=len(data))
     for byte in data:
         if handler.stopped.is_set():
@@ -145,7 +160,30 @@ def endless_metadata(handler: Handler, data: bytes) -> bool:
 
 
 def captive_portal(handler: Handler, data: bytes) -> bool:
+    """For all there is, but not for the root that there is not yet."""
+    return handler.exists and captive_portal_for_everything(handler, data)
+
+
+def captive_portal_for_everything(handler: Handler, data: bytes) -> bool:
     handler.answer(b"<html><body>Log in to the hotel's network</body></html>")
+    return True
+
+
+def captive_portal_that_redirects(handler: Handler, data: bytes) -> bool:
+    if handler.path.startswith("/login"):
+        return captive_portal_for_everything(handler, data)
+    handler.send_response(302)
+    handler.send_header("Location", f"/login?from={handler.path}")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+    return True
+
+
+def captive_portal_that_redirects_to_nowhere(handler: Handler, data: bytes) -> bool:
+    handler.send_response(302)
+    handler.send_header("Location", f"http://{'a' * 70}.example/login")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
     return True
 
 
@@ -169,7 +207,12 @@ def missing(handler: Handler, data: bytes) -> bool:
         (truncated, Unreachable),
         (stalled, Unreachable),
         (dripping, Unreachable),
+        (stalled_metadata, Unreachable),
+        (dripping_metadata, Unreachable),
         (captive_portal, Malformed),
+        (captive_portal_for_everything, Malformed),
+        (captive_portal_that_redirects, Malformed),
+        (captive_portal_that_redirects_to_nowhere, Unreachable),
         (unavailable, Unreachable),
         (missing, Unreachable),
     ],

@@ -1,12 +1,15 @@
 """Publish, sync, check: deltas and snapshots come to the same list, for one process and for many."""
 
+import errno
+import json
 import multiprocessing
 import queue
 import shutil
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +26,25 @@ from blocklist_sdk import (
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.records import Entry
 from blocklist_sdk.verdicts import decide
-from world import ADDED, FEED, FIRST, IMPATIENT, LISTED, SECOND, World, copy_world, make_world
+from world import (
+    ADDED,
+    FEED,
+    FIRST,
+    IMPATIENT,
+    LISTED,
+    SECOND,
+    World,
+    copy_world,
+    is_whole,
+    make_world,
+    whole_releases_only,
+)
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Event as EventType
+
+    Strings = Queue[str]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +186,30 @@ def test_a_cache_directory_that_cannot_be_written(world: World) -> None:
         world.recipient().sync()
 
 
-def sync_often(directory: Path, url: str, times: int, failures: "multiprocessing.Queue[str]") -> None:
+def test_what_another_process_fetched_is_noticed_within_a_second(world: World) -> None:
+    context = multiprocessing.get_context("spawn")
+    failures: Strings = context.Queue()
+
+    def fetch_elsewhere() -> None:
+        process = context.Process(target=sync_often, args=(world.directory, world.url, 1, failures))
+        process.start()
+        while process.is_alive():
+            assert LISTED in reader
+            process.join(0.05)
+        assert process.exitcode == 0
+
+    reader = open_shared(world.directory, world.url)
+    reader.sync()
+    world.release(SECOND)
+    fetch_elsewhere()
+    assert LISTED in reader
+    time.sleep(1)
+    assert ADDED in reader
+    assert FIRST[1] not in reader
+    assert failures.empty()
+
+
+def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> None:
     """What one of several processes does: sync over and over, and look what it gets."""
     recipient = open_shared(directory, url)
     for _ in range(times):
@@ -190,17 +234,40 @@ def open_shared(directory: Path, url: str) -> Blocklist:
     )
 
 
-def whole_releases_only(recipient: Blocklist) -> str | None:
-    """Two numbers that come and go together; a verdict's serial says which release spoke."""
-    verdict = recipient.check(ADDED)
-    expected = verdict.serial % 2 == 0
-    return None if verdict.blocked == expected else f"release {verdict.serial} says {verdict.blocked}"
+def read_only(directory: Path, url: str, stop: "EventType", failures: "Strings", seen: "Strings") -> None:
+    """What a process does that never syncs: look at every generation that comes, whole."""
+    recipient = open_shared(directory, url)
+    serials: set[int] = set()
+    wrong = None
+    while wrong is None and not stop.wait(0.005):
+        try:
+            wrong = whole_releases_only(recipient)
+            if not is_whole(recipient):
+                wrong = f"the rows of a generation around release {recipient.status().serial} lack its digest"
+            serials.add(recipient.check(LISTED).serial)
+        except NotSynced:
+            continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must see it
+            wrong = repr(error)
+    if wrong:
+        failures.put(wrong)
+    seen.put(",".join(map(str, sorted(serials))))
 
 
 def test_six_processes_on_one_cache(world: World) -> None:
-    """300 syncs while the publisher goes back and forth: none fails, none sees anything but a whole release."""
+    """300 syncs while the publisher goes back and forth: none fails, none sees anything but a whole release.
+
+    Nor do two more processes that only read.
+    """
     context = multiprocessing.get_context("spawn")
-    failures: multiprocessing.Queue[str] = context.Queue()
+    failures, seen = context.Queue(), context.Queue()
+    stop = context.Event()
+    readers = [
+        context.Process(target=read_only, args=(world.directory, world.url, stop, failures, seen), daemon=True)
+        for _ in range(2)
+    ]
+    for reader in readers:
+        reader.start()
     processes = [context.Process(target=sync_often, args=(world.directory, world.url, 50, failures)) for _ in range(6)]
     for process in processes:
         process.start()
@@ -211,6 +278,10 @@ def test_six_processes_on_one_cache(world: World) -> None:
         processes[0].join(0.2)
     for process in processes:
         process.join()
+    stop.set()
+    serials = [{int(text) for text in seen.get(timeout=30).split(",")} for _ in readers]
+    for reader in readers:
+        reader.join()
     found = []
     try:
         while True:
@@ -218,8 +289,10 @@ def test_six_processes_on_one_cache(world: World) -> None:
     except queue.Empty:
         pass
     assert found == []
-    assert [process.exitcode for process in processes] == [0] * 6
+    assert [process.exitcode for process in (*processes, *readers)] == [0] * 8
     assert serial > 2
+    for each in serials:
+        assert len(each) >= 3, f"a reader saw {sorted(each)} only, so this shows too little"
     final = open_shared(world.directory, world.url)
     final.sync()
     assert final.status().serial == serial
@@ -311,6 +384,74 @@ def test_a_state_that_cannot_be_written_stops_before_the_switch(world: World) ->
     assert recipient.check(LISTED).serial == 1
     state.rmdir()
     assert recipient.sync().after == 2
+
+
+def test_an_unexpected_failure_is_noted_before_it_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours must show where people look, not only where it happened."""
+    recipient = world.recipient()
+    recipient.sync()
+    before = recipient.status()
+    world.release(SECOND)
+
+    def faulty(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("+6281234567890 in the text of somebody else's error")
+
+    monkeypatch.setattr("blocklist_sdk.sync.run.plan", faulty)
+    with pytest.raises(ZeroDivisionError):
+        recipient.sync()
+    status = recipient.status()
+    assert status.last_error is not None
+    assert status.last_error.startswith("ZeroDivisionError")
+    assert "6281234567890" not in status.last_error
+    assert status.last_attempt is not None
+    assert before.last_attempt is not None
+    assert status.last_attempt > before.last_attempt
+    assert status.last_success == before.last_success
+    assert (status.serial, LISTED in recipient) == (1, True)
+    monkeypatch.undo()
+    assert recipient.sync().after == 2
+
+
+def test_the_mark_is_made_before_the_switch_and_after_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    state = world.directory / "cache-state" / FEED / "state.json"
+    world.release(SECOND)
+    marks = []
+
+    def failing(*_: object, **__: object) -> None:
+        marks.append(json.loads(state.read_bytes())["highest_serial"])
+        raise StorageFailed("the disk fell off", path=state)
+
+    monkeypatch.setattr("blocklist_sdk.sync.run.plan", failing)
+    with pytest.raises(StorageFailed):
+        recipient.sync()
+    monkeypatch.undo()
+    monkeypatch.setattr(Store, "switch", failing)
+    with pytest.raises(StorageFailed):
+        recipient.sync()
+    assert marks == [1, 2]
+
+
+def test_a_switch_that_may_not_last_says_nothing_untrue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rename is done, and only what makes it survive a power cut fails: the new release answers."""
+    recipient = world.recipient()
+    recipient.sync()
+    world.release(SECOND)
+
+    def failing(path: Path) -> None:
+        if path == world.directory / "cache" / FEED:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("blocklist_sdk.disk.sync_directory", failing)
+    with pytest.raises(StorageFailed, match="Nothing half-written is in force") as caught:
+        recipient.sync()
+    assert "still is" not in str(caught.value)
+    monkeypatch.undo()
+    for each in (recipient, world.recipient()):
+        assert each.status().serial == 2
+        assert ADDED in each
+    assert recipient.sync().kind == "none"
 
 
 def test_credentials_in_the_url_never_show(world: World) -> None:

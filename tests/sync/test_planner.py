@@ -1,5 +1,7 @@
 """The plan is the cheapest way in bytes, and always leads to the current release."""
 
+import json
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.index import FeedIndex, FileRef, Release
+from blocklist_sdk.release.index import COUNT_MAX, SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.names import delta_path, snapshot_path
 from blocklist_sdk.sync.planner import Plan, plan
 
@@ -98,6 +100,58 @@ def test_a_list_that_differs_from_what_was_signed_is_fetched_whole(serial: int) 
     """The publisher restored a backup, or the generation here is not what it says: deltas would not fit."""
     index = make_index([(90, None), (90, 5)])
     assert plan(index, serial=serial, digest="f" * 64).kind == "snapshot"
+
+
+def test_a_gap_of_millions_costs_nothing_to_plan() -> None:
+    """A stolen feed key must not make recipients run out of memory."""
+    first, last = make_index([(9, None)]).releases[0], make_index([(9, 5)], first=SERIAL_MAX // 1000)
+    index = last.model_copy(update={"releases": (first, last.releases[0])})
+    tracemalloc.start()
+    try:
+        found = plan(index, serial=1, digest=digest_of(1))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.kind == "snapshot"
+    assert found.snapshot == last.releases[0].snapshot
+    assert peak_bytes < 1 << 20
+
+
+def test_a_recipient_that_is_ahead_of_the_feed_gets_no_deltas() -> None:
+    assert plan(make_index([(9, None), (9, 1)]), serial=3).kind == "snapshot"
+
+
+BEYOND: dict[tuple[str | int, ...], list[int]] = {
+    ("serial",): [0, SERIAL_MAX + 1, 10**400],
+    ("rows",): [-1, COUNT_MAX + 1],
+    ("last_entry",): [-1, 2**63],
+    ("releases", 0, "rows"): [COUNT_MAX + 1],
+    ("releases", 0, "serial"): [0, SERIAL_MAX + 1],
+    ("releases", 0, "snapshot", "length"): [-1, COUNT_MAX + 1, 2**64],
+}
+
+
+@pytest.mark.parametrize(("where", "value"), [(where, value) for where, values in BEYOND.items() for value in values])
+def test_an_index_with_a_number_beyond_all_sense_is_malformed(where: tuple[str | int, ...], value: int) -> None:
+    document = json.loads(make_index([(9, None)]).to_json())
+    *path, name = where
+    inner = document
+    for step in path:
+        inner = inner[step]
+    inner[name] = value
+    if where == ("serial",):
+        document["releases"][0]["serial"] = value
+    if where == ("rows",):
+        document["releases"][0]["rows"] = value
+    with pytest.raises(Malformed, match="malformed at"):
+        FeedIndex.from_json(json.dumps(document).encode(), feed="id-all")
+
+
+def test_an_index_may_go_to_its_bounds() -> None:
+    document = json.loads(make_index([(COUNT_MAX, None)], first=SERIAL_MAX).to_json())
+    document["rows"] = document["releases"][0]["rows"] = COUNT_MAX
+    document["last_entry"] = 2**63 - 1
+    assert FeedIndex.from_json(json.dumps(document).encode(), feed="id-all").serial == SERIAL_MAX
 
 
 def test_no_way_at_all() -> None:

@@ -261,12 +261,13 @@ def test_a_cut_file_is_resumed(
     assert server.header(2, "if-range") == condition
 
 
-@pytest.mark.parametrize("method", ["range ignored", "range not satisfiable", "another range"])
+@pytest.mark.parametrize("method", ["range ignored", "range not satisfiable", "another range", "no range"])
 def test_a_server_that_cannot_resume(transport: Transport, serve: Serve, tmp_path: Path, method: str) -> None:
     answer = {
         "range ignored": whole(),
         "range not satisfiable": failing(416),
         "another range": respond(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1-2/3\r\n", b"xx"),
+        "no range": respond(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + b"9" * 5000 + b"-\r\n", b"xx"),
     }[method]
     server = serve(cut(), answer, whole())
     transport.download(server.url, tmp_path / "file", length=len(BODY))

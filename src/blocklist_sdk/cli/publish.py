@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import read_json
+from blocklist_sdk.errors import InvalidInput
 
 app = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 
@@ -25,6 +27,7 @@ def init(
         str | None,
         typer.Option(metavar="REGION", help="Two-letter country code in which national numbers are read."),
     ] = None,
+    keys_file: KeysOption = None,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +35,8 @@ def init(
     from blocklist_sdk.publisher import Publisher
 
     source = PassphraseSource(passphrase_file, is_new=True)
-    Publisher.init(directory, feeds=feed, passphrase=source, region=region)
+    uris = read_keys(keys_file) if keys_file else None
+    Publisher.init(directory, feeds=feed, passphrase=source, region=region, key_uris=uris)
     if as_json:
         write_json(
             {
@@ -56,12 +60,19 @@ def init(
 def add_feed(
     directory: Directory,
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The new feed's name.")],
+    keys_file: KeysOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Add a feed, with a key of its own; needs the targets key at hand."""
+    """Add a feed, with a key of its own; needs the targets key at hand.
+
+    Of the tables in --keys only that of the new feed is read.
+    """
     from blocklist_sdk.publisher import Publisher
 
-    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed)
+    uris = read_keys(keys_file).get(f"feed.{feed}", []) if keys_file else []
+    if keys_file and not uris:
+        raise InvalidInput(f"the file of keys {keys_file} has no [[feed.{feed}]]: write one, or leave out --keys")
+    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed, key_uris=uris)
     typer.echo(f"added feed {feed} to {directory}")
 
 
@@ -153,8 +164,8 @@ def refresh(
         typer.echo(
             f"signed again: {', '.join(report.renewed)}; the first signature to end does on {moment(report.expires)}"
         )
-    if report.late:
-        say(f"near expiry, but without their keys at hand: {', '.join(report.late)}; bring the keys and refresh again")
+    for late in report.late:
+        say(f"not signed again, and its signature ends on {moment(late.expires)}: {late.reason}; then refresh again")
 
 
 @app.command()

@@ -73,7 +73,8 @@ StateDirOption = Annotated[
         envvar="BLOCKLIST_STATE_DIR",
         metavar="DIR",
         rich_help_panel=_PANEL,
-        help="What must survive a wiped cache; by default in the user's state directory.",
+        help="What must survive a wiped cache; by default CACHE_DIR/.state if a cache directory is given, or else in "
+        "the user's state directory.",
     ),
 ]
 ConfigOption = Annotated[

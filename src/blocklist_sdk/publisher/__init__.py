@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.keys import KeyUri as KeyUri
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
     from blocklist_sdk.publisher.publisher import Timing as Timing
+    from blocklist_sdk.publisher.reports import LateRole as LateRole
     from blocklist_sdk.publisher.reports import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.reports import RefreshReport as RefreshReport
     from blocklist_sdk.publisher.reports import ReleaseReport as ReleaseReport
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "KeyUri": "keys",
+    "LateRole": "reports",
     "Lifetimes": "repository",
     "Publisher": "publisher",
     "PublisherStatus": "reports",
@@ -29,6 +31,7 @@ _HOME = {
 
 __all__ = [
     "KeyUri",
+    "LateRole",
     "Lifetimes",
     "Publisher",
     "PublisherStatus",

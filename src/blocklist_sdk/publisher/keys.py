@@ -7,6 +7,7 @@
         root.1.pem, …        PKCS#8, encrypted with a passphrase, mode 0600
 
 A key whose file has been moved away (offline, into a safe) is simply not at hand; putting the file back brings it back.
+So is a key that cannot be opened now: a module that is not plugged in, a passphrase that is missing or wrong.
 """
 
 import json
@@ -23,11 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from securesystemslib.exceptions import KeyMismatchError, UnsupportedLibraryError
+from securesystemslib.exceptions import KeyMismatchError
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from blocklist_sdk.disk import read_json, storage
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.publisher.disk import write_new
 
 Passphrase = str | Callable[[str], str]
@@ -76,6 +77,19 @@ class _Held:
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         public = Key.from_dict(document["keyid"], dict(document["public"]))
         return cls(document["name"], public, document.get("file"), document.get("uri"))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The keys of one name, as far as they are at hand.
+
+    Attributes:
+        signers: those that can sign.
+        missing: what to do about each of the others.
+    """
+
+    signers: tuple[Signer, ...]
+    missing: tuple[str, ...]
 
 
 def feed_key(feed: str) -> str:
@@ -137,13 +151,17 @@ class Keyring:
         """The public halves of a name's keys."""
         return [key.public for key in self._held if key.name == name]
 
-    def signers(self, name: str) -> list[Signer]:
-        """Signers for those of a name's keys that are at hand.
-
-        Raises:
-            InvalidInput: a passphrase is missing or wrong, or a key that is referred to cannot be used.
-        """
-        return [signer for key in self._held if key.name == name and (signer := self._signer(key)) is not None]
+    def open(self, name: str) -> Opened:
+        """Open those of a name's keys that are at hand; what keeps the others from it is told, not raised."""
+        signers: list[Signer] = []
+        missing: list[str] = []
+        for key in self._held:
+            if key.name == name:
+                try:
+                    signers.append(self._signer(key))
+                except InvalidInput as error:
+                    missing.append(str(error))
+        return Opened(tuple(signers), tuple(missing))
 
     def absent(self, names: Iterable[str]) -> list[str]:
         """Files of keys that are not at hand."""
@@ -165,21 +183,18 @@ class Keyring:
             write_new(path, pem, mode=_PRIVATE_FILE_MODE)
         return _Held(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
 
-    def _signer(self, key: _Held) -> Signer | None:
+    def _signer(self, key: _Held) -> Signer:
         keyid = key.public.keyid
         if keyid not in self._signers:
-            signer = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
-            if signer is None:
-                return None
-            self._signers[keyid] = signer
+            self._signers[keyid] = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
         return self._signers[keyid]
 
-    def _open_file(self, key: _Held, file: str) -> Signer | None:
+    def _open_file(self, key: _Held, file: str) -> Signer:
         path = self._directory / file
         try:
             pem = path.read_bytes()
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError as error:
+            raise InvalidInput(f"put back {file}") from error
         except OSError as error:
             raise InvalidInput(f"cannot read the key {path}: {error.strerror}. It must be readable by you.") from error
         passphrase = self._ask(path.stem).encode()
@@ -196,7 +211,10 @@ class Keyring:
     def _open_uri(self, key: _Held, uri: str) -> Signer:
         try:
             return Signer.from_priv_key_uri(uri, key.public, lambda secret: self._ask(f"{key.name} ({secret})"))
-        except (UnsupportedLibraryError, KeyMismatchError, ValueError, OSError) as error:
+        except BlocklistError:
+            raise
+        except Exception as error:
+            # securesystemslib lets whatever the services' own libraries raise pass, and says so.
             raise InvalidInput(f"cannot use the key of {key.name!r} at {uri}: {error}") from error
 
     def _ask(self, label: str) -> str:

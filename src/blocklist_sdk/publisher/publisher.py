@@ -109,8 +109,8 @@ class Publisher:
             feeds: the feeds' names.
             passphrase: encrypts the private keys, at least 12 characters; or a function that is told a key's name.
             region: two-letter country code in which the feeds' national numbers are read.
-            key_uris: keys that exist elsewhere, by what they sign: ``root``, ``targets``, ``online`` or a feed's name.
-                The others are made here.
+            key_uris: keys that exist elsewhere, by their names: ``root`` (at least two), ``targets``, ``online``,
+                ``feed.NAME``. The others are made here.
             timing: lifetimes of signatures, and waits.
 
         Raises:
@@ -122,7 +122,8 @@ class Publisher:
         names = sorted({feed_name(feed) for feed in feeds})
         if not names:
             raise InvalidInput("name at least one feed")
-        uris = _key_references(key_uris or {}, names)
+        uris = key_uris or {}
+        _check_key_names(uris, names)
         settings = {"format": _FORMAT, "region": None if region is None else check_region(region)}
         building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
         with storage(directory):
@@ -204,7 +205,7 @@ class Publisher:
                 that is not at hand, or its passphrase.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused. In every case, what was published before still is.
+            StorageFailed: the disk refused. What is published is whole: the release before, or this one.
         """
         started = time.monotonic()
         scope = scope if isinstance(scope, str) else "+".join(scope)
@@ -257,7 +258,7 @@ class Publisher:
             InvalidInput: the online key is not at hand, or its passphrase is wrong.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         with self._locked() as repository:
             renewed, late = repository.renew()
@@ -274,7 +275,7 @@ class Publisher:
             InvalidInput: the name is no feed's or taken, or a key is not at hand.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         feed_name(feed)
         with self._locked() as repository:
@@ -300,7 +301,7 @@ class Publisher:
             InvalidInput: the targets key is not at hand.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         with self._locked() as repository:
             region = self._region(None, None)
@@ -409,11 +410,12 @@ class Publisher:
         return path
 
 
-def _key_references(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str]) -> dict[str, Sequence[KeyUri]]:
-    unknown = sorted(set(uris) - {ROOT, TARGETS, ONLINE, *feeds})
+def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str]) -> None:
+    unknown = sorted(set(uris) - {ROOT, TARGETS, ONLINE, *map(feed_key, feeds)})
     if unknown:
-        raise InvalidInput(f"{unknown[0]!r} signs nothing here: name root, targets, online or one of the feeds")
-    return {name if name in (ROOT, TARGETS, ONLINE) else feed_key(name): refs for name, refs in uris.items()}
+        raise InvalidInput(
+            f"{unknown[0]!r} signs nothing here: name root, targets, online, or feed.NAME of a feed here"
+        )
 
 
 def _feed_status(feed: Feed) -> FeedStatus:

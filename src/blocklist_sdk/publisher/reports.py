@@ -41,17 +41,32 @@ class ReleaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LateRole:
+    """A role that should be signed again, but whose keys are not at hand.
+
+    Attributes:
+        role: its name.
+        expires: when its signature ends, UTC: bring the keys before.
+        reason: what keeps its keys from signing.
+    """
+
+    role: str
+    expires: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshReport:
     """What a refresh did.
 
     Attributes:
         renewed: roles that were signed again.
-        late: roles that should have been, but whose keys are not at hand: bring them before `expires`.
+        late: roles that should have been, but whose keys are not at hand.
         expires: when the first of all signatures ends, UTC.
     """
 
     renewed: tuple[str, ...]
-    late: tuple[str, ...]
+    late: tuple[LateRole, ...]
     expires: datetime
 
 

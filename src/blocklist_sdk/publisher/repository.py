@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from securesystemslib.signer import Signer
 from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
 from tuf.api.metadata import (
     DelegatedRole,
@@ -31,9 +30,9 @@ from tuf.api.metadata import (
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher.disk import PUBLIC_DIRECTORY_MODE, adopt, write_new
-from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, feed_key
+from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, Opened, feed_key
 from blocklist_sdk.publisher.published import SNAPSHOT, TIMESTAMP, Published, T, load_published, verify
-from blocklist_sdk.publisher.reports import RoleStatus
+from blocklist_sdk.publisher.reports import LateRole, RoleStatus
 from blocklist_sdk.publisher.retention import retire
 from blocklist_sdk.release.names import PROTECTED_PATH
 
@@ -93,15 +92,20 @@ class Repository:
         """Make and sign a repository whose feeds have no release yet.
 
         Raises:
-            InvalidInput: a key is not at hand.
+            InvalidInput: a key is not at hand, or there are fewer root keys than have to sign.
             StorageFailed: the disk refused.
         """
+        if len({key.keyid for key in keys.public(ROOT)}) < ROOT_THRESHOLD:
+            raise InvalidInput(
+                f"the root needs {ROOT_THRESHOLD} signatures, each by another key: give at least {ROOT_THRESHOLD} root "
+                f"keys, better {ROOT_KEYS}, so that one may be lost"
+            )
         expires = _Expiry(lifetimes, clock())
         root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
         for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
             for key in keys.public(name):
                 root.add_key(key, role)
-        root.roles[ROOT].threshold = min(ROOT_THRESHOLD, len(keys.public(ROOT)))
+        root.roles[ROOT].threshold = ROOT_THRESHOLD
         targets = Targets(version=1, expires=expires(TARGETS), delegations=Delegations({}, {}))
         for feed in feeds:
             _delegate(targets, feed, keys)
@@ -200,7 +204,7 @@ class Repository:
 
         Raises:
             InvalidInput: a key is not at hand, or the role would list more than TUF clients read.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         current = self._state.targets_role(role).signed
         targets = {path: current.targets[path] for path in keep}
@@ -215,7 +219,7 @@ class Repository:
 
         Raises:
             InvalidInput: it exists already, or the targets key is not at hand.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
         if feed in self._state.feeds:
             raise InvalidInput(f"there is a feed {feed!r} already")
@@ -226,59 +230,68 @@ class Repository:
         empty = Targets(version=1, expires=self._expires(feed))
         self._commit({TARGETS: targets, feed: empty})
 
-    def renew(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def renew(self) -> tuple[tuple[str, ...], tuple[LateRole, ...]]:
         """Sign the timestamp again, and every role whose life is more than two thirds over.
 
         Returns:
-            The roles that were signed again, and those that should have been but whose keys are not at hand.
+            The roles that were signed again, and those that should have been but whose keys are not at hand. Those
+            keep nobody from signing the rest.
 
         Raises:
             InvalidInput: the online key is not at hand.
-            StorageFailed: the disk refused; what was published before still is.
+            StorageFailed: the disk refused; what is published is whole.
         """
-        due = [status.role for status in self.roles if self._is_due(status)]
-        late = tuple(role for role in due if not self._can_sign(role))
-        renewed = [role for role in due if role not in late]
-        if ROOT in renewed:
-            root = _successor(self._state.root.signed)
-            root.expires = self._expires(ROOT)
-            with storage(self._directory):
-                self._put_root(root)
-        roles = {
-            role: _successor(self._state.targets_role(role).signed)
-            for role in renewed
-            if role not in (ROOT, SNAPSHOT, TIMESTAMP)
-        }
-        self._commit(roles, renew_snapshot=SNAPSHOT in renewed)
-        return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), late
+        self._require_signers(TIMESTAMP, self._threshold(TIMESTAMP))
+        due = [status for status in self.roles if self._is_due(status)]
+        signed: dict[str, Metadata[Targets]] = {}
+        late: list[LateRole] = []
+        for status in due:
+            role = status.role
+            try:
+                if role == ROOT:
+                    self._renew_root()
+                elif role not in (SNAPSHOT, TIMESTAMP):
+                    signed[role] = self._sign_targets(_successor(self._state.targets_role(role).signed), role)
+            except (InvalidInput, Untrusted) as error:
+                late.append(LateRole(role, status.expires, str(error)))
+        renewed = [status.role for status in due if status.role not in {each.role for each in late}]
+        self._put(signed, renew_snapshot=SNAPSHOT in renewed)
+        return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), tuple(late)
 
-    def _commit(self, roles: Mapping[str, Targets], *, renew_snapshot: bool = True) -> None:
-        """Sign and write roles, then what refers to them, the timestamp last; then drop what is old."""
+    def _renew_root(self) -> None:
+        root = _successor(self._state.root.signed)
+        root.expires = self._expires(ROOT)
+        with storage(self._directory):
+            self._put_root(root)
+
+    def _commit(self, roles: Mapping[str, Targets]) -> None:
+        """Sign roles and put them in force."""
+        targets = roles.get(TARGETS, self._state.targets.signed)
+        self._put({role: self._sign_targets(roles[role], role, targets=targets) for role in roles})
+
+    def _sign_targets(self, signed: Targets, role: str, *, targets: Targets | None = None) -> Metadata[Targets]:
+        """Sign the targets role, or a feed's, under the top role that names its keys."""
+        signed.expires = self._expires(role)
+        delegator = self._state.root.signed if role == TARGETS else targets or self._state.targets.signed
+        metadata = self._sign(signed, role, delegator)
+        length = len(metadata.to_bytes())
+        if length > TARGETS_METADATA_BYTES_MAX:
+            raise InvalidInput(
+                f"the metadata of {role!r} would have {length:,} bytes, but recipients read at most "
+                f"{TARGETS_METADATA_BYTES_MAX:,}: spread the feeds over several repositories"
+            )
+        return metadata
+
+    def _put(self, roles: Mapping[str, Metadata[Targets]], *, renew_snapshot: bool = True) -> None:
+        """Write signed roles, then what refers to them, the timestamp last."""
         state = self._state
-        pending: dict[str, bytes] = {}
-        targets, feeds = state.targets, dict(state.feeds)
-        # The top role first: it names the keys that the feeds' roles are verified with.
-        for role in sorted(roles, key=lambda role: role != TARGETS):
-            roles[role].expires = self._expires(role)
-            delegator = state.root.signed if role == TARGETS else targets.signed
-            signed = self._sign(roles[role], role, delegator)
-            data = signed.to_bytes()
-            if len(data) > TARGETS_METADATA_BYTES_MAX:
-                raise InvalidInput(
-                    f"the metadata of {role!r} would have {len(data):,} bytes, but recipients read at most "
-                    f"{TARGETS_METADATA_BYTES_MAX:,}: spread the feeds over several repositories"
-                )
-            pending[f"{signed.signed.version}.{role}.json"] = data
-            if role == TARGETS:
-                targets = signed
-            else:
-                feeds[role] = signed
+        pending = {f"{signed.signed.version}.{role}.json": signed.to_bytes() for role, signed in roles.items()}
         snapshot = state.snapshot
         if roles or renew_snapshot:
             following = _successor(snapshot.signed)
             following.expires = self._expires(SNAPSHOT)
             for role in roles:
-                version = roles[role].version
+                version = roles[role].signed.version
                 following.meta[f"{role}.json"] = _meta(version, pending[f"{version}.{role}.json"])
             snapshot = self._sign(following, SNAPSHOT, state.root.signed)
             pending[f"{following.version}.{SNAPSHOT}.json"] = snapshot.to_bytes()
@@ -291,7 +304,8 @@ class Repository:
             for name, data in pending.items():
                 write_new(self._directory / "metadata" / name, data)
             write_new(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes())
-        self._state = Published(state.root, signed_timestamp, snapshot, targets, feeds)
+        feeds = {**state.feeds, **{role: signed for role, signed in roles.items() if role != TARGETS}}
+        self._state = Published(state.root, signed_timestamp, snapshot, roles.get(TARGETS, state.targets), feeds)
 
     def retire(self, ledger: Path, *, grace: timedelta) -> None:
         """Delete files that have not been part of what is published for longer than `grace`.
@@ -314,12 +328,18 @@ class Repository:
     def _sign(self, signed: T, role: str, delegator: Root | Targets) -> Metadata[T]:
         """Sign a role with every key of its that is at hand, and check that recipients will take it."""
         trusted = signed if isinstance(signed, Root) else delegator
+        threshold = trusted.get_delegated_role(role).threshold
+        opened: Opened = self._require_signers(role, threshold)
         metadata = Metadata(signed)
-        try:
-            for signer in self._require_signers(role, trusted.get_delegated_role(role).threshold):
+        failed: list[str] = []
+        for signer in opened.signers:
+            try:
                 metadata.sign(signer, append=True)
-        except UnsignedMetadataError as error:
-            raise InvalidInput(f"the key of {role!r} could not sign: {error}") from error
+            except UnsignedMetadataError as error:
+                # A hardware module or service is asked only now. That it is absent matters where the rest is too few.
+                failed.append(f"a key of {role!r} could not sign ({error.__cause__ or error}): bring it")
+        if len(metadata.signatures) < threshold:
+            raise _too_few(role, threshold, len(metadata.signatures), (*opened.missing, *failed))
         verify(delegator, role, metadata)
         return metadata
 
@@ -332,25 +352,15 @@ class Repository:
         for each in (role, SNAPSHOT, TIMESTAMP):
             self._require_signers(each, self._threshold(each))
 
-    def _require_signers(self, role: str, threshold: int) -> list[Signer]:
-        signers = self._signers(role)
-        if len(signers) < threshold:
-            missing = ", ".join(self._keys.absent([_key_name(role)])) or "its key: none is known here"
-            raise InvalidInput(
-                f"{role!r} needs {threshold} signature(s), and {len(signers)} of its keys are at hand: "
-                f"put back {missing}"
-            )
-        return signers
+    def _require_signers(self, role: str, threshold: int) -> Opened:
+        opened = self._keys.open(_key_name(role))
+        if len(opened.signers) < threshold:
+            raise _too_few(role, threshold, len(opened.signers), opened.missing)
+        return opened
 
     def _threshold(self, role: str) -> int:
         delegator = self._state.targets.signed if role in self._state.feeds else self._state.root.signed
         return delegator.get_delegated_role(role).threshold
-
-    def _signers(self, role: str) -> list[Signer]:
-        return self._keys.signers(_key_name(role))
-
-    def _can_sign(self, role: str) -> bool:
-        return len(self._signers(role)) >= self._threshold(role)
 
     def _is_due(self, status: RoleStatus) -> bool:
         return status.expires - self._clock() < self._lifetimes.of(status.role) / 3
@@ -394,6 +404,13 @@ class _Expiry:
 
 def _key_name(role: str) -> str:
     return {ROOT: ROOT, TARGETS: TARGETS, SNAPSHOT: ONLINE, TIMESTAMP: ONLINE}.get(role) or feed_key(role)
+
+
+def _too_few(role: str, threshold: int, count: int, missing: Collection[str]) -> InvalidInput:
+    return InvalidInput(
+        f"{role!r} needs {threshold} signature(s), and {count} of its keys are at hand: "
+        f"{'; '.join(missing) or 'no other is known here'}"
+    )
 
 
 def _delegate(targets: Targets, feed: str, keys: Keyring) -> None:

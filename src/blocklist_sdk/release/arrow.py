@@ -95,7 +95,7 @@ def texts(table: pa.Table, name: str) -> Texts:
     """One text column without nulls, dictionary-encoded or plain.
 
     Raises:
-        Malformed: it is missing, of another type, or has nulls.
+        Malformed: it is missing, of another type, has nulls, or is not UTF-8.
     """
     if table.schema.get_field_index(name) < 0:
         raise Malformed(f"the file has no column {name!r}, or has it twice")
@@ -110,7 +110,10 @@ def texts(table: pa.Table, name: str) -> Texts:
     array = found.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)
-    values = array.dictionary.to_pylist()
+    try:
+        values = array.dictionary.to_pylist()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the file's column {name!r} holds text that is not UTF-8") from error
     if None in values:
         raise Malformed(f"the file's column {name!r} has a null in its dictionary")
     return Texts.encode(np.asarray(array.indices), values)

@@ -102,6 +102,8 @@ def _read(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         # pyarrow reports a broken file as ArrowInvalid, as OSError, or as one of its subclasses.
         raise Malformed(f"{path.name} is not a readable Parquet file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{path.name} has a column whose name is not UTF-8") from error
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -23,8 +23,15 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-Count = Annotated[int, Field(ge=0)]
-Serial = Annotated[int, Field(ge=1)]
+SERIAL_MAX = 2**31 - 1
+"""A release a second for 68 years."""
+
+COUNT_MAX = 2**53
+"""The largest integer up to which every reader of JSON agrees (RFC 8259, section 6)."""
+
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+EntryId = Annotated[int, Field(ge=0, lt=2**63)]
+Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
@@ -66,7 +73,7 @@ class FeedIndex(_Document):
     published_at: Moment
     rows: Count
     digest: Digest
-    last_entry: Count
+    last_entry: EntryId
     releases: tuple[Release, ...]
 
     @model_validator(mode="after")

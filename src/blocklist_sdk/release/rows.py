@@ -61,16 +61,6 @@ class Texts:
         """The same text in every row."""
         return cls(np.zeros(count, np.uint8), (value,) if count else ())
 
-    @classmethod
-    def concatenate(cls, parts: Sequence["Texts"]) -> Self:
-        """One column after the other."""
-        values: list[str] = []
-        codes: list[NDArray[np.uint32]] = []
-        for part in parts:
-            codes.append(part.codes.astype(np.uint32) + np.uint32(len(values)))
-            values.extend(part.values)
-        return cls.encode(np.concatenate(codes), values)
-
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Texts":
         """Some rows, by position or by mask."""
         return Texts.encode(self.codes[index], self.values)
@@ -188,20 +178,3 @@ def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
     last_step = last[tied + 1] - last[tied]
     entry_step = entry[tied + 1] - entry[tied]
     return bool(((last_step > 0) | ((last_step == 0) & (entry_step > 0))).all())
-
-
-def concatenate(parts: Sequence[Rows]) -> Rows:
-    """Rows of several tables, one after the other, not sorted."""
-    number = np.concatenate([p.number for p in parts])
-    last = np.concatenate([p.last for p in parts]) if any(p.has_ranges for p in parts) else number
-    return Rows(
-        number=number,
-        last=last,
-        entry=np.concatenate([p.entry for p in parts]),
-        level=Texts.concatenate([p.level for p in parts]),
-        category=Texts.concatenate([p.category for p in parts]),
-        issuer=Texts.concatenate([p.issuer for p in parts]),
-        scope=Texts.concatenate([p.scope for p in parts]),
-        since=np.concatenate([p.since for p in parts]),
-        until=np.concatenate([p.until for p in parts]),
-    )

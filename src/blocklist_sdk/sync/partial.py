@@ -41,7 +41,7 @@ class Partial:
 
     def accept(self, status: int, headers: Mapping[str, str]) -> bool:
         """Whether the body of an answer continues the file or begins it anew; if not, the next attempt begins anew."""
-        found = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""), re.ASCII)
+        found = re.match(r"bytes (\d{1,19})-", headers.get("Content-Range", ""), re.ASCII)
         if status == 206 and found and int(found[1]) == self.file.tell():
             return True
         self.file.seek(0)

@@ -73,7 +73,8 @@ def _snapshot_plans(index: FeedIndex) -> list[Plan]:
 def _deltas(index: FeedIndex, *, after: int) -> tuple[FileRef, ...] | None:
     """The deltas of every release after that serial, None if one is missing."""
     chain: list[Release] = [release for release in index.releases if release.serial > after]
-    if [release.serial for release in chain] != list(range(after + 1, index.serial + 1)):
+    # Serials ascend and end with the current one, so as many as there must be are all of them.
+    if len(chain) != index.serial - after:
         return None
     deltas = tuple(release.delta for release in chain if release.delta is not None)
     return deltas if len(deltas) == len(chain) else None

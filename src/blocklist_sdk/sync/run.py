@@ -48,24 +48,30 @@ class Syncer:
     state_file: Path
 
     def run(self, transport: Transport, *, wait_s: float) -> SyncResult:
-        """Sync once; whatever fails, what was in force before still is.
+        """Sync once; whatever fails, a whole, verified release stays in force if one was.
 
         Raises:
             Locked: another process was syncing for longer than `wait_s` seconds.
-            InvalidInput: the repository has no such feed, or the pinned root is none.
+            InvalidInput: the repository has no such feed, or the pinned root is none, for which nothing is written.
             Unreachable: the network, or a server that answers wrongly or too slowly.
             Untrusted, Stale, Malformed: what came does not verify, has expired, or is not what the protocol says.
             StorageFailed: the disk refused.
         """
         started = time.monotonic()
+        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
             now = datetime.now(UTC)
             try:
-                result = self._run(transport, state)
+                result = self._run(trust, state)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error)
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
+                raise
+            except Exception as error:
+                # Without its text, which is not ours and may hold anything; who called gets the whole of it.
+                log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__)
+                self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
                 raise
             self._note(last_attempt=now, last_success=now, last_error=None)
         seconds = time.monotonic() - started
@@ -80,35 +86,23 @@ class Syncer:
         except BlocklistError as error:
             log.error("%s", error)
 
-    def _run(self, transport: Transport, state: SyncState) -> SyncResult:
+    def _run(self, trust: Trust, state: SyncState) -> SyncResult:
         with storage(self.store.metadata):
             self.store.metadata.mkdir(parents=True, exist_ok=True)
-        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         trust.refresh()
-        path = index_path(self.feed)
-        if trust.target(path) is None:
-            raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
-        index = FeedIndex.from_json(trust.fetch(path, max_bytes=_INDEX_BYTES_MAX), feed=self.feed)
-        expires = trust.expires(self.feed)
-
         opened = self.store.open()
         local = opened[0] if opened else None
-        if local is not None and local.about.serial == index.serial and not local.is_whole():
+        have = local.about.serial if local else None
+        index = self._index(trust, have)
+        expires = trust.expires(self.feed)
+        self._forbid_going_back(index, highest=max(state.highest_serial, have or 0))
+        planned = plan(index, serial=have, digest=local.about.digest if local else None)
+        if local is not None and planned.kind == "none" and not local.is_whole():
             # Nothing else would find out before the next release.
             log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
-            local = None
-        have = local.about.serial if local else None
-        highest = max(state.highest_serial, have or 0)
-        if index.serial < highest:
-            raise Untrusted(
-                f"{shown(self.url)} offers release {index.serial} of feed {self.feed!r}, but release {highest} was in "
-                "force here before: an old repository is being replayed, or the publisher lost data. Ask the publisher."
-            )
-        # Before the switch: a mark that is ahead of the data harms nobody, one that is behind lets old data back in.
-        if index.serial != state.highest_serial:
-            save_state(self.state_file, replace(state, highest_serial=index.serial))
-        planned = plan(index, serial=have, digest=local.about.digest if local else None)
+            have, local, planned = None, None, snapshot_plan(index)
         if local is not None and planned.kind == "none":
+            self._mark(index, state)
             self.store.switch(local.name, expires)
             return SyncResult(have, index.serial, "none", 0, 0, 0, 0, 0)
 
@@ -123,6 +117,7 @@ class Syncer:
                 log.error("the deltas of feed %s do not lead to its release %d: %s", self.feed, index.serial, error)
                 planned = snapshot_plan(index)
                 rows, changes = fetched.build(planned, old)
+        self._mark(index, state)
         about = About(self.feed, index.serial, index.digest, len(rows), index.published_at)
         self.store.commit(rows, about, expires)
         return SyncResult(
@@ -135,6 +130,32 @@ class Syncer:
             bytes=0,
             seconds=0,
         )
+
+    def _index(self, trust: Trust, have: int | None) -> FeedIndex:
+        path = index_path(self.feed)
+        if trust.target(path) is None:
+            if have is not None:
+                raise Untrusted(
+                    f"{shown(self.url)} signs no feed {self.feed!r} any more, but release {have} is in force here: "
+                    "the publisher gave it up, or somebody withholds it. Ask the publisher."
+                )
+            raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
+        return FeedIndex.from_json(trust.fetch(path, max_bytes=_INDEX_BYTES_MAX), feed=self.feed)
+
+    def _forbid_going_back(self, index: FeedIndex, *, highest: int) -> None:
+        if index.serial < highest:
+            raise Untrusted(
+                f"{shown(self.url)} offers release {index.serial} of feed {self.feed!r}, but release {highest} was in "
+                "force here before: an old repository is being replayed, or the publisher lost data. Ask the publisher."
+            )
+
+    def _mark(self, index: FeedIndex, state: SyncState) -> None:
+        """Remember the serial as the highest, once its release is whole.
+
+        Before the switch: a mark that is ahead of the data harms nobody, one that is behind lets old data back in.
+        """
+        if index.serial != state.highest_serial:
+            save_state(self.state_file, replace(state, highest_serial=index.serial))
 
 
 @dataclass(frozen=True, slots=True)

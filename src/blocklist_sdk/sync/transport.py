@@ -106,6 +106,7 @@ class Transport:
         self._auth = auth
         self._headers = dict(headers or {})
         self._sockets: list[socket.socket] = []
+        self._answered: httpx.Response | None = None
         self._backoff = tenacity.wait_random_exponential(
             multiplier=settings.backoff_initial_s, max=settings.backoff_max_s
         )
@@ -123,6 +124,7 @@ class Transport:
                 timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
                 # With the host: NO_PROXY may name it, and the more precise of two mounts wins.
                 mounts={f"file://{_FILE_HOST}": FileTransport()},
+                event_hooks={"response": [self._note_answer]},
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
             raise InvalidInput(
@@ -198,17 +200,15 @@ class Transport:
     def _answer(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
         """One attempt at one request, watched from the first byte to the last; all of httpx's errors end here."""
         at = shown(url)
+        self._answered = None
         with self._watch() as watch:
             try:
                 with contextlib.closing(self._send(url, headers)) as response:
                     self._check(response, at, ranged=headers is not None)
                     yield response
                 slow = watch.fired
-            except httpx.InvalidURL as error:
-                # Not in httpx's words: they repeat a part of the URL, which may be a password.
-                raise InvalidInput(f"{at} is not a URL: check it") from error
-            except (httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
-                raise InvalidInput(f"{at} is not an address that can be fetched: {error}") from error
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
+                raise self._unusable(at, error) from error
             except httpx.RequestError as error:
                 if not watch.fired:
                     kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
@@ -224,6 +224,21 @@ class Transport:
                 f"{self._settings.minimum_rate_window_s:g} s. Try again later, or lower the minimum rate.",
                 url=at,
             )
+
+    def _unusable(self, at: str, error: Exception) -> InvalidInput | Unreachable:
+        """Whose fault an address is that cannot be asked: once there was an answer, the server led there."""
+        if self._answered is not None:
+            status = self._answered.status_code
+            return Unreachable(
+                f"{at}: the server answered {status} and leads to an address that cannot be fetched. Check the address "
+                "and the network in between; a captive portal may have answered in the server's stead.",
+                url=at,
+                status=status,
+            )
+        if isinstance(error, httpx.InvalidURL):
+            # Not in httpx's words: they repeat a part of the URL, which may be a password.
+            return InvalidInput(f"{at} is not a URL: check it")
+        return InvalidInput(f"{at} is not an address that can be fetched: {error}")
 
     def _send(self, url: str, headers: Mapping[str, str] | None) -> httpx.Response:
         """Send and follow redirects, bounded and without reading their bodies, as httpx itself would."""
@@ -253,7 +268,7 @@ class Transport:
         status = response.status_code
         if status == 200 or (ranged and status in (206, 416)):
             coding = response.headers.get("Content-Encoding", "").lower()
-            if coding in _COMPRESSED:
+            if _COMPRESSED & {each.strip() for each in coding.split(",")}:
                 raise Malformed(
                     f"{at} comes compressed ({coding}), which was not asked for: switch compression off for the "
                     "repository, on the server or the proxy"
@@ -305,6 +320,9 @@ class Transport:
     @property
     def _floor_bytes(self) -> float:
         return self._settings.minimum_bytes_per_s * self._settings.minimum_rate_window_s
+
+    def _note_answer(self, response: httpx.Response) -> None:
+        self._answered = response
 
     def _note_socket(self, event: str, info: Mapping[str, Any]) -> None:
         """Httpx's trace of a request: the only way to the socket before there is an answer."""

@@ -1,0 +1,76 @@
+"""A TOML file that says where keys are which exist already: in hardware modules, in key management services.
+
+::
+
+    [[root]]
+    uri = "hsm:2?label=root-1"
+    public_key = "root-1.pub.pem"
+
+    [[feed.id-messaging]]
+    uri = "awskms:alias/id-messaging"
+    public_key = "id-messaging.pub.pem"
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blocklist_sdk.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from blocklist_sdk.publisher import KeyUri
+
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="TOML file that says where keys are which exist already, such as in a hardware module: for each of them a "
+        "table root, targets, online or feed.NAME with uri and public_key. All other keys are made.",
+    ),
+]
+
+_FIELDS = {"uri", "public_key"}
+
+
+def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
+    """Keys by their name; relative paths of public keys are relative to where the file stands.
+
+    Raises:
+        InvalidInput: it cannot be read, is no TOML, or says something else than where keys are.
+    """
+    import tomllib
+
+    from blocklist_sdk.publisher import KeyUri
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the file of keys {path}: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidInput(f"the file of keys {path} is no TOML: {error}") from error
+    return {
+        name: [KeyUri(uri, path.parent / public_key) for uri, public_key in _references(path, name, tables)]
+        for name, tables in _named(document)
+    }
+
+
+def _named(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every list of tables under the name of its key, as in `Publisher.init`."""
+    for name, value in document.items():
+        if name == "feed" and isinstance(value, dict):
+            yield from ((f"feed.{feed}", tables) for feed, tables in value.items())
+        else:
+            yield name, value
+
+
+def _references(path: Path, name: str, tables: Any) -> Iterator[tuple[str, Path]]:
+    for table in tables if isinstance(tables, list) else [None]:
+        if not isinstance(table, dict) or set(table) != _FIELDS or not all(isinstance(v, str) for v in table.values()):
+            raise InvalidInput(
+                f"{name} in the file of keys {path} must be written as [[{name}]], with uri and public_key, each "
+                "a text in quotes, and nothing else"
+            )
+        yield table["uri"], Path(table["public_key"]).expanduser()

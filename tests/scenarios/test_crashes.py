@@ -1,0 +1,187 @@
+"""A disk that fills up at any moment, and a sync that is killed at any moment: the list stays whole, and heals."""
+
+import contextlib
+import errno
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from blocklist_sdk import StorageFailed
+from world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+KILLS = 40
+WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
+REAL_OPEN: Callable[..., Any] = io.open
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    return copy_world(template, tmp_path)
+
+
+def assert_whole(recipient: Recipient, *serials: int) -> None:
+    """A list opened anew answers from one of these releases, and from all of it."""
+    assert recipient.status().serial in serials
+    assert whole_releases_only(recipient) is None
+    assert is_whole(recipient)
+
+
+class FullDisk:
+    """Counts what needs room on the disk, and refuses the n-th time: only then, or from then on."""
+
+    def __init__(self, refuse_at: int, *, once: bool) -> None:
+        self.refuse_at = refuse_at
+        self.once = once
+        self.count = 0
+
+    @property
+    def has_refused(self) -> bool:
+        return self.count >= self.refuse_at
+
+    def spend(self) -> None:
+        self.count += 1
+        if self.count == self.refuse_at or (self.has_refused and not self.once):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def guard(self, real: Callable[..., Any], needs_room: Callable[..., bool] = lambda *_: True) -> Callable[..., Any]:
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            if needs_room(*arguments):
+                self.spend()
+            return real(*arguments, **named)
+
+        return guarded
+
+    def open(
+        self, file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, *rest: Any, **named: Any
+    ) -> Any:
+        """As `open`, but every write that reaches the disk is counted."""
+        if not set(mode) & set("wxa+"):
+            return REAL_OPEN(file, mode, buffering, encoding, *rest, **named)
+        disk = self
+
+        class Raw(io.FileIO):
+            def write(self, data: Any) -> Any:
+                disk.spend()
+                return super().write(data)
+
+        self.spend()
+        raw = Raw(file, mode.replace("b", "").replace("t", ""), opener=named.get("opener"))
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding=encoding)
+
+    @contextlib.contextmanager
+    def mounted(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("replace", "fsync"):
+                patch.setattr(os, name, self.guard(getattr(os, name)))
+            patch.setattr(os, "mkdir", self.guard(os.mkdir, needs_room=lambda path, *_: not os.path.exists(path)))
+            patch.setattr(io, "open", self.open)
+            # Arrow writes by itself, below Python; through Python's files the writes can be counted.
+            patch.setattr(pa, "OSFile", lambda path, mode: pa.PythonFile(self.open(path, mode), mode="w"))
+            yield
+
+
+@pytest.mark.parametrize(
+    ("before", "once"),
+    [(0, False), (1, False), (1, True)],
+    ids=["the first sync, from then on", "a delta, from then on", "a delta, for a moment"],
+)
+def test_a_disk_that_is_full_at_every_moment_of_a_sync(world: World, before: int, once: bool) -> None:
+    if before:
+        world.recipient(cache="original").sync()
+        world.release(SECOND)
+    done: list[int] = []
+    for moment in range(1, 1000):
+        cache = f"cache-{moment}"
+        for suffix in ("", "-state") if before else ():
+            shutil.copytree(world.directory / f"original{suffix}", world.directory / f"{cache}{suffix}")
+        recipient, disk = world.recipient(cache=cache), FullDisk(moment, once=once)
+        with disk.mounted():
+            try:
+                after = recipient.sync().after
+                done.append(moment)
+            except StorageFailed:
+                after = None
+        if before or recipient.anew().status().serial is not None:
+            assert_whole(recipient.anew(), before + 1 if after else max(before, 1), before + 1)
+        assert recipient.anew().sync().after == before + 1
+        assert_whole(recipient.anew(), before + 1)
+        for suffix in ("", "-state"):
+            shutil.rmtree(world.directory / f"{cache}{suffix}")
+        if not disk.has_refused:
+            break
+    # After the switch, only the note of how it went is left to write: that it fails is logged, and the sync is done.
+    assert moment > 30
+    assert done == list(range(done[0], moment + 1))
+    assert len(done) <= 8
+
+
+def nursery(connection: "Connection", world: World) -> None:
+    """Syncs in a process of its own, as often as it is asked, and kills it so many seconds after a file has appeared.
+
+    Forked from here, since a fresh interpreter would take longer to start than to sync.
+    """
+    import blocklist_sdk.sync.run  # noqa: F401 - before the forks, so that it is not what gets killed
+
+    cache = world.directory / "cache"
+    while (when := connection.recv()) is not None:
+        pattern, delay_s = when
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                world.recipient().sync()
+            os._exit(0)
+        while not any(cache.glob(pattern)) and os.waitid(os.P_PID, child, WITHOUT_WAITING) is None:
+            pass
+        time.sleep(delay_s)
+        os.kill(child, signal.SIGKILL)
+        connection.send(os.WIFSIGNALED(os.waitpid(child, 0)[1]))
+
+
+def test_a_sync_that_is_killed_at_any_moment(world: World) -> None:
+    world.recipient().sync()
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=nursery, args=(there, world), daemon=True)
+    process.start()
+    chance = random.Random(11)
+    # Half of the kills at any moment, half of them while the new generation is written and put in force.
+    longest_s = {"*": 0.1, "*/generations/.new-*": 0.02}
+    kills, serial, after_a_kill = 0, 1, set()
+    while kills < KILLS:
+        serial += 1
+        world.release(SECOND if serial % 2 == 0 else FIRST)
+        pattern = chance.choice(sorted(longest_s))
+        here.send((pattern, chance.uniform(0, longest_s[pattern])))
+        was_killed = here.recv()
+        assert_whole(world.recipient(), serial - 1, serial)
+        if was_killed:
+            kills += 1
+            after_a_kill.add(world.recipient().status().serial == serial)
+        else:
+            longest_s[pattern] *= 0.9
+        assert world.recipient().sync().after == serial
+        assert_whole(world.recipient(), serial)
+    here.send(None)
+    process.join()
+    assert process.exitcode == 0
+    assert after_a_kill == {False, True}, "the kills all came too early, or too late, to show much"
+    assert len(list((world.directory / "cache").glob("*/fetch-*"))) == 0
