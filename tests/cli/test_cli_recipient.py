@@ -4,11 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from blocklist_sdk import Entry, Verdict
 from blocklist_sdk.publisher import serving
 from command_line import Ran, assert_fails, run
 from world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
@@ -223,6 +225,13 @@ def test_check_for_one_scope(synced: dict[str, str]) -> None:
 @pytest.mark.parametrize("command", [("check", LISTED), ("export",)])
 def test_before_the_first_sync_there_is_no_answer(env: dict[str, str], command: tuple[str, ...]) -> None:
     assert_fails(run(*command, env=env), 2, "never synced", "sync")
+
+
+def test_a_verdict_in_json_has_every_field_of_the_record(synced: dict[str, str], world: World) -> None:
+    document = run("check", LISTED, "--json", env=synced).document
+    (entry,) = document["entries"]
+    assert list(document) == ["input", *(each.name for each in fields(Verdict))]
+    assert list(entry) == [each.name for each in fields(Entry)]
 
 
 def test_export_as_csv(synced: dict[str, str], tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Serve the repository over HTTP until Ctrl-C; its address goes to standard output.
+    """Serve the repository over HTTP until Ctrl-C, then exit with 0; its address goes to standard output.
 
     For trying things out: the repository is static files, which any web server or CDN serves to real recipients.
     """
