@@ -252,7 +252,13 @@ def test_an_installation_that_is_broken_is_not_taken_for_a_block(env: dict[str, 
 @pytest.mark.parametrize("delay_ms", range(0, 400, 40))
 def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms: int) -> None:
     """The process says when it begins; what Python itself does before that is not ours."""
-    program = BLOCKLIST[2].replace("import main; main()", "import main; print(flush=True); main()")
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from blocklist_sdk import cli\n"
+        "mend = cli._mend_streams\n"
+        "cli._mend_streams = lambda: (print(flush=True), mend())\n"
+        "cli.main()\n"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program, "check", "-"],
         env=env,
