@@ -109,7 +109,7 @@ def read_json(path: Path, *, format_version: int) -> dict[str, Any] | None:
         raise Malformed(f"{path} is damaged: it is a directory") from error
     except OSError as error:
         raise storage_failed(error, path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"{path} is damaged: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise Malformed(f"{path} is damaged: it is not one of ours")

@@ -7,7 +7,7 @@
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
     ├── Malformed            verified or not, it is not what the protocol says
-    ├── Refused              the recipient's guard said no
+    ├── Refused              a guard said no
     ├── Locked               another process holds the lock
     ├── NotSynced            there is no verified generation yet
     ├── StorageFailed        the local disk: full, read-only, not permitted
@@ -72,7 +72,7 @@ class Malformed(BlocklistError):
 
 
 class Refused(BlocklistError):
-    """The guard kept a verified release out of force."""
+    """A guard said no: to a verified release, or to publishing a list of which too many rows are rejects."""
 
 
 class Locked(BlocklistError):

@@ -282,5 +282,18 @@ def test_export_quotes_what_needs_it(tmp_path: Path) -> None:
     assert row["until"] == document["until"] == "2099-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize("command", ["export", "screen"])
+def test_the_lists_own_files_are_not_written_over(synced: dict[str, str], tmp_path: Path, command: str) -> None:
+    cache = Path(synced["BLOCKLIST_CACHE_DIR"])
+    (tmp_path / "numbers.csv").write_text(f"number\n{LISTED}\n")
+    arguments: list[str | Path] = [command, *([tmp_path / "numbers.csv"] if command == "screen" else [])]
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    for name in (f"{FEED}/current.json", f"{FEED}/new.csv", f".state/{FEED}/state.json"):
+        assert_fails(run(*arguments, "-o", cache / name, env=synced), 2, "own files")
+    assert before == {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    # A cache may be the working directory; only the list's own folders in it are closed.
+    assert run(*arguments, "-o", cache / "new.csv", env=synced).code == 0
+
+
 def test_parquet_needs_a_file(synced: dict[str, str]) -> None:
     assert_fails(run("export", "--format", "parquet", env=synced), 2, "-o FILE")

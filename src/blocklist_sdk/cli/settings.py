@@ -144,6 +144,18 @@ class Settings:
         )
 
 
+def check_output(output: Path, blocklist: "Blocklist") -> None:
+    """Keep a file that is about to be written away from the list's own files.
+
+    Raises:
+        InvalidInput: it is in the cache or the state of the list.
+    """
+    target = output.resolve()
+    for folder in (blocklist._store.directory, blocklist._state_file.parent):
+        if target.is_relative_to(folder.resolve()):
+            raise InvalidInput(f"{output} is among the list's own files in {folder}: name one elsewhere")
+
+
 NAMES: Final = tuple(field.name for field in fields(Settings))
 
 
