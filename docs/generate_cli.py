@@ -38,7 +38,9 @@ _EXIT_CODES = (
     (exit_codes.FINE, "fine; for `check`: no number is blocked"),
     (exit_codes.BLOCKED, "`check`: at least one number is blocked; `demo`: a step did not come out as it must"),
     (exit_codes.USAGE, "usage, or input that cannot be used; for `check`: none is blocked, but one is no number"),
-    (exit_codes.INTERRUPTED, "interrupted with Ctrl-C"),
+    (exit_codes.SOFTWARE, "an internal error, which is a bug: `BLOCKLIST_DEBUG=1` shows its traceback"),
+    (exit_codes.STORAGE, "standard output is closed or full"),
+    (exit_codes.INTERRUPTED, "interrupted with Ctrl-C; `publish serve`, which is stopped in that way, ends with 0"),
     (exit_codes.OUTPUT_CLOSED, "whoever read standard output has gone"),
 )
 
@@ -60,7 +62,7 @@ def _pieces() -> Iterator[str]:
         meanings.setdefault(code, []).append(f"`{kind.__name__}`: {_summary(kind)}")
     for code, parts in sorted(meanings.items()):
         yield f"| {code} | {'<br>'.join(parts)} |\n"
-    yield "\nWhat went wrong is one line on standard error.\n"
+    yield "\nWhat went wrong is one line on standard error. If that is closed or full, the exit code is the same.\n"
     yield from _commands(command, "blocklist")
 
 

@@ -7,7 +7,7 @@
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
     ├── Malformed            verified or not, it is not what the protocol says
-    ├── Refused              the recipient's guard said no
+    ├── Refused              a guard said no
     ├── Locked               another process holds the lock
     ├── NotSynced            there is no verified generation yet
     ├── StorageFailed        the local disk: full, read-only, not permitted
@@ -20,10 +20,15 @@ Every message says what happened and what to do about it. Messages never carry a
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 
 class BlocklistError(Exception):
     """Root of every error this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the class with the message alone, but most classes want arguments by keyword as well.
+        return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class Unreachable(BlocklistError):
@@ -67,7 +72,7 @@ class Malformed(BlocklistError):
 
 
 class Refused(BlocklistError):
-    """The guard kept a verified release out of force."""
+    """A guard said no: to a verified release, or to publishing a list of which too many rows are rejects."""
 
 
 class Locked(BlocklistError):
@@ -120,9 +125,6 @@ class InvalidNumber(InvalidInput):
         self.text = text
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["InvalidNumber"], tuple[str, str]]:
-        return type(self), (self.text, self.reason)
-
 
 class ExchangeError(BlocklistError):
     """The exchange answered with a problem document (RFC 9457).
@@ -136,6 +138,13 @@ class ExchangeError(BlocklistError):
         super().__init__(message)
         self.status = status
         self.problem = problem
+
+
+def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BlocklistError:
+    """A copy of an error, as `pickle` and `copy` make it."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def mask(text: str) -> str:

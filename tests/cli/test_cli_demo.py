@@ -110,6 +110,48 @@ def test_the_real_list_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     assert 200_000 < published < 213_243
 
 
+SINGLES = [f"+4420794600{i:02d}" for i in range(50)]  # generated
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("number", [*SINGLES, "+44207946####"]),
+        ("number,last", [*(f"{number}," for number in SINGLES), "+442079460000,+442079460046"]),
+        ("number,since", [f"{number},{'2999-01-01' if i < 47 else ''}" for i, number in enumerate(SINGLES)]),
+        ("number,entry", [f"{number},{i}" for i, number in enumerate(SINGLES, 1)]),
+        ("number", [*SINGLES, "GoPay", *(f"x{i}" for i in range(200))]),
+    ],
+    ids=["a range over all", "a range over most", "most are to come", "ids of its own", "mostly rejects"],
+)
+def test_samples_are_numbers_that_the_list_decides(tmp_path: Path, header: str, rows: list[str]) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text("\n".join([header, *rows]) + "\n")
+    ran = run("demo", "--from", source, "--region", "GB", "--json")
+    if rows[-1].endswith("####"):
+        assert_fails(ran, 2, "0 numbers to demonstrate with", "in no range")
+    else:
+        assert ran.document["ok"] is True, ran
+
+
+def test_a_published_snapshot_is_a_list_as_well(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert run("demo", "--rows", "300", "--dir", kept).code == 0
+    (snapshot,) = (kept / "authority" / "repository" / "targets" / "demo").glob("*.3.snapshot.parquet")
+    assert run("demo", "--from", snapshot, "--region", "US", "--json").document["ok"] is True
+
+
+def test_a_list_of_numbers_one_after_the_other(tmp_path: Path) -> None:
+    source = tmp_path / "list.txt"
+    source.write_text("".join(f"+62812{i:08d}\n" for i in range(30_000)))
+    lists = make_lists(source, column=None, region=None)
+    assert lists.unlisted == 6281200030000
+
+
+def test_more_rows_than_can_be_generated() -> None:
+    assert_fails(run("demo", "--rows", "99999999999"), 2, "--rows")
+
+
 def test_a_list_of_many_columns(tmp_path: Path) -> None:
     source = tmp_path / "list.csv"
     rows = [f"+4420794600{i:02d},,block,fraud,,2020-01-01" for i in range(50)]

@@ -1,13 +1,14 @@
 """Every failure is one line on standard error and the exit code of its kind; what was in force still is."""
 
 import inspect
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from blocklist_sdk import errors
+from blocklist_sdk import Publisher, errors
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.cli.exit_codes import ERRORS, exit_code
 from command_line import assert_fails, run
@@ -193,6 +194,25 @@ def test_without_a_command_the_help_is_shown() -> None:
     ran = run()
     assert (ran.code, ran.out) == (2, "")
     assert "Usage" in ran.err
+
+
+def test_a_warning_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warns(directory: Path, **options: object) -> None:
+        for _ in range(3):
+            logging.getLogger("blocklist_sdk").warning("the clock is wrong in %s", directory)
+        try:
+            raise errors.Malformed("the list is damaged")
+        except errors.Malformed as error:
+            logging.getLogger("blocklist_sdk").error("cannot open it: %s", error)
+            raise errors.Malformed(str(error)) from error
+
+    monkeypatch.setattr(Publisher, "open", warns)
+    ran = run("publish", "keys", "somewhere")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.splitlines() == [
+        "blocklist: the clock is wrong in somewhere",
+        "blocklist: the list is damaged",
+    ]
 
 
 def test_every_error_has_an_exit_code() -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,18 @@ def env(world: World) -> dict[str, str]:
         "BLOCKLIST_CACHE_DIR": str(world.directory / "cache"),
         "BLOCKLIST_STATE_DIR": str(world.directory / "cache-state"),
     }
+
+
+def stale(env: dict[str, str]) -> dict[str, str]:
+    """The settings of a recipient who has not synced for long."""
+    cache = Path(env["BLOCKLIST_CACHE_DIR"])
+    copied = cache.with_name(f"{cache.name}-stale")
+    if not copied.exists():
+        shutil.copytree(cache, copied)
+        pointer = copied / FEED / "current.json"
+        document = json.loads(pointer.read_text())
+        pointer.write_text(json.dumps({**document, "expires": "2026-01-02T03:04:05+00:00"}))
+    return {**env, "BLOCKLIST_CACHE_DIR": str(copied)}
 
 
 def interrupt(process: "subprocess.Popen[Any]") -> int:
@@ -126,16 +140,148 @@ def test_a_check_loads_neither_the_network_nor_the_signing(env: dict[str, str]) 
 
 @pytest.mark.parametrize(
     ("redirection", "code", "words"),
-    [(">&-", 1, ""), ("2>&-", 1, ""), (">/dev/full", 74, "No space left"), ("<&-", 1, "")],
+    [
+        (">&-", 74, "cannot write the output"),
+        (">/dev/full", 74, "No space left"),
+        ("<&-", 1, ""),
+        ("2>&-", 1, ""),
+        ("2>/dev/full", 1, ""),
+    ],
 )
 def test_streams_that_are_closed_or_full(env: dict[str, str], redirection: str, code: int, words: str) -> None:
+    """What cannot be written is an error where it is data, and none where it is talk."""
     if "/dev/full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
+    # So that there is talk as well: that the list is past its expiry.
+    env = stale(env)
     command = ["sh", "-c", f'"$@" {redirection}', "sh", *BLOCKLIST, "check", LISTED]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == code
     assert words in ran.stderr
-    assert ran.stderr.count("\n") == bool(words)
+    assert ran.stderr.count("\n") == (0 if "2>" in redirection else 1 + bool(words))
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("status", "--root", "nowhere.json"), 2), (("check", "GoPay"), 2), (("zork",), 2), ((), 2)]
+)
+def test_talk_that_nobody_hears_changes_no_exit_code(
+    env: dict[str, str], redirection: str, arguments: tuple[str, ...], code: int
+) -> None:
+    command = ["sh", "-c", f'"$@" {redirection}', "sh", *BLOCKLIST, *arguments]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (code, "")
+
+
+@pytest.mark.parametrize("arguments", [("status", "--json"), ("export",), ("--version",), ("--help",)])
+def test_data_that_has_nowhere_to_go_is_an_error(env: dict[str, str], arguments: tuple[str, ...]) -> None:
+    command = ["sh", "-c", '"$@" >&-', "sh", *BLOCKLIST, *arguments]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 74
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("check", "--help"), ("demo", "--rows", "300"), ("export",)])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_was_never_there(env: dict[str, str], arguments: tuple[str, ...], buffered: bool) -> None:
+    env = {name: value for name, value in env.items() if name != "PYTHONUNBUFFERED"}
+    if not buffered:
+        env["PYTHONUNBUFFERED"] = "1"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as gone:
+        ran = subprocess.run(
+            [*BLOCKLIST, *arguments], env=env, stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252:strict"])
+@pytest.mark.parametrize("arguments", [("demo", "--rows", "300"), ("demo", "--rows", "300", "--json")])
+def test_an_encoding_that_lacks_characters(env: dict[str, str], encoding: str, arguments: tuple[str, ...]) -> None:
+    env["PYTHONIOENCODING"] = encoding
+    ran = subprocess.run([*BLOCKLIST, *arguments], env=env, capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    if "--json" in arguments:
+        spellings = [sample["text"] for step in json.loads(ran.stdout)["steps"] for sample in step["samples"]]
+        assert any("６２" in text for text in spellings)
+
+
+BROKEN = """\
+import sys
+from blocklist_sdk.cli import main, recipient
+def broken(*arguments, **options):
+    raise KeyError("+6281234567890")
+recipient.Settings.open = broken
+sys.argv[1:] = ["check", "+6281234567890"]
+main()
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_that_nobody_thought_of_is_not_taken_for_a_block(env: dict[str, str], debug: bool) -> None:
+    env["BLOCKLIST_DEBUG"] = "1" if debug else "0"
+    ran = subprocess.run(
+        [sys.executable, "-c", BROKEN], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (70, "")
+    *traceback, line = ran.stderr.splitlines()
+    assert line.startswith("blocklist: internal error: KeyError in recipient.py, line ")
+    assert "BLOCKLIST_DEBUG=1" in line
+    assert "81234567890" not in line
+    assert (traceback[:1] == ["Traceback (most recent call last):"]) is debug
+
+
+def test_an_installation_that_is_broken_is_not_taken_for_a_block(env: dict[str, str]) -> None:
+    program = (
+        "import sys; sys.modules['tomllib'] = sys.modules['typer'] = None\nfrom blocklist_sdk.cli import main; main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "check", LISTED],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (70, "")
+    assert ran.stderr.count("\n") == 1
+    assert "ModuleNotFoundError" in ran.stderr
+
+
+@pytest.mark.parametrize("delay_ms", range(0, 400, 40))
+def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms: int) -> None:
+    """The process says when it begins; what Python itself does before that is not ours."""
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from blocklist_sdk import cli\n"
+        "mend = cli._mend_streams\n"
+        "cli._mend_streams = lambda: (print(flush=True), mend())\n"
+        "cli.main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "check", "-"],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        time.sleep(delay_ms / 1000)
+        assert interrupt(process) == 130
+        assert process.stderr.read() == b""
+
+
+def test_a_working_directory_that_was_deleted(env: dict[str, str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", 'rmdir "$PWD" && "$@"', "sh", *BLOCKLIST, "export", "-o", "list.csv"]
+    ran = subprocess.run(command, env=env, cwd=gone, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "working directory has been deleted" in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from filelock import FileLock
 
 from blocklist_sdk import Blocklist, Publisher
 from blocklist_sdk.publisher import Lifetimes, Timing
@@ -194,13 +195,76 @@ def test_release_reads_another_column_and_region(folder: Path, tmp_path: Path) -
 def test_release_lists_what_it_rejects(folder: Path, tmp_path: Path, named: bool) -> None:
     rejects = tmp_path / "rejects.csv"
     options = ("--rejects", rejects) if named else ()
-    ran = release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001", "GoPay", "12"), "--json", *options)
+    source = write_list(tmp_path / "1.csv", "0812-0000-0001", "GoPay", "12")
+    ran = release(folder, source, "--json", "--max-rejects", "0.7", *options)
     assert ran.code == 0
     path = Path(ran.document["rejects_path"])
     assert (path == rejects) is named
     assert [line.split(",")[0] for line in path.read_text().splitlines()[1:]] == ["3", "4"]
     assert "2 rows cannot be published" in ran.err
     assert str(path) in ran.err
+
+
+def test_a_list_that_is_mostly_rejects_is_refused(folder: Path, tmp_path: Path) -> None:
+    release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001"))
+    source = write_list(tmp_path / "2.csv", "0812-0000-0002", "GoPay")
+    assert_fails(release(folder, source), 6, "1 of the list's 2 rows", "id-all.refused.csv", "Nothing was published")
+    rejects = folder / "rejects" / "id-all.refused.csv"
+    assert rejects.read_text().splitlines()[1].startswith("3,")
+    assert release(folder, source, "--max-rejects", "0.5", "--json").document["serial"] == 2
+    for share in ("1.5", "-1", "nan", "x"):
+        assert release(folder, source, "--max-rejects", share).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("GoPay\n0812-0000-0001\n", "; numbers from the column 'GoPay'"),
+        ("number\n0812-0000-0001\n", ""),
+        ("0812-0000-0001\n", ""),
+    ],
+)
+def test_the_column_that_was_found_is_told(folder: Path, tmp_path: Path, text: str, told: str) -> None:
+    """A first line in letters is taken for the column's name, but it may have been a row."""
+    source = tmp_path / "list.csv"
+    source.write_text(text)
+    assert f"0 changed{told} (" in release(folder, source).out
+    assert release(folder, source, "--json").document["column"] == (
+        text.split()[0] if told or "number" in text else None
+    )
+
+
+def test_rejects_over_the_publishers_own_files(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "root.json").read_bytes()
+    source = write_list(tmp_path / "1.csv", "0812-0000-0001")
+    assert_fails(release(folder, source, "--rejects", folder / "root.json"), 2, "own files")
+    assert (folder / "root.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--issuer", "--category"])
+@pytest.mark.parametrize("value", ["", " ", "b\udcfcro"])
+def test_words_that_no_entry_can_carry(folder: Path, tmp_path: Path, option: str, value: str) -> None:
+    source = write_list(tmp_path / "1.csv", "0812-0000-0001")
+    assert_fails(release(folder, source, option, value), 2, option[2:])
+
+
+def test_refresh_waits_as_long_as_it_is_told(folder: Path, tmp_path: Path) -> None:
+    source = write_list(tmp_path / "1.csv", "0812-0000-0001")
+    with FileLock(folder / "lock"):
+        assert_fails(run("publish", "refresh", folder, "--wait", "0.05", env=ENV), 75, "waited 0.05 s")
+        assert_fails(release(folder, source, "--wait", "0.05"), 75, "waited 0.05 s")
+    assert run("publish", "refresh", folder, "--wait", "0", env=ENV).code == 0
+
+
+@pytest.mark.parametrize("content", ['{"format": 1}', "[" * 100_000])
+@pytest.mark.parametrize("command", ["keys", "refresh"])
+def test_a_damaged_list_of_keys(folder: Path, command: str, content: str) -> None:
+    (folder / "keys" / "keys.json").write_text(content)
+    assert_fails(run("publish", command, folder, env=ENV), 4, "keys.json is damaged")
+
+
+def test_the_root_of_the_file_system_is_no_new_folder() -> None:
+    assert_fails(run("publish", "init", "/", "--feed", "f", env=ENV), 2, "there already")
 
 
 def test_an_empty_list_must_be_meant(folder: Path, tmp_path: Path) -> None:

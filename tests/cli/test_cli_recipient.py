@@ -4,11 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from blocklist_sdk import Entry, Verdict
 from blocklist_sdk.publisher import serving
 from command_line import Ran, assert_fails, run
 from world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
@@ -231,6 +233,13 @@ def test_before_the_first_sync_there_is_no_answer(env: dict[str, str], command: 
     assert_fails(run(*command, env=env), 2, "never synced", "sync")
 
 
+def test_a_verdict_in_json_has_every_field_of_the_record(synced: dict[str, str], world: World) -> None:
+    document = run("check", LISTED, "--json", env=synced).document
+    (entry,) = document["entries"]
+    assert list(document) == ["input", *(each.name for each in fields(Verdict))]
+    assert list(entry) == [each.name for each in fields(Entry)]
+
+
 def test_export_as_csv(synced: dict[str, str], tmp_path: Path) -> None:
     ran = run("export", env=synced)
     rows = list(csv.DictReader(io.StringIO(ran.out)))
@@ -277,6 +286,19 @@ def test_export_quotes_what_needs_it(tmp_path: Path) -> None:
     document = run("export", "--format", "jsonl", *settings).document
     assert row["issuer"] == document["issuer"] == 'The "Authority", Ltd'
     assert row["until"] == document["until"] == "2099-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("command", ["export", "screen"])
+def test_the_lists_own_files_are_not_written_over(synced: dict[str, str], tmp_path: Path, command: str) -> None:
+    cache = Path(synced["BLOCKLIST_CACHE_DIR"])
+    (tmp_path / "numbers.csv").write_text(f"number\n{LISTED}\n")
+    arguments: list[str | Path] = [command, *([tmp_path / "numbers.csv"] if command == "screen" else [])]
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    for name in (f"{FEED}/current.json", f"{FEED}/new.csv", f".state/{FEED}/state.json"):
+        assert_fails(run(*arguments, "-o", cache / name, env=synced), 2, "own files")
+    assert before == {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    # A cache may be the working directory; only the list's own folders in it are closed.
+    assert run(*arguments, "-o", cache / "new.csv", env=synced).code == 0
 
 
 def test_parquet_needs_a_file(synced: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Settings: flags > environment > blocklist.toml > defaults, and every way to get them wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,11 @@ def test_what_is_missing_is_named_with_every_way_to_give_it() -> None:
         ('feed = ""\n', ("feed", "quotes")),
         ("feed = \n", ("no TOML",)),
         ('[blocklist]\nfeed = "x"\n', ("sets blocklist",)),
+        ('root = "~nobody-of-that-name/root.json"\n', ("root", "no such user")),
+        ('root = "a\\u0000b"\n', ("root", "quotes")),
+        ('url = "http://a\\u0000b"\n', ("url", "quotes")),
+        ("feed = " + "9" * 5000 + "\n", ("no TOML",)),
+        ("#" * 1_000_001, ("1,000,000 bytes",)),
     ],
 )
 def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
@@ -89,3 +95,17 @@ def test_a_file_that_is_no_text() -> None:
 
 def test_a_file_that_is_not_there() -> None:
     assert_fails(run("status", "--config", "nowhere.toml", env=ENV), 2, "nowhere.toml", "--config")
+
+
+@pytest.mark.parametrize("flags", [("--config", "other.toml"), ()])
+def test_only_a_regular_file_is_read(flags: tuple[str, ...]) -> None:
+    os.mkfifo(flags[1] if flags else "blocklist.toml")
+    assert_fails(run("status", *flags, env=ENV), 2, "no regular file")
+
+
+def test_a_device_without_an_end() -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("this system has no /dev/zero")
+    assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "no regular file")
+    ran = run("publish", "init", "authority", "--feed", "x", "--passphrase-file", "/dev/zero")
+    assert_fails(ran, 2, "10,000 bytes")

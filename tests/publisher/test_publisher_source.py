@@ -281,3 +281,133 @@ def test_no_line_is_ever_lost(tmp_path_factory: pytest.TempPathFactory, cells: l
     blank = [line for line in lines if not line.strip()]
     assert len(found) + cells_read.blank == len(lines)
     assert cells_read.blank >= len(blank)
+
+
+def test_json_lines_that_python_cannot_read_cost_themselves_only(write: Any) -> None:
+    deep = [f'{{"number": {"[" * depth}{"]" * depth}}}' for depth in (10, 900, 960, 980, 990, 100_000)]
+    lines = [
+        '{"number": "0812-3456-7890"}',
+        "[" * 100_000,
+        '{"number": "\\ud800"}',
+        '{"number": "0812-3456-7891", "category": "\\udc80\\ud800"}',
+        '{"number": -6281234567890}',
+        '{"number": "0812-3456-7890", "last": -1}',
+        '{"number": ' + "9" * 5000 + "}",
+        *deep,
+        '{"number": 6281234567891, "\\ud800": 1}',
+    ]
+    found = read(write("\n".join(lines), "list.jsonl"))
+    assert numbers(found) == [(1, A), (len(lines), B)]
+    assert [reject.line for reject in found[1]] == list(range(2, len(lines)))
+    reasons = {reject.line: reject.reason for reject in found[1]}
+    assert reasons[2].startswith("not JSON")
+    assert reasons[3] == "its 'number' is not UTF-8"
+    assert reasons[5] == reasons[6] == "a negative integer is no number"
+    assert all(reject.text.encode() is not None for reject in found[1])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+@pytest.mark.parametrize("column", ["number", "category"])
+def test_texts_in_tables_that_are_no_utf_8_cost_their_own_row_only(
+    tmp_path: Path, kind: pa.DataType, column: str
+) -> None:
+    raw: dict[str, list[bytes | None]] = {
+        "number": [b"0812-3456-7890", b"0812-3456-7891", b"0812-3456-7892"],
+        "category": [b"fraud", b"x", None],
+    }
+    raw[column][1] = b"b\xfcro"
+    table = pa.table({name: of_bytes(cells, kind) for name, cells in raw.items()})
+    pq.write_table(table, tmp_path / "list.parquet")
+    for source in (table, tmp_path / "list.parquet"):
+        found = read(source)
+        assert numbers(found) == [(1, A), (3, C)]
+        assert [(reject.line, reject.reason) for reject in found[1]] == [(2, "not UTF-8")]
+        assert found[1][0].text == ("b\\xfcro" if column == "number" else "0812-3456-7891")
+
+
+def of_bytes(cells: list[bytes | None], kind: pa.DataType) -> pa.Array:
+    """A column of texts as a writer makes it that does not look at them."""
+    plain = pa.array(cells, pa.binary())
+    offsets = plain.buffers()[1:]
+    texts = pa.Array.from_buffers(pa.string(), len(cells), [plain.buffers()[0], *offsets])
+    if pa.types.is_dictionary(kind):
+        return texts.dictionary_encode()
+    if pa.types.is_string_view(kind):
+        views = pa.array(cells, pa.binary_view())
+        return pa.Array.from_buffers(kind, len(cells), views.buffers())
+    return texts.cast(kind)
+
+
+def test_a_list_of_scopes_that_is_no_utf_8_is_refused() -> None:
+    scopes = pa.ListArray.from_arrays([0, 1, 2], of_bytes([b"sms", b"\xff"], pa.string()))
+    with pytest.raises(InvalidInput, match="'scope' is damaged"):
+        read(pa.table({"number": ["0812-3456-7890", "0812-3456-7891"], "scope": scopes}))
+
+
+@pytest.mark.parametrize("region", ["ID", None])
+@pytest.mark.parametrize("column", ["number", "last", "entry"])
+def test_integers_beyond_64_bits_cost_their_own_row_only(region: str | None, column: str) -> None:
+    columns = {"number": [A, B], "last": [A, B], "entry": [1, 2]}
+    columns[column][1] = 2**63
+    found = read(pa.table({name: pa.array(cells, pa.uint64()) for name, cells in columns.items()}), region=region)
+    assert numbers(found) == [(1, A)]
+    assert [reject.line for reject in found[1]] == [2]
+
+
+@pytest.mark.parametrize("region", ["ID", None])
+@pytest.mark.parametrize("column", ["number", "last"])
+def test_negative_integers_are_no_numbers(region: str | None, column: str) -> None:
+    columns = {"number": [A, B], "last": [A, B]}
+    columns[column][1] = -B
+    found = read(pa.table(columns), region=region)
+    assert numbers(found) == [(1, A)]
+    assert [(reject.line, reject.reason) for reject in found[1]] == [(2, "a negative integer is no number")]
+
+
+@pytest.mark.parametrize("entry", [2**53, 10**18 - 1, 2**63 - 1])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_entry_ids_have_a_bound(entry: int, as_text: bool) -> None:
+    """One near the end of 64 bits would leave no id for any later entry of the feed."""
+    ids = [2**53 - 1, entry]
+    found = read(pa.table({"number": [A, B], "entry": [str(each) for each in ids] if as_text else ids}))
+    assert numbers(found) == [(1, A)]
+    (reject,) = found[1]
+    assert "from 1 to 9007199254740991" in reject.reason
+
+
+def test_a_cell_that_is_too_long_is_named_as_such(write: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"line 3: a cell is longer than 131,072 characters"):
+        read(write("number\n081234567890\n" + "0" * 200_000 + "\n"))
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet", "list.jsonl", "table"])
+def test_white_space_around_column_names_makes_no_difference(tmp_path: Path, name: str) -> None:
+    table = pa.table({"id": ["x"], " number ": ["0812-3456-7890"], "category ": ["phishing"]})
+    path = tmp_path / name
+    if name == "list.csv":
+        path.write_text("id, number ,category \nx,0812-3456-7890,phishing\n")
+    elif name == "list.jsonl":
+        path.write_text('{"id": "x", " number ": "0812-3456-7890", "category ": "phishing"}\n')
+    else:
+        pq.write_table(table, path)
+    for column in (None, "number", " number "):
+        candidate, invalid = read(table if name == "table" else path, column=column)
+        assert (candidate.number.tolist(), invalid) == ([A], [])
+        assert candidate.category is not None
+        assert candidate.category.tolist() == ["phishing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("GoPay\n081234567890\n", "GoPay"), ("number\n081234567890\n", "number"), ("081234567890\n081234567891\n", None)],
+)
+def test_what_was_taken_for_the_columns_name_is_told(write: Any, text: str, column: str | None) -> None:
+    assert read_source(write(text)).column == column
+
+
+def test_things_that_are_no_tables_after_all() -> None:
+    for source in (pa.array(["0812-3456-7890"]), "a\0b", Path("x" * 5000)):
+        with pytest.raises(InvalidInput):
+            read_source(source)

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import typer
 from typer.main import get_command
 
-from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, STORAGE, USAGE, exit_code
-from blocklist_sdk.cli.output import say
+from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
+from blocklist_sdk.cli.talk import say, say_bug, settle
 from blocklist_sdk.errors import BlocklistError
 
 _HOME: Final = {
@@ -51,8 +51,8 @@ def blocklist(
         show_version()
         raise typer.Exit(FINE)
     if context.invoked_subcommand is None:
-        # Typer prints help on standard output by itself; here it is no data.
-        with contextlib.redirect_stdout(sys.stderr):
+        # Typer prints help on standard output by itself; here it is no data, and may be lost.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(OSError):
             typer.echo(context.get_help())
         raise typer.Exit(USAGE)
 
@@ -73,56 +73,77 @@ def run(arguments: Sequence[str]) -> int:
     notes = _Notes()
     root = logging.getLogger()
     root.addHandler(notes)
-    raised: BlocklistError | None = None
     try:
-        command = get_command(command_line(arguments[0] if arguments else None))
-        with command.make_context("blocklist", list(arguments)) as context:
-            command.invoke(context)
-        sys.stdout.flush()
-        code = FINE
-    except typer.Exit as done:
-        code = done.exit_code
-    except typer.TyperException as error:
-        say(f"{error.format_message().rstrip('.')}: see blocklist --help")
-        code = USAGE
-    except BlocklistError as error:
-        raised = error
-        code = exit_code(error)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:
-        _give_up_output()
-        code = OUTPUT_CLOSED
-    except OSError as error:
-        # The library translates its own; what is left is standard output on a full disk, or the like.
-        _give_up_output()
-        say(f"cannot write the output: {error}")
-        code = STORAGE
+        code, failure = _outcome(arguments)
     finally:
         root.removeHandler(notes)
-    notes.tell(but=raised)
-    if raised is not None:
-        say(str(raised))
+    notes.tell(but=failure)
+    if failure is not None:
+        say(failure)
+    for stream in (sys.stdout, sys.stderr):
+        settle(stream)
     return code
 
 
-def _give_up_output() -> None:
-    """Python flushes standard output once more at exit; that must not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _outcome(arguments: Sequence[str]) -> tuple[int, str | None]:
+    """Run one command: its exit code, and what is left to say."""
+    try:
+        return _invoke(arguments), None
+    except typer.TyperException as error:
+        return USAGE, f"{error.format_message().rstrip('.')}: see blocklist --help"
+    except BlocklistError as error:
+        return exit_code(error), str(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED, None
+    except BrokenPipeError:
+        return OUTPUT_CLOSED, None
+    except SystemExit as left:
+        # Rich leaves in this way when the reader of what it writes has gone.
+        if isinstance(left.__context__, BrokenPipeError):
+            return OUTPUT_CLOSED, None
+        raise
+    except OSError as error:
+        return _of_the_system(error)
+    except Exception as error:  # noqa: BLE001 -- 1, Python's own exit code, means blocked
+        say_bug(error)
+        return SOFTWARE, None
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    command = get_command(command_line(arguments[0] if arguments else None))
+    try:
+        with command.make_context("blocklist", list(arguments)) as context:
+            command.invoke(context)
+        code = FINE
+    except typer.Exit as done:
+        code = done.exit_code
+    sys.stdout.flush()
+    return code
+
+
+def _of_the_system(error: OSError) -> tuple[int, str]:
+    """The library translates its own errors; what is left is standard output on a full disk, or the like."""
+    if error.filename is not None:
+        return STORAGE, f"cannot use {error.filename}: {error.strerror}"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return USAGE, "the working directory has been deleted: change to one that is there"
+    return STORAGE, f"cannot write the output: {error}"
 
 
 class _Notes(logging.Handler):
-    """Warnings of the library, told at the end: the one that is also raised is then told once, not twice."""
+    """Warnings of the library, told at the end, each once; the one that is also raised is told as the failure."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._records: list[logging.LogRecord] = []
+        self._messages: dict[str, None] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._records.append(record)
+        self._messages[record.getMessage()] = None
 
-    def tell(self, *, but: BlocklistError | None) -> None:
-        """Print them, without the one that is about an error to be reported anyway."""
-        for record in self._records:
-            if but is None or not isinstance(record.args, tuple) or but not in record.args:
-                say(record.getMessage())
+    def tell(self, *, but: str | None) -> None:
+        """Print them, without those about the failure that is reported anyway."""
+        for message in self._messages:
+            if but is None or but not in message:
+                say(message)

@@ -23,9 +23,14 @@ _WIDTH_CHARS = 120
 
 _SAMPLE_CELLS = 30
 
+_ROWS_MAX = 10_000_000
+"""As large as the largest list that the benchmarks measure; it takes some 5 GB of memory."""
+
 
 def demo(
-    rows: Annotated[int, typer.Option(min=3, metavar="N", help="How many numbers to generate.")] = 100_000,
+    rows: Annotated[
+        int, typer.Option(min=3, max=_ROWS_MAX, metavar="N", help="How many numbers to generate.")
+    ] = 100_000,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="A real list instead: CSV, Parquet, JSON lines, or text."),

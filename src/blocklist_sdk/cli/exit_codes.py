@@ -34,10 +34,10 @@ STALE: Final = 5
 """Past the signed expiry, where ``--require-fresh`` asks for it or a sync found it."""
 
 SOFTWARE: Final = 70
-"""Any other error of this library: EX_SOFTWARE of sysexits.h."""
+"""Any other error of this library, or one that nobody thought of: EX_SOFTWARE of sysexits.h."""
 
 STORAGE: Final = 74
-"""The local disk: EX_IOERR of sysexits.h."""
+"""The local disk, or standard output that is closed or full: EX_IOERR of sysexits.h."""
 
 LOCKED: Final = 75
 """Another process holds the lock, try again: EX_TEMPFAIL of sysexits.h."""

@@ -17,6 +17,7 @@ from blocklist_sdk.cli.settings import (
     Settings,
     StateDirOption,
     UrlOption,
+    check_output,
 )
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
@@ -53,6 +54,8 @@ def export(
         raise InvalidInput("Parquet is no text: give a file with -o FILE")
     settings = Settings(url, feed, root, region, cache_dir, state_dir)
     with settings.open(config=config) as blocklist:
+        if output is not None:
+            check_output(output, blocklist)
         table = blocklist.to_arrow()
         if output is None:
             _write(table, format_, sys.stdout.buffer)

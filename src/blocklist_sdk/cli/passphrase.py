@@ -11,6 +11,8 @@ from blocklist_sdk.errors import InvalidInput
 
 VARIABLE: Final = "BLOCKLIST_PASSPHRASE"
 
+_LINE_BYTES_MAX: Final = 10_000
+
 PassphraseFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -65,9 +67,14 @@ class PassphraseSource:
 
 def _first_line(file: Path) -> str:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # It may be a pipe, as a password manager's output is: so no more than a line is read, and not without end.
+        with file.open("rb") as opened:
+            line = opened.readline(_LINE_BYTES_MAX + 1)
+        passphrase = line.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read the passphrase file {file}: {error}") from error
-    if not lines or not lines[0]:
+    if not passphrase:
         raise InvalidInput(f"the passphrase file {file} is empty: its first line must be the passphrase")
-    return lines[0]
+    if len(line) > _LINE_BYTES_MAX:
+        raise InvalidInput(f"the first line of the passphrase file {file} has more than {_LINE_BYTES_MAX:,} bytes")
+    return passphrase

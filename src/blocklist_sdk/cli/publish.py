@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,14 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from blocklist_sdk.publisher import Publisher
+
 app = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 
+Wait = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run publishes in DIR.")
+]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 
 
@@ -119,13 +125,21 @@ def release(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Publish even an empty list, which lifts every entry.")
     ] = False,
+    max_rejects: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="The largest share of the list's rows, 0 to 1, that may be rejects; beyond it nothing is published.",
+        ),
+    ] = 0.1,
+    wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish the next release: what is new on the list is added, what is gone from it is removed."""
-    from blocklist_sdk.publisher import Publisher
-
-    report = Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).release(
+    report = _open(directory, passphrase_file, wait).release(
         feed,
         source,
         column=column,
@@ -136,13 +150,14 @@ def release(
         scope=scope,
         rejects=rejects,
         allow_empty=allow_empty,
+        max_rejects=max_rejects,
     )
     if as_json:
         write_json(asdict(report))
     else:
         typer.echo(
             f"{report.feed}: release {report.serial} with {report.rows:,} entries: {report.added:,} added, "
-            f"{report.removed:,} removed, {report.changed:,} changed ({report.seconds:.2f} s)"
+            f"{report.removed:,} removed, {report.changed:,} changed{_told(report.column)} ({report.seconds:.2f} s)"
         )
     if report.invalid:
         say(f"{report.invalid:,} rows cannot be published; {report.rejects_path} lists them with their reasons")
@@ -151,13 +166,12 @@ def release(
 @app.command()
 def refresh(
     directory: Directory,
+    wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign the timestamp again, and whatever else is near its expiry; to be run every hour."""
-    from blocklist_sdk.publisher import Publisher
-
-    report = Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).refresh()
+    report = _open(directory, passphrase_file, wait).refresh()
     if as_json:
         write_json(asdict(report))
     else:
@@ -174,7 +188,7 @@ def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Serve the repository over HTTP until Ctrl-C; its address goes to standard output.
+    """Serve the repository over HTTP until Ctrl-C, then exit with 0; its address goes to standard output.
 
     For trying things out: the repository is static files, which any web server or CDN serves to real recipients.
     """
@@ -210,6 +224,18 @@ def keys(directory: Directory, as_json: AsJson = False) -> None:
                 f"{role['role']:<{width}}  until {moment(role['expires'])}  key {key['keyid'][:16]}  "
                 f"{key['where']}{absent}"
             )
+
+
+def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":
+    from blocklist_sdk.publisher import Publisher, Timing
+
+    source = PassphraseSource(passphrase_file)
+    return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
+
+
+def _told(column: str | None) -> str:
+    """Which column was read, where that was for the command to find out: it may have been a row of the list."""
+    return "" if column is None or column.lower() == "number" else f"; numbers from the column {column!r}"
 
 
 def _held(directory: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -19,6 +19,7 @@ from blocklist_sdk.cli.settings import (
     Settings,
     StateDirOption,
     UrlOption,
+    check_output,
 )
 from blocklist_sdk.records import Scope
 
@@ -57,6 +58,7 @@ def screen(
 
     settings = Settings(url, feed, root, region, cache_dir, state_dir)
     with settings.open(config=config) as blocklist, _bar(as_json) as progress:
+        check_output(output, blocklist)
         status = blocklist.status()
         screening = blocklist.screening(scope=scope)
         if status.stale:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CONFIG_NAME: Final = "blocklist.toml"
 """Read from the working directory unless another file is named."""
 
+_CONFIG_BYTES_MAX: Final = 1_000_000
+"""Far more than six settings need."""
+
 _PATHS = ("root", "cache_dir", "state_dir")
 _REQUIRED = ("url", "feed", "root")
 
@@ -142,6 +145,18 @@ class Settings:
         )
 
 
+def check_output(output: Path, blocklist: "Blocklist") -> None:
+    """Keep a file that is about to be written away from the list's own files.
+
+    Raises:
+        InvalidInput: it is in the cache or the state of the list.
+    """
+    target = output.resolve()
+    for folder in (blocklist._store.directory, blocklist._state_file.parent):
+        if target.is_relative_to(folder.resolve()):
+            raise InvalidInput(f"{output} is among the list's own files in {folder}: name one elsewhere")
+
+
 NAMES: Final = tuple(field.name for field in fields(Settings))
 
 
@@ -156,7 +171,7 @@ def read_config(path: Path | None) -> Settings:
     """
     file = path or Path(CONFIG_NAME)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = _text_of(file)
     except FileNotFoundError as error:
         if path is None:
             return Settings()
@@ -167,7 +182,7 @@ def read_config(path: Path | None) -> Settings:
 
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the settings file {file} is no TOML: {error}") from error
     unknown = sorted(set(document) - set(NAMES))
     if unknown:
@@ -175,11 +190,29 @@ def read_config(path: Path | None) -> Settings:
             f"the settings file {file} sets {', '.join(unknown)}, but the settings are {', '.join(NAMES)}"
         )
     for name, value in document.items():
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             raise InvalidInput(f'{name} in the settings file {file} must be a text in quotes, such as {name} = "…"')
         if name in _PATHS:
-            document[name] = str(file.parent / Path(value).expanduser())
+            document[name] = str(file.parent / _expanded(value, name, file))
     return Settings(**document)
+
+
+def _text_of(file: Path) -> str:
+    """A settings file's text; devices and pipes may have no end, or never begin."""
+    if file.exists() and not file.is_file():
+        raise InvalidInput(f"the settings file {file} is no regular file: name one with --config")
+    with file.open("rb") as opened:
+        data = opened.read(_CONFIG_BYTES_MAX + 1)
+    if len(data) > _CONFIG_BYTES_MAX:
+        raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: name another one")
+    return data.decode()
+
+
+def _expanded(value: str, name: str, file: Path) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"{name} in the settings file {file} is {value!r}, but there is no such user") from error
 
 
 def _first(one: str | None, other: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """One list of numbers made into three releases: some numbers come late, others are missing from the second."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import check_e164, normalize
+from blocklist_sdk.numbers import normalize
 from blocklist_sdk.publisher.reading import read_rows
 from blocklist_sdk.publisher.release import Candidate, Defaults
-from blocklist_sdk.publisher.source import read_source
+from blocklist_sdk.publisher.source import Cells, read_source
 from blocklist_sdk.release.rows import FOREVER_MS
 
 DEFAULTS = Defaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
@@ -35,7 +37,7 @@ class Lists:
     Attributes:
         first: the list without the numbers that come late.
         second: the list without others that were in the first, and with those that come late.
-        third: the file as it is.
+        third: the file as it is; without its entry ids, if it has any.
         column: of the file, with the numbers.
         rows: valid rows of the file.
         numbers: distinct numbers in them; the first of a range counts.
@@ -48,7 +50,7 @@ class Lists:
 
     first: Any
     second: Any
-    third: Path
+    third: Any
     column: str | None
     rows: int
     numbers: int
@@ -73,39 +75,53 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
     cells = read_source(path, column=column)
     rows, rejects = read_rows(cells, region=region, defaults=DEFAULTS)
     numbers = np.unique(rows.number)
-    usable = np.random.default_rng(_SEED).permutation(np.setdiff1d(numbers, rows.number[~_is_plain(rows)]))
+    plain = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])
+    usable = np.random.default_rng(_SEED).permutation(plain[~_is_in_a_range(plain, rows)])
     if len(usable) < 3:
         raise InvalidInput(
             f"{path} has {len(usable)} numbers to demonstrate with, but three are needed: single numbers of level "
-            "block, without an end. Is the --region right?"
+            "block, in force, without an end, and in no range. Is the --region right?"
         )
     share = max(1, len(usable) // _SHARE)
     late, dropped, kept = usable[:share], usable[share : 2 * share], usable[2 * share :]
-    table = pa.table(cells.columns)
+    table = _without_ids(cells)
 
     def without(left_out: Int64s) -> Any:
         lines = rows.line[~np.isin(rows.number, left_out)]
         return table.filter(pa.array(np.isin(cells.line, lines)))
 
-    listed = _first_shown(kept, rows)
+    listed = _first_shown(kept)
     return Lists(
         first=without(late),
         second=without(dropped),
-        third=path,
+        third=table if "entry" in cells.columns else path,
         column=column,
         rows=len(rows),
         numbers=len(numbers),
         invalid=dict(Counter(reject.reason for reject in rejects).most_common()),
         listed=listed,
-        late=_first_shown(late, rows),
-        dropped=_first_shown(dropped, rows),
+        late=_first_shown(late),
+        dropped=_first_shown(dropped),
         unlisted=_unlisted_after(listed, rows),
     )
 
 
+def _without_ids(cells: Cells) -> pa.Table:
+    """The list as a table. An id that goes must never come back, which is just what the dropped numbers do."""
+    columns = {name: column for name, column in cells.columns.items() if name != "entry"}
+    if cells.is_release:
+        # Without the ids it is no release file any more, whose integers are E.164 numbers in whatever region.
+        columns |= {
+            name: pc.binary_join_element_wise("+", columns[name].cast(pa.string()), "") for name in ("number", "last")
+        }
+    return pa.table(columns)
+
+
 def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
-    """Single numbers, blocked without an end."""
+    """Single numbers, blocked now and without an end."""
     plain: NDArray[np.bool_] = rows.last == rows.number
+    if rows.since is not None:
+        plain &= rows.since <= time.time_ns() // 1_000_000
     if rows.until is not None:
         plain &= rows.until == FOREVER_MS
     if rows.level is not None:
@@ -114,13 +130,22 @@ def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
     return plain
 
 
-def _first_shown(numbers: Int64s, rows: Candidate) -> int:
-    """The first that makes a good sample: valid in its plan, and in no range that would go on covering it."""
-    for number in numbers.tolist():
-        covered_by_range = ((rows.number <= number) & (number <= rows.last) & (rows.last > rows.number)).any()
-        if not covered_by_range and _is_valid(number):
-            return int(number)
-    return int(numbers[0])
+def _is_in_a_range(numbers: Int64s, rows: Candidate) -> NDArray[np.bool_]:
+    """Numbers that a range goes on covering when their own row is gone, or decides differently."""
+    starts, reach = _coverage(rows.take(rows.last > rows.number))
+    place = np.searchsorted(starts, numbers, "right")
+    return np.append(0, reach)[place] >= numbers
+
+
+def _coverage(rows: Candidate) -> tuple[Int64s, Int64s]:
+    """Where rows begin, ascending, and how far those up to there reach."""
+    order = np.argsort(rows.number, kind="stable")
+    return rows.number[order], np.maximum.accumulate(rows.last[order])
+
+
+def _first_shown(numbers: Int64s) -> int:
+    """The first that makes a good sample: valid in its plan, if there is one."""
+    return next((number for number in numbers.tolist() if _is_valid(number)), int(numbers[0]))
 
 
 def _is_valid(number: int) -> bool:
@@ -132,8 +157,12 @@ def _is_valid(number: int) -> bool:
 
 
 def _unlisted_after(number: int, rows: Candidate) -> int:
-    """The next number after this one that is on no list."""
-    while True:
-        number += 1
-        if not ((rows.number <= number) & (number <= rows.last)).any():
-            return check_e164(number)
+    """A number after this one that is on no list: right behind a block of numbers that are."""
+    starts, reach = _coverage(rows)
+    behind = reach[np.append(starts[1:] > reach[:-1] + 1, True)] + 1
+    for candidate in behind[behind > number].tolist():
+        try:
+            return normalize(f"+{candidate}")
+        except InvalidNumber:
+            continue
+    raise InvalidInput("the list leaves no number free to demonstrate with")

@@ -236,7 +236,8 @@ class _Story:
 
     def _release(self, source: object) -> ReleaseReport:
         column = self._lists.column if isinstance(source, Path) else None
-        return self._publisher.release(FEED, source, column=column, **asdict(DEFAULTS))
+        # Whatever list is shown, its rejects are part of the story.
+        return self._publisher.release(FEED, source, column=column, max_rejects=1, **asdict(DEFAULTS))
 
     @staticmethod
     def _told(report: ReleaseReport) -> _Told:

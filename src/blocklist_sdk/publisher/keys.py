@@ -28,7 +28,8 @@ from securesystemslib.exceptions import KeyMismatchError
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from blocklist_sdk.disk import read_json, storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed
+from blocklist_sdk.publisher.arguments import is_text
 from blocklist_sdk.publisher.disk import write_new
 
 Passphrase = str | Callable[[str], str]
@@ -114,7 +115,10 @@ class Keyring:
         document = read_json(directory / "keys.json", format_version=_FORMAT)
         if document is None:
             raise InvalidInput(f"{directory} holds no keys.json: give the folder that `publish init` made")
-        self._held = [_Held.from_json(key) for key in document["keys"]]
+        try:
+            self._held = [_Held.from_json(key) for key in document["keys"]]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Malformed(f"{directory / 'keys.json'} is damaged: bring it back from your backup") from error
 
     @classmethod
     def create(cls, directory: Path, passphrase: Passphrase | None) -> Self:
@@ -220,7 +224,10 @@ class Keyring:
     def _ask(self, label: str) -> str:
         if self._passphrase is None:
             raise InvalidInput(f"the key {label!r} is encrypted: give its passphrase")
-        return self._passphrase if isinstance(self._passphrase, str) else self._passphrase(label)
+        passphrase = self._passphrase(label) if callable(self._passphrase) else self._passphrase
+        if not is_text(passphrase):
+            raise InvalidInput(f"the passphrase for the key {label!r} is no text in UTF-8: give it as one")
+        return passphrase
 
     def _new_passphrase(self, label: str) -> bytes:
         passphrase = self._ask(label)

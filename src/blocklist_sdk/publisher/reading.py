@@ -14,7 +14,7 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize_column, parse_pattern
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.publisher.release import NOT_GIVEN_MS, Candidate, Defaults
-from blocklist_sdk.publisher.source import Cells, Reject
+from blocklist_sdk.publisher.source import NEGATIVE, Cells, Reject
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 
@@ -26,6 +26,12 @@ _MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]"
 _NO_NUMBER = "there is no number in the cell"
 
 _LATEST_S = LATEST_MS // 1000
+
+ENTRY_MAX = 2**53 - 1
+"""The highest entry id that a list may give: every reader of JSON agrees on integers up to it (RFC 8259, section 6).
+
+Ids only ever rise. One typing error near the end of 64 bits would leave none for any later entry of the feed.
+"""
 
 _DIGITS = 10 ** np.arange(16, dtype=np.int64)
 
@@ -113,6 +119,9 @@ def _read_numbers(
     written = columns["number"]
     number = _read_singles(written, region, is_release)
     row = np.arange(len(written))
+    for column in (written, columns.get("last")):
+        if column is not None and pa.types.is_signed_integer(column.type):
+            rejected.add(np.flatnonzero(np.asarray(column.fill_null(0)) < 0), NEGATIVE)
     last = number.copy()
     has_last = np.zeros(len(written), bool)
     if "last" in columns:
@@ -141,7 +150,7 @@ def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> In
     """Single numbers, whole columns at a time; 0 where the text is none, or may be a pattern."""
     if pa.types.is_integer(written.type):
         if is_release:
-            values: Int64s = np.asarray(written.fill_null(0).cast(pa.int64()))
+            values = _int64s(written)
             return np.where((values >= SMALLEST) & (values <= LARGEST), values, 0)
         if region is None:
             written = pc.binary_join_element_wise("+", written.cast(pa.string()), "")
@@ -153,6 +162,15 @@ def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> In
             maybe = np.asarray(pc.match_substring_regex(texts.take(pa.array(dotted)), _MAYBE_PATTERN))
             numbers[dotted[maybe]] = 0
     return numbers
+
+
+def _int64s(column: pa.Array) -> Int64s:
+    """Integers of any width; 0 where there is none, or one that is too large."""
+    if pa.types.is_uint64(column.type):
+        fits = pc.less_equal(column, pa.scalar(np.iinfo(np.int64).max, pa.uint64()))
+        column = pc.if_else(fits, column, pa.scalar(0, pa.uint64()))
+    values: Int64s = np.asarray(column.fill_null(0).cast(pa.int64()))
+    return values
 
 
 def _read_patterns(written: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
@@ -242,12 +260,13 @@ def _moment(text: str, name: str) -> int:
 
 def _read_entries(column: pa.Array, rejected: _Rejections) -> Int64s:
     if pa.types.is_integer(column.type):
-        entries: Int64s = np.asarray(column.fill_null(0).cast(pa.int64()))
+        entries = _int64s(column)
     else:
         _expect(column, "entry", "integers", _is_text_type)
         codes, values = _read_distinct(column, _entry, 0, rejected)
         entries = np.array(values, np.int64)[codes]
-    rejected.add(np.flatnonzero(entries < 1), "entry is not a whole number from 1 on")
+    is_id = (entries >= 1) & (entries <= ENTRY_MAX)
+    rejected.add(np.flatnonzero(~is_id), f"entry is not a whole number from 1 to {ENTRY_MAX}")
     return entries
 
 

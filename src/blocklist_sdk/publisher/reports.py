@@ -13,6 +13,7 @@ class ReleaseReport:
         feed: the feed.
         serial: the new release.
         rows: entries in it.
+        column: what the list calls the column that the numbers were read from; None where it has no header.
         added, removed, changed: entries that differ from the release before.
         invalid: rows of the list that could not be published.
         duplicates: rows of the list that repeated another one.
@@ -27,6 +28,7 @@ class ReleaseReport:
     feed: str
     serial: int
     rows: int
+    column: str | None
     added: int
     removed: int
     changed: int

@@ -6,11 +6,11 @@ own age says nothing about it; if the ledger is lost, the wait starts anew.
 """
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.errors import Malformed
+from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.publisher.disk import STAGED_PREFIX
 
 _FORMAT = 1
@@ -51,6 +51,7 @@ def _read(ledger: Path) -> dict[str, datetime]:
     try:
         document = read_json(ledger, format_version=_FORMAT)
         dropped = document["dropped"] if document else {}
-        return {name: datetime.fromisoformat(moment) for name, moment in dropped.items()}
-    except (Malformed, AttributeError, KeyError, TypeError, ValueError):
+        return {name: datetime.fromisoformat(moment).astimezone(UTC) for name, moment in dropped.items()}
+    except (Malformed, InvalidInput, AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        # Of a newer version, too: what was asked for is published already, and waiting anew does no harm.
         return {}

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.publisher.arguments import check_column, check_path, is_text
 from blocklist_sdk.release.arrow import SCHEMA
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tabular import OPTIONAL_COLUMNS, delimiter_of, encoding_of, first_line, header_of, number_column
 
 _ROWS_PER_BATCH = 1 << 16
+
+_CELL_CHARS_MAX = csv.field_size_limit()
+
+NEGATIVE = "a negative integer is no number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Cells:
         columns: `number` and those of `OPTIONAL_COLUMNS` that the list has, as Arrow arrays of one length.
         rejects: lines that could not be cut.
         blank: empty lines that were passed over.
+        column: what the list calls the column with the numbers; None where it has no header.
         is_release: whether it is a release file, whose integers are E.164 numbers whatever the region.
     """
 
@@ -59,6 +65,7 @@ class Cells:
     columns: dict[str, pa.Array]
     rejects: list[Reject] = field(default_factory=list)
     blank: int = 0
+    column: str | None = None
     is_release: bool = False
 
 
@@ -73,14 +80,15 @@ def read_source(source: Any, *, column: str | None = None) -> Cells:
     Raises:
         InvalidInput: it cannot be read, or it has no such column.
     """
+    column = check_column(column)
     if not isinstance(source, (str, Path)):
         if not hasattr(source, "__arrow_c_stream__"):
             raise InvalidInput(f"a list is a file's path or an Arrow table, not a {type(source).__name__}")
-        return _from_table(pa.table(source), column)
-    path = Path(source)
-    if path.exists() and not path.is_file():
-        raise InvalidInput(f"{path} is no regular file: cannot read a list from it")
+        return _from_table(_table_of(source), column)
+    path = check_path("the list", source)
     try:
+        if path.exists() and not path.is_file():
+            raise InvalidInput(f"{path} is no regular file: cannot read a list from it")
         with path.open("rb") as file:
             head = file.read(4)
         if head == b"PAR1":
@@ -101,22 +109,63 @@ def _read_parquet(path: Path, column: str | None) -> Cells:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = {number_column(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
+            wanted = {_number_name(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
             return _from_table(file.read(columns=sorted(wanted)), column)
     except pa.ArrowException as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {error}") from error
 
 
+def _table_of(source: Any) -> pa.Table:
+    try:
+        return pa.table(source)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InvalidInput(f"the {type(source).__name__} cannot be read as an Arrow table: {error}") from error
+
+
 def _from_table(table: pa.Table, column: str | None) -> Cells:
     names = table.column_names
-    number = number_column(names, column)
+    number = _number_name(names, column)
     optional = _optional([name for name in names if name != number])
     given = {"number": number} | optional
-    return Cells(
+    cells = Cells(
         line=np.arange(1, len(table) + 1),
         columns={name: _whole(table.column(column)) for name, column in given.items()},
+        column=number,
         is_release=set(SCHEMA.names) <= set(names) and number == "number",
     )
+    return _without_other_bytes(cells)
+
+
+def _without_other_bytes(cells: Cells) -> Cells:
+    """The rows whose texts are UTF-8; Parquet files hold others where their writer did not look."""
+    good = np.ones(len(cells.line), bool)
+    for name, column in cells.columns.items():
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if not pa.types.is_large_string(column.type):
+                raise InvalidInput(f"the column {name!r} is damaged: {error}. Nothing was published.") from error
+            good &= [value is None or _is_utf8(value) for value in column.cast(pa.large_binary()).to_pylist()]
+    if good.all():
+        return cells
+    written = cells.columns["number"]
+    if pa.types.is_large_string(written.type):
+        written = written.cast(pa.large_binary())
+    bad = np.flatnonzero(~good)
+    rejects = [
+        Reject(line, _NOT_UTF8, value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value))
+        for line, value in zip(cells.line[bad].tolist(), written.take(pa.array(bad)).to_pylist(), strict=True)
+    ]
+    columns = {name: column.filter(pa.array(good)) for name, column in cells.columns.items()}
+    return replace(cells, line=cells.line[good], columns=columns, rejects=rejects)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -149,6 +198,8 @@ def _read_text(path: Path, column: str | None, *, is_gzip: bool) -> Cells:
 _ESCAPE = "surrogateescape"
 """Bytes that are no UTF-8 survive reading, so that only their own line is rejected."""
 
+_NOT_UTF8 = "not UTF-8"
+
 
 def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
     lines = iter(text)
@@ -158,9 +209,11 @@ def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
     try:
         top = next(reader)
         names = header_of([cell.strip() for cell in top], column)
+        given_name: str | None = None
         place = {"number": 0}
         if names is not None:
-            number = names.index(number_column(names, column))
+            given_name = number_column(names, column)
+            number = names.index(given_name)
             others = [name for i, name in enumerate(names) if i != number]
             place = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
         cut = _Cutter(width=len(top), place=place, blank=blank)
@@ -171,11 +224,18 @@ def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
             cut.add(rows, blank + line, blank + reader.line_num)
             line = reader.line_num
     except csv.Error as error:
+        what = f"a cell is longer than {_CELL_CHARS_MAX:,} characters" if "field limit" in str(error) else str(error)
         raise InvalidInput(
-            f"{name}, line {blank + reader.line_num}: {error}. A quotation mark must be closed before the next cell or "
+            f"{name}, line {blank + reader.line_num}: {what}. A quotation mark must be closed before the next cell or "
             "line begins. Nothing was published."
         ) from error
-    return cut.cells()
+    return replace(cut.cells(), column=given_name)
+
+
+def _number_name(names: Sequence[str], column: str | None) -> str:
+    """What the list calls the column with the numbers; white space around names makes no difference."""
+    trimmed = [name.strip() for name in names]
+    return names[trimmed.index(number_column(trimmed, column))]
 
 
 def _optional(names: Sequence[str]) -> dict[str, str]:
@@ -246,10 +306,10 @@ class _Cutter:
         try:
             arrays = {name: pa.array(columns[i], pa.large_string()) for name, i in self._place.items()}
         except UnicodeEncodeError:
-            good = [all(map(_is_text, row)) for row in rows]
+            good = [all(map(is_text, row)) for row in rows]
             for row, at, is_good in zip(rows, line.tolist(), good, strict=True):
                 if not is_good:
-                    self._reject(at, "not UTF-8", row)
+                    self._reject(at, _NOT_UTF8, row)
             self._append([row for row, is_good in zip(rows, good, strict=True) if is_good], line[np.array(good)])
             return
         self._lines.append(line)
@@ -258,14 +318,6 @@ class _Cutter:
 
     def _reject(self, line: int, reason: str, row: Sequence[str]) -> None:
         self._rejects.append(Reject(line, reason, _printable(",".join(row))))
-
-
-def _is_text(cell: str) -> bool:
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # JSONL
@@ -281,7 +333,7 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
             continue
         try:
             document = json.loads(written)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             rejects.append(Reject(line, f"not JSON: {error}", _printable(written.strip())))
             continue
         if isinstance(document, dict):
@@ -291,7 +343,7 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
     names = list(dict.fromkeys(key for _, document in documents for key in document))
     if not documents:
         raise InvalidInput(f"{name} holds no JSON object: one object a line is expected. Nothing was published.")
-    number = number_column(names, column)
+    number = _number_name(names, column)
     keys = {"number": number} | _optional([key for key in names if key != number])
     kept: list[int] = []
     columns: dict[str, list[str | None]] = {key: [] for key in keys}
@@ -299,7 +351,8 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
         try:
             row = {key: _json_cell(key, document.get(given)) for key, given in keys.items()}
         except InvalidInput as error:
-            rejects.append(Reject(line, str(error), _printable(json.dumps(document, ensure_ascii=False))))
+            given = document.get(number)
+            rejects.append(Reject(line, str(error), _printable(str(given)) if isinstance(given, str | int) else ""))
             continue
         kept.append(line)
         for key, cell in row.items():
@@ -309,21 +362,30 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
         columns={key: pa.array(cells, pa.large_string()) for key, cells in columns.items()},
         rejects=rejects,
         blank=blank,
+        column=number,
     )
 
 
 def _json_cell(key: str, value: Any) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and _is_text(value):
+    if key == "scope" and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = "+".join(value)
+    if isinstance(value, str):
+        if not is_text(value):
+            raise InvalidInput(f"its {key!r} is {_NOT_UTF8}")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0 and key in ("number", "last"):
+            raise InvalidInput(NEGATIVE)
         return str(value)
-    if key == "scope" and isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return "+".join(value)
     raise InvalidInput(f"its {key!r} is neither text nor a whole number")
 
 
 def _printable(text: str) -> str:
-    """Text that may hold bytes that are no UTF-8, as text that can be written."""
-    return text.encode("utf-8", _ESCAPE).decode("utf-8", "backslashreplace")
+    """Text that may hold bytes that are no UTF-8, or halves of JSON's escapes, as text that can be written."""
+    try:
+        data = text.encode("utf-8", _ESCAPE)
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")

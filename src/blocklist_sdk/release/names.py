@@ -18,7 +18,7 @@ def feed_name(name: str) -> str:
     >>> feed_name("id-telkomsel")
     'id-telkomsel'
     """
-    if not _FEED_NAME.fullmatch(name) or len(name) > 64 or name in _RESERVED:
+    if not isinstance(name, str) or not _FEED_NAME.fullmatch(name) or len(name) > 64 or name in _RESERVED:
         raise InvalidInput(
             f"{name!r} is no feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
         )
