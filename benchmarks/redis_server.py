@@ -6,14 +6,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[bool]:
-    """Start a server and write where its socket is into `folder`; False where none is installed."""
+    """Start a server and write where its socket is into `folder`; False where it or its client is not installed."""
     binary = shutil.which("valkey-server") or shutil.which("redis-server")
-    if binary is None:
+    if binary is None or find_spec("redis") is None:
         yield False
         return
     # A socket's path may have 107 bytes at most.

@@ -4,15 +4,15 @@ import hashlib
 import logging
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from blocklist_sdk.cache.answers import Answers
 from blocklist_sdk.cache.generation import Generation
+from blocklist_sdk.cache.overrides import Overrides
 from blocklist_sdk.cache.state import load_state
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.disk import storage
@@ -20,8 +20,10 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, No
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.records import SCOPES, Entry, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.records import SCOPES, Entry, Level, Reason, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.release.protected import read_protected_file
+from blocklist_sdk.rules import Rules
 from blocklist_sdk.verdicts import decide
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Blocklist:
         region: str | None,
         store: Store,
         state_file: Path,
+        protected: frozenset[int] = frozenset(),
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> None:
@@ -82,6 +85,15 @@ class Blocklist:
         self._seen: tuple[int, int] | None = None
         self._looking = ForkSafeLock()
         self._now: _Now = self._never
+        self._rules = Rules(frozenset(), {})
+        self._rules_seen: object = None
+        self._own_protected = frozenset(protected)
+        self.overrides = Overrides(
+            state_file.with_name("overrides.sqlite"),
+            read=self._read,
+            is_protected=self._is_protected,
+            changed=self._look_again,
+        )
 
     @classmethod
     def open(
@@ -93,6 +105,7 @@ class Blocklist:
         region: str | None = None,
         cache_dir: str | Path | None = None,
         state_dir: str | Path | None = None,
+        protected: str | Path | Iterable[str | int] = (),
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
@@ -109,11 +122,13 @@ class Blocklist:
                 each authority its own.
             state_dir: what protects against old releases even where the cache was wiped; by default in the user's
                 state directory, or in `cache_dir` where that is given. Then wipe single feeds, not the whole.
+            protected: numbers of your own that are never blocked, whatever a feed says, beside those that the authority
+                protects: the numbers, or a text file with one a line.
             auth: credentials for the repository, as httpx takes them.
             transport: timeouts and retries.
 
         Raises:
-            InvalidInput: the URL, the feed's name, the root or the region cannot be used.
+            InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
         """
         try:
             parts = urlsplit(url)
@@ -130,6 +145,7 @@ class Blocklist:
             region=region,
             store=Store(cache / feed),
             state_file=state / feed / "state.json",
+            protected=_protected_numbers(protected, region),
             auth=auth,
             transport=transport,
         )
@@ -187,9 +203,13 @@ class Blocklist:
         return self._contains(number)
 
     def _contains(self, number: str | int) -> bool:
-        """The same by the number's rows, and after a look for a new generation where one is due."""
+        """The same by the number's rules and rows, and after a look for what is new where one is due."""
         e164 = self._read(number)
-        return self._current()[0].blocks(e164, time.time_ns() // 1_000_000)
+        generation = self._current()[0]
+        rule = self._rules.of(e164, datetime.now(UTC))
+        if rule is not None:
+            return rule[0] == "override-block"
+        return generation.blocks(e164, time.time_ns() // 1_000_000)
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
         """What to do about a number, now, and why.
@@ -208,7 +228,15 @@ class Blocklist:
         generation, expires = self._current()
         now = datetime.now(UTC)
         entries = tuple(generation.covering(e164))
-        level, reason = decide([entry for entry in entries if scope is None or scope in entry.scope], now)
+        rule = self._rules.of(e164, now)
+        level: Level | None
+        reason: Reason
+        if rule is not None:
+            reason, override = rule
+            level = "block" if reason == "override-block" else None
+        else:
+            override = None
+            level, reason = decide([entry for entry in entries if scope is None or scope in entry.scope], now)
         return Verdict(
             number=e164,
             blocked=level == "block",
@@ -219,6 +247,7 @@ class Blocklist:
             serial=generation.about.serial,
             as_of=generation.about.published_at,
             stale=_is_past(expires, now),
+            override=override,
         )
 
     def entries(self, number: str | int) -> list[Entry]:
@@ -263,7 +292,8 @@ class Blocklist:
         from blocklist_sdk.screening.columns import Screening
 
         _check_scope(scope)
-        return Screening(self._current()[0], region=self.region, scope=scope, at=datetime.now(UTC))
+        generation, now = self._current()[0], datetime.now(UTC)
+        return Screening(generation, self._rules.at(now), region=self.region, scope=scope, at=now)
 
     def to_arrow(self) -> Any:
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
@@ -315,30 +345,47 @@ class Blocklist:
             seen = self._stamp()
             if seen is None or seen != self._seen:
                 self._opened, self._seen = self._store.open() or self._opened, seen
+            self._look_for_rules()
         except BlocklistError as error:
             if self._opened is None:
                 raise
             log.error("feed %s goes on with what it has: %s", self.feed, error)
         finally:
-            self._now = self._never if self._opened is None else self._until_next_look(self._opened[0].answers)
+            self._now = self._never if self._opened is None else self._until_next_look(self._opened[0])
             self._looking.release()
 
-    def _until_next_look(self, answers: Answers) -> "_Now":
+    def _look_for_rules(self) -> None:
+        seen = self.overrides.stamp(), _stamp_of(self._store.protected)
+        if seen != self._rules_seen:
+            signed = read_protected_file(self._store.protected)
+            overrides = {override.number: override for override in self.overrides.load()}
+            self._rules, self._rules_seen = Rules(self._own_protected | signed, overrides), seen
+
+    def _is_protected(self, number: int) -> bool:
+        self._look(wait=True)
+        return number in self._rules.protected
+
+    def _look_again(self) -> None:
+        """Let a change of the rules take effect at once."""
+        self._now = self._never
+
+    def _until_next_look(self, generation: Generation) -> "_Now":
         """What answers until it is time to look again, midnight (UTC) at the latest, since kinds go by days."""
         now = _clock()
         day = int(now // _DAY_S)
-        start, stop = max(now, answers.published_ms / 1000), min(now + _LOOK_EVERY_S, (day + 1) * _DAY_S)
-        return start, stop, answers.finder(day), self._read
+        start = max(now, generation.answers.published_ms / 1000)
+        stop = min(now + _LOOK_EVERY_S, (day + 1) * _DAY_S)
+        find = generation.answers.finder(day)
+        if self._rules:
+            standing = self._rules.at(datetime.fromtimestamp(now, UTC))
+            if standing.until is not None:
+                stop = min(stop, standing.until.timestamp())
+            find = _ruled(find, standing.answers())
+        return start, stop, find, self._read
 
     def _stamp(self) -> tuple[int, int] | None:
         """Changes whenever the generation in force does; None before the first."""
-        pointer = self._store.pointer
-        with storage(pointer):
-            try:
-                stat = pointer.stat()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        return stat.st_ino, stat.st_mtime_ns
+        return _stamp_of(self._store.pointer)
 
 
 def _reader(region: str | None) -> Callable[[str | int], int]:
@@ -357,6 +404,43 @@ def _reader(region: str | None) -> Callable[[str | int], int]:
         raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
 
     return read
+
+
+def _ruled(find: Callable[[int], bool | None], answers: dict[int, bool]) -> Callable[[int], bool | None]:
+    """What answers by the rules first; `find` alone where they change nothing that it says."""
+    # Numbers that are never blocked are hardly ever listed as well, and need no look at the rules then.
+    answers = {number: blocked for number, blocked in answers.items() if find(number) is not blocked}
+    if not answers:
+        return find
+    rule_of = answers.get
+
+    def ruled(number: int) -> bool | None:
+        answer = rule_of(number)
+        return find(number) if answer is None else answer
+
+    return ruled
+
+
+def _stamp_of(path: Path) -> tuple[int, int] | None:
+    """Changes whenever a file is replaced; None for none."""
+    with storage(path):
+        try:
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
+    """The recipient's own protected numbers, from a file or as they are."""
+    read = _reader(region)
+    if isinstance(given, (str, Path)):
+        try:
+            lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise InvalidInput(f"cannot read the protected numbers in {given}: {error}") from error
+        given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return frozenset(read(number) for number in given)
 
 
 def _is_unknown(number: int) -> bool | None:

@@ -48,6 +48,31 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A recipient's own decision on one number, which goes before every feed's.
+
+    Attributes:
+        number: the number as an E.164 integer.
+        decision: ``allow`` or ``block``.
+        reason: why, for whoever finds it later.
+        author: who decided.
+        created: when, UTC.
+        until: in force before this moment, UTC; None for no end.
+    """
+
+    number: int
+    decision: Literal["allow", "block"]
+    reason: str
+    author: str
+    created: datetime
+    until: datetime | None
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether it applies at that moment."""
+        return self.until is None or at < self.until
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer to "what about this number?". True in a condition when it is blocked.
 
@@ -61,6 +86,7 @@ class Verdict:
         serial: the release that spoke.
         as_of: when that release was published.
         stale: whether the feed is past its signed expiry.
+        override: the local decision that is in force, None for none.
     """
 
     number: int
@@ -72,6 +98,7 @@ class Verdict:
     serial: int
     as_of: datetime
     stale: bool
+    override: Override | None = None
 
     def __bool__(self) -> bool:
         return self.blocked

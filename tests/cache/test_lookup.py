@@ -14,6 +14,7 @@ from blocklist_sdk.cache.generation import About, Generation, write_generation
 from blocklist_sdk.cache.kinds import DAY_MS, LOOK
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from blocklist_sdk.rules import Rules
 from blocklist_sdk.screening.columns import SCHEMA, Screening
 from strategies import Row, plain_rows, to_plain, to_rows
 
@@ -52,7 +53,8 @@ def ask(opened: Generation, number: int, now_ms: int) -> bool:
 
 
 def screening(opened: Generation, now_ms: int, scope: Scope | None = None) -> Screening:
-    return Screening(opened, region="ID", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms))
+    no_rules = Rules(frozenset(), {}).at(EPOCH)
+    return Screening(opened, no_rules, region="ID", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms))
 
 
 def edges_of(plain: list[Row]) -> list[int]:

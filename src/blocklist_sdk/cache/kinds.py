@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from blocklist_sdk.cache.cells import KINDS_MAX
 from blocklist_sdk.records import Level, Reason
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.rules import RULES
 
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -54,7 +55,7 @@ class Outcomes:
 
 
 LEVELS: Final[tuple[Level, ...]] = ("block", "advisory")
-REASONS: Final[tuple[Reason, ...]] = ("listed", "advisory", "expired", "not-yet", "not-listed")
+REASONS: Final[tuple[Reason, ...]] = ("listed", "advisory", "expired", "not-yet", "not-listed", *RULES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
     CACHE/FEED/
         lock                    held while a sync runs
         current.json            which generation is in force; replaced in one rename
+        protected.json          numbers that no feed may list, as the authority signed them
         tuf/                    the repository's signed metadata
         generations/SERIAL-RANDOM/
         fetch-RANDOM/           what a running sync has fetched so far
@@ -12,6 +13,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from blocklist_sdk.cache.generation import About, Generation, write_generation
 from blocklist_sdk.disk import read_json, storage, storage_failed, sync_directory, write_json
-from blocklist_sdk.errors import Locked, Malformed
+from blocklist_sdk.errors import InvalidInput, Locked, Malformed
 from blocklist_sdk.release.rows import Rows
 
 _FORMAT = 1
@@ -55,6 +57,7 @@ class Store:
         self.directory = directory
         self.pointer = directory / "current.json"
         self.metadata = directory / "tuf"
+        self.protected = directory / "protected.json"
         self._generations = directory / "generations"
 
     @contextlib.contextmanager
@@ -62,11 +65,14 @@ class Store:
         """Hold the feed's lock, so that one sync runs at a time.
 
         Raises:
+            InvalidInput: `wait_s` is no number of seconds.
             Locked: another process still held it after `wait_s` seconds.
             StorageFailed: the directory cannot be written.
         """
         from filelock import FileLock, Timeout  # here, since look-ups do without it
 
+        if not math.isfinite(wait_s):
+            raise InvalidInput(f"a wait needs an end: {wait_s} seconds is none")
         path = self.directory / "lock"
         lock = FileLock(path)
         with storage(self.directory):

@@ -32,7 +32,7 @@ from blocklist_sdk.publisher.arguments import (
 from blocklist_sdk.publisher.disk import sweep, write_new
 from blocklist_sdk.publisher.feed import Feed
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.protected import read_protected, without_protected, write_protected
+from blocklist_sdk.publisher.protected import without_protected
 from blocklist_sdk.publisher.reading import read_level, read_rows, read_scope
 from blocklist_sdk.publisher.rejects import write_rejects
 from blocklist_sdk.publisher.release import Defaults, plan_release
@@ -41,6 +41,7 @@ from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.source import Reject, read_source
 from blocklist_sdk.release.index import FeedIndex, now
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
+from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
 
 MAX_REJECTS: Final = 0.1

@@ -15,6 +15,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import normalize_column
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.rules import RULES, StandingRules
 from blocklist_sdk.verdicts import decide, deciding
 
 SCHEMA: Final = pa.schema(
@@ -37,7 +38,7 @@ _THREADS_MAX: Final = 4
 _REMEMBERED_MAX: Final = 1 << 16
 """Numbers whose rows were looked up and are remembered, at most; bounds the memory."""
 
-_NOT_LISTED: Final = REASONS.index("not-listed")
+_OVERRIDE_BLOCK: Final = RULES.index("override-block")
 
 
 class Screening:
@@ -46,9 +47,12 @@ class Screening:
     It may be shared by threads.
     """
 
-    def __init__(self, generation: Generation, *, region: str | None, scope: Scope | None, at: datetime) -> None:
+    def __init__(
+        self, generation: Generation, rules: StandingRules, *, region: str | None, scope: Scope | None, at: datetime
+    ) -> None:
         """For `Blocklist.screening`."""
         self._generation = generation
+        self._rules = rules
         self._region = region
         self._scope = scope
         self._at = at
@@ -108,6 +112,12 @@ class Screening:
         level, category, reason = outcomes.level[kinds], outcomes.category[kinds], outcomes.reason[kinds]
         if self._any_open:
             self._look_up(numbers, np.flatnonzero(outcomes.is_open[kinds]), level, category, reason)
+        ruled, rule = self._rules.find(numbers)
+        if len(ruled):
+            # Whatever the feed says: a local decision holds for every scope, and is of no category.
+            level[ruled] = np.where(rule == _OVERRIDE_BLOCK, LEVELS.index("block"), -1)
+            category[ruled] = -1
+            reason[ruled] = rule + REASONS.index(RULES[0])
         is_valid = None if validity is None or not number.null_count else validity
         return pa.RecordBatch.from_arrays(
             [

@@ -1,0 +1,320 @@
+"""A recipient's own decisions on numbers: kept beside the generations, so that no sync touches them."""
+
+import contextlib
+import csv
+import getpass
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from blocklist_sdk.disk import replaced, storage_failed
+from blocklist_sdk.errors import InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.records import Override
+
+_FORMAT: Final = 1
+
+_WAIT_S: Final = 10.0
+"""How long one change waits for another process's."""
+
+_CREATE: Final = """
+CREATE TABLE overrides (
+    number INTEGER PRIMARY KEY,
+    decision TEXT NOT NULL CHECK (decision IN ('allow', 'block')),
+    reason TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created TEXT NOT NULL,
+    until TEXT
+) STRICT
+"""
+
+_COLUMNS: Final = ("number", "decision", "reason", "author", "until")
+"""Of the CSV form; `created` is when it came in."""
+
+Decision = Literal["allow", "block"]
+Stamp = tuple[int, bytes]
+
+_COUNTER_START, _COUNTER_END = 24, 28
+"""Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of importing overrides.
+
+    Attributes:
+        rows: taken over.
+        rejects: lines that were not, with the reason.
+    """
+
+    rows: int
+    rejects: tuple[tuple[int, str], ...]
+
+
+class Overrides:
+    """The overrides of one feed; see `Blocklist.overrides`.
+
+    They take effect at once in the `Blocklist` they belong to, and within a second in every other process. May be
+    shared by threads and processes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read: Callable[[str | int], int],
+        is_protected: Callable[[int], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """For `Blocklist`; the file need not exist."""
+        self._path = path
+        self._read = read
+        self._is_protected = is_protected
+        self._changed = changed
+
+    def allow(
+        self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
+    ) -> Override:
+        """Never block a number, whatever a feed says; replaces an earlier decision on it.
+
+        Args:
+            number: a text as people write numbers, or an E.164 integer.
+            reason: why; must not be empty.
+            until: when it ends, timezone-aware; None for never.
+            author: who decided; by default the user this process runs as.
+
+        Raises:
+            InvalidNumber: it is no number.
+            InvalidInput: the number is protected, the end is past or has no time zone, or there is no reason.
+            Locked: another process is changing overrides.
+            StorageFailed: the disk refused.
+        """
+        return self._put(self._override(number, "allow", reason, until, author))
+
+    def block(
+        self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
+    ) -> Override:
+        """Block a number for every scope, whatever a feed says; otherwise like `allow`."""
+        return self._put(self._override(number, "block", reason, until, author))
+
+    def remove(self, number: str | int) -> bool:
+        """Take a decision back; False if there was none.
+
+        Raises:
+            InvalidNumber: it is no number.
+            Locked, StorageFailed: as for `allow`.
+        """
+        e164 = self._read(number)
+        with self._writing() as connection:
+            gone = connection.execute("DELETE FROM overrides WHERE number = ?", (e164,)).rowcount > 0
+        self._changed()
+        return gone
+
+    def get(self, number: str | int) -> Override | None:
+        """The decision on a number, in force or not.
+
+        Raises:
+            InvalidNumber: it is no number.
+            Malformed: the file is damaged.
+        """
+        e164 = self._read(number)
+        return next((override for override in self if override.number == e164), None)
+
+    def __iter__(self) -> Iterator[Override]:
+        """All of them by number, also those that have ended.
+
+        Raises:
+            Malformed: the file is damaged.
+            InvalidInput: it was written by a newer version of this library.
+        """
+        return iter(self.load())
+
+    def __len__(self) -> int:
+        return len(self.load())
+
+    def export_csv(self, path: str | Path) -> int:
+        """Write all of them as CSV, replacing the file; returns how many.
+
+        Raises:
+            StorageFailed: it cannot be written.
+        """
+        found = self.load()
+        with replaced(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for each in found:
+                until = "" if each.until is None else each.until.isoformat()
+                writer.writerow((f"+{each.number}", each.decision, each.reason, each.author, until))
+        return len(found)
+
+    def import_csv(self, path: str | Path, *, author: str | None = None) -> Imported:
+        """Take over decisions from CSV, all that can be in one step; they replace earlier ones on the same numbers.
+
+        Args:
+            path: with the columns ``number``, ``decision``, ``reason``, and if need be ``author`` and ``until`` (ISO
+                8601 with a time zone).
+            author: who decided, where the file does not say.
+
+        Raises:
+            InvalidInput: the file cannot be read, or lacks a column.
+            Locked, StorageFailed: as for `allow`.
+        """
+        rejects: list[tuple[int, str]] = []
+        good: list[Override] = []
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                missing = {"number", "decision", "reason"} - set(reader.fieldnames or ())
+                if missing:
+                    raise InvalidInput(f"{path} lacks the column {', '.join(sorted(missing))}: it needs a header line")
+                for row in reader:
+                    try:
+                        good.append(self._from_row(row, author))
+                    except InvalidInput as error:
+                        rejects.append((reader.line_num, str(error)))
+        except (OSError, UnicodeError, csv.Error) as error:
+            raise InvalidInput(f"cannot read {path}: {error}") from error
+        if good:
+            self._put(*good)
+        return Imported(len(good), tuple(rejects))
+
+    def load(self) -> list[Override]:
+        """All of them, by number; none where there is no file.
+
+        Raises:
+            Malformed: the file is damaged.
+            InvalidInput: it was written by a newer version of this library.
+        """
+        if not self._path.exists():
+            return []
+        with self._connected(read_only=True) as connection:
+            rows = connection.execute("SELECT * FROM overrides ORDER BY number").fetchall()
+        try:
+            return [
+                Override(number, decision, reason, author, _moment(created), _moment(until) if until else None)
+                for number, decision, reason, author, created, until in rows
+            ]
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def stamp(self) -> Stamp | None:
+        """Changes whenever they do; None for no file."""
+        try:
+            with self._path.open("rb") as file:
+                return os.fstat(file.fileno()).st_ino, file.read(_COUNTER_END)[_COUNTER_START:]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_failed(error, self._path) from error
+
+    def _from_row(self, row: dict[str, str | None], author: str | None) -> Override:
+        decision = (row["decision"] or "").strip().lower()
+        if decision not in get_args(Decision):
+            raise InvalidInput(f"{decision!r} is no decision: allow or block")
+        try:
+            until = datetime.fromisoformat(text) if (text := (row.get("until") or "").strip()) else None
+        except ValueError as error:
+            raise InvalidInput(f"{text!r} is no moment: write it as 2027-01-31T00:00:00Z") from error
+        return self._override(
+            row["number"] or "",
+            "allow" if decision == "allow" else "block",
+            row["reason"] or "",
+            until,
+            (row.get("author") or "").strip() or author,
+        )
+
+    def _override(
+        self, number: str | int, decision: Decision, reason: str, until: datetime | None, author: str | None
+    ) -> Override:
+        e164 = self._read(number)
+        now = datetime.now(UTC)
+        if self._is_protected(e164):
+            raise InvalidInput("that is a protected number, which is never blocked: an override has no effect on it")
+        if not reason.strip():
+            raise InvalidInput("an override needs a reason, for whoever finds it later")
+        if until is not None and until.tzinfo is None:
+            raise InvalidInput("an override's end needs a time zone")
+        if until is not None and until <= now:
+            raise InvalidInput(f"an override cannot end in the past: {until.isoformat()}")
+        until = None if until is None else until.astimezone(UTC)
+        return Override(e164, decision, reason.strip(), author or _user(), now, until)
+
+    def _put(self, *overrides: Override) -> Override:
+        with self._writing() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO overrides VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (o.number, o.decision, o.reason, o.author, o.created.isoformat(), o.until and o.until.isoformat())
+                    for o in overrides
+                ],
+            )
+        self._changed()
+        return overrides[-1]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_failed(error, self._path.parent) from error
+        with self._connected(read_only=False) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if self._version(connection) == 0:
+                connection.execute(_CREATE)
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _connected(self, *, read_only: bool) -> Iterator[sqlite3.Connection]:
+        # Also a reader writes where it may: it takes back what a killed process left half-written.
+        mode = "rwc" if not read_only else "rw" if os.access(self._path, os.W_OK) else "ro"
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        try:
+            # Opened anew each time: a connection must not be carried across a fork or between threads.
+            connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA synchronous = FULL")
+                if self._version(connection) > _FORMAT:
+                    raise InvalidInput(f"{self._path} was written by a newer blocklist-sdk: upgrade this one")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _refused(self, error: sqlite3.OperationalError) -> Exception:
+        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return Locked(f"another process is changing {self._path}: try again", path=self._path)
+        if error.sqlite_errorname == "SQLITE_ERROR":
+            return self._damaged(error)
+        return StorageFailed(
+            f"cannot use {self._path}: {error}. Check that the directory can be written and has room; "
+            "nothing half-written is in force.",
+            path=self._path,
+        )
+
+    def _damaged(self, error: Exception) -> Malformed:
+        return Malformed(
+            f"the overrides in {self._path} are damaged ({error}): bring a copy back, or remove the file and import "
+            "them anew. Nothing is answered without them, since an innocent number might then be blocked."
+        )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

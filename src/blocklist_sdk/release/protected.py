@@ -1,0 +1,52 @@
+"""Protected numbers: those that no feed may list. The targets role signs them, so no feed's key can lift one."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.index import PROTOCOL
+from blocklist_sdk.release.rows import Int64s
+
+PROTECTED_BYTES_MAX = 4 << 20
+"""Room for two hundred thousand numbers; an authority protects some hundreds."""
+
+
+def write_protected(numbers: Iterable[int]) -> bytes:
+    r"""The signed document with these E.164 integers.
+
+    >>> write_protected([6281234567890]).decode()
+    '{"protocol": 1, "numbers": [6281234567890]}\n'
+    """
+    return json.dumps({"protocol": PROTOCOL, "numbers": sorted(set(numbers))}).encode() + b"\n"
+
+
+def read_protected(document: bytes) -> Int64s:
+    """The numbers of a signed document, in order.
+
+    Raises:
+        Malformed: it is none.
+    """
+    try:
+        numbers = json.loads(document)["numbers"]
+        return np.sort(np.array(numbers, np.int64))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise Malformed(f"the list of protected numbers is damaged: {error}") from error
+
+
+def read_protected_file(path: Path) -> frozenset[int]:
+    """The numbers of a signed document on disk; none where there is no file.
+
+    Raises:
+        Malformed: it is damaged.
+        StorageFailed: it cannot be read.
+    """
+    with storage(path):
+        try:
+            document = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+    return frozenset(read_protected(document).tolist())
