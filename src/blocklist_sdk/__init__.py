@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blocklist_sdk.blocklist import Blocklist as Blocklist
+    from blocklist_sdk.blocklists import Blocklists as Blocklists
     from blocklist_sdk.errors import BlocklistError as BlocklistError
     from blocklist_sdk.errors import ExchangeError as ExchangeError
     from blocklist_sdk.errors import InvalidInput as InvalidInput
@@ -19,27 +20,39 @@ if TYPE_CHECKING:
     from blocklist_sdk.errors import StorageFailed as StorageFailed
     from blocklist_sdk.errors import Unreachable as Unreachable
     from blocklist_sdk.errors import Untrusted as Untrusted
+    from blocklist_sdk.guard import Guard as Guard
     from blocklist_sdk.numbers import format_e164 as format_e164
     from blocklist_sdk.numbers import normalize as normalize
     from blocklist_sdk.numbers import operator_of as operator_of
     from blocklist_sdk.publisher import Publisher as Publisher
+    from blocklist_sdk.records import Change as Change
     from blocklist_sdk.records import Entry as Entry
+    from blocklist_sdk.records import Explanation as Explanation
+    from blocklist_sdk.records import Impact as Impact
+    from blocklist_sdk.records import Override as Override
     from blocklist_sdk.records import Status as Status
     from blocklist_sdk.records import SyncResult as SyncResult
     from blocklist_sdk.records import Verdict as Verdict
+    from blocklist_sdk.records import Verification as Verification
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Blocklist": "blocklist",
     "BlocklistError": "errors",
+    "Blocklists": "blocklists",
+    "Change": "records",
     "Entry": "records",
     "ExchangeError": "errors",
+    "Explanation": "records",
+    "Guard": "guard",
+    "Impact": "records",
     "InvalidInput": "errors",
     "InvalidNumber": "errors",
     "Locked": "errors",
     "Malformed": "errors",
     "NotSynced": "errors",
+    "Override": "records",
     "Publisher": "publisher",
     "Refused": "errors",
     "Stale": "errors",
@@ -49,6 +62,7 @@ _HOME = {
     "Unreachable": "errors",
     "Untrusted": "errors",
     "Verdict": "records",
+    "Verification": "records",
     "format_e164": "numbers",
     "normalize": "numbers",
     "operator_of": "numbers",

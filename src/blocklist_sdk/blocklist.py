@@ -8,19 +8,33 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
+from blocklist_sdk.cache.database import Database
 from blocklist_sdk.cache.generation import Generation
+from blocklist_sdk.cache.holds import Holds
 from blocklist_sdk.cache.overrides import Overrides
 from blocklist_sdk.cache.state import load_state
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced
+from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced, Stale
 from blocklist_sdk.locks import ForkSafeLock
-from blocklist_sdk.numbers import normalizer
+from blocklist_sdk.numbers import brand_of, normalizer, operator_of
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.records import SCOPES, Entry, Level, Reason, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.records import (
+    SCOPES,
+    Entry,
+    Explanation,
+    Impact,
+    Level,
+    Reason,
+    Scope,
+    Status,
+    SyncResult,
+    Verdict,
+    Verification,
+)
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.protected import read_protected_file
 from blocklist_sdk.rules import Rules
@@ -30,7 +44,10 @@ if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
+    from blocklist_sdk.changes import Changes
+    from blocklist_sdk.guard import Guard
     from blocklist_sdk.screening.columns import Screening
+    from blocklist_sdk.sync.run import Syncer
     from blocklist_sdk.sync.transport import TransportSettings
 
 log = logging.getLogger(__name__)
@@ -42,6 +59,11 @@ that takes a closer look), and what reads numbers."""
 _DAY_S = 86_400
 
 _clock = time.time
+
+WhenStale = Literal["serve", "raise"]
+
+_STALE_TOLD_EVERY_S = 3600.0
+"""How often a list that is past its expiry says so in the log."""
 
 _ROOT_BYTES_MAX = 512_000
 """What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
@@ -67,6 +89,8 @@ class Blocklist:
         store: Store,
         state_file: Path,
         protected: frozenset[int] = frozenset(),
+        guard: "Guard | None" = None,
+        when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> None:
@@ -77,6 +101,8 @@ class Blocklist:
         self._root = root
         self._store = store
         self._state_file = state_file
+        self._when_stale = when_stale
+        self._told_stale = 0.0
         self._auth = auth
         self._transport = transport
         self._read = _reader(region)
@@ -85,11 +111,14 @@ class Blocklist:
         self._seen: tuple[int, int] | None = None
         self._looking = ForkSafeLock()
         self._now: _Now = self._never
-        self._rules = Rules(frozenset(), {})
+        self._rules: Rules | None = None
         self._rules_seen: object = None
         self._own_protected = frozenset(protected)
+        self._database = Database(state_file.with_name("recipient.sqlite"))
+        self._holds = Holds(self._database)
+        self._guard = guard
         self.overrides = Overrides(
-            state_file.with_name("overrides.sqlite"),
+            self._database,
             read=self._read,
             is_protected=self._is_protected,
             changed=self._look_again,
@@ -106,6 +135,8 @@ class Blocklist:
         cache_dir: str | Path | None = None,
         state_dir: str | Path | None = None,
         protected: str | Path | Iterable[str | int] = (),
+        guard: "Guard | Literal['default'] | None" = "default",
+        when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
@@ -124,6 +155,9 @@ class Blocklist:
                 state directory, or in `cache_dir` where that is given. Then wipe single feeds, not the whole.
             protected: numbers of your own that are never blocked, whatever a feed says, beside those that the authority
                 protects: the numbers, or a text file with one a line.
+            guard: what a release may change by itself; None lets everything through.
+            when_stale: what to do past the signed expiry: ``serve`` goes on answering and says so, in every verdict and
+                in the log; ``raise`` raises `Stale` from every question.
             auth: credentials for the repository, as httpx takes them.
             transport: timeouts and retries.
 
@@ -137,6 +171,10 @@ class Blocklist:
             raise InvalidInput("that is no URL: give one that starts with https:, http: or file:") from error
         if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
             raise InvalidInput("that is no repository: give a base URL that starts with https:, http: or file:")
+        if when_stale not in get_args(WhenStale):
+            raise InvalidInput(f"when_stale is serve or raise, not {when_stale!r}")
+        from blocklist_sdk.guard import Guard
+
         cache, state = _directories(url, cache_dir, state_dir)
         return cls(
             url=url.rstrip("/"),
@@ -146,6 +184,8 @@ class Blocklist:
             store=Store(cache / feed),
             state_file=state / feed / "state.json",
             protected=_protected_numbers(protected, region),
+            guard=Guard() if guard == "default" else guard,
+            when_stale=when_stale,
             auth=auth,
             transport=transport,
         )
@@ -163,29 +203,57 @@ class Blocklist:
         with self._looking:
             self._opened, self._seen, self._now = None, None, self._never
 
-    def sync(self, *, wait_s: float = 60.0) -> SyncResult:
+    def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
 
         Args:
             wait_s: how long to wait, in seconds, while another process syncs.
+            accept: the serial of a release that comes into force although the guard refuses it; of no other.
 
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
             InvalidInput: the repository has no such feed, or the root is none.
             Unreachable: the network, or a server that fails or is too slow.
-            Untrusted: a signature, a hash, a rollback, or a feed in force here that is signed no more.
+            Untrusted: a signature, a hash, or a rollback.
             Stale: signed metadata has expired.
             Malformed: what came is not what the protocol says.
+            Refused: the guard kept the release out of force.
             StorageFailed: the local disk refused.
         """
-        from blocklist_sdk.sync.run import Syncer
         from blocklist_sdk.sync.transport import Transport, TransportSettings
 
-        syncer = Syncer(self.url, self.feed, self._root, self._store, self._state_file)
         with Transport(settings=self._transport or TransportSettings(), auth=self._auth) as transport:
-            result = syncer.run(transport, wait_s=wait_s)
+            result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
         self._look(wait=True)
         return result
+
+    def preview(self, *, wait_s: float = 60.0) -> Impact:
+        """What a sync would change, without changing it: fetches and verifies, and puts nothing in force.
+
+        Args:
+            wait_s: how long to wait, in seconds, while another process syncs.
+
+        Raises:
+            Locked, InvalidInput, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
+        """
+        from blocklist_sdk.sync.transport import Transport, TransportSettings
+
+        with Transport(settings=self._transport or TransportSettings(), auth=self._auth) as transport:
+            return self._syncer().preview(transport, self.overrides, wait_s=wait_s)
+
+    def _syncer(self) -> "Syncer":
+        from blocklist_sdk.sync.run import Syncer
+
+        return Syncer(
+            url=self.url,
+            feed=self.feed,
+            root=self._root,
+            store=self._store,
+            state_file=self._state_file,
+            guard=self._guard,
+            protected=self._own_protected,
+            held=lambda: set(self._holds.load().values()),
+        )
 
     def __contains__(self, number: str | int) -> bool:
         """Whether the number is blocked now, for any scope.
@@ -206,7 +274,7 @@ class Blocklist:
         """The same by the number's rules and rows, and after a look for what is new where one is due."""
         e164 = self._read(number)
         generation = self._current()[0]
-        rule = self._rules.of(e164, datetime.now(UTC))
+        rule = self._standing_rules().of(e164, datetime.now(UTC))
         if rule is not None:
             return rule[0] == "override-block"
         return generation.blocks(e164, time.time_ns() // 1_000_000)
@@ -228,7 +296,7 @@ class Blocklist:
         generation, expires = self._current()
         now = datetime.now(UTC)
         entries = tuple(generation.covering(e164))
-        rule = self._rules.of(e164, now)
+        rule = self._standing_rules().of(e164, now)
         level: Level | None
         reason: Reason
         if rule is not None:
@@ -293,7 +361,7 @@ class Blocklist:
 
         _check_scope(scope)
         generation, now = self._current()[0], datetime.now(UTC)
-        return Screening(generation, self._rules.at(now), region=self.region, scope=scope, at=now)
+        return Screening(generation, self._standing_rules().at(now), region=self.region, scope=scope, at=now)
 
     def to_arrow(self) -> Any:
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
@@ -311,6 +379,7 @@ class Blocklist:
         self._look(wait=True)
         generation, expires = self._opened or (None, None)
         about = generation.about if generation else None
+        now = datetime.now(UTC)
         return Status(
             feed=self.feed,
             serial=about.serial if about else None,
@@ -318,21 +387,142 @@ class Blocklist:
             digest=about.digest if about else None,
             as_of=about.published_at if about else None,
             expires=expires,
-            stale=_is_past(expires, datetime.now(UTC)),
+            stale=_is_past(expires, now),
             generation_bytes=generation.bytes if generation else None,
             last_success=state.last_success,
             last_attempt=state.last_attempt,
             last_error=state.last_error,
+            refused=state.refused.serial if state.refused else None,
+            refusals=state.refused.reasons if state.refused else (),
+            overrides=sum(override.in_force(now) for override in self._standing_rules().overrides.values()),
+            generations=tuple(self._store.serials()),
+            held=self._holds.load(),
+            disk_bytes=self._store.disk_bytes(),
         )
+
+    def changes(self, *, since: int | None) -> "Changes":
+        """What differs between an earlier release and the one in force, whatever lay between.
+
+        Args:
+            since: the earlier release's serial, which must still be on this disk (see `hold`); None for nothing at all,
+                so that every entry was added.
+
+        Raises:
+            InvalidInput: that release is not on this disk any more.
+            NotSynced: there is no verified generation yet.
+        """
+        from blocklist_sdk.changes import Changes
+
+        generation = self._current()[0]
+        if since is None or since == generation.about.serial:
+            return Changes(None if since is None else generation, generation, self._standing_rules)
+        old = self._store.open_serial(since)
+        if old is None:
+            kept = ", ".join(map(str, self._store.serials()))
+            raise InvalidInput(
+                f"release {since} of feed {self.feed!r} is not on this disk, only {kept}: hold a release that is still "
+                "needed, or take the whole list (since=None)"
+            )
+        return Changes(old, generation, self._standing_rules)
+
+    def hold(self, name: str, serial: int) -> None:
+        """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
+
+        Args:
+            name: who needs it, for instance a sink.
+            serial: the release.
+
+        Raises:
+            InvalidInput: the name is empty, or the serial none.
+            Locked, StorageFailed: the disk refused.
+        """
+        self._holds.put(name, serial)
+
+    def let_go(self, name: str) -> bool:
+        """End a hold; False if there was none under that name.
+
+        Raises:
+            Locked, StorageFailed: the disk refused.
+        """
+        return self._holds.drop(name)
+
+    def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:
+        """How a number is read, and everything that decides on it.
+
+        Args:
+            number: as for `check`.
+            scope: as for `check`.
+
+        Raises:
+            InvalidNumber, InvalidInput, NotSynced: as for `check`.
+        """
+        verdict = self.check(number, scope=scope)
+        return Explanation(
+            text=str(number),
+            number=verdict.number,
+            region=self.region,
+            is_valid=_is_valid(verdict.number),
+            operator=operator_of(verdict.number),
+            brand=brand_of(verdict.number),
+            verdict=verdict,
+            signers=self._current()[0].about.signers,
+        )
+
+    def verify(self) -> Verification:
+        """Check the generation in force: every byte, the digest, and the signatures from the pinned root down.
+
+        Needs no network. A tenth of a second for a million rows.
+
+        Raises:
+            NotSynced: there is no verified generation yet.
+        """
+        from blocklist_sdk.release.digest import digest
+        from blocklist_sdk.sync.evidence import problems_of
+
+        generation = self._current()[0]
+        found = digest(generation.rows)
+        problems = problems_of(generation, pinned=self._root, roots=self._store.known_roots())
+        if found != generation.about.digest:
+            problems.append("its rows do not have the digest that was signed")
+        elif not generation.is_whole():
+            problems.append("a file is not as it was written")
+        return Verification(self.feed, generation.about.serial, len(generation.rows), found, tuple(problems))
+
+    def is_synced(self) -> bool:
+        """Whether there is a verified generation on this machine."""
+        if self._opened is None:
+            self._look(wait=True)
+        return self._opened is not None
 
     def _current(self) -> tuple[Generation, datetime | None]:
         start, stop, _, _ = self._now
         if not start <= _clock() < stop:
-            self._look(wait=self._opened is None)
+            self._look(wait=self._opened is None or self._rules is None)
+        self._standing_rules()
         opened = self._opened
         if opened is None:
             raise NotSynced(f"feed {self.feed!r} was never synced on this machine: run sync() first")
+        if _is_past(opened[1], datetime.now(UTC)):
+            self._tell_stale(opened[1])
         return opened
+
+    def _tell_stale(self, expires: datetime | None) -> None:
+        """Raise or log that the list is past its expiry, as the policy says.
+
+        Raises:
+            Stale: the policy is to raise.
+        """
+        when = "unknown" if expires is None else f"{expires:%Y-%m-%dT%H:%M:%SZ}"
+        message = (
+            f"the list of feed {self.feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
+            "publisher is late"
+        )
+        if self._when_stale == "raise":
+            raise Stale(message, expired=expires)
+        now = time.monotonic()
+        if now >= self._told_stale:
+            self._told_stale = now + _STALE_TOLD_EVERY_S
+            log.warning("%s", message)
 
     def _look(self, *, wait: bool) -> None:
         """Open the generation in force, if it is another one than last time.
@@ -347,11 +537,12 @@ class Blocklist:
                 self._opened, self._seen = self._store.open() or self._opened, seen
             self._look_for_rules()
         except BlocklistError as error:
-            if self._opened is None:
+            if self._opened is None or self._rules is None:
                 raise
             log.error("feed %s goes on with what it has: %s", self.feed, error)
         finally:
-            self._now = self._never if self._opened is None else self._until_next_look(self._opened[0])
+            is_ready = self._opened is not None and self._rules is not None
+            self._now = self._until_next_look() if is_ready else self._never
             self._looking.release()
 
     def _look_for_rules(self) -> None:
@@ -362,19 +553,30 @@ class Blocklist:
             self._rules, self._rules_seen = Rules(self._own_protected | signed, overrides), seen
 
     def _is_protected(self, number: int) -> bool:
-        self._look(wait=True)
-        return number in self._rules.protected
+        return number in self._standing_rules().protected
 
     def _look_again(self) -> None:
         """Let a change of the rules take effect at once."""
-        self._now = self._never
+        self._look(wait=True)
 
-    def _until_next_look(self, generation: Generation) -> "_Now":
+    def _standing_rules(self) -> Rules:
+        """The rules, also where there is no generation yet."""
+        if self._rules is None:
+            self._look(wait=True)
+        assert self._rules is not None, "a look that does not find the rules raises"
+        return self._rules
+
+    def _until_next_look(self) -> "_Now":
         """What answers until it is time to look again, midnight (UTC) at the latest, since kinds go by days."""
+        assert self._opened is not None
+        assert self._rules is not None
+        generation, expires = self._opened
         now = _clock()
         day = int(now // _DAY_S)
         start = max(now, generation.answers.published_ms / 1000)
         stop = min(now + _LOOK_EVERY_S, (day + 1) * _DAY_S)
+        if self._when_stale == "raise":
+            stop = min(stop, expires.timestamp() if expires else 0.0)
         find = generation.answers.finder(day)
         if self._rules:
             standing = self._rules.at(datetime.fromtimestamp(now, UTC))
@@ -451,6 +653,14 @@ def _is_unknown(number: int) -> bool | None:
 def _check_scope(scope: str | None) -> None:
     if scope is not None and scope not in SCOPES:
         raise InvalidInput(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+
+
+def _is_valid(number: int) -> bool:
+    try:
+        normalizer(None, strict=True)(f"+{number}")
+    except InvalidNumber:
+        return False
+    return True
 
 
 def _is_past(expires: datetime | None, now: datetime) -> bool:

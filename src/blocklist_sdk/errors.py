@@ -72,7 +72,17 @@ class Malformed(BlocklistError):
 
 
 class Refused(BlocklistError):
-    """A guard said no: to a verified release, or to publishing a list of which too many rows are rejects."""
+    """A guard said no: to a verified release, or to publishing a list of which too many rows are rejects.
+
+    Attributes:
+        serial: the release that was refused; None where it is about publishing.
+        reasons: why, each in a few words.
+    """
+
+    def __init__(self, message: str, *, serial: int | None = None, reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.serial = serial
+        self.reasons = reasons
 
 
 class Locked(BlocklistError):

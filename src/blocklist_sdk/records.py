@@ -105,6 +105,71 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What differs for one entry between two releases.
+
+    Attributes:
+        kind: ``added``, ``removed`` or ``changed``.
+        entry: the entry as it is now; as it was, where it was removed.
+        before: the entry as it was, where it was changed.
+        override: the local decision on its number that is in force; it goes before what the feed says. None for ranges.
+        protected: whether its number is protected, so that it is never blocked.
+    """
+
+    kind: Literal["added", "removed", "changed"]
+    entry: Entry
+    before: Entry | None
+    override: Override | None
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a number is blocked, or not.
+
+    Attributes:
+        text: what was asked about.
+        number: how it was read.
+        region: in which region.
+        is_valid: whether it is valid in its country's numbering plan, not only possible.
+        operator, brand: who serves it, None where no one is known to.
+        verdict: the answer, with every entry.
+        signers: ids of the keys that signed the release.
+    """
+
+    text: str
+    number: int
+    region: str | None
+    is_valid: bool
+    operator: str | None
+    brand: str | None
+    verdict: Verdict
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of verifying the generation in force.
+
+    Attributes:
+        feed: the feed's name.
+        serial: the release.
+        rows: how many it has.
+        digest: of the rows as they lie on the disk.
+        problems: what is wrong; none where everything is as it was signed and written.
+    """
+
+    feed: str
+    serial: int
+    rows: int
+    digest: str
+    problems: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """What a sync did.
 
@@ -128,6 +193,44 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many entries come, go and change."""
+
+    added: int
+    removed: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What putting a release in force would change.
+
+    Attributes:
+        before: the serial in force, None for none.
+        after: the release's serial.
+        rows_before, rows_after: entries in each.
+        total: entries that differ.
+        by_category: the same, category by category.
+        by_operator: the same for single numbers, by operator; ``""`` where none is known. Empty where it would be more
+            than a million.
+        overrides: local decisions on numbers that it concerns.
+        protected: protected numbers that it would block.
+        refusals: why the guard would keep it out of force; none where it would pass.
+    """
+
+    before: int | None
+    after: int
+    rows_before: int
+    rows_after: int
+    total: Tally
+    by_category: dict[str, Tally]
+    by_operator: dict[str, Tally]
+    overrides: tuple[Override, ...]
+    protected: tuple[int, ...]
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How a recipient stands.
 
@@ -143,6 +246,12 @@ class Status:
         last_success: when a sync last succeeded.
         last_attempt: when a sync last ran.
         last_error: what the last sync failed with, None when it succeeded.
+        refused: the serial of a release that the guard keeps out of force, None for none.
+        refusals: why.
+        overrides: local decisions that are in force.
+        generations: serials of the releases on this disk, newest first.
+        held: names of those who still need an older release, and the serial they need.
+        disk_bytes: what all releases take on disk.
     """
 
     feed: str
@@ -156,3 +265,9 @@ class Status:
     last_success: datetime | None
     last_attempt: datetime | None
     last_error: str | None
+    refused: int | None
+    refusals: tuple[str, ...]
+    overrides: int
+    generations: tuple[int, ...]
+    held: dict[str, int]
+    disk_bytes: int

@@ -173,6 +173,7 @@ def test_check_in_json(synced: dict[str, str]) -> None:
         "feed": FEED,
         "serial": 1,
         "stale": False,
+        "override": None,
     }
     assert entry.pop("since").endswith("Z")
     assert entry.pop("entry") >= 1

@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -40,6 +41,7 @@ class About:
         digest: of its canonical rows, as the authority signed it.
         rows: how many.
         published_at: when the authority published it.
+        signers: ids of the keys that signed the feed's role.
     """
 
     feed: str
@@ -47,10 +49,19 @@ class About:
     digest: str
     rows: int
     published_at: datetime
+    signers: tuple[str, ...] = ()
 
 
-def write_generation(directory: Path, rows: Rows, about: About) -> None:
+def write_generation(
+    directory: Path, rows: Rows, about: About, *, signed: Mapping[str, bytes] = MappingProxyType({})
+) -> None:
     """Write a generation into an empty directory, durably.
+
+    Args:
+        directory: empty.
+        rows: the release.
+        about: what it is.
+        signed: what shows later that it is the authority's, by file name.
 
     Raises:
         OSError: the disk refused.
@@ -77,7 +88,9 @@ def write_generation(directory: Path, rows: Rows, about: About) -> None:
         "hashes": {name: _hash(directory / name) for name in tables if name != _ROWS},
     }
     (directory / _ABOUT).write_text(json.dumps(document, indent=1))
-    for name in (_ABOUT, *tables):
+    for name, data in signed.items():
+        (directory / name).write_bytes(data)
+    for name in (_ABOUT, *tables, *signed):
         sync_file(directory / name)
     sync_directory(directory)
 
@@ -134,6 +147,7 @@ class Generation:
                 digest=document["digest"],
                 rows=document["rows"],
                 published_at=datetime.fromisoformat(document["published_at"]),
+                signers=tuple(document["signers"]),
             )
             files: dict[str, dict[str, Any]] = document["files"]
             for name, described in files.items():
@@ -157,6 +171,11 @@ class Generation:
             )
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
+
+    def signed(self, name: str) -> bytes | None:
+        """A file of what shows that the release is the authority's; None where there is none."""
+        path = self._directory / name
+        return path.read_bytes() if path.is_file() else None
 
     @property
     def rows(self) -> Rows:
@@ -183,7 +202,7 @@ class Generation:
     def covering(self, number: int) -> list[Entry]:
         """Every entry that covers the number, in force or not, by entry id."""
         with self._damage():
-            return sorted((self._entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
+            return sorted((self.entry(row) for row in self._covering_rows(number)), key=lambda entry: entry.entry)
 
     @contextlib.contextmanager
     def _damage(self) -> Iterator[None]:
@@ -201,7 +220,8 @@ class Generation:
         if self._ranges is not None:
             yield from self._ranges.covering(number)
 
-    def _entry(self, row: int) -> Entry:
+    def entry(self, row: int) -> Entry:
+        """The entry in a row."""
         rows = self._rows
         number, last, until = int(rows.number[row]), int(rows.last[row]), self._until[row]
         return Entry(

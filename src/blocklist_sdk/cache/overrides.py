@@ -1,44 +1,23 @@
 """A recipient's own decisions on numbers: kept beside the generations, so that no sync touches them."""
 
-import contextlib
 import csv
 import getpass
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from blocklist_sdk.disk import replaced, storage_failed
-from blocklist_sdk.errors import InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.cache.database import Database, Stamp
+from blocklist_sdk.disk import replaced
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Override
-
-_FORMAT: Final = 1
-
-_WAIT_S: Final = 10.0
-"""How long one change waits for another process's."""
-
-_CREATE: Final = """
-CREATE TABLE overrides (
-    number INTEGER PRIMARY KEY,
-    decision TEXT NOT NULL CHECK (decision IN ('allow', 'block')),
-    reason TEXT NOT NULL,
-    author TEXT NOT NULL,
-    created TEXT NOT NULL,
-    until TEXT
-) STRICT
-"""
 
 _COLUMNS: Final = ("number", "decision", "reason", "author", "until")
 """Of the CSV form; `created` is when it came in."""
 
 Decision = Literal["allow", "block"]
-Stamp = tuple[int, bytes]
-
-_COUNTER_START, _COUNTER_END = 24, 28
-"""Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +42,14 @@ class Overrides:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         *,
         read: Callable[[str | int], int],
         is_protected: Callable[[int], bool],
         changed: Callable[[], None],
     ) -> None:
-        """For `Blocklist`; the file need not exist."""
-        self._path = path
+        """For `Blocklist`."""
+        self._database = database
         self._read = read
         self._is_protected = is_protected
         self._changed = changed
@@ -108,7 +87,7 @@ class Overrides:
             Locked, StorageFailed: as for `allow`.
         """
         e164 = self._read(number)
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             gone = connection.execute("DELETE FROM overrides WHERE number = ?", (e164,)).rowcount > 0
         self._changed()
         return gone
@@ -188,27 +167,18 @@ class Overrides:
             Malformed: the file is damaged.
             InvalidInput: it was written by a newer version of this library.
         """
-        if not self._path.exists():
-            return []
-        with self._connected(read_only=True) as connection:
-            rows = connection.execute("SELECT * FROM overrides ORDER BY number").fetchall()
+        rows = self._database.read("SELECT * FROM overrides ORDER BY number")
         try:
             return [
                 Override(number, decision, reason, author, _moment(created), _moment(until) if until else None)
                 for number, decision, reason, author, created, until in rows
             ]
         except (ValueError, TypeError) as error:
-            raise self._damaged(error) from error
+            raise self._database.damaged(error) from error
 
     def stamp(self) -> Stamp | None:
         """Changes whenever they do; None for no file."""
-        try:
-            with self._path.open("rb") as file:
-                return os.fstat(file.fileno()).st_ino, file.read(_COUNTER_END)[_COUNTER_START:]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise storage_failed(error, self._path) from error
+        return self._database.stamp()
 
     def _from_row(self, row: dict[str, str | None], author: str | None) -> Override:
         decision = (row["decision"] or "").strip().lower()
@@ -243,7 +213,7 @@ class Overrides:
         return Override(e164, decision, reason.strip(), author or _user(), now, until)
 
     def _put(self, *overrides: Override) -> Override:
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO overrides VALUES (?, ?, ?, ?, ?, ?)",
                 [
@@ -253,60 +223,6 @@ class Overrides:
             )
         self._changed()
         return overrides[-1]
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_failed(error, self._path.parent) from error
-        with self._connected(read_only=False) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if self._version(connection) == 0:
-                connection.execute(_CREATE)
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            yield connection
-            connection.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def _connected(self, *, read_only: bool) -> Iterator[sqlite3.Connection]:
-        # Also a reader writes where it may: it takes back what a killed process left half-written.
-        mode = "rwc" if not read_only else "rw" if os.access(self._path, os.W_OK) else "ro"
-        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
-        try:
-            # Opened anew each time: a connection must not be carried across a fork or between threads.
-            connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
-            with contextlib.closing(connection):
-                connection.execute("PRAGMA synchronous = FULL")
-                if self._version(connection) > _FORMAT:
-                    raise InvalidInput(f"{self._path} was written by a newer blocklist-sdk: upgrade this one")
-                yield connection
-        except sqlite3.OperationalError as error:
-            raise self._refused(error) from error
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(error) from error
-
-    @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        return int(version)
-
-    def _refused(self, error: sqlite3.OperationalError) -> Exception:
-        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return Locked(f"another process is changing {self._path}: try again", path=self._path)
-        if error.sqlite_errorname == "SQLITE_ERROR":
-            return self._damaged(error)
-        return StorageFailed(
-            f"cannot use {self._path}: {error}. Check that the directory can be written and has room; "
-            "nothing half-written is in force.",
-            path=self._path,
-        )
-
-    def _damaged(self, error: Exception) -> Malformed:
-        return Malformed(
-            f"the overrides in {self._path} are damaged ({error}): bring a copy back, or remove the file and import "
-            "them anew. Nothing is answered without them, since an innocent number might then be blocked."
-        )
 
 
 def _moment(text: str) -> datetime:

@@ -19,6 +19,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A release that the guard refused, so that it is not fetched again to be refused again.
+
+    Attributes:
+        serial, digest: which.
+        guard: how the guard was set, as text; set otherwise, it is asked anew.
+        reasons: why.
+    """
+
+    serial: int
+    digest: str
+    guard: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SyncState:
     """What the last syncs came to.
 
@@ -26,12 +42,14 @@ class SyncState:
         highest_serial: the highest serial ever in force, 0 for none.
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: what the last sync failed with, None when it succeeded.
+        refused: the newest release that the guard refused, None when the last one passed.
     """
 
     highest_serial: int = 0
     last_attempt: datetime | None = None
     last_success: datetime | None = None
     last_error: str | None = None
+    refused: Refusal | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -49,6 +67,7 @@ def load_state(path: Path) -> SyncState:
             last_attempt=_moment(document["last_attempt"]),
             last_success=_moment(document["last_success"]),
             last_error=document["last_error"],
+            refused=_refusal(document.get("refused")),
         )
     except (Malformed, KeyError, TypeError, ValueError) as error:
         # A sync must be able to mend this by itself; the generation in force still guards against going back.
@@ -69,6 +88,17 @@ def save_state(path: Path, state: SyncState) -> None:
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": _FORMAT, **document})
+
+
+def _refusal(document: dict[str, Any] | None) -> Refusal | None:
+    if document is None:
+        return None
+    return Refusal(
+        serial=int(document["serial"]),
+        digest=str(document["digest"]),
+        guard=str(document["guard"]),
+        reasons=tuple(map(str, document["reasons"])),
+    )
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -18,17 +18,29 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from blocklist_sdk.cache.generation import About, Generation, write_generation
-from blocklist_sdk.disk import read_json, storage, storage_failed, sync_directory, write_json
+from blocklist_sdk.disk import (
+    read_json,
+    replaced,
+    storage,
+    storage_failed,
+    sync_directory,
+    sync_file,
+    write_json,
+)
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed
 from blocklist_sdk.release.rows import Rows
 
 _FORMAT = 1
+HELD_MAX = 8
+"""Older releases that are kept for whoever holds them, at most, so that disk use has a bound."""
+
 _LOOKS = 3
 """How often to read the pointer before a generation that does not open counts as damaged."""
 _WORKSPACE_PREFIX = "fetch-"
@@ -149,8 +161,56 @@ class Store:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def commit(self, rows: Rows, about: About, expires: datetime) -> None:
+    def known_roots(self) -> list[bytes]:
+        """Roots that were met on the way from the pinned one.
+
+        Raises:
+            StorageFailed: they cannot be read.
+        """
+        with storage(self.metadata):
+            return [path.read_bytes() for path in self.metadata.glob("root_history/*.root.json")]
+
+    def protected_document(self) -> bytes | None:
+        """The authority's protected numbers, as they were signed; None before the first sync.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        with storage(self.protected):
+            return self.protected.read_bytes() if self.protected.exists() else None
+
+    def protect(self, document: bytes) -> None:
+        """Put a verified document of protected numbers in force.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        if self.protected_document() == document:
+            return
+        with replaced(self.protected) as temporary:
+            temporary.write_bytes(document)
+            temporary.chmod(0o644)
+            sync_file(temporary)
+        with storage(self.directory):
+            sync_directory(self.directory)
+
+    def commit(
+        self,
+        rows: Rows,
+        about: About,
+        expires: datetime,
+        *,
+        signed: Mapping[str, bytes] = MappingProxyType({}),
+        held: Set[int] = frozenset(),
+    ) -> None:
         """Put a verified release in force: write it beside the others, then switch with one rename.
+
+        Args:
+            rows: the release.
+            about: what it is.
+            expires: when its signatures end.
+            signed: what shows later that it is the authority's, by file name.
+            held: serials of older releases that somebody still needs.
 
         Raises:
             StorageFailed: the disk refused; what was in force before still is.
@@ -163,7 +223,7 @@ class Store:
             self._sweep()
             staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=".new-"))
             try:
-                write_generation(staging, rows, about)
+                write_generation(staging, rows, about, signed=signed)
                 staging.chmod(0o755)
                 os.replace(staging, self._generations / name)
             except BaseException:
@@ -171,7 +231,7 @@ class Store:
                 raise
             sync_directory(self._generations)
         self.switch(name, expires)
-        self._prune(keep={name, opened[0].name} if opened else {name})
+        self._prune(keep={name, opened[0].name} if opened else {name}, held=held)
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Point at a generation, with the expiry that now holds.
@@ -194,7 +254,47 @@ class Store:
         for path in self._generations.glob(".new-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _prune(self, *, keep: set[str]) -> None:
-        """Forget all but the generation in force and the one that answered before it, for readers just opening it."""
-        for name in set(self._names()) - keep:
+    def _prune(self, *, keep: Set[str], held: Set[int]) -> None:
+        """Forget all but those to keep and those that are held.
+
+        Kept are the one in force, and the one that answered before it, for readers that are just opening it.
+        """
+        others = [name for name in self._names() if name not in keep]
+        wanted = [name for name in others if _serial_of(name) in held]
+        if len(wanted) > HELD_MAX:
+            log.warning(
+                "%s: more than %d older releases are held; release %d and older ones are given up",
+                self.directory,
+                HELD_MAX,
+                _serial_of(wanted[HELD_MAX]),
+            )
+        for name in set(others) - set(wanted[:HELD_MAX]):
             shutil.rmtree(self._generations / name, ignore_errors=True)
+
+    def serials(self) -> list[int]:
+        """Releases that are on this disk, whole or not, newest first."""
+        return [_serial_of(name) for name in self._names()]
+
+    def open_serial(self, serial: int) -> Generation | None:
+        """The generation of a release, None where it is not on this disk any more.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        name = next((name for name in self._names() if _serial_of(name) == serial), None)
+        return Generation.open(self._generations / name) if name else None
+
+    def disk_bytes(self) -> int:
+        """What all generations take on disk."""
+        total = 0
+        with storage(self._generations):
+            for path in self._generations.rglob("*"):
+                with contextlib.suppress(FileNotFoundError):  # a sync may be forgetting it right now
+                    total += path.stat().st_size if path.is_file() else 0
+        return total
+
+
+def _serial_of(name: str) -> int:
+    """The serial in a generation's name."""
+    head = name.partition("-")[0]
+    return int(head) if head.isdigit() else 0

@@ -28,8 +28,9 @@ def _exit_code() -> int:
             _mend_streams()
             # Nothing is thrown away while modules load, so looking for it is a twentieth of a short command's time.
             gc.disable()
-            from blocklist_sdk.cli.app import run
+            from blocklist_sdk.cli.app import load, run
 
+            load(sys.argv[1] if len(sys.argv) > 1 else "")
             gc.enable()
         return run(sys.argv[1:])
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Final
 
 import typer
@@ -21,11 +22,20 @@ _HOME: Final = {
     "status": "recipient",
     "check": "recipient",
     "screen": "screen",
+    "explain": "inspect",
+    "verify": "inspect",
+    "changes": "inspect",
     "export": "export",
+    "override": "override",
     "publish": "publish",
 }
 """Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
 options, and `blocklist check` stands in scripts' loops."""
+
+
+def load(command: str) -> ModuleType | None:
+    """Load what a command is made of; None where there is none of that name."""
+    return import_module(f"blocklist_sdk.cli.{_HOME[command]}") if command in _HOME else None
 
 
 def command_line(only: str | None = None) -> typer.Typer:
@@ -33,8 +43,8 @@ def command_line(only: str | None = None) -> typer.Typer:
     app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(blocklist)
     for name in [only] if only in _HOME else _HOME:
-        module = import_module(f"blocklist_sdk.cli.{_HOME[name]}")
-        if name == "publish":
+        module = load(name)
+        if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
             app.command(name)(getattr(module, name))

@@ -12,6 +12,7 @@ from blocklist_sdk.cli.settings import (
     CacheDirOption,
     ConfigOption,
     FeedOption,
+    ProtectedOption,
     RegionOption,
     RootOption,
     Settings,
@@ -37,6 +38,7 @@ def export(
     region: RegionOption = None,
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
     config: ConfigOption = None,
     format_: Annotated[
         Format,
@@ -52,13 +54,13 @@ def export(
     """
     if format_ == "parquet" and output is None:
         raise InvalidInput("Parquet is no text: give a file with -o FILE")
-    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist:
         if output is not None:
             check_output(output, blocklist)
         table = blocklist.to_arrow()
         if output is None:
-            _write(table, format_, sys.stdout.buffer)
+            write_table(table, format_, sys.stdout.buffer)
             return
         with replaced(output) as temporary:
             if format_ == "parquet":
@@ -68,11 +70,12 @@ def export(
                 write_snapshot(from_table(table), temporary)
             else:
                 with temporary.open("wb") as file:
-                    _write(table, format_, file)
+                    write_table(table, format_, file)
         say(f"wrote {len(table):,} rows to {output}")
 
 
-def _write(table: Any, form: str, sink: BinaryIO) -> None:
+def write_table(table: Any, form: str, sink: BinaryIO) -> None:
+    """Write a table as CSV or JSON lines."""
     if form == "csv":
         sink.write(",".join(table.schema.names).encode() + b"\n")
     for batch in table.to_batches(max_chunksize=_ROWS_PER_BATCH):

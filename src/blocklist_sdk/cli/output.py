@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -54,6 +54,7 @@ def verdict_document(text: str, verdict: Verdict) -> dict[str, Any]:
     # Not asdict, which copies every value deeply: a million verdicts then take much longer.
     document = {"input": text} | {name: getattr(verdict, name) for name in _VERDICT}
     document["entries"] = [entry_document(entry) for entry in verdict.entries]
+    document["override"] = verdict.override and asdict(verdict.override)
     return document
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, USAGE
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, USAGE, exit_code
 from blocklist_sdk.cli.output import (
     AsJson,
     in_colour,
@@ -21,14 +21,15 @@ from blocklist_sdk.cli.settings import (
     CacheDirOption,
     ConfigOption,
     FeedOption,
+    ProtectedOption,
     RegionOption,
     RootOption,
     Settings,
     StateDirOption,
     UrlOption,
 )
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Stale
-from blocklist_sdk.records import Scope, Status, SyncResult, Verdict
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
+from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 
 RequireFresh = Annotated[
     bool,
@@ -45,16 +46,31 @@ def sync(
     region: RegionOption = None,
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
     config: ConfigOption = None,
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs.")
     ] = 60.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what a sync would change, and what the guard says; change nothing.")
+    ] = False,
+    accept: Annotated[
+        int | None,
+        typer.Option(metavar="SERIAL", help="Let this one release through, although the guard refuses it."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the list up to date; whatever fails, the last verified one goes on answering."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist:
-        result = blocklist.sync(wait_s=wait)
+        if dry_run:
+            impact = blocklist.preview(wait_s=wait)
+            if as_json:
+                write_json({"feed": blocklist.feed, **asdict(impact)})
+            else:
+                typer.echo(_previewed(blocklist.feed, impact))
+            raise typer.Exit(exit_code(Refused("")) if impact.refusals else FINE)
+        result = blocklist.sync(wait_s=wait, accept=accept)
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
@@ -68,12 +84,13 @@ def status(
     region: RegionOption = None,
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
     config: ConfigOption = None,
     require_fresh: RequireFresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how the list stands; never touches the network."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist:
         found = blocklist.status()
     if as_json:
@@ -95,6 +112,7 @@ def check(
     region: RegionOption = None,
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
     config: ConfigOption = None,
     scope: Annotated[
         Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
@@ -108,15 +126,13 @@ def check(
 
     With --json each answer is one line, in the order asked; what is no number has "error" in place of a verdict.
     """
-    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist:
         found = blocklist.status()
         if found.serial is None:
             raise NotSynced(f"feed {found.feed!r} was never synced on this machine: run blocklist sync first")
         if require_fresh:
             _require_fresh(found)
-        elif found.stale:
-            say(f"the list is past its signed expiry ({moment(found.expires) or 'unknown'}): run blocklist sync")
         code = FINE
         coloured = in_colour(sys.stdout)
         for where, text in _asked(numbers):
@@ -178,6 +194,27 @@ def _told(feed: str, result: SyncResult) -> str:
     return f"{feed}: {news} ({result.bytes:,} bytes, {result.seconds:.2f} s)"
 
 
+def _previewed(feed: str, impact: Impact) -> str:
+    way = f"{impact.before or 'nothing'} → {impact.after}"
+    lines = [f"{feed}: release {way}, {impact.rows_before:,} → {impact.rows_after:,} entries"]
+    parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
+    parts += [("operator " + (name or "unknown"), tally) for name, tally in impact.by_operator.items()]
+    width = max(len(name) for name, _ in parts)
+    for name, tally in parts:
+        lines.append(
+            f"  {name:<{width}}  {tally.added:>10,} added  {tally.removed:>10,} removed  {tally.changed:>10,} changed"
+        )
+    for override in impact.overrides:
+        lines.append(f"  touches the override to {override.decision} +{override.number}: {override.reason}")
+    for number in impact.protected:
+        lines.append(f"  would block the protected number +{number}")
+    for reason in impact.refusals:
+        lines.append(f"  the guard refuses it: {reason}")
+    if impact.refusals:
+        lines.append(f"  to let it through all the same: blocklist sync --accept {impact.after}")
+    return "\n".join(lines)
+
+
 def _shown(found: Status) -> dict[str, object]:
     """A status for the eye."""
     return {
@@ -191,6 +228,10 @@ def _shown(found: Status) -> dict[str, object]:
         "last success": moment(found.last_success) or "never",
         "last attempt": moment(found.last_attempt) or "never",
         "last error": found.last_error or "none",
+        "refused": "none" if found.refused is None else f"release {found.refused}: {'; '.join(found.refusals)}",
+        "overrides": f"{found.overrides:,}",
+        "on disk": f"releases {', '.join(map(str, found.generations)) or 'none'}; {found.disk_bytes:,} bytes",
+        "held": ", ".join(f"{name} at {serial}" for name, serial in found.held.items()) or "none",
     }
 
 

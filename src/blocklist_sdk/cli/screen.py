@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import (
     CacheDirOption,
     ConfigOption,
     FeedOption,
+    ProtectedOption,
     RegionOption,
     RootOption,
     Settings,
@@ -36,6 +37,7 @@ def screen(
     region: RegionOption = None,
     cache_dir: CacheDirOption = None,
     state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
     config: ConfigOption = None,
     column: Annotated[
         str | None,
@@ -56,13 +58,10 @@ def screen(
     """
     from blocklist_sdk.screening.files import screen_file
 
-    settings = Settings(url, feed, root, region, cache_dir, state_dir)
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist, _bar(as_json) as progress:
         check_output(output, blocklist)
-        status = blocklist.status()
         screening = blocklist.screening(scope=scope)
-        if status.stale:
-            say(f"the list is past its signed expiry ({moment(status.expires) or 'unknown'}): run blocklist sync")
         summary = screen_file(screening, file, output, column=column, only_hits=only_hits, progress=progress)
     if summary.unreadable:
         say(f"{summary.unreadable:,} lines were left out: they have more or fewer cells than the others")

@@ -20,7 +20,7 @@ CONFIG_NAME: Final = "blocklist.toml"
 _CONFIG_BYTES_MAX: Final = 1_000_000
 """Far more than six settings need."""
 
-_PATHS = ("root", "cache_dir", "state_dir")
+_PATHS = ("root", "cache_dir", "state_dir", "protected")
 _REQUIRED = ("url", "feed", "root")
 
 _PANEL = "Settings"
@@ -80,6 +80,16 @@ StateDirOption = Annotated[
         "the user's state directory.",
     ),
 ]
+ProtectedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protected",
+        envvar="BLOCKLIST_PROTECTED",
+        metavar="FILE",
+        rich_help_panel=_PANEL,
+        help="Numbers of your own that are never blocked, one a line.",
+    ),
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(
@@ -103,6 +113,7 @@ class Settings:
         region: CLDR region in which national numbers are read.
         cache_dir: where generations are kept.
         state_dir: what must survive a wiped cache.
+        protected: file with the recipient's own protected numbers.
     """
 
     url: str | None = None
@@ -111,12 +122,13 @@ class Settings:
     region: str | None = None
     cache_dir: str | None = None
     state_dir: str | None = None
+    protected: str | None = None
 
     def over(self, other: "Settings") -> "Settings":
         """These settings, and the other's where these have none.
 
         >>> Settings(feed="id-all").over(Settings(feed="id-messaging", region="ID"))
-        Settings(url=None, feed='id-all', root=None, region='ID', cache_dir=None, state_dir=None)
+        Settings(url=None, feed='id-all', root=None, region='ID', cache_dir=None, state_dir=None, protected=None)
         """
         return Settings(*(_first(getattr(self, name), getattr(other, name)) for name in NAMES))
 
@@ -142,6 +154,7 @@ class Settings:
             region=settings.region,
             cache_dir=settings.cache_dir,
             state_dir=settings.state_dir,
+            protected=settings.protected or (),
         )
 
 

@@ -45,7 +45,7 @@ from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
 
 MAX_REJECTS: Final = 0.1
-"""Real lists have about 1 % of them: three daily lists of complaints of the US FTC have 0.99, 1.00 and 1.00 %. A column
+"""Real lists have about 1 % of them: three daily lists of complaints of the US FTC have 0.99, 1.00 and 0.99 %. A column
 in another format, or another column, makes all rows rejects."""
 
 _CLOCK_SKEW = timedelta(minutes=5)

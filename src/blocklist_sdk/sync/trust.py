@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError, LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater
@@ -163,6 +163,25 @@ class Trust:
             targets = Metadata[Targets].from_bytes(self._local(Targets.type)).signed
             result = targets.get_verification_result(feed, role.signed_bytes, role.signatures)
         return tuple(sorted(result.signed))
+
+    def is_target(self, target: TargetFile, data: bytes) -> bool:
+        """Whether data that is here already is what the target is signed to be."""
+        try:
+            target.verify_length_and_hashes(data)
+        except LengthOrHashMismatchError:
+            return False
+        return True
+
+    def evidence(self, feed: str) -> dict[str, bytes]:
+        """The signed metadata that a feed's index rests on, by file name: root, targets, and the feed's own role.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        with self._translated():
+            return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
+                "feed.json": self._local(feed)
+            }
 
     @property
     def _refreshed(self) -> Updater:

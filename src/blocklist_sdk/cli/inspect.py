@@ -1,0 +1,174 @@
+"""``blocklist explain``, ``verify``, ``changes``: why a number is blocked, whether the list is sound, what is new."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import typer
+
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, exit_code
+from blocklist_sdk.cli.export import write_table
+from blocklist_sdk.cli.output import (
+    AsJson,
+    entry_document,
+    moment,
+    say,
+    scope_text,
+    verdict_document,
+    write_json,
+)
+from blocklist_sdk.cli.settings import (
+    CacheDirOption,
+    ConfigOption,
+    FeedOption,
+    ProtectedOption,
+    RegionOption,
+    RootOption,
+    Settings,
+    StateDirOption,
+    UrlOption,
+)
+from blocklist_sdk.errors import Untrusted
+from blocklist_sdk.records import Entry, Explanation, Scope
+
+_REASONS = {
+    "protected": "it is a protected number, which is never blocked",
+    "override-allow": "you decided to allow it",
+    "override-block": "you decided to block it",
+    "listed": "an entry that blocks is in force",
+    "advisory": "there is an advisory, which does not block",
+    "expired": "what was listed has ended",
+    "not-yet": "what is listed has not begun",
+    "not-listed": "it is not listed",
+}
+
+
+def explain(
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it.")],
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
+    config: ConfigOption = None,
+    scope: Annotated[
+        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how a number is read, and everything that decides on it; never touches the network.
+
+    Exits with 1 if it is blocked.
+    """
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
+    with settings.open(config=config) as blocklist:
+        found = blocklist.explain(number, scope=scope)
+    if as_json:
+        names = ("region", "is_valid", "operator", "brand", "signers")
+        write_json(verdict_document(number, found.verdict) | {name: getattr(found, name) for name in names})
+    else:
+        typer.echo("\n".join(_explained(found, scope)))
+    raise typer.Exit(BLOCKED if found.verdict.blocked else FINE)
+
+
+def _explained(found: Explanation, scope: str | None) -> list[str]:
+    verdict = found.verdict
+    where = f"in region {found.region}" if found.region else "as an international number"
+    validity = "valid in its country's plan" if found.is_valid else "possible, though not valid in its country's plan"
+    operator = found.operator or "unknown"
+    lines = [
+        f"{found.text} is +{found.number}, read {where}; {validity}",
+        f"operator: {operator}{f' ({found.brand})' if found.brand else ''}",
+        f"verdict: {'blocked' if verdict.blocked else 'not blocked'}{f' for {scope}' if scope else ''}, "
+        f"since {_REASONS[verdict.reason]}",
+    ]
+    if verdict.override is not None:
+        override = verdict.override
+        until = f", until {moment(override.until)}" if override.until else ""
+        lines.append(f"override: {override.decision}, by {override.author} on {moment(override.created)}{until}")
+        lines.append(f"  reason: {override.reason}")
+    lines.append(
+        f"feed {verdict.feed}, release {verdict.serial} of {moment(verdict.as_of)}"
+        f"{', past its signed expiry' if verdict.stale else ''}, signed by {', '.join(found.signers) or 'unknown'}"
+    )
+    lines += [f"  {_entry_line(entry)}" for entry in verdict.entries] or ["  no entry covers it"]
+    return lines
+
+
+def _entry_line(entry: Entry) -> str:
+    numbers = f"+{entry.number}" if entry.last is None else f"+{entry.number} to +{entry.last}"
+    until = moment(entry.until) or "no end"
+    return (
+        f"entry {entry.entry}: {entry.level}, {entry.category}, by {entry.issuer}, {scope_text(entry.scope)}, "
+        f"{numbers}, from {moment(entry.since)}, until {until}"
+    )
+
+
+def verify(
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
+    config: ConfigOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the list on this disk: every byte, its digest, and the signatures from root.json down; no network.
+
+    Exits with 4 if anything is not as it was signed.
+    """
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
+    with settings.open(config=config) as blocklist:
+        found = blocklist.verify()
+    if as_json:
+        write_json({**asdict(found), "ok": bool(found)})
+    elif found:
+        typer.echo(
+            f"{found.feed}: release {found.serial}, {found.rows:,} rows, digest {found.digest}: as it was signed"
+        )
+    for problem in found.problems:
+        say(f"release {found.serial} of {found.feed}: {problem}")
+    if found.problems:
+        raise typer.Exit(exit_code(Untrusted("")))
+
+
+def changes(
+    since: Annotated[
+        int, typer.Option(metavar="SERIAL", min=0, help="The earlier release; 0 for nothing, so that all is added.")
+    ],
+    url: UrlOption = None,
+    feed: FeedOption = None,
+    root: RootOption = None,
+    region: RegionOption = None,
+    cache_dir: CacheDirOption = None,
+    state_dir: StateDirOption = None,
+    protected: ProtectedOption = None,
+    config: ConfigOption = None,
+    format_: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")
+    ] = "csv",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl, with overrides.")] = False,
+) -> None:
+    """Write what differs between an earlier release and the one in force; never touches the network."""
+    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
+    with settings.open(config=config) as blocklist:
+        found = blocklist.changes(since=since or None)
+        if not as_json:
+            write_table(found.to_arrow(), format_, sys.stdout.buffer)
+            return
+        for change in found:
+            write_json(_change_document(change))
+
+
+def _change_document(change: Any) -> dict[str, Any]:
+    return {
+        "change": change.kind,
+        **entry_document(change.entry),
+        "before": change.before and entry_document(change.before),
+        "override": change.override and change.override.decision,
+        "protected": change.protected,
+    }

@@ -1,0 +1,198 @@
+"""The guard: whether a verified release may come into force by itself. Pure.
+
+A signature says whose list it is, not that nobody made a mistake. The reasons for the defaults stand in
+``docs/adr/0008-guard.md``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.numbers import operator_of
+from blocklist_sdk.records import Impact, Override, Tally
+from blocklist_sdk.release.merge import Difference
+from blocklist_sdk.release.rows import Int64s, Rows
+
+_OPERATORS_MAX = 1_000_000
+"""More changed numbers than these are not told apart by operator: asking takes a microsecond for each."""
+
+_SHOWN = 3
+"""Protected numbers named in a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a release may change without anybody looking.
+
+    Shares are of what was in force before, counted twice: in entries, and in the numbers that they cover, since one
+    range may cover millions. An entry that ceases to block, or begins to, counts as removed or added. The first release
+    of a feed has nothing to be compared with.
+
+    Attributes:
+        max_removed: share that may go, from 0 to 1.
+        max_added: share that may come; 1 means that the list may double.
+        min_changes: so many entries, or numbers, may always come and go: on a short list shares mean little.
+
+    Raises:
+        InvalidInput: a share is negative or no number.
+
+    >>> Guard(max_removed=0.5).max_removed
+    0.5
+    """
+
+    max_removed: float = 0.25
+    max_added: float = 1.0
+    min_changes: int = 100
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and self.min_changes >= 0):
+            raise InvalidInput("a guard's shares are not negative, and no more than 1 can be removed")
+
+    def refusals(
+        self, old: Rows, new: Rows, found: Difference, protected: Int64s, *, published_ms: int
+    ) -> tuple[str, ...]:
+        """Why a release must not come into force by itself; nothing where it may.
+
+        Args:
+            old: what is in force; no rows where nothing is.
+            new: the release.
+            found: how they differ.
+            protected: numbers that no feed may list, ascending.
+            published_ms: when the release was published, in milliseconds since 1970 UTC.
+        """
+        reasons = []
+        listed = listed_protected(new, protected)
+        if len(listed):
+            shown = ", ".join(mask(f"+{number}") for number in listed[:_SHOWN].tolist())
+            more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+            reasons.append(f"it lists {shown}{more}, which nobody may list")
+        if not len(old):
+            return tuple(reasons)
+        if not len(new):
+            return (*reasons, f"it is empty, and {len(old):,} entries are in force")
+        was, now = (
+            _blocks(rows, at, published_ms) for rows, at in ((old, found.changed_old), (new, found.changed_new))
+        )
+        gone = np.concatenate((found.removed, found.changed_old[was & ~now]))
+        come = np.concatenate((found.added, found.changed_new[now & ~was]))
+        # A number that only changes its entry, as after a release that dropped it by mistake, neither goes nor comes.
+        gone, come = gone[~_stands_in(old, gone, new, come)], come[~_stands_in(new, come, old, gone)]
+        shares = [
+            ("removes", len(gone), len(old), "entries", self.max_removed),
+            ("adds", len(come), len(old), "entries", self.max_added),
+        ]
+        if old.has_ranges or new.has_ranges:
+            before = _covered(old, np.arange(len(old)))
+            shares += [
+                ("removes", _covered(old, gone), before, "covered numbers", self.max_removed),
+                ("adds", _covered(new, come), before, "covered numbers", self.max_added),
+            ]
+        for what, changed, whole, share, most in shares:
+            if changed > max(most * whole, self.min_changes):
+                reasons.append(f"it {what} {changed:,} {share}, {_percent(changed, whole)} of {whole:,}")
+        return tuple(reasons)
+
+
+def impact_of(
+    old: Rows,
+    new: Rows,
+    found: Difference,
+    *,
+    before: int | None,
+    after: int,
+    protected: Int64s,
+    overrides: Iterable[Override],
+    refusals: Sequence[str],
+) -> Impact:
+    """What putting a release in force would change."""
+    parts = ((old, found.removed), (new, found.added), (new, found.changed_new))
+    removed, added, changed = (_by(rows, at) for rows, at in parts)
+    changed_numbers = np.concatenate([np.stack((rows.number[at], rows.last[at])) for rows, at in parts], axis=1)
+    return Impact(
+        before=before,
+        after=after,
+        rows_before=len(old),
+        rows_after=len(new),
+        total=Tally(len(found.added), len(found.removed), len(found.changed_new)),
+        by_category=_tallies(added[0], removed[0], changed[0]),
+        by_operator=_tallies(added[1], removed[1], changed[1]),
+        overrides=tuple(o for o in overrides if _touches(changed_numbers, o.number)),
+        protected=tuple(listed_protected(new, protected).tolist()),
+        refusals=tuple(refusals),
+    )
+
+
+def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
+    """The protected numbers that an entry of level block covers, ascending."""
+    if not len(protected):
+        return protected
+    blocks = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)
+    hits: list[range] = []
+    for first, last in _candidates(rows, protected):
+        covers = (rows.number[first:last] <= protected[-1]) & (rows.last[first:last] >= protected[0])
+        at = np.flatnonzero(covers) + first
+        at = at[blocks[rows.level.codes[at]]]
+        low = np.searchsorted(protected, rows.number[at], "left")
+        high = np.searchsorted(protected, rows.last[at], "right")
+        hits.extend(range(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True) if a < b)
+    found = sorted({i for hit in hits for i in hit})
+    return protected[np.array(found, np.int64)]
+
+
+def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
+    """The stretches of rows that may cover a protected number: all where there are ranges, else those of its own."""
+    if rows.has_ranges:
+        return [(0, len(rows))]
+    first = np.searchsorted(rows.number, protected, "left")
+    last = np.searchsorted(rows.number, protected, "right")
+    return [(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
+
+
+def _stands_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which rows cover just the numbers that one among the others covers."""
+    if not (rows.has_ranges or others.has_ranges):
+        return np.isin(rows.number[at], others.number[among])
+    known = set(zip(others.number[among].tolist(), others.last[among].tolist(), strict=True))
+    pairs = zip(rows.number[at].tolist(), rows.last[at].tolist(), strict=True)
+    return np.array([pair in known for pair in pairs], np.bool_)
+
+
+def _covered(rows: Rows, at: NDArray[np.intp]) -> int:
+    """How many numbers rows cover, those in several rows several times."""
+    if not rows.has_ranges:
+        return len(at)
+    return int((rows.last[at] - rows.number[at]).sum()) + len(at)
+
+
+def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.bool_]:
+    """Which rows block, or will, from the publication on."""
+    level = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)[rows.level.codes[at]]
+    blocks: NDArray[np.bool_] = level & (rows.until[at] > published_ms)
+    return blocks
+
+
+def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
+    """Rows by category, and single numbers by operator."""
+    count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
+    categories = Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
+    if len(at) > _OPERATORS_MAX:
+        return categories, Counter()
+    single = at[rows.last[at] == rows.number[at]]
+    return categories, Counter(operator_of(number) or "" for number in rows.number[single].tolist())
+
+
+def _tallies(added: Counter[str], removed: Counter[str], changed: Counter[str]) -> dict[str, Tally]:
+    names = sorted({*added, *removed, *changed})
+    return {name: Tally(added[name], removed[name], changed[name]) for name in names}
+
+
+def _touches(changed: Int64s, number: int) -> bool:
+    return bool(((changed[0] <= number) & (number <= changed[1])).any())
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %"
