@@ -33,9 +33,9 @@ _HOME: Final = {
 options, and `blocklist check` stands in scripts' loops."""
 
 
-def load(command: str) -> ModuleType | None:
-    """Load what a command is made of; None where there is none of that name."""
-    return import_module(f"blocklist_sdk.cli.{_HOME[command]}") if command in _HOME else None
+def load(command: str) -> ModuleType:
+    """Load what a command is made of; where there is none of that name, nothing that is not loaded anyway."""
+    return import_module(f"blocklist_sdk.cli.{_HOME.get(command, 'app')}")
 
 
 def command_line(only: str | None = None) -> typer.Typer:
