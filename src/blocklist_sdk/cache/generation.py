@@ -6,6 +6,7 @@ import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,33 +67,35 @@ def write_generation(
     Raises:
         OSError: the disk refused.
     """
+    with ThreadPoolExecutor(1) as pool:
+        # The largest file goes to the disk while the answers are worked out.
+        written = pool.submit(_write, _rows_table(rows), directory / _ROWS)
+        tables = {_RANGES: range_table(rows), **answer_tables(rows, published_ms=_milliseconds(about.published_at))}
+        for name, table in tables.items():
+            _write(table, directory / name)
+        written.result()
+    document = {
+        "format": _FORMAT,
+        **asdict(about),
+        "published_at": about.published_at.isoformat(),
+        "files": {name: _describe(directory / name) for name in (_ROWS, *tables)},
+        # The rows have the release's own digest.
+        "hashes": {name: _hash(directory / name) for name in tables},
+    }
+    for name, data in {_ABOUT: json.dumps(document, indent=1).encode(), **signed}.items():
+        (directory / name).write_bytes(data)
+        sync_file(directory / name)
+    sync_directory(directory)
+
+
+def _rows_table(rows: Rows) -> pa.Table:
     names = [name for name in NUMERIC_COLUMNS if name != "last" or rows.has_ranges]
     columns = [pa.array(getattr(rows, name)) for name in names]
     columns += [
         pa.DictionaryArray.from_arrays(pa.array(texts.codes), pa.array(texts.values, pa.string()))
         for texts in (getattr(rows, name) for name in TEXT_COLUMNS)
     ]
-    tables = {
-        _ROWS: pa.table(columns, names=[*names, *TEXT_COLUMNS]),
-        _RANGES: range_table(rows),
-        **answer_tables(rows, published_ms=_milliseconds(about.published_at)),
-    }
-    for name, table in tables.items():
-        _write(table, directory / name)
-    document = {
-        "format": _FORMAT,
-        **asdict(about),
-        "published_at": about.published_at.isoformat(),
-        "files": {name: _describe(directory / name) for name in tables},
-        # The rows have the release's own digest.
-        "hashes": {name: _hash(directory / name) for name in tables if name != _ROWS},
-    }
-    (directory / _ABOUT).write_text(json.dumps(document, indent=1))
-    for name, data in signed.items():
-        (directory / name).write_bytes(data)
-    for name in (_ABOUT, *tables, *signed):
-        sync_file(directory / name)
-    sync_directory(directory)
+    return pa.table(columns, names=[*names, *TEXT_COLUMNS])
 
 
 class Generation:
@@ -271,8 +274,10 @@ def _map(path: Path) -> pa.Table:
 
 
 def _write(table: pa.Table, path: Path) -> None:
+    """Write a table, durably."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
+    sync_file(path)
 
 
 def _open_rows(table: pa.Table) -> Rows:
