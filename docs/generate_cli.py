@@ -94,8 +94,10 @@ def _command(command: Any, path: str) -> Iterator[str]:
         yield "\n| argument or option | meaning | default |\n|---|---|---|\n"
     for each in rows:
         yield f"| {_written(each)} | {_cell(each.help)} | {_default(each)} |\n"
-    if _parameters(command, shared=True):
-        yield "\nAnd the [settings](#settings).\n"
+    settings = [each.name for each in _parameters(command, shared=True) if each.name in NAMES]
+    if settings:
+        which = "" if len(settings) == len(NAMES) else f" {' and '.join(f'`{name}`' for name in settings)}"
+        yield f"\nAnd the [settings](#settings){which}.\n"
 
 
 def _written(parameter: Any) -> str:

@@ -74,7 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blocklists": {"blocklist", "errors", "records", "screening"},
     "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
-    "cli": {"blocklist", "changes", "demo", "disk", "errors", "numbers", "publisher", "records", "release"}
+    "mirror": {"disk", "errors", "publisher", "release", "sync"},
+    "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
@@ -83,9 +84,9 @@ floor and do not know each other."""
 BORDERS: dict[str, set[str]] = {
     "httpx": {"sync/transport.py", "sync/file_urls.py"},
     "tenacity": {"sync/transport.py"},
-    "tuf": {"sync/trust.py", "sync/evidence.py", "publisher/"},
+    "tuf": {"sync/trust.py", "sync/contents.py", "sync/evidence.py", "publisher/"},
     "securesystemslib": {"publisher/"},
-    "filelock": {"cache/store.py", "publisher/"},
+    "filelock": {"cache/store.py", "mirror/folder.py", "publisher/"},
     "phonenumbers": {"numbers/", "demo/"},
     "pydantic": {"release/index.py"},
     "typer": {"cli/"},

@@ -38,6 +38,7 @@ from blocklist_sdk.records import (
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.protected import read_protected_file
 from blocklist_sdk.rules import Rules
+from blocklist_sdk.sync.source import base_url, read_root
 from blocklist_sdk.verdicts import decide
 
 if TYPE_CHECKING:
@@ -64,9 +65,6 @@ WhenStale = Literal["serve", "raise"]
 
 _STALE_TOLD_EVERY_S = 3600.0
 """How often a list that is past its expiry says so in the log."""
-
-_ROOT_BYTES_MAX = 512_000
-"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
 
 _LOOK_EVERY_S = 0.5
 """How often an open list looks whether another process has switched the generation; the promise is one second."""
@@ -164,22 +162,16 @@ class Blocklist:
         Raises:
             InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
         """
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            # Not in Python's words: they may repeat a password.
-            raise InvalidInput("that is no URL: give one that starts with https:, http: or file:") from error
-        if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
-            raise InvalidInput("that is no repository: give a base URL that starts with https:, http: or file:")
+        address = base_url(url)
         if when_stale not in get_args(WhenStale):
             raise InvalidInput(f"when_stale is serve or raise, not {when_stale!r}")
         from blocklist_sdk.guard import Guard
 
         cache, state = _directories(url, cache_dir, state_dir)
         return cls(
-            url=url.rstrip("/"),
+            url=address,
             feed=feed_name(feed),
-            root=_root_bytes(root),
+            root=read_root(root),
             region=region,
             store=Store(cache / feed),
             state_file=state / feed / "state.json",
@@ -665,25 +657,6 @@ def _is_valid(number: int) -> bool:
 
 def _is_past(expires: datetime | None, now: datetime) -> bool:
     return expires is None or now >= expires
-
-
-def _root_bytes(root: str | Path | bytes) -> bytes:
-    if isinstance(root, bytes):
-        return root
-    try:
-        path = Path(root)
-        if path.exists() and not path.is_file():
-            raise InvalidInput(f"{root} is no regular file: give the root.json that you got from the authority")
-        with path.open("rb") as file:
-            data = file.read(_ROOT_BYTES_MAX + 1)
-    except (OSError, TypeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInput(
-            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority."
-        ) from error
-    if len(data) > _ROOT_BYTES_MAX:
-        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority")
-    return data
 
 
 def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:

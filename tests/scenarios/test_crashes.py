@@ -1,22 +1,19 @@
 """A disk that fills up at any moment, and a sync that is killed at any moment: the list stays whole, and heals."""
 
 import contextlib
-import errno
-import io
 import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pytest
 
 from blocklist_sdk import StorageFailed
+from full_disk import FullDisk
 from world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
 
 if TYPE_CHECKING:
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 
 KILLS = 40
 WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
-REAL_OPEN: Callable[..., Any] = io.open
 
 
 @pytest.fixture(scope="module")
@@ -42,61 +38,6 @@ def assert_whole(recipient: Recipient, *serials: int) -> None:
     assert recipient.status().serial in serials
     assert whole_releases_only(recipient) is None
     assert is_whole(recipient)
-
-
-class FullDisk:
-    """Counts what needs room on the disk, and refuses the n-th time: only then, or from then on."""
-
-    def __init__(self, refuse_at: int, *, once: bool) -> None:
-        self.refuse_at = refuse_at
-        self.once = once
-        self.count = 0
-
-    @property
-    def has_refused(self) -> bool:
-        return self.count >= self.refuse_at
-
-    def spend(self) -> None:
-        self.count += 1
-        if self.count == self.refuse_at or (self.has_refused and not self.once):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def guard(self, real: Callable[..., Any], needs_room: Callable[..., bool] = lambda *_: True) -> Callable[..., Any]:
-        def guarded(*arguments: Any, **named: Any) -> Any:
-            if needs_room(*arguments):
-                self.spend()
-            return real(*arguments, **named)
-
-        return guarded
-
-    def open(
-        self, file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, *rest: Any, **named: Any
-    ) -> Any:
-        """As `open`, but every write that reaches the disk is counted."""
-        if not set(mode) & set("wxa+"):
-            return REAL_OPEN(file, mode, buffering, encoding, *rest, **named)
-        disk = self
-
-        class Raw(io.FileIO):
-            def write(self, data: Any) -> Any:
-                disk.spend()
-                return super().write(data)
-
-        self.spend()
-        raw = Raw(file, mode.replace("b", "").replace("t", ""), opener=named.get("opener"))
-        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
-        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding=encoding)
-
-    @contextlib.contextmanager
-    def mounted(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("replace", "fsync"):
-                patch.setattr(os, name, self.guard(getattr(os, name)))
-            patch.setattr(os, "mkdir", self.guard(os.mkdir, needs_room=lambda path, *_: not os.path.exists(path)))
-            patch.setattr(io, "open", self.open)
-            # Arrow writes by itself, below Python; through Python's files the writes can be counted.
-            patch.setattr(pa, "OSFile", lambda path, mode: pa.PythonFile(self.open(path, mode), mode="w"))
-            yield
 
 
 @pytest.mark.parametrize(

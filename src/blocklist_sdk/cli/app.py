@@ -27,6 +27,7 @@ _HOME: Final = {
     "changes": "inspect",
     "export": "export",
     "override": "override",
+    "mirror": "mirror",
     "publish": "publish",
 }
 """Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's

@@ -22,6 +22,7 @@ _CONFIG_BYTES_MAX: Final = 1_000_000
 
 _PATHS = ("root", "cache_dir", "state_dir", "protected")
 _REQUIRED = ("url", "feed", "root")
+_SOURCE = ("url", "root")
 
 _PANEL = "Settings"
 
@@ -141,10 +142,10 @@ class Settings:
         Raises:
             InvalidInput: a setting that is needed is missing, or one cannot be used.
         """
-        settings = self.over(read_config(Path(config) if config else None))
-        missing = [name for name in _REQUIRED if getattr(settings, name) is None]
-        if settings.url is None or settings.feed is None or settings.root is None:
-            raise InvalidInput(_how_to_set(missing))
+        settings = self._complete(config, needed=_REQUIRED)
+        assert settings.url is not None
+        assert settings.feed is not None
+        assert settings.root is not None
         from blocklist_sdk.blocklist import Blocklist
 
         return Blocklist.open(
@@ -156,6 +157,27 @@ class Settings:
             state_dir=settings.state_dir,
             protected=settings.protected or (),
         )
+
+    def source(self, *, config: str | None) -> tuple[str, str]:
+        """URL and root, for commands that are not about one feed; those that are missing come from the file.
+
+        Args:
+            config: as for `open`.
+
+        Raises:
+            InvalidInput: one is missing, or the file cannot be used.
+        """
+        settings = self._complete(config, needed=_SOURCE)
+        assert settings.url is not None
+        assert settings.root is not None
+        return settings.url, settings.root
+
+    def _complete(self, config: str | None, *, needed: tuple[str, ...]) -> "Settings":
+        settings = self.over(read_config(Path(config) if config else None))
+        missing = [name for name in needed if getattr(settings, name) is None]
+        if missing:
+            raise InvalidInput(_how_to_set(missing))
+        return settings
 
 
 def check_output(output: Path, blocklist: "Blocklist") -> None:

@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -17,14 +16,13 @@ from tuf.ngclient import FetcherInterface, Updater
 from blocklist_sdk.disk import storage, sync_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
 from blocklist_sdk.release.names import index_path
+from blocklist_sdk.sync.contents import HISTORY, Contents, SignedFile, feeds_of, read_contents, stored_path
 from blocklist_sdk.sync.transport import Transport, shown
 
 _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
 _METADATA_BYTES_MAX = 5_000_000
 """What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
-_HISTORY = "root_history"
-"""Where tuf keeps the roots that led from the pinned one to the current one."""
 
 
 class Trust:
@@ -119,19 +117,60 @@ class Trust:
             Untrusted: it is not what was signed, or nobody who may signed it.
             Unreachable, Stale, Malformed, StorageFailed: as for `refresh`.
         """
-        target = self._listed(path)
+        return self.copy(SignedFile(self._listed(path)), destination)
+
+    def copy(self, file: SignedFile, destination: Path) -> int:
+        """Fetch one of the files of `contents`; otherwise as `download`."""
+        target = file.target
         part = destination.with_name(destination.name + ".part")
         try:
             self._transport.download(self._url(target), part, length=target.length)
-            with self._translated(path), storage(part):
-                with part.open("rb") as file:
-                    target.verify_length_and_hashes(file)
+            with self._translated(target.path), storage(part):
+                with part.open("rb") as fetched:
+                    target.verify_length_and_hashes(fetched)
                 sync_file(part)
                 os.replace(part, destination)
         finally:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
         return target.length
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds that the repository signs, sorted; also those that have no release yet."""
+        with self._translated():
+            return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
+
+    def contents(self, feeds: Collection[str]) -> Contents:
+        """All that a copy of the repository with these of its `feeds` holds.
+
+        Raises:
+            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feeds' roles.
+        """
+        for feed in feeds:
+            # Fetches and verifies the feed's role, whether or not it has a release.
+            self.target(index_path(feed))
+        with self._translated("the repository's metadata"):
+            pinned = Metadata[Root].from_bytes(self._root).signed
+            return read_contents(self._metadata_dir, first_root=pinned.version, feeds=feeds)
+
+    def restore(self, published: Path) -> None:
+        """Where metadata verified before is lost or damaged, take back what a copy of the repository rests on.
+
+        Nothing is believed for it: a refresh looks at what it finds here as if it came from anywhere.
+
+        Args:
+            published: the copy's folder of metadata.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        with storage(self._metadata_dir):
+            _heal(self._metadata_dir)
+            for name, path in _newest(published).items():
+                kept = self._metadata_dir / name
+                if not _is_metadata(kept):
+                    shutil.copyfile(path, kept)
 
     def expires(self, feed: str) -> datetime:
         """When the feed becomes stale: the earliest end of what its verification rests on, timezone-aware UTC.
@@ -207,12 +246,7 @@ class Trust:
         return target
 
     def _url(self, target: TargetFile) -> str:
-        """Where a target is: under its hash, so that a newer one of the same name is another file."""
-        digest = target.hashes.get("sha256")
-        if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
-            raise Malformed(f"{target.path} is signed without a SHA-256 hash: tell the publisher")
-        directory, slash, name = target.path.rpartition("/")
-        return f"{self._base_url}/targets/{quote(f'{directory}{slash}{digest}.{name}')}"
+        return f"{self._base_url}/targets/{quote(stored_path(target))}"
 
     @contextlib.contextmanager
     def _translated(self, subject: str | None = None) -> Iterator[None]:
@@ -305,10 +339,30 @@ def _check_root(root: bytes) -> None:
         ) from error
 
 
+def _newest(published: Path) -> dict[str, Path]:
+    """The files of a copy's metadata by the names under which tuf keeps them; of a role the newest, of roots all."""
+    files = [path for path in published.glob("*.*.json") if path.is_file()]
+    numbered = [path for path in files if path.name.partition(".")[0].isdecimal()]
+    names: dict[str, Path] = {}
+    for path in sorted(numbered, key=lambda path: int(path.name.partition(".")[0])):
+        role = path.name.partition(".")[2]
+        names[f"{HISTORY}/{path.name}" if role == f"{Root.type}.json" else role] = path
+    timestamp = published / f"{Timestamp.type}.json"
+    return {**names, timestamp.name: timestamp} if timestamp.is_file() else names
+
+
+def _is_metadata(path: Path) -> bool:
+    try:
+        Metadata.from_bytes(path.read_bytes())
+    except (FileNotFoundError, DeserializationError):
+        return False
+    return True
+
+
 def _heal(directory: Path) -> None:
     """Clear away what tuf would stumble over: it overlooks damaged files, not things in the place of files."""
     directory.mkdir(parents=True, exist_ok=True)
-    history = directory / _HISTORY
+    history = directory / HISTORY
     if not history.is_dir():
         history.unlink(missing_ok=True)
         history.mkdir()

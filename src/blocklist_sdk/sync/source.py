@@ -1,0 +1,52 @@
+"""Where a repository is and what is trusted of it, as callers give them. Touches no network."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from blocklist_sdk.errors import InvalidInput
+
+_ROOT_BYTES_MAX = 512_000
+"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
+
+
+def base_url(url: str) -> str:
+    """A repository's base URL, without a slash at its end.
+
+    Raises:
+        InvalidInput: it is no URL, or not one that repositories are fetched from.
+
+    >>> base_url("https://lists.example/")
+    'https://lists.example'
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        # Not in Python's words: they may repeat a password.
+        raise InvalidInput("that is no URL: give one that starts with https:, http: or file:") from error
+    if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
+        raise InvalidInput("that is no repository: give a base URL that starts with https:, http: or file:")
+    return url.rstrip("/")
+
+
+def read_root(root: str | Path | bytes) -> bytes:
+    """The bytes of the pinned root metadata; that they are some is not looked at.
+
+    Raises:
+        InvalidInput: the file cannot be read, is no regular one, or is too large.
+    """
+    if isinstance(root, bytes):
+        return root
+    try:
+        path = Path(root)
+        if path.exists() and not path.is_file():
+            raise InvalidInput(f"{root} is no regular file: give the root.json that you got from the authority")
+        with path.open("rb") as file:
+            data = file.read(_ROOT_BYTES_MAX + 1)
+    except (OSError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(
+            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority."
+        ) from error
+    if len(data) > _ROOT_BYTES_MAX:
+        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority")
+    return data
