@@ -6,6 +6,7 @@ Names are loaded when they are first used, so that importing this package costs 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blocklist_sdk.aio import AsyncBlocklist as AsyncBlocklist
     from blocklist_sdk.blocklist import Blocklist as Blocklist
     from blocklist_sdk.errors import BlocklistError as BlocklistError
     from blocklist_sdk.errors import ExchangeError as ExchangeError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsyncBlocklist": "aio",
     "Blocklist": "blocklist",
     "BlocklistError": "errors",
     "Entry": "records",
