@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
+    "AsyncBlocklist",
     "Blocklist",
     "BlocklistError",
     "Entry",
@@ -43,7 +44,7 @@ PUBLIC = {
 }
 """What users may rely on. A change here goes with a line in CHANGELOG.md and a change in docs/api.md."""
 
-HEAVY = ("httpx", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
+HEAVY = ("anyio", "httpx", "opentelemetry", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
 """Packages that load when they are first needed, and not before."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -58,11 +59,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verdicts": {"records"},
     "cache": {"disk", "errors", "numbers", "records", "release"},
     "screening": {"cache", "disk", "errors", "numbers", "records", "release", "tabular", "verdicts"},
-    "sync": {"cache", "disk", "errors", "records", "release"},
-    "blocklist": {"cache", "disk", "errors", "locks", "numbers", "records", "release", "screening", "sync", "verdicts"},
+    "outcomes": {"errors", "records"},
+    "sync": {"cache", "disk", "errors", "outcomes", "records", "release"},
+    "background": {"cache", "errors", "outcomes", "records", "sync"},
+    "blocklist": {
+        *("background", "cache", "disk", "errors", "locks", "numbers", "outcomes", "records", "release", "screening"),
+        *("sync", "verdicts"),
+    },
+    "aio": {"blocklist", "records", "sync"},
+    "metrics": {"disk", "errors", "outcomes", "records"},
+    "otel": {"errors", "outcomes", "records"},
     "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
-    "cli": {"blocklist", "demo", "disk", "errors", "numbers", "publisher", "records", "release", "screening"},
+    "cli": {
+        *("blocklist", "demo", "disk", "errors", "metrics", "numbers", "outcomes", "publisher", "records", "release"),
+        "screening",
+    },
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""
@@ -77,6 +89,8 @@ BORDERS: dict[str, set[str]] = {
     "pydantic": {"release/index.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
+    "anyio": {"aio.py"},
+    "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""
 
