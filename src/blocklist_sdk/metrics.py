@@ -48,7 +48,7 @@ Key = tuple[str, str | None]
 """A metric without its prefix, and the outcome where it has one."""
 
 
-def write_metrics(path: Path, status: Status, *, outcome: SyncOutcome | None = None) -> None:
+def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | None = None) -> None:
     """Write the figures of one feed, whole or not at all, readable by everyone.
 
     Counters go on from what the file says, so they outlive processes. Give each feed a file of its own, whose name ends
@@ -63,6 +63,7 @@ def write_metrics(path: Path, status: Status, *, outcome: SyncOutcome | None = N
         InvalidInput: the file holds something else.
         StorageFailed: the disk refused.
     """
+    path = Path(path)
     before = _read(path, status.feed)
     text = render(status, outcome=outcome, before=before, now=datetime.now(UTC))
     with replaced(path) as temporary:

@@ -42,7 +42,8 @@ MetricsFile = Annotated[
         "--metrics-file",
         envvar="BLOCKLIST_METRICS_FILE",
         metavar="FILE",
-        help="Write figures for Prometheus there, for node_exporter's textfile collector; also when a sync fails.",
+        help="Write figures for Prometheus there, for node_exporter's textfile collector, after a sync that failed "
+        "too; by default the file that BLOCKLIST_METRICS_FILE names, or none.",
     ),
 ]
 
@@ -58,7 +59,8 @@ def sync(
     state_dir: StateDirOption = None,
     config: ConfigOption = None,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs; not with --watch."),
     ] = 60.0,
     watch: Annotated[
         bool, typer.Option("--watch", help="Sync time and again, until SIGINT or SIGTERM, which end it with code 0.")

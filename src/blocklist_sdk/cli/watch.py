@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -115,7 +115,8 @@ class MetricsListener:
         try:
             return self._blocklist.status()
         except BlocklistError:
-            return Status(self._blocklist.feed, None, None, None, None, None, True, None, None, None, None)
+            unknown: dict[str, Any] = dict.fromkeys(field.name for field in fields(Status))
+            return Status(**{**unknown, "feed": self._blocklist.feed, "stale": True})
 
 
 def _document(outcome: SyncOutcome) -> dict[str, Any]:
