@@ -114,6 +114,8 @@ def test_a_retry_after_that_says_nothing_leaves_our_own_wait(
         ("9" * 400, 86_400.0, 86_400.0),
         (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), 6000.0, 7200.0),
     ],
+    # By name: workers that read this file in different seconds must find the same tests.
+    ids=["seconds", "more than ever", "more than a number", "a date"],
 )
 def test_a_longer_retry_after_than_a_sync_waits_is_passed_on(
     transport: Transport, respx_mock: respx.MockRouter, waits: list[float], value: str, least: float, most: float
