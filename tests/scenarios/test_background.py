@@ -194,7 +194,8 @@ def test_the_servers_wish_is_kept_across_restarts(world: World) -> None:
         left = background.next_attempt - datetime.now(UTC)
         assert timedelta(hours=23) < left <= timedelta(hours=24)
         assert len(asked) == 1
-        assert recipient.anew().keep_synced(SOON).next_attempt == background.next_attempt
+        with recipient.anew().keep_synced(SOON) as again:
+            assert again.next_attempt == background.next_attempt
 
 
 def test_processes_on_one_cache_share_the_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
