@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
+    "AsyncBlocklist",
     "Blocklist",
     "BlocklistError",
     "Blocklists",
@@ -50,7 +51,7 @@ PUBLIC = {
 }
 """What users may rely on. A change here goes with a line in CHANGELOG.md and a change in docs/api.md."""
 
-HEAVY = ("httpx", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
+HEAVY = ("anyio", "httpx", "opentelemetry", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
 """Packages that load when they are first needed, and not before."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -68,15 +69,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "screening": {"cache", "disk", "errors", "numbers", "records", "release", "rules", "tabular", "verdicts"},
     "guard": {"errors", "numbers", "records", "release"},
     "changes": {"cache", "records", "release", "rules"},
-    "sync": {"cache", "disk", "errors", "guard", "records", "release"},
+    "outcomes": {"errors", "records"},
+    "sync": {"cache", "disk", "errors", "guard", "outcomes", "records", "release"},
+    "background": {"cache", "errors", "outcomes", "records", "sync"},
     "blocklist": {"cache", "changes", "disk", "errors", "guard", "locks", "numbers", "records", "release"}
-    | {"rules", "screening", "sync", "verdicts"},
+    | {"background", "outcomes", "rules", "screening", "sync", "verdicts"},
+    "aio": {"blocklist", "records", "sync"},
+    "metrics": {"disk", "errors", "outcomes", "records"},
+    "otel": {"errors", "outcomes", "records"},
     "blocklists": {"blocklist", "errors", "records", "screening"},
     "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
-    | {"screening"},
+    | {"metrics", "outcomes", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""
@@ -91,6 +97,8 @@ BORDERS: dict[str, set[str]] = {
     "pydantic": {"release/index.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
+    "anyio": {"aio.py"},
+    "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""
 

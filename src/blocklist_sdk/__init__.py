@@ -6,6 +6,7 @@ Names are loaded when they are first used, so that importing this package costs 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blocklist_sdk.aio import AsyncBlocklist as AsyncBlocklist
     from blocklist_sdk.blocklist import Blocklist as Blocklist
     from blocklist_sdk.blocklists import Blocklists as Blocklists
     from blocklist_sdk.errors import BlocklistError as BlocklistError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsyncBlocklist": "aio",
     "Blocklist": "blocklist",
     "BlocklistError": "errors",
     "Blocklists": "blocklists",

@@ -1,11 +1,12 @@
 """`Blocklist`: what a recipient holds."""
 
+import contextlib
 import hashlib
 import logging
 import operator
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -22,6 +23,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, No
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import brand_of, normalizer, operator_of
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.outcomes import Attempt, Listener
 from blocklist_sdk.records import (
     SCOPES,
     Entry,
@@ -45,10 +47,12 @@ if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
+    from blocklist_sdk.background import BackgroundSync
     from blocklist_sdk.changes import Changes
     from blocklist_sdk.guard import Guard
     from blocklist_sdk.screening.columns import Screening
     from blocklist_sdk.sync.run import Syncer
+    from blocklist_sdk.sync.stopping import StopSignal
     from blocklist_sdk.sync.transport import TransportSettings
 
 log = logging.getLogger(__name__)
@@ -103,6 +107,7 @@ class Blocklist:
         self._told_stale = 0.0
         self._auth = auth
         self._transport = transport
+        self._listeners: tuple[Listener, ...] = ()
         self._read = _reader(region)
         self._never: _Now = 1.0, 0.0, _is_unknown, self._read
         self._opened: tuple[Generation, datetime | None] | None = None
@@ -195,12 +200,14 @@ class Blocklist:
         with self._looking:
             self._opened, self._seen, self._now = None, None, self._never
 
-    def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
+    def sync(self, *, wait_s: float = 60.0, accept: int | None = None, stop: "StopSignal | None" = None) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
 
         Args:
             wait_s: how long to wait, in seconds, while another process syncs.
             accept: the serial of a release that comes into force although the guard refuses it; of no other.
+            stop: ends the sync from another thread. It then raises `blocklist_sdk.sync.stopping.SyncStopped`, which
+                is no error and no `Exception`.
 
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
@@ -214,8 +221,11 @@ class Blocklist:
         """
         from blocklist_sdk.sync.transport import Transport, TransportSettings
 
-        with Transport(settings=self._transport or TransportSettings(), auth=self._auth) as transport:
-            result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
+        settings = self._transport or TransportSettings()
+        with Attempt(self.feed, self._listeners) as attempt, Transport(settings=settings, auth=self._auth) as transport:
+            attempt.bytes_received = lambda: transport.bytes_received
+            with stop.calling(transport.abort) if stop else contextlib.nullcontext():
+                attempt.result = result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
         self._look(wait=True)
         return result
 
@@ -246,6 +256,35 @@ class Blocklist:
             protected=self._own_protected,
             held=lambda: set(self._holds.load().values()),
         )
+
+    def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
+        """Sync from now on, in a thread of its own, until it is stopped; for a `with` block, or with its `stop()`.
+
+        The first sync runs at once if the feed was never synced, and else at a random moment within `every`. After
+        failures it waits longer and longer, 24 hours at most, and never less than the server asked for; a restart does
+        not shorten that. Processes on one cache share the schedule. What failed is in `last_error` and in the log; the
+        last verified generation goes on serving.
+
+        Args:
+            every: the time from one sync to the next, in seconds or as a timedelta.
+
+        Raises:
+            InvalidInput: `every` is not above zero, or above a year.
+        """
+        from blocklist_sdk.background import BackgroundSync
+        from blocklist_sdk.sync.schedule import interval
+
+        return BackgroundSync(
+            lambda stop: self.sync(wait_s=0.0, stop=stop),
+            feed=self.feed,
+            every=interval(every),
+            store=self._store,
+            state_file=self._state_file,
+        )
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have every sync of this list told, whether it went well or failed, in the thread that ran it."""
+        self._listeners = (*self._listeners, listener)
 
     def __contains__(self, number: str | int) -> bool:
         """Whether the number is blocked now, for any scope.

@@ -1,6 +1,6 @@
 """What the library answers with: small, frozen, typed records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -265,9 +265,9 @@ class Status:
     last_success: datetime | None
     last_attempt: datetime | None
     last_error: str | None
-    refused: int | None
-    refusals: tuple[str, ...]
-    overrides: int
-    generations: tuple[int, ...]
-    held: dict[str, int]
-    disk_bytes: int
+    refused: int | None = None
+    refusals: tuple[str, ...] = ()
+    overrides: int = 0
+    generations: tuple[int, ...] = ()
+    held: dict[str, int] = field(default_factory=dict)
+    disk_bytes: int = 0

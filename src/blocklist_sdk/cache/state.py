@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.errors import Malformed
+from blocklist_sdk.errors import InvalidInput, Malformed
 
 _FORMAT = 1
 
@@ -43,6 +43,8 @@ class SyncState:
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: what the last sync failed with, None when it succeeded.
         refused: the newest release that the guard refused, None when the last one passed.
+        failures: scheduled syncs that failed since one last succeeded.
+        next_attempt: after failures, when the next scheduled sync may run; None when there is nothing to wait for.
     """
 
     highest_serial: int = 0
@@ -50,6 +52,8 @@ class SyncState:
     last_success: datetime | None = None
     last_error: str | None = None
     refused: Refusal | None = None
+    failures: int = 0
+    next_attempt: datetime | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -68,7 +72,13 @@ def load_state(path: Path) -> SyncState:
             last_success=_moment(document["last_success"]),
             last_error=document["last_error"],
             refused=_refusal(document.get("refused")),
+            # These came later: a file without them was written by an older version, and says nothing about them.
+            failures=int(document.get("failures", 0)),
+            next_attempt=_moment(document.get("next_attempt")),
         )
+    except InvalidInput:
+        # Which is a ValueError too: a newer version's file is not damaged, and must not be written over.
+        raise
     except (Malformed, KeyError, TypeError, ValueError) as error:
         # A sync must be able to mend this by itself; the generation in force still guards against going back.
         log.error("%s is damaged and starts anew: %s", path, error)
@@ -82,7 +92,7 @@ def save_state(path: Path, state: SyncState) -> None:
         StorageFailed: the disk refused.
     """
     document: dict[str, Any] = asdict(state)
-    for name in ("last_attempt", "last_success"):
+    for name in ("last_attempt", "last_success", "next_attempt"):
         moment: datetime | None = document[name]
         document[name] = moment and moment.isoformat()
     with storage(path):
@@ -102,4 +112,7 @@ def _refusal(document: dict[str, Any] | None) -> Refusal | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    moment = datetime.fromisoformat(text) if text else None
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,17 @@ RequireFresh = Annotated[
     typer.Option("--require-fresh", help="Fail with exit code 5 if the list is past its signed expiry."),
 ]
 
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        envvar="BLOCKLIST_METRICS_FILE",
+        metavar="FILE",
+        help="Write figures for Prometheus there, for node_exporter's textfile collector, after a sync that failed "
+        "too; by default the file that BLOCKLIST_METRICS_FILE names, or none.",
+    ),
+]
+
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
@@ -49,7 +61,8 @@ def sync(
     protected: ProtectedOption = None,
     config: ConfigOption = None,
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs; not with --watch."),
     ] = 60.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what a sync would change, and what the guard says; change nothing.")
@@ -58,11 +71,33 @@ def sync(
         int | None,
         typer.Option(metavar="SERIAL", help="Let this one release through, although the guard refuses it."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Sync time and again, until SIGINT or SIGTERM, which end it with code 0.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --watch, the time between syncs: 1h (the default), 15m, 90s or 90."),
+    ] = None,
+    metrics_file: MetricsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the list up to date; whatever fails, the last verified one goes on answering."""
+    """Bring the list up to date; whatever fails, the last verified one goes on answering.
+
+    With --watch the first sync comes at once if there is no list yet, or else at a random moment within the time
+    between syncs; after failures that time grows, to a day at most. Each sync is one line.
+    """
+    from blocklist_sdk.cli.watch import MetricsListener, sync_until_told
+
+    if every is not None and not watch:
+        raise InvalidInput("--every says how often to sync: it goes with --watch")
+    if watch and (dry_run or accept is not None):
+        raise InvalidInput("--dry-run and --accept are for one sync by hand: leave --watch out")
     settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
     with settings.open(config=config) as blocklist:
+        metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file)
+        if watch:
+            sync_until_told(blocklist, every=every or "1h", told=_told, as_json=as_json)
+            return
         if dry_run:
             impact = blocklist.preview(wait_s=wait)
             if as_json:
@@ -75,6 +110,8 @@ def sync(
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
         typer.echo(_told(blocklist.feed, result))
+    if metrics is not None and metrics.error is not None:
+        raise metrics.error
 
 
 def status(
@@ -87,6 +124,7 @@ def status(
     protected: ProtectedOption = None,
     config: ConfigOption = None,
     require_fresh: RequireFresh = False,
+    metrics_file: MetricsFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how the list stands; never touches the network."""
@@ -98,6 +136,10 @@ def status(
     else:
         for name, value in _shown(found).items():
             typer.echo(f"{name:<17} {value}")
+    if metrics_file is not None:
+        from blocklist_sdk.metrics import write_metrics
+
+        write_metrics(metrics_file, found)
     if require_fresh:
         _require_fresh(found)
 

@@ -17,6 +17,7 @@ from blocklist_sdk.cache.store import Store
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, Untrusted
 from blocklist_sdk.guard import Guard, impact_of
+from blocklist_sdk.outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
@@ -83,17 +84,21 @@ class Syncer:
             try:
                 result = self._run(trust, state, accept)
             except BlocklistError as error:
-                log.error("sync of feed %s failed: %s", self.feed, error)
+                log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
                 raise
             except Exception as error:
                 # Without its text, which is not ours and may hold anything; who called gets the whole of it.
-                log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__)
+                fields = self._fields(error, transport, started)
+                log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
                 raise
-            self._note(last_attempt=now, last_success=now, last_error=None, refused=None)
+            self._note(last_attempt=now, last_success=now, last_error=None, refused=None, failures=0, next_attempt=None)
         seconds = time.monotonic() - started
-        log.info("feed %s: %s, release %d in force, %.2f s", self.feed, result.kind, result.after, seconds)
+        fields = self._fields(result, transport, started)
+        log.info(
+            "feed %s: %s, release %d in force, %.2f s", self.feed, result.kind, result.after, seconds, extra=fields
+        )
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
     def preview(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
@@ -120,6 +125,10 @@ class Syncer:
             overrides=overrides,
             refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, found),
         )
+
+    def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
+        seconds = time.monotonic() - started
+        return log_fields(self.feed, ended, bytes=transport.bytes_received, seconds=seconds)
 
     def _note(self, **went: Any) -> None:
         """Remember how a sync went; where that fails, what became of the sync is still what the caller must hear."""

@@ -6,7 +6,7 @@ the only places that know httpx.
 
 import contextlib
 import socket
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from blocklist_sdk.sync.file_urls import FileTransport
 from blocklist_sdk.sync.minimum_rate import Watch
 from blocklist_sdk.sync.partial import Partial
 from blocklist_sdk.sync.retry_after import parse_retry_after
+from blocklist_sdk.sync.stopping import SyncStopped
 
 _REDIRECTS_MAX = 5
 _SCHEMES = ("https", "http", "file")
@@ -78,6 +79,8 @@ _DEFAULTS = TransportSettings()
 class Transport:
     """Fetches files of a repository, one after the other; for one thread, and as many files as a sync needs.
 
+    Only `abort` is for other threads. After it, whatever is asked for ends with `SyncStopped`.
+
     Attributes:
         bytes_received: bytes of bodies that came over the wire, discarded ones too.
     """
@@ -88,7 +91,7 @@ class Transport:
         settings: TransportSettings = _DEFAULTS,
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Opens no connection yet.
 
@@ -96,7 +99,7 @@ class Transport:
             settings: timeouts and retries.
             auth: credentials. They, and `headers`, go to the address asked for and never follow a redirect away.
             headers: sent with every request.
-            sleep: how to wait between attempts.
+            sleep: how to wait between attempts; by default a wait that `abort` ends.
 
         Raises:
             InvalidInput: the proxy or certificate settings of the environment cannot be used.
@@ -107,11 +110,12 @@ class Transport:
         self._headers = dict(headers or {})
         self._sockets: list[socket.socket] = []
         self._answered: httpx.Response | None = None
+        self._aborted = threading.Event()
         self._backoff = tenacity.wait_random_exponential(
             multiplier=settings.backoff_initial_s, max=settings.backoff_max_s
         )
         self._retrying = tenacity.Retrying(
-            sleep=sleep,
+            sleep=sleep or self._pause,
             stop=tenacity.stop_after_attempt(settings.attempts),
             wait=self._wait_s,
             retry=tenacity.retry_if_exception(self._may_pass),
@@ -143,6 +147,14 @@ class Transport:
     def close(self) -> None:
         """Close the connections. A closed transport is of no more use."""
         self._client.close()
+
+    def abort(self) -> None:
+        """End what another thread is fetching, and let it fetch nothing more; returns at once.
+
+        A connection that is just being made is the exception: it ends with its timeout at the latest.
+        """
+        self._aborted.set()
+        self._cut()
 
     def get(self, url: str, *, max_bytes: int) -> bytes:
         """Fetch a small file whole.
@@ -193,6 +205,7 @@ class Transport:
                 raise Unreachable(f"{shown(url)}: the server could not go on where the file was cut", url=shown(url))
             for chunk in self._read(response, partial.missing_bytes):
                 partial.file.write(chunk)
+            self._stop_if_aborted()
             if partial.missing_bytes and _ends_with_connection(response):
                 raise Unreachable(f"{shown(url)}: the connection was cut half-way", url=shown(url))
 
@@ -201,6 +214,7 @@ class Transport:
         """One attempt at one request, watched from the first byte to the last; all of httpx's errors end here."""
         at = shown(url)
         self._answered = None
+        self._stop_if_aborted()
         with self._watch() as watch:
             try:
                 with contextlib.closing(self._send(url, headers)) as response:
@@ -210,6 +224,7 @@ class Transport:
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
                 raise self._unusable(at, error) from error
             except httpx.RequestError as error:
+                self._stop_if_aborted(error)
                 if not watch.fired:
                     kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
                     reason = str(error) or type(error).__name__
@@ -218,6 +233,8 @@ class Transport:
                         url=at,
                     ) from error
                 slow = True
+        # A body that ends with its connection looks whole after a cut.
+        self._stop_if_aborted()
         if slow:
             raise Unreachable(
                 f"{at}: less than {self._settings.minimum_bytes_per_s:g} bytes a second came for "
@@ -290,6 +307,7 @@ class Transport:
             raise _too_long(response, max_bytes)
         received = 0
         for chunk in response.iter_raw():
+            self._stop_if_aborted()
             received += len(chunk)
             self.bytes_received += len(chunk)
             if received > max_bytes:
@@ -329,9 +347,19 @@ class Transport:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._sockets = [known for known in self._sockets if known.fileno() != -1]
             self._sockets.append(info["return_value"].get_extra_info("socket"))
+            if self._aborted.is_set():
+                # It came too late to be among those that `abort` has cut.
+                self._cut()
+
+    def _pause(self, seconds: float) -> None:
+        self._aborted.wait(seconds)
+
+    def _stop_if_aborted(self, cause: Exception | None = None) -> None:
+        if self._aborted.is_set():
+            raise SyncStopped from cause
 
     def _cut(self) -> None:
-        for known in self._sockets:
+        for known in tuple(self._sockets):
             with contextlib.suppress(OSError):
                 # Not TLS's own way to say goodbye, which would wait for an answer.
                 socket.socket.shutdown(known, socket.SHUT_RDWR)

@@ -1,0 +1,100 @@
+"""The units for systemd: valid, hardened, and calling commands that exist."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from blocklist_sdk.cli.app import command_line
+from blocklist_sdk.cli.watch import duration
+
+FOLDER = Path(__file__).parents[1] / "packaging" / "systemd"
+UNITS = sorted(FOLDER.iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+
+EXPOSURE_MAX = 2.5
+"""Of 10, by `systemd-analyze security`; below 5 it calls a service OK. Network access alone is most of what is left."""
+
+
+class _Repeated(dict[str, str]):
+    """Keys of a unit may come more than once."""
+
+    def __setitem__(self, key: str, value: str) -> None:
+        super().__setitem__(key, f"{self[key]}\n{value}" if key in self and isinstance(value, str) else value)
+
+
+def read(unit: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
+    parser.read(unit)
+    return parser
+
+
+def analyze(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def installed(unit: Path, directory: Path) -> Path:
+    """The units as on a machine where the command is: systemd looks for it."""
+    for each in UNITS:
+        (directory / each.name).write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", each.read_text()))
+    return directory / unit.name
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_nothing_wrong(unit: Path, tmp_path: Path) -> None:
+    ran = analyze("verify", "--man=no", str(installed(unit, tmp_path)))
+    about_ours = [line for line in ran.stderr.splitlines() if "blocklist" in line]
+    assert (ran.returncode, about_ours) == (0, []), ran.stderr
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_hardened(unit: Path, tmp_path: Path) -> None:
+    ran = analyze("security", "--offline=true", "--no-pager", str(installed(unit, tmp_path)))
+    found = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", ran.stdout)
+    assert found, ran.stdout + ran.stderr
+    assert float(found[1]) <= EXPOSURE_MAX, ran.stdout
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_calls_a_command_that_exists(unit: Path) -> None:
+    words = shlex.split(read(unit)["Service"]["ExecStart"])
+    assert words[0].endswith("/blocklist")
+    command = get_command(command_line()).commands[words[1]]  # type: ignore[attr-defined]
+    context = command.make_context(words[1], words[2:])
+    assert context.params["every"] is None or duration(context.params["every"])
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_sets_settings_that_exist(unit: Path) -> None:
+    command = get_command(command_line()).commands["sync"]  # type: ignore[attr-defined]
+    known = {parameter.envvar for parameter in command.params}
+    names = re.findall(r"(?m)^Environment=(\w+)=", unit.read_text())
+    assert names
+    assert set(names) <= known
+
+
+def test_the_services_differ_in_how_they_run_and_not_in_what_they_may() -> None:
+    """So that a hardening of one is not forgotten in the other."""
+
+    def sandbox(unit: Path) -> list[str]:
+        _, found, rest = unit.read_text().partition("Environment=BLOCKLIST_CONFIG")
+        assert found
+        return rest.partition("\n[Install]")[0].strip().splitlines()
+
+    first, *others = map(sandbox, SERVICES)
+    assert all(other == first for other in others)
+
+
+def test_the_timer_spreads_recipients() -> None:
+    timer = read(FOLDER / "blocklist-sync.timer")["Timer"]
+    assert timer["RandomizedDelaySec"]
+    assert (FOLDER / "blocklist-sync.service").is_file()
