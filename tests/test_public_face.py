@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "background": {"cache", "errors", "outcomes", "records", "sync"},
     "blocklist": {"cache", "changes", "disk", "errors", "guard", "locks", "numbers", "records", "release"}
     | {"background", "outcomes", "rules", "screening", "sync", "verdicts"},
-    "aio": {"blocklist", "records", "sync"},
+    "aio": {"blocklist", "guard", "records", "sync"},
     "metrics": {"disk", "errors", "outcomes", "records"},
     "otel": {"errors", "outcomes", "records"},
     "blocklists": {"blocklist", "errors", "records", "screening"},

@@ -4,16 +4,16 @@ Look-ups stay ordinary calls, since they take microseconds; what takes longer ru
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anyio import CancelScope, to_thread
 
-from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.blocklist import Blocklist, WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.sync.stopping import StopSignal
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from blocklist_sdk.background import BackgroundSync
+    from blocklist_sdk.guard import Guard
     from blocklist_sdk.sync.transport import TransportSettings
 
 
@@ -52,13 +53,16 @@ class AsyncBlocklist:
         region: str | None = None,
         cache_dir: str | Path | None = None,
         state_dir: str | Path | None = None,
+        protected: str | Path | Iterable[str | int] = (),
+        guard: "Guard | Literal['default'] | None" = "default",
+        when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
         """Open a feed, as `Blocklist.open` does; never touches the network.
 
         Raises:
-            InvalidInput: the URL, the feed's name, the root or the region cannot be used.
+            InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
         """
         return cls(
             Blocklist.open(
@@ -68,6 +72,9 @@ class AsyncBlocklist:
                 region=region,
                 cache_dir=cache_dir,
                 state_dir=state_dir,
+                protected=protected,
+                guard=guard,
+                when_stale=when_stale,
                 auth=auth,
                 transport=transport,
             )
@@ -85,7 +92,7 @@ class AsyncBlocklist:
         """Let go of the generation, as `Blocklist.close` does."""
         self.blocklist.close()
 
-    async def sync(self, *, wait_s: float = 60.0) -> SyncResult:
+    async def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
         """Bring the feed up to date, as `Blocklist.sync` does, in a worker thread.
 
         Where the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends by itself
@@ -97,7 +104,7 @@ class AsyncBlocklist:
         stop = StopSignal()
         try:
             return await to_thread.run_sync(
-                partial(self.blocklist.sync, wait_s=wait_s, stop=stop), abandon_on_cancel=True
+                partial(self.blocklist.sync, wait_s=wait_s, accept=accept, stop=stop), abandon_on_cancel=True
             )
         finally:
             stop.give()
