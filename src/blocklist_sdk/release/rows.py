@@ -24,6 +24,9 @@ FOREVER_MS = np.iinfo(np.int64).max
 LATEST_MS = 253_402_300_799_000
 """9999-12-31T23:59:59Z, the last second that most calendars know."""
 
+_FEW = 32
+"""So many codes are looked for one by one, which is quicker than counting them all."""
+
 NUMERIC_COLUMNS = ("number", "last", "entry", "since", "until")
 TEXT_COLUMNS = ("level", "category", "issuer", "scope")
 
@@ -45,7 +48,7 @@ class Texts:
         """Bring any codes into `values` (repeated and unused ones allowed) into canonical form."""
         if len(values) == 1 and len(codes):
             return cls(np.zeros(len(codes), np.uint8), (values[0],))
-        used = np.flatnonzero(np.bincount(codes, minlength=len(values))).tolist()
+        used = _used(codes, len(values))
         distinct = sorted({values[i] for i in used}, key=_utf8)
         narrow = code_type(len(distinct))
         place = {value: i for i, value in enumerate(distinct)}
@@ -68,6 +71,13 @@ class Texts:
     def tolist(self) -> list[str]:
         """The texts themselves."""
         return [self.values[code] for code in self.codes.tolist()]
+
+
+def _used(codes: NDArray[np.integer], count: int) -> list[int]:
+    """Which of `count` codes occur."""
+    if count <= _FEW:
+        return [code for code in range(count) if (codes == code).any()]
+    return np.flatnonzero(np.bincount(codes, minlength=count)).tolist()
 
 
 def code_type(count: int) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
