@@ -1,9 +1,14 @@
 """What several test modules need."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+_COUNTED = "counted "
+"""Stands before what a test counts, among the properties that travel with its report."""
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,32 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}; set BLOCKLIST_SHARED_DATA")
     return path
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Say how many kills, syncs and so on a test has made; the counts stand at the end of a run."""
+
+    def add(**counts: int) -> None:
+        request.node.user_properties.extend((_COUNTED + name, count) for name, count in counts.items())
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was done, by the tests that count."""
+    reports = terminalreporter.stats.get("passed", [])
+    counted = [(report, said) for report in reports if report.when == "call" and (said := _counts(report))]
+    if counted:
+        terminalreporter.section("what was done")
+    for report, said in counted:
+        terminalreporter.line(f"{report.nodeid.partition('::')[2]}: {said} in {report.duration:.0f} s")
+
+
+def _counts(report: pytest.TestReport) -> str:
+    properties = [(str(name), value) for name, value in report.user_properties]
+    return ", ".join(
+        f"{value:,} {name.removeprefix(_COUNTED).replace('_', ' ')}"
+        for name, value in properties
+        if name.startswith(_COUNTED)
+    )
