@@ -1,10 +1,15 @@
 """What several test modules need."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+_COUNTED = "counted "
+"""Stands before what a test counts, among the properties that travel with its report."""
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +25,32 @@ def shared_data() -> Path:
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 """No test asserts a time, and a slow machine is no failure."""
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Say how many kills, syncs and so on a test has made; the counts stand at the end of a run."""
+
+    def add(**counts: int) -> None:
+        request.node.user_properties.extend((_COUNTED + name, count) for name, count in counts.items())
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was done, by the tests that count."""
+    reports = terminalreporter.stats.get("passed", [])
+    counted = [(report, said) for report in reports if report.when == "call" and (said := _counts(report))]
+    if counted:
+        terminalreporter.section("what was done")
+    for report, said in counted:
+        terminalreporter.line(f"{report.nodeid.partition('::')[2]}: {said} in {report.duration:.0f} s")
+
+
+def _counts(report: pytest.TestReport) -> str:
+    properties = [(str(name), value) for name, value in report.user_properties]
+    return ", ".join(
+        f"{value:,} {name.removeprefix(_COUNTED).replace('_', ' ')}"
+        for name, value in properties
+        if name.startswith(_COUNTED)
+    )

@@ -183,6 +183,19 @@ def test_nothing_is_written_where_nothing_was_decided(world: World, recipient: B
     assert not (world.directory / "cache-state" / FEED / "recipient.sqlite").exists()
 
 
+def test_a_first_decision_that_was_cut_short_leaves_nothing_behind(world: World, recipient: Blocklist) -> None:
+    """SQLite makes the file before it writes into it; a killed process, or a full disk, leaves it empty."""
+    file = world.directory / "cache-state" / FEED / "recipient.sqlite"
+    file.touch()
+    for each in (recipient, world.recipient()):
+        assert LISTED in each
+        assert list(each.overrides) == []
+        assert each.status().held == {}
+        assert not each.overrides.remove(LISTED)
+    recipient.overrides.allow(LISTED, reason="appeal 17")
+    assert LISTED not in world.recipient()
+
+
 def test_changes_say_what_was_decided(world: World, recipient: Blocklist) -> None:
     recipient.overrides.allow(FIRST[50], reason="appeal 17")
     recipient.hold("sink", 1)

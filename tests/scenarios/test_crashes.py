@@ -1,26 +1,18 @@
 """A disk that fills up at any moment, and a sync that is killed at any moment: the list stays whole, and heals."""
 
-import contextlib
-import multiprocessing
-import os
 import random
 import shutil
-import signal
-import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from blocklist_sdk import StorageFailed
 from full_disk import FullDisk
+from killing import LATER, SOONER, Moment, Say, nursery
 from world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
 KILLS = 40
-WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 @pytest.fixture(scope="module")
@@ -75,54 +67,29 @@ def test_a_disk_that_is_full_at_every_moment_of_a_sync(world: World, before: int
     assert len(done) <= 8
 
 
-def nursery(connection: "Connection", world: World) -> None:
-    """Syncs in a process of its own, as often as it is asked, and kills it so many seconds after a file has appeared.
-
-    Forked from here, since a fresh interpreter would take longer to start than to sync.
-    """
-    import blocklist_sdk.sync.run  # noqa: F401 - before the forks, so that it is not what gets killed
-
-    cache = world.directory / "cache"
-    while (when := connection.recv()) is not None:
-        pattern, delay_s = when
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(BaseException):
-                world.recipient().sync()
-            os._exit(0)
-        while not any(cache.glob(pattern)) and os.waitid(os.P_PID, child, WITHOUT_WAITING) is None:
-            pass
-        time.sleep(delay_s)
-        os.kill(child, signal.SIGKILL)
-        connection.send(os.WIFSIGNALED(os.waitpid(child, 0)[1]))
+def sync(world: World, _: int, say: Say) -> None:
+    world.recipient().sync()
 
 
 def test_a_sync_that_is_killed_at_any_moment(world: World) -> None:
     world.recipient().sync()
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=nursery, args=(there, world), daemon=True)
-    process.start()
     chance = random.Random(11)
     # Half of the kills at any moment, half of them while the new generation is written and put in force.
     longest_s = {"*": 0.1, "*/generations/.new-*": 0.02}
     kills, serial, after_a_kill = 0, 1, set()
-    while kills < KILLS:
-        serial += 1
-        world.release(SECOND if serial % 2 == 0 else FIRST)
-        pattern = chance.choice(sorted(longest_s))
-        here.send((pattern, chance.uniform(0, longest_s[pattern])))
-        was_killed = here.recv()
-        assert_whole(world.recipient(), serial - 1, serial)
-        if was_killed:
-            kills += 1
-            after_a_kill.add(world.recipient().status().serial == serial)
-        else:
-            longest_s[pattern] *= 0.9
-        assert world.recipient().sync().after == serial
-        assert_whole(world.recipient(), serial)
-    here.send(None)
-    process.join()
-    assert process.exitcode == 0
+    with nursery(partial(sync, world)) as children:
+        while kills < KILLS:
+            serial += 1
+            world.release(SECOND if serial % 2 == 0 else FIRST)
+            pattern = chance.choice(sorted(longest_s))
+            moment = Moment(chance.uniform(0, longest_s[pattern]), pattern, world.directory / "cache")
+            was_killed = children.run(serial, moment).was_killed
+            assert_whole(world.recipient(), serial - 1, serial)
+            if was_killed:
+                kills += 1
+                after_a_kill.add(world.recipient().status().serial == serial)
+            longest_s[pattern] *= LATER if was_killed else SOONER
+            assert world.recipient().sync().after == serial
+            assert_whole(world.recipient(), serial)
     assert after_a_kill == {False, True}, "the kills all came too early, or too late, to show much"
     assert len(list((world.directory / "cache").glob("*/fetch-*"))) == 0

@@ -68,7 +68,7 @@ class Database:
             return []
         # Also a reader writes where it may: it takes back what a killed process left half-written.
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
-            return connection.execute(query, arguments).fetchall()
+            return [] if _is_empty(connection) else connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -122,6 +122,12 @@ class Database:
             "nothing half-written is in force.",
             path=self.path,
         )
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever written: the first change was killed, or found the disk full, and was taken back."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    return not pages
 
 
 def _version(connection: sqlite3.Connection) -> int:
