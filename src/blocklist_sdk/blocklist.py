@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import operator
 import time
 from collections.abc import Callable, Iterable
@@ -115,6 +116,7 @@ class Blocklist:
         self._looking = ForkSafeLock()
         self._now: _Now = self._never
         self._rules: Rules | None = None
+        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float] | None = None
         self._rules_seen: object = None
         self._own_protected = frozenset(protected)
         self._database = Database(state_file.with_name("recipient.sqlite"))
@@ -198,7 +200,7 @@ class Blocklist:
     def close(self) -> None:
         """Let go of the generation. The list may be used again; it then opens it anew."""
         with self._looking:
-            self._opened, self._seen, self._now = None, None, self._never
+            self._opened, self._seen, self._now, self._ruled = None, None, self._never, None
 
     def sync(self, *, wait_s: float = 60.0, accept: int | None = None, stop: "StopSignal | None" = None) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
@@ -254,8 +256,16 @@ class Blocklist:
             state_file=self._state_file,
             guard=self._guard,
             protected=self._own_protected,
-            held=lambda: set(self._holds.load().values()),
+            held=self._held,
         )
+
+    def _held(self) -> set[int]:
+        try:
+            return set(self._holds.load().values())
+        except BlocklistError as error:
+            # Unblocks must go on arriving; what may still be needed is kept.
+            log.error("feed %s: %s", self.feed, error)
+            return set(self._store.serials())
 
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
         """Sync from now on, in a thread of its own, until it is stopped; for a `with` block, or with its `stop()`.
@@ -464,9 +474,11 @@ class Blocklist:
             serial: the release.
 
         Raises:
-            InvalidInput: the name is empty, or the serial none.
+            InvalidInput: the name is empty, or that release is not on this disk.
             Locked, StorageFailed: the disk refused.
         """
+        if serial not in self._store.serials():
+            raise InvalidInput(f"release {serial!r} of feed {self.feed!r} is not on this disk: it cannot be held")
         self._holds.put(name, serial)
 
     def let_go(self, name: str) -> bool:
@@ -580,8 +592,9 @@ class Blocklist:
         seen = self.overrides.stamp(), _stamp_of(self._store.protected)
         if seen != self._rules_seen:
             signed = read_protected_file(self._store.protected)
-            overrides = {override.number: override for override in self.overrides.load()}
-            self._rules, self._rules_seen = Rules(self._own_protected | signed, overrides), seen
+            overrides, stamp = self.overrides.load_stamped()
+            by_number = {override.number: override for override in overrides}
+            self._rules, self._rules_seen = Rules(self._own_protected | signed, by_number), (stamp, seen[1])
 
     def _is_protected(self, number: int) -> bool:
         return number in self._standing_rules().protected
@@ -610,11 +623,20 @@ class Blocklist:
             stop = min(stop, expires.timestamp() if expires else 0.0)
         find = generation.answers.finder(day)
         if self._rules:
-            standing = self._rules.at(datetime.fromtimestamp(now, UTC))
-            if standing.until is not None:
-                stop = min(stop, standing.until.timestamp())
-            find = _ruled(find, standing.answers())
+            find, ends = self._with_rules(find, self._rules, now)
+            stop = min(stop, ends)
         return start, stop, find, self._read
+
+    def _with_rules(
+        self, find: Callable[[int], bool | None], rules: Rules, now: float
+    ) -> tuple[Callable[[int], bool | None], float]:
+        """What answers by the rules first, and until when; made anew only where something is different."""
+        made = self._ruled
+        if made is None or made[0] is not find or made[1] is not rules or now >= made[3]:
+            standing = rules.at(datetime.fromtimestamp(now, UTC))
+            ends = math.inf if standing.until is None else standing.until.timestamp()
+            made = self._ruled = find, rules, _ruled(find, standing.answers()), ends
+        return made[2], made[3]
 
     def _stamp(self) -> tuple[int, int] | None:
         """Changes whenever the generation in force does; None before the first."""

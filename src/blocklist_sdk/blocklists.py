@@ -30,7 +30,8 @@ class Blocklists:
         """Ask these as one; they stay yours to close, or leave it to a ``with`` block around this.
 
         Args:
-            blocklists: of different feeds, or of different authorities.
+            blocklists: each of another feed's name, of one authority or of several. Open them with the same region, or
+                a number in national form is one for some of them only.
 
         Raises:
             InvalidInput: there are none, or two are of the same name.
@@ -188,7 +189,9 @@ class Blocklists:
                 yield blocklist
             else:
                 silent.append(feed)
+        if not found and not silent:
+            raise NotSynced("every feed is switched off: nobody is asked")
         if not found:
-            raise NotSynced(f"none of the feeds {', '.join(silent) or 'that are on'} was ever synced on this machine")
+            raise NotSynced(f"none of the feeds {', '.join(silent)} was ever synced on this machine")
         if silent:
             log.warning("feeds that were never synced say nothing: %s", ", ".join(silent))

@@ -80,16 +80,17 @@ class Guard:
         gone = np.concatenate((found.removed, found.changed_old[was & ~now]))
         come = np.concatenate((found.added, found.changed_new[now & ~was]))
         # A number that only changes its entry, as after a release that dropped it by mistake, neither goes nor comes.
-        gone, come = gone[~_stands_in(old, gone, new, come)], come[~_stands_in(new, come, old, gone)]
+        gone_blocks, come_blocks = gone[_blocks(old, gone, published_ms)], come[_blocks(new, come, published_ms)]
         shares = [
-            ("removes", len(gone), len(old), "entries", self.max_removed),
-            ("adds", len(come), len(old), "entries", self.max_added),
+            ("removes", int((~_stands_in(old, gone, new, come_blocks)).sum()), len(old), "entries", self.max_removed),
+            ("adds", int((~_stands_in(new, come, old, gone_blocks)).sum()), len(old), "entries", self.max_added),
         ]
         if old.has_ranges or new.has_ranges:
-            before = _covered(old, np.arange(len(old)))
+            before = _covered(old)
+            lost, won = _only_in(old, gone, new, come_blocks), _only_in(new, come, old, gone_blocks)
             shares += [
-                ("removes", _covered(old, gone), before, "covered numbers", self.max_removed),
-                ("adds", _covered(new, come), before, "covered numbers", self.max_added),
+                ("removes", lost, before, "covered numbers", self.max_removed),
+                ("adds", won, before, "covered numbers", self.max_added),
             ]
         for what, changed, whole, share, most in shares:
             if changed > max(most * whole, self.min_changes):
@@ -161,11 +162,27 @@ def _stands_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np
     return np.array([pair in known for pair in pairs], np.bool_)
 
 
-def _covered(rows: Rows, at: NDArray[np.intp]) -> int:
-    """How many numbers rows cover, those in several rows several times."""
-    if not rows.has_ranges:
-        return len(at)
-    return int((rows.last[at] - rows.number[at]).sum()) + len(at)
+def _covered(rows: Rows) -> int:
+    """How many numbers rows cover: single ones, and those in ranges once."""
+    ranges = np.flatnonzero(rows.last != rows.number)
+    return len(rows) - len(ranges) + _only_in(rows, ranges, Rows.empty(), ranges[:0])
+
+
+def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> int:
+    """How many numbers some rows cover that none of the others covers; each counts once."""
+    first, after = rows.number[at], rows.last[at] + 1
+    other_first, other_after = others.number[among], others.last[among] + 1
+    points = np.unique(np.concatenate((first, after, other_first, other_after)))
+
+    def depth(starts: Int64s, ends: Int64s) -> Int64s:
+        """How many intervals cover what begins at each point."""
+        steps = np.zeros(len(points) + 1, np.int64)
+        np.add.at(steps, np.searchsorted(points, starts), 1)
+        np.add.at(steps, np.searchsorted(points, ends), -1)
+        return np.cumsum(steps)[: len(points)]
+
+    is_only = (depth(first, after) > 0) & (depth(other_first, other_after) == 0)
+    return int(np.diff(points)[is_only[:-1]].sum()) if len(points) else 0
 
 
 def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.bool_]:

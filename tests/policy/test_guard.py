@@ -1,8 +1,10 @@
 """What the guard refuses, what it lets through, and that a person decides about the rest."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,37 @@ def test_what_is_refused(new: Rows, word: str) -> None:
 )
 def test_what_passes(new: Rows) -> None:
     assert refusals(listed(MANY), new) == ()
+
+
+def under_new_ids(rows: Rows, **values: Any) -> Rows:
+    return replace(rows, entry=rows.entry + 100_000, **values)
+
+
+def test_a_number_that_is_listed_anew_neither_goes_nor_comes_but_only_if_it_still_blocks() -> None:
+    old = listed(MANY)
+    assert refusals(old, under_new_ids(old)) == ()
+    advisory = listed(MANY, level="advisory")
+    assert "removes 1,000 entries" in refusals(old, under_new_ids(old, level=advisory.level))[0]
+    ended = np.full(len(old), 9 * DAY_MS)
+    assert "removes 1,000 entries" in refusals(old, under_new_ids(old, until=ended))[0]
+
+
+def test_a_range_that_is_cut_otherwise_covers_what_it_covered() -> None:
+    first = 6_281_300_000_000
+    whole = {first: first + 99_999}
+    halves = {first: first + 49_999, first + 50_000: first + 99_999}
+    wider = {first: first + 100_009}
+    old = listed([*MANY, first], last=whole)
+    for last in (halves, wider):
+        new = under_new_ids(listed([*MANY, *last], last=last))
+        assert refusals(old, new) == ()
+    assert "removes 100,000 covered numbers" in refusals(old, listed(MANY))[0]
+
+
+def test_huge_ranges_do_not_wrap_around() -> None:
+    singles = list(range(100_000_000_000_000, 100_000_000_030_000))
+    last = {200_000_000_000_000 + i: 999_000_000_000_000 + i for i in range(29_000)}
+    assert "covered numbers" in refusals(listed(singles), listed([*singles, *last], last=last))[-1]
 
 
 def test_short_lists_may_change_as_they_like_but_not_vanish() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from blocklist_sdk import Blocklist, InvalidInput
+from blocklist_sdk import Blocklist, InvalidInput, Malformed
 from blocklist_sdk.cache.generation import About, Generation, write_generation
 from blocklist_sdk.cache.store import HELD_MAX
 from blocklist_sdk.changes import Changes
@@ -169,3 +169,53 @@ def test_verification_after_a_rotation(world: World, recipient: Blocklist) -> No
     world.release(SECOND)
     recipient.sync()
     assert recipient.verify()
+
+
+def test_verification_after_a_newer_root_was_pinned(world: World, recipient: Blocklist) -> None:
+    forger = Forger(world)
+    forger.forge("root", lambda signed: setattr(signed, "expires", signed.expires + timedelta(days=1)))
+    (world.directory / "publisher" / "root.json").write_bytes(forger.newest("root").read_bytes())
+    again = world.recipient()
+    again.sync()
+    assert again.verify()
+
+
+def damage(world: World, serial: int) -> None:
+    """Flip a bit of a release's rows, where only a look at every byte finds it."""
+    (file,) = (world.directory / "cache" / FEED / "generations").glob(f"{serial:012d}-*/rows.arrow")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_mended_release_leaves_neither_its_damaged_copy_nor_less_history(world: World) -> None:
+    numbers = [f"+62811{i:08}" for i in range(20_000)]
+    recipient = world.recipient()
+    for release in (numbers, numbers[1:]):
+        world.release(release)
+        recipient.sync()
+    serials = recipient.status().generations
+    damage(world, serials[0])
+    recipient.hold("sink", serials[0])
+    assert recipient.sync().kind == "snapshot"
+    assert recipient.status().generations == serials
+    assert [change.kind for change in recipient.changes(since=serials[1])] == ["removed"]
+
+
+def test_changes_never_start_from_a_damaged_release(world: World) -> None:
+    numbers = [f"+62811{i:08}" for i in range(20_000)]
+    recipient = world.recipient()
+    for release in (numbers, numbers[1:]):
+        world.release(release)
+        recipient.sync()
+    older = recipient.status().generations[1]
+    damage(world, older)
+    with pytest.raises(Malformed, match="damaged"):
+        recipient.changes(since=older)
+
+
+@pytest.mark.parametrize("serial", [999, 0, "1", 2**70], ids=str)
+def test_what_is_not_here_cannot_be_held(recipient: Blocklist, serial: object) -> None:
+    with pytest.raises(InvalidInput):
+        recipient.hold("sink", serial)  # type: ignore[arg-type]
+    assert recipient.status().held == {}

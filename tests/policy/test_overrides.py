@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -211,3 +211,40 @@ def test_changes_say_what_was_decided(world: World, recipient: Blocklist) -> Non
 def test_an_invalid_number_is_told_as_such(recipient: Blocklist) -> None:
     with pytest.raises(InvalidNumber):
         recipient.overrides.remove("nan")
+
+
+def test_what_a_killed_writer_left_is_not_taken_for_a_later_change(
+    recipient: Blocklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its half-written change has the stamp that the next whole one will have, until a reader takes it back."""
+    recipient.overrides.allow(LISTED, reason="appeal 17")
+    stamp = recipient.overrides.stamp()
+    assert stamp is not None
+    half_written = (*stamp[:2], b"half")
+    stamps = [half_written, stamp, stamp]
+    monkeypatch.setattr(recipient.overrides, "stamp", lambda: stamps.pop(0))
+    found, seen = recipient.overrides.load_stamped()
+    assert ([override.number for override in found], seen) == ([int(LISTED[1:])], stamp)
+
+
+def test_an_end_beyond_the_last_moment(recipient: Blocklist, tmp_path: Path) -> None:
+    last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(InvalidInput, match="beyond"):
+        recipient.overrides.allow(LISTED, reason="x", until=last)
+    file = tmp_path / "overrides.csv"
+    file.write_text(f"number,decision,reason,until\n{LISTED},allow,x,{last.isoformat()}\n{FREE},block,x,\n")
+    found = recipient.overrides.import_csv(file)
+    assert (found.rows, [line for line, _ in found.rejects]) == (1, [2])
+
+
+@pytest.mark.parametrize("reason", [5, None, "a \udcff"], ids=str)
+def test_a_reason_that_is_no_text(recipient: Blocklist, reason: object) -> None:
+    with pytest.raises(InvalidInput, match="reason"):
+        recipient.overrides.allow(LISTED, reason=reason)  # type: ignore[arg-type]
+
+
+def test_syncs_go_on_where_the_overrides_are_damaged(world: World, recipient: Blocklist) -> None:
+    recipient.overrides.allow(FREE, reason="x")
+    (world.directory / "cache-state" / FEED / "recipient.sqlite").write_bytes(b"no database" * 1000)
+    world.release(SECOND)
+    assert recipient.sync().after == 2

@@ -470,7 +470,7 @@ def test_a_failure_after_the_switch_does_not_take_the_mark_back(world: World, mo
     shutil.copytree(world.repository, old)
     world.release(SECOND)
 
-    def failing(self: Store, **_: object) -> None:
+    def failing(self: Store, *_: object, **__: object) -> None:
         raise StorageFailed("the disk fell off", path=self.directory)
 
     monkeypatch.setattr(Store, "_prune", failing)

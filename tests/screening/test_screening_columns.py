@@ -140,6 +140,7 @@ def test_one_scope(tmp_path: Path) -> None:
         (pa.array([True]), "bool"),
         (pa.array([[1]]), "list"),
         (pa.table({"a": ["1"], "b": ["2"]}), "a, b"),
+        (pa.chunked_array([], pa.float64()), "double"),
         (["+62812"], "pyarrow.array"),
         (None, "NoneType"),
     ],
@@ -148,6 +149,11 @@ def test_one_scope(tmp_path: Path) -> None:
 def test_a_column_of_the_wrong_type(blocklist: Blocklist, column: Any, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         blocklist.screen(column)
+
+
+def test_a_null_row_of_a_table_is_no_number(blocklist: Blocklist) -> None:
+    rows = pa.StructArray.from_arrays([pa.array([LISTED, LISTED])], names=["msisdn"], mask=pa.array([False, True]))
+    assert blocklist.screen(pa.chunked_array([rows])).column("blocked").to_pylist() == [True, None]
 
 
 def test_no_such_scope(blocklist: Blocklist) -> None:

@@ -157,6 +157,28 @@ def test_files_of_many_blocks(blocklist: Blocklist, tmp_path: Path, monkeypatch:
     assert told[-1][0] <= told[-1][1] == source.stat().st_size
 
 
+def test_a_header_that_is_no_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"n\xfamero,msisdn\nx,0812-0000-0001\n")
+    for name in ("out.csv", "out.parquet"):
+        assert screen(blocklist, source, tmp_path / name, column="msisdn").blocked == 1
+    assert written(tmp_path / "out.csv")[0][:2] == ["n\ufffdmero", "msisdn"]
+
+
+def test_a_quotation_mark_that_is_never_closed_counts_every_line(blocklist: Blocklist, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text('number,note\n0812-0000-0001,a\n"0812-0000-0001,b\n0812-0000-0001,c\n0812-0000-0001,d\n')
+    summary = screen(blocklist, source, tmp_path / "out.csv")
+    assert (summary.rows, summary.unreadable) == (1, 3)
+
+
+def test_a_name_that_is_no_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
+    odd.write_text("number\n0812-0000-0001\n")
+    with pytest.raises(InvalidInput, match="not UTF-8: rename"):
+        screen(blocklist, odd, tmp_path / "out.csv")
+
+
 BAD = {
     "missing": (None, "in.csv"),
     "empty": (b"", "is empty"),
@@ -164,6 +186,8 @@ BAD = {
     "no such column": (b"number,b\n1,2\n", "no column 'msisdn'"),
     "cut gzip": (gzip.compress(b"msisdn\n" + os.urandom(5000).hex().encode())[:-2000], "in.csv"),
     "garbage Parquet": (b"PAR1" + bytes(100), "in.csv"),
+    "one endless cell": (b'"number\n' + b"0812-0000-0001\n" * 20_000, "in.csv"),
+    "no line like the first": (b"msisdn\n1,\n2,\n", "no line of"),
     "half of UTF-16": ("msisdn\n0812\n".encode("utf-16")[:-1], "in.csv"),
 }
 

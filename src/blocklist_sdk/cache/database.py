@@ -32,7 +32,7 @@ _SCHEMA: Final = (
 _COUNTER_START, _COUNTER_END = 24, 28
 """Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
 
-Stamp = tuple[int, bytes]
+Stamp = tuple[int, int, bytes]
 
 
 class Database:
@@ -50,7 +50,8 @@ class Database:
         """
         try:
             with self.path.open("rb") as file:
-                return os.fstat(file.fileno()).st_ino, file.read(_COUNTER_END)[_COUNTER_START:]
+                stat = os.fstat(file.fileno())
+                return stat.st_ino, stat.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -18,7 +18,7 @@ class Holds:
             InvalidInput: the name is empty, or the serial none.
             Locked, Malformed, StorageFailed: the database refused.
         """
-        if not name.strip() or serial < 1:
+        if not isinstance(name, str) or not name.strip() or type(serial) is not int or serial < 1:
             raise InvalidInput("a hold needs a name, and the serial of a release")
         with self._database.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO holds VALUES (?, ?)", (name, serial))

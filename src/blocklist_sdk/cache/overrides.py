@@ -11,11 +11,14 @@ from typing import Final, Literal, get_args
 
 from blocklist_sdk.cache.database import Database, Stamp
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, Locked
 from blocklist_sdk.records import Override
 
 _COLUMNS: Final = ("number", "decision", "reason", "author", "until")
 """Of the CSV form; `created` is when it came in."""
+
+_LOOKS: Final = 100
+"""How often to read before it counts as changing all the time."""
 
 Decision = Literal["allow", "block"]
 
@@ -100,7 +103,7 @@ class Overrides:
             Malformed: the file is damaged.
         """
         e164 = self._read(number)
-        return next((override for override in self if override.number == e164), None)
+        return next(iter(self._load("SELECT * FROM overrides WHERE number = ?", e164)), None)
 
     def __iter__(self) -> Iterator[Override]:
         """All of them by number, also those that have ended.
@@ -167,7 +170,26 @@ class Overrides:
             Malformed: the file is damaged.
             InvalidInput: it was written by a newer version of this library.
         """
-        rows = self._database.read("SELECT * FROM overrides ORDER BY number")
+        return self._load("SELECT * FROM overrides ORDER BY number")
+
+    def load_stamped(self) -> tuple[list[Override], Stamp | None]:
+        """All of them, and the stamp of just this content.
+
+        Raises:
+            Malformed, InvalidInput: as for `load`.
+            Locked: they were changed all the time.
+        """
+        before = self.stamp()
+        for _ in range(_LOOKS):
+            found, after = self.load(), self.stamp()
+            # What a killed process left half-written has a stamp too, until a reader takes it back.
+            if after == before:
+                return found, after
+            before = after
+        raise Locked(f"the overrides in {self._database.path} change all the time: try again", path=self._database.path)
+
+    def _load(self, query: str, *arguments: int) -> list[Override]:
+        rows = self._database.read(query, arguments)
         try:
             return [
                 Override(number, decision, reason, author, _moment(created), _moment(until) if until else None)
@@ -203,14 +225,10 @@ class Overrides:
         now = datetime.now(UTC)
         if self._is_protected(e164):
             raise InvalidInput("that is a protected number, which is never blocked: an override has no effect on it")
-        if not reason.strip():
-            raise InvalidInput("an override needs a reason, for whoever finds it later")
-        if until is not None and until.tzinfo is None:
-            raise InvalidInput("an override's end needs a time zone")
-        if until is not None and until <= now:
-            raise InvalidInput(f"an override cannot end in the past: {until.isoformat()}")
-        until = None if until is None else until.astimezone(UTC)
-        return Override(e164, decision, reason.strip(), author or _user(), now, until)
+        author = author or _user()
+        if not all(isinstance(text, str) and _is_utf8(text) for text in (reason, author)) or not reason.strip():
+            raise InvalidInput("an override needs a reason, for whoever finds it later; it and the author are text")
+        return Override(e164, decision, reason.strip(), author, now, None if until is None else _end(until, now))
 
     def _put(self, *overrides: Override) -> Override:
         with self._database.writing() as connection:
@@ -223,6 +241,26 @@ class Overrides:
             )
         self._changed()
         return overrides[-1]
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _end(until: datetime, now: datetime) -> datetime:
+    if not isinstance(until, datetime) or until.tzinfo is None:
+        raise InvalidInput("an override ends at a datetime with a time zone")
+    try:
+        until = until.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInput(f"{until.isoformat()} is beyond the last moment there is: leave the end out") from error
+    if until <= now:
+        raise InvalidInput(f"an override cannot end in the past: {until.isoformat()}")
+    return until
 
 
 def _moment(text: str) -> datetime:

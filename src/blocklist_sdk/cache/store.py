@@ -231,7 +231,7 @@ class Store:
                 raise
             sync_directory(self._generations)
         self.switch(name, expires)
-        self._prune(keep={name, opened[0].name} if opened else {name}, held=held)
+        self._prune(name, before=opened[0].name if opened else None, held=held)
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Point at a generation, with the expiry that now holds.
@@ -254,13 +254,16 @@ class Store:
         for path in self._generations.glob(".new-*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _prune(self, *, keep: Set[str], held: Set[int]) -> None:
-        """Forget all but those to keep and those that are held.
+    def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
+        """Forget all but the one in force, the release before, and those that are held.
 
-        Kept are the one in force, and the one that answered before it, for readers that are just opening it.
+        The release before is for readers that are just opening it. Another copy of the one in force was damaged.
         """
-        others = [name for name in self._names() if name not in keep]
-        wanted = [name for name in others if _serial_of(name) in held]
+        serial = _serial_of(name)
+        others = [other for other in self._names() if _serial_of(other) != serial]
+        if before not in others:
+            before = others[0] if others else None
+        wanted = [other for other in others if other != before and _serial_of(other) in held]
         if len(wanted) > HELD_MAX:
             log.warning(
                 "%s: more than %d older releases are held; release %d and older ones are given up",
@@ -268,8 +271,8 @@ class Store:
                 HELD_MAX,
                 _serial_of(wanted[HELD_MAX]),
             )
-        for name in set(others) - set(wanted[:HELD_MAX]):
-            shutil.rmtree(self._generations / name, ignore_errors=True)
+        for forgotten in set(self._names()) - {name, before, *wanted[:HELD_MAX]}:
+            shutil.rmtree(self._generations / forgotten, ignore_errors=True)
 
     def serials(self) -> list[int]:
         """Releases that are on this disk, whole or not, newest first."""
@@ -281,8 +284,20 @@ class Store:
         Raises:
             Malformed: it is damaged.
         """
-        name = next((name for name in self._names() if _serial_of(name) == serial), None)
-        return Generation.open(self._generations / name) if name else None
+        damage: Malformed | None = None
+        for name in self._names():
+            if _serial_of(name) == serial:
+                try:
+                    generation = Generation.open(self._generations / name)
+                except Malformed as error:
+                    damage = error
+                    continue
+                if generation.is_whole():
+                    return generation
+                damage = Malformed(f"release {serial} in {self._generations} is damaged")
+        if damage is not None:
+            raise damage
+        return None
 
     def disk_bytes(self) -> int:
         """What all generations take on disk."""

@@ -93,7 +93,8 @@ class Screening:
         Raises:
             InvalidInput: the column is of another type.
         """
-        chunks = arrow_column(column).chunks
+        column = arrow_column(column)
+        chunks = column.chunks or [pa.array([], column.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
         if len(parts) <= 1:
             return pa.Table.from_batches([self._batch(part) for part in parts or chunks[:1]], SCHEMA)
@@ -223,7 +224,7 @@ def arrow_column(column: Any) -> pa.ChunkedArray:
         if column.type.num_fields != 1:
             names = ", ".join(field.name for field in column.type)
             raise InvalidInput(f"that is a table with the columns {names}: give the one that holds the numbers")
-        column = pa.chunked_array([chunk.field(0) for chunk in column.chunks], column.type.field(0).type)
+        column = pa.chunked_array([chunk.flatten()[0] for chunk in column.chunks], column.type.field(0).type)
     return column
 
 

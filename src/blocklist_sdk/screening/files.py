@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 import re
 import time
 import zlib
@@ -88,6 +89,8 @@ def screen_file(
         StorageFailed: the output cannot be written.
     """
     started = time.monotonic()
+    for path in (source, output):
+        _check_name(path)
     write = _writer_for(output)
     total = source.stat().st_size if source.is_file() else 0
     count = dict.fromkeys(("rows", "blocked", "advisory", "invalid", "empty", "written"), 0)
@@ -113,8 +116,21 @@ def screen_file(
             sink(row)
             if progress:
                 progress(min(table.bytes_read(), total), total)
+        if table.unreadable and not count["rows"]:
+            raise InvalidInput(
+                f"no line of {source} can be read: all {table.unreadable:,} have more or fewer cells than the first "
+                "one. Nothing was written."
+            )
     seconds = time.monotonic() - started
     return FileSummary(serial=screening.serial, unreadable=table.unreadable, seconds=seconds, **count)
+
+
+def _check_name(path: Path) -> None:
+    """Pyarrow opens files by names that are UTF-8 only."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"the name {os.fsencode(path)!r} is not UTF-8: rename that file or folder") from error
 
 
 @dataclass(slots=True)
@@ -164,7 +180,7 @@ def _read_errors(path: Path) -> Iterator[None]:
         yield
     except UnicodeError as error:
         raise InvalidInput(f"{path} is not text in the encoding that its first bytes name: save it as UTF-8") from error
-    except (EOFError, zlib.error, pa.ArrowException) as error:
+    except (EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
         raise InvalidInput(f"{path} cannot be read: {error}. Nothing was written.") from error
     except OSError as error:
         # pyarrow reports damaged gzip and Parquet data as OSError as well.
@@ -200,7 +216,7 @@ def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
         blank, first = first_line(text, path.name)
         delimiter = delimiter_of(first)
         reader = csv.reader(chain([first], text), delimiter=delimiter)
-        top = [cell.strip() for cell in next(reader)]
+        top = [_printable(cell.strip()) for cell in next(reader)]
         header = header_of(top, column)
         skipped = blank + (reader.line_num if header else 0)
     names = header or ["number"]
@@ -208,7 +224,8 @@ def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
     keys = [str(i) for i in range(len(names))]
 
     def leave_out(row: Any) -> str:
-        table.unreadable += 1
+        # A quotation mark that is never closed makes many lines one.
+        table.unreadable += 1 + (row.text or "").rstrip("\r\n").count("\n")
         return "skip"
 
     with pa.OSFile(str(path)) as file:
@@ -231,6 +248,11 @@ def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
         table.batches = (_as_text(batch) for batch in opened)
         table.bytes_read = file.tell
         yield table
+
+
+def _printable(text: str) -> str:
+    """Text with replacement characters for bytes that were no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:

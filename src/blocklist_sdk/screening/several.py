@@ -27,7 +27,7 @@ def first_of(screened: Mapping[str, pa.Table], precedence: Sequence[str]) -> pa.
     found = pa.concat_tables(tables).unify_dictionaries().take(rows).combine_chunks()
     is_number = pc.is_valid(found.column("number")).combine_chunks()
     feed = pa.DictionaryArray.from_arrays(
-        pa.array(chosen.astype(np.int8), mask=~is_number.to_numpy(zero_copy_only=False)), pa.array(feeds, pa.string())
+        pa.array(chosen.astype(np.int16), mask=~is_number.to_numpy(zero_copy_only=False)), pa.array(feeds, pa.string())
     )
     return pa.table([*(found.column(name) for name in SCHEMA.names), feed], names=[*SCHEMA.names, "feed"])
 

@@ -54,20 +54,22 @@ def _kept(generation: Generation, name: str) -> bytes:
 
 def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root]:
     """The root that signed, if the pinned one leads to it: each is signed by the one before, and by itself."""
-    root = Metadata[Root].from_bytes(pinned)
-    target = Metadata[Root].from_bytes(wanted)
-    known = {}
+    trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(wanted)
+    known = {trusted.signed.version: trusted}
     for data in (*roots, wanted):
         with contextlib.suppress(RepositoryError, DeserializationError):
             candidate = Metadata[Root].from_bytes(data)
-            known[candidate.signed.version] = candidate
-    while root.signed.version < target.signed.version:
+            known.setdefault(candidate.signed.version, candidate)
+    # Whichever is older leads to the other; a recipient may have pinned a newer one since.
+    older, newer = sorted((trusted, found), key=lambda each: each.signed.version)
+    root = older
+    while root.signed.version < newer.signed.version:
         following = known.get(root.signed.version + 1)
         if following is None:
             raise Malformed(f"root {root.signed.version + 1} is not here any more")
         for signer in (root, following):
             signer.signed.verify_delegate(Root.type, following.signed_bytes, following.signatures)
         root = following
-    if root.signed_bytes != target.signed_bytes:
+    if root.signed_bytes != newer.signed_bytes:
         raise Malformed("the root it rests on is not the pinned one's")
-    return root
+    return found
