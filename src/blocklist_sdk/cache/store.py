@@ -287,10 +287,11 @@ class Store:
     def disk_bytes(self) -> int:
         """What all generations take on disk."""
         total = 0
-        with storage(self._generations):
-            for path in self._generations.rglob("*"):
-                with contextlib.suppress(FileNotFoundError):  # a sync may be forgetting it right now
-                    total += path.stat().st_size if path.is_file() else 0
+        # A sync may be forgetting any of it right now; a walk passes over folders that are gone.
+        for folder, _, names in os.walk(self._generations):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.stat(os.path.join(folder, name)).st_size
         return total
 
 
