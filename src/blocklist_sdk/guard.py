@@ -80,7 +80,10 @@ class Guard:
         gone = np.concatenate((found.removed, found.changed_old[was & ~now]))
         come = np.concatenate((found.added, found.changed_new[now & ~was]))
         # A number that only changes its entry, as after a release that dropped it by mistake, neither goes nor comes.
-        gone, come = gone[~_stands_in(old, gone, new, come)], come[~_stands_in(new, come, old, gone)]
+        gone, come = (
+            _without_stand_in(old, gone, new, come, published_ms),
+            _without_stand_in(new, come, old, gone, published_ms),
+        )
         shares = [
             ("removes", len(gone), len(old), "entries", self.max_removed),
             ("adds", len(come), len(old), "entries", self.max_added),
@@ -150,6 +153,19 @@ def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
     first = np.searchsorted(rows.number, protected, "left")
     last = np.searchsorted(rows.number, protected, "right")
     return [(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
+
+
+def _without_stand_in(
+    rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp], published_ms: int
+) -> NDArray[np.intp]:
+    """Rows for whose numbers none stands in among the others; for one that blocks, only one that blocks as well."""
+    blocking = among[_blocks(others, among, published_ms)]
+    has_one = np.where(
+        _blocks(rows, at, published_ms),
+        _stands_in(rows, at, others, blocking),
+        _stands_in(rows, at, others, among),
+    )
+    return at[~has_one]
 
 
 def _stands_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
