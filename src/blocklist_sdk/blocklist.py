@@ -119,6 +119,7 @@ class Blocklist:
         self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float] | None = None
         self._rules_seen: object = None
         self._own_protected = frozenset(protected)
+        self._signed_protected: frozenset[int] = frozenset()
         self._database = Database(state_file.with_name("recipient.sqlite"))
         self._holds = Holds(self._database)
         self._guard = guard
@@ -589,12 +590,16 @@ class Blocklist:
             self._looking.release()
 
     def _look_for_rules(self) -> None:
-        seen = self.overrides.stamp(), _stamp_of(self._store.protected)
+        protected_seen = _stamp_of(self._store.protected)
+        seen = self.overrides.stamp(), protected_seen
         if seen != self._rules_seen:
-            signed = read_protected_file(self._store.protected)
+            if protected_seen is not None:
+                # Where the cache was wiped, what is open goes on answering, and these go on being protected.
+                self._signed_protected = read_protected_file(self._store.protected)
             overrides, stamp = self.overrides.load_stamped()
             by_number = {override.number: override for override in overrides}
-            self._rules, self._rules_seen = Rules(self._own_protected | signed, by_number), (stamp, seen[1])
+            self._rules = Rules(self._own_protected | self._signed_protected, by_number)
+            self._rules_seen = stamp, protected_seen
 
     def _is_protected(self, number: int) -> bool:
         return number in self._standing_rules().protected

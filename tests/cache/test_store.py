@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,6 +223,7 @@ def test_state_survives_and_heals(tmp_path: Path) -> None:
 FLIPS = """
 import random, shutil, sys
 from pathlib import Path
+from typing import Any
 sys.path[:0] = sys.argv[3:]
 from blocklist_sdk import Blocklist, BlocklistError
 from world import FEED, FIRST, LISTED
@@ -282,3 +284,22 @@ def test_an_odd_pointer_counts_as_damaged(store: Store, document: str) -> None:
     opened = store.open()
     assert opened is not None
     assert (opened[0].about.serial, opened[1]) == (1, None)
+
+
+def test_disk_use_is_told_while_a_sync_forgets_a_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for name in ("kept", "forgotten"):
+        folder = tmp_path / "generations" / name
+        folder.mkdir(parents=True)
+        (folder / "rows.arrow").write_bytes(b"x" * 100)
+    assert store.disk_bytes() == 200
+    look = os.scandir
+
+    def forgets(path: Any) -> Any:
+        if Path(path).name == "forgotten":
+            (Path(path) / "rows.arrow").unlink()
+            Path(path).rmdir()
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", forgets)
+    assert store.disk_bytes() == 100

@@ -1,6 +1,7 @@
 """What the guard refuses, what it lets through, and that a person decides about the rest."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,10 +24,16 @@ NOBODY = np.empty(0, np.int64)
 
 
 def listed(
-    numbers: list[int], *, level: str = "block", until: int = FOREVER_MS, last: dict[int, int] | None = None
+    numbers: list[int],
+    *,
+    level: str = "block",
+    until: int = FOREVER_MS,
+    last: dict[int, int] | None = None,
+    first_entry: int = 1,
 ) -> Rows:
     rows = [
-        Row(n, (last or {}).get(n, n), i + 1, level, "fraud", "komdigi", "sms", 0, until) for i, n in enumerate(numbers)
+        Row(n, (last or {}).get(n, n), i + first_entry, level, "fraud", "komdigi", "sms", 0, until)
+        for i, n in enumerate(numbers)
     ]
     return to_rows(rows)
 
@@ -46,9 +53,20 @@ MANY = list(range(6_281_200_000_000, 6_281_200_001_000))
         (listed([*MANY, *(n + 5000 for n in MANY), 6_281_300_000_000]), "adds 1,001 entries"),
         (listed(MANY, level="advisory"), "removes 1,000 entries"),
         (listed(MANY, until=9 * DAY_MS), "removes 1,000 entries"),
+        (listed(MANY, level="advisory", first_entry=5000), "removes 1,000 entries"),
+        (listed(MANY, until=9 * DAY_MS, first_entry=5000), "removes 1,000 entries"),
         (listed([*MANY, 6_281_300_000_000], last={6_281_300_000_000: 6_281_300_999_999}), "covered numbers"),
     ],
-    ids=["a quarter gone", "empty", "doubled", "advisories only", "all ended", "one wide range"],
+    ids=[
+        "a quarter gone",
+        "empty",
+        "doubled",
+        "advisories only",
+        "all ended",
+        "all anew as advisories",
+        "all anew and ended",
+        "one wide range",
+    ],
 )
 def test_what_is_refused(new: Rows, word: str) -> None:
     (reason, *_) = refusals(listed(MANY), new)
@@ -57,8 +75,13 @@ def test_what_is_refused(new: Rows, word: str) -> None:
 
 @pytest.mark.parametrize(
     "new",
-    [listed(MANY), listed(MANY[:750]), listed([*MANY, *(n + 5000 for n in MANY)])],
-    ids=["the same", "a quarter less", "twice as many"],
+    [
+        listed(MANY),
+        listed(MANY, first_entry=5000),
+        listed(MANY[:750]),
+        listed([*MANY, *(n + 5000 for n in MANY)]),
+    ],
+    ids=["the same", "the same under new ids", "a quarter less", "twice as many"],
 )
 def test_what_passes(new: Rows) -> None:
     assert refusals(listed(MANY), new) == ()
@@ -217,6 +240,28 @@ def test_a_protected_number_of_the_authority_is_never_blocked(world: World) -> N
     assert recipient.screen(column_of(LISTED)).to_pylist()[0]["reason"] == "protected"
     with pytest.raises(InvalidInput, match="protected"):
         recipient.overrides.block(LISTED, reason="no")
+
+
+def test_what_is_protected_from_now_on_does_not_wait_for_a_refused_release(world: World) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    world.publisher.protect([LISTED])
+    world.release(HALF)
+    with pytest.raises(Refused):
+        recipient.sync()
+    assert world.recipient().check(LISTED).reason == "protected"
+    assert world.recipient().status().serial == 1
+
+
+def test_what_is_protected_stays_so_while_the_cache_is_wiped(world: World) -> None:
+    world.publisher.protect([LISTED])
+    recipient = world.recipient()
+    recipient.sync(accept=1)
+    shutil.rmtree(world.directory / "cache")
+    recipient.overrides.allow(FIRST[3], reason="appeal 17")
+    assert recipient.check(FIRST[4]).blocked
+    assert recipient.check(LISTED).reason == "protected"
+    assert LISTED not in recipient
 
 
 def column_of(*texts: str) -> object:

@@ -140,9 +140,10 @@ class Syncer:
 
     def _run(self, trust: Trust, state: SyncState, accept: int | None) -> SyncResult:
         offer = self._offer(trust, state)
+        # Before the guard is asked: what must never be blocked does not wait until somebody has looked at a release.
+        self.store.protect(offer.protected_document)
         if offer.local is not None and offer.plan.kind == "none":
             self._mark(offer.index, state)
-            self.store.protect(offer.protected_document)
             self.store.switch(offer.local.name, offer.expires)
             return SyncResult(offer.have, offer.index.serial, "none", 0, 0, 0, 0, 0)
 
@@ -157,7 +158,6 @@ class Syncer:
         about = About(
             self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
         )
-        self.store.protect(offer.protected_document)
         self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held())
         return SyncResult(
             before=offer.have,
