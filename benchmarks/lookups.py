@@ -57,7 +57,7 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
             "`integer in bl`", rows, "s", of(ours, "integer_s"), of(sets, "integer_s"), "`integer in set`", most_ratio=4
         ),
         Result(
-            "private memory after these questions",
+            "private memory after these questions about integers",
             rows,
             "B",
             of(ours, "private"),

@@ -18,6 +18,9 @@ EXPECTED = (
     "a whole snapshot row",
     "digest of a release",
     "`blocklist check`",
+    "screen 2,000 texts",
+    "from nothing to every answer",
+    "texts read wrongly",
     "`import blocklist_sdk`",
 )
 

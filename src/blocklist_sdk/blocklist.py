@@ -92,7 +92,7 @@ class Blocklist:
         store: Store,
         state_file: Path,
         protected: frozenset[int] = frozenset(),
-        guard: "Guard | None" = None,
+        guard: "Guard | Literal['default'] | None" = "default",
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         transport: "TransportSettings | None" = None,
@@ -173,8 +173,6 @@ class Blocklist:
         address = base_url(url)
         if when_stale not in get_args(WhenStale):
             raise InvalidInput(f"when_stale is serve or raise, not {when_stale!r}")
-        from blocklist_sdk.guard import Guard
-
         cache, state = _directories(url, cache_dir, state_dir)
         return cls(
             url=address,
@@ -184,7 +182,7 @@ class Blocklist:
             store=Store(cache / feed),
             state_file=state / feed / "state.json",
             protected=_protected_numbers(protected, region),
-            guard=Guard() if guard == "default" else guard,
+            guard=guard,
             when_stale=when_stale,
             auth=auth,
             transport=transport,
@@ -247,6 +245,7 @@ class Blocklist:
             return self._syncer().preview(transport, self.overrides, wait_s=wait_s)
 
     def _syncer(self) -> "Syncer":
+        from blocklist_sdk.guard import Guard
         from blocklist_sdk.sync.run import Syncer
 
         return Syncer(
@@ -255,7 +254,7 @@ class Blocklist:
             root=self._root,
             store=self._store,
             state_file=self._state_file,
-            guard=self._guard,
+            guard=Guard() if self._guard == "default" else self._guard,
             protected=self._own_protected,
             held=self._held,
         )

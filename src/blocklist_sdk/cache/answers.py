@@ -48,8 +48,12 @@ class Answers:
         if len(self._cells) <= self._modulus or self._cells[-1]:
             raise ValueError("the table of numbers has no end")
         self._kinds = KindTable.from_table(tables[_KINDS])
-        self._first: Int64s = np.asarray(segments.column("first"))
-        self._segment_kinds: Kinds = np.asarray(segments.column("kind"))
+        self._first: Int64s = np.empty(0, np.int64)
+        self._segment_kinds: Kinds = np.empty(0, np.uint16)
+        if len(segments):
+            self._first, self._segment_kinds = (
+                segments.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("first", "kind")
+            )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
     def finder(self, day: int) -> Callable[[int], bool | None]:

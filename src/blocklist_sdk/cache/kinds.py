@@ -88,11 +88,10 @@ class KindTable:
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
-        """Back again."""
+        """Back again; a table that is mapped is not copied."""
         return cls(
-            np.asarray(table.column("sure_until")),
-            np.asarray(table.column("gone_from")),
-            *(_shared_texts(table.column(name).combine_chunks()) for name in ("level", "category", "scope")),
+            *(table.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("sure_until", "gone_from")),
+            *(_shared_texts(table.column(name).chunk(0)) for name in ("level", "category", "scope")),
         )
 
     def answers(self, day: int) -> list[bool | None]:
@@ -146,4 +145,4 @@ class KindTable:
 def _shared_texts(column: pa.DictionaryArray) -> tuple[str, ...]:
     """A column as texts, each distinct one once in memory."""
     values = column.dictionary.to_pylist()
-    return tuple(values[i] for i in column.indices.to_pylist())
+    return tuple(values[i] for i in column.indices.to_numpy(zero_copy_only=True).tolist())
