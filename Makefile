@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint differential bench docs lock clean
+.PHONY: demo test lint differential chaos bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -30,6 +30,10 @@ lint: $(VENV)/.dev.stamp
 # Millions of generated texts, read the fast way and by the reference.
 differential: $(VENV)/.dev.stamp
 	BLOCKLIST_TEXTS=500000 $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
+
+# Everything that goes wrong, for long; the tests do a little of each.
+chaos: $(VENV)/.dev.stamp
+	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/chaos
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json
