@@ -252,7 +252,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _end(until: datetime, now: datetime) -> datetime:
-    if not isinstance(until, datetime) or until.tzinfo is None:
+    if getattr(until, "tzinfo", None) is None:
         raise InvalidInput("an override ends at a datetime with a time zone")
     try:
         until = until.astimezone(UTC)
