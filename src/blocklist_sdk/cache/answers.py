@@ -99,9 +99,9 @@ class Answers:
 
 def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
     starts, kind = first.data, kinds.data
-    low = int(first[0])
+    low, high = int(first[0]), int(first[-1])  # behind the last segment's beginning nothing is covered
 
     def find(number: int) -> bool | None:
-        return number >= low and answers[kind[bisect_right(starts, number) - 1]]
+        return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]
 
     return find
