@@ -59,7 +59,8 @@ class HeldFeed:
         answers: serial of the release that answers, None before the first.
         on_disk: serial of the release in force on the disk; none after it was wiped, though the open one still answers.
         generations: serials of all releases on the disk.
-        protected: what the authority protects, as of the last sync.
+        protected: what the authority protects, as of the last sync, refused or not.
+        protected_on_disk: the same; none after the disk was wiped, though the open one still knows them.
         overrides: local decisions, also those that have ended.
         holds: serials that are held, by name.
         is_on: whether it is asked.
@@ -70,6 +71,7 @@ class HeldFeed:
     on_disk: int | None = None
     generations: set[int] = field(default_factory=set)
     protected: frozenset[int] = frozenset()
+    protected_on_disk: frozenset[int] = frozenset()
     overrides: dict[int, Decided] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     is_on: bool = True
@@ -110,12 +112,10 @@ class HeldFeed:
         self.answers = self.on_disk = serial
 
     def wiped(self) -> None:
-        self.on_disk, self.generations = None, set()
+        self.on_disk, self.generations, self.protected_on_disk = None, set(), frozenset()
 
     def reopened(self) -> None:
-        self.answers = self.on_disk
-        if self.on_disk is None:
-            self.protected = frozenset()
+        self.answers, self.protected = self.on_disk, self.protected_on_disk
 
     def changes(self, since: int) -> list[tuple[str, int, int | None]]:
         """Kind, entry id, and the earlier one's for what was changed: removed, changed, added, each by number."""

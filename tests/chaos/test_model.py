@@ -179,7 +179,7 @@ class Exchange(RuleBasedStateMachine):
         held = self.model[feed]
         refuses = held.would_refuse(self.guard, self.protected) and not accepted
         # What the authority protects does not wait for a person to look at the release.
-        held.protected = self.protected
+        held.protected = held.protected_on_disk = self.protected
         self.done["refused_syncs" if refuses else "syncs"] += 1
         if refuses:
             return Refused
