@@ -8,7 +8,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk.cache.cells import Kinds, fill_cells, find_kinds, kind_finder
-from blocklist_sdk.cache.classify import classify
 from blocklist_sdk.cache.kinds import DAY_MS, UNLISTED, KindTable, Outcomes
 from blocklist_sdk.release.rows import Int64s, Rows
 
@@ -23,6 +22,8 @@ def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
         rows: the release, in canonical order.
         published_ms: when it was published, in milliseconds since 1970 UTC.
     """
+    from blocklist_sdk.cache.classify import classify  # here, since look-ups do without it
+
     found = classify(rows, published_ms)
     cells, modulus = fill_cells(found.numbers, found.kinds)
     return {

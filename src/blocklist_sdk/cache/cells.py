@@ -6,7 +6,6 @@ and in numpy alike, and a run of consecutive numbers, as lists often have, falls
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -74,6 +73,8 @@ def _fill(contents: Int64s, home: Int64s, modulus: int, *, longest_run: int) -> 
     def fill_part(i: int) -> tuple[Int64s, Int64s]:
         mine = np.flatnonzero(part == i)
         return _settle(cells, contents[mine], home[mine], end=ends[i], rounds=longest_run)
+
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         waiting = list(pool.map(fill_part, range(parts)))

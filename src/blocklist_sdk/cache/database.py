@@ -2,13 +2,15 @@
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _FORMAT: Final = 1
 
@@ -72,7 +74,7 @@ class Database:
             return [] if _is_empty(connection) else connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator["sqlite3.Connection"]:
         """One change, all of it or nothing, durable at the end.
 
         Raises:
@@ -99,7 +101,9 @@ class Database:
         )
 
     @contextlib.contextmanager
-    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
+    def _connected(self, mode: str) -> Iterator["sqlite3.Connection"]:
+        import sqlite3  # here, since most look-ups find no file
+
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
@@ -113,7 +117,7 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from error
 
-    def _refused(self, error: sqlite3.OperationalError) -> BlocklistError:
+    def _refused(self, error: "sqlite3.OperationalError") -> BlocklistError:
         if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return Locked(f"another process is changing {self.path}: try again", path=self.path)
         if error.sqlite_errorname == "SQLITE_ERROR":
@@ -125,12 +129,12 @@ class Database:
         )
 
 
-def _is_empty(connection: sqlite3.Connection) -> bool:
+def _is_empty(connection: "sqlite3.Connection") -> bool:
     """Whether nothing was ever written: the first change was killed, or found the disk full, and was taken back."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     return not pages
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _version(connection: "sqlite3.Connection") -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)

@@ -6,7 +6,6 @@ import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +66,8 @@ def write_generation(
     Raises:
         OSError: the disk refused.
     """
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
     with ThreadPoolExecutor(1) as pool:
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(_write, _rows_table(rows), directory / _ROWS)

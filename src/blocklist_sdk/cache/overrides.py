@@ -1,7 +1,5 @@
 """A recipient's own decisions on numbers: kept beside the generations, so that no sync touches them."""
 
-import csv
-import getpass
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -123,6 +121,8 @@ class Overrides:
         Raises:
             StorageFailed: it cannot be written.
         """
+        import csv
+
         found = self.load()
         with replaced(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -144,6 +144,8 @@ class Overrides:
             InvalidInput: the file cannot be read, or lacks a column.
             Locked, StorageFailed: as for `allow`.
         """
+        import csv
+
         rejects: list[tuple[int, str]] = []
         good: list[Override] = []
         try:
@@ -268,6 +270,8 @@ def _moment(text: str) -> datetime:
 
 
 def _user() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -12,6 +12,9 @@ import signal
 import sys
 from collections.abc import Iterator
 
+_ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
+"""Python's own 700 are for programs that make cycles."""
+
 _INTERRUPTED = 130
 _SOFTWARE = 70
 """As in `exit_codes`, which may not be loaded yet, or may be what cannot be loaded."""
@@ -26,12 +29,11 @@ def _exit_code() -> int:
     try:
         with _nothing_to_clean_up():
             _mend_streams()
-            # Nothing is thrown away while modules load, so looking for it is a twentieth of a short command's time.
-            gc.disable()
+            # Modules that load throw nothing away, and looking for it would be a twentieth of a short command's time.
+            gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
             from blocklist_sdk.cli.app import load, run
 
             load(sys.argv[1] if len(sys.argv) > 1 else "")
-            gc.enable()
         return run(sys.argv[1:])
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -7,7 +7,6 @@ byte by byte and ``docs/protocol/vectors/`` holds test vectors.
 
 import hashlib
 import struct
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -24,6 +23,8 @@ def digest(rows: Rows) -> str:
     >>> digest(Rows.empty())
     '758f18a25f8ae3f098138b9d5939b33b3fa27e0852ca99c76d65160803a364cb'
     """
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
     with ThreadPoolExecutor(_WORKERS) as pool:
         columns = [
             pool.submit(_integers, rows.number),

@@ -14,8 +14,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.errors import Malformed
-
-PROTOCOL = 1
+from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 
 
 class _Document(BaseModel):

@@ -4,6 +4,9 @@ import re
 
 from blocklist_sdk.errors import InvalidInput
 
+PROTOCOL = 1
+"""Version of the protocol."""
+
 _FEED_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RESERVED = frozenset({"root", "targets", "snapshot", "timestamp"})
 """TUF's own role names; a feed is a TUF role and cannot be called so."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.index import PROTOCOL
+from blocklist_sdk.release.names import PROTOCOL
 from blocklist_sdk.release.rows import Int64s
 
 PROTECTED_BYTES_MAX = 4 << 20
