@@ -198,10 +198,11 @@ def serve(
 
     publisher = Publisher.open(directory, passphrase=None)
     with serving(publisher.repository, host=host, port=port) as url:
-        typer.echo(url)
-        say(f"serving {publisher.repository} until Ctrl-C")
-        # Here Ctrl-C is not a failure but the way to stop.
+        # From before the address is told: whoever reads it may stop the server at once.
         with contextlib.suppress(KeyboardInterrupt):
+            typer.echo(url)
+            say(f"serving {publisher.repository} until Ctrl-C")
+            # Here Ctrl-C is not a failure but the way to stop.
             threading.Event().wait()
 
 
