@@ -197,13 +197,11 @@ def serve(
     from blocklist_sdk.publisher import Publisher, serving
 
     publisher = Publisher.open(directory, passphrase=None)
-    with serving(publisher.repository, host=host, port=port) as url:
-        # From before the address is told: whoever reads it may stop the server at once.
-        with contextlib.suppress(KeyboardInterrupt):
-            typer.echo(url)
-            say(f"serving {publisher.repository} until Ctrl-C")
-            # Here Ctrl-C is not a failure but the way to stop.
-            threading.Event().wait()
+    # Here Ctrl-C is not a failure but the way to stop, from before the address is told: whoever reads it may stop at once.
+    with serving(publisher.repository, host=host, port=port) as url, contextlib.suppress(KeyboardInterrupt):
+        typer.echo(url)
+        say(f"serving {publisher.repository} until Ctrl-C")
+        threading.Event().wait()
 
 
 @app.command()
