@@ -197,7 +197,7 @@ def serve(
     from blocklist_sdk.publisher import Publisher, serving
 
     publisher = Publisher.open(directory, passphrase=None)
-    # Here Ctrl-C is not a failure but the way to stop, from before the address is told: whoever reads it may stop at once.
+    # Here Ctrl-C is not a failure but the way to stop, as soon as the address is told.
     with serving(publisher.repository, host=host, port=port) as url, contextlib.suppress(KeyboardInterrupt):
         typer.echo(url)
         say(f"serving {publisher.repository} until Ctrl-C")
