@@ -259,7 +259,8 @@ class Exchange(RuleBasedStateMachine):
     def hold(self, feed: str, name: str) -> None:
         self.begin_step()
         serial = self.model[feed].answers
-        if serial is not None:
+        # What is open goes on answering where the cache was wiped, but what is not on the disk cannot be held.
+        if serial is not None and serial in self.lists[feed].status().generations:
             self.lists[feed].hold(name, serial)
             self.model[feed].holds[name] = serial
 
