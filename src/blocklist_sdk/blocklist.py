@@ -514,7 +514,7 @@ class Blocklist:
     def verify(self) -> Verification:
         """Check the generation in force: every byte, the digest, and the signatures from the pinned root down.
 
-        Needs no network. A tenth of a second for a million rows.
+        Needs no network.
 
         Raises:
             NotSynced: there is no verified generation yet.
@@ -575,7 +575,7 @@ class Blocklist:
         if not self._looking.acquire(blocking=wait):
             return
         try:
-            seen = self._stamp()
+            seen = _stamp_of(self._store.pointer)
             if seen is None or seen != self._seen:
                 self._opened, self._seen = self._store.open() or self._opened, seen
             self._look_for_rules()
@@ -641,10 +641,6 @@ class Blocklist:
             ends = math.inf if standing.until is None else standing.until.timestamp()
             made = self._ruled = find, rules, _ruled(find, standing.answers()), ends
         return made[2], made[3]
-
-    def _stamp(self) -> tuple[int, int] | None:
-        """Changes whenever the generation in force does; None before the first."""
-        return _stamp_of(self._store.pointer)
 
 
 def _reader(region: str | None) -> Callable[[str | int], int]:

@@ -113,9 +113,8 @@ class Blocklists:
             InvalidNumber: it is no number.
             NotSynced: none of the feeds was ever synced.
         """
-        blocking = [blocklist for blocklist in self._asked() if number in blocklist]
-        # Blocked by one: does another feed protect it, or do you allow it there?
-        return bool(blocking) and self.check(number).blocked
+        # Where one blocks it, another may protect it, or you may allow it there.
+        return any(number in blocklist for blocklist in self._asked()) and self.check(number).blocked
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
         """What to do about a number, now, and why: the verdict of the feed that decides, with the entries of all.

@@ -17,7 +17,7 @@ from blocklist_sdk.cache import generation as generation_module
 from blocklist_sdk.cache.generation import About
 from blocklist_sdk.cache.state import SyncState, load_state, save_state
 from blocklist_sdk.cache.store import Store
-from blocklist_sdk.errors import InvalidInput, Locked, StorageFailed
+from blocklist_sdk.errors import InvalidInput, Locked, Malformed, StorageFailed
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 from strategies import to_plain
@@ -303,3 +303,25 @@ def test_disk_use_is_told_while_a_sync_forgets_a_generation(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "scandir", forgets)
     assert store.disk_bytes() == 100
+
+
+def test_a_reader_held_up_through_many_switches_finds_what_is_in_force(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it opens what the pointer named, syncs have switched on and forgotten that."""
+    commit(store, 1)
+    opening, serials = generation_module.Generation.open, iter(range(2, 8))
+
+    def held_up(directory: Path) -> generation_module.Generation:
+        serial = next(serials, None)
+        if serial is not None:
+            monkeypatch.undo()
+            commit(store, serial)
+            monkeypatch.setattr(generation_module.Generation, "open", held_up)
+            raise Malformed(f"{directory} is gone")
+        return opening(directory)
+
+    monkeypatch.setattr(generation_module.Generation, "open", held_up)
+    opened = store.open()
+    assert opened is not None
+    assert (opened[0].about.serial, opened[1]) == (7, EXPIRES)

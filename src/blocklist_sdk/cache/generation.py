@@ -187,7 +187,7 @@ class Generation:
         return self._rows
 
     def is_whole(self) -> bool:
-        """Whether every byte is as it was written; reads them all, a second for twenty million rows."""
+        """Whether every byte is as it was written; reads them all."""
         try:
             return digest(self._rows) == self.about.digest and all(
                 _hash(self._directory / name) == written for name, written in self._hashes.items()

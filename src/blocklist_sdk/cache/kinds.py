@@ -96,13 +96,10 @@ class KindTable:
 
     def answers(self, day: int) -> list[bool | None]:
         """Whether numbers of each kind are blocked on a day, for any scope; None where only the rows can tell."""
-        answers: list[bool | None] = [None, False]
-        sure, gone = (day < self.sure_until).tolist(), (day >= self.gone_from).tolist()
-        for i in range(FIRST_KIND, len(self.level)):
-            if sure[i]:
-                answers.append(self.level[i] == "block")
-            else:
-                answers.append(False if gone[i] and self.scope[i] != MIXED else None)
+        found = self.outcomes(day, None, self.category)
+        block = LEVELS.index("block")
+        said = zip(found.is_open.tolist(), found.level.tolist(), strict=True)
+        answers: list[bool | None] = [None if is_open else level == block for is_open, level in said]
         # One for every kind that a cell can hold, also where a bit of it has flipped.
         return answers + [None] * (KINDS_MAX - len(answers))
 

@@ -41,8 +41,6 @@ _FORMAT = 1
 HELD_MAX = 8
 """Older releases that are kept for whoever holds them, at most, so that disk use has a bound."""
 
-_LOOKS = 3
-"""How often to read the pointer before a generation that does not open counts as damaged."""
 _WORKSPACE_PREFIX = "fetch-"
 
 log = logging.getLogger(__name__)
@@ -124,7 +122,8 @@ class Store:
 
         Where it is damaged, the newest whole one that is left, with no known expiry: an old answer beats none.
         """
-        for _ in range(_LOOKS):
+        opened_before: InForce | None = None
+        while True:
             try:
                 current = self.in_force()
             except Malformed as error:
@@ -135,9 +134,11 @@ class Store:
             try:
                 return Generation.open(self._generations / current.generation), current.expires
             except Malformed as error:
-                damage = error  # or two syncs have switched on since the pointer was read: then look once more
-        log.error("%s; the next sync fetches it again", damage)
-        return self._newest_whole()
+                if current == opened_before:
+                    log.error("%s; the next sync fetches it again", error)
+                    return self._newest_whole()
+                # Or syncs have switched on and forgotten it since the pointer was read: what is in force never goes.
+                opened_before = current
 
     def _newest_whole(self) -> tuple[Generation, None] | None:
         for name in self._names():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, exit_code
+from blocklist_sdk.cli.exit_codes import BLOCKED, ERRORS, FINE
 from blocklist_sdk.cli.export import write_table
 from blocklist_sdk.cli.output import (
     AsJson,
@@ -133,7 +133,7 @@ def verify(
     for problem in found.problems:
         say(f"release {found.serial} of {found.feed}: {problem}")
     if found.problems:
-        raise typer.Exit(exit_code(Untrusted("")))
+        raise typer.Exit(ERRORS[Untrusted])
 
 
 def changes(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, USAGE, exit_code
+from blocklist_sdk.cli.exit_codes import BLOCKED, ERRORS, FINE, USAGE
 from blocklist_sdk.cli.output import (
     AsJson,
     in_colour,
@@ -104,7 +104,7 @@ def sync(
                 write_json({"feed": blocklist.feed, **asdict(impact)})
             else:
                 typer.echo(_previewed(blocklist.feed, impact))
-            raise typer.Exit(exit_code(Refused("")) if impact.refusals else FINE)
+            raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
         result = blocklist.sync(wait_s=wait, accept=accept)
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
