@@ -46,8 +46,9 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 	--custom-compile-command "make lock" --group build pyproject.toml
 lock:
 	$(LOCK) -o requirements/run.txt
-	$(LOCK) --group test --group lint -o requirements/dev.txt
-	$(LOCK) --group test --group bench -o requirements/bench.txt
+	$(LOCK) --extra exchange -o requirements/exchange.txt
+	$(LOCK) --extra exchange --extra postgres --group test --group lint -o requirements/dev.txt
+	$(LOCK) --extra exchange --extra postgres --group test --group bench -o requirements/bench.txt
 	$(LOCK) --group docs -o requirements/docs.txt
 
 clean:

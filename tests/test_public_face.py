@@ -81,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
+    "exchange": {"disk", "errors", "numbers", "publisher", "records", "release"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"metrics", "outcomes", "screening"},
 }
@@ -88,13 +89,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 floor and do not know each other."""
 
 BORDERS: dict[str, set[str]] = {
-    "httpx": {"sync/transport.py", "sync/file_urls.py"},
-    "tenacity": {"sync/transport.py"},
+    "httpx": {"sync/transport.py", "sync/file_urls.py", "exchange/"},
+    "tenacity": {"sync/transport.py", "exchange/"},
     "tuf": {"sync/trust.py", "sync/contents.py", "sync/evidence.py", "publisher/"},
     "securesystemslib": {"publisher/"},
     "filelock": {"cache/store.py", "mirror/folder.py", "publisher/"},
     "phonenumbers": {"numbers/", "demo/"},
-    "pydantic": {"release/index.py"},
+    "pydantic": {"release/index.py", "exchange/"},
+    "fastapi": {"exchange/server/"},
+    "sqlalchemy": {"exchange/server/"},
+    "joserfc": {"exchange/"},
+    "argon2": {"exchange/server/"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
     "anyio": {"aio.py"},

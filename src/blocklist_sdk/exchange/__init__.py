@@ -1,0 +1,1 @@
+"""The exchange: the conversation between reporters, officers and recipients, and its two ends."""

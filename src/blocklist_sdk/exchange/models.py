@@ -1,0 +1,495 @@
+"""What the exchange and its clients say to each other: one model for each body, shared by both ends.
+
+The server's OpenAPI document is made from these, and the client reads answers with them. Requests refuse fields that
+they do not know, so that a misspelt one is noticed; answers pass over them, so that an older client goes on working.
+Moments are UTC, numbers are E.164 digits as an integer unless a field says text.
+"""
+
+import unicodedata
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Final, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from blocklist_sdk.records import Level, Scope
+
+T = TypeVar("T")
+
+BULK_MAX: Final = 1000
+"""Reports in one bulk."""
+
+RECEIPTS_MAX: Final = 5000
+"""Receipts in one batch."""
+
+PAGE_MAX: Final = 500
+"""Items on one page."""
+
+EVIDENCE_BYTES_MAX: Final = 20 * 1000 * 1000
+"""A minute of a phone's video or a long call recording; an exchange may set less."""
+
+KEY_CHARS_MAX: Final = 128
+"""Of an `Idempotency-Key`."""
+
+_ID_MAX: Final = (1 << 63) - 1
+
+Channel = Literal["sms", "voice", "messaging"]
+DecisionKind = Literal["block", "advisory", "reject", "retract"]
+NumberAnswer = Literal["listed", "advisory", "not-known"]
+Outcome = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
+AppealState = Literal["open", "granted", "dismissed"]
+
+Permission = Literal["report", "receipt", "officer", "publish"]
+"""What an account may do; beside these, `feed:NAME` to read a feed and to answer for it."""
+
+
+class CaseState(StrEnum):
+    """Where a case stands."""
+
+    INCOMPLETE = "incomplete"
+    RECEIVED = "received"
+    VERIFYING = "verifying"
+    DECIDED = "decided"
+    PUBLISHED = "published"
+    ENFORCED = "enforced"
+    APPEALED = "appealed"
+    RETRACTED = "retracted"
+    REJECTED = "rejected"
+
+
+def _printable(text: str) -> str:
+    """Refuse what no form has a field for: control characters but line ends and tabs, and halves of characters."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+            raise ValueError(f"it holds U+{ord(character):04X}, which is no text")
+    return text
+
+
+def _utc(moment: datetime) -> datetime:
+    """To the whole second, in UTC: what every database keeps alike."""
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError("no calendar has that moment") from error
+
+
+def _line(most: int, least: int = 1) -> object:
+    return StringConstraints(min_length=least, max_length=most, strip_whitespace=True)
+
+
+Line = Annotated[str, _line(200), AfterValidator(_printable)]
+LongText = Annotated[str, _line(10_000), AfterValidator(_printable)]
+NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
+Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Month = Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
+Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
+
+
+class Request(BaseModel):
+    """A body that a client sends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """A body that the exchange answers with."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# Problems (RFC 9457)
+
+
+class FieldProblem(Answer):
+    """What is wrong with one field."""
+
+    field: str = Field(description="Where in the request: `body.reports.3.number`, `query.limit`.")
+    reason: str
+
+
+class Problem(Answer):
+    """Why a request was not fulfilled (RFC 9457)."""
+
+    type: str = Field(description="Which kind of problem; `urn:blocklist:problem:` and a name.")
+    title: str
+    status: int
+    detail: str
+    request_id: str = ""
+    errors: tuple[FieldProblem, ...] = ()
+
+
+# Pages
+
+
+class Page(Answer, Generic[T]):
+    """Some items; `next` is the cursor of the following page, null on the last."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+# Reports and their evidence
+
+
+class NewReport(Request):
+    """A complaint about a number."""
+
+    number: NumberText = Field(description="The number, as it was written down; read in the exchange's region.")
+    category: Category = Field(description="`fraud`, `phishing`, `impersonation`, …; an open set.")
+    channel: Channel = Field(description="How it came.")
+    app: Line | None = Field(None, description="Which messaging app; for the channel `messaging` only, and needed there.")
+    text: LongText = Field(description="What happened, or what the message said.")
+    happened_at: Moment = Field(description="When it happened.")
+    reporter: Line = Field(
+        description="Your own reference for who complains, always the same for the same person. No name, no number."
+    )
+
+    @model_validator(mode="after")
+    def _app_with_messaging(self) -> "NewReport":
+        if (self.channel == "messaging") != (self.app is not None):
+            raise ValueError("`app` goes with the channel `messaging`, and only with that")
+        return self
+
+
+class NewReports(Request):
+    """Many complaints at once."""
+
+    reports: Annotated[tuple[NewReport, ...], Field(min_length=1, max_length=BULK_MAX)]
+
+
+class Evidence(Answer):
+    """A file that belongs to a report or an appeal."""
+
+    id: int
+    sha256: str
+    media_type: str
+    bytes: int
+    name: str
+    received_at: datetime
+
+
+class Report(Answer):
+    """A complaint as the exchange has it."""
+
+    id: int
+    case: int
+    number: int
+    category: str
+    channel: Channel
+    app: str | None
+    text: str
+    happened_at: datetime
+    received_at: datetime
+    reporter: str
+    repeats: int | None = Field(description="The earlier report that it repeats, which counts alone.")
+    evidence: tuple[Evidence, ...]
+    case_state: CaseState
+    missing: tuple[str, ...] = Field(description="What keeps its case incomplete: `evidence`.")
+
+
+class BulkItem(Answer):
+    """What came of one report of a bulk: the report or the problem."""
+
+    index: int
+    report: Report | None = None
+    problem: Problem | None = None
+
+
+class BulkReports(Answer):
+    """What came of each report, in their order."""
+
+    items: tuple[BulkItem, ...]
+
+
+# Cases and decisions
+
+
+class NewDecision(Request):
+    """An officer's decision on a case."""
+
+    kind: DecisionKind
+    reason: LongText
+    category: Category | None = Field(None, description="By default what most reporters say.")
+    scope: Scopes = Field(
+        ("data", "messaging", "sms", "voice"), description="Where the number is to be blocked; everywhere by default."
+    )
+    until: Moment | None = Field(None, description="When the listing ends; by default after the exchange's usual time.")
+    urgent: bool = Field(False, description="Publish at once, not with the next cycle.")
+
+
+class Decision(Answer):
+    """A decision as it stands."""
+
+    id: int
+    case: int
+    kind: DecisionKind
+    reason: str
+    category: str
+    scope: tuple[Scope, ...]
+    until: datetime | None
+    urgent: bool
+    officer: str
+    decided_at: datetime
+    state: Literal["proposed", "effective", "withdrawn"]
+    confirmed_by: str | None
+    confirmed_at: datetime | None
+
+
+class Listing(Answer):
+    """Where a case's number stands, or stood, on a feed."""
+
+    feed: str
+    entry: int
+    level: Level
+    since: datetime
+    until: datetime | None
+    listed_serial: int | None = Field(description="The release that lists it; null until it is published.")
+    listed_at: datetime | None
+    retracted_at: datetime | None
+    lifted_serial: int | None = Field(description="The first release without it.")
+    lifted_at: datetime | None
+
+
+class Case(Answer):
+    """All reports on one number, and what came of them."""
+
+    id: int
+    number: int
+    operator: str | None
+    state: CaseState
+    opened_at: datetime
+    complete_at: datetime | None
+    verifying_at: datetime | None
+    decided_at: datetime | None
+    published_at: datetime | None
+    enforced_at: datetime | None
+    closed_at: datetime | None
+    officer: str | None
+    reports: int
+    reporters: int = Field(description="How many different people complain.")
+    category: str
+    overdue: bool = Field(description="Complete, undecided, and older than the time that officers have.")
+    decisions: tuple[Decision, ...]
+    listings: tuple[Listing, ...]
+
+
+class Event(Answer):
+    """One line of a case's history, which is only ever added to."""
+
+    sequence: int
+    at: datetime
+    actor: str
+    event: str
+    detail: dict[str, str | int | bool | None]
+    hash: str = Field(description="SHA-256 over this line and the hash before it.")
+
+
+# Publishing
+
+
+class NewPublication(Request):
+    """What to publish."""
+
+    everything: bool = Field(False, description="Routine decisions as well, whether or not their cycle is due.")
+
+
+class PublishedFeed(Answer):
+    """One release that was published."""
+
+    feed: str
+    serial: int
+    rows: int
+    added: int
+    removed: int
+    changed: int
+
+
+class Publication(Answer):
+    """What was published; no feed where nothing had to be."""
+
+    at: datetime
+    routine: bool = Field(description="Whether routine decisions went out as well.")
+    feeds: tuple[PublishedFeed, ...]
+
+
+class Feed(Answer):
+    """A feed that the account may read."""
+
+    feed: str
+    serial: int | None
+    rows: int
+    published_at: datetime | None
+
+
+# Receipts
+
+
+class NewReceipt(Request):
+    """What came of one entry in a recipient's system."""
+
+    feed: FeedName
+    serial: Id
+    entry: Id
+    outcome: Outcome
+    at: Moment
+    detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
+
+
+class NewReceipts(Request):
+    """A batch of receipts."""
+
+    receipts: Annotated[tuple[NewReceipt, ...], Field(min_length=1, max_length=RECEIPTS_MAX)]
+
+
+class ReceiptItem(Answer):
+    """What became of one receipt of a batch."""
+
+    index: int
+    status: Literal["accepted", "repeated", "refused"] = Field(
+        description="`accepted` and `repeated`: the exchange has it, do not send it again. `refused`: it never will."
+    )
+    reason: str | None = None
+
+
+class ReceiptItems(Answer):
+    """What became of each receipt, in their order."""
+
+    items: tuple[ReceiptItem, ...]
+
+
+class Receipt(Answer):
+    """A receipt as the exchange has it."""
+
+    id: int
+    recipient: str
+    feed: str
+    serial: int
+    entry: int
+    outcome: Outcome
+    at: datetime
+    detail: str
+    received_at: datetime
+
+
+# Appeals
+
+
+class NewAppeal(Request):
+    """Asks for a retraction, by number, or by feed and entry."""
+
+    number: NumberText | None = None
+    feed: FeedName | None = None
+    entry: Id | None = None
+    grounds: LongText
+    appellant: Line = Field(description="Your own reference for who appeals.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> "NewAppeal":
+        by_entry = self.feed is not None and self.entry is not None
+        if (self.number is not None) == by_entry or (self.feed is None) != (self.entry is None):
+            raise ValueError("name the `number`, or else `feed` and `entry`")
+        return self
+
+
+class NewAnswer(Request):
+    """An officer's answer to an appeal."""
+
+    grant: bool
+    reason: LongText
+
+
+class Lifted(Answer):
+    """One recipient, and whether it has lifted the block."""
+
+    recipient: str
+    feed: str
+    entry: int
+    lifted_at: datetime | None = Field(description="As its receipt says; null while it has not said so.")
+    receipt: int | None
+
+
+class Appeal(Answer):
+    """An appeal as it stands."""
+
+    id: int
+    case: int
+    number: int
+    state: AppealState
+    grounds: str
+    appellant: str
+    received_at: datetime
+    evidence: tuple[Evidence, ...]
+    reason: str | None = Field(description="The officer's answer.")
+    answered_at: datetime | None
+    lifted: tuple[Lifted, ...] = Field(description="Of a granted appeal: every recipient concerned.")
+
+
+# Look-up, statistics, accounts, health
+
+
+class NumberStatus(Answer):
+    """What is publicly said about a number."""
+
+    number: int
+    status: NumberAnswer
+
+
+class Spread(Answer):
+    """How long something took, in seconds."""
+
+    count: int
+    median_s: float | None
+    p95_s: float | None
+
+
+class RecipientStatistics(Answer):
+    """One recipient's month."""
+
+    recipient: str
+    feed: str
+    published: int = Field(description="Entries listed on its feed in the month.")
+    retracted: int = Field(description="Entries of its feed retracted in the month.")
+    receipts: dict[Outcome, int]
+    open: int = Field(description="Entries listed in the month that it has not answered for.")
+    decision_to_enforcement: Spread
+    retraction_to_lifting: Spread
+
+
+class Statistics(Answer):
+    """A month; a recipient sees its own part only, so what is the authority's is null."""
+
+    month: str
+    reports: int | None
+    cases: int | None
+    decisions: dict[DecisionKind, int] | None
+    published: int | None = Field(description="Cases whose number was first listed in the month.")
+    enforced: int | None = Field(description="Cases that every recipient concerned answered for in the month.")
+    open: int | None = Field(description="Complete cases that nobody has decided, now.")
+    overdue: int | None
+    recipients: tuple[RecipientStatistics, ...]
+
+
+class Account(Answer):
+    """Who is asking."""
+
+    name: str
+    scopes: tuple[str, ...]
+
+
+class Token(Answer):
+    """An access token (RFC 6749, 5.1)."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    expires_in: int
+    scope: str
+
+
+class Health(Answer):
+    """Whether the exchange works."""
+
+    status: Literal["ok"]
+    version: str

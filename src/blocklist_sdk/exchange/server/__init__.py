@@ -1,0 +1,1 @@
+"""The reference exchange: intake, cases, decisions, routing, publishing, receipts, appeals (extra ``exchange``)."""
