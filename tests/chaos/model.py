@@ -1,6 +1,6 @@
 """A publisher, a recipient and overrides as plain dictionaries: slow, obvious, and without a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -144,12 +144,19 @@ def is_refused(guard: Guard, old: Release, new: Release, protected: frozenset[in
 
     gone = [key for key in old if key not in new or (blocks(old, key) and not blocks(new, key))]
     come = [key for key in new if key not in old or (blocks(new, key) and not blocks(old, key))]
+    lost = covered(gone) - covered([key for key in come if blocks(new, key)])
+    won = covered(come) - covered([key for key in gone if blocks(old, key)])
     return any(
-        count(changed) > max(share * count(old), guard.min_changes)
-        for changed, share in ((gone, guard.max_removed), (come, guard.max_added))
-        for count in (len, covered)
+        changed > max(share * whole, guard.min_changes)
+        for changed, whole, share in (
+            (len(gone), len(old), guard.max_removed),
+            (len(come), len(old), guard.max_added),
+            (len(lost), len(covered(old)), guard.max_removed),
+            (len(won), len(covered(old)), guard.max_added),
+        )
     )
 
 
-def covered(keys: Mapping[Key, Listing] | list[Key]) -> int:
-    return sum(last - first + 1 for first, last in keys)
+def covered(keys: Iterable[Key]) -> set[int]:
+    """The numbers that some entries cover, each once."""
+    return {number for first, last in keys for number in range(first, last + 1)}

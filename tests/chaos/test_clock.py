@@ -150,6 +150,17 @@ def test_a_clock_that_jumps(world: World, clock: Clock, tally: Tally) -> None:
     tally(jumps=JUMPS, answers=compared, syncs=synced, stale_syncs=stale)
 
 
+def test_an_override_that_ended_is_in_force_again_on_a_clock_that_is_set_back(world: World, clock: Clock) -> None:
+    world.publisher.release(FEED, pa.table({"number": [f"+{NUMBERS[0]}"]}))
+    recipient = world.recipient()
+    recipient.sync(accept=2)
+    end = clock.now + HOUR
+    recipient.overrides.allow(NUMBERS[0], reason="generated", until=end)
+    for at, blocked in ((end - MOMENT, False), (end, True), (end - MOMENT, False)):
+        clock.at_s = at.timestamp()
+        assert (NUMBERS[0] in recipient) is blocked
+
+
 def strict_one(world: World) -> Blocklist:
     """Another one on the same disk, whose policy is to raise past the expiry."""
     return Blocklist.open(
