@@ -116,7 +116,9 @@ class Blocklist:
         self._looking = ForkSafeLock()
         self._now: _Now = self._never
         self._rules: Rules | None = None
-        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float, float] | None = None
+        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float, float] | None = (
+            None
+        )
         self._rules_seen: object = None
         self._own_protected = frozenset(protected)
         self._signed_protected: frozenset[int] = frozenset()

@@ -183,9 +183,7 @@ def verify_secret(row: AccountRow | None, secret: str) -> bool:
         return False
 
 
-def verify_assertion(
-    session: Session, assertion: str, *, audiences: Iterable[str], now: datetime
-) -> AccountRow | None:
+def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[str], now: datetime) -> AccountRow | None:
     """The account that signed an assertion (RFC 7523, ``private_key_jwt``); None where it does not hold, or no more.
 
     Args:
@@ -206,11 +204,11 @@ def verify_assertion(
     at, jti, end = now.timestamp(), signed.get("jti"), signed.get("exp")
     meant = signed.get("aud")
     meant = meant if isinstance(meant, list) else [meant]
-    is_number = isinstance(end, int | float) and not isinstance(end, bool)
+    if not isinstance(end, int | float) or isinstance(end, bool):
+        return None
     if (
         signed.get("iss") != name
         or not set(audiences) & {each for each in meant if isinstance(each, str)}
-        or not is_number
         or not at - _SKEW_S < end <= at + _ASSERTION_S + _SKEW_S
         or not isinstance(jti, str)
         or not 1 <= len(jti) <= 200

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import Lifted, NewAppeal, NewDecision
+from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal, NewDecision
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_counts, recipients_of
 from blocklist_sdk.exchange.server.decisions import decide
@@ -102,7 +102,7 @@ def grant_all(session: Session, case: CaseRow, officer: str, reason: str, *, at:
 
 
 def _close(
-    session: Session, case: CaseRow, row: AppealRow, officer: str, state: str, reason: str, *, at: datetime
+    session: Session, case: CaseRow, row: AppealRow, officer: str, state: AppealState, reason: str, *, at: datetime
 ) -> None:
     row.state, row.reason, row.answered_by, row.answered_at = state, reason, officer, at
     cases.note(session, case, at=at, actor=officer, event=state, appeal=row.id)

@@ -79,7 +79,9 @@ def state_of(case: CaseRow) -> CaseState:
     return CaseState(case.state)
 
 
-def move(session: Session, case: CaseRow, to: CaseState, *, at: datetime, actor: str, event: str, **detail: Detail) -> None:
+def move(
+    session: Session, case: CaseRow, to: CaseState, *, at: datetime, actor: str, event: str, **detail: Detail
+) -> None:
     """Bring a case into a state, and note it.
 
     Raises:

@@ -109,10 +109,14 @@ class Database:
             StorageFailed: the database cannot be reached, or refused.
         """
         turn = self._writer if self._is_sqlite else contextlib.nullcontext()
-        with turn, _faults(), self._engine.connect().execution_options(**{_WRITES: True}) as connection:
-            with Session(connection, expire_on_commit=False) as session:
-                yield session
-                session.commit()
+        with (
+            turn,
+            _faults(),
+            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            Session(connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            session.commit()
 
     def change(self, action: Callable[[Session], T]) -> T:
         """Run a transaction that writes; again where it and another one waited for each other.

@@ -83,7 +83,9 @@ def decide(
         raise invalid("body.scope", "no feed reaches anyone who could act on the number there")
     if new.until is not None and new.until <= at:
         raise invalid("body.until", "it has passed")
-    waiting = session.scalar(select(DecisionRow.id).where(DecisionRow.case_id == case.id, DecisionRow.state == "proposed"))
+    waiting = session.scalar(
+        select(DecisionRow.id).where(DecisionRow.case_id == case.id, DecisionRow.state == "proposed")
+    )
     if waiting is not None and new.kind != "retract":
         raise Refusal("conflict", f"decision {waiting} on this case waits to be confirmed or withdrawn")
     row = DecisionRow(
@@ -110,7 +112,14 @@ def decide(
 
 
 def confirm(
-    session: Session, case: CaseRow, row: DecisionRow, officer: str, *, at: datetime, protected: frozenset[int], routing: Routing
+    session: Session,
+    case: CaseRow,
+    row: DecisionRow,
+    officer: str,
+    *,
+    at: datetime,
+    protected: frozenset[int],
+    routing: Routing,
 ) -> None:
     """A second officer confirms a decision, which takes effect with it.
 
@@ -180,9 +189,7 @@ def _take_effect(
         cases.move(session, case, cases.RETRACTED, at=at, actor=actor, event="retracted", decision=row.id)
     else:
         _list(session, case, row, at=at, routing=routing)
-        cases.move(
-            session, case, cases.DECIDED, at=at, actor=actor, event="decided", decision=row.id, kind=row.kind
-        )
+        cases.move(session, case, cases.DECIDED, at=at, actor=actor, event="decided", decision=row.id, kind=row.kind)
 
 
 def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, routing: Routing) -> None:
@@ -194,7 +201,8 @@ def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, ro
         if listing is None:
             listing = ListingRow(case_id=case.id, feed=feed, number=case.number, since=at)
             session.add(listing)
-        listing.level, listing.category, listing.scope = row.kind, row.category, row.scope
+        listing.level = "block" if row.kind == "block" else "advisory"
+        listing.category, listing.scope = row.category, row.scope
         listing.until, listing.urgent, listing.waiting = row.until, row.urgent, True
     for listing in active.values():
         listing.retracted_at, listing.waiting = at, True

@@ -100,7 +100,8 @@ class Exchange:
         """
         directory = Path(directory).absolute()
         settings = settings or ExchangeSettings()
-        rules = Routing.load(routing, region=settings.region) if routing else Routing.default(settings.region)
+        rules = Routing.load(routing) if routing else Routing.default(settings.region)
+        _check_region(rules, settings)
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
                 raise InvalidInput(f"{directory} is there already: give a new folder")
@@ -110,7 +111,8 @@ class Exchange:
             Publisher.init(building / _PUBLISHER, feeds=rules.feeds, passphrase=passphrase, region=settings.region)
             with storage(directory):
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
-                (building / ROUTING).write_text(rules.to_toml(), encoding="utf-8")
+                written = routing.read_text(encoding="utf-8") if routing else Routing.shipped(settings.region)
+                (building / ROUTING).write_text(written, encoding="utf-8")
                 (building / _TOKEN_KEY).touch(mode=0o600)
                 (building / _TOKEN_KEY).write_bytes(Tokens.new_key())
                 (building / _EVIDENCE).mkdir(mode=0o700)
@@ -147,7 +149,8 @@ class Exchange:
         directory = Path(directory).absolute()
         kept = ExchangeSettings.load(directory)
         used = ExchangeSettings.of(kept.model_dump() | settings)
-        routing = Routing.load(directory / ROUTING, region=used.region)
+        routing = Routing.load(directory / ROUTING)
+        _check_region(routing, used)
         database = Database(used.database, directory=directory)
         database.check()
         publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase)
@@ -222,3 +225,8 @@ class Exchange:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _check_region(routing: Routing, settings: ExchangeSettings) -> None:
+    if routing.region != settings.region:
+        raise InvalidInput(f"{ROUTING} is for the region {routing.region}, {FILE} for {settings.region}: agree on one")

@@ -77,7 +77,9 @@ def _open_case(session: Session, number: int, caller: Caller, *, at: datetime) -
     found = session.scalar(wanted)
     while found is None:
         # Another process may open one at the same moment; then this adds none.
-        add_new(session, CaseRow, [{"number": number, "state": cases.INCOMPLETE, "opened_at": at, "events": 0, "head": ""}])
+        add_new(
+            session, CaseRow, [{"number": number, "state": cases.INCOMPLETE, "opened_at": at, "events": 0, "head": ""}]
+        )
         found = session.scalar(wanted)
     if not found.events:
         cases.note(session, found, at=at, actor=caller.name, event="opened")
@@ -135,7 +137,9 @@ def attach(
     session.add(row)
     session.flush()
     kind = "report" if isinstance(to, ReportRow) else "appeal"
-    cases.note(session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256)
+    cases.note(
+        session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256
+    )
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
         cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
     return row

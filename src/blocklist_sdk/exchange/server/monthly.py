@@ -1,12 +1,12 @@
 """A month in figures, for the authority and for each recipient."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import RecipientStatistics, Statistics
+from blocklist_sdk.exchange.models import DecisionKind, RecipientStatistics, Statistics
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipients_of
 from blocklist_sdk.exchange.server.statistics import spread
@@ -59,7 +59,7 @@ def statistics_of(
         month=month,
         reports=_count(session, select(ReportRow.id).where(within.has(ReportRow.received_at))),
         cases=_count(session, select(CaseRow.id).where(within.has(CaseRow.opened_at))),
-        decisions=dict.fromkeys(("block", "advisory", "reject", "retract"), 0) | dict(decisions.tuples().all()),
+        decisions=dict.fromkeys(get_args(DecisionKind), 0) | dict(decisions.tuples().all()),
         published=_count(session, select(CaseRow.id).where(within.has(CaseRow.published_at))),
         enforced=_count(session, select(CaseRow.id).where(within.has(CaseRow.enforced_at))),
         open=_count(session, select(CaseRow.id).where(undecided)),
@@ -139,5 +139,5 @@ def _seconds(
     return [max(0.0, (done - start).total_seconds()) for start, done in rows if done in within]
 
 
-def _count(session: Session, rows: Select[tuple[int]]) -> int:
+def _count(session: Session, rows: Select[int]) -> int:
     return session.scalar(select(func.count()).select_from(rows.subquery())) or 0

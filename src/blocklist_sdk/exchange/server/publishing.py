@@ -69,7 +69,9 @@ class Publishing:
     def _waiting_feeds(self, at: datetime, *, routine: bool) -> list[str]:
         """Feeds whose current release is not what it should be; at the routine, all that have one or want one."""
         at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= at)
-        wanted = select(ListingRow.feed).where(ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at))
+        wanted = select(ListingRow.feed).where(
+            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at)
+        )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
             if routine:  # a release without a change tells recipients that all is well
@@ -134,7 +136,7 @@ class Publishing:
             elif row.retracted_at is not None and row.entry is not None:
                 row.lifted_serial, row.lifted_at, row.waiting, event = report.serial, at, False, "lifted"
             if event is not None:
-                where = {"feed": feed, "serial": report.serial, "entry": row.entry}
+                where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
                 cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
         session.flush()
         recipients = recipient_counts(session)

@@ -71,15 +71,19 @@ def take(
             recycled[case.id] = case
     add_all(session, ReceiptRow, fresh)
     for case in recycled.values():
-        retract_by_itself(session, case, f"{caller.name} reports that the number is another subscriber's by now", at=at, routing=routing)
+        retract_by_itself(
+            session,
+            case,
+            f"{caller.name} reports that the number is another subscriber's by now",
+            at=at,
+            routing=routing,
+        )
     recipients = recipient_counts(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items
 
 
-def _why_not(
-    new: NewReceipt, row: ListingRow | None, caller: Caller, serial: int | None, at: datetime
-) -> str | None:
+def _why_not(new: NewReceipt, row: ListingRow | None, caller: Caller, serial: int | None, at: datetime) -> str | None:
     """Why a receipt is not taken."""
     if new.feed not in caller.feeds:
         return "the feed is not one that you answer for"

@@ -109,12 +109,20 @@ class Routing:
         Raises:
             InvalidInput: the region is unknown, or none come for it.
         """
+        return cls.parse(cls.shipped(region), place=f"the rules for {region}")
+
+    @classmethod
+    def shipped(cls, region: str) -> str:
+        """The rules that come with the package for a region, as their file has them.
+
+        Raises:
+            InvalidInput: the region is unknown, or none come for it.
+        """
         known = check_region(region)
-        name = f"routing-{known.lower()}.toml"
-        shipped = files("blocklist_sdk.exchange.server") / "data" / name
+        shipped = files("blocklist_sdk.exchange.server") / "data" / f"routing-{known.lower()}.toml"
         if not shipped.is_file():
             raise InvalidInput(f"no rules come with the package for the region {known}: write a file of your own")
-        return cls.parse(shipped.read_text(encoding="utf-8"), place=name)
+        return shipped.read_text(encoding="utf-8")
 
     @classmethod
     def parse(cls, text: str, *, place: str) -> "Routing":

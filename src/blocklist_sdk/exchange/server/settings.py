@@ -57,7 +57,7 @@ class ExchangeSettings(BaseModel):
     evidence_bytes: Annotated[int, Field(ge=1, le=EVIDENCE_BYTES_MAX)] = EVIDENCE_BYTES_MAX
     evidence_files: Annotated[int, Field(ge=1, le=100)] = 10
     public_rate: Rate = "30/minute"
-    token_rate: Rate = "60/minute"
+    token_rate: Rate = "60/minute"  # noqa: S105
     account_rate: Rate = "30000/minute"
 
     @property

@@ -4,7 +4,7 @@ Moments are UTC to the whole second. Rows of `history` are only ever added: the 
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal
 
 from sqlalchemy import (
     DDL,
@@ -21,7 +21,13 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
 )
+from sqlalchemy import (
+    text as sql,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, Outcome
+from blocklist_sdk.records import Level
 
 SCHEMA: Final = 1
 """Version of these tables."""
@@ -53,7 +59,7 @@ BigKey = BigInteger().with_variant(Integer, "sqlite")
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {datetime: Moment(), dict[str, Any]: JSON(), int: BigKey}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Moment(), dict[str, Any]: JSON(), int: BigKey}
 
 
 class SchemaRow(Base):
@@ -119,8 +125,8 @@ class CaseRow(Base):
             "one_open_case",
             "number",
             unique=True,
-            sqlite_where=(closed_at.column.is_(None)),
-            postgresql_where=(closed_at.column.is_(None)),
+            sqlite_where=sql("closed_at IS NULL"),
+            postgresql_where=sql("closed_at IS NULL"),
         ),
         Index("cases_by_number", "number"),
     )
@@ -135,7 +141,7 @@ class ReportRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     number: Mapped[int] = mapped_column(index=True)
     category: Mapped[str] = mapped_column(String(64))
-    channel: Mapped[str] = mapped_column(String(16))
+    channel: Mapped[Channel] = mapped_column(String(16))
     app: Mapped[str | None] = mapped_column(String(200))
     text: Mapped[str] = mapped_column(Text)
     happened_at: Mapped[datetime]
@@ -149,8 +155,8 @@ class ReportRow(Base):
             "account_id",
             "reporter",
             unique=True,
-            sqlite_where=(repeats.column.is_(None)),
-            postgresql_where=(repeats.column.is_(None)),
+            sqlite_where=sql("repeats IS NULL"),
+            postgresql_where=sql("repeats IS NULL"),
         ),
     )
 
@@ -162,7 +168,7 @@ class AppealRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
     appellant: Mapped[str] = mapped_column(String(200))
     received_at: Mapped[datetime]
@@ -192,7 +198,7 @@ class DecisionRow(Base):
     __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[DecisionKind] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
     category: Mapped[str] = mapped_column(String(64))
     scope: Mapped[str] = mapped_column(String(64))
@@ -200,7 +206,7 @@ class DecisionRow(Base):
     urgent: Mapped[bool]
     officer: Mapped[str] = mapped_column(String(64))
     decided_at: Mapped[datetime] = mapped_column(index=True)
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[Literal["proposed", "effective", "withdrawn"]] = mapped_column(String(16))
     confirmed_by: Mapped[str | None] = mapped_column(String(64))
     confirmed_at: Mapped[datetime | None]
 
@@ -218,7 +224,7 @@ class ListingRow(Base):
     feed: Mapped[str] = mapped_column(String(64))
     entry: Mapped[int | None]
     number: Mapped[int] = mapped_column(index=True)
-    level: Mapped[str] = mapped_column(String(16))
+    level: Mapped[Level] = mapped_column(String(16))
     category: Mapped[str] = mapped_column(String(64))
     scope: Mapped[str] = mapped_column(String(64))
     since: Mapped[datetime]
@@ -238,14 +244,14 @@ class ListingRow(Base):
             "case_id",
             "feed",
             unique=True,
-            sqlite_where=(retracted_at.column.is_(None)),
-            postgresql_where=(retracted_at.column.is_(None)),
+            sqlite_where=sql("retracted_at IS NULL"),
+            postgresql_where=sql("retracted_at IS NULL"),
         ),
         Index(
             "in_force",
             "feed",
-            sqlite_where=(lifted_at.column.is_(None)),
-            postgresql_where=(lifted_at.column.is_(None)),
+            sqlite_where=sql("lifted_at IS NULL"),
+            postgresql_where=sql("lifted_at IS NULL"),
         ),
     )
 
@@ -277,7 +283,7 @@ class ReceiptRow(Base):
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     listing_id: Mapped[int] = mapped_column(ForeignKey("listings.id"), index=True)
     serial: Mapped[int]
-    outcome: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[Outcome] = mapped_column(String(16))
     at: Mapped[datetime]
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(index=True)
@@ -297,28 +303,24 @@ class HistoryRow(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
 
+def _after_create(statement: str, dialect: str) -> None:
+    ddl = DDL(statement)  # type: ignore[no-untyped-call]
+    event.listen(HistoryRow.__table__, "after_create", ddl.execute_if(dialect=dialect))
+
+
 for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        HistoryRow.__table__,
-        "after_create",
-        DDL(
-            f"CREATE TRIGGER history_no_{_verb.lower()} BEFORE {_verb} ON history "
-            "BEGIN SELECT RAISE(ABORT, 'history is only ever added to'); END"
-        ).execute_if(dialect="sqlite"),
+    _after_create(
+        f"CREATE TRIGGER history_no_{_verb.lower()} BEFORE {_verb} ON history "
+        "BEGIN SELECT RAISE(ABORT, 'history is only ever added to'); END",
+        "sqlite",
     )
-event.listen(
-    HistoryRow.__table__,
-    "after_create",
-    DDL(
-        "CREATE OR REPLACE FUNCTION history_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
-        "BEGIN RAISE EXCEPTION 'history is only ever added to'; END $$"
-    ).execute_if(dialect="postgresql"),
+_after_create(
+    "CREATE OR REPLACE FUNCTION history_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
+    "BEGIN RAISE EXCEPTION 'history is only ever added to'; END $$",
+    "postgresql",
 )
-event.listen(
-    HistoryRow.__table__,
-    "after_create",
-    DDL(
-        "CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON history "
-        "FOR EACH STATEMENT EXECUTE FUNCTION history_is_kept()"
-    ).execute_if(dialect="postgresql"),
+_after_create(
+    "CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON history "
+    "FOR EACH STATEMENT EXECUTE FUNCTION history_is_kept()",
+    "postgresql",
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -24,10 +25,12 @@ from blocklist_sdk.exchange.server.tables import (
 from blocklist_sdk.numbers import operator_of
 from blocklist_sdk.records import SCOPES
 
+T = TypeVar("T", ListingRow, AccountRow)
+
 
 def report(session: Session, row: ReportRow) -> models.Report:
     """A report, with its evidence and where its case stands."""
-    state = session.scalar(select(CaseRow.state).where(CaseRow.id == row.case_id))
+    state = cases.state_of(session.get_one(CaseRow, row.case_id))
     return models.Report(
         id=row.id,
         case=row.case_id,
@@ -41,7 +44,7 @@ def report(session: Session, row: ReportRow) -> models.Report:
         reporter=row.reporter,
         repeats=row.repeats,
         evidence=evidence_of(session, EvidenceRow.report_id == row.id),
-        case_state=models.CaseState(state),
+        case_state=state,
         missing=("evidence",) if state == cases.INCOMPLETE else (),
     )
 
@@ -185,5 +188,5 @@ def receipts(session: Session, rows: Sequence[ReceiptRow]) -> tuple[models.Recei
     )
 
 
-def _by_id[T: (ListingRow, AccountRow)](session: Session, table: type[T], ids: set[int]) -> dict[int, T]:
+def _by_id(session: Session, table: type[T], ids: set[int]) -> dict[int, T]:
     return {row.id: row for row in session.scalars(select(table).where(table.id.in_(ids)))}

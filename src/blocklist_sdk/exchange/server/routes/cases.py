@@ -175,5 +175,3 @@ def _decision(session: Session, decision: int) -> tuple[CaseRow, DecisionRow]:
         raise Refusal("not-found", f"there is no decision {decision}")
     case = cases.locked(session, case_id)
     return case, session.get_one(DecisionRow, decision)
-
-

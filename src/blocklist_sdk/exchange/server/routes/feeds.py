@@ -114,9 +114,9 @@ def statistics(
     return exchange.statistics(month, recipient=None if is_whole else caller.name)
 
 
-@router.api_route(
+@router.head("/repository/{path:path}", include_in_schema=False)
+@router.get(
     "/repository/{path:path}",
-    methods=["GET", "HEAD"],
     tags=["feeds"],
     response_class=FileResponse,
     responses={200: _FILE_TYPES, 206: _FILE_TYPES, 304: {"description": "Not modified"}},
@@ -181,5 +181,3 @@ def feed_of(parts: list[str], feeds: tuple[str, ...]) -> str | None:
 
 def _no_such_file() -> Refusal:
     return Refusal("not-found", "the repository has no such file")
-
-

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def page_by_id(
     session: Session,
-    rows: Select[tuple[R]],
+    rows: Select[R],
     key: InstrumentedAttribute[int],
     paging: Paging,
     view: Callable[[R], T],

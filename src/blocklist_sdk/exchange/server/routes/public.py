@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Path, Request
+from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +19,6 @@ from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
-from fastapi import Depends
 
 router = APIRouter()
 
@@ -90,7 +89,7 @@ def token(
     client_assertion_type: _FieldText = None,
     client_assertion: _FieldText = None,
 ) -> Response:
-    """Exchange a secret, or an assertion signed with one's private key, for a short-lived token (RFC 6749, RFC 7523)."""
+    """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
     name, secret = _basic(request) or (client_id, client_secret)
     limit(request, exchange.settings.token_rate, "token", address_of(request), name or "")
     if grant_type != "client_credentials":

@@ -1,11 +1,11 @@
 """Reports and evidence."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
 import anyio.from_thread
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +14,7 @@ from blocklist_sdk.exchange.models import (
     BulkItem,
     BulkReports,
     Evidence,
+    FieldProblem,
     Id,
     Moment,
     NewReport,
@@ -28,7 +29,6 @@ from blocklist_sdk.exchange.server.evidence import EvidenceRefused
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.routes.paged import page_by_id
 from blocklist_sdk.exchange.server.tables import AppealRow, EvidenceRow, ReportRow
-from blocklist_sdk.exchange.models import FieldProblem
 
 router = APIRouter(tags=["reports"])
 
@@ -43,7 +43,11 @@ FILE_BODY: Final[dict[str, Any]] = {
     }
 }
 
+R = TypeVar("R", ReportRow, AppealRow)
+
 FileName = Annotated[str, Query(max_length=1000, description="What the file is called, without any path.")]
+
+_PIECE_BYTES: Final = 1 << 16
 
 _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 
@@ -107,9 +111,7 @@ def report_status(
         return views.report(session, _visible(intake.report_of(session, report), caller))
 
 
-@router.post(
-    "/v1/reports/{report}/evidence", response_model=Evidence, status_code=201, openapi_extra=FILE_BODY
-)
+@router.post("/v1/reports/{report}/evidence", response_model=Evidence, status_code=201, openapi_extra=FILE_BODY)
 async def attach_to_report(request: Request, report: Id, name: FileName, posted: Posting) -> Response:
     """Attach a file to a report, which makes its case complete."""
 
@@ -162,21 +164,20 @@ def _chunks(request: Request) -> Iterator[bytes]:
 
 @router.get(
     "/v1/evidence/{evidence}",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def evidence(
-    evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("officer"))]
-) -> Response:
+def evidence(evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("officer"))]) -> Response:
     """A file, to be saved: never shown by a browser, never run."""
     with exchange.database.reading() as session:
         row = session.get(EvidenceRow, evidence)
     if row is None:
         raise Refusal("not-found", f"there is no evidence {evidence}")
-    return FileResponse(
-        exchange.evidence.path(row.sha256),
+    return StreamingResponse(
+        _pieces(exchange.evidence.open(row.sha256)),
         media_type="application/octet-stream",
         headers={
+            "Content-Length": str(row.bytes),
             "Content-Disposition": f'attachment; filename="evidence-{row.id}"',
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -185,11 +186,17 @@ def evidence(
     )
 
 
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+
 def _visible(row: ReportRow, caller: Caller) -> ReportRow:
     return row if caller.may("officer") else own(row, caller)
 
 
-def own[R: (ReportRow, AppealRow)](row: R, caller: Caller) -> R:
+def own(row: R, caller: Caller) -> R:
     """One's own; others' are not there.
 
     Raises:
@@ -198,6 +205,3 @@ def own[R: (ReportRow, AppealRow)](row: R, caller: Caller) -> R:
     if row.account_id != caller.id:
         raise Refusal("not-found", "there is none of that id among your own")
     return row
-
-
-
