@@ -102,7 +102,9 @@ BORDERS: dict[str, set[str]] = {
     "argon2": {"exchange/server/"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
-    "anyio": {"aio.py"},
+    "anyio": {"aio.py", "exchange/server/"},
+    "limits": {"exchange/server/"},
+    "uvicorn": {"exchange/server/"},
     "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""
