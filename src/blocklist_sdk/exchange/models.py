@@ -140,7 +140,9 @@ class NewReport(Request):
     number: NumberText = Field(description="The number, as it was written down; read in the exchange's region.")
     category: Category = Field(description="`fraud`, `phishing`, `impersonation`, …; an open set.")
     channel: Channel = Field(description="How it came.")
-    app: Line | None = Field(None, description="Which messaging app; for the channel `messaging` only, and needed there.")
+    app: Line | None = Field(
+        None, description="Which messaging app; for the channel `messaging` only, and needed there."
+    )
     text: LongText = Field(description="What happened, or what the message said.")
     happened_at: Moment = Field(description="When it happened.")
     reporter: Line = Field(
