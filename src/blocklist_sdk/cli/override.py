@@ -8,17 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-)
+from blocklist_sdk.cli.settings import LIST, Settings, takes
 from blocklist_sdk.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's.")
@@ -32,20 +22,13 @@ AuthorOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who deci
 
 
 @app.callback()
+@takes(*LIST)
 def override(
     context: typer.Context,
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
 ) -> None:
     """Decide on numbers yourself; your decision goes before every feed's."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    context.obj = lambda: settings.open(config=config)
+    context.obj = lambda: settings.open()
 
 
 @app.command()

@@ -7,6 +7,7 @@ says 401 all the same. The token's request goes the same way as the others: the 
 import abc
 import base64
 import contextlib
+import functools
 import json
 import logging
 import secrets
@@ -231,8 +232,24 @@ class PrivateKeyJwt(_TokenAuth):
             "exp": now + _ASSERTION_LIFE_S,
             "jti": secrets.token_urlsafe(24),
         }
-        assertion = jwt.encode({"alg": self._algorithm}, claims, self._key, algorithms=[self._algorithm])
+        assertion = jwt.encode({"alg": self._algorithm}, claims, self._key, registry=_registry())
         return {}, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
+
+
+@functools.cache
+def _registry() -> Any:
+    from joserfc.jws import JWSRegistry
+
+    class Registry(JWSRegistry):
+        """Signs with what it is told to.
+
+        The usual one warns of the name `EdDSA`, which RFC 9864 replaces. It is the name that servers know.
+        """
+
+        def get_alg(self, name: str) -> Any:
+            return self.algorithms[name]
+
+    return Registry()
 
 
 def _usable(text: str, what: str) -> str:
@@ -258,12 +275,13 @@ def _address(token_url: str) -> str:
 
 def _private_key(pem: str | bytes) -> tuple[Any, str]:
     """The key and the name of what it signs with."""
+    from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey
 
     data = pem.encode() if isinstance(pem, str) else pem
     for kind, curve, algorithm in ((ECKey, "P-256", "ES256"), (OKPKey, "Ed25519", "EdDSA")):
-        # Neither library says in a type of its own what is wrong with a key.
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        # What comes from the library below has no type of its own.
+        with contextlib.suppress(JoseError, ValueError, TypeError, AttributeError):
             key = kind.import_key(data)
             if key.is_private and key.curve_name == curve:
                 return key, algorithm
