@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, takes
 from blocklist_sdk.errors import InvalidInput
@@ -102,13 +103,7 @@ def give(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="F
 
 
 def _end(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        until = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text!r} is no moment: write it as 2027-01-31 or 2027-01-31T08:00:00Z") from error
-    return until if until.tzinfo else until.replace(tzinfo=UTC)
+    return None if text is None else read_moment(text)
 
 
 def _tell(override: Any, as_json: bool) -> None:
