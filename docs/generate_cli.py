@@ -27,8 +27,9 @@ Colours appear on a terminal only; `NO_COLOR` turns them off.
 ## Settings
 
 Commands share these settings, and each takes those that it needs. Flags win over the environment, the environment over
-`{CONFIG_NAME}`, and that over the defaults. `{CONFIG_NAME}` is read from the working directory, or from where `--config`
-or `BLOCKLIST_CONFIG` say; relative paths in it are relative to it, and a name that is no setting is an error.
+`{CONFIG_NAME}`, and that over the defaults. `{CONFIG_NAME}` is read from the working directory, or from where
+`--config` or `BLOCKLIST_CONFIG` say; relative paths in it are relative to it, and a name that is no setting is an
+error.
 
 | setting | flag | environment | meaning |
 |---|---|---|---|

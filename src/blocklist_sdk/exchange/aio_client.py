@@ -1,6 +1,7 @@
 """`AsyncExchangeClient`: the exchange's API in programs that run on asyncio or trio."""
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import ssl
@@ -168,13 +169,14 @@ class AsyncExchangeClient:
         call = calls.evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
-            await self._retrying(call, lambda: self._fetch(call, evidence, temporary))
+            await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary))
         return path
 
     async def send(self, call: Call[T]) -> T:
         """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
-        return await self._retrying(call, lambda: self._attempt(call))
+        return await self._retrying(call, functools.partial(self._attempt, call))
 
+    # Not a lambda: tenacity awaits only what it can tell to be a coroutine function.
     async def _retrying(self, call: Call[Any], attempt: Callable[[], Awaitable[T]]) -> T:
         return await tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
 
