@@ -1,20 +1,22 @@
 """Evidence: what is taken, what is refused, and that nothing of what is refused stays."""
 
+import copy
 import errno
 import fcntl
 import hashlib
 import os
+import pickle
 import signal
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from evidence_files import PNG_END, PNG_START, allowed_files, film, jpeg, png, png_header, png_of
+from evidence_files import PNG_END, PNG_START, allowed_files, box, film, jpeg, png, png_header, png_of
 from hostile_files import Hostile, hostile_files, png_with_a_large_picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -71,6 +73,12 @@ def test_a_hostile_file_is_refused_with_its_reason_and_leaves_nothing(store: Evi
     assert (refused.value.status, refused.value.field) == (file.status, file.field)
     assert refused.value.reason in str(refused.value)
     assert everything_in(store) == []
+
+
+def test_a_refusal_survives_pickle_and_copy() -> None:
+    refused = EvidenceRefused("it is empty", field="body", status=422)
+    for again in (pickle.loads(pickle.dumps(refused)), copy.copy(refused)):
+        assert (str(again), again.reason, again.field, again.status) == (str(refused), "it is empty", "body", 422)
 
 
 def test_there_are_many_hostile_files() -> None:
@@ -417,29 +425,34 @@ def test_whatever_the_bytes_they_are_kept_whole_or_refused(store: EvidenceStore,
         assert set(everything_in(store)) == {*before, sha256[:2], f"{sha256[:2]}/{sha256[2:]}"}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        PNG_START + png_header() + bytes(EVIDENCE_BYTES_MAX - 100) + PNG_END,
-        b"\xff\xd8" + b"\xff" * EVIDENCE_BYTES_MAX,
-        jpeg()[:-2] + b"\xff\x00" * (EVIDENCE_BYTES_MAX // 2),
-        b"#!AMR\n\x3c" + bytes(31) + b"\x7c" * EVIDENCE_BYTES_MAX,
-        film(b"isom", b"vide") + b"\0\0\0\x08free" * (EVIDENCE_BYTES_MAX // 8),
-        b"%PDF-1.7\n" + b"obj /ObjStm\nstream\nendstream\n" * (EVIDENCE_BYTES_MAX // 30) + b"startxref\n0\n%%EOF",
-        b"%PDF-1.7\n1 0 obj" + b"/ObjStm" * (EVIDENCE_BYTES_MAX // 7) + b"\nstartxref\n9\n%%EOF",
-        b"%PDF-1.7\n1 0 obj" + b"/XFA " * (EVIDENCE_BYTES_MAX // 5) + b"\nstartxref\n9\n%%EOF",
-        b"%PDF-1.7\n1 0 obj" + b"\n<!doctype " * (EVIDENCE_BYTES_MAX // 11) + b"\nstartxref\n9\n%%EOF",
-        b"%PDF-1.7\n1 0 obj <svg" + b" " * EVIDENCE_BYTES_MAX + b"\nstartxref\n9\n%%EOF",
-        png() + b"PK\5\6" * (EVIDENCE_BYTES_MAX // 4),
-    ],
-    ids=["png", "fill", "scan", "amr", "boxes", "packed", "names", "forms", "tags", "spaces", "zip ends"],
-)
-def test_a_file_made_to_keep_the_judge_busy_does_not(content: bytes) -> None:
+BUSY = {
+    "png": lambda: PNG_START + png_header() + bytes(EVIDENCE_BYTES_MAX - 100) + PNG_END,
+    "fill": lambda: b"\xff\xd8" + b"\xff" * EVIDENCE_BYTES_MAX,
+    "scan": lambda: jpeg()[:-2] + b"\xff\x00" * (EVIDENCE_BYTES_MAX // 2),
+    "amr": lambda: b"#!AMR\n\x3c" + bytes(31) + b"\x7c" * EVIDENCE_BYTES_MAX,
+    "boxes": lambda: film(b"isom", b"vide") + b"\0\0\0\x08free" * (EVIDENCE_BYTES_MAX // 8),
+    "packed": lambda: paper(b"obj /ObjStm\nstream\nendstream\n" * (EVIDENCE_BYTES_MAX // 30)),
+    "names": lambda: paper(b"/ObjStm" * (EVIDENCE_BYTES_MAX // 7)),
+    "forms": lambda: paper(b"/XFA " * (EVIDENCE_BYTES_MAX // 5)),
+    "numbers": lambda: paper(b"/XFA " + b"1" * EVIDENCE_BYTES_MAX),
+    "tags": lambda: paper(b"\n<!doctype " * (EVIDENCE_BYTES_MAX // 11)),
+    "spaces": lambda: paper(b"<svg" + b" " * EVIDENCE_BYTES_MAX),
+    "zip ends": lambda: film(b"isom", b"vide", more=box(b"free", b"PK\5\6" * (EVIDENCE_BYTES_MAX // 4))),
+    "frames": lambda: b"\xff\xf3\x14\xc0".ljust(24, b"\0") * (EVIDENCE_BYTES_MAX // 24),
+}
+
+
+def paper(content: bytes) -> bytes:
+    return b"%PDF-1.7\n1 0 obj" + content + b"\nstartxref\n9\n%%EOF"
+
+
+@pytest.mark.parametrize("made", BUSY.values(), ids=BUSY.keys())
+def test_a_file_made_to_keep_the_judge_busy_does_not(made: Callable[[], bytes]) -> None:
     """Twenty seconds of processor time are far more than it takes; work that grows with the square would take hours."""
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (20, 20));"
         "from blocklist_sdk.exchange.server.media import judge; judge(sys.stdin.buffer.read())"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=content, check=False, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], input=made(), check=False, capture_output=True, timeout=120)
     assert done.returncode in (0, 1), done.stderr
     assert not done.returncode or b"Unfit: " in done.stderr
