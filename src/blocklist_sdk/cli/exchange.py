@@ -16,6 +16,7 @@ from blocklist_sdk.errors import InvalidInput
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Spread
     from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange.server.tables import AccountRow
 
 app = typer.Typer(help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False)
 user = typer.Typer(help="Who may do what there.", no_args_is_help=False)
@@ -58,12 +59,12 @@ def init(
     source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(given)
     with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
-        made = {"directory": exchange.directory, "feeds": exchange.routing.feeds, "root": exchange.root}
+        feeds, root = exchange.routing.feeds, exchange.root
     if as_json:
-        write_json(made)
+        write_json({"directory": directory, "feeds": feeds, "root": root})
         return
-    typer.echo(f"made {directory}, with the feeds {', '.join(made['feeds'])}")
-    typer.echo(f"  give this to recipients       {made['root']}")
+    typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
+    typer.echo(f"  give this to recipients       {root}")
     typer.echo(f"  keep the keys safe            {directory / 'publisher' / 'keys'}")
     typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
 
@@ -95,19 +96,18 @@ def serve(
 ) -> None:
     """Serve the exchange until Ctrl-C, then exit with 0; its address goes to standard output."""
     with _server():
-        from blocklist_sdk.exchange.server.serving import Tls, address_of, publishing, server_of
+        from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     with _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange:
-        server = server_of(exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy)
 
-        def started() -> None:
-            typer.echo(address_of(server))
+        def started(url: str) -> None:
+            typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")
 
-        server.on_started = started
+        server = server_of(exchange, host=host, port=port, started=started, tls=tls, behind_proxy=behind_proxy)
         with publishing(exchange) if publish else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
             server.run()
 
@@ -153,23 +153,14 @@ def disable(directory: Directory, name: Name) -> None:
 def list_users(directory: Directory, as_json: AsJson = False) -> None:
     """Show all accounts."""
     with _open(directory, None) as exchange:
-        rows = [
-            {
-                "name": row.name,
-                "scopes": row.scopes.split(),
-                "authenticates": "key" if row.key else "secret",
-                "created_at": moment(row.created_at),
-                "disabled_at": moment(row.disabled_at),
-            }
-            for row in exchange.accounts()
-        ]
+        rows = exchange.accounts()
     if as_json:
-        write_json({"accounts": rows})
+        write_json({"accounts": [_account(row) for row in rows]})
         return
-    width = max((len(str(row["name"])) for row in rows), default=0)
+    width = max((len(row.name) for row in rows), default=0)
     for row in rows:
-        closed = f", closed {row['disabled_at']}" if row["disabled_at"] else ""
-        typer.echo(f"{row['name']:<{width}}  {' '.join(row['scopes'])}  (by {row['authenticates']}{closed})")
+        closed = f", closed {moment(row.disabled_at)}" if row.disabled_at else ""
+        typer.echo(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
 
 
 @app.command()
@@ -253,6 +244,16 @@ def _server() -> Iterator[None]:
             f"{error.name} is not installed: an exchange needs more than a recipient does; "
             "install blocklist-sdk[exchange]"
         ) from error
+
+
+def _account(row: "AccountRow") -> dict[str, object]:
+    return {
+        "name": row.name,
+        "scopes": row.scopes.split(),
+        "authenticates": "key" if row.key else "secret",
+        "created_at": moment(row.created_at),
+        "disabled_at": moment(row.disabled_at),
+    }
 
 
 def _tell_secret(name: str, secret: str | None, *, as_json: bool) -> None:
