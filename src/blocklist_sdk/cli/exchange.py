@@ -1,7 +1,6 @@
 """The authority's commands: ``blocklist exchange init | serve | user | publish | stats | verify``."""
 
 import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from blocklist_sdk.cli.exit_codes import FAILED
+from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.errors import InvalidInput
@@ -49,7 +49,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make an exchange's folder: settings, rules, a database, and a publisher with its keys."""
-    with _server():
+    with needs_extra("exchange"):
         from blocklist_sdk.exchange.server.exchange import Exchange
         from blocklist_sdk.exchange.server.settings import ExchangeSettings
 
@@ -95,7 +95,7 @@ def serve(
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Serve the exchange until Ctrl-C, then exit with 0; its address goes to standard output."""
-    with _server():
+    with needs_extra("exchange"):
         from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
@@ -228,22 +228,10 @@ def verify(directory: Directory, as_json: AsJson = False) -> None:
 
 
 def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = False) -> "Exchange":
-    with _server():
+    with needs_extra("exchange"):
         from blocklist_sdk.exchange.server.exchange import Exchange
 
     return Exchange.open(directory, passphrase=PassphraseSource(passphrase_file) if needs_keys else None)
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[None]:
-    """Say what is missing where the extra is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            f"{error.name} is not installed: an exchange needs more than a recipient does; "
-            "install blocklist-sdk[exchange]"
-        ) from error
 
 
 def _account(row: "AccountRow") -> dict[str, object]:

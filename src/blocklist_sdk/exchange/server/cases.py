@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -45,9 +45,9 @@ _CLOCKS: Final = {
 FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled", "refused", "reversed")
 """After these a recipient has answered for an entry; `failed` means that it tries again."""
 
-AT_A_TIME: Final = 500
-"""Values in one question to the database, well within what SQLite takes."""
+_AT_A_TIME: Final = 500
 
+T = TypeVar("T")
 Detail = str | int | bool | None
 
 
@@ -65,13 +65,23 @@ def locked(session: Session, case_id: int) -> CaseRow:
 
 def locked_many(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
     """Cases for a change, locked in one order, so that two who want the same seldom wait for each other."""
-    ordered = sorted(ids)
     found: dict[int, CaseRow] = {}
-    for start in range(0, len(ordered), AT_A_TIME):
-        some = ordered[start : start + AT_A_TIME]
+    for some in in_parts(sorted(ids)):
         rows = session.scalars(select(CaseRow).where(CaseRow.id.in_(some)).order_by(CaseRow.id).with_for_update())
         found |= {row.id: row for row in rows}
     return found
+
+
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values for one question to the database after the other, well within what SQLite takes.
+
+    >>> [len(part) for part in in_parts(range(1001))]
+    [500, 500, 1]
+    """
+    rest = list(values)
+    while rest:
+        yield rest[:_AT_A_TIME]
+        rest = rest[_AT_A_TIME:]
 
 
 def state_of(case: CaseRow) -> CaseState:
@@ -160,26 +170,31 @@ def listed_state(session: Session, case: CaseRow, recipients: dict[str, int]) ->
 
 def _answered(session: Session, cases: Collection[int], recipients: dict[str, int]) -> list[int]:
     """Those of the cases for which every recipient of every listing has answered, and at least one could."""
-    if not cases:
-        return []
-    listings = session.execute(
-        select(ListingRow.id, ListingRow.case_id, ListingRow.feed).where(
-            ListingRow.case_id.in_(cases), ListingRow.retracted_at.is_(None)
-        )
-    ).all()
-    answers: dict[int, int] = dict(
-        session.execute(
-            select(ReceiptRow.listing_id, func.count(ReceiptRow.account_id.distinct()))
-            .where(ReceiptRow.listing_id.in_([row.id for row in listings]), ReceiptRow.outcome.in_(FINAL_OUTCOMES))
-            .group_by(ReceiptRow.listing_id)
-        )
-        .tuples()
-        .all()
-    )
     wanted: dict[int, int] = {}
     missing: set[int] = set()
-    for row in listings:
-        wanted[row.case_id] = wanted.get(row.case_id, 0) + recipients.get(row.feed, 0)
-        if answers.get(row.id, 0) < recipients.get(row.feed, 0):
-            missing.add(row.case_id)
+    for some in in_parts(cases):
+        listings = session.execute(
+            select(ListingRow.id, ListingRow.case_id, ListingRow.feed).where(
+                ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
+            )
+        ).all()
+        answers = _answers(session, [row.id for row in listings])
+        for row in listings:
+            concerned = recipients.get(row.feed, 0)
+            wanted[row.case_id] = wanted.get(row.case_id, 0) + concerned
+            if answers.get(row.id, 0) < concerned:
+                missing.add(row.case_id)
     return [case for case in cases if wanted.get(case, 0) and case not in missing]
+
+
+def _answers(session: Session, listings: Collection[int]) -> dict[int, int]:
+    """How many recipients have answered for each listing."""
+    found: dict[int, int] = {}
+    for some in in_parts(listings):
+        rows = session.execute(
+            select(ReceiptRow.listing_id, func.count(ReceiptRow.account_id.distinct()))
+            .where(ReceiptRow.listing_id.in_(some), ReceiptRow.outcome.in_(FINAL_OUTCOMES))
+            .group_by(ReceiptRow.listing_id)
+        )
+        found |= dict(rows.tuples().all())
+    return found

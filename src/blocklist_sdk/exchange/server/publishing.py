@@ -139,18 +139,25 @@ class Publishing:
                 where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
                 cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
         session.flush()
-        recipients = recipient_counts(session)
-        for case in touched.values():
-            self._advance(session, case, recipients, at)
+        self._advance(session, touched, at)
 
-    def _advance(self, session: Session, case: CaseRow, recipients: dict[str, int], at: datetime) -> None:
-        listings = session.scalars(select(ListingRow).where(ListingRow.case_id == case.id)).all()
-        active = [row for row in listings if row.retracted_at is None]
-        if not active:
-            end(session, case, at=at)
-        elif cases.state_of(case) == cases.DECIDED and not any(row.waiting for row in active):
-            cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
-            cases.settle(session, [case], recipients, at=at)
+    def _advance(self, session: Session, touched: dict[int, CaseRow], at: datetime) -> None:
+        """Bring cases to where their listings are."""
+        active: dict[int, list[bool]] = {case_id: [] for case_id in touched}
+        for some in cases.in_parts(touched):
+            rows = select(ListingRow.case_id, ListingRow.waiting).where(
+                ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
+            )
+            for case_id, waiting in session.execute(rows):
+                active[case_id].append(waiting)
+        published = []
+        for case_id, case in touched.items():
+            if not active[case_id]:
+                end(session, case, at=at)
+            elif cases.state_of(case) == cases.DECIDED and not any(active[case_id]):
+                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
+                published.append(case)
+        cases.settle(session, published, recipient_counts(session), at=at)
 
 
 def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:

@@ -97,10 +97,8 @@ def _why_not(new: NewReceipt, row: ListingRow | None, caller: Caller, serial: in
 
 
 def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], ListingRow]:
-    ordered = sorted(keys)
     found: dict[tuple[str, int], ListingRow] = {}
-    for start in range(0, len(ordered), cases.AT_A_TIME):
-        some = ordered[start : start + cases.AT_A_TIME]
+    for some in cases.in_parts(sorted(keys)):
         for row in session.scalars(select(ListingRow).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some))):
             assert row.entry is not None
             found[row.feed, row.entry] = row
@@ -109,8 +107,7 @@ def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, i
 
 def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tuple[int, int, str]]:
     found: set[tuple[int, int, str]] = set()
-    for start in range(0, len(listings), cases.AT_A_TIME):
-        some = listings[start : start + cases.AT_A_TIME]
+    for some in cases.in_parts(listings):
         rows = session.execute(
             select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
         )
