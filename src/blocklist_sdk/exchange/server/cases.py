@@ -196,5 +196,5 @@ def _answers(session: Session, listings: Collection[int]) -> dict[int, int]:
             .where(ReceiptRow.listing_id.in_(some), ReceiptRow.outcome.in_(FINAL_OUTCOMES))
             .group_by(ReceiptRow.listing_id)
         )
-        found |= dict(rows.tuples().all())
+        found |= dict(rows.all())
     return found

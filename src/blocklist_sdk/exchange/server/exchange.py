@@ -171,6 +171,7 @@ class Exchange:
             _publishing=Publishing(
                 database=database,
                 publisher=publisher,
+                feeds=routing.feeds,
                 issuer=used.issuer,
                 cycle_day=used.cycle_day,
                 turn=threading.Lock(),

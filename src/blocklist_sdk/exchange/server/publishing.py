@@ -30,6 +30,7 @@ class Publishing:
     Attributes:
         database: where the decisions are.
         publisher: with the feeds' keys.
+        feeds: all that decisions may reach.
         issuer: who decides, as entries say it.
         cycle_day: the day of the month, UTC, on which routine decisions go out.
         turn: held while it runs.
@@ -37,6 +38,7 @@ class Publishing:
 
     database: Database
     publisher: Publisher
+    feeds: tuple[str, ...]
     issuer: str
     cycle_day: int
     turn: threading.Lock
@@ -62,21 +64,25 @@ class Publishing:
         return Publication(at=at, routine=routine, feeds=tuple(published))
 
     def is_due(self, at: datetime) -> bool:
-        """Whether this month's routine publication is to come, and its day has."""
+        """Whether this month's routine publication is to come, and its day has; the very first is due at once."""
         with self.database.reading() as session:
-            return at.day >= self.cycle_day and session.get(CycleRow, _month(at)) is None
+            if session.get(CycleRow, _month(at)) is not None:
+                return False
+            return at.day >= self.cycle_day or session.scalar(select(CycleRow).limit(1)) is None
 
     def _waiting_feeds(self, at: datetime, *, routine: bool) -> list[str]:
-        """Feeds whose current release is not what it should be; at the routine, all that have one or want one."""
+        """Feeds whose current release is not what it should be; at the routine, all.
+
+        A release without a change tells recipients that all is well, and one without a row that there is nothing yet.
+        """
+        if routine:
+            return list(self.feeds)
         at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= at)
         wanted = select(ListingRow.feed).where(
             ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at)
         )
         with self.database.reading() as session:
-            feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
-            if routine:  # a release without a change tells recipients that all is well
-                feeds |= set(session.scalars(select(FeedRow.name).where(FeedRow.serial.is_not(None))))
-        return sorted(feeds)
+            return sorted(set(session.scalars(wanted.where(at_once))))
 
     def _publish(self, feed: str, at: datetime, *, routine: bool) -> PublishedFeed:
         with self.database.writing() as session:

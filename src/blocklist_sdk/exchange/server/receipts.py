@@ -28,7 +28,7 @@ def take(
     """
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
-    serials = dict(session.execute(select(FeedRow.name, FeedRow.serial)).tuples().all())
+    serials = dict(session.execute(select(FeedRow.name, FeedRow.serial)).all())
     known = _known(session, caller, [row.id for row in listings.values()])
     items: list[ReceiptItem] = []
     fresh: list[dict[str, object]] = []
