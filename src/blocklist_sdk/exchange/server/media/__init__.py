@@ -128,7 +128,8 @@ def _what(data: Data) -> str:
         return "an SVG"
     if any(tag in text for tag in ("<html", "<!doctype html", "<script", "<body")):
         return "a web page"
-    if text and all(character.isprintable() or character in "\r\n\t" for character in text.rstrip("\ufffd")):
+    plain = text.rstrip("\ufffd")  # the last character may be cut in two
+    if plain and all((c.isprintable() and c != "\ufffd") or c in "\r\n\t" for c in plain):
         return "plain text"
     return "of an unknown type"
 
