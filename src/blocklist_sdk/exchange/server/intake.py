@@ -12,6 +12,7 @@ from blocklist_sdk.exchange.models import FieldProblem, NewReport
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.database import add_new
+from blocklist_sdk.exchange.server.evidence import StoredEvidence
 from blocklist_sdk.exchange.server.problems import Refusal, invalid
 from blocklist_sdk.exchange.server.tables import AppealRow, CaseRow, EvidenceRow, ReportRow
 from blocklist_sdk.numbers import normalize
@@ -104,34 +105,38 @@ def attach(
     to: ReportRow | AppealRow,
     *,
     sha256: str,
-    media_type: str,
-    size: int,
-    name: str,
-    most: int,
+    stored: StoredEvidence | None,
     at: datetime,
 ) -> EvidenceRow:
     """Note a stored file as evidence; a report's case is complete with its first.
 
     The same file for the same report is one piece of evidence, however often it comes.
 
+    Args:
+        session: one that writes.
+        caller: who sends it.
+        to: what it belongs to.
+        sha256: of its content.
+        stored: the file; None where it was not kept, since there is no room for another.
+        at: now.
+
     Raises:
-        Refusal: there are `most` files already.
+        Refusal: there is no room for another.
     """
     case = cases.locked(session, to.case_id)
-    mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
-    known = session.scalars(select(EvidenceRow).where(mine)).all()
+    known = evidence_of(session, to)
     for each in known:
         if each.sha256 == sha256:
             return each
-    if len(known) >= most:
+    if stored is None:
         raise Refusal("conflict", f"there are {len(known)} files already, which is the most")
     row = EvidenceRow(
         report_id=to.id if isinstance(to, ReportRow) else None,
         appeal_id=to.id if isinstance(to, AppealRow) else None,
         sha256=sha256,
-        media_type=media_type,
-        bytes=size,
-        name=name,
+        media_type=stored.media_type,
+        bytes=stored.bytes,
+        name=stored.name,
         received_at=at,
     )
     session.add(row)
@@ -143,6 +148,12 @@ def attach(
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
         cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
     return row
+
+
+def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
+    """The evidence of a report or an appeal."""
+    mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
+    return session.scalars(select(EvidenceRow).where(mine)).all()
 
 
 def most_say(session: Session, case_id: int) -> str:

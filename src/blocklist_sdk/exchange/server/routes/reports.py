@@ -122,12 +122,20 @@ async def attach_to_report(request: Request, report: Id, name: FileName, posted:
 
 
 def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
-    """Store the request's body as evidence of what `find` finds; in a thread of its own."""
+    """Store the request's body as evidence of what `find` finds; in a thread of its own.
+
+    Where nothing new can come of it, the body is looked at and not kept: what is refused leaves no file.
+    """
     exchange = posted.exchange
     with exchange.database.reading() as session:
-        find(session)
+        is_full = len(intake.evidence_of(session, find(session))) >= exchange.settings.evidence_files
+    stored = None
     try:
-        stored = exchange.evidence.receive(_chunks(request), name=name)
+        if is_full or posted.is_used():
+            sha256 = exchange.evidence.hash_of(_chunks(request), name=name)
+        else:
+            stored = exchange.evidence.receive(_chunks(request), name=name)
+            sha256 = stored.sha256
     except EvidenceRefused as error:
         field = error.field if error.field == "body" else f"query.{error.field}"
         problem = FieldProblem(field=field, reason=error.reason)
@@ -139,16 +147,13 @@ def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
                 session,
                 posted.caller,
                 find(session),
-                sha256=stored.sha256,
-                media_type=stored.media_type,
-                size=stored.bytes,
-                name=stored.name,
-                most=exchange.settings.evidence_files,
+                sha256=sha256,
+                stored=stored,
                 at=posted.at,
             )
         )
 
-    return posted.once(stored.sha256, act, status=201)
+    return posted.once(sha256, act, status=201)
 
 
 def _chunks(request: Request) -> Iterator[bytes]:
