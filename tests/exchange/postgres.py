@@ -65,15 +65,28 @@ def postgres_server(*, durable: bool = False) -> Iterator[str]:
         NoPostgres: it cannot be started here.
     """
     programs, user = _programs(), _user()
+    groups: list[str] | None = [] if user else None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path, for its socket
     process = None
     try:
         if user is not None:
             shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
         data = folder / "data"
-        command = [programs / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        command: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            _USER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]
         made = subprocess.run(
-            command, user=user, group=user, extra_groups=[] if user else None, cwd=folder, capture_output=True, text=True
+            command, user=user, group=user, extra_groups=groups, cwd=folder, capture_output=True, text=True
         )
         if made.returncode != 0:
             raise NoPostgres(f"initdb failed: {made.stderr.strip()}")
@@ -84,7 +97,7 @@ def postgres_server(*, durable: bool = False) -> Iterator[str]:
                 [programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
                 user=user,
                 group=user,
-                extra_groups=[] if user else None,
+                extra_groups=groups,
                 cwd=folder,
                 stdout=log,
                 stderr=log,

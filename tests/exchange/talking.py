@@ -278,5 +278,3 @@ def serving(exchange: Exchange) -> Iterator[Server]:
         yield server
     finally:
         server.close()
-
-

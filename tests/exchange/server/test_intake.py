@@ -225,11 +225,12 @@ def test_bulks_that_meet_in_the_middle_both_go_through(talk: Talk) -> None:
     assert len(cases) == 60
 
 
-@pytest.mark.parametrize("key", [None, "", "x" * 129, "with space", "\x7f"], ids=["none", "empty", "long", "space", "del"])
+KEYS = {"none": None, "empty": "", "long": "x" * 129, "space": "with space", "del": "\x7f"}
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 def test_a_key_is_needed_and_has_to_be_one(lite: Talk, key: str | None) -> None:
     headers = {} if key is None else {"Idempotency-Key": key}
-    response = lite.request(
-        "POST", "/v1/reports", json=lite.new_report(), headers=lite.token("web") | headers
-    )
+    response = lite.request("POST", "/v1/reports", json=lite.new_report(), headers=lite.token("web") | headers)
     refused(response, 400 if key is None else 422)
     assert lite.read("web", "/v1/reports")["items"] == []

@@ -57,7 +57,8 @@ def report(new: NewReport, posted: Posting) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
 
     def act(session: Session) -> Report:
-        return views.report(session, _receive(session, posted, new))
+        region = posted.exchange.settings.region
+        return views.new_report(*intake.receive(session, posted.caller, new, region=region, at=posted.at))
 
     return posted.once(new, act, status=201)
 
@@ -67,20 +68,18 @@ def report_all(new: NewReports, posted: Posting) -> Response:
     """Report many numbers; each is answered by itself, and one that cannot be used does not hold up the others."""
 
     def act(session: Session) -> BulkReports:
-        return BulkReports(items=tuple(one(session, index, each) for index, each in enumerate(new.reports)))
-
-    def one(session: Session, index: int, each: NewReport) -> BulkItem:
-        try:
-            return BulkItem(index=index, report=views.report(session, _receive(session, posted, each)))
-        except Refusal as refusal:
-            refusal.errors = tuple(intake.field_problems(refusal.errors, under=f"body.reports.{index}"))
-            return BulkItem(index=index, problem=refusal.problem())
+        region = posted.exchange.settings.region
+        received = intake.receive_all(session, posted.caller, new.reports, region=region, at=posted.at)
+        return BulkReports(items=tuple(map(_bulk_item, range(len(received)), received)))
 
     return posted.once(new, act)
 
 
-def _receive(session: Session, posted: Posted, new: NewReport) -> ReportRow:
-    return intake.receive(session, posted.caller, new, region=posted.exchange.settings.region, at=posted.at)
+def _bulk_item(index: int, received: intake.Received | Refusal) -> BulkItem:
+    if isinstance(received, Refusal):
+        received.errors = tuple(intake.field_problems(received.errors, under=f"body.reports.{index}"))
+        return BulkItem(index=index, problem=received.problem())
+    return BulkItem(index=index, report=views.new_report(*received))
 
 
 @router.get("/v1/reports", response_model=Page[Report])
