@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["exchange_fixtures"]
+
 _COUNTED = "counted "
 """Stands before what a test counts, among the properties that travel with its report."""
 

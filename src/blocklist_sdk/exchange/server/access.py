@@ -204,6 +204,11 @@ class Posted:
             row = session.get(AnswerRow, (self.caller.id, self.key))
             return None if row is None else self._replay(row, self._fingerprint(body))
 
+    def is_used(self) -> bool:
+        """Whether its key has been used before."""
+        with self.exchange.database.reading() as session:
+            return session.get(AnswerRow, (self.caller.id, self.key)) is not None
+
     def _claim(self, session: Session, request: str) -> AnswerRow:
         new = {
             "account_id": self.caller.id,

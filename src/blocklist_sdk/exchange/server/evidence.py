@@ -163,6 +163,26 @@ class EvidenceStore:
                 incoming.write(chunk)
             return incoming.keep()
 
+    def hash_of(self, chunks: Iterable[bytes], *, name: str) -> str:
+        """Read a file to its end without keeping it, and return its SHA-256.
+
+        Raises:
+            EvidenceRefused: the name is none, or the file is too long.
+        """
+        check_name(name)
+        sha256 = hashlib.sha256()
+        length = 0
+        for chunk in chunks:
+            length += len(chunk)
+            self._check_length(length)
+            sha256.update(chunk)
+        return sha256.hexdigest()
+
+    def _check_length(self, length: int) -> None:
+        if length > self.most:
+            reason = f"it has more than {self.most:,} bytes; send a shorter or smaller one"
+            raise EvidenceRefused(reason, field="body", status=413)
+
     @contextlib.contextmanager
     def incoming(self, *, name: str) -> Iterator["Incoming"]:
         """A file that is being received piece by piece, for callers that cannot give an iterable.
@@ -273,9 +293,7 @@ class Incoming:
         if self._is_kept:
             raise InvalidInput("this file is complete: begin another one")
         self._bytes += len(chunk)
-        if self._bytes > self._store.most:
-            reason = f"it has more than {self._store.most:,} bytes; send a shorter or smaller one"
-            raise EvidenceRefused(reason, field="body", status=413)
+        self._store._check_length(self._bytes)
         self._hash.update(chunk)
         with storage(self._store.directory):
             rest = memoryview(chunk)

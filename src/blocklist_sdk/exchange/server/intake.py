@@ -1,10 +1,10 @@
 """Intake: reports gather in cases, and evidence makes them complete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import InvalidNumber
@@ -12,6 +12,7 @@ from blocklist_sdk.exchange.models import FieldProblem, NewReport
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.database import add_new
+from blocklist_sdk.exchange.server.evidence import StoredEvidence
 from blocklist_sdk.exchange.server.problems import Refusal, invalid
 from blocklist_sdk.exchange.server.tables import AppealRow, CaseRow, EvidenceRow, ReportRow
 from blocklist_sdk.numbers import normalize
@@ -32,7 +33,10 @@ def read_number(text: str, *, region: str, field: str = "body.number") -> int:
         raise invalid(field, f"it is no telephone number: {error.reason}") from error
 
 
-def receive(session: Session, caller: Caller, new: NewReport, *, region: str, at: datetime) -> ReportRow:
+Received = tuple[ReportRow, CaseRow]
+
+
+def receive(session: Session, caller: Caller, new: NewReport, *, region: str, at: datetime) -> Received:
     """Take a report into the number's case; open one where there is none.
 
     Who complains again about the same number in the same case is heard, but not counted again.
@@ -40,49 +44,97 @@ def receive(session: Session, caller: Caller, new: NewReport, *, region: str, at
     Raises:
         Refusal: a field cannot be used.
     """
-    number = read_number(new.number, region=region)
-    if new.happened_at > at + CLOCK_SKEW:
-        raise invalid("body.happened_at", "it is yet to come")
-    case = _open_case(session, number, caller, at=at)
-    first = session.scalar(
-        select(ReportRow.id).where(
-            ReportRow.case_id == case.id,
-            ReportRow.account_id == caller.id,
-            ReportRow.reporter == new.reporter,
-            ReportRow.repeats.is_(None),
-        )
-    )
-    row = ReportRow(
-        case_id=case.id,
-        account_id=caller.id,
-        number=number,
-        category=new.category,
-        channel=new.channel,
-        app=new.app,
-        text=new.text,
-        happened_at=new.happened_at,
-        received_at=at,
-        reporter=new.reporter,
-        repeats=first,
-    )
-    session.add(row)
+    (received,) = receive_all(session, caller, [new], region=region, at=at)
+    if isinstance(received, Refusal):
+        raise received
+    return received
+
+
+def receive_all(
+    session: Session, caller: Caller, batch: Sequence[NewReport], *, region: str, at: datetime
+) -> list[Received | Refusal]:
+    """Take reports, each as by `receive`; what is refused stands in the place of its report."""
+    read = [_read(new, region=region, at=at) for new in batch]
+    open_cases = _open_cases(session, {number for number in read if isinstance(number, int)}, caller, at=at)
+    votes = _votes(session, caller, [case.id for case in open_cases.values()], {new.reporter for new in batch})
+    received: list[Received | Refusal] = []
+    with session.no_autoflush:  # histories are written together, at the end
+        for new, number in zip(batch, read, strict=True):
+            if isinstance(number, Refusal):
+                received.append(number)
+                continue
+            case = open_cases[number]
+            first = votes.get((case.id, new.reporter))
+            row = session.scalars(
+                insert(ReportRow)
+                .values(
+                    case_id=case.id,
+                    account_id=caller.id,
+                    number=number,
+                    category=new.category,
+                    channel=new.channel,
+                    app=new.app,
+                    text=new.text,
+                    happened_at=new.happened_at,
+                    received_at=at,
+                    reporter=new.reporter,
+                    repeats=first,
+                )
+                .returning(ReportRow)
+            ).one()
+            votes.setdefault((case.id, new.reporter), row.id)
+            cases.note(session, case, at=at, actor=caller.name, event="reported", report=row.id, repeats=first)
+            received.append((row, case))
     session.flush()
-    cases.note(session, case, at=at, actor=caller.name, event="reported", report=row.id, repeats=first)
-    return row
+    return received
 
 
-def _open_case(session: Session, number: int, caller: Caller, *, at: datetime) -> CaseRow:
-    """The number's open case, locked."""
-    wanted = select(CaseRow).where(CaseRow.number == number, CaseRow.closed_at.is_(None)).with_for_update()
-    found = session.scalar(wanted)
-    while found is None:
-        # Another process may open one at the same moment; then this adds none.
-        add_new(
-            session, CaseRow, [{"number": number, "state": cases.INCOMPLETE, "opened_at": at, "events": 0, "head": ""}]
+def _read(new: NewReport, *, region: str, at: datetime) -> int | Refusal:
+    """The number of a report that can be used."""
+    try:
+        number = read_number(new.number, region=region)
+    except Refusal as refusal:
+        return refusal
+    if new.happened_at > at + CLOCK_SKEW:
+        return invalid("body.happened_at", "it is yet to come")
+    return number
+
+
+def _open_cases(session: Session, numbers: Collection[int], caller: Caller, *, at: datetime) -> dict[int, CaseRow]:
+    """The numbers' open cases, locked in one order, so that bulks with the same numbers do not cross."""
+    found: dict[int, CaseRow] = {}
+    missing = sorted(numbers)
+    while missing:
+        for start in range(0, len(missing), cases.AT_A_TIME):
+            some = missing[start : start + cases.AT_A_TIME]
+            wanted = select(CaseRow).where(CaseRow.number.in_(some), CaseRow.closed_at.is_(None))
+            rows = session.scalars(wanted.order_by(CaseRow.number).with_for_update())
+            found |= {row.number: row for row in rows}
+        missing = [number for number in missing if number not in found]
+        # Another process may open one at the same moment; then this adds none, and the next round finds it.
+        new = {"state": cases.INCOMPLETE, "opened_at": at, "events": 0, "head": ""}
+        add_new(session, CaseRow, [{"number": number} | new for number in missing])
+    for case in found.values():
+        if not case.events:
+            cases.note(session, case, at=at, actor=caller.name, event="opened")
+    return found
+
+
+def _votes(
+    session: Session, caller: Caller, case_ids: Sequence[int], reporters: Collection[str]
+) -> dict[tuple[int, str], int]:
+    """The reports of these reporters that count, by case and reporter."""
+    found: dict[tuple[int, str], int] = {}
+    for start in range(0, len(case_ids), cases.AT_A_TIME):
+        rows = session.execute(
+            select(ReportRow.case_id, ReportRow.reporter, ReportRow.id).where(
+                ReportRow.case_id.in_(case_ids[start : start + cases.AT_A_TIME]),
+                ReportRow.account_id == caller.id,
+                ReportRow.reporter.in_(reporters),
+                ReportRow.repeats.is_(None),
+            )
         )
-        found = session.scalar(wanted)
-    if not found.events:
-        cases.note(session, found, at=at, actor=caller.name, event="opened")
+        found |= {(row.case_id, row.reporter): row.id for row in rows}
     return found
 
 
@@ -104,34 +156,38 @@ def attach(
     to: ReportRow | AppealRow,
     *,
     sha256: str,
-    media_type: str,
-    size: int,
-    name: str,
-    most: int,
+    stored: StoredEvidence | None,
     at: datetime,
 ) -> EvidenceRow:
     """Note a stored file as evidence; a report's case is complete with its first.
 
     The same file for the same report is one piece of evidence, however often it comes.
 
+    Args:
+        session: one that writes.
+        caller: who sends it.
+        to: what it belongs to.
+        sha256: of its content.
+        stored: the file; None where it was not kept, since there is no room for another.
+        at: now.
+
     Raises:
-        Refusal: there are `most` files already.
+        Refusal: there is no room for another.
     """
     case = cases.locked(session, to.case_id)
-    mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
-    known = session.scalars(select(EvidenceRow).where(mine)).all()
+    known = evidence_of(session, to)
     for each in known:
         if each.sha256 == sha256:
             return each
-    if len(known) >= most:
+    if stored is None:
         raise Refusal("conflict", f"there are {len(known)} files already, which is the most")
     row = EvidenceRow(
         report_id=to.id if isinstance(to, ReportRow) else None,
         appeal_id=to.id if isinstance(to, AppealRow) else None,
         sha256=sha256,
-        media_type=media_type,
-        bytes=size,
-        name=name,
+        media_type=stored.media_type,
+        bytes=stored.bytes,
+        name=stored.name,
         received_at=at,
     )
     session.add(row)
@@ -143,6 +199,12 @@ def attach(
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
         cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
     return row
+
+
+def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
+    """The evidence of a report or an appeal."""
+    mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
+    return session.scalars(select(EvidenceRow).where(mine)).all()
 
 
 def most_say(session: Session, case_id: int) -> str:

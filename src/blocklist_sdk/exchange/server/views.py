@@ -30,7 +30,17 @@ T = TypeVar("T", ListingRow, AccountRow)
 
 def report(session: Session, row: ReportRow) -> models.Report:
     """A report, with its evidence and where its case stands."""
-    state = cases.state_of(session.get_one(CaseRow, row.case_id))
+    case = session.get_one(CaseRow, row.case_id)
+    return _report(row, case, evidence_of(session, EvidenceRow.report_id == row.id))
+
+
+def new_report(row: ReportRow, case: CaseRow) -> models.Report:
+    """A report that has just come, and so has no evidence yet."""
+    return _report(row, case, ())
+
+
+def _report(row: ReportRow, case: CaseRow, evidence: tuple[models.Evidence, ...]) -> models.Report:
+    state = cases.state_of(case)
     return models.Report(
         id=row.id,
         case=row.case_id,
@@ -43,7 +53,7 @@ def report(session: Session, row: ReportRow) -> models.Report:
         received_at=row.received_at,
         reporter=row.reporter,
         repeats=row.repeats,
-        evidence=evidence_of(session, EvidenceRow.report_id == row.id),
+        evidence=evidence,
         case_state=state,
         missing=("evidence",) if state == cases.INCOMPLETE else (),
     )

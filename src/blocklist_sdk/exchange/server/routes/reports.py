@@ -57,7 +57,8 @@ def report(new: NewReport, posted: Posting) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
 
     def act(session: Session) -> Report:
-        return views.report(session, _receive(session, posted, new))
+        region = posted.exchange.settings.region
+        return views.new_report(*intake.receive(session, posted.caller, new, region=region, at=posted.at))
 
     return posted.once(new, act, status=201)
 
@@ -67,20 +68,18 @@ def report_all(new: NewReports, posted: Posting) -> Response:
     """Report many numbers; each is answered by itself, and one that cannot be used does not hold up the others."""
 
     def act(session: Session) -> BulkReports:
-        return BulkReports(items=tuple(one(session, index, each) for index, each in enumerate(new.reports)))
-
-    def one(session: Session, index: int, each: NewReport) -> BulkItem:
-        try:
-            return BulkItem(index=index, report=views.report(session, _receive(session, posted, each)))
-        except Refusal as refusal:
-            refusal.errors = tuple(intake.field_problems(refusal.errors, under=f"body.reports.{index}"))
-            return BulkItem(index=index, problem=refusal.problem())
+        region = posted.exchange.settings.region
+        received = intake.receive_all(session, posted.caller, new.reports, region=region, at=posted.at)
+        return BulkReports(items=tuple(map(_bulk_item, range(len(received)), received)))
 
     return posted.once(new, act)
 
 
-def _receive(session: Session, posted: Posted, new: NewReport) -> ReportRow:
-    return intake.receive(session, posted.caller, new, region=posted.exchange.settings.region, at=posted.at)
+def _bulk_item(index: int, received: intake.Received | Refusal) -> BulkItem:
+    if isinstance(received, Refusal):
+        received.errors = tuple(intake.field_problems(received.errors, under=f"body.reports.{index}"))
+        return BulkItem(index=index, problem=received.problem())
+    return BulkItem(index=index, report=views.new_report(*received))
 
 
 @router.get("/v1/reports", response_model=Page[Report])
@@ -122,12 +121,20 @@ async def attach_to_report(request: Request, report: Id, name: FileName, posted:
 
 
 def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
-    """Store the request's body as evidence of what `find` finds; in a thread of its own."""
+    """Store the request's body as evidence of what `find` finds; in a thread of its own.
+
+    Where nothing new can come of it, the body is looked at and not kept: what is refused leaves no file.
+    """
     exchange = posted.exchange
     with exchange.database.reading() as session:
-        find(session)
+        is_full = len(intake.evidence_of(session, find(session))) >= exchange.settings.evidence_files
+    stored = None
     try:
-        stored = exchange.evidence.receive(_chunks(request), name=name)
+        if is_full or posted.is_used():
+            sha256 = exchange.evidence.hash_of(_chunks(request), name=name)
+        else:
+            stored = exchange.evidence.receive(_chunks(request), name=name)
+            sha256 = stored.sha256
     except EvidenceRefused as error:
         field = error.field if error.field == "body" else f"query.{error.field}"
         problem = FieldProblem(field=field, reason=error.reason)
@@ -139,16 +146,13 @@ def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
                 session,
                 posted.caller,
                 find(session),
-                sha256=stored.sha256,
-                media_type=stored.media_type,
-                size=stored.bytes,
-                name=stored.name,
-                most=exchange.settings.evidence_files,
+                sha256=sha256,
+                stored=stored,
                 at=posted.at,
             )
         )
 
-    return posted.once(stored.sha256, act, status=201)
+    return posted.once(sha256, act, status=201)
 
 
 def _chunks(request: Request) -> Iterator[bytes]:
