@@ -154,7 +154,7 @@ both = pytest.mark.parametrize("ask", [synchronously, asynchronously])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_is_what_the_contract_says(name: str, ask: Any) -> None:
     use, place, answer, sent = CALLS[name]
-    with exchanging(routes({place: answer})) as (url, asked):
+    with exchanging(routes({place: Told(answer)})) as (url, asked):
         found = ask(url, use)
     (only,) = asked
     assert only.query == QUERIES.get(name, {})
@@ -254,8 +254,18 @@ def test_a_message_does_not_repeat_what_was_given() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "exchange.example", "file:///srv", "https://", "https://me:pw@exchange.example", "https://x.example/?a=b"]
-    + ["https://x.example/#a", "http://[::1", "http://x:99999", None],
+    [
+        "",
+        "exchange.example",
+        "file:///srv",
+        "https://",
+        "https://me:pw@exchange.example",
+        "https://x.example/?a=b",
+        "https://x.example/#a",
+        "http://[::1",
+        "http://x:99999",
+        None,
+    ],
 )
 def test_an_address_that_cannot_be_used(url: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
