@@ -99,18 +99,22 @@ def test_two_calls_have_two_keys(ask: Any) -> None:
 @both
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422])
 def test_a_refusal_is_not_tried_again(status: int, ask: Any) -> None:
-    with exchanging(routes({"GET /v1/account": problem(status, "no")})) as (url, asked):
-        with pytest.raises(ExchangeError) as refused:
-            ask(url, account)
+    with (
+        exchanging(routes({"GET /v1/account": problem(status, "no")})) as (url, asked),
+        pytest.raises(ExchangeError) as refused,
+    ):
+        ask(url, account)
     assert (refused.value.status, refused.value.problem["detail"], len(asked)) == (status, "no", 1)
 
 
 @both
 def test_attempts_come_to_an_end(ask: Any) -> None:
     waits = list[float]()
-    with exchanging(routes({"GET /v1/account": problem(503, "the database is away")})) as (url, asked):
-        with pytest.raises(ExchangeError, match=r"the database is away: try again later"):
-            ask(url, account, ExchangeSettings(attempts=4), waits)
+    with (
+        exchanging(routes({"GET /v1/account": problem(503, "the database is away")})) as (url, asked),
+        pytest.raises(ExchangeError, match=r"the database is away: try again later"),
+    ):
+        ask(url, account, ExchangeSettings(attempts=4), waits)
     assert len(asked) == 4
     assert [0 <= wait <= 0.5 * 2**place for place, wait in enumerate(waits)] == [True] * 3
 
@@ -128,9 +132,11 @@ def test_a_server_is_left_alone_as_long_as_it_asks(ask: Any) -> None:
 @pytest.mark.parametrize(("asked_s", "told_s"), [("31", 31.0), ("999999999999", 86_400.0)])
 def test_a_long_wait_is_the_callers_to_decide(asked_s: str, told_s: float, ask: Any) -> None:
     busy = problem(429, "too many", headers={"Retry-After": asked_s})
-    with exchanging(routes({"GET /v1/account": busy})) as (url, asked):
-        with pytest.raises(ExchangeError, match="too many requests") as refused:
-            ask(url, account)
+    with (
+        exchanging(routes({"GET /v1/account": busy})) as (url, asked),
+        pytest.raises(ExchangeError, match="too many requests") as refused,
+    ):
+        ask(url, account)
     assert (refused.value.retry_after, len(asked)) == (told_s, 1)
 
 
@@ -211,18 +217,22 @@ def test_what_is_no_answer_of_an_exchange(name: str, ask: Any) -> None:
 def test_redirects_are_not_followed(status: int, ask: Any) -> None:
     with exchanging(routes({})) as (elsewhere, asked_elsewhere):
         told = Told(b"", status, {"Location": f"{elsewhere}/login?session=secret"})
-        with exchanging(routes({"POST /v1/reports": told})) as (url, asked):
-            with pytest.raises(Malformed, match="leads to http://127") as failed:
-                ask(url, file_a_report)
+        with (
+            exchanging(routes({"POST /v1/reports": told})) as (url, asked),
+            pytest.raises(Malformed, match="leads to http://127") as failed,
+        ):
+            ask(url, file_a_report)
     assert "secret" not in str(failed.value)
     assert (len(asked), asked_elsewhere) == (1, [])
 
 
 @pytest.mark.parametrize("target", ["http://[", "//", "\x80", "https://a:b@c.example/"])
 def test_a_redirect_to_nowhere_is_told_all_the_same(target: str) -> None:
-    with exchanging(routes({"GET /v1/account": Told(b"", 302, {"Location": target})})) as (url, _):
-        with pytest.raises((Malformed, Unreachable)) as failed:
-            synchronously(url, account)
+    with (
+        exchanging(routes({"GET /v1/account": Told(b"", 302, {"Location": target})})) as (url, _),
+        pytest.raises((Malformed, Unreachable)) as failed,
+    ):
+        synchronously(url, account)
     assert "a:b" not in str(failed.value)
 
 
@@ -309,10 +319,9 @@ def test_a_server_that_breaks_off_or_stands_still_is_given_up_and_asked_again(fa
     with exchanging(once) as (url, asked):
         assert ask(url, account, settings).name == "gopay"
         assert len(asked) == 2
-    with exchanging(fault) as (url, asked):
-        with pytest.raises(Unreachable):
-            ask(url, account, settings)
-        assert len(asked) == 2
+    with exchanging(fault) as (url, asked), pytest.raises(Unreachable):
+        ask(url, account, settings)
+    assert len(asked) == 2
 
 
 def drip_headers(asked: Asked, handler: Handler) -> Told | None:
@@ -378,9 +387,11 @@ def test_a_file_that_changes_on_its_way_is_not_sent_as_something_else(length: in
     def attach(client: Any) -> Any:
         return client.attach_evidence(1, path, progress=change)
 
-    with exchanging(routes({"POST /v1/reports/1/evidence": Told(EVIDENCE, 201)})) as (url, asked):
-        with pytest.raises(InvalidInput, match="changed while it was sent"):
-            ask(url, attach)
+    with (
+        exchanging(routes({"POST /v1/reports/1/evidence": Told(EVIDENCE, 201)})) as (url, asked),
+        pytest.raises(InvalidInput, match="changed while it was sent"),
+    ):
+        ask(url, attach)
     assert all(len(each.body) < len(DATA) for each in asked)
 
 
