@@ -114,7 +114,10 @@ def test_evidence_that_is_not_there_is_found_before_anything_is_sent() -> None:
 
 def test_evidence_that_is_refused_says_how_to_send_it_again() -> None:
     Path("a.png").write_bytes(DATA)
-    table = {"POST /v1/reports": Told(report(), 201), "POST /v1/reports/1/evidence": problem(413, "too large")}
+    table: dict[str, Any] = {
+        "POST /v1/reports": Told(report(), 201),
+        "POST /v1/reports/1/evidence": problem(413, "too large"),
+    }
     ran, _ = asked_for(table, "report", "0812", *REPORT, *WHEN, "--evidence", "a.png")
     assert (ran.code, ran.out) == (2, "")
     assert "blocklist report attach 1 a.png" in ran.err

@@ -1,6 +1,7 @@
 """Each call as the contract has it, by both clients alike; what cannot be sent is refused before anything is."""
 
 import contextlib
+import dataclasses
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -428,7 +429,7 @@ def test_any_row_makes_a_report_or_is_refused(row: dict[str, Any]) -> None:
 def test_a_following_page_is_asked_with_its_cursor(cursor: str | None, following: str | None) -> None:
     call = calls.reports()
     if cursor is not None:
-        call = calls.dataclasses.replace(call, query={**call.query, "cursor": cursor})
+        call = dataclasses.replace(call, query={**call.query, "cursor": cursor})
     found: Page[Any] = Page[Any](items=(), next=following)
     if following is None:
         assert calls.following(call, found) is None
