@@ -88,8 +88,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
+    "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
+    "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
-    | {"addresses", "exchange", "metrics", "outcomes", "screening"},
+    | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""
@@ -109,6 +111,8 @@ BORDERS: dict[str, set[str]] = {
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
     "anyio": {"aio.py", "exchange/"},
+    "limits": {"exchange/server/"},
+    "uvicorn": {"exchange/server/"},
     "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""

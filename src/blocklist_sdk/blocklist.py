@@ -120,7 +120,9 @@ class Blocklist:
         self._looking = ForkSafeLock()
         self._now: _Now = self._never
         self._rules: Rules | None = None
-        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float] | None = None
+        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float, float] | None = (
+            None
+        )
         self._rules_seen: object = None
         self._own_protected = frozenset(protected)
         self._signed_protected: frozenset[int] = frozenset()
@@ -649,11 +651,12 @@ class Blocklist:
     ) -> tuple[Callable[[int], bool | None], float]:
         """What answers by the rules first, and until when; made anew only where something is different."""
         made = self._ruled
-        if made is None or made[0] is not find or made[1] is not rules or now >= made[3]:
+        # A clock that was set back may bring back an override that had ended.
+        if made is None or made[0] is not find or made[1] is not rules or not made[3] <= now < made[4]:
             standing = rules.at(datetime.fromtimestamp(now, UTC))
             ends = math.inf if standing.until is None else standing.until.timestamp()
-            made = self._ruled = find, rules, _ruled(find, standing.answers()), ends
-        return made[2], made[3]
+            made = self._ruled = find, rules, _ruled(find, standing.answers()), now, ends
+        return made[2], made[4]
 
 
 def _reader(region: str | None) -> Callable[[str | int], int]:

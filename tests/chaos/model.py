@@ -1,6 +1,6 @@
 """A publisher, a recipient and overrides as plain dictionaries: slow, obvious, and without a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -139,17 +139,32 @@ def is_refused(guard: Guard, old: Release, new: Release, protected: frozenset[in
     if not old or not new:
         return bool(old)
 
-    def blocks(release: Release, key: Key) -> bool:
-        return key in release and release[key].level == "block" and not release[key].is_over(published_at)
+    before, after = ({each.entry: each for each in release.values()} for release in (old, new))
 
-    gone = [key for key in old if key not in new or (blocks(old, key) and not blocks(new, key))]
-    come = [key for key in new if key not in old or (blocks(new, key) and not blocks(old, key))]
+    def blocks(each: Listing) -> bool:
+        return each.level == "block" and not each.is_over(published_at)
+
+    gone = [e for e in before.values() if e.entry not in after or (blocks(e) and not blocks(after[e.entry]))]
+    come = [e for e in after.values() if e.entry not in before or (blocks(e) and not blocks(before[e.entry]))]
+    # What is listed anew, and blocks as before, has neither gone nor come.
+    gone_keys, gone_blocks = keys_of(gone), keys_of(filter(blocks, gone))
+    come_keys, come_blocks = keys_of(come), keys_of(filter(blocks, come))
+    whole = covered(old)
     return any(
-        count(changed) > max(share * count(old), guard.min_changes)
-        for changed, share in ((gone, guard.max_removed), (come, guard.max_added))
-        for count in (len, covered)
+        len(changed) > max(share * len(of), guard.min_changes)
+        for changed, of, share in (
+            (gone_keys - come_blocks, old, guard.max_removed),
+            (come_keys - gone_blocks, old, guard.max_added),
+            (covered(gone_keys) - covered(come_blocks), whole, guard.max_removed),
+            (covered(come_keys) - covered(gone_blocks), whole, guard.max_added),
+        )
     )
 
 
-def covered(keys: Mapping[Key, Listing] | list[Key]) -> int:
-    return sum(last - first + 1 for first, last in keys)
+def keys_of(entries: Iterable[Listing]) -> set[Key]:
+    return {(each.number, each.last) for each in entries}
+
+
+def covered(keys: Iterable[Key]) -> set[int]:
+    """The numbers that some entries cover, each once."""
+    return {number for first, last in keys for number in range(first, last + 1)}

@@ -150,6 +150,18 @@ def test_a_clock_that_jumps(world: World, clock: Clock, tally: Tally) -> None:
     tally(jumps=JUMPS, answers=compared, syncs=synced, stale_syncs=stale)
 
 
+def test_an_override_that_ended_is_in_force_again_on_a_clock_that_is_set_back(world: World, clock: Clock) -> None:
+    world.publisher.release(FEED, pa.table({"number": [f"+{NUMBERS[0]}"]}))
+    recipient = world.recipient()
+    recipient.sync(accept=2)
+    end = clock.now + HOUR
+    recipient.overrides.allow(NUMBERS[0], reason="generated", until=end)
+    for at, blocked in ((end - MOMENT, False), (end, True), (end - MOMENT, False)):
+        clock.at_s = at.timestamp()
+        # The first question looks for what is in force, those that follow rely on it.
+        assert [NUMBERS[0] in recipient for _ in range(3)] == [blocked] * 3
+
+
 def strict_one(world: World) -> Blocklist:
     """Another one on the same disk, whose policy is to raise past the expiry."""
     return Blocklist.open(

@@ -29,6 +29,8 @@ _HOME: Final = {
     "override": "override",
     "mirror": "mirror",
     "publish": "publish",
+    "exchange": "exchange",
+    "sandbox": "sandbox",
     "report": "report",
     "case": "case",
     "appeal": "appeal",

@@ -141,7 +141,7 @@ class NewReport(Request):
     category: Category = Field(description="`fraud`, `phishing`, `impersonation`, …; an open set.")
     channel: Channel = Field(description="How it came.")
     app: Line | None = Field(
-        None, description="Which messaging app; for the channel `messaging` only, and needed there."
+        default=None, description="Which messaging app; for the channel `messaging` only, and needed there."
     )
     text: LongText = Field(description="What happened, or what the message said.")
     happened_at: Moment = Field(description="When it happened.")
@@ -214,12 +214,15 @@ class NewDecision(Request):
 
     kind: DecisionKind
     reason: LongText
-    category: Category | None = Field(None, description="By default what most reporters say.")
+    category: Category | None = Field(default=None, description="By default what most reporters say.")
     scope: Scopes = Field(
-        ("data", "messaging", "sms", "voice"), description="Where the number is to be blocked; everywhere by default."
+        default=("data", "messaging", "sms", "voice"),
+        description="Where the number is to be blocked; everywhere by default.",
     )
-    until: Moment | None = Field(None, description="When the listing ends; by default after the exchange's usual time.")
-    urgent: bool = Field(False, description="Publish at once, not with the next cycle.")
+    until: Moment | None = Field(
+        default=None, description="When the listing ends; by default after the exchange's usual time."
+    )
+    urgent: bool = Field(default=False, description="Publish at once, not with the next cycle.")
 
 
 class Decision(Answer):
@@ -295,7 +298,7 @@ class Event(Answer):
 class NewPublication(Request):
     """What to publish."""
 
-    everything: bool = Field(False, description="Routine decisions as well, whether or not their cycle is due.")
+    everything: bool = Field(default=False, description="Routine decisions as well, whether or not their cycle is due.")
 
 
 class PublishedFeed(Answer):

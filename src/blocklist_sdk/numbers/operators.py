@@ -72,6 +72,15 @@ def brand_of(number: int) -> str | None:
     return _allocated(_digits(number))[1]
 
 
+def known_operators() -> frozenset[str]:
+    """Return the slugs of all operators in the package's own table.
+
+    >>> sorted(known_operators())
+    ['indosat', 'psn', 'telkomsel', 'xlsmart']
+    """
+    return frozenset(operator for operator, _brand in _indonesia().values())
+
+
 def register_operators(country_code: int, resolver: OperatorResolver | None) -> None:
     """Let a resolver answer :func:`operator_of` for every number of a country code, such as a portability database.
 

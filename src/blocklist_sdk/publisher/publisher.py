@@ -340,6 +340,23 @@ class Publisher:
             repository.publish(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
             return len(protected)
 
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds' names.
+
+        Raises:
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return tuple(self._load().feeds)
+
+    def protected(self) -> frozenset[int]:
+        """The numbers that no feed may list, as E.164 integers.
+
+        Raises:
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return frozenset(self._protected(self._load()).tolist())
+
     def status(self) -> PublisherStatus:
         """How the publisher stands; needs no key.
 

@@ -42,7 +42,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two releases differ, as positions of rows in each.
+    """How two releases differ, as positions of rows in each, ascending, pairs by their new row.
 
     Attributes:
         added: rows of the new one whose entry the old one does not have.
@@ -99,11 +99,14 @@ def difference(old: Rows, new: Rows) -> Difference:
         (old.scope, new.scope),
     ):
         differs |= _differing_texts(texts_before, in_old, texts_after, in_new)
+    changed_old, changed_new = in_old[differs], in_new[differs]
+    # Entries of numbers that have several were matched after all the others.
+    order = np.argsort(changed_new)
     return Difference(
         added=np.flatnonzero(added),
         removed=np.flatnonzero(removed),
-        changed_old=in_old[differs],
-        changed_new=in_new[differs],
+        changed_old=changed_old[order],
+        changed_new=changed_new[order],
     )
 
 

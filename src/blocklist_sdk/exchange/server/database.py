@@ -1,0 +1,191 @@
+"""The exchange's database: SQLite, or PostgreSQL by its URL."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from blocklist_sdk.errors import InvalidInput, StorageFailed
+from blocklist_sdk.exchange.server.tables import SCHEMA, Base, SchemaRow
+
+BACKENDS: Final = ("sqlite", "postgresql")
+
+_WAIT_S: Final = 30
+"""How long a change waits for another process's."""
+
+_WRITES: Final = "writes"
+
+_COLLISIONS: Final = ("40001", "40P01")
+"""PostgreSQL's codes for transactions of which one has to begin anew."""
+
+_TRIES: Final = 5
+
+T = TypeVar("T")
+
+
+class Database:
+    """Transactions: many that read, and those that write.
+
+    In SQLite only one writes at a time; those of this process queue for it here, where they wait without polling.
+    """
+
+    def __init__(self, url: str, *, directory: Path) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            url: SQLAlchemy's; a relative SQLite path is relative to the folder.
+            directory: the exchange's folder.
+
+        Raises:
+            InvalidInput: the URL is none, or of another kind of database.
+        """
+        self._writer = threading.Lock()
+        try:
+            parsed = make_url(url)
+            backend = parsed.get_backend_name()
+            if backend not in BACKENDS:
+                raise InvalidInput(f"the database is {backend!r}, but these are known: {', '.join(BACKENDS)}")
+            self._is_sqlite = backend == "sqlite"
+            if self._is_sqlite:
+                if not parsed.database or parsed.database == ":memory:":
+                    raise InvalidInput("name a file in the database's URL, as in sqlite:///exchange.sqlite")
+                parsed = parsed.set(drivername="sqlite", database=str(directory / parsed.database))
+            else:
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise InvalidInput(f"the database's URL cannot be used: {error}") from error
+
+    def create(self) -> None:
+        """Make the tables.
+
+        Raises:
+            InvalidInput: there are some already.
+            StorageFailed: the database refused.
+        """
+        with self.writing() as session:
+            if inspect(session.connection()).has_table(SchemaRow.__tablename__):
+                raise InvalidInput("the database holds an exchange already: name another one")
+            Base.metadata.create_all(session.connection())
+            session.add(SchemaRow(version=SCHEMA))
+
+    def check(self) -> None:
+        """Look whether the tables are those of this version.
+
+        Raises:
+            InvalidInput: they are not.
+            StorageFailed: the database cannot be reached.
+        """
+        with self.reading() as session:
+            connection = session.connection()
+            known = inspect(connection).has_table(SchemaRow.__tablename__)
+            version = session.scalar(select(SchemaRow.version)) if known else None
+        if version is None:
+            raise InvalidInput("the database holds no exchange: run `blocklist exchange init`")
+        if version != SCHEMA:
+            raise InvalidInput(f"the database has version {version}, this blocklist-sdk has {SCHEMA}: upgrade")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that reads.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        with _faults(), Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is committed, durably, if nothing is raised.
+
+        Raises:
+            StorageFailed: the database cannot be reached, or refused.
+        """
+        turn = self._writer if self._is_sqlite else contextlib.nullcontext()
+        with (
+            turn,
+            _faults(),
+            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
+            Session(connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            session.commit()
+
+    def change(self, action: Callable[[Session], T]) -> T:
+        """Run a transaction that writes; again where it and another one waited for each other.
+
+        Args:
+            action: may run several times.
+
+        Raises:
+            StorageFailed: the database cannot be reached, or refused.
+        """
+        for _ in range(_TRIES):
+            try:
+                with self.writing() as session:
+                    return action(session)
+            except StorageFailed as error:
+                if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) not in _COLLISIONS:
+                    raise
+        with self.writing() as session:
+            return action(session)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+
+def add_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
+    """Add rows, and pass over those that are there already, by any unique index."""
+    if not values:
+        return
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(sqlite.insert(row).on_conflict_do_nothing(), values)
+    else:
+        session.execute(postgresql.insert(row).on_conflict_do_nothing(), values)
+
+
+def add_all(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
+    """Add many rows at once."""
+    if values:
+        session.execute(insert(row), values)
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageFailed(
+            f"the database refused: {type(error.orig).__name__}. Nothing was changed.", path=Path("database")
+        ) from error
+
+
+def _engine(url: Any, *, is_sqlite: bool) -> Engine:
+    if not is_sqlite:
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": _WAIT_S}
+        )
+    engine = create_engine(
+        url, pool_size=40, max_overflow=10, connect_args={"timeout": _WAIT_S, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

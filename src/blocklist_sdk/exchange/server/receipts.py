@@ -1,0 +1,115 @@
+"""Receipts: what recipients did with entries, taken in batches and answered one by one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
+from blocklist_sdk.exchange.server import cases
+from blocklist_sdk.exchange.server.accounts import Caller, recipient_counts
+from blocklist_sdk.exchange.server.database import add_all
+from blocklist_sdk.exchange.server.decisions import retract_by_itself
+from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
+from blocklist_sdk.exchange.server.routing import Routing
+from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
+
+_KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
+
+
+def take(
+    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, at: datetime, routing: Routing
+) -> list[ReceiptItem]:
+    """Take a batch; the answer says of each receipt what became of it.
+
+    The same outcome of the same entry and release counts once, however often it is sent. A `recycled` number is
+    retracted by that alone.
+    """
+    listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
+    cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
+    serials = dict(session.execute(select(FeedRow.name, FeedRow.serial)).tuples().all())
+    known = _known(session, caller, [row.id for row in listings.values()])
+    items: list[ReceiptItem] = []
+    fresh: list[dict[str, object]] = []
+    recycled: dict[int, CaseRow] = {}
+    for index, new in enumerate(batch):
+        row = listings.get((new.feed, new.entry))
+        reason = _why_not(new, row, caller, serials.get(new.feed), at)
+        if reason is not None or row is None:
+            items.append(ReceiptItem(index=index, status="refused", reason=reason))
+            continue
+        key = (row.id, new.serial, new.outcome)
+        items.append(ReceiptItem(index=index, status="repeated" if key in known else "accepted"))
+        if key in known:
+            continue
+        known.add(key)
+        fresh.append(
+            {
+                "account_id": caller.id,
+                "listing_id": row.id,
+                "serial": new.serial,
+                "outcome": new.outcome,
+                "at": new.at,
+                "detail": new.detail,
+                "received_at": at,
+            }
+        )
+        case = cases_of[row.case_id]
+        cases.note(
+            session,
+            case,
+            at=at,
+            actor=caller.name,
+            event="receipt",
+            feed=new.feed,
+            entry=new.entry,
+            serial=new.serial,
+            outcome=new.outcome,
+        )
+        if new.outcome == "recycled":
+            recycled[case.id] = case
+    add_all(session, ReceiptRow, fresh)
+    for case in recycled.values():
+        retract_by_itself(
+            session,
+            case,
+            f"{caller.name} reports that the number is another subscriber's by now",
+            at=at,
+            routing=routing,
+        )
+    recipients = recipient_counts(session)
+    cases.settle(session, cases_of.values(), recipients, at=at)
+    return items
+
+
+def _why_not(new: NewReceipt, row: ListingRow | None, caller: Caller, serial: int | None, at: datetime) -> str | None:
+    """Why a receipt is not taken."""
+    if new.feed not in caller.feeds:
+        return "the feed is not one that you answer for"
+    if row is None or row.listed_serial is None:
+        return "the feed has never had such an entry"
+    if serial is None or not row.listed_serial <= new.serial <= serial:
+        return "no release of that serial has had the entry"
+    if new.at > at + CLOCK_SKEW:
+        return "its moment is yet to come"
+    return None
+
+
+def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], ListingRow]:
+    found: dict[tuple[str, int], ListingRow] = {}
+    for some in cases.in_parts(sorted(keys)):
+        for row in session.scalars(select(ListingRow).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some))):
+            assert row.entry is not None
+            found[row.feed, row.entry] = row
+    return found
+
+
+def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tuple[int, int, str]]:
+    found: set[tuple[int, int, str]] = set()
+    for some in cases.in_parts(listings):
+        rows = session.execute(
+            select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
+        )
+        found |= {(row.listing_id, row.serial, row.outcome) for row in rows}
+    return found

@@ -1,0 +1,137 @@
+"""What is open to everyone: tokens, number look-up, health."""
+
+import base64
+import binascii
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blocklist_sdk import __version__
+from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
+from blocklist_sdk.exchange.server import cases
+from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
+from blocklist_sdk.exchange.server.accounts import Caller, verify_assertion, verify_secret
+from blocklist_sdk.exchange.server.exchange import Exchange
+from blocklist_sdk.exchange.server.intake import read_number
+from blocklist_sdk.exchange.server.problems import Refusal
+from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
+
+router = APIRouter()
+
+_ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+_FieldText = Annotated[str | None, Form(max_length=10_000)]
+
+
+@router.get("/healthz", response_model=Health, tags=["health"])
+def healthz() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/readyz", response_model=Health, tags=["health"])
+def readyz(exchange: TheExchange) -> Health:
+    """Whether the database and the repository are at hand as well."""
+    try:
+        exchange.database.check()
+        exchange.publisher.protected()
+    except BlocklistError as error:
+        raise Refusal("unavailable", f"not ready: {type(error).__name__}", headers={"Retry-After": "5"}) from error
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/v1/numbers/{number}", response_model=NumberStatus, tags=["look-up"])
+def number_status(
+    request: Request, exchange: TheExchange, number: Annotated[str, Path(min_length=1, max_length=64)]
+) -> NumberStatus:
+    """What is publicly said about a number, and nothing about who complained."""
+    limit(request, exchange.settings.public_rate, "numbers", address_of(request))
+    asked = read_number(number, region=exchange.settings.region, field="path.number")
+    with exchange.database.reading() as session:
+        return NumberStatus(number=asked, status=_status(session, asked, exchange))
+
+
+def _status(session: Session, number: int, exchange: Exchange) -> NumberAnswer:
+    levels = set(
+        session.scalars(
+            select(ListingRow.level)
+            .join(CaseRow, CaseRow.id == ListingRow.case_id)
+            .where(
+                ListingRow.number == number,
+                ListingRow.listed_at.is_not(None),
+                ListingRow.retracted_at.is_(None),
+                ListingRow.until.is_(None) | (ListingRow.until > exchange.clock()),
+                CaseRow.state.in_(cases.LISTED),
+            )
+        )
+    )
+    return "listed" if "block" in levels else "advisory" if levels else "not-known"
+
+
+@router.get("/v1/account", response_model=Account, tags=["accounts"])
+def account(caller: Annotated[Caller, Depends(needs())]) -> Account:
+    """Who the token stands for, and what it allows."""
+    return Account(name=caller.name, scopes=tuple(sorted(caller.scopes)))
+
+
+@router.post(TOKEN_PATH, response_model=Token, tags=["accounts"], responses={400: {}, 401: {}})
+def token(
+    request: Request,
+    exchange: TheExchange,
+    grant_type: _FieldText = None,
+    scope: _FieldText = None,
+    client_id: _FieldText = None,
+    client_secret: _FieldText = None,
+    client_assertion_type: _FieldText = None,
+    client_assertion: _FieldText = None,
+) -> Response:
+    """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
+    name, secret = _basic(request) or (client_id, client_secret)
+    limit(request, exchange.settings.token_rate, "token", address_of(request), name or "")
+    if grant_type != "client_credentials":
+        return _refused("unsupported_grant_type", "the grant type is client_credentials")
+    row = None
+    if client_assertion is not None and client_assertion_type == _ASSERTION:
+        audiences = {str(request.url_for("token")), str(request.base_url).rstrip("/"), str(request.base_url)}
+        now = exchange.clock()
+        row = exchange.database.change(
+            lambda session: verify_assertion(session, client_assertion, audiences=audiences, now=now)
+        )
+    elif name is not None and secret is not None:
+        with exchange.database.reading() as session:
+            row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
+        row = row if verify_secret(row, secret) else None
+    if row is None or row.disabled_at is not None:
+        return _refused("invalid_client", "the credentials do not hold", status=401)
+    allowed = row.scopes.split()
+    wanted = (scope or "").split() or allowed
+    if not set(wanted) <= set(allowed):
+        return _refused("invalid_scope", f"the account has the scopes {row.scopes}")
+    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp())
+    answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
+    return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+def _basic(request: Request) -> tuple[str, str] | None:
+    """Name and secret from the header, percent-encoded there (RFC 6749, 2.3.1)."""
+    from urllib.parse import unquote_plus
+
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        name, colon, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (unquote_plus(name), unquote_plus(secret)) if colon else None
+
+
+def _refused(error: str, description: str, *, status: int = 400) -> Response:
+    headers: dict[str, Any] = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Basic"
+    return JSONResponse({"error": error, "error_description": description}, status, headers)

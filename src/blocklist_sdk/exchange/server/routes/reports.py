@@ -1,0 +1,207 @@
+"""Reports and evidence."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO, Final, TypeVar
+
+import anyio.from_thread
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from blocklist_sdk.exchange.models import (
+    BulkItem,
+    BulkReports,
+    Evidence,
+    FieldProblem,
+    Id,
+    Moment,
+    NewReport,
+    NewReports,
+    Page,
+    Report,
+)
+from blocklist_sdk.exchange.server import intake, views
+from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, posting
+from blocklist_sdk.exchange.server.accounts import Caller
+from blocklist_sdk.exchange.server.evidence import EvidenceRefused
+from blocklist_sdk.exchange.server.problems import Refusal
+from blocklist_sdk.exchange.server.routes.paged import page_by_id
+from blocklist_sdk.exchange.server.tables import AppealRow, EvidenceRow, ReportRow
+
+router = APIRouter(tags=["reports"])
+
+Posting = Annotated[Posted, Depends(posting("report"))]
+Reporting = Annotated[Caller, Depends(needs("report"))]
+
+FILE_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself. Its type is told by its content alone.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+R = TypeVar("R", ReportRow, AppealRow)
+
+FileName = Annotated[str, Query(max_length=1000, description="What the file is called, without any path.")]
+
+_PIECE_BYTES: Final = 1 << 16
+
+_REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
+
+
+@router.post("/v1/reports", response_model=Report, status_code=201)
+def report(new: NewReport, posted: Posting) -> Response:
+    """Report a number. Without evidence its case stays `incomplete`."""
+
+    def act(session: Session) -> Report:
+        return views.report(session, _receive(session, posted, new))
+
+    return posted.once(new, act, status=201)
+
+
+@router.post("/v1/reports/bulk", response_model=BulkReports)
+def report_all(new: NewReports, posted: Posting) -> Response:
+    """Report many numbers; each is answered by itself, and one that cannot be used does not hold up the others."""
+
+    def act(session: Session) -> BulkReports:
+        return BulkReports(items=tuple(one(session, index, each) for index, each in enumerate(new.reports)))
+
+    def one(session: Session, index: int, each: NewReport) -> BulkItem:
+        try:
+            return BulkItem(index=index, report=views.report(session, _receive(session, posted, each)))
+        except Refusal as refusal:
+            refusal.errors = tuple(intake.field_problems(refusal.errors, under=f"body.reports.{index}"))
+            return BulkItem(index=index, problem=refusal.problem())
+
+    return posted.once(new, act)
+
+
+def _receive(session: Session, posted: Posted, new: NewReport) -> ReportRow:
+    return intake.receive(session, posted.caller, new, region=posted.exchange.settings.region, at=posted.at)
+
+
+@router.get("/v1/reports", response_model=Page[Report])
+def reports(
+    exchange: TheExchange,
+    caller: Reporting,
+    page: ThePage,
+    number: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+    since: Annotated[Moment | None, Query(description="Received then or later.")] = None,
+) -> Page[Report]:
+    """One's own reports, oldest first."""
+    wanted = select(ReportRow).where(ReportRow.account_id == caller.id)
+    if number is not None:
+        asked = intake.read_number(number, region=exchange.settings.region, field="query.number")
+        wanted = wanted.where(ReportRow.number == asked)
+    if since is not None:
+        wanted = wanted.where(ReportRow.received_at >= since)
+    with exchange.database.reading() as session:
+        return page_by_id(session, wanted, ReportRow.id, page, lambda row: views.report(session, row))
+
+
+@router.get("/v1/reports/{report}", response_model=Report)
+def report_status(
+    report: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("report", "officer"))]
+) -> Report:
+    """How a report stands."""
+    with exchange.database.reading() as session:
+        return views.report(session, _visible(intake.report_of(session, report), caller))
+
+
+@router.post("/v1/reports/{report}/evidence", response_model=Evidence, status_code=201, openapi_extra=FILE_BODY)
+async def attach_to_report(request: Request, report: Id, name: FileName, posted: Posting) -> Response:
+    """Attach a file to a report, which makes its case complete."""
+
+    def find(session: Session) -> ReportRow:
+        return own(intake.report_of(session, report), posted.caller)
+
+    return await run_in_threadpool(attach, request, posted, name, find)
+
+
+def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
+    """Store the request's body as evidence of what `find` finds; in a thread of its own."""
+    exchange = posted.exchange
+    with exchange.database.reading() as session:
+        find(session)
+    try:
+        stored = exchange.evidence.receive(_chunks(request), name=name)
+    except EvidenceRefused as error:
+        field = error.field if error.field == "body" else f"query.{error.field}"
+        problem = FieldProblem(field=field, reason=error.reason)
+        raise Refusal(_REFUSED[error.status], f"{field}: {error.reason}", errors=[problem]) from error
+
+    def act(session: Session) -> Evidence:
+        return views.evidence(
+            intake.attach(
+                session,
+                posted.caller,
+                find(session),
+                sha256=stored.sha256,
+                media_type=stored.media_type,
+                size=stored.bytes,
+                name=stored.name,
+                most=exchange.settings.evidence_files,
+                at=posted.at,
+            )
+        )
+
+    return posted.once(stored.sha256, act, status=201)
+
+
+def _chunks(request: Request) -> Iterator[bytes]:
+    """The body as it arrives."""
+    stream = request.stream().__aiter__()
+
+    async def following() -> bytes | None:
+        return await anext(stream, None)
+
+    while (chunk := anyio.from_thread.run(following)) is not None:
+        yield chunk
+
+
+@router.get(
+    "/v1/evidence/{evidence}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def evidence(evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("officer"))]) -> Response:
+    """A file, to be saved: never shown by a browser, never run."""
+    with exchange.database.reading() as session:
+        row = session.get(EvidenceRow, evidence)
+    if row is None:
+        raise Refusal("not-found", f"there is no evidence {evidence}")
+    return StreamingResponse(
+        _pieces(exchange.evidence.open(row.sha256)),
+        media_type="application/octet-stream",
+        headers={
+            "Content-Length": str(row.bytes),
+            "Content-Disposition": f'attachment; filename="evidence-{row.id}"',
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+
+def _visible(row: ReportRow, caller: Caller) -> ReportRow:
+    return row if caller.may("officer") else own(row, caller)
+
+
+def own(row: R, caller: Caller) -> R:
+    """One's own; others' are not there.
+
+    Raises:
+        Refusal: it is another's.
+    """
+    if row.account_id != caller.id:
+        raise Refusal("not-found", "there is none of that id among your own")
+    return row

@@ -1,0 +1,326 @@
+"""What the exchange keeps in its database: SQLAlchemy's tables, alike in SQLite and PostgreSQL.
+
+Moments are UTC to the whole second. Rows of `history` are only ever added: the database itself refuses to change one.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Literal
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy import (
+    text as sql,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, Outcome
+from blocklist_sdk.records import Level
+
+SCHEMA: Final = 1
+"""Version of these tables."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no time zone, so it is left out there and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself in columns of type INTEGER only, which have 64 bits there."""
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Moment(), dict[str, Any]: JSON(), int: BigKey}
+
+
+class SchemaRow(Base):
+    """Which version the tables have."""
+
+    __tablename__ = "schema_version"
+    version: Mapped[int] = mapped_column(primary_key=True)
+
+
+class AccountRow(Base):
+    """Who may do what."""
+
+    __tablename__ = "accounts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(Text)
+    secret_hash: Mapped[str | None] = mapped_column(Text)
+    key: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class AssertionRow(Base):
+    """Signed assertions that were used: none is taken twice."""
+
+    __tablename__ = "assertions"
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    jti: Mapped[str] = mapped_column(String(200), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class AnswerRow(Base):
+    """What was answered to an idempotency key."""
+
+    __tablename__ = "answers"
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    request: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int]
+    body: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
+class CaseRow(Base):
+    """All reports on one number; one case of a number is open at a time."""
+
+    __tablename__ = "cases"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    officer: Mapped[str | None] = mapped_column(String(64))
+    opened_at: Mapped[datetime] = mapped_column(index=True)
+    complete_at: Mapped[datetime | None]
+    verifying_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None] = mapped_column(index=True)
+    enforced_at: Mapped[datetime | None] = mapped_column(index=True)
+    closed_at: Mapped[datetime | None]
+    events: Mapped[int] = mapped_column(default=0)
+    head: Mapped[str] = mapped_column(String(64), default="")
+    __table_args__ = (
+        Index(
+            "one_open_case",
+            "number",
+            unique=True,
+            sqlite_where=sql("closed_at IS NULL"),
+            postgresql_where=sql("closed_at IS NULL"),
+        ),
+        Index("cases_by_number", "number"),
+    )
+
+
+class ReportRow(Base):
+    """A complaint."""
+
+    __tablename__ = "reports"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    number: Mapped[int] = mapped_column(index=True)
+    category: Mapped[str] = mapped_column(String(64))
+    channel: Mapped[Channel] = mapped_column(String(16))
+    app: Mapped[str | None] = mapped_column(String(200))
+    text: Mapped[str] = mapped_column(Text)
+    happened_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(index=True)
+    reporter: Mapped[str] = mapped_column(String(200))
+    repeats: Mapped[int | None] = mapped_column(ForeignKey("reports.id"))
+    __table_args__ = (
+        Index(
+            "one_vote",
+            "case_id",
+            "account_id",
+            "reporter",
+            unique=True,
+            sqlite_where=sql("repeats IS NULL"),
+            postgresql_where=sql("repeats IS NULL"),
+        ),
+    )
+
+
+class AppealRow(Base):
+    """Asks for a retraction."""
+
+    __tablename__ = "appeals"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    state: Mapped[AppealState] = mapped_column(String(16), index=True)
+    grounds: Mapped[str] = mapped_column(Text)
+    appellant: Mapped[str] = mapped_column(String(200))
+    received_at: Mapped[datetime]
+    reason: Mapped[str | None] = mapped_column(Text)
+    answered_by: Mapped[str | None] = mapped_column(String(64))
+    answered_at: Mapped[datetime | None]
+
+
+class EvidenceRow(Base):
+    """A file, which itself lies outside the database."""
+
+    __tablename__ = "evidence"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    report_id: Mapped[int | None] = mapped_column(ForeignKey("reports.id"), index=True)
+    appeal_id: Mapped[int | None] = mapped_column(ForeignKey("appeals.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    media_type: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int]
+    name: Mapped[str] = mapped_column(String(200))
+    received_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
+
+
+class DecisionRow(Base):
+    """What an officer decided."""
+
+    __tablename__ = "decisions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    kind: Mapped[DecisionKind] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    category: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(64))
+    until: Mapped[datetime | None]
+    urgent: Mapped[bool]
+    officer: Mapped[str] = mapped_column(String(64))
+    decided_at: Mapped[datetime] = mapped_column(index=True)
+    state: Mapped[Literal["proposed", "effective", "withdrawn"]] = mapped_column(String(16))
+    confirmed_by: Mapped[str | None] = mapped_column(String(64))
+    confirmed_at: Mapped[datetime | None]
+
+
+class ListingRow(Base):
+    """A case's number on a feed, from the decision to the release that lifts it.
+
+    `entry` is given out when it is first published. `waiting` says that the feed's current release does not show yet
+    what stands here.
+    """
+
+    __tablename__ = "listings"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    feed: Mapped[str] = mapped_column(String(64))
+    entry: Mapped[int | None]
+    number: Mapped[int] = mapped_column(index=True)
+    level: Mapped[Level] = mapped_column(String(16))
+    category: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(64))
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    urgent: Mapped[bool]
+    waiting: Mapped[bool] = mapped_column(default=True)
+    listed_serial: Mapped[int | None]
+    listed_at: Mapped[datetime | None] = mapped_column(index=True)
+    retracted_at: Mapped[datetime | None] = mapped_column(index=True)
+    ended: Mapped[bool] = mapped_column(default=False)
+    lifted_serial: Mapped[int | None]
+    lifted_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("feed", "entry"),
+        Index(
+            "one_listing",
+            "case_id",
+            "feed",
+            unique=True,
+            sqlite_where=sql("retracted_at IS NULL"),
+            postgresql_where=sql("retracted_at IS NULL"),
+        ),
+        Index(
+            "in_force",
+            "feed",
+            sqlite_where=sql("lifted_at IS NULL"),
+            postgresql_where=sql("lifted_at IS NULL"),
+        ),
+    )
+
+
+class FeedRow(Base):
+    """A feed: the highest entry id ever given out, and its current release."""
+
+    __tablename__ = "feeds"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_entry: Mapped[int] = mapped_column(default=0)
+    serial: Mapped[int | None]
+    rows: Mapped[int] = mapped_column(default=0)
+    published_at: Mapped[datetime | None]
+
+
+class CycleRow(Base):
+    """Routine publications: which months went out."""
+
+    __tablename__ = "cycles"
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    at: Mapped[datetime]
+
+
+class ReceiptRow(Base):
+    """What came of a listing in a recipient's system."""
+
+    __tablename__ = "receipts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    listing_id: Mapped[int] = mapped_column(ForeignKey("listings.id"), index=True)
+    serial: Mapped[int]
+    outcome: Mapped[Outcome] = mapped_column(String(16))
+    at: Mapped[datetime]
+    detail: Mapped[str] = mapped_column(Text)
+    received_at: Mapped[datetime] = mapped_column(index=True)
+    __table_args__ = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
+
+
+class HistoryRow(Base):
+    """One line of a case's history, chained to the one before by its hash."""
+
+    __tablename__ = "history"
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(64))
+    event: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[dict[str, Any]]
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+def _after_create(statement: str, dialect: str) -> None:
+    ddl = DDL(statement)  # type: ignore[no-untyped-call]
+    event.listen(HistoryRow.__table__, "after_create", ddl.execute_if(dialect=dialect))
+
+
+for _verb in ("UPDATE", "DELETE"):
+    _after_create(
+        f"CREATE TRIGGER history_no_{_verb.lower()} BEFORE {_verb} ON history "
+        "BEGIN SELECT RAISE(ABORT, 'history is only ever added to'); END",
+        "sqlite",
+    )
+_after_create(
+    "CREATE OR REPLACE FUNCTION history_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
+    "BEGIN RAISE EXCEPTION 'history is only ever added to'; END $$",
+    "postgresql",
+)
+_after_create(
+    "CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON history "
+    "FOR EACH STATEMENT EXECUTE FUNCTION history_is_kept()",
+    "postgresql",
+)
