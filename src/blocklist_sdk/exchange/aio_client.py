@@ -5,7 +5,7 @@ import functools
 import hashlib
 import inspect
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -26,7 +26,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Awaitable[T]]:
+def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]:
     """A method that makes a call and returns what comes back."""
 
     async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:

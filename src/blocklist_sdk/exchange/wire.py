@@ -251,12 +251,17 @@ class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
                 yield piece
                 self._sent(start + len(piece))
             return
+        sent, length = 0, self._upload.length
         with _opened(self._upload.source) as file:
-            sent = 0
             while piece := _piece(file, self._upload.source):
+                # More than was announced, or less, would otherwise end in an error of h11 that nobody translates.
+                if sent + len(piece) > length:
+                    raise _changed(self._upload.source)
                 yield piece
                 sent += len(piece)
                 self._sent(sent)
+        if sent < length:
+            raise _changed(self._upload.source)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # The pieces of a local file come in microseconds; what takes its time is the network.
@@ -267,6 +272,10 @@ class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._deadline.check()
         if self._upload.progress is not None:
             self._upload.progress(count, self._upload.length)
+
+
+def _changed(path: Path) -> InvalidInput:
+    return InvalidInput(f"the evidence {path} changed while it was sent: send it once it is whole")
 
 
 def _opened(path: Path) -> BinaryIO:

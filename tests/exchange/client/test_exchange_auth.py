@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,6 @@ from blocklist_sdk import (
     PrivateKeyJwt,
     Unreachable,
 )
-from blocklist_sdk.exchange import auth as auth_module
 from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.wire import ExchangeSettings
 from blocklist_sdk.sync.transport import Transport
@@ -87,7 +87,7 @@ def test_the_token_request_has_the_time_limits_of_the_request_that_it_is_for(net
 
 def test_a_token_is_kept_and_renewed_before_it_ends(network: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(auth_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     network.post(TOKEN_URL).mock(side_effect=tokens("one", "two", life_s=600))
     account = network.get(f"{URL}/v1/account").respond(json=ACCOUNT)
     with httpx.Client(auth=credentials()) as client:
@@ -100,7 +100,7 @@ def test_a_token_is_kept_and_renewed_before_it_ends(network: respx.MockRouter, m
 def test_the_margin_is_half_a_minute_or_a_tenth_of_its_life(
     life_s: int, kept_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth_module.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     auth = credentials()
     auth._keep(tokens("one", life_s=life_s)[0])
     assert auth._token == ("one", kept_s)

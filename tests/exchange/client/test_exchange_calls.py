@@ -1,6 +1,7 @@
 """Each call as the contract has it, by both clients alike; what cannot be sent is refused before anything is."""
 
 import contextlib
+import dataclasses
 import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -154,7 +155,7 @@ both = pytest.mark.parametrize("ask", [synchronously, asynchronously])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_is_what_the_contract_says(name: str, ask: Any) -> None:
     use, place, answer, sent = CALLS[name]
-    with exchanging(routes({place: answer})) as (url, asked):
+    with exchanging(routes({place: Told(answer)})) as (url, asked):
         found = ask(url, use)
     (only,) = asked
     assert only.query == QUERIES.get(name, {})
@@ -254,8 +255,18 @@ def test_a_message_does_not_repeat_what_was_given() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "exchange.example", "file:///srv", "https://", "https://me:pw@exchange.example", "https://x.example/?a=b"]
-    + ["https://x.example/#a", "http://[::1", "http://x:99999", None],
+    [
+        "",
+        "exchange.example",
+        "file:///srv",
+        "https://",
+        "https://me:pw@exchange.example",
+        "https://x.example/?a=b",
+        "https://x.example/#a",
+        "http://[::1",
+        "http://x:99999",
+        None,
+    ],
 )
 def test_an_address_that_cannot_be_used(url: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -418,7 +429,7 @@ def test_any_row_makes_a_report_or_is_refused(row: dict[str, Any]) -> None:
 def test_a_following_page_is_asked_with_its_cursor(cursor: str | None, following: str | None) -> None:
     call = calls.reports()
     if cursor is not None:
-        call = calls.dataclasses.replace(call, query={**call.query, "cursor": cursor})
+        call = dataclasses.replace(call, query={**call.query, "cursor": cursor})
     found: Page[Any] = Page[Any](items=(), next=following)
     if following is None:
         assert calls.following(call, found) is None
