@@ -236,8 +236,9 @@ def _exchange(folder: Path) -> Iterator["Exchange"]:
 
 def _list_some(exchange: "Exchange", count: int) -> None:
     """Bring generated numbers all the way onto the feeds, and every feed to its first release."""
-    from blocklist_sdk.exchange.server import cases, decisions, intake
+    from blocklist_sdk.exchange.server import decisions, intake
     from blocklist_sdk.exchange.server.accounts import Caller, find_account
+    from blocklist_sdk.exchange.server.problems import Refusal
 
     chance = random.Random(1)
     at = exchange.clock()
@@ -245,8 +246,8 @@ def _list_some(exchange: "Exchange", count: int) -> None:
     with exchange.database.writing() as session:
         row = find_account(session, "hotline")
         hotline = Caller(row.id, row.name, frozenset(row.scopes.split()))
-        for i in range(count):
-            new = NewReport(
+        reports = [
+            NewReport(
                 number=format_e164(_new_number(chance, _PREFIXES[i % 3])),
                 category=chance.choice(("fraud", "phishing", "impersonation")),
                 channel="sms",
@@ -254,21 +255,15 @@ def _list_some(exchange: "Exchange", count: int) -> None:
                 happened_at=at - timedelta(days=1),
                 reporter=f"caller-{i}",
             )
-            report = intake.receive(session, hotline, new, region=exchange.settings.region, at=at)
-            intake.attach(
-                session,
-                hotline,
-                report,
-                sha256=stored.sha256,
-                media_type=stored.media_type,
-                size=stored.bytes,
-                name=stored.name,
-                most=exchange.settings.evidence_files,
-                at=at,
-            )
+            for i in range(count)
+        ]
+        for received in intake.receive_all(session, hotline, reports, region=exchange.settings.region, at=at):
+            assert not isinstance(received, Refusal)
+            report, case = received
+            intake.attach(session, hotline, report, sha256=stored.sha256, stored=stored, at=at)
             decisions.decide(
                 session,
-                cases.locked(session, report.case_id),
+                case,
                 "officer",
                 NewDecision(kind="block", reason="generated"),
                 at=at,

@@ -105,8 +105,7 @@ def _open_cases(session: Session, numbers: Collection[int], caller: Caller, *, a
     found: dict[int, CaseRow] = {}
     missing = sorted(numbers)
     while missing:
-        for start in range(0, len(missing), cases.AT_A_TIME):
-            some = missing[start : start + cases.AT_A_TIME]
+        for some in cases.in_parts(missing):
             wanted = select(CaseRow).where(CaseRow.number.in_(some), CaseRow.closed_at.is_(None))
             rows = session.scalars(wanted.order_by(CaseRow.number).with_for_update())
             found |= {row.number: row for row in rows}
@@ -125,10 +124,10 @@ def _votes(
 ) -> dict[tuple[int, str], int]:
     """The reports of these reporters that count, by case and reporter."""
     found: dict[tuple[int, str], int] = {}
-    for start in range(0, len(case_ids), cases.AT_A_TIME):
+    for some in cases.in_parts(case_ids):
         rows = session.execute(
             select(ReportRow.case_id, ReportRow.reporter, ReportRow.id).where(
-                ReportRow.case_id.in_(case_ids[start : start + cases.AT_A_TIME]),
+                ReportRow.case_id.in_(some),
                 ReportRow.account_id == caller.id,
                 ReportRow.reporter.in_(reporters),
                 ReportRow.repeats.is_(None),
