@@ -89,7 +89,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
-    "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
 }
