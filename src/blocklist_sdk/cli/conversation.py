@@ -166,7 +166,10 @@ class Rejects:
 
 def problem_line(problem: "Problem") -> str:
     """A problem in one line."""
-    fields = "; ".join(f"{each.field}: {each.reason}" for each in problem.errors)
+    # The exchange says what is wrong with a single field in so many words already.
+    fields = "; ".join(
+        f"{each.field}: {each.reason}" for each in problem.errors if not problem.detail.endswith(each.reason)
+    )
     return f"{problem.detail}{f' ({fields})' if fields else ''}"
 
 

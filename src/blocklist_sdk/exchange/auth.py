@@ -7,7 +7,6 @@ says 401 all the same. The token's request goes the same way as the others: the 
 import abc
 import base64
 import contextlib
-import functools
 import json
 import logging
 import secrets
@@ -210,7 +209,8 @@ class PrivateKeyJwt(_TokenAuth):
 
         Args:
             client_id: the account's ID, as the exchange gave it.
-            key: the private key in PEM form, not encrypted: on the curve P-256 (ES256) or Ed25519.
+            key: the private key in PEM form, not encrypted: on the curve P-256, or Ed25519. Its assertions name
+                their algorithm ``ES256`` or ``Ed25519`` (RFC 9864).
             token_url: where tokens are fetched, see `token_url_of`; assertions are made out to it.
             scopes: what the token is for; by default all that the account may do.
 
@@ -232,24 +232,8 @@ class PrivateKeyJwt(_TokenAuth):
             "exp": now + _ASSERTION_LIFE_S,
             "jti": secrets.token_urlsafe(24),
         }
-        assertion = jwt.encode({"alg": self._algorithm}, claims, self._key, registry=_registry())
+        assertion = jwt.encode({"alg": self._algorithm}, claims, self._key, algorithms=[self._algorithm])
         return {}, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
-
-
-@functools.cache
-def _registry() -> Any:
-    from joserfc.jws import JWSRegistry
-
-    class Registry(JWSRegistry):
-        """Signs with what it is told to.
-
-        The usual one warns of the name `EdDSA`, which RFC 9864 replaces. It is the name that servers know.
-        """
-
-        def get_alg(self, name: str) -> Any:
-            return self.algorithms[name]
-
-    return Registry()
 
 
 def _usable(text: str, what: str) -> str:
@@ -279,7 +263,7 @@ def _private_key(pem: str | bytes) -> tuple[Any, str]:
     from joserfc.jwk import ECKey, OKPKey
 
     data = pem.encode() if isinstance(pem, str) else pem
-    for kind, curve, algorithm in ((ECKey, "P-256", "ES256"), (OKPKey, "Ed25519", "EdDSA")):
+    for kind, curve, algorithm in ((ECKey, "P-256", "ES256"), (OKPKey, "Ed25519", "Ed25519")):
         # What comes from the library below has no type of its own.
         with contextlib.suppress(JoseError, ValueError, TypeError, AttributeError):
             key = kind.import_key(data)

@@ -333,6 +333,8 @@ def _said(problem: dict[str, object], status: int, request_id: str | None) -> st
         for each in (errors if isinstance(errors, list) else [])
         if isinstance(each, dict)
     ]
+    # The exchange says what is wrong with a single field in so many words already.
+    fields = [each for each in fields if each not in text]
     if fields:
         more = f" and {len(fields) - _FIELDS_SHOWN_MAX} more" if len(fields) > _FIELDS_SHOWN_MAX else ""
         text = f"{text.rstrip('.')} ({'; '.join(fields[:_FIELDS_SHOWN_MAX])}{more})"

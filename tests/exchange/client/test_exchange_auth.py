@@ -194,11 +194,10 @@ def pem(key: Any, form: serialization.PrivateFormat = serialization.PrivateForma
     ("key", "kind", "algorithm"),
     [
         (ec.generate_private_key(ec.SECP256R1()), ECKey, "ES256"),
-        (ed25519.Ed25519PrivateKey.generate(), OKPKey, "EdDSA"),
+        (ed25519.Ed25519PrivateKey.generate(), OKPKey, "Ed25519"),
     ],
-    ids=["ES256", "EdDSA"],
+    ids=["ES256", "Ed25519"],
 )
-@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 def test_an_assertion_is_made_out_for_one_use(key: Any, kind: Any, algorithm: str, network: respx.MockRouter) -> None:
     asked = network.post(TOKEN_URL).mock(side_effect=tokens("one", "two"))
     network.get(f"{URL}/v1/account").mock(side_effect=[httpx.Response(401), httpx.Response(200, json=ACCOUNT)])
