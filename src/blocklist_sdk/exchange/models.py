@@ -78,7 +78,7 @@ def _line(most: int, least: int = 1) -> object:
 
 
 Line = Annotated[str, _line(200), AfterValidator(_printable)]
-LongText = Annotated[str, _line(10_000), AfterValidator(_printable)]
+LongText = Annotated[str, _line(4_000), AfterValidator(_printable)]
 NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]

@@ -24,7 +24,6 @@ from blocklist_sdk.exchange.models import BULK_MAX, PAGE_MAX
 from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
 from command_line import run
 
-pytestmark = pytest.mark.filterwarnings("ignore:The Result.tuples")
 ROW: dict[str, Any] = {"category": "fraud", "channel": "sms", "text": "You have won", "reporter": "caller-1"}
 WHEN = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
