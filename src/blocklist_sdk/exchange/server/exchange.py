@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange.models import Publication, Statistics
+from blocklist_sdk.exchange.models import MONTH, Publication, Statistics
 from blocklist_sdk.exchange.server import accounts
 from blocklist_sdk.exchange.server.accounts import Tokens, check_scopes
 from blocklist_sdk.exchange.server.cases import first_broken
@@ -207,8 +207,11 @@ class Exchange:
             recipient: an account's name, to see its part alone.
 
         Raises:
+            InvalidInput: it is no month.
             StorageFailed: the database cannot be reached.
         """
+        if not MONTH.fullmatch(month):
+            raise InvalidInput(f"{month!r} is no month: write it as 2026-10")
         with self.database.reading() as session:
             return statistics_of(
                 session, month, recipient=recipient, at=self.clock(), decide_within=self.settings.decide_within
