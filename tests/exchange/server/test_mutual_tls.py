@@ -8,7 +8,7 @@ import trustme
 
 from blocklist_sdk import Blocklist, ExchangeClient, InvalidInput, Unreachable
 from blocklist_sdk.exchange.auth import ClientCredentials, token_url_of
-from blocklist_sdk.exchange.client import ExchangeSettings
+from blocklist_sdk.exchange.wire import ExchangeSettings
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.serving import Tls, serving_exchange
 from blocklist_sdk.exchange.tls import tls_context
