@@ -172,9 +172,7 @@ def _answered(session: Session, cases: Collection[int], recipients: dict[str, in
             select(ReceiptRow.listing_id, func.count(ReceiptRow.account_id.distinct()))
             .where(ReceiptRow.listing_id.in_([row.id for row in listings]), ReceiptRow.outcome.in_(FINAL_OUTCOMES))
             .group_by(ReceiptRow.listing_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     wanted: dict[int, int] = {}
     missing: set[int] = set()

@@ -32,6 +32,7 @@ ROUTING: Final = "routing.toml"
 _TOKEN_KEY: Final = "token-key.pem"  # noqa: S105
 _PUBLISHER: Final = "publisher"
 _EVIDENCE: Final = "evidence"
+_PUBLISHING: Final = "publishing.lock"
 
 _ANSWERS_KEPT: Final = timedelta(days=7)
 """How long an idempotency key is known: far longer than any client tries again."""
@@ -171,6 +172,8 @@ class Exchange:
                 publisher=publisher,
                 issuer=used.issuer,
                 cycle_day=used.cycle_day,
+                routing=routing,
+                lock=directory / _PUBLISHING,
                 turn=threading.Lock(),
             ),
         )
@@ -192,7 +195,8 @@ class Exchange:
             everything: the rest as well, whether or not the cycle is due.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises; feeds before that are published.
+            BlocklistError: what `Publisher.release` raises for the first feed that it fails for; the others are
+                published.
         """
         return self._publishing.run(self.clock(), everything=everything)
 

@@ -59,7 +59,7 @@ def statistics_of(
         month=month,
         reports=_count(session, select(ReportRow.id).where(within.has(ReportRow.received_at))),
         cases=_count(session, select(CaseRow.id).where(within.has(CaseRow.opened_at))),
-        decisions=dict.fromkeys(get_args(DecisionKind), 0) | dict(decisions.tuples().all()),
+        decisions=dict.fromkeys(get_args(DecisionKind), 0) | dict(decisions.all()),
         published=_count(session, select(CaseRow.id).where(within.has(CaseRow.published_at))),
         enforced=_count(session, select(CaseRow.id).where(within.has(CaseRow.enforced_at))),
         open=_count(session, select(CaseRow.id).where(undecided)),
@@ -105,7 +105,7 @@ def _recipient(session: Session, account: AccountRow, feed: str, within: _Month)
                 ListingRow.feed == feed, ListingRow.listed_at.is_not(None), within.has(ListingRow.retracted_at)
             ),
         ),
-        receipts=dict(outcomes.tuples().all()),
+        receipts=dict(outcomes.all()),
         open=_count(session, select(ListingRow.id).where(listed, ListingRow.id.not_in(answered))),
         decision_to_enforcement=spread(
             _seconds(session, mine, within, ListingRow.since, ReceiptRow.outcome == "enforced")
