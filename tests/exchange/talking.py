@@ -45,7 +45,7 @@ SCOPES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Who there is; `gone` is disabled."""
 
-ALL_SCOPES: Final = ("report", "officer", "publish", "receipt", "feed:id-telkomsel", "feed:id-messaging")
+ALL_SCOPES: Final = ("report", "officer", "publish", "receipt", "feed:id-psn")
 
 SECRETIVE: Final = "clerk"
 """Authenticates with a secret, the others with a key."""
@@ -203,6 +203,11 @@ class Talk:
 
     def case(self, case: int) -> Any:
         return self.read("anna", f"/v1/cases/{case}")
+
+    def entry(self, case: int, feed: str = "id-telkomsel") -> int:
+        """The entry that lists, or listed, a case on a feed."""
+        entries = [each["entry"] for each in self.case(case)["listings"] if each["feed"] == feed]
+        return int(entries[-1])
 
     def state(self, case: int) -> str:
         return str(self.case(case)["state"])

@@ -124,10 +124,14 @@ def confirm(
     """A second officer confirms a decision, which takes effect with it.
 
     Raises:
-        Refusal: it does not wait for that, it is the officer's own, or the number has been protected meanwhile.
+        Refusal: it does not wait for that, it is the officer's own, or the number has been protected, or the case
+            appealed or closed, meanwhile.
     """
     if row.state != "proposed":
         raise Refusal("conflict", f"decision {row.id} is {row.state}: it does not wait to be confirmed")
+    state = cases.state_of(case)
+    if state not in _FROM[row.kind]:
+        raise Refusal("conflict", f"`{row.kind}` cannot take effect on case {case.id}: it is {state} by now")
     if row.officer == officer:
         raise Refusal("conflict", "whoever decided cannot confirm it: another officer has to")
     if case.number in protected:

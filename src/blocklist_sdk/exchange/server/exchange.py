@@ -34,6 +34,7 @@ ROUTING: Final = "routing.toml"
 _TOKEN_KEY: Final = "token-key.pem"  # noqa: S105
 _PUBLISHER: Final = "publisher"
 _EVIDENCE: Final = "evidence"
+_PUBLISHING: Final = "publishing.lock"
 
 _ANSWERS_KEPT: Final = timedelta(days=7)
 """How long an idempotency key is known: far longer than any client tries again."""
@@ -171,9 +172,10 @@ class Exchange:
             _publishing=Publishing(
                 database=database,
                 publisher=publisher,
-                feeds=routing.feeds,
                 issuer=used.issuer,
                 cycle_day=used.cycle_day,
+                routing=routing,
+                lock=directory / _PUBLISHING,
                 turn=threading.Lock(),
             ),
         )
@@ -195,7 +197,8 @@ class Exchange:
             everything: the rest as well, whether or not the cycle is due.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises; feeds before that are published.
+            BlocklistError: what `Publisher.release` raises for the first feed that it fails for; the others are
+                published.
         """
         return self._publishing.run(self.clock(), everything=everything)
 

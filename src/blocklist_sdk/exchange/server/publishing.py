@@ -1,23 +1,45 @@
 """Publishing: from decisions to releases of the feeds they reach, on a cycle or at once."""
 
+import contextlib
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import BlocklistError, Locked
 from blocklist_sdk.exchange.models import Publication, PublishedFeed
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipient_counts
+from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
-from blocklist_sdk.exchange.server.decisions import SYSTEM, end
+from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract_by_itself
+from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.reports import ReleaseReport
+
+log = logging.getLogger(__name__)
+
+_TURN_S: Final = 60
+"""How long a run waits for another process's."""
+
+_QUIET: Final = timedelta(hours=1)
+"""A feed with a release as young as that need not be told again that all is well."""
+
+_PROTECTED: Final = "the number is protected: no feed may list it"
+
+Shown = Mapping[int, tuple[object, ...]]
+"""What a release says of listings, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +47,25 @@ class Publishing:
     """Brings the feeds up to the decisions. One run at a time; a run that is cut short is taken up by the next.
 
     A listing's entry id is given out in the database before the release that shows it is made, and every release has
-    all listings with an id. So an id never means another listing, whatever happens in between.
+    all listings with an id. So an id never means another listing, whatever happens in between. The serials of the
+    releases that list and lift it are noted then as well, so that a recipient may answer as soon as it sees them.
 
     Attributes:
         database: where the decisions are.
         publisher: with the feeds' keys.
-        feeds: all that decisions may reach.
         issuer: who decides, as entries say it.
         cycle_day: the day of the month, UTC, on which routine decisions go out.
-        turn: held while it runs.
+        routing: which feeds decisions reach.
+        lock: a file that is locked while it runs, against other processes.
+        turn: held while it runs, against other threads.
     """
 
     database: Database
     publisher: Publisher
-    feeds: tuple[str, ...]
     issuer: str
     cycle_day: int
+    routing: Routing
+    lock: Path
     turn: threading.Lock
 
     def run(self, at: datetime, *, everything: bool = False) -> Publication:
@@ -51,17 +76,68 @@ class Publishing:
             everything: the rest as well, whether or not the cycle is due.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises; feeds before that are published.
+            BlocklistError: what `Publisher.release` raises for the first feed that it fails for; the others are
+                published.
+            Locked: another process has been publishing for a minute.
         """
-        with self.turn:
+        with self.turn, self._locked():
+            self._lift_protected(at)
             routine = everything or self.is_due(at)
-            feeds = self._waiting_feeds(at, routine=routine)
-            published = [self._publish(feed, at, routine=routine) for feed in feeds]
+            published = self._publish_all(self._waiting_feeds(at, routine=routine), at, routine=routine)
             if routine:
                 with self.database.writing() as session:
                     if session.get(CycleRow, _month(at)) is None:
                         session.add(CycleRow(month=_month(at), at=at))
         return Publication(at=at, routine=routine, feeds=tuple(published))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Without it a list that was prepared earlier could be released after a later one."""
+        lock = FileLock(self.lock)
+        with storage(self.lock):
+            try:
+                lock.acquire(timeout=_TURN_S)
+            except Timeout as error:
+                raise Locked(
+                    f"another process is publishing (waited {_TURN_S} s): try again", path=self.lock
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lift_protected(self, at: datetime) -> None:
+        """Retract what has been protected since it was listed: the publisher would refuse the whole list."""
+        protected = sorted(self.publisher.protected())
+        found: set[int] = set()
+        for some in cases.in_parts(protected):
+            with self.database.reading() as session:
+                listed = select(ListingRow.case_id).where(
+                    ListingRow.number.in_(some), ListingRow.retracted_at.is_(None)
+                )
+                found |= set(session.scalars(listed))
+        for case_id in sorted(found):
+            with self.database.writing() as session:
+                case = cases.locked(session, case_id)
+                retract_by_itself(session, case, _PROTECTED, at=at, routing=self.routing)
+                grant_all(session, case, SYSTEM, _PROTECTED, at=at)
+
+    def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
+        """One feed that fails keeps no other's retractions back."""
+        if not feeds:
+            return []
+        serials = {feed.feed: feed.serial or 0 for feed in self.publisher.status().feeds}
+        published = []
+        failures: list[BlocklistError] = []
+        for feed in feeds:
+            try:
+                published.append(self._publish(feed, serials.get(feed, 0) + 1, at, routine=routine))
+            except BlocklistError as error:
+                log.error("feed %s is not published: %s", feed, error)
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return published
 
     def is_due(self, at: datetime) -> bool:
         """Whether this month's routine publication is to come, and its day has; the very first is due at once."""
@@ -75,23 +151,25 @@ class Publishing:
 
         A release without a change tells recipients that all is well, and one without a row that there is nothing yet.
         """
-        if routine:
-            return list(self.feeds)
         at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= at)
         wanted = select(ListingRow.feed).where(
             ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at)
         )
         with self.database.reading() as session:
-            return sorted(set(session.scalars(wanted.where(at_once))))
+            feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
+            if routine:
+                recent = (FeedRow.serial.is_not(None)) & (FeedRow.published_at > at - _QUIET)
+                feeds |= set(self.routing.feeds) - set(session.scalars(select(FeedRow.name).where(recent)))
+        return sorted(feeds)
 
-    def _publish(self, feed: str, at: datetime, *, routine: bool) -> PublishedFeed:
+    def _publish(self, feed: str, serial: int, at: datetime, *, routine: bool) -> PublishedFeed:
         with self.database.writing() as session:
-            rows = self._prepare(session, feed, at, routine=routine)
+            rows = self._prepare(session, feed, serial, at, routine=routine)
         report = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
         with self.database.writing() as session:
-            self._settle(session, feed, [row.id for row in rows], report, at)
+            self._settle(session, feed, {row.id: _content(row) for row in rows}, report, at)
         return PublishedFeed(
             feed=feed,
             serial=report.serial,
@@ -101,46 +179,53 @@ class Publishing:
             changed=report.changed,
         )
 
-    def _prepare(self, session: Session, feed: str, at: datetime, *, routine: bool) -> list[ListingRow]:
+    def _prepare(self, session: Session, feed: str, serial: int, at: datetime, *, routine: bool) -> list[ListingRow]:
         """What the feed's next release has; new listings get their ids."""
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
-            known = FeedRow(name=feed, last_entry=0, rows=0)
+            known = FeedRow(name=feed, last_entry=0, begun=0, rows=0)
             session.add(known)
+        known.begun = max(known.begun, serial)
         rows = []
         for row in session.scalars(
             select(ListingRow).where(ListingRow.feed == feed, ListingRow.lifted_at.is_(None)).order_by(ListingRow.id)
         ):
             if row.until is not None and row.until <= at and row.retracted_at is None:
                 row.retracted_at, row.ended, row.waiting = row.until, True, True
+            # A serial that has been published already was noted by a run that was cut short after its release.
             if row.retracted_at is not None:
-                if row.entry is None:  # it never stood on the feed
-                    row.lifted_at, row.waiting = at, False
+                if row.entry is not None and (row.lifted_serial is None or row.lifted_serial > serial):
+                    row.lifted_serial = serial
             elif row.entry is not None or routine or row.urgent:
                 if row.entry is None:
                     known.last_entry += 1
                     row.entry = known.last_entry
+                if row.listed_serial is None or row.listed_serial > serial:
+                    row.listed_serial = serial
                 rows.append(row)
         return rows
 
-    def _settle(self, session: Session, feed: str, shown: Sequence[int], report: ReleaseReport, at: datetime) -> None:
+    def _settle(self, session: Session, feed: str, shown: Shown, report: ReleaseReport, at: datetime) -> None:
         """Note what the release shows, and where that leaves the cases."""
         found = session.get(FeedRow, feed, with_for_update=True)
         assert found is not None
         found.serial, found.rows, found.published_at = report.serial, report.rows, at
-        is_shown = set(shown)
-        waiting = session.scalars(
-            select(ListingRow).where(ListingRow.feed == feed, ListingRow.lifted_at.is_(None), ListingRow.waiting)
-        ).all()
-        touched = cases.locked_many(session, {row.case_id for row in waiting})
-        for row in waiting:
+        waiting = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None) & ListingRow.waiting
+        touched = cases.locked_many(session, set(session.scalars(select(ListingRow.case_id).where(waiting))))
+        # Read once the cases are locked: nobody decides on them any more.
+        for row in session.scalars(select(ListingRow).where(waiting)).all():
+            if row.case_id not in touched:
+                continue
             event = None
-            if row.id in is_shown:
-                row.waiting = row.retracted_at is not None  # retracted while the release was made: the next lifts it
+            if row.id in shown:
+                # What was decided while the release was made waits for the next.
+                row.waiting = row.retracted_at is not None or _content(row) != shown[row.id]
                 if row.listed_at is None:
-                    row.listed_serial, row.listed_at, event = report.serial, at, "listed"
-            elif row.retracted_at is not None and row.entry is not None:
-                row.lifted_serial, row.lifted_at, row.waiting, event = report.serial, at, False, "lifted"
+                    row.listed_at, event = at, "listed"
+            elif row.retracted_at is not None and row.lifted_serial is not None:
+                row.lifted_at, row.waiting, event = at, False, "lifted"
+            elif row.retracted_at is not None and row.entry is None:  # it never stood on the feed
+                row.lifted_at, row.waiting = at, False
             if event is not None:
                 where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
                 cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
@@ -164,6 +249,11 @@ class Publishing:
                 cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
                 published.append(case)
         cases.settle(session, published, recipient_counts(session), at=at)
+
+
+def _content(row: ListingRow) -> tuple[object, ...]:
+    """What a release says of a listing."""
+    return row.level, row.category, row.scope, row.since, row.until
 
 
 def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_counts
+from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import add_all
-from blocklist_sdk.exchange.server.decisions import retract_by_itself
+from blocklist_sdk.exchange.server.decisions import SYSTEM, retract_by_itself
 from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
@@ -28,7 +29,7 @@ def take(
     """
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
-    serials = dict(session.execute(select(FeedRow.name, FeedRow.serial)).all())
+    serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
     known = _known(session, caller, [row.id for row in listings.values()])
     items: list[ReceiptItem] = []
     fresh: list[dict[str, object]] = []
@@ -71,13 +72,9 @@ def take(
             recycled[case.id] = case
     add_all(session, ReceiptRow, fresh)
     for case in recycled.values():
-        retract_by_itself(
-            session,
-            case,
-            f"{caller.name} reports that the number is another subscriber's by now",
-            at=at,
-            routing=routing,
-        )
+        reason = f"{caller.name} reports that the number is another subscriber's by now"
+        retract_by_itself(session, case, reason, at=at, routing=routing)
+        grant_all(session, case, SYSTEM, reason, at=at)
     recipients = recipient_counts(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items

@@ -257,11 +257,12 @@ class ListingRow(Base):
 
 
 class FeedRow(Base):
-    """A feed: the highest entry id ever given out, and its current release."""
+    """A feed: the highest entry id ever given out, the highest serial ever begun, and its current release."""
 
     __tablename__ = "feeds"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     last_entry: Mapped[int] = mapped_column(default=0)
+    begun: Mapped[int] = mapped_column(default=0)
     serial: Mapped[int | None]
     rows: Mapped[int] = mapped_column(default=0)
     published_at: Mapped[datetime | None]

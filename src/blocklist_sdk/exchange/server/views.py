@@ -144,10 +144,10 @@ def listing(row: ListingRow) -> models.Listing:
         level=row.level,
         since=row.since,
         until=row.until,
-        listed_serial=row.listed_serial,
+        listed_serial=row.listed_serial if row.listed_at else None,
         listed_at=row.listed_at,
         retracted_at=row.retracted_at,
-        lifted_serial=row.lifted_serial,
+        lifted_serial=row.lifted_serial if row.lifted_at else None,
         lifted_at=row.lifted_at,
     )
 

@@ -72,7 +72,7 @@ def answer(appeal: Id, new: NewAnswer, posted: Annotated[Posted, Depends(posting
 
     def act(session: Session) -> Appeal:
         case = cases.locked(session, _find(session, appeal).case_id)
-        row = session.get_one(AppealRow, appeal)
+        row = session.get_one(AppealRow, appeal, populate_existing=True)  # as it is now that the case is locked
         appeals.answer(
             session,
             case,
