@@ -18,7 +18,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, Locked
 from blocklist_sdk.exchange.models import Publication, PublishedFeed
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.accounts import recipient_counts
+from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
 from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract_by_itself
@@ -226,18 +226,34 @@ class Publishing:
                 where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
                 cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
         session.flush()
-        recipients = recipient_counts(session)
-        for case in touched.values():
-            self._advance(session, case, recipients, at)
+        self._advance(session, touched, at)
 
-    def _advance(self, session: Session, case: CaseRow, recipients: dict[str, int], at: datetime) -> None:
-        listings = session.scalars(select(ListingRow).where(ListingRow.case_id == case.id)).all()
-        active = [row for row in listings if row.retracted_at is None]
-        if not active:
-            end(session, case, at=at)
-        elif cases.state_of(case) == cases.DECIDED and not any(row.waiting for row in active):
-            cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
-            cases.settle(session, [case], recipients, at=at)
+    def _advance(self, session: Session, touched: Mapping[int, CaseRow], at: datetime) -> None:
+        """Move cases to where their listings are."""
+        active: set[int] = set()
+        waiting: set[int] = set()
+        for case_id, waits in _active(session, sorted(touched)):
+            active.add(case_id)
+            if waits:
+                waiting.add(case_id)
+        for case in touched.values():
+            if case.id not in active:
+                end(session, case, at=at)
+            elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
+                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
+        cases.settle(session, touched.values(), recipient_ids(session), at=at)
+
+
+def _active(session: Session, case_ids: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """Of each listing of the cases that is not retracted: the case, and whether it waits."""
+    for start in range(0, len(case_ids), cases.AT_A_TIME):
+        some = case_ids[start : start + cases.AT_A_TIME]
+        rows = session.execute(
+            select(ListingRow.case_id, ListingRow.waiting).where(
+                ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
+            )
+        )
+        yield from ((row.case_id, row.waiting) for row in rows)
 
 
 def _content(row: ListingRow) -> tuple[object, ...]:
