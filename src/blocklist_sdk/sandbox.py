@@ -273,6 +273,7 @@ def _list_some(exchange: "Exchange", count: int) -> None:
                 routing=exchange.routing,
             )
     exchange.publish(everything=True)
+    exchange.begin()
 
 
 def _new_number(chance: random.Random, prefix: int) -> int:

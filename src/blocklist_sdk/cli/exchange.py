@@ -174,6 +174,7 @@ def publish(
 ) -> None:
     """Publish urgent decisions and retractions, and with the cycle the rest. To be run by a timer, or after `serve`."""
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
+        exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()
     if as_json:

@@ -8,10 +8,10 @@ import trustme
 
 from blocklist_sdk import Blocklist, ExchangeClient, InvalidInput, Unreachable
 from blocklist_sdk.exchange.auth import ClientCredentials, token_url_of
-from blocklist_sdk.exchange.wire import ExchangeSettings
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.serving import Tls, serving_exchange
 from blocklist_sdk.exchange.tls import tls_context
+from blocklist_sdk.exchange.wire import ExchangeSettings
 
 IMPATIENT = ExchangeSettings(attempts=1)
 
@@ -20,7 +20,7 @@ IMPATIENT = ExchangeSettings(attempts=1)
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     folder = tmp_path_factory.mktemp("mutual") / "exchange"
     with Exchange.init(folder, passphrase="generated for a test") as exchange:
-        exchange.publish()
+        exchange.begin()
         yield exchange
 
 

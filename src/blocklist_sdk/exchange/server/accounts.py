@@ -166,9 +166,9 @@ def recipients_of(session: Session) -> dict[str, list[AccountRow]]:
     return found
 
 
-def recipient_counts(session: Session) -> dict[str, int]:
-    """How many accounts answer for each feed."""
-    return {feed: len(rows) for feed, rows in recipients_of(session).items()}
+def recipient_ids(session: Session) -> dict[str, frozenset[int]]:
+    """The accounts that answer for each feed, by their ids."""
+    return {feed: frozenset(row.id for row in rows) for feed, rows in recipients_of(session).items()}
 
 
 # Proofs of who one is

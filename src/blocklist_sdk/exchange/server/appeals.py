@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal, NewDecision
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.accounts import Caller, recipient_counts, recipients_of
+from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids, recipients_of
 from blocklist_sdk.exchange.server.decisions import decide
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
@@ -90,7 +90,7 @@ def answer(
             )
         grant_all(session, case, officer, reason, at=at)
     elif cases.state_of(case) == cases.APPEALED and not _open(session, case):
-        recipients = recipient_counts(session)
+        recipients = recipient_ids(session)
         back = cases.listed_state(session, case, recipients)
         cases.move(session, case, back, at=at, actor=officer, event="upheld", appeal=row.id)
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
@@ -48,7 +48,11 @@ FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled",
 _AT_A_TIME: Final = 500
 
 T = TypeVar("T")
+
 Detail = str | int | bool | None
+
+Recipients = Mapping[str, frozenset[int]]
+"""The accounts that answer for each feed."""
 
 
 def locked(session: Session, case_id: int) -> CaseRow:
@@ -73,7 +77,7 @@ def locked_many(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
 
 
 def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
-    """Values for one question to the database after the other, well within what SQLite takes.
+    """Values for one question to the database after the other, each well within what SQLite takes.
 
     >>> [len(part) for part in in_parts(range(1001))]
     [500, 500, 1]
@@ -144,13 +148,13 @@ def first_broken(session: Session, case: CaseRow) -> int | None:
     return None if (sequence, head) == (case.events, case.head) else sequence + 1
 
 
-def settle(session: Session, cases: Iterable[CaseRow], recipients: dict[str, int], *, at: datetime) -> None:
+def settle(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *, at: datetime) -> None:
     """Note cases as enforced that every recipient concerned has answered for.
 
     Args:
         session: one that writes.
         cases: `locked`.
-        recipients: how many accounts answer for each feed.
+        recipients: the accounts that answer for each feed.
         at: now.
     """
     waiting = {case.id: case for case in cases if state_of(case) == PUBLISHED}
@@ -158,7 +162,7 @@ def settle(session: Session, cases: Iterable[CaseRow], recipients: dict[str, int
         move(session, waiting[case_id], ENFORCED, at=at, actor="exchange", event="enforced")
 
 
-def listed_state(session: Session, case: CaseRow, recipients: dict[str, int]) -> CaseState:
+def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> CaseState:
     """The state that a listed case is in, apart from appeals."""
     active = session.scalars(
         select(ListingRow.waiting).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None))
@@ -168,33 +172,27 @@ def listed_state(session: Session, case: CaseRow, recipients: dict[str, int]) ->
     return ENFORCED if case.id in _answered(session, [case.id], recipients) else PUBLISHED
 
 
-def _answered(session: Session, cases: Collection[int], recipients: dict[str, int]) -> list[int]:
+def _answered(session: Session, cases: Collection[int], recipients: Recipients) -> list[int]:
     """Those of the cases for which every recipient of every listing has answered, and at least one could."""
-    wanted: dict[int, int] = {}
+    wanted: set[int] = set()
     missing: set[int] = set()
-    for some in in_parts(cases):
+    for some in in_parts(sorted(cases)):
         listings = session.execute(
             select(ListingRow.id, ListingRow.case_id, ListingRow.feed).where(
                 ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
             )
         ).all()
-        answers = _answers(session, [row.id for row in listings])
+        answers: dict[int, set[int]] = {}
+        for listing, account in session.execute(
+            select(ReceiptRow.listing_id, ReceiptRow.account_id).where(
+                ReceiptRow.listing_id.in_([row.id for row in listings]), ReceiptRow.outcome.in_(FINAL_OUTCOMES)
+            )
+        ):
+            answers.setdefault(listing, set()).add(account)
         for row in listings:
-            concerned = recipients.get(row.feed, 0)
-            wanted[row.case_id] = wanted.get(row.case_id, 0) + concerned
-            if answers.get(row.id, 0) < concerned:
+            concerned = recipients.get(row.feed, frozenset())
+            if concerned:
+                wanted.add(row.case_id)
+            if not concerned <= answers.get(row.id, set()):
                 missing.add(row.case_id)
-    return [case for case in cases if wanted.get(case, 0) and case not in missing]
-
-
-def _answers(session: Session, listings: Collection[int]) -> dict[int, int]:
-    """How many recipients have answered for each listing."""
-    found: dict[int, int] = {}
-    for some in in_parts(listings):
-        rows = session.execute(
-            select(ReceiptRow.listing_id, func.count(ReceiptRow.account_id.distinct()))
-            .where(ReceiptRow.listing_id.in_(some), ReceiptRow.outcome.in_(FINAL_OUTCOMES))
-            .group_by(ReceiptRow.listing_id)
-        )
-        found |= dict(rows.all())
-    return found
+    return sorted(wanted - missing)

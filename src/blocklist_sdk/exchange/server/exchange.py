@@ -202,6 +202,14 @@ class Exchange:
         """
         return self._publishing.run(self.clock(), everything=everything)
 
+    def begin(self) -> None:
+        """Give every feed that has none a first release, so that recipients can join before anybody is listed.
+
+        Raises:
+            BlocklistError: what `Publisher.release` raises.
+        """
+        self._publishing.begin(self.clock())
+
     def statistics(self, month: str, *, recipient: str | None = None) -> Statistics:
         """What happened in a month.
 

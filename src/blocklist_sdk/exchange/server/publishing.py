@@ -18,7 +18,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, Locked
 from blocklist_sdk.exchange.models import Publication, PublishedFeed
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.accounts import recipient_counts
+from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
 from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract_by_itself
@@ -90,6 +90,17 @@ class Publishing:
                         session.add(CycleRow(month=_month(at), at=at))
         return Publication(at=at, routine=routine, feeds=tuple(published))
 
+    def begin(self, at: datetime) -> None:
+        """Give every feed that has none a first release, be it empty: a recipient can join before anybody is listed.
+
+        Raises:
+            BlocklistError: as for `run`.
+        """
+        with self.turn, self._locked():
+            with self.database.reading() as session:
+                begun = set(session.scalars(select(FeedRow.name).where(FeedRow.serial.is_not(None))))
+            self._publish_all([feed for feed in self.routing.feeds if feed not in begun], at, routine=False)
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Without it a list that was prepared earlier could be released after a later one."""
@@ -140,26 +151,21 @@ class Publishing:
         return published
 
     def is_due(self, at: datetime) -> bool:
-        """Whether this month's routine publication is to come, and its day has; the very first is due at once."""
+        """Whether this month's routine publication is to come, and its day has."""
         with self.database.reading() as session:
-            if session.get(CycleRow, _month(at)) is not None:
-                return False
-            return at.day >= self.cycle_day or session.scalar(select(CycleRow).limit(1)) is None
+            return at.day >= self.cycle_day and session.get(CycleRow, _month(at)) is None
 
     def _waiting_feeds(self, at: datetime, *, routine: bool) -> list[str]:
-        """Feeds whose current release is not what it should be; at the routine, all.
-
-        A release without a change tells recipients that all is well, and one without a row that there is nothing yet.
-        """
+        """Feeds whose current release is not what it should be; at the routine, all that have one or want one."""
         at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= at)
         wanted = select(ListingRow.feed).where(
             ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at)
         )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
-            if routine:
-                recent = (FeedRow.serial.is_not(None)) & (FeedRow.published_at > at - _QUIET)
-                feeds |= set(self.routing.feeds) - set(session.scalars(select(FeedRow.name).where(recent)))
+            if routine:  # a release without a change tells recipients that all is well
+                quiet = FeedRow.serial.is_not(None) & (FeedRow.published_at <= at - _QUIET)
+                feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
 
     def _publish(self, feed: str, serial: int, at: datetime, *, routine: bool) -> PublishedFeed:
@@ -232,23 +238,31 @@ class Publishing:
         session.flush()
         self._advance(session, touched, at)
 
-    def _advance(self, session: Session, touched: dict[int, CaseRow], at: datetime) -> None:
-        """Bring cases to where their listings are."""
-        active: dict[int, list[bool]] = {case_id: [] for case_id in touched}
-        for some in cases.in_parts(touched):
-            rows = select(ListingRow.case_id, ListingRow.waiting).where(
+    def _advance(self, session: Session, touched: Mapping[int, CaseRow], at: datetime) -> None:
+        """Move cases to where their listings are."""
+        active: set[int] = set()
+        waiting: set[int] = set()
+        for case_id, waits in _active(session, sorted(touched)):
+            active.add(case_id)
+            if waits:
+                waiting.add(case_id)
+        for case in touched.values():
+            if case.id not in active:
+                end(session, case, at=at)
+            elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
+                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
+        cases.settle(session, touched.values(), recipient_ids(session), at=at)
+
+
+def _active(session: Session, case_ids: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """Of each listing of the cases that is not retracted: the case, and whether it waits."""
+    for some in cases.in_parts(case_ids):
+        rows = session.execute(
+            select(ListingRow.case_id, ListingRow.waiting).where(
                 ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
             )
-            for case_id, waiting in session.execute(rows):
-                active[case_id].append(waiting)
-        published = []
-        for case_id, case in touched.items():
-            if not active[case_id]:
-                end(session, case, at=at)
-            elif cases.state_of(case) == cases.DECIDED and not any(active[case_id]):
-                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
-                published.append(case)
-        cases.settle(session, published, recipient_counts(session), at=at)
+        )
+        yield from ((row.case_id, row.waiting) for row in rows)
 
 
 def _content(row: ListingRow) -> tuple[object, ...]:

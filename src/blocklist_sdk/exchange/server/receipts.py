@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.accounts import Caller, recipient_counts
+from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import add_all
 from blocklist_sdk.exchange.server.decisions import SYSTEM, retract_by_itself
@@ -75,7 +75,7 @@ def take(
         reason = f"{caller.name} reports that the number is another subscriber's by now"
         retract_by_itself(session, case, reason, at=at, routing=routing)
         grant_all(session, case, SYSTEM, reason, at=at)
-    recipients = recipient_counts(session)
+    recipients = recipient_ids(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items
 

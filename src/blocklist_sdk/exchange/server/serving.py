@@ -173,6 +173,7 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
     while not stop.wait(wait):
         wait = every_s
         try:
+            exchange.begin()
             made = exchange.publish()
             if made.feeds:
                 log.info("published %s", ", ".join(f"{each.feed} {each.serial}" for each in made.feeds))
