@@ -88,6 +88,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
+    "enforcement": {"blocklist", "cache", "disk", "errors", "exchange", "numbers", "records", "release", "rules"}
+    | {"addresses", "retry_after"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
@@ -96,11 +98,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 floor and do not know each other."""
 
 BORDERS: dict[str, set[str]] = {
-    "httpx": {"sync/transport.py", "sync/file_urls.py", "exchange/"},
-    "tenacity": {"sync/transport.py", "exchange/"},
+    "httpx": {"sync/transport.py", "sync/file_urls.py", "exchange/", "enforcement/sinks/"},
+    "tenacity": {"sync/transport.py", "exchange/", "enforcement/"},
     "tuf": {"sync/trust.py", "sync/contents.py", "sync/evidence.py", "publisher/"},
     "securesystemslib": {"publisher/"},
-    "filelock": {"cache/store.py", "exchange/server/", "mirror/folder.py", "publisher/"},
+    "filelock": {"cache/store.py", "enforcement/ledger.py", "exchange/server/", "mirror/folder.py", "publisher/"},
     "phonenumbers": {"numbers/", "demo/"},
     "pydantic": {"release/index.py", "exchange/"},
     "fastapi": {"exchange/server/"},
@@ -112,6 +114,9 @@ BORDERS: dict[str, set[str]] = {
     "anyio": {"aio.py", "exchange/"},
     "limits": {"exchange/server/"},
     "uvicorn": {"exchange/server/"},
+    "redis": {"enforcement/sinks/"},
+    "psycopg": {"enforcement/sinks/"},
+    "confluent_kafka": {"enforcement/sinks/"},
     "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""
