@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from blocklist_sdk.disk import read_json, storage, sync_directory, sync_file, write_json
 from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same, all_done
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed
 
 _FORMAT: Final = 1
@@ -210,6 +210,15 @@ class Ledger:
         code[np.array(given_up, np.intp)] = GIVEN_UP
         return self._finish(batch.number_in_ledger, code, details, at)
 
+    def finish_all(self, number: int, *, at: datetime) -> None:
+        """Write down that all of a batch was done, as its sink says.
+
+        Raises:
+            StorageFailed: the disk refused; the batch stays open.
+        """
+        batch, _ = self._read_batch(number)
+        self.finish(batch, all_done(batch), at=at)
+
     def doubt(self, number: int, *, at: datetime) -> None:
         """Say of a batch that nobody knows what came of it."""
         batch, _ = self._read_batch(number)
@@ -283,6 +292,15 @@ class Ledger:
         for number in self._numbers():
             if number > after:
                 yield self._record(number)
+
+    def records_backwards(self) -> Iterator[Record]:
+        """Records, newest first.
+
+        Raises:
+            Malformed, StorageFailed: as for `records`.
+        """
+        for number in reversed(self._numbers()):
+            yield self._record(number)
 
     def open_batches(self) -> list[int]:
         """Numbers of batches of which it is not written down what came of them."""
