@@ -106,6 +106,31 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
     return none, nowhere
 
 
+def put_cells(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> bool:
+    """Give numbers a kind, in place: in the cells that they have, or else in the first free ones.
+
+    Args:
+        cells: the table.
+        modulus: of the hash.
+        numbers: distinct.
+        kinds: the kind of each.
+
+    Returns:
+        Whether there was room for all of them; if not, the table is spoilt.
+    """
+    left = (numbers << KIND_BITS) | kinds
+    at = numbers % modulus
+    for _ in range(min(_LONGEST_RUN, len(cells) - 1 - modulus)):
+        if not len(left):
+            break
+        cell = cells[at]
+        mine = (cell == 0) | (cell >> KIND_BITS == left >> KIND_BITS)
+        cells[at[mine]] = left[mine]
+        lost = cells[at] != left
+        left, at = left[lost], at[lost] + 1
+    return not len(left)
+
+
 def _prime_from(least: int) -> int:
     """The smallest odd prime that is not below.
 

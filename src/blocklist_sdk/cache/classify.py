@@ -77,7 +77,7 @@ def classify(rows: Rows, published_ms: int) -> Classified:
 
     # Numbers with several entries: few, so taking each apart costs little.
     several = np.flatnonzero(size > 1)
-    members = np.repeat(starts[several], size[several]) + _count_up(size[several])
+    members = np.repeat(starts[several], size[several]) + count_up(size[several])
     deciding = order.deciding(single[members], size[several])
     key[several] = keys.of_deciding(deciding)
 
@@ -105,7 +105,7 @@ def classify(rows: Rows, published_ms: int) -> Classified:
     return Classified(table, number, kind_of[key], first, segment_kinds)
 
 
-def _count_up(sizes: Positions) -> Positions:
+def count_up(sizes: Positions) -> Positions:
     """0, 1, … for each size, one after the other."""
     ends = np.cumsum(sizes)
     return np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)

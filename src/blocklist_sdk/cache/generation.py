@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.cache.answers import Answers, answer_tables
+from blocklist_sdk.cache.answers import Answers, Touched, answer_tables
 from blocklist_sdk.cache.ranges import RangeIndex, range_table
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import Malformed
@@ -52,8 +52,26 @@ class About:
     signers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The way from a generation to the next release, where verified deltas led there.
+
+    Attributes:
+        before: the generation.
+        touched: the numbers of every entry that they put or remove.
+    """
+
+    before: "Generation"
+    touched: Touched
+
+
 def write_generation(
-    directory: Path, rows: Rows, about: About, *, signed: Mapping[str, bytes] = MappingProxyType({})
+    directory: Path,
+    rows: Rows,
+    about: About,
+    *,
+    signed: Mapping[str, bytes] = MappingProxyType({}),
+    step: Step | None = None,
 ) -> None:
     """Write a generation into an empty directory, durably.
 
@@ -62,6 +80,7 @@ def write_generation(
         rows: the release.
         about: what it is.
         signed: what shows later that it is the authority's, by file name.
+        step: what spares making the answers anew, if there is anything.
 
     Raises:
         OSError: the disk refused.
@@ -71,7 +90,7 @@ def write_generation(
     with ThreadPoolExecutor(1) as pool:
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(_write, _rows_table(rows), directory / _ROWS)
-        tables = {_RANGES: range_table(rows), **answer_tables(rows, published_ms=_milliseconds(about.published_at))}
+        tables = {_RANGES: range_table(rows), **_answers(rows, _milliseconds(about.published_at), step)}
         for name, table in tables.items():
             _write(table, directory / name)
         written.result()
@@ -87,6 +106,14 @@ def write_generation(
         (directory / name).write_bytes(data)
         sync_file(directory / name)
     sync_directory(directory)
+
+
+def _answers(rows: Rows, published_ms: int, step: Step | None) -> dict[str, pa.Table]:
+    if step is not None and step.before.are_answers_whole():
+        tables = step.before.answers.next_tables(rows, step.touched, published_ms=published_ms)
+        if tables is not None:
+            return tables
+    return answer_tables(rows, published_ms=published_ms)
 
 
 def _rows_table(rows: Rows) -> pa.Table:
@@ -189,10 +216,15 @@ class Generation:
     def is_whole(self) -> bool:
         """Whether every byte is as it was written; reads them all."""
         try:
-            return digest(self._rows) == self.about.digest and all(
-                _hash(self._directory / name) == written for name, written in self._hashes.items()
-            )
-        except (OSError, ValueError):
+            return digest(self._rows) == self.about.digest and self.are_answers_whole()
+        except ValueError:
+            return False
+
+    def are_answers_whole(self) -> bool:
+        """The same of the files that are worked out from the rows; the digest tells nothing of them."""
+        try:
+            return all(_hash(self._directory / name) == written for name, written in self._hashes.items())
+        except OSError:
             return False
 
     def blocks(self, number: int, now_ms: int) -> bool:
