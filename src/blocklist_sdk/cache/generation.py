@@ -91,8 +91,10 @@ def write_generation(
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(_write, _rows_table(rows), directory / _ROWS)
         tables = {_RANGES: range_table(rows), **_answers(rows, _milliseconds(about.published_at), step)}
+        hashes = {}
         for name, table in tables.items():
             _write(table, directory / name)
+            hashes[name] = _hash(directory / name)
         written.result()
     document = {
         "format": _FORMAT,
@@ -100,7 +102,7 @@ def write_generation(
         "published_at": about.published_at.isoformat(),
         "files": {name: _describe(directory / name) for name in (_ROWS, *tables)},
         # The rows have the release's own digest.
-        "hashes": {name: _hash(directory / name) for name in tables},
+        "hashes": hashes,
     }
     for name, data in {_ABOUT: json.dumps(document, indent=1).encode(), **signed}.items():
         (directory / name).write_bytes(data)
