@@ -41,7 +41,8 @@ def test_a_snapshot_is_read_and_checked_a_part_at_a_time(
 ) -> None:
     path = tmp_path_factory.mktemp("snapshot") / "1.snapshot.parquet"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files_module, "_ROWS_PER_GROUP", read)
+        patch.setattr(files_module, "_ROWS_PER_GROUP", 5)
+        patch.setattr(files_module, "_ROWS_AT_A_TIME", read)
         patch.setattr(rows_module, "_ROWS_AT_A_TIME", checked)
         write_snapshot(to_rows(plain), path)
         found = read_snapshot(path)

@@ -31,6 +31,9 @@ DELTA_SCHEMA = pa.schema(
 _ROWS_PER_GROUP = 1 << 20
 """Groups are decoded side by side; a million rows still compress as well as the whole."""
 
+_ROWS_AT_A_TIME = 1 << 18
+"""A snapshot is read in parts: what they take while they are decoded is a small share of a long list."""
+
 _ZSTD_LEVEL = 9
 
 
@@ -48,8 +51,10 @@ def read_snapshot(path: Path) -> Rows:
     with _opened(path) as (file, wanted):
         # Also where there is not one row, the columns must be right.
         from_table(file.schema_arrow.empty_table().select(wanted))
-        batches = file.iter_batches(_ROWS_PER_GROUP, columns=wanted)
+        batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
         rows = joined((from_table(pa.Table.from_batches([batch])) for batch in batches), file.metadata.num_rows)
+    # Arrow would keep what it decoded into, for the next file.
+    pa.default_memory_pool().release_unused()
     rows.validate()
     return rows
 
