@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blocklist_sdk.cache.cells import Kinds, fill_cells, find_kinds, kind_finder, put_cells
+from blocklist_sdk.cache.cells import Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
 from blocklist_sdk.cache.kinds import DAY_MS, LOOK, UNLISTED, KindTable, Outcomes
 from blocklist_sdk.cache.ranges import range_rows
 from blocklist_sdk.release.rows import Int64s, Rows
 
-_CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
+CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
+ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
 _MODULUS, _PATCHED = b"modulus", b"patched"
 
 _PATCHED_MAX = 1 / 10
@@ -46,18 +47,29 @@ def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
 
     found = classify(rows, published_ms)
     cells, modulus = fill_cells(found.numbers, found.kinds)
-    return _tables(cells, modulus, 0, found.segment_first, found.segment_kinds, found.table)
+    table = pa.table({"cell": cells}).replace_schema_metadata({_MODULUS: str(modulus)})
+    return {CELLS: table, **_small_tables(found.segment_first, found.segment_kinds, found.table, patched=0)}
 
 
-def _tables(
-    cells: Int64s, modulus: int, patched: int, segment_first: Int64s, segment_kinds: Kinds, kinds: KindTable
-) -> dict[str, pa.Table]:
-    about = {_MODULUS: str(modulus), _PATCHED: str(patched)}
+def _small_tables(first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int) -> dict[str, pa.Table]:
     return {
-        _CELLS: pa.table({"cell": cells}).replace_schema_metadata(about),
-        _SEGMENTS: pa.table({"first": segment_first, "kind": segment_kinds}),
-        _KINDS: kinds.to_table(),
+        _SEGMENTS: pa.table({"first": first, "kind": segment_kinds}),
+        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched)}),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What makes of a release's answers the next one's.
+
+    Attributes:
+        tables: those that are small, whole, by file name.
+        at, cells: where to write which cells in a copy of the table of numbers.
+    """
+
+    tables: dict[str, pa.Table]
+    at: Int64s
+    cells: Int64s
 
 
 class Answers:
@@ -69,14 +81,14 @@ class Answers:
         Raises:
             KeyError, ValueError, pyarrow.ArrowException: they are not what was made.
         """
-        cells, segments = tables[_CELLS], tables[_SEGMENTS]
+        cells, segments = tables[CELLS], tables[_SEGMENTS]
         self.published_ms = published_ms
         self._cells: Int64s = cells.column("cell").chunk(0).to_numpy(zero_copy_only=True)
         self._modulus = int(cells.schema.metadata[_MODULUS])
-        self._patched = int(cells.schema.metadata.get(_PATCHED, 0))
         if len(self._cells) <= self._modulus or self._cells[-1]:
             raise ValueError("the table of numbers has no end")
         self._kinds = KindTable.from_table(tables[_KINDS])
+        self._patched = int((tables[_KINDS].schema.metadata or {}).get(_PATCHED, 0))
         self._first: Int64s = np.empty(0, np.int64)
         self._segment_kinds: Kinds = np.empty(0, np.uint16)
         if len(segments):
@@ -85,8 +97,8 @@ class Answers:
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
-    def next_tables(self, rows: Rows, touched: Touched, *, published_ms: int) -> dict[str, pa.Table] | None:
-        """What `answer_tables` would make of the next release, or what answers alike; None where it takes all of that.
+    def patch(self, rows: Rows, touched: Touched, *, published_ms: int) -> Patch | None:
+        """What makes these answer as `answer_tables` of the next release would; None where they must be made anew.
 
         Only numbers that are touched are looked at. One that has no entry of its own any more keeps its cell, since the
         cells behind it are found across it; the kind in there says that it is on no list, or where there are ranges,
@@ -117,10 +129,12 @@ class Answers:
         table, number_of = extended
         gone = np.setdiff1d(touched.first[touched.first == touched.last], found.numbers)
         kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), LOOK if rows.has_ranges else UNLISTED)))
-        cells = self._cells.copy()
-        if not put_cells(cells, self._modulus, np.concatenate((found.numbers, gone)), kinds):
+        numbers = np.concatenate((found.numbers, gone))
+        written = cells_to_write(self._cells, self._modulus, numbers, kinds)
+        if written is None:
             return None
-        return _tables(cells, self._modulus, patched, found.segment_first, number_of[found.segment_kinds], table)
+        tables = _small_tables(found.segment_first, number_of[found.segment_kinds], table, patched=patched)
+        return Patch(tables, *written)
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
         """What tells whether a number is blocked on a day, counted from 1970 UTC, not before the publication.

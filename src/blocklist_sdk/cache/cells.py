@@ -117,8 +117,8 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
     return none, nowhere
 
 
-def put_cells(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> bool:
-    """Give numbers a kind, in place: in the cells that they have, or else in the first free ones.
+def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
+    """Where to write what so that numbers have a kind: in the cells that they have, or else in the first free ones.
 
     Args:
         cells: the table.
@@ -127,19 +127,25 @@ def put_cells(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> boo
         kinds: the kind of each.
 
     Returns:
-        Whether there was room for all of them; if not, the table is spoilt.
+        Positions and contents; None where that takes longer runs of full cells than a table should have.
     """
-    left = (numbers << KIND_BITS) | kinds
-    at = _home(numbers, modulus)
+    left, at = (numbers << KIND_BITS) | kinds, _home(numbers, modulus)
+    found: list[tuple[Int64s, Int64s]] = [(left[:0], at[:0])]
     for _ in range(min(_LONGEST_RUN, len(cells) - 1 - modulus)):
         if not len(left):
             break
         cell = cells[at]
-        mine = (cell == 0) | (cell >> KIND_BITS == left >> KIND_BITS)
-        cells[at[mine]] = left[mine]
-        lost = cells[at] != left
-        left, at = left[lost], at[lost] + 1
-    return not len(left)
+        # Of several that come to a free cell at once one has it, and none that comes later.
+        is_first = np.zeros(len(at), np.bool_)
+        is_first[np.unique(at, return_index=True)[1]] = True
+        taken = np.concatenate([where for where, _ in found])
+        settled = (cell >> KIND_BITS == left >> KIND_BITS) | ((cell == 0) & is_first & ~np.isin(at, taken))
+        found.append((at[settled], left[settled]))
+        left, at = left[~settled], at[~settled] + 1
+    if len(left):
+        return None
+    where, what = (np.concatenate(column) for column in zip(*found, strict=True))
+    return where, what
 
 
 def _prime_from(least: int) -> int:

@@ -245,9 +245,8 @@ def test_a_damaged_table_is_not_patched(tmp_path: Path, name: str) -> None:
 def test_a_table_that_does_not_say_how_much_was_patched_is_taken_as_new(tmp_path: Path) -> None:
     rows = simple(LOW + np.arange(1000))
     tables = answer_tables(rows, published_ms=0)
-    cells = tables["cells.arrow"]
-    tables["cells.arrow"] = cells.replace_schema_metadata({b"modulus": cells.schema.metadata[b"modulus"]})
+    tables["kinds.arrow"] = tables["kinds.arrow"].replace_schema_metadata(None)
     touched = Touched(rows.number[:3], rows.last[:3])
-    found = Answers(tables, published_ms=0).next_tables(but(rows, slice(3)), touched, published_ms=DAY_MS)
+    found = Answers(tables, published_ms=0).patch(but(rows, slice(3)), touched, published_ms=DAY_MS)
     assert found is not None
-    assert found["cells.arrow"].schema.metadata[b"patched"] == b"3"
+    assert found.tables["kinds.arrow"].schema.metadata[b"patched"] == b"3"
