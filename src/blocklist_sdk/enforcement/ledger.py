@@ -408,7 +408,7 @@ def _overlaid(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
         parts.append(record.batch.items.take(known))
         status.append(_status_of(record)[known])
         said.append(is_there[known])
-    items = _joined(parts)
+    items = joined(parts)
     order = np.argsort(items.number, kind="stable")
     ordered = items.number[order]
     is_last = np.ones(len(order), np.bool_)
@@ -437,7 +437,7 @@ def _status_of(record: Record) -> Masks:
     return status
 
 
-def _joined(parts: Sequence[Items]) -> Items:
+def joined(parts: Sequence[Items]) -> Items:
     """Items one after the other; numbers may come twice."""
     categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
     place = {name: i for i, name in enumerate(categories)}

@@ -44,7 +44,7 @@ def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
     What was refused, or given up, is not asked for again until something about it changes.
     """
     held, status = acknowledged.items, acknowledged.status
-    in_held, in_wanted = _matched(held, wanted)
+    in_held, in_wanted = matched(held, wanted)
     is_gone = np.ones(len(held), np.bool_)
     is_gone[in_held] = False
     is_new = np.ones(len(wanted), np.bool_)
@@ -60,7 +60,7 @@ def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
     )
 
 
-def _matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:
+def matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:
     """Places of the items with the same first number in both."""
     if len(held) == len(wanted) and np.array_equal(held.number, wanted.number):
         every = np.arange(len(held))

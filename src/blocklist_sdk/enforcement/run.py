@@ -68,7 +68,7 @@ class Enforcement:
             raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
 
 
-_DEFAULTS = Enforcement()
+DEFAULTS: Final = Enforcement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def enforce(
     sink: Sink,
     *,
     name: str = "default",
-    settings: Enforcement = _DEFAULTS,
+    settings: Enforcement = DEFAULTS,
     dry_run: bool = False,
     clock: Callable[[], datetime] = utc_now,
     sleep: Callable[[float], None] = time.sleep,
