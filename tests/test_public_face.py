@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"addresses", "retry_after"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
-    | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
+    | {"addresses", "enforcement", "exchange", "metrics", "outcomes", "sandbox", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""

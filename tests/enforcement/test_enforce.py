@@ -1,5 +1,6 @@
 """Enforcement: what a sink holds becomes what is in force, whatever fails on the way. All numbers are generated."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -175,7 +176,7 @@ def test_a_sink_holds_what_the_list_answers(
                 wanted = {s for s in (scopes or SCOPES) if blocklist.check(number, scope=s).blocked}  # type: ignore[arg-type]
                 assert sink.scopes(number) == wanted, number
             spans = sorted((each.number, each.last) for each in sink.held.values())
-            assert all(before[1] < after[0] for before, after in zip(spans, spans[1:], strict=False))
+            assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
 
 
 def _row(i: int, row: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -361,7 +362,7 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
         enforce(blocklist, MemorySink(), name="../x")
     for wrong in ({"batch": 0}, {"rate": 0}, {"daily_cap": -1}, {"scopes": ()}, {"scopes": ("telex",)}, {"tries": 0}):
         with pytest.raises(InvalidInput):
-            Enforcement(**wrong)  # type: ignore[arg-type]
+            Enforcement(**wrong)
 
 
 def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:
