@@ -57,7 +57,7 @@ def enforce(
     every: Annotated[str, typer.Option(metavar="TIME", help="With --watch: seconds, or as 15m, 1h.")] = "15m",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a sink to what is in force: entries, overrides, protected numbers and ends. Only with --watch it also syncs.
+    """Bring a sink to what is in force: entries, overrides, protected numbers and ends. With --watch it syncs too.
 
     Unblocks go first. What the sink acknowledged is written down batch by batch: a run that is cut short, or finds the
     sink down, is taken up by the next.

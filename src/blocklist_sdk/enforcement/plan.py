@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blocklist_sdk.enforcement.items import Items, Operation, Positions
-from blocklist_sdk.enforcement.ledger import ASIDE, DOUBT, Acknowledged
+from blocklist_sdk.enforcement.items import Items, Masks, Operation, Positions
+from blocklist_sdk.enforcement.ledger import ASIDE, DOUBT, Acknowledged, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,52 @@ def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
 
     What was refused, or given up, is not asked for again until something about it changes.
     """
-    held, status = acknowledged.items, acknowledged.status
+    if not len(acknowledged.later):
+        return _plan(acknowledged.items, acknowledged.status, wanted)
+    # Of a few numbers something was said after the base: they are compared by themselves.
+    place = np.searchsorted(wanted.number, acknowledged.later)
+    inside = place < len(wanted)
+    place = place[inside]
+    few = place[wanted.number[place] == acknowledged.later[inside]]
+    late = _plan(acknowledged.patch, acknowledged.patch_status, wanted.take(few))
+    base = _plan(acknowledged.items, acknowledged.status, wanted, without=(acknowledged.superseded(), few))
+    return Plan(*(_merged(getattr(base, name), getattr(late, name)) for name in ("unblock", "change", "block")))
+
+
+_NOWHERE = np.empty(0, np.intp)
+
+
+def _plan(
+    held: Items, status: Masks, wanted: Items, *, without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE)
+) -> Plan:
     in_held, in_wanted = matched(held, wanted)
     is_gone = np.ones(len(held), np.bool_)
     is_gone[in_held] = False
+    is_gone[without[0]] = False
     is_new = np.ones(len(wanted), np.bool_)
     is_new[in_wanted] = False
+    is_new[without[1]] = False
     differs = _differs(held, in_held, wanted, in_wanted)
-    unsure = status[in_held] == DOUBT
-    anew = unsure | (differs & (status[in_held] == ASIDE))
+    anew = (status[in_held] == DOUBT) | (differs & (status[in_held] == ASIDE))
+    if len(without[0]):
+        counts = np.ones(len(held), np.bool_)
+        counts[without[0]] = False
+        differs &= counts[in_held]
+        anew &= counts[in_held]
     is_new[in_wanted[anew]] = True
     return Plan(
         unblock=held.take(np.flatnonzero(is_gone)),
         change=wanted.take(in_wanted[differs & ~anew]),
         block=wanted.take(np.flatnonzero(is_new)),
     )
+
+
+def _merged(some: Items, others: Items) -> Items:
+    """Items of both, in order."""
+    if not len(some) or not len(others):
+        return some if len(some) else others
+    both = joined([some, others])
+    return both.take(np.argsort(both.number, kind="stable"))
 
 
 def matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:

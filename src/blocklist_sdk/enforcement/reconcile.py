@@ -84,7 +84,7 @@ def reconcile(
                 url=name,
                 retry_after=error.retry_after,
             ) from error
-        known = ledger.acknowledged()
+        known = ledger.acknowledged().whole()
         wanted_there = _without_nothing(wanted, known)
         in_held, in_wanted = matched(held, wanted_there)
         same = (held.last[in_held] == wanted_there.last[in_wanted]) & (
@@ -149,4 +149,4 @@ def _note(
     status = [np.full(len(part), HELD, np.uint8) for part in parts[:2]] + [np.full(len(nothing), NOTHING, np.uint8)]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(Acknowledged(items.take(order), np.concatenate(status)[order]))
+    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]))

@@ -153,14 +153,14 @@ def enforce(
         if not dry_run:
             run.all(plan, serial=generation.about.serial, published=generation.about.published_at)
             if len(plan):
+                ledger.fold(at=clock())
                 acknowledged = ledger.acknowledged()
-                ledger.fold(acknowledged, at=clock())
         return Enforced(
             serial=generation.about.serial,
             planned={"unblock": len(plan.unblock), "change": len(plan.change), "block": len(plan.block)},
             outcomes=dict(run.outcomes),
             left=run.left,
-            set_aside=int((acknowledged.status == ASIDE).sum()),
+            set_aside=acknowledged.count(ASIDE),
             next_change=next_change(generation.rows, rules, at),
             dry_run=dry_run,
             seconds=time.monotonic() - started,
