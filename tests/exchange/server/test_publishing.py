@@ -14,8 +14,8 @@ from talking import PASSPHRASE, TELKOMSEL, Clock, Talk
 
 from blocklist_sdk import Blocklist
 from blocklist_sdk.errors import BlocklistError, StorageFailed
-from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.database import add_all
+from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.tables import CaseRow, ListingRow
 from blocklist_sdk.publisher.publisher import Publisher
 
@@ -284,9 +284,9 @@ def test_publishing_needs_the_keys(start: Callable[..., Talk], template: Path, c
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:blocklist:problem:unavailable")
     talk.app.state.exchange = talk.exchange
     made = talk.make("press", "/v1/publications", {"everything": True}, key="once")
-    assert {each["feed"]: (each["serial"], each["rows"], each["added"]) for each in made["feeds"]} == {
-        feed: (1, 1, 1) for feed in FEEDS
-    }
+    assert {each["feed"]: (each["serial"], each["rows"], each["added"]) for each in made["feeds"]} == dict.fromkeys(
+        FEEDS, (1, 1, 1)
+    )
     again = talk.post("press", "/v1/publications", {"everything": True}, key="once")
     assert (again.json(), again.headers["Idempotent-Replayed"]) == (made, "true")
     feeds = {each["feed"]: each["serial"] for each in talk.read("press", "/v1/feeds")}
