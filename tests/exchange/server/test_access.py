@@ -74,12 +74,12 @@ BODIES: dict[str, Any] = {
 
 def routes(talk: Talk) -> list[tuple[str, str]]:
     """All of them, however deep they are included."""
-    found = []
+    found: list[tuple[str, str]] = []
 
     def walk(some: Any) -> None:
         for route in some:
             if isinstance(route, APIRoute):
-                found.extend((method, route.path) for method in sorted(route.methods))
+                found.extend((method, route.path) for method in sorted(route.methods or ()))
             elif hasattr(route, "routes"):
                 walk(route.routes)
             elif hasattr(route, "original_router"):

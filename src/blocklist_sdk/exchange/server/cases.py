@@ -120,7 +120,7 @@ def chained(
 
     >>> from datetime import UTC
     >>> chained("", 1, 1, datetime(2026, 11, 25, tzinfo=UTC), "bank", "opened", {})[:16]
-    '7b45a5af8cf5b1fc'
+    'dfd92370fed77bbe'
     """
     line = [before, case_id, sequence, at.isoformat(), actor, event, detail]
     return hashlib.sha256(json.dumps(line, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
