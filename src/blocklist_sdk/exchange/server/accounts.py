@@ -1,5 +1,6 @@
 """Who may do what: accounts, their secrets or keys, and the short-lived tokens they are exchanged for."""
 
+import functools
 import json
 import re
 import secrets
@@ -32,6 +33,9 @@ _ALGORITHMS: Final = ["Ed25519", "ES256"]
 
 _NO_TOKEN: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
 """What reading a token raises that is none, or one that does not hold."""
+
+_TOKENS: Final = 1024
+"""How many tokens are remembered as signed."""
 
 _JTI: Final = re.compile(r"[^\x00\ud800-\udfff]{1,200}")
 
@@ -249,6 +253,11 @@ class Tokens:
         except (JoseError, ValueError) as error:
             raise InvalidInput(f"{file} holds no key for tokens: bring it back from your backup") from error
         self.lifetime_s = lifetime_s
+        # Only what holds is remembered, and only that it was signed here: whether it still holds is asked each time.
+        self._claims = functools.lru_cache(maxsize=_TOKENS)(self._verified)
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        return dict(jwt.decode(token, self._key, algorithms=_ALGORITHMS).claims)
 
     @staticmethod
     def new_key() -> bytes:
@@ -263,7 +272,7 @@ class Tokens:
     def read(self, token: str, now: float) -> tuple[str, frozenset[str]] | None:
         """The account's name and the scopes of a token; None where it does not hold, or no more."""
         try:
-            claims = jwt.decode(token, self._key, algorithms=_ALGORITHMS).claims
+            claims = self._claims(token)
             if float(claims["exp"]) <= now:
                 return None
             return str(claims["sub"]), frozenset(str(claims["scope"]).split())
