@@ -93,7 +93,7 @@ BORDERS: dict[str, set[str]] = {
     "tenacity": {"sync/transport.py", "exchange/"},
     "tuf": {"sync/trust.py", "sync/contents.py", "sync/evidence.py", "publisher/"},
     "securesystemslib": {"publisher/"},
-    "filelock": {"cache/store.py", "mirror/folder.py", "publisher/"},
+    "filelock": {"cache/store.py", "mirror/folder.py", "publisher/", "exchange/server/publishing.py"},
     "phonenumbers": {"numbers/", "demo/"},
     "pydantic": {"release/index.py", "exchange/"},
     "fastapi": {"exchange/server/"},
