@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
+from blocklist_sdk.exchange.server.database import write_later
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.tables import CaseRow, HistoryRow, ListingRow, ReceiptRow
 
@@ -117,11 +118,8 @@ def note(session: Session, case: CaseRow, *, at: datetime, actor: str, event: st
     """Add a line to a case's history. The case has to be `locked`."""
     case.events += 1
     case.head = chained(case.head, case.id, case.events, at, actor, event, detail)
-    session.add(
-        HistoryRow(
-            case_id=case.id, sequence=case.events, at=at, actor=actor, event=event, detail=detail, hash=case.head
-        )
-    )
+    line = {"case_id": case.id, "sequence": case.events, "at": at, "actor": actor, "event": event, "detail": detail}
+    write_later(session, HistoryRow, line | {"hash": case.head})
 
 
 def chained(
