@@ -6,10 +6,10 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal, NewDecision
+from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids, recipients_of
-from blocklist_sdk.exchange.server.decisions import decide
+from blocklist_sdk.exchange.server.decisions import retract
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.routing import Routing
@@ -75,19 +75,7 @@ def answer(
         raise Refusal("conflict", f"appeal {row.id} has been answered: {row.state}")
     _close(session, case, row, officer, "granted" if grant else "dismissed", reason, at=at)
     if grant:
-        if cases.state_of(case) in cases.LISTED:
-            retraction = NewDecision(kind="retract", reason=reason)
-            decide(
-                session,
-                case,
-                officer,
-                retraction,
-                at=at,
-                usual=at - at,
-                two_person=False,
-                protected=frozenset(),
-                routing=routing,
-            )
+        retract(session, case, officer, reason, at=at, routing=routing)
         grant_all(session, case, officer, reason, at=at)
     elif cases.state_of(case) == cases.APPEALED and not _open(session, case):
         recipients = recipient_ids(session)

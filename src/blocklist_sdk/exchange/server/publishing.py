@@ -21,7 +21,7 @@ from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
-from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract_by_itself
+from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.numbers import format_e164
@@ -130,7 +130,7 @@ class Publishing:
         for case_id in sorted(found):
             with self.database.writing() as session:
                 case = cases.locked(session, case_id)
-                retract_by_itself(session, case, _PROTECTED, at=at, routing=self.routing)
+                retract(session, case, SYSTEM, _PROTECTED, at=at, routing=self.routing)
                 grant_all(session, case, SYSTEM, _PROTECTED, at=at)
 
     def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
