@@ -109,6 +109,7 @@ def test_what_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     assert_fails(run("exchange", "stats", tmp_path / "x"), 2, "exchange init")
     assert not (tmp_path / "x").exists()
     assert_fails(run("exchange", "user", "add", folder, "Anna B", "--scope", "officer"), 2, "account name")
+    assert_fails(run("exchange", "user", "add", folder, "exchange", "--scope", "officer"), 2, "another name")
     assert_fails(run("exchange", "user", "add", folder, "anna", "--scope", "king"), 2, "no scope")
     assert_fails(run("exchange", "user", "secret", folder, "anna"), 2, "no account")
     assert_fails(run("exchange", "serve", folder, "--tls-key", tmp_path / "k"), 2, "--tls-certificate")

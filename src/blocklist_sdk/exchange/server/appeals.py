@@ -16,8 +16,6 @@ from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import AccountRow, AppealRow, CaseRow, ListingRow, ReceiptRow
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
-_LIFTS: Final = ("reversed", "already-inactive")
-"""Outcomes that show that the entry is not blocked, if the receipt is for a release without it."""
 
 
 def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
@@ -119,7 +117,7 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
             ReceiptRow.listing_id.in_([row.id for row in listings]),
             or_(
                 ReceiptRow.outcome.in_(_NEVER_BLOCKED),
-                ReceiptRow.outcome.in_(_LIFTS) & (ReceiptRow.serial >= ListingRow.lifted_serial),
+                ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
             ),
         )
         .order_by(ReceiptRow.id)

@@ -13,9 +13,6 @@ from blocklist_sdk.exchange.server.problems import Refusal, invalid
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, DecisionRow, ListingRow
 
-SYSTEM: Final = "exchange"
-"""Who acts where nobody does."""
-
 _LISTS: Final = ("block", "advisory")
 _FROM: Final = {
     "block": (cases.RECEIVED, cases.VERIFYING, cases.DECIDED, cases.PUBLISHED, cases.ENFORCED),
@@ -158,7 +155,7 @@ def retract(session: Session, case: CaseRow, officer: str, reason: str, *, at: d
     Args:
         session: one that writes.
         case: `locked`.
-        officer: who, or `SYSTEM`.
+        officer: who, or `cases.SYSTEM`.
         reason: why.
         at: now.
         routing: which feeds decisions reach.
@@ -184,7 +181,7 @@ def retract(session: Session, case: CaseRow, officer: str, reason: str, *, at: d
 def end(session: Session, case: CaseRow, *, at: datetime) -> None:
     """Close a listed case of which every listing has come to its end."""
     if cases.state_of(case) in cases.LISTED:
-        cases.move(session, case, cases.RETRACTED, at=at, actor=SYSTEM, event="ended")
+        cases.move(session, case, cases.RETRACTED, at=at, actor=cases.SYSTEM, event="ended")
 
 
 def _take_effect(

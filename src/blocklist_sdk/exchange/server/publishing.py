@@ -21,7 +21,7 @@ from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
-from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract
+from blocklist_sdk.exchange.server.decisions import end, retract
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.numbers import format_e164
@@ -130,8 +130,8 @@ class Publishing:
         for case_id in sorted(found):
             with self.database.writing() as session:
                 case = cases.locked(session, case_id)
-                retract(session, case, SYSTEM, _PROTECTED, at=at, routing=self.routing)
-                grant_all(session, case, SYSTEM, _PROTECTED, at=at)
+                retract(session, case, cases.SYSTEM, _PROTECTED, at=at, routing=self.routing)
+                grant_all(session, case, cases.SYSTEM, _PROTECTED, at=at)
 
     def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
         """One feed that fails keeps no other's retractions back."""
@@ -234,7 +234,7 @@ class Publishing:
                 row.lifted_at, row.waiting = at, False
             if event is not None:
                 where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
-                cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
+                cases.note(session, touched[row.case_id], at=at, actor=cases.SYSTEM, event=event, **where)
         session.flush()
         self._advance(session, touched, at)
 
@@ -250,7 +250,7 @@ class Publishing:
             if case.id not in active:
                 end(session, case, at=at)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
-                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
+                cases.move(session, case, cases.PUBLISHED, at=at, actor=cases.SYSTEM, event="published")
         cases.settle(session, touched.values(), recipient_ids(session), at=at)
 
 
