@@ -9,12 +9,12 @@ import typer
 
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.figures import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.models import Spread
     from blocklist_sdk.exchange.server.exchange import Exchange
     from blocklist_sdk.exchange.server.tables import AccountRow
 
@@ -172,7 +172,7 @@ def publish(
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish urgent decisions and retractions, and with the cycle the rest. To be run by a timer, or after `serve`."""
+    """Publish what is urgent or retracted, and with the cycle the rest; for a timer, beside `serve --no-publish`."""
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
         exchange.begin()
         made = exchange.publish(everything=everything)
@@ -199,17 +199,7 @@ def stats(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    decided = found.decisions or {}
-    typer.echo(f"{found.month}: {found.reports} reports, {found.cases} new cases")
-    typer.echo(f"  decided    {', '.join(f'{count} {kind}' for kind, count in decided.items())}")
-    typer.echo(f"  published  {found.published} cases; enforced by all concerned {found.enforced}")
-    typer.echo(f"  open now   {found.open}, of which overdue {found.overdue}")
-    for part in found.recipients:
-        typer.echo(
-            f"  {part.recipient} ({part.feed}): {part.published} listed, {part.retracted} retracted, {part.open} open"
-        )
-        typer.echo(f"    decision to enforcement  {_spread(part.decision_to_enforcement)}")
-        typer.echo(f"    retraction to lifting    {_spread(part.retraction_to_lifting)}")
+    typer.echo("\n".join(figure_lines(found)))
 
 
 @app.command()
@@ -261,9 +251,3 @@ def _text_of(file: Path) -> str:
             return opened.read(_KEY_BYTES_MAX).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read the key {file}: {error}") from error
-
-
-def _spread(spread: "Spread") -> str:
-    if not spread.count:
-        return "none"
-    return f"median {spread.median_s:,.0f} s, p95 {spread.p95_s:,.0f} s, of {spread.count:,}"
