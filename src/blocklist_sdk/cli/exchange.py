@@ -59,7 +59,8 @@ def init(
     source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(given)
     with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
-        feeds, root = exchange.routing.feeds, exchange.root
+        feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
+    _warn(unknown)
     if as_json:
         write_json({"directory": directory, "feeds": feeds, "root": root})
         return
@@ -102,6 +103,7 @@ def serve(
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     with _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange:
+        _warn(exchange.routing.unknown_operators)
 
         def started(url: str) -> None:
             typer.echo(url)
@@ -223,6 +225,11 @@ def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = F
         from blocklist_sdk.exchange.server.exchange import Exchange
 
     return Exchange.open(directory, passphrase=PassphraseSource(passphrase_file) if needs_keys else None)
+
+
+def _warn(unknown: tuple[str, ...]) -> None:
+    if unknown:
+        say(f"the rules name operators that no number is known to be of: {', '.join(unknown)}. Are they misspelt?")
 
 
 def _account(row: "AccountRow") -> dict[str, object]:

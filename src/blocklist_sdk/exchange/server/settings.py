@@ -26,7 +26,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class ExchangeSettings(BaseModel):
-    """What an authority decides about its exchange; docs/exchange.md gives the reasons of the defaults.
+    """What an authority decides about its exchange; docs/exchange.md has them for those who run one.
 
     Attributes:
         region: two-letter country code in which national numbers are read, and that is domestic.
@@ -102,7 +102,7 @@ class ExchangeSettings(BaseModel):
             raise InvalidInput(f"{place}: {first['msg']}") from error
 
     def to_toml(self) -> str:
-        """As the file has them, with what each means."""
+        """As the file has them."""
         lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
         for name, value in self.model_dump().items():
             shown = str(value).lower() if isinstance(value, bool | int | float) else f'"{value}"'
