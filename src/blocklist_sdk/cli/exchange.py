@@ -34,6 +34,9 @@ def init(
     region: Annotated[
         str, typer.Option(metavar="REGION", help="Two-letter country code: what is domestic there.")
     ] = "ID",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where clients will reach it; assertions must be made out to it.")
+    ] = None,
     database: Annotated[
         str | None,
         typer.Option(metavar="URL", help="SQLite or PostgreSQL, as postgresql://…; by default a file in DIR."),
@@ -53,7 +56,7 @@ def init(
         from blocklist_sdk.exchange.server.exchange import Exchange
         from blocklist_sdk.exchange.server.settings import ExchangeSettings
 
-    given: dict[str, Any] = {"region": region, "two_person": two_person}
+    given: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
     if database is not None:
         given["database"] = database
     source = PassphraseSource(passphrase_file, is_new=True)
