@@ -26,7 +26,7 @@ from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.publisher.publisher import Publisher
-from blocklist_sdk.publisher.reports import ReleaseReport
+from blocklist_sdk.publisher.reports import FeedStatus, ReleaseReport
 
 log = logging.getLogger(__name__)
 
@@ -137,12 +137,12 @@ class Publishing:
         """One feed that fails keeps no other's retractions back."""
         if not feeds:
             return []
-        serials = {feed.feed: feed.serial or 0 for feed in self.publisher.status().feeds}
+        standing = {feed.feed: feed for feed in self.publisher.status().feeds}
         published = []
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                published.append(self._publish(feed, serials.get(feed, 0) + 1, at, routine=routine))
+                published.append(self._publish(standing.get(feed, FeedStatus(feed)), at, routine=routine))
             except BlocklistError as error:
                 log.error("feed %s is not published: %s", feed, error)
                 failures.append(error)
@@ -168,9 +168,10 @@ class Publishing:
                 feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
 
-    def _publish(self, feed: str, serial: int, at: datetime, *, routine: bool) -> PublishedFeed:
+    def _publish(self, stands: FeedStatus, at: datetime, *, routine: bool) -> PublishedFeed:
+        feed = stands.feed
         with self.database.writing() as session:
-            rows = self._prepare(session, feed, serial, at, routine=routine)
+            rows = self._prepare(session, stands, at, routine=routine)
         report = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
@@ -185,12 +186,22 @@ class Publishing:
             changed=report.changed,
         )
 
-    def _prepare(self, session: Session, feed: str, serial: int, at: datetime, *, routine: bool) -> list[ListingRow]:
+    def _prepare(self, session: Session, stands: FeedStatus, at: datetime, *, routine: bool) -> list[ListingRow]:
         """What the feed's next release has; new listings get their ids."""
+        feed, serial, last_entry = stands.feed, (stands.serial or 0) + 1, stands.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
             known = FeedRow(name=feed, last_entry=0, begun=0, rows=0)
             session.add(known)
+        if known.last_entry < last_entry:
+            log.error(
+                "feed %s: the database is older than the repository: it knows entries up to %d, of %d. What was "
+                "decided in between has to be decided again.",
+                feed,
+                known.last_entry,
+                last_entry,
+            )
+            known.last_entry = last_entry
         known.begun = max(known.begun, serial)
         rows = []
         for row in session.scalars(
