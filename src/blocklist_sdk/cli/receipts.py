@@ -7,11 +7,12 @@ import typer
 
 from blocklist_sdk.cli.conversation import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.figures import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.models import Receipt, Spread, Statistics
+    from blocklist_sdk.exchange.models import Receipt
 
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
 
@@ -79,7 +80,7 @@ def statistics(
     if as_json:
         write_model(found)
     else:
-        typer.echo("\n".join(_shown(found)))
+        typer.echo("\n".join(figure_lines(found)))
 
 
 def _line(receipt: "Receipt") -> str:
@@ -88,27 +89,3 @@ def _line(receipt: "Receipt") -> str:
         f"{moment(receipt.at)}  {receipt.recipient}  {receipt.feed} entry {receipt.entry}, release {receipt.serial}: "
         f"{receipt.outcome}{detail}"
     )
-
-
-def _shown(found: "Statistics") -> list[str]:
-    """A month for the eye; what is not told to everybody is left out."""
-    lines = [found.month]
-    for name in ("reports", "cases", "published", "enforced", "open", "overdue"):
-        value = getattr(found, name)
-        if value is not None:
-            lines.append(f"  {name:<10} {value:>10,}")
-    for kind, count in (found.decisions or {}).items():
-        lines.append(f"  decided to {kind}: {count:,}")
-    for each in found.recipients:
-        receipts = ", ".join(f"{count:,} {outcome}" for outcome, count in each.receipts.items()) or "no receipts"
-        lines.append(f"{each.recipient}, {each.feed}: {each.published:,} published, {each.retracted:,} retracted")
-        lines.append(f"  {receipts}; {each.open:,} open")
-        lines.append(f"  from decision to enforcement {_spread(each.decision_to_enforcement)}")
-        lines.append(f"  from retraction to lifting {_spread(each.retraction_to_lifting)}")
-    return lines
-
-
-def _spread(spread: "Spread") -> str:
-    if spread.median_s is None or spread.p95_s is None:
-        return "not measured yet"
-    return f"{spread.median_s:,.0f} s in the median, {spread.p95_s:,.0f} s at the 95th percentile, of {spread.count:,}"

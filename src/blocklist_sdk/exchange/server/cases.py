@@ -46,6 +46,12 @@ _CLOCKS: Final = {
 FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled", "refused", "reversed")
 """After these a recipient has answered for an entry; `failed` means that it tries again."""
 
+LIFTING_OUTCOMES: Final = ("reversed", "already-inactive")
+"""These show that an entry is not blocked, if the receipt is for a release without it."""
+
+SYSTEM: Final = "exchange"
+"""Who acts where nobody does; no account is called that."""
+
 _AT_A_TIME: Final = 500
 
 T = TypeVar("T")
@@ -157,7 +163,7 @@ def settle(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *
     """
     waiting = {case.id: case for case in cases if state_of(case) == PUBLISHED}
     for case_id in _answered(session, waiting, recipients):
-        move(session, waiting[case_id], ENFORCED, at=at, actor="exchange", event="enforced")
+        move(session, waiting[case_id], ENFORCED, at=at, actor=SYSTEM, event="enforced")
 
 
 def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> CaseState:

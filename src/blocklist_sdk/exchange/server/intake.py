@@ -198,14 +198,14 @@ def attach(
         session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256
     )
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
-        cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
+        cases.move(session, case, cases.RECEIVED, at=at, actor=cases.SYSTEM, event="complete")
     return row
 
 
 def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
-    """The evidence of a report or an appeal."""
+    """The evidence of a report or an appeal, in the order in which it came."""
     mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
-    return session.scalars(select(EvidenceRow).where(mine)).all()
+    return session.scalars(select(EvidenceRow).where(mine).order_by(EvidenceRow.id)).all()
 
 
 def most_say(session: Session, case_id: int) -> str:
