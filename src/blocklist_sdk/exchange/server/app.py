@@ -37,6 +37,7 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     app.state.exchange = exchange
     app.state.limits = Limits()
     app.state.accounts = Accounts()
+    app.state.uploads = reports.Uploads()
     for part in (public, reports, cases, appeals, feeds):
         app.include_router(part.router)
     handle_problems(app)

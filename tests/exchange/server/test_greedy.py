@@ -1,0 +1,68 @@
+"""Who takes more than a fair share, by malice or by a slow line, takes it from nobody else."""
+
+import itertools
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import pytest
+from talking import Talk, good, refused
+
+from blocklist_sdk.exchange.server.routes import reports
+
+MANY = 45
+"""More than the threads of the server."""
+
+_KEYS = itertools.count(1)
+
+
+@pytest.fixture
+def begin(lite: Talk) -> Iterator[Callable[[str, int], socket.socket]]:
+    """Begins to send a file, and goes on holding the line."""
+    address = urlsplit(lite.url)
+    with ExitStack() as stack:
+
+        def begin(who: str, report: int) -> socket.socket:
+            line = stack.enter_context(socket.create_connection((address.hostname, address.port or 0), timeout=30))
+            head = [
+                f"POST /v1/reports/{report}/evidence?name=a.png HTTP/1.1",
+                "Host: exchange.example",
+                *(f"{name}: {value}" for name, value in lite.token(who).items()),
+                f"Idempotency-Key: slow-{next(_KEYS)}",
+                "Content-Length: 1000000",
+            ]
+            line.sendall("\r\n".join([*head, "", ""]).encode() + b"\x89PNG")
+            return line
+
+        yield begin
+
+
+def status_of(line: socket.socket) -> int:
+    """Of the answer that comes before the file is complete."""
+    return int(line.recv(65536).split(b" ", 2)[1])
+
+
+def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
+    slow = lite.report(who="bank")
+    lines = [begin("bank", slow["id"]) for _ in range(MANY)]
+    answered: list[socket.socket] = []
+    while len(answered) < MANY - reports._UPLOADS_EACH:
+        ready, _, _ = select.select([line for line in lines if line not in answered], [], [], 20)
+        assert ready
+        answered += ready
+    assert {status_of(line) for line in answered} == {429}
+
+    good(lite.get(None, "/healthz", timeout=20))
+    assert lite.complete(who="web")
+    refused(lite.post("bank", f"/v1/reports/{slow['id']}/evidence?name=b.png", content=b"more"), 429, "too-many")
+
+
+def test_a_file_that_does_not_come_is_given_up(
+    lite: Talk, begin: Callable[[str, int], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_GRACE_S", 0.2)
+    report = lite.report()
+    assert status_of(begin("web", report["id"])) == 408
+    lite.attach(report["id"])
