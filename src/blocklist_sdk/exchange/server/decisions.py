@@ -213,6 +213,6 @@ def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, ro
 
 
 def _active(session: Session, case: CaseRow) -> list[ListingRow]:
-    return list(
-        session.scalars(select(ListingRow).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None)))
-    )
+    """A case's listings that are not retracted; locked, since the publisher may be ending one at this moment."""
+    wanted = select(ListingRow).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None))
+    return list(session.scalars(wanted.order_by(ListingRow.id).with_for_update()))
