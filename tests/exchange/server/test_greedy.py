@@ -66,3 +66,19 @@ def test_a_file_that_does_not_come_is_given_up(
     report = lite.report()
     assert status_of(begin("web", report["id"])) == 408
     lite.attach(report["id"])
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/reports", 401), ("/oauth/token", 413)])
+def test_without_a_token_nobody_is_listened_to_for_long(lite: Talk, path: str, status: int) -> None:
+    address = urlsplit(lite.url)
+    expired = lite.token("web")["Authorization"]
+    lite.clock.forward(days=1)
+    kind = "application/json" if status == 401 else "application/x-www-form-urlencoded"
+    head = f"Host: x\r\nAuthorization: {expired}\r\nContent-Type: {kind}\r\nContent-Length: 9000000\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port or 0), timeout=10) as line:
+        line.sendall(f"POST {path} HTTP/1.1\r\n{head}".encode() + b"[]," * 50_000)
+        assert status_of(line) == status
+
+
+def test_with_a_token_a_long_body_is_read(lite: Talk) -> None:
+    refused(lite.post("web", "/v1/reports", content=b'["' + b"x" * (5 << 20) + b'"]'), 422)

@@ -111,6 +111,12 @@ class Accounts:
         return seen[1]
 
 
+def token_of(exchange: Exchange, header: str | None) -> tuple[str, frozenset[str]] | None:
+    """The account's name and the scopes of the token in a request's header, if one is there that holds."""
+    kind, _, value = (header or "").partition(" ")
+    return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
+
+
 def caller_of(request: Request, token: str | None) -> Caller:
     """Who a token stands for.
 
@@ -118,8 +124,7 @@ def caller_of(request: Request, token: str | None) -> Caller:
         Refusal: there is no token, or it does not hold.
     """
     exchange = exchange_of(request)
-    kind, _, value = (token or "").partition(" ")
-    claims = exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
+    claims = token_of(exchange, token)
     accounts: Accounts = request.app.state.accounts
     row = accounts.find(exchange, claims[0]) if claims else None
     if claims is None or row is None:
