@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
@@ -47,7 +47,7 @@ class Database:
         """
         self._writer = threading.Lock()
         try:
-            parsed = make_url(url)
+            parsed = _parsed(url)
             backend = parsed.get_backend_name()
             if backend not in BACKENDS:
                 raise InvalidInput(f"the database is {backend!r}, but these are known: {', '.join(BACKENDS)}")
@@ -166,6 +166,13 @@ def _faults() -> Iterator[None]:
         raise StorageFailed(
             f"the database refused: {type(error.orig).__name__}. Nothing was changed.", path=Path("database")
         ) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ValueError:  # its message may name a part of the password
+        raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
 def _engine(url: Any, *, is_sqlite: bool) -> Engine:

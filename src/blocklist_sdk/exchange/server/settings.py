@@ -1,5 +1,7 @@
 """An exchange's settings: `exchange.toml` in its folder."""
 
+import json
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -25,12 +27,21 @@ def _rate(text: str) -> str:
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
+def _address(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError("write it as https://exchange.example")
+    return text.rstrip("/")
+
+
 class ExchangeSettings(BaseModel):
     """What an authority decides about its exchange; docs/exchange.md gives the reasons of the defaults.
 
     Attributes:
         region: two-letter country code in which national numbers are read, and that is domestic.
-        database: SQLAlchemy's URL; a relative SQLite path is relative to the folder.
+        database: SQLAlchemy's URL; a relative SQLite path is relative to the folder. It may hold a password, and is
+            not shown.
+        url: where clients reach the exchange; signed assertions have to be meant for it. Empty: for whatever address
+            a request names, which another exchange that was sent an assertion could name as well.
         issuer: who decides, as entries say it.
         two_person: whether another officer has to confirm what blocks.
         decide_within_h: how long officers have for a complete case, hours.
@@ -47,7 +58,8 @@ class ExchangeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     region: Annotated[str, AfterValidator(check_region)] = "ID"
-    database: str = "sqlite:///exchange.sqlite"
+    database: Annotated[str, Field(repr=False)] = "sqlite:///exchange.sqlite"
+    url: Annotated[str, AfterValidator(_address)] = ""
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = "authority"
     two_person: bool = False
     decide_within_h: Annotated[float, Field(gt=0, le=8760)] = 24
@@ -105,6 +117,8 @@ class ExchangeSettings(BaseModel):
         """As the file has them, with what each means."""
         lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
         for name, value in self.model_dump().items():
-            shown = str(value).lower() if isinstance(value, bool | int | float) else f'"{value}"'
+            shown = (
+                str(value).lower() if isinstance(value, bool | int | float) else json.dumps(value, ensure_ascii=False)
+            )
             lines.append(f"{name} = {shown}")
         return "\n".join(lines) + "\n"

@@ -96,7 +96,8 @@ def token(
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
     row = None
     if client_assertion is not None and client_assertion_type == _ASSERTION:
-        audiences = {str(request.url_for("token")), str(request.base_url).rstrip("/"), str(request.base_url)}
+        base = exchange.settings.url or str(request.base_url).rstrip("/")
+        audiences = {base, f"{base}/", f"{base}{TOKEN_PATH}"}
         now = exchange.clock()
         row = exchange.database.change(
             lambda session: verify_assertion(session, client_assertion, audiences=audiences, now=now)
