@@ -82,3 +82,19 @@ def test_without_a_token_nobody_is_listened_to_for_long(lite: Talk, path: str, s
 
 def test_with_a_token_a_long_body_is_read(lite: Talk) -> None:
     refused(lite.post("web", "/v1/reports", content=b'["' + b"x" * (5 << 20) + b'"]'), 422)
+
+
+def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
+    case = talk.listed()
+    number = f"+{talk.case(case)['number']}"
+
+    def appeal(appellant: str, who: str = "web") -> int:
+        body = {"number": number, "grounds": "mine by now", "appellant": appellant}
+        return talk.post(who, "/v1/appeals", body).status_code
+
+    assert [appeal(f"a{place}") for place in range(12)] == [201] * 10 + [409] * 2
+    assert appeal("b", "bank") == 201
+    for each in talk.read("anna", "/v1/appeals")["items"]:
+        talk.make("anna", f"/v1/appeals/{each['id']}/answer", {"grant": False, "reason": "no proof"})
+    assert talk.state(case) == "published"
+    assert appeal("a") == 201
