@@ -3,14 +3,17 @@
 import itertools
 import select
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
 from talking import Talk, good, refused
 
-from blocklist_sdk.exchange.server.routes import reports
+from blocklist_sdk.exchange.server.routes import public, reports
 
 MANY = 45
 """More than the threads of the server."""
@@ -98,3 +101,36 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
         talk.make("anna", f"/v1/appeals/{each['id']}/answer", {"grant": False, "reason": "no proof"})
     assert talk.state(case) == "published"
     assert appeal("a") == 201
+
+
+def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = most = 0
+    lock, go_on = threading.Lock(), threading.Event()
+
+    def dear(row: object, secret: str) -> bool:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        go_on.wait(30)
+        with lock:
+            at_once -= 1
+        return False
+
+    monkeypatch.setattr(public, "verify_secret", dear)
+
+    def guess(place: int) -> int:
+        body = {"grant_type": "client_credentials", "client_id": f"guess-{place}", "client_secret": "word"}
+        return lite.request("POST", "/oauth/token", data=body).status_code
+
+    with ThreadPoolExecutor(MANY) as pool:
+        guesses = [pool.submit(guess, place) for place in range(MANY)]
+        while not most:
+            time.sleep(0.01)
+        try:
+            good(lite.get(None, "/healthz", timeout=20))
+            good(lite.get("web", "/v1/account", timeout=20))
+        finally:
+            go_on.set()
+        assert {each.result() for each in guesses} == {401}
+    assert most <= public.PROOFS

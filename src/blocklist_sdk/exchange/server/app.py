@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -41,6 +42,7 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     app.state.exchange = exchange
     app.state.limits = Limits()
     app.state.accounts = Accounts()
+    app.state.proofs = CapacityLimiter(public.PROOFS)
     app.state.uploads = reports.Uploads()
     for part in (public, reports, cases, appeals, feeds):
         app.include_router(part.router)
