@@ -1,6 +1,7 @@
 """Who is asking, how often, and whether the same was asked before: what every route needs first."""
 
 import hashlib
+import ipaddress
 import json
 import time
 from collections.abc import Callable
@@ -86,8 +87,18 @@ def limit(request: Request, rate: str, *who: str) -> None:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from; behind a proxy that is trusted, where it says."""
-    return request.client.host if request.client else ""
+    """Where a request comes from; behind a proxy that is trusted, where it says.
+
+    Of IPv6 the network, since whoever has one address has 2^64 (RFC 6177).
+    """
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 # Who

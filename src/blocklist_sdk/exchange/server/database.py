@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import InvalidInput, StorageFailed
@@ -162,10 +162,9 @@ def add_all(session: Session, row: type[Base], values: list[dict[str, Any]]) -> 
 def _faults() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        raise StorageFailed(
-            f"the database refused: {type(error.orig).__name__}. Nothing was changed.", path=Path("database")
-        ) from error
+    except (DBAPIError, TimeoutError) as error:
+        kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+        raise StorageFailed(f"the database refused: {kind}. Nothing was changed.", path=Path("database")) from error
 
 
 def _parsed(url: str) -> URL:
@@ -178,10 +177,19 @@ def _parsed(url: str) -> URL:
 def _engine(url: Any, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": _WAIT_S}
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=30,
+            connect_args={"connect_timeout": _WAIT_S},
+            hide_parameters=True,
         )
     engine = create_engine(
-        url, pool_size=40, max_overflow=10, connect_args={"timeout": _WAIT_S, "check_same_thread": False}
+        url,
+        pool_size=40,
+        max_overflow=10,
+        connect_args={"timeout": _WAIT_S, "check_same_thread": False},
+        hide_parameters=True,  # what people complain about stands in no log
     )
 
     @event.listens_for(engine, "connect")
