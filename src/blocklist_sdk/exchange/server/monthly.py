@@ -29,9 +29,8 @@ def statistics_of(
     within = _Month(start, (start + timedelta(days=32)).replace(day=1))
     parts = tuple(
         _recipient(session, account, feed, within)
-        for feed, accounts in sorted(recipients_of(session).items())
-        for account in accounts
-        if recipient in (None, account.name)
+        for (feed, name), account in sorted(_recipients(session, within).items())
+        if recipient in (None, name)
     )
     if recipient is not None:
         return Statistics(
@@ -80,6 +79,19 @@ class _Month:
 
     def __contains__(self, moment: datetime) -> bool:
         return self._start <= moment < self._stop
+
+
+def _recipients(session: Session, within: _Month) -> dict[tuple[str, str], AccountRow]:
+    """Who answers for a feed now, or did in the month: an account that was closed since takes nothing with it."""
+    found = {(feed, account.name): account for feed, some in recipients_of(session).items() for account in some}
+    answered = session.execute(
+        select(AccountRow, ListingRow.feed)
+        .join(ReceiptRow, ReceiptRow.account_id == AccountRow.id)
+        .join(ListingRow, ListingRow.id == ReceiptRow.listing_id)
+        .where(within.has(ReceiptRow.received_at))
+        .distinct()
+    )
+    return found | {(feed, account.name): account for account, feed in answered}
 
 
 def _recipient(session: Session, account: AccountRow, feed: str, within: _Month) -> RecipientStatistics:
