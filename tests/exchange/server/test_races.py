@@ -8,6 +8,7 @@ import pytest
 from talking import Talk
 
 from blocklist_sdk.exchange.server.publishing import Publishing
+from blocklist_sdk.publisher.reports import FeedStatus
 
 
 def test_a_listing_that_is_extended_while_the_publisher_ends_it_stands_on_every_feed(
@@ -19,9 +20,9 @@ def test_a_listing_that_is_extended_while_the_publisher_ends_it_stands_on_every_
     officer = threading.Thread(target=talk.decide, args=(case,), kwargs={"urgent": True, "until": longer})
     prepare = Publishing._prepare
 
-    def interrupted(self: Publishing, session: Any, feed: str, *args: Any, **kwargs: Any) -> Any:
-        rows = prepare(self, session, feed, *args, **kwargs)
-        if feed == "id-messaging":
+    def interrupted(self: Publishing, session: Any, stands: FeedStatus, *args: Any, **kwargs: Any) -> Any:
+        rows = prepare(self, session, stands, *args, **kwargs)
+        if stands.feed == "id-messaging":
             officer.start()
             officer.join(1.0)  # where it has to wait for the publisher, it goes on afterwards
         return rows

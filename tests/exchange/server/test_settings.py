@@ -23,7 +23,7 @@ def test_an_assertion_for_another_exchange_is_worth_nothing_whatever_the_request
     key = OKPKey.import_key(secrets["web"])
 
     def status(meant_for: str, host: str) -> int:
-        claims = {"iss": "web", "sub": "web", "aud": meant_for, "jti": meant_for + host}
+        claims: dict[str, object] = {"iss": "web", "sub": "web", "aud": meant_for, "jti": meant_for + host}
         claims |= {"exp": int(talk.clock().timestamp()) + 60}
         signed = jwt.encode({"alg": "Ed25519"}, claims, key, algorithms=["Ed25519"])
         body = {"grant_type": "client_credentials", "client_assertion_type": JWT_BEARER, "client_assertion": signed}

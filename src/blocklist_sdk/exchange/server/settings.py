@@ -26,6 +26,8 @@ def _rate(text: str) -> str:
 
 def _address(url: str) -> str:
     token_url_of(url)
+    if "@" in url:
+        raise ValueError("it holds credentials: leave them out")
     return url.rstrip("/")
 
 
