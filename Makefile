@@ -44,11 +44,12 @@ docs: $(VENV)/.docs.stamp
 # Pins for every Python from 3.11 on, with hashes and without the address of any index.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
+EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
 lock:
 	$(LOCK) -o requirements/run.txt
 	$(LOCK) --extra exchange -o requirements/exchange.txt
-	$(LOCK) --extra exchange --extra postgres --group test --group lint -o requirements/dev.txt
-	$(LOCK) --extra exchange --extra postgres --group test --group bench -o requirements/bench.txt
+	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
+	$(LOCK) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) --group docs -o requirements/docs.txt
 
 clean:

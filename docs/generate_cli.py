@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from blocklist_sdk.cli import exit_codes
 from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES
+from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, SECRET_VARIABLE
 
 PATH = Path(__file__).with_name("cli.md")
 
@@ -26,9 +26,10 @@ Colours appear on a terminal only; `NO_COLOR` turns them off.
 
 ## Settings
 
-The recipient's commands share these settings. Flags win over the environment, the environment over `{CONFIG_NAME}`,
-and that over the defaults. `{CONFIG_NAME}` is read from the working directory, or from where `--config` or
-`BLOCKLIST_CONFIG` say; relative paths in it are relative to it, and a name that is no setting is an error.
+Commands share these settings, and each takes those that it needs. Flags win over the environment, the environment over
+`{CONFIG_NAME}`, and that over the defaults. `{CONFIG_NAME}` is read from the working directory, or from where
+`--config` or `BLOCKLIST_CONFIG` say; relative paths in it are relative to it, and a name that is no setting is an
+error.
 
 | setting | flag | environment | meaning |
 |---|---|---|---|
@@ -40,6 +41,8 @@ _EXIT_CODES = (
     (exit_codes.USAGE, "usage, or input that cannot be used; for `check`: none is blocked, but one is no number"),
     (exit_codes.SOFTWARE, "an internal error, which is a bug: `BLOCKLIST_DEBUG=1` shows its traceback"),
     (exit_codes.STORAGE, "standard output is closed or full"),
+    (exit_codes.TRY_AGAIN, "`ExchangeError` with status 408, 425, 429 or 500 and above"),
+    (exit_codes.NOT_PERMITTED, "`ExchangeError` with status 401 or 403, or where no token was given"),
     (exit_codes.INTERRUPTED, "interrupted with Ctrl-C; `publish serve`, which is stopped in that way, ends with 0"),
     (exit_codes.OUTPUT_CLOSED, "whoever read standard output has gone"),
 )
@@ -53,9 +56,10 @@ def render() -> str:
 def _pieces() -> Iterator[str]:
     command: Any = get_command(command_line())
     yield _INTRODUCTION
-    for each in _parameters(command.commands["check"], shared=True):
+    for each in _parameters(command.commands["sync"], shared=True):
         if each.name in NAMES:
             yield f"| `{each.name}` | `{each.opts[0]}` | `{each.envvar}` | {_cell(each.help)} |\n"
+    yield f"| `client_secret` | | `{SECRET_VARIABLE}` | The account's secret itself. |\n"
     yield "\n## Exit codes\n\n| code | meaning |\n|---|---|\n"
     meanings: dict[int, list[str]] = {code: [meaning] for code, meaning in _EXIT_CODES}
     for kind, code in exit_codes.ERRORS.items():
@@ -72,8 +76,8 @@ def _summary(kind: type) -> str:
 
 
 def _parameters(command: Any, *, shared: bool) -> list[Any]:
-    """A command's parameters: the settings that the recipient's commands share, or its own."""
-    has_settings = any(each.envvar == "BLOCKLIST_URL" for each in command.params)
+    """A command's parameters: the settings that commands share, or its own."""
+    has_settings = any(each.name == "config" for each in command.params)
     return [each for each in command.params if (has_settings and each.name in (*NAMES, "config")) is shared]
 
 
@@ -96,8 +100,11 @@ def _command(command: Any, path: str) -> Iterator[str]:
         yield f"| {_written(each)} | {_cell(each.help)} | {_default(each)} |\n"
     settings = [each.name for each in _parameters(command, shared=True) if each.name in NAMES]
     if settings:
-        which = "" if len(settings) == len(NAMES) else f" {' and '.join(f'`{name}`' for name in settings)}"
-        yield f"\nAnd the [settings](#settings){which}.\n"
+        yield f"\nAnd the [settings](#settings) {_listed(settings)}.\n"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(f"`{name}`" for name in names[:-1]), f"`{names[-1]}`"]))
 
 
 def _written(parameter: Any) -> str:

@@ -19,11 +19,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
     "AsyncBlocklist",
+    "AsyncExchangeClient",
     "Blocklist",
     "BlocklistError",
     "Blocklists",
     "Change",
+    "ClientCredentials",
     "Entry",
+    "ExchangeClient",
     "ExchangeError",
     "Explanation",
     "Guard",
@@ -34,6 +37,7 @@ PUBLIC = {
     "Malformed",
     "NotSynced",
     "Override",
+    "PrivateKeyJwt",
     "Publisher",
     "Refused",
     "Stale",
@@ -56,7 +60,9 @@ HEAVY = ("anyio", "httpx", "opentelemetry", "tuf", "pyarrow", "numpy", "pydantic
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
+    "addresses": set(),
     "errors": set(),
+    "retry_after": set(),
     "records": set(),
     "disk": {"errors"},
     "locks": set(),
@@ -70,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "guard": {"errors", "numbers", "records", "release"},
     "changes": {"cache", "records", "release", "rules"},
     "outcomes": {"errors", "records"},
-    "sync": {"cache", "disk", "errors", "guard", "outcomes", "records", "release"},
+    "sync": {"addresses", "cache", "disk", "errors", "guard", "outcomes", "records", "release", "retry_after"},
     "background": {"cache", "errors", "outcomes", "records", "sync"},
     "blocklist": {"cache", "changes", "disk", "errors", "guard", "locks", "numbers", "records", "release"}
     | {"background", "outcomes", "rules", "screening", "sync", "verdicts"},
@@ -81,19 +87,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publisher": {"disk", "errors", "numbers", "records", "release", "tabular"},
     "demo": {"blocklist", "disk", "errors", "numbers", "publisher", "records", "release"},
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
-    "exchange": {"disk", "errors", "numbers", "publisher", "records", "release"},
+    "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
+    "enforcement": {"blocklist", "cache", "disk", "errors", "exchange", "numbers", "records", "release", "rules"}
+    | {"addresses", "retry_after"},
+    "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
-    | {"metrics", "outcomes", "screening"},
+    | {"addresses", "enforcement", "exchange", "metrics", "outcomes", "sandbox", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""
 
 BORDERS: dict[str, set[str]] = {
-    "httpx": {"sync/transport.py", "sync/file_urls.py", "exchange/"},
-    "tenacity": {"sync/transport.py", "exchange/"},
+    "httpx": {"sync/transport.py", "sync/file_urls.py", "exchange/", "enforcement/sinks/"},
+    "tenacity": {"sync/transport.py", "exchange/", "enforcement/"},
     "tuf": {"sync/trust.py", "sync/contents.py", "sync/evidence.py", "publisher/"},
     "securesystemslib": {"publisher/"},
-    "filelock": {"cache/store.py", "mirror/folder.py", "publisher/", "exchange/server/publishing.py"},
+    "filelock": {"cache/store.py", "enforcement/ledger.py", "exchange/server/", "mirror/folder.py", "publisher/"},
     "phonenumbers": {"numbers/", "demo/"},
     "pydantic": {"release/index.py", "exchange/"},
     "fastapi": {"exchange/server/"},
@@ -102,9 +111,12 @@ BORDERS: dict[str, set[str]] = {
     "argon2": {"exchange/server/"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
-    "anyio": {"aio.py", "exchange/server/"},
+    "anyio": {"aio.py", "exchange/"},
     "limits": {"exchange/server/"},
     "uvicorn": {"exchange/server/"},
+    "redis": {"enforcement/sinks/"},
+    "psycopg": {"enforcement/sinks/"},
+    "confluent_kafka": {"enforcement/sinks/"},
     "opentelemetry": {"otel.py"},
 }
 """Where each library of others may be imported: the day it is replaced, it is those files."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from blocklist_sdk.errors import StorageFailed as StorageFailed
     from blocklist_sdk.errors import Unreachable as Unreachable
     from blocklist_sdk.errors import Untrusted as Untrusted
+    from blocklist_sdk.exchange.aio_client import AsyncExchangeClient as AsyncExchangeClient
+    from blocklist_sdk.exchange.auth import ClientCredentials as ClientCredentials
+    from blocklist_sdk.exchange.auth import PrivateKeyJwt as PrivateKeyJwt
+    from blocklist_sdk.exchange.client import ExchangeClient as ExchangeClient
     from blocklist_sdk.guard import Guard as Guard
     from blocklist_sdk.numbers import format_e164 as format_e164
     from blocklist_sdk.numbers import normalize as normalize
@@ -40,11 +44,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AsyncBlocklist": "aio",
+    "AsyncExchangeClient": "exchange.aio_client",
     "Blocklist": "blocklist",
     "BlocklistError": "errors",
     "Blocklists": "blocklists",
     "Change": "records",
+    "ClientCredentials": "exchange.auth",
     "Entry": "records",
+    "ExchangeClient": "exchange.client",
     "ExchangeError": "errors",
     "Explanation": "records",
     "Guard": "guard",
@@ -55,6 +62,7 @@ _HOME = {
     "Malformed": "errors",
     "NotSynced": "errors",
     "Override": "records",
+    "PrivateKeyJwt": "exchange.auth",
     "Publisher": "publisher",
     "Refused": "errors",
     "Stale": "errors",

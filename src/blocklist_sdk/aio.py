@@ -18,6 +18,8 @@ from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.sync.stopping import StopSignal
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
     import pyarrow as pa
 
@@ -57,6 +59,7 @@ class AsyncBlocklist:
         guard: "Guard | Literal['default'] | None" = "default",
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
+        tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
         """Open a feed, as `Blocklist.open` does; never touches the network.
@@ -76,6 +79,7 @@ class AsyncBlocklist:
                 guard=guard,
                 when_stale=when_stale,
                 auth=auth,
+                tls=tls,
                 transport=transport,
             )
         )

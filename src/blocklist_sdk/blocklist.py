@@ -45,6 +45,8 @@ from blocklist_sdk.sync.source import base_url, read_root
 from blocklist_sdk.verdicts import decide
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
     import pyarrow as pa
 
@@ -95,6 +97,7 @@ class Blocklist:
         guard: "Guard | Literal['default'] | None" = "default",
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
+        tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> None:
         """For `open`, which finds the paths and checks the input."""
@@ -107,6 +110,7 @@ class Blocklist:
         self._when_stale = when_stale
         self._told_stale = 0.0
         self._auth = auth
+        self._tls = tls
         self._transport = transport
         self._listeners: tuple[Listener, ...] = ()
         self._read = _reader(region)
@@ -146,6 +150,7 @@ class Blocklist:
         guard: "Guard | Literal['default'] | None" = "default",
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
+        tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
         """Open a feed; never touches the network.
@@ -166,7 +171,9 @@ class Blocklist:
             guard: what a release may change by itself; None lets everything through.
             when_stale: what to do past the signed expiry: ``serve`` goes on answering and says so, in every verdict and
                 in the log; ``raise`` raises `Stale` from every question.
-            auth: credentials for the repository, as httpx takes them.
+            auth: credentials for the repository: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes.
+            tls: which servers are trusted, and your own certificate where the repository asks for one; by default
+                public authorities and none.
             transport: timeouts and retries.
 
         Raises:
@@ -187,6 +194,7 @@ class Blocklist:
             guard=guard,
             when_stale=when_stale,
             auth=auth,
+            tls=tls,
             transport=transport,
         )
 
@@ -215,6 +223,7 @@ class Blocklist:
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
             InvalidInput: the repository has no such feed, or the root is none.
+            ExchangeError: `auth` asked for a token, and the credentials were refused.
             Unreachable: the network, or a server that fails or is too slow.
             Untrusted: a signature, a hash, or a rollback.
             Stale: signed metadata has expired.
@@ -225,7 +234,10 @@ class Blocklist:
         from blocklist_sdk.sync.transport import Transport, TransportSettings
 
         settings = self._transport or TransportSettings()
-        with Attempt(self.feed, self._listeners) as attempt, Transport(settings=settings, auth=self._auth) as transport:
+        with (
+            Attempt(self.feed, self._listeners) as attempt,
+            Transport(settings=settings, auth=self._auth, tls=self._tls) as transport,
+        ):
             attempt.bytes_received = lambda: transport.bytes_received
             with stop.calling(transport.abort) if stop else contextlib.nullcontext():
                 attempt.result = result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
@@ -243,7 +255,8 @@ class Blocklist:
         """
         from blocklist_sdk.sync.transport import Transport, TransportSettings
 
-        with Transport(settings=self._transport or TransportSettings(), auth=self._auth) as transport:
+        settings = self._transport or TransportSettings()
+        with Transport(settings=settings, auth=self._auth, tls=self._tls) as transport:
             return self._syncer().preview(transport, self.overrides, wait_s=wait_s)
 
     def _syncer(self) -> "Syncer":
@@ -467,6 +480,20 @@ class Blocklist:
                 "needed, or take the whole list (since=None)"
             )
         return Changes(old, generation, self._standing_rules)
+
+    @property
+    def state_directory(self) -> Path:
+        """Where is kept what must survive a wiped cache: the list's own decisions, and its sinks' ledgers."""
+        return self._state_file.parent
+
+    def in_force(self) -> tuple[Generation, Rules]:
+        """The generation in force, and the rules that go before it.
+
+        Raises:
+            NotSynced: there is no verified generation yet.
+            Stale: it is past its signed expiry, and the policy is to raise.
+        """
+        return self._current()[0], self._standing_rules()
 
     def hold(self, name: str, serial: int) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.

@@ -137,17 +137,21 @@ class InvalidNumber(InvalidInput):
 
 
 class ExchangeError(BlocklistError):
-    """The exchange answered with a problem document (RFC 9457).
+    """The exchange refused, with a problem document (RFC 9457), or with an error of OAuth where it gave no token.
 
     Attributes:
         status: the HTTP status.
-        problem: the document's members.
+        problem: the document's members; of an error of OAuth (RFC 6749, 5.2) ``error`` and what comes with it.
+        retry_after: seconds the server asked to wait, already capped, or None.
     """
 
-    def __init__(self, message: str, *, status: int, problem: dict[str, object]) -> None:
+    def __init__(
+        self, message: str, *, status: int, problem: dict[str, object], retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.problem = problem
+        self.retry_after = retry_after
 
 
 def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BlocklistError:

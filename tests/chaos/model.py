@@ -139,22 +139,30 @@ def is_refused(guard: Guard, old: Release, new: Release, protected: frozenset[in
     if not old or not new:
         return bool(old)
 
-    def blocks(release: Release, key: Key) -> bool:
-        return key in release and release[key].level == "block" and not release[key].is_over(published_at)
+    before, after = ({each.entry: each for each in release.values()} for release in (old, new))
 
-    gone = [key for key in old if key not in new or (blocks(old, key) and not blocks(new, key))]
-    come = [key for key in new if key not in old or (blocks(new, key) and not blocks(old, key))]
-    lost = covered(gone) - covered([key for key in come if blocks(new, key)])
-    won = covered(come) - covered([key for key in gone if blocks(old, key)])
+    def blocks(each: Listing) -> bool:
+        return each.level == "block" and not each.is_over(published_at)
+
+    gone = [e for e in before.values() if e.entry not in after or (blocks(e) and not blocks(after[e.entry]))]
+    come = [e for e in after.values() if e.entry not in before or (blocks(e) and not blocks(before[e.entry]))]
+    # What is listed anew, and blocks as before, has neither gone nor come.
+    gone_keys, gone_blocks = keys_of(gone), keys_of(filter(blocks, gone))
+    come_keys, come_blocks = keys_of(come), keys_of(filter(blocks, come))
+    whole = covered(old)
     return any(
-        changed > max(share * whole, guard.min_changes)
-        for changed, whole, share in (
-            (len(gone), len(old), guard.max_removed),
-            (len(come), len(old), guard.max_added),
-            (len(lost), len(covered(old)), guard.max_removed),
-            (len(won), len(covered(old)), guard.max_added),
+        len(changed) > max(share * len(of), guard.min_changes)
+        for changed, of, share in (
+            (gone_keys - come_blocks, old, guard.max_removed),
+            (come_keys - gone_blocks, old, guard.max_added),
+            (covered(gone_keys) - covered(come_blocks), whole, guard.max_removed),
+            (covered(come_keys) - covered(gone_blocks), whole, guard.max_added),
         )
     )
+
+
+def keys_of(entries: Iterable[Listing]) -> set[Key]:
+    return {(each.number, each.last) for each in entries}
 
 
 def covered(keys: Iterable[Key]) -> set[int]:

@@ -220,4 +220,6 @@ def test_every_error_has_an_exit_code() -> None:
         if issubclass(kind, errors.BlocklistError):
             assert any(parent in ERRORS for parent in kind.__mro__)
     assert exit_code(errors.Refused("the guard says no")) == 6
-    assert exit_code(errors.ExchangeError("no", status=403, problem={})) == 70
+    assert exit_code(errors.ExchangeError("no", status=403, problem={})) == 77
+    assert exit_code(errors.ExchangeError("no", status=409, problem={})) == 2
+    assert exit_code(errors.ExchangeError("no", status=500, problem={})) != 0

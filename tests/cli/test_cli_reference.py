@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.settings import NAMES
+from blocklist_sdk.cli.settings import CREDENTIALS, LIST, NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -50,12 +50,27 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
         assert each.metavar or each.is_flag, each.name
 
 
-@pytest.mark.parametrize("name", ["sync", "status", "check", "export"])
-def test_the_recipients_commands_share_their_settings(name: str) -> None:
+SETTINGS = {
+    "sync": {*LIST, *CREDENTIALS},
+    "status": {*LIST},
+    "check": {*LIST},
+    "export": {*LIST},
+    "mirror": {"url", "root", *CREDENTIALS},
+    "report send": {*CREDENTIALS},
+    "case list": {*CREDENTIALS},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_commands_share_their_settings(name: str) -> None:
     found = {each.name: each.envvar for each in COMMANDS[name].params if each.envvar}
     # Where figures go is about the job that runs a command, and not about the list.
     found.pop("metrics_file", None)
-    assert found == {each: f"BLOCKLIST_{each.upper()}" for each in (*NAMES, "config")}
+    assert found == {each: f"BLOCKLIST_{each.upper()}" for each in {*SETTINGS[name], "config"}}
+
+
+def test_every_setting_but_the_secret_itself_is_an_option() -> None:
+    assert set(NAMES) == {*LIST, *CREDENTIALS, "client_secret"}
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])

@@ -45,7 +45,7 @@ def test_another_file_may_be_named(flags: tuple[str, ...]) -> None:
 
 def test_every_setting_can_stand_in_the_file() -> None:
     Path("blocklist.toml").write_text("".join(f'{name} = "/{name}"\n' for name in NAMES))
-    assert read_config(None) == Settings(*(f"/{name}" for name in NAMES))
+    assert read_config(None) == Settings(**{name: f"/{name}" for name in NAMES})
 
 
 def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ All numbers are generated, none is anybody's.
 """
 
 import itertools
+import queue
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from joserfc.jwk import OKPKey
 from blocklist_sdk.exchange.server.access import Accounts, Limits
 from blocklist_sdk.exchange.server.accounts import add_account, check_scopes, disable_account
 from blocklist_sdk.exchange.server.exchange import Exchange
-from blocklist_sdk.exchange.server.serving import address_of, server_of
+from blocklist_sdk.exchange.server.serving import server_of
 
 PASSPHRASE: Final = "generated for a test"
 START: Final = datetime(2026, 11, 2, 8, tzinfo=UTC)
@@ -69,12 +69,11 @@ class Server:
     """One HTTP server, behind which the exchange changes from test to test."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._server = server_of(exchange, host="127.0.0.1", port=0)
+        told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._server = server_of(exchange, host="127.0.0.1", port=0, started=told.put)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.002)
-        self.url = address_of(self._server)
+        self.url = told.get(timeout=30)
         self.client = httpx.Client(base_url=self.url, transport=httpx.HTTPTransport(verify=False), timeout=60)
 
     @property

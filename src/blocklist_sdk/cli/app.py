@@ -29,6 +29,13 @@ _HOME: Final = {
     "override": "override",
     "mirror": "mirror",
     "publish": "publish",
+    "enforce": "enforce",
+    "exchange": "exchange",
+    "sandbox": "sandbox",
+    "report": "report",
+    "case": "case",
+    "appeal": "appeal",
+    "receipts": "receipts",
 }
 """Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
 options, and `blocklist check` stands in scripts' loops."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from blocklist_sdk.errors import (
     BlocklistError,
+    ExchangeError,
     InvalidInput,
     Locked,
     Malformed,
@@ -30,6 +31,9 @@ FAILED: Final = 1
 USAGE: Final = 2
 """Usage, or input that cannot be used."""
 
+TRY_AGAIN: Final = 3
+"""The network, or a server that cannot just now."""
+
 STALE: Final = 5
 """Past the signed expiry, where ``--require-fresh`` asks for it or a sync found it."""
 
@@ -42,6 +46,9 @@ STORAGE: Final = 74
 LOCKED: Final = 75
 """Another process holds the lock, try again: EX_TEMPFAIL of sysexits.h."""
 
+NOT_PERMITTED: Final = 77
+"""The exchange does not know the account, or does not let it do that: EX_NOPERM of sysexits.h."""
+
 INTERRUPTED: Final = 130
 """Ctrl-C: 128 + SIGINT, as shells report it."""
 
@@ -51,7 +58,8 @@ OUTPUT_CLOSED: Final = 141
 ERRORS: Final[dict[type[BlocklistError], int]] = {
     InvalidInput: USAGE,
     NotSynced: USAGE,
-    Unreachable: 3,
+    ExchangeError: USAGE,
+    Unreachable: TRY_AGAIN,
     Untrusted: 4,
     Malformed: 4,
     Stale: STALE,
@@ -60,7 +68,10 @@ ERRORS: Final[dict[type[BlocklistError], int]] = {
     Locked: LOCKED,
     BlocklistError: SOFTWARE,
 }
-"""By class of error; a subclass has its parent's code."""
+"""By class of error; a subclass has its parent's code. What an exchange refuses goes by its status as well."""
+
+_PASSING = frozenset({408, 425, 429})
+_CREDENTIALS = frozenset({401, 403})
 
 
 def exit_code(error: BlocklistError) -> int:
@@ -69,5 +80,13 @@ def exit_code(error: BlocklistError) -> int:
     >>> from blocklist_sdk import InvalidNumber
     >>> exit_code(InvalidNumber("GoPay", "it holds letters"))
     2
+    >>> exit_code(ExchangeError("no such account", status=401, problem={}))
+    77
     """
+    if isinstance(error, ExchangeError):
+        if error.status in _PASSING or error.status >= 500:
+            return TRY_AGAIN
+        # What OAuth refuses (RFC 6749, 5.2) has a name in place of a problem's members.
+        if error.status in _CREDENTIALS or "error" in error.problem:
+            return NOT_PERMITTED
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)

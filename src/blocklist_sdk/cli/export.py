@@ -8,18 +8,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import typer
 
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-    check_output,
-)
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, takes
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 
@@ -31,15 +20,9 @@ _ROWS_PER_BATCH = 1 << 16
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
+@takes(*LIST)
 def export(
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
     format_: Annotated[
         Format,
         typer.Option("--format", metavar="FORMAT", help="csv, jsonl or parquet, each with a snapshot's columns."),
@@ -54,8 +37,7 @@ def export(
     """
     if format_ == "parquet" and output is None:
         raise InvalidInput("Parquet is no text: give a file with -o FILE")
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         table = blocklist.to_arrow()

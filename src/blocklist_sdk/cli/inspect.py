@@ -17,17 +17,7 @@ from blocklist_sdk.cli.output import (
     verdict_document,
     write_json,
 )
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-)
+from blocklist_sdk.cli.settings import LIST, Settings, takes
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
 
@@ -43,16 +33,10 @@ _REASONS = {
 }
 
 
+@takes(*LIST)
 def explain(
+    settings: Settings,
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it.")],
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
     scope: Annotated[
         Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
     ] = None,
@@ -62,8 +46,7 @@ def explain(
 
     Exits with 1 if it is blocked.
     """
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         found = blocklist.explain(number, scope=scope)
     if as_json:
         names = ("region", "is_valid", "operator", "brand", "signers")
@@ -106,23 +89,16 @@ def _entry_line(entry: Entry) -> str:
     )
 
 
+@takes(*LIST)
 def verify(
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
     as_json: AsJson = False,
 ) -> None:
     """Check the list on this disk: every byte, its digest, and the signatures from root.json down; no network.
 
     Exits with 4 if anything is not as it was signed.
     """
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         found = blocklist.verify()
     if as_json:
         write_json({**asdict(found), "ok": bool(found)})
@@ -136,26 +112,19 @@ def verify(
         raise typer.Exit(ERRORS[Untrusted])
 
 
+@takes(*LIST)
 def changes(
+    settings: Settings,
     since: Annotated[
         int, typer.Option(metavar="SERIAL", min=0, help="The earlier release; 0 for nothing, so that all is added.")
     ],
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
     format_: Annotated[
         Literal["csv", "jsonl"], typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")
     ] = "csv",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl, with overrides.")] = False,
 ) -> None:
     """Write what differs between an earlier release and the one in force; never touches the network."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         found = blocklist.changes(since=since or None)
         if not as_json:
             write_table(found.to_arrow(), format_, sys.stdout.buffer)

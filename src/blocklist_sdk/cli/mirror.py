@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.output import AsJson, moment, write_json
-from blocklist_sdk.cli.settings import ConfigOption, RootOption, Settings, UrlOption
+from blocklist_sdk.cli.settings import CREDENTIALS, SOURCE, Settings, takes
 
 if TYPE_CHECKING:
     from blocklist_sdk.mirror import MirrorResult
 
 
+@takes(*SOURCE, *CREDENTIALS)
 def mirror(
+    settings: Settings,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The mirror's folder, new or an earlier run's.")],
-    url: UrlOption = None,
     # Not the setting `feed`: what a recipient on this machine syncs says nothing about what the mirror is for.
     feeds: Annotated[
         list[str] | None,
@@ -23,8 +24,6 @@ def mirror(
             "--feed", metavar="NAME", help="A feed to mirror, and no other; may be repeated. By default all feeds."
         ),
     ] = None,
-    root: RootOption = None,
-    config: ConfigOption = None,
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run mirrors into DIR.")
     ] = 60.0,
@@ -34,10 +33,20 @@ def mirror(
 
     Whatever fails, the copy goes on serving the state that it had.
     """
-    address, pinned = Settings(url=url, root=root).source(config=config)
+    settings = settings.complete(SOURCE)
+    assert settings.url is not None
+    assert settings.root is not None
     from blocklist_sdk.mirror import mirror as make_mirror
 
-    result = make_mirror(address, directory, root=pinned, feeds=feeds or None, wait_s=wait)
+    result = make_mirror(
+        settings.url,
+        directory,
+        root=settings.root,
+        feeds=feeds or None,
+        wait_s=wait,
+        auth=settings.auth(),
+        tls=settings.tls(),
+    )
     if as_json:
         write_json(asdict(result))
     else:

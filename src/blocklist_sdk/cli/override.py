@@ -7,18 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-)
+from blocklist_sdk.cli.settings import LIST, Settings, takes
 from blocklist_sdk.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's.")
@@ -32,20 +23,13 @@ AuthorOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who deci
 
 
 @app.callback()
+@takes(*LIST)
 def override(
     context: typer.Context,
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
 ) -> None:
     """Decide on numbers yourself; your decision goes before every feed's."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    context.obj = lambda: settings.open(config=config)
+    context.obj = lambda: settings.open()
 
 
 @app.command()
@@ -119,13 +103,7 @@ def give(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="F
 
 
 def _end(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        until = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text!r} is no moment: write it as 2027-01-31 or 2027-01-31T08:00:00Z") from error
-    return until if until.tzinfo else until.replace(tzinfo=UTC)
+    return None if text is None else read_moment(text)
 
 
 def _tell(override: Any, as_json: bool) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
+from blocklist_sdk.cli.secret_files import first_line
 from blocklist_sdk.errors import InvalidInput
 
 VARIABLE: Final = "BLOCKLIST_PASSPHRASE"
 
-_LINE_BYTES_MAX: Final = 10_000
 
 PassphraseFileOption = Annotated[
     Path | None,
@@ -49,7 +49,7 @@ class PassphraseSource:
 
     def _find(self) -> str:
         if self._file is not None:
-            return _first_line(self._file)
+            return first_line(self._file, "passphrase")
         if found := os.environ.get(VARIABLE):
             return found
         if sys.stdin is None or not sys.stdin.isatty():
@@ -63,18 +63,3 @@ class PassphraseSource:
         if self._is_new and getpass("The same again: ", stream=sys.stderr) != passphrase:
             raise InvalidInput("the two passphrases differ: nothing was made, start again")
         return passphrase
-
-
-def _first_line(file: Path) -> str:
-    try:
-        # It may be a pipe, as a password manager's output is: so no more than a line is read, and not without end.
-        with file.open("rb") as opened:
-            line = opened.readline(_LINE_BYTES_MAX + 1)
-        passphrase = line.decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the passphrase file {file}: {error}") from error
-    if not passphrase:
-        raise InvalidInput(f"the passphrase file {file} is empty: its first line must be the passphrase")
-    if len(line) > _LINE_BYTES_MAX:
-        raise InvalidInput(f"the first line of the passphrase file {file} has more than {_LINE_BYTES_MAX:,} bytes")
-    return passphrase

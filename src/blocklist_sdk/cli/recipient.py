@@ -18,17 +18,7 @@ from blocklist_sdk.cli.output import (
     verdict_document,
     write_json,
 )
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-)
+from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 
@@ -51,15 +41,9 @@ MetricsFile = Annotated[
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
+@takes(*LIST, *CREDENTIALS)
 def sync(
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
     wait: Annotated[
         float,
         typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs; not with --watch."),
@@ -92,8 +76,7 @@ def sync(
         raise InvalidInput("--every says how often to sync: it goes with --watch")
     if watch and (dry_run or accept is not None):
         raise InvalidInput("--dry-run and --accept are for one sync by hand: leave --watch out")
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open(online=True) as blocklist:
         metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file)
         if watch:
             sync_until_told(blocklist, every=every or "1h", told=_told, as_json=as_json)
@@ -114,22 +97,15 @@ def sync(
         raise metrics.error
 
 
+@takes(*LIST)
 def status(
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
+    settings: Settings,
     require_fresh: RequireFresh = False,
     metrics_file: MetricsFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how the list stands; never touches the network."""
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         found = blocklist.status()
     if as_json:
         write_json(asdict(found))
@@ -144,18 +120,12 @@ def status(
         _require_fresh(found)
 
 
+@takes(*LIST)
 def check(
+    settings: Settings,
     numbers: Annotated[
         list[str], typer.Argument(metavar="NUMBER... | -", help="Numbers; - reads standard input, one number a line.")
     ],
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
     scope: Annotated[
         Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
     ] = None,
@@ -168,8 +138,7 @@ def check(
 
     With --json each answer is one line, in the order asked; what is no number has "error" in place of a verdict.
     """
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist:
+    with settings.open() as blocklist:
         found = blocklist.status()
         if found.serial is None:
             raise NotSynced(f"feed {found.feed!r} was never synced on this machine: run blocklist sync first")

@@ -10,35 +10,18 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.settings import (
-    CacheDirOption,
-    ConfigOption,
-    FeedOption,
-    ProtectedOption,
-    RegionOption,
-    RootOption,
-    Settings,
-    StateDirOption,
-    UrlOption,
-    check_output,
-)
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, takes
 from blocklist_sdk.records import Scope
 
 
+@takes(*LIST)
 def screen(
+    settings: Settings,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, gzipped or not, or Parquet.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="OUT", help="Ends with .csv, .csv.gz or .parquet."),
     ],
-    url: UrlOption = None,
-    feed: FeedOption = None,
-    root: RootOption = None,
-    region: RegionOption = None,
-    cache_dir: CacheDirOption = None,
-    state_dir: StateDirOption = None,
-    protected: ProtectedOption = None,
-    config: ConfigOption = None,
     column: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The column with the numbers; by default `number`, or the only one."),
@@ -58,8 +41,7 @@ def screen(
     """
     from blocklist_sdk.screening.files import screen_file
 
-    settings = Settings(url, feed, root, region, cache_dir, state_dir, protected)
-    with settings.open(config=config) as blocklist, _bar(as_json) as progress:
+    with settings.open() as blocklist, _bar(as_json) as progress:
         check_output(output, blocklist)
         screening = blocklist.screening(scope=scope)
         summary = screen_file(screening, file, output, column=column, only_hits=only_hits, progress=progress)

@@ -5,6 +5,7 @@ they do not know, so that a misspelt one is noticed; answers pass over them, so 
 Moments are UTC, numbers are E.164 digits as an integer unless a field says text.
 """
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,11 +79,12 @@ def _line(most: int, least: int = 1) -> object:
 
 
 Line = Annotated[str, _line(200), AfterValidator(_printable)]
-LongText = Annotated[str, _line(10_000), AfterValidator(_printable)]
+LongText = Annotated[str, _line(4_000), AfterValidator(_printable)]
 NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Month = Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
+MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
+Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]

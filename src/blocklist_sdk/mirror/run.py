@@ -18,6 +18,8 @@ from blocklist_sdk.sync.transport import Transport, TransportSettings, shown
 from blocklist_sdk.sync.trust import Trust
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 GRACE_S = 3600.0
@@ -56,6 +58,7 @@ def mirror(
     root: str | Path | bytes,
     feeds: Iterable[str] | None = None,
     auth: "httpx.Auth | None" = None,
+    tls: "ssl.SSLContext | None" = None,
     transport: TransportSettings | None = None,
     wait_s: float = 60.0,
     grace_s: float = GRACE_S,
@@ -71,7 +74,8 @@ def mirror(
         root: the authority's root metadata: a path, or its bytes. Of several that recipients have pinned the oldest,
             since the mirror holds the roots from this one on.
         feeds: the feeds to hold from now on; None for all that the repository signs.
-        auth: credentials for the repository, as httpx takes them.
+        auth: credentials for the repository, as for `Blocklist.open`.
+        tls: as for `Blocklist.open`.
         transport: timeouts and retries.
         wait_s: how long to wait, in seconds, while another run changes the folder.
         grace_s: how long files stay that are no longer referred to, in seconds: a recipient may still be reading them.
@@ -101,7 +105,7 @@ def mirror(
     chosen = None if feeds is None else _chosen(feeds)
     pinned = read_root(root)
     folder = Folder(check_directory(directory))
-    with Transport(settings=transport or TransportSettings(), auth=auth) as fetching:
+    with Transport(settings=transport or TransportSettings(), auth=auth, tls=tls) as fetching:
         trust = Trust(base_url=address, metadata_dir=folder.trust, root=pinned, transport=fetching)
         with folder.held(pinned, wait_s=wait_s):
             contents, held = _verified(trust, folder, chosen, address)

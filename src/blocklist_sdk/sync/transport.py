@@ -6,6 +6,7 @@ the only places that know httpx.
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,18 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 import tenacity
 
 from blocklist_sdk import __version__
+from blocklist_sdk.addresses import shown as shown
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable, Untrusted
+from blocklist_sdk.retry_after import parse_retry_after
 from blocklist_sdk.sync.file_urls import FileTransport
 from blocklist_sdk.sync.minimum_rate import Watch
 from blocklist_sdk.sync.partial import Partial
-from blocklist_sdk.sync.retry_after import parse_retry_after
 from blocklist_sdk.sync.stopping import SyncStopped
 
 _REDIRECTS_MAX = 5
@@ -91,6 +92,7 @@ class Transport:
         settings: TransportSettings = _DEFAULTS,
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         """Opens no connection yet.
@@ -99,6 +101,7 @@ class Transport:
             settings: timeouts and retries.
             auth: credentials. They, and `headers`, go to the address asked for and never follow a redirect away.
             headers: sent with every request.
+            tls: which servers are trusted, and the client's own certificate; by default public authorities and none.
             sleep: how to wait between attempts; by default a wait that `abort` ends.
 
         Raises:
@@ -125,6 +128,7 @@ class Transport:
             self._client = httpx.Client(
                 # Signed files are hashed as they travel: compression on the way would change their length.
                 headers={"User-Agent": f"blocklist-sdk/{__version__}", **self._headers, "Accept-Encoding": "identity"},
+                verify=True if tls is None else tls,
                 timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
                 # With the host: NO_PROXY may name it, and the more precise of two mounts wins.
                 mounts={f"file://{_FILE_HOST}": FileTransport()},
@@ -363,18 +367,6 @@ class Transport:
             with contextlib.suppress(OSError):
                 # Not TLS's own way to say goodbye, which would wait for an answer.
                 socket.socket.shutdown(known, socket.SHUT_RDWR)
-
-
-def shown(url: str) -> str:
-    """A URL for messages and logs: without credentials, and without a query, which may hold some."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        netloc = (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else "")
-    except ValueError:
-        # No part of it can be told from a password.
-        return "the repository's address"
-    return parts._replace(netloc=netloc, query="", fragment="").geturl()
 
 
 def _address(url: str) -> httpx.URL:

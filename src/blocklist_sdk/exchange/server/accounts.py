@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Permission
+from blocklist_sdk.exchange.server.cases import SYSTEM
 from blocklist_sdk.exchange.server.tables import AccountRow, AssertionRow
 
 PERMISSIONS: Final[tuple[Permission, ...]] = ("report", "receipt", "officer", "publish")
@@ -113,6 +114,8 @@ def add_account(session: Session, name: str, scopes: str, *, key: str | None, at
     """
     if not _NAME.fullmatch(name) or len(name) > 64:
         raise InvalidInput(f"{name!r} is no account name: use lower-case words and digits joined by . _ or -")
+    if name == SYSTEM:
+        raise InvalidInput(f"{name!r} is what histories call the exchange itself: choose another name")
     secret = None if key is not None else secrets.token_urlsafe(32)
     row = AccountRow(
         name=name,

@@ -13,8 +13,8 @@ from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.problems import MEDIA_TYPE, Numbered, handle_problems
 from blocklist_sdk.exchange.server.routes import appeals, cases, feeds, public, reports
 
-_BODY_BYTES_MAX: Final = 16 << 20
-"""Room for a whole bulk of long reports. Evidence has a limit of its own."""
+_BODY_BYTES_MAX: Final = 20 << 20
+"""Room for a whole bulk of the longest reports. Evidence has a limit of its own."""
 
 _DESCRIPTION: Final = """
 Reports of fraud numbers, officers' decisions, releases of signed lists, receipts and appeals.

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -46,8 +46,15 @@ _CLOCKS: Final = {
 FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled", "refused", "reversed")
 """After these a recipient has answered for an entry; `failed` means that it tries again."""
 
-AT_A_TIME: Final = 500
-"""Values in one question to the database, well within what SQLite takes."""
+LIFTING_OUTCOMES: Final = ("reversed", "already-inactive")
+"""These show that an entry is not blocked, if the receipt is for a release without it."""
+
+SYSTEM: Final = "exchange"
+"""Who acts where nobody does; no account is called that."""
+
+_AT_A_TIME: Final = 500
+
+T = TypeVar("T")
 
 Detail = str | int | bool | None
 
@@ -69,13 +76,23 @@ def locked(session: Session, case_id: int) -> CaseRow:
 
 def locked_many(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
     """Cases for a change, locked in one order, so that two who want the same seldom wait for each other."""
-    ordered = sorted(ids)
     found: dict[int, CaseRow] = {}
-    for start in range(0, len(ordered), AT_A_TIME):
-        some = ordered[start : start + AT_A_TIME]
+    for some in in_parts(sorted(ids)):
         rows = session.scalars(select(CaseRow).where(CaseRow.id.in_(some)).order_by(CaseRow.id).with_for_update())
         found |= {row.id: row for row in rows}
     return found
+
+
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values for one question to the database after the other, each well within what SQLite takes.
+
+    >>> [len(part) for part in in_parts(range(1001))]
+    [500, 500, 1]
+    """
+    rest = list(values)
+    while rest:
+        yield rest[:_AT_A_TIME]
+        rest = rest[_AT_A_TIME:]
 
 
 def state_of(case: CaseRow) -> CaseState:
@@ -146,7 +163,7 @@ def settle(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *
     """
     waiting = {case.id: case for case in cases if state_of(case) == PUBLISHED}
     for case_id in _answered(session, waiting, recipients):
-        move(session, waiting[case_id], ENFORCED, at=at, actor="exchange", event="enforced")
+        move(session, waiting[case_id], ENFORCED, at=at, actor=SYSTEM, event="enforced")
 
 
 def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> CaseState:
@@ -163,11 +180,10 @@ def _answered(session: Session, cases: Collection[int], recipients: Recipients) 
     """Those of the cases for which every recipient of every listing has answered, and at least one could."""
     wanted: set[int] = set()
     missing: set[int] = set()
-    ordered = sorted(cases)
-    for start in range(0, len(ordered), AT_A_TIME):
+    for some in in_parts(sorted(cases)):
         listings = session.execute(
             select(ListingRow.id, ListingRow.case_id, ListingRow.feed).where(
-                ListingRow.case_id.in_(ordered[start : start + AT_A_TIME]), ListingRow.retracted_at.is_(None)
+                ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
             )
         ).all()
         answers: dict[int, set[int]] = {}

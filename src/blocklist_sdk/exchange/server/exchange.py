@@ -4,25 +4,27 @@ import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange.models import Publication, Statistics
-from blocklist_sdk.exchange.server.accounts import Tokens
+from blocklist_sdk.exchange.models import MONTH, Publication, Statistics
+from blocklist_sdk.exchange.server import accounts
+from blocklist_sdk.exchange.server.accounts import Tokens, check_scopes
+from blocklist_sdk.exchange.server.cases import first_broken
 from blocklist_sdk.exchange.server.database import Database
 from blocklist_sdk.exchange.server.evidence import EvidenceStore
 from blocklist_sdk.exchange.server.monthly import statistics_of
 from blocklist_sdk.exchange.server.publishing import Publishing
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.settings import FILE, ExchangeSettings
-from blocklist_sdk.exchange.server.tables import AnswerRow
+from blocklist_sdk.exchange.server.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
 
@@ -200,6 +202,14 @@ class Exchange:
         """
         return self._publishing.run(self.clock(), everything=everything)
 
+    def begin(self) -> None:
+        """Give every feed that has none a first release, so that recipients can join before anybody is listed.
+
+        Raises:
+            BlocklistError: what `Publisher.release` raises.
+        """
+        self._publishing.begin(self.clock())
+
     def statistics(self, month: str, *, recipient: str | None = None) -> Statistics:
         """What happened in a month.
 
@@ -208,12 +218,77 @@ class Exchange:
             recipient: an account's name, to see its part alone.
 
         Raises:
+            InvalidInput: it is no month.
             StorageFailed: the database cannot be reached.
         """
+        if not MONTH.fullmatch(month):
+            raise InvalidInput(f"{month!r} is no month: write it as 2026-10")
         with self.database.reading() as session:
             return statistics_of(
                 session, month, recipient=recipient, at=self.clock(), decide_within=self.settings.decide_within
             )
+
+    def add_account(self, name: str, scopes: Collection[str], *, key: str | None = None) -> str | None:
+        """Add an account that authenticates with its private key, or with a secret that is made here.
+
+        Args:
+            name: which it authenticates as.
+            scopes: ``report``, ``receipt``, ``officer``, ``publish``, ``feed:NAME``.
+            key: its public Ed25519 or P-256 key, PEM or JWK; None for a secret.
+
+        Returns:
+            The secret, which is not kept and cannot be shown again.
+
+        Raises:
+            InvalidInput: the name, a scope or the key is no good, or the name is taken.
+            StorageFailed: the database refused.
+        """
+        checked = check_scopes(scopes, feeds=self.routing.feeds)
+        return self.database.change(
+            lambda session: accounts.add_account(session, name, checked, key=key, at=self.clock())
+        )
+
+    def renew_secret(self, name: str) -> str:
+        """Give an account a new secret in place of its old one, or of its key.
+
+        Raises:
+            InvalidInput: there is no such account.
+            StorageFailed: the database refused.
+        """
+        return self.database.change(lambda session: accounts.renew_secret(session, name))
+
+    def disable_account(self, name: str) -> None:
+        """Close an account: its tokens are worth nothing from now on.
+
+        Raises:
+            InvalidInput: there is no such account.
+            StorageFailed: the database refused.
+        """
+        self.database.change(lambda session: accounts.disable_account(session, name, self.clock()))
+
+    def accounts(self) -> list[AccountRow]:
+        """All accounts, by name.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        with self.database.reading() as session:
+            return list(session.scalars(select(AccountRow).order_by(AccountRow.name)))
+
+    def damage(self) -> Iterator[str]:
+        """What is not as it was written: lines of history, and files of evidence. Reads them all.
+
+        Raises:
+            StorageFailed: the database or a file cannot be read.
+        """
+        with self.database.reading() as session:
+            for case in session.scalars(select(CaseRow).order_by(CaseRow.id)):
+                line = first_broken(session, case)
+                if line is not None:
+                    yield f"the history of case {case.id} is not as it was written, from line {line} on"
+            for sha256 in session.scalars(select(EvidenceRow.sha256).distinct().order_by(EvidenceRow.sha256)):
+                if not self.evidence.verify(sha256):
+                    yield f"the file of evidence {sha256} is missing or damaged"
 
     def forget(self) -> None:
         """Forget answers to idempotency keys that nobody will use again."""

@@ -107,8 +107,7 @@ def _open_cases(session: Session, numbers: Collection[int], caller: Caller, *, a
     found: dict[int, CaseRow] = {}
     missing = sorted(numbers)
     while missing:
-        for start in range(0, len(missing), cases.AT_A_TIME):
-            some = missing[start : start + cases.AT_A_TIME]
+        for some in cases.in_parts(missing):
             wanted = select(CaseRow).where(CaseRow.number.in_(some), CaseRow.closed_at.is_(None))
             rows = session.scalars(wanted.order_by(CaseRow.number).with_for_update())
             found |= {row.number: row for row in rows}
@@ -127,10 +126,10 @@ def _votes(
 ) -> dict[tuple[int, str], int]:
     """The reports of these reporters that count, by case and reporter."""
     found: dict[tuple[int, str], int] = {}
-    for start in range(0, len(case_ids), cases.AT_A_TIME):
+    for some in cases.in_parts(case_ids):
         rows = session.execute(
             select(ReportRow.case_id, ReportRow.reporter, ReportRow.id).where(
-                ReportRow.case_id.in_(case_ids[start : start + cases.AT_A_TIME]),
+                ReportRow.case_id.in_(some),
                 ReportRow.account_id == caller.id,
                 ReportRow.reporter.in_(reporters),
                 ReportRow.repeats.is_(None),
@@ -199,14 +198,14 @@ def attach(
         session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256
     )
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
-        cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
+        cases.move(session, case, cases.RECEIVED, at=at, actor=cases.SYSTEM, event="complete")
     return row
 
 
 def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
-    """The evidence of a report or an appeal."""
+    """The evidence of a report or an appeal, in the order in which it came."""
     mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
-    return session.scalars(select(EvidenceRow).where(mine)).all()
+    return session.scalars(select(EvidenceRow).where(mine).order_by(EvidenceRow.id)).all()
 
 
 def most_say(session: Session, case_id: int) -> str:

@@ -12,7 +12,7 @@ from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import add_all
-from blocklist_sdk.exchange.server.decisions import SYSTEM, retract_by_itself
+from blocklist_sdk.exchange.server.decisions import retract
 from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
@@ -84,8 +84,8 @@ def take(
     add_all(session, ReceiptRow, fresh)
     for case in recycled.values():
         reason = f"{caller.name} reports that the number is another subscriber's by now"
-        retract_by_itself(session, case, reason, at=at, routing=routing)
-        grant_all(session, case, SYSTEM, reason, at=at)
+        retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
+        grant_all(session, case, cases.SYSTEM, reason, at=at)
     recipients = recipient_ids(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items
@@ -105,10 +105,8 @@ def _why_not(new: NewReceipt, row: _Listing | None, caller: Caller, serial: int 
 
 
 def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
-    ordered = sorted(keys)
     found: dict[tuple[str, int], _Listing] = {}
-    for start in range(0, len(ordered), cases.AT_A_TIME):
-        some = ordered[start : start + cases.AT_A_TIME]
+    for some in cases.in_parts(sorted(keys)):
         rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
         found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial) for row in rows}
     return found
@@ -116,8 +114,7 @@ def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, i
 
 def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tuple[int, int, str]]:
     found: set[tuple[int, int, str]] = set()
-    for start in range(0, len(listings), cases.AT_A_TIME):
-        some = listings[start : start + cases.AT_A_TIME]
+    for some in cases.in_parts(listings):
         rows = session.execute(
             select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
         )

@@ -2,10 +2,12 @@
 
 import contextlib
 import logging
+import queue
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,15 +47,39 @@ class Tls:
     client_ca: Path | None = None
 
 
+class Server(uvicorn.Server):
+    """Uvicorn's server, which tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], object]) -> None:
+        """For `server_of`."""
+        super().__init__(config)
+        self._told = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell the base URL."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            self._told(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
+
+
 def server_of(
-    exchange: Exchange, *, host: str, port: int, tls: Tls | None = None, behind_proxy: str | None = None
-) -> uvicorn.Server:
+    exchange: Exchange,
+    *,
+    host: str,
+    port: int,
+    started: Callable[[str], object],
+    tls: Tls | None = None,
+    behind_proxy: str | None = None,
+) -> Server:
     """A server that is yet to run.
 
     Args:
         exchange: what it serves.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
+        started: is told the base URL once it listens.
         tls: certificates; None for plain HTTP, behind a reverse proxy or on loopback.
         behind_proxy: addresses of proxies whose word on where a request comes from is taken, joined by commas.
 
@@ -79,14 +105,7 @@ def server_of(
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the certificates cannot be used: {error}") from error
-    return uvicorn.Server(config)
-
-
-def address_of(server: uvicorn.Server) -> str:
-    """The base URL of a server that has started."""
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'https' if server.config.is_ssl else 'http'}://{shown}:{port}"
+    return Server(config, started)
 
 
 @contextlib.contextmanager
@@ -108,24 +127,25 @@ def serving_exchange(
     Raises:
         InvalidInput: the address cannot be listened on, or the certificates cannot be used.
     """
-    server = server_of(exchange, host=host, port=port, tls=tls)
-    failed: list[BaseException] = []
+    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    server = server_of(exchange, host=host, port=port, started=told.put, tls=tls)
 
     def run() -> None:
         try:
             server.run()
-        except BaseException as error:  # noqa: BLE001 -- told by whoever waits for the start
-            failed.append(error)
+        except SystemExit:  # how Uvicorn says that it cannot listen there
+            log.error("the exchange's server has ended")
+        finally:
+            told.put(None)
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
     thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.005)
-    if not server.started:
+    url = told.get()
+    if url is None:
         raise InvalidInput(f"cannot listen on {host}, port {port}")
     with publishing(exchange) if publish else contextlib.nullcontext():
         try:
-            yield address_of(server)
+            yield url
         finally:
             server.should_exit = True
             thread.join()
@@ -153,6 +173,7 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
     while not stop.wait(wait):
         wait = every_s
         try:
+            exchange.begin()
             made = exchange.publish()
             if made.feeds:
                 log.info("published %s", ", ".join(f"{each.feed} {each.serial}" for each in made.feeds))

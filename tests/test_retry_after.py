@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocklist_sdk.sync.retry_after import parse_retry_after
+from blocklist_sdk.retry_after import parse_retry_after
 
 NOW = datetime(2026, 8, 13, 15, 36, 13, tzinfo=UTC)
 IN_2099 = (datetime(2099, 10, 21, 7, 28, tzinfo=UTC) - NOW).total_seconds()

@@ -1,0 +1,38 @@
+"""URLs as they may be shown, and whether two of them lead to the same server."""
+
+from urllib.parse import urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def shown(url: str) -> str:
+    """A URL for messages and logs: without credentials, and without a query, which may hold some.
+
+    >>> shown("https://me:secret@lists.example:8443/metadata?key=secret")
+    'https://lists.example:8443/metadata'
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        netloc = (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        # No part of it can be told from a password.
+        return "the repository's address"
+    return parts._replace(netloc=netloc, query="", fragment="").geturl()
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, the port only where it is not the usual one (RFC 6454, section 6.1).
+
+    Raises:
+        ValueError: it is no URL with a host.
+
+    >>> origin_of("HTTPS://Exchange.example:443/v1/reports"), origin_of("http://127.0.0.1:8080/")
+    ('https://exchange.example', 'http://127.0.0.1:8080')
+    """
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"

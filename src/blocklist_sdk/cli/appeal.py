@@ -1,0 +1,181 @@
+"""``blocklist appeal``: asking for a retraction, and answering."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blocklist_sdk.cli.conversation import (
+    EvidenceOption,
+    KeyOption,
+    SendsByDefault,
+    fetch_evidence,
+    send_evidence,
+    write_each,
+    write_model,
+)
+from blocklist_sdk.cli.output import AsJson, moment
+from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+from blocklist_sdk.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange.models import Appeal
+
+app = typer.Typer(
+    cls=SendsByDefault,
+    no_args_is_help=True,
+    help="Ask for a retraction: blocklist appeal NUMBER, and what follows; answer those who ask.",
+)
+
+AppealArgument = Annotated[int, typer.Argument(metavar="ID", help="The appeal's ID.")]
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def send(
+    settings: Settings,
+    grounds: Annotated[str, typer.Option(metavar="TEXT", help="Why it should be retracted.")],
+    appellant: Annotated[
+        str, typer.Option(metavar="REFERENCE", help="Your own reference for who appeals; no name and no number.")
+    ],
+    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="As people write it.")] = None,
+    entry: Annotated[
+        str | None, typer.Option(metavar="FEED:ENTRY", help="In place of the number, the entry that lists it.")
+    ] = None,
+    evidence: EvidenceOption = None,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a retraction, with evidence; the word send may be left out."""
+    from blocklist_sdk.exchange import calls
+
+    feed, entry_id = _entry(entry)
+    with settings.client() as exchange:
+        for file in evidence or ():
+            # What cannot be sent is found before the appeal is there.
+            calls.attach_appeal_evidence(1, file)
+        appeal = exchange.appeal(
+            number=number,
+            feed=feed,
+            entry=entry_id,
+            grounds=grounds,
+            appellant=appellant,
+            idempotency_key=idempotency_key,
+        )
+        if evidence:
+            send_evidence(
+                evidence,
+                partial(exchange.attach_appeal_evidence, appeal.id),
+                key=idempotency_key,
+                where=f"appeal {appeal.id}",
+                again=f"blocklist appeal attach {appeal.id}",
+            )
+            appeal = exchange.appeal_status(appeal.id)
+    write_each([appeal], appeal_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def attach(
+    settings: Settings,
+    appeal: AppealArgument,
+    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files that show it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add evidence to an appeal of yours."""
+    with settings.client() as exchange:
+        send_evidence(
+            evidence,
+            partial(exchange.attach_appeal_evidence, appeal),
+            key=None,
+            where=f"appeal {appeal}",
+            again=f"blocklist appeal attach {appeal}",
+        )
+        found = exchange.appeal_status(appeal)
+    write_each([found], appeal_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) -> None:
+    """Show an appeal as it stands, and who has lifted the block."""
+    with settings.client() as exchange:
+        found = exchange.appeal_status(appeal)
+    if as_json:
+        write_model(found)
+        return
+    typer.echo(appeal_line(found))
+    typer.echo(f"  grounds: {found.grounds}")
+    if found.reason is not None:
+        typer.echo(f"  answer of {moment(found.answered_at)}: {found.reason}")
+    for file in found.evidence:
+        typer.echo(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+    for each in found.lifted:
+        when = f"lifted {moment(each.lifted_at)}" if each.lifted_at else "not lifted yet"
+        typer.echo(f"  {each.recipient}, {each.feed} entry {each.entry}: {when}")
+
+
+@app.command("list")
+@takes(*CREDENTIALS)
+def show_all(
+    settings: Settings,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="In this state only: open, granted or dismissed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show appeals: your own, or for an officer all."""
+    with settings.client() as exchange:
+        write_each(exchange.appeals(state=state), appeal_line, as_json=as_json)  # type: ignore[arg-type]
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def answer(
+    settings: Settings,
+    appeal: AppealArgument,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, or why not.")],
+    grant: Annotated[bool, typer.Option("--grant", help="Retract the number.")] = False,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="Leave it listed.")] = False,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer an appeal, as an officer."""
+    if grant == dismiss:
+        raise InvalidInput("an appeal is answered with --grant or with --dismiss: give one of them")
+    with settings.client() as exchange:
+        found = exchange.answer_appeal(appeal, grant=grant, reason=reason, idempotency_key=idempotency_key)
+    write_each([found], appeal_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def evidence(
+    settings: Settings,
+    appeal: AppealArgument,
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to; made if it is not there.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetch an appeal's evidence, as an officer."""
+    with settings.client() as exchange:
+        fetch_evidence(exchange, exchange.appeal_status(appeal).evidence, directory, as_json=as_json)
+
+
+def _entry(text: str | None) -> tuple[str | None, int | None]:
+    if text is None:
+        return None, None
+    feed, colon, entry = text.rpartition(":")
+    if not colon or not entry.isascii() or not entry.isdigit() or len(entry) > 19:
+        raise InvalidInput(f"{text!r} is no entry: write it as FEED:ENTRY, such as id-messaging:17")
+    return feed, int(entry)
+
+
+def appeal_line(appeal: "Appeal") -> str:
+    """An appeal in one line."""
+    lifted = sum(each.lifted_at is not None for each in appeal.lifted)
+    news = f", lifted by {lifted} of {len(appeal.lifted)}" if appeal.lifted else ""
+    return (
+        f"appeal {appeal.id}  +{appeal.number}  {appeal.state}{news}; case {appeal.case}, "
+        f"{moment(appeal.received_at)}, by {appeal.appellant}; {len(appeal.evidence)} files"
+    )

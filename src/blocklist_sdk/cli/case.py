@@ -1,0 +1,170 @@
+"""``blocklist case``: the officers' work."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blocklist_sdk.cli.conversation import KeyOption, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.moments import read_moment
+from blocklist_sdk.cli.output import AsJson, moment, scope_text
+from blocklist_sdk.cli.report import report_line
+from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+from blocklist_sdk.records import SCOPES
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange.models import Case, Decision, Event
+
+app = typer.Typer(no_args_is_help=True, help="Verify and decide cases, as an officer.")
+
+CaseArgument = Annotated[int, typer.Argument(metavar="CASE", help="The case's ID.")]
+DecisionArgument = Annotated[int, typer.Argument(metavar="DECISION", help="The decision's ID.")]
+
+
+@app.command("list")
+@takes(*CREDENTIALS)
+def show_all(
+    settings: Settings,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="In this state only, such as received or verifying.")
+    ] = None,
+    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="Of this number only.")] = None,
+    overdue: Annotated[
+        bool, typer.Option("--overdue", help="Only those that are older than the time that officers have.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show cases: appealed ones first, then those that have been complete for longest."""
+    with settings.client() as exchange:
+        write_each(exchange.cases(state=state, number=number, overdue=overdue), case_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
+    """Show a case, its reports, decisions and listings; with --json the case alone."""
+    with settings.client() as exchange:
+        found = exchange.case(case)
+        if as_json:
+            write_model(found)
+            return
+        typer.echo(case_line(found))
+        for report in exchange.case_reports(case):
+            typer.echo(f"  {report_line(report)}")
+            typer.echo(f"    {report.text}")
+    for decision in found.decisions:
+        typer.echo(f"  {decision_line(decision)}")
+    for each in found.listings:
+        since = f"since release {each.listed_serial}" if each.listed_serial else "not published yet"
+        gone = f", gone with release {each.lifted_serial}" if each.lifted_serial else ""
+        typer.echo(f"  on {each.feed} as entry {each.entry}: {each.level}, {since}{gone}")
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
+    """Show what happened to a case, from the beginning."""
+    with settings.client() as exchange:
+        write_each(exchange.history(case), _event_line, as_json=as_json)
+
+
+@app.command("take-up")
+@takes(*CREDENTIALS)
+def take_up(settings: Settings, case: CaseArgument, idempotency_key: KeyOption = None, as_json: AsJson = False) -> None:
+    """Begin to verify a case."""
+    with settings.client() as exchange:
+        write_each([exchange.take_up(case, idempotency_key=idempotency_key)], case_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def decide(
+    settings: Settings,
+    case: CaseArgument,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="block, advisory, reject or retract.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")],
+    category: Annotated[
+        str | None, typer.Option(metavar="CATEGORY", help="By default what most reporters say.")
+    ] = None,
+    scope: Annotated[
+        str, typer.Option(metavar="SCOPE", help="Where it is to be blocked, as parts joined by a plus.")
+    ] = scope_text(frozenset(SCOPES)),
+    until: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="When it ends; by default after the exchange's usual time.")
+    ] = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Publish at once, not with the next cycle.")] = False,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on a case; what another officer has to confirm is only proposed until then."""
+    with settings.client() as exchange:
+        found = exchange.decide(
+            case,
+            kind,  # type: ignore[arg-type]
+            reason=reason,
+            category=category,
+            scope=scope.split("+"),  # type: ignore[arg-type]
+            until=None if until is None else read_moment(until),
+            urgent=urgent,
+            idempotency_key=idempotency_key,
+        )
+    write_each([found], decision_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def confirm(
+    settings: Settings, decision: DecisionArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
+) -> None:
+    """Confirm another officer's decision."""
+    with settings.client() as exchange:
+        write_each([exchange.confirm(decision, idempotency_key=idempotency_key)], decision_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def withdraw(
+    settings: Settings, decision: DecisionArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
+) -> None:
+    """Withdraw a decision that is only proposed."""
+    with settings.client() as exchange:
+        write_each([exchange.withdraw(decision, idempotency_key=idempotency_key)], decision_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def evidence(
+    settings: Settings,
+    case: CaseArgument,
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to; made if it is not there.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the evidence of all reports of a case, each file verified."""
+    with settings.client() as exchange:
+        files = (file for report in exchange.case_reports(case) for file in report.evidence)
+        fetch_evidence(exchange, files, directory, as_json=as_json)
+
+
+def case_line(case: "Case") -> str:
+    """A case in one line."""
+    late = ", overdue" if case.overdue else ""
+    return (
+        f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
+        f"{case.reports} reports by {case.reporters}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+    )
+
+
+def decision_line(decision: "Decision") -> str:
+    """A decision in one line."""
+    until = f", until {moment(decision.until)}" if decision.until else ""
+    confirmed = f", confirmed by {decision.confirmed_by}" if decision.confirmed_by else ""
+    return (
+        f"decision {decision.id} on case {decision.case}: {decision.kind}, {decision.state}; {decision.category}, "
+        f"{scope_text(frozenset(decision.scope))}{until}{', urgent' if decision.urgent else ''}; by {decision.officer} "
+        f"on {moment(decision.decided_at)}{confirmed}: {decision.reason}"
+    )
+
+
+def _event_line(event: "Event") -> str:
+    detail = ", ".join(f"{name} {value}" for name, value in event.detail.items() if value is not None)
+    return f"{moment(event.at)}  {event.event} by {event.actor}{f': {detail}' if detail else ''}"

@@ -1,0 +1,263 @@
+"""The authority's commands: ``blocklist exchange init | serve | user | publish | stats | verify``."""
+
+import contextlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from blocklist_sdk.cli.exit_codes import FAILED
+from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.figures import figure_lines
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange.server.tables import AccountRow
+
+app = typer.Typer(help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False)
+user = typer.Typer(help="Who may do what there.", no_args_is_help=False)
+app.add_typer(user, name="user")
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
+
+_KEY_BYTES_MAX: Final = 100_000
+
+
+@app.command()
+def init(
+    directory: Directory,
+    region: Annotated[
+        str, typer.Option(metavar="REGION", help="Two-letter country code: what is domestic there.")
+    ] = "ID",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where clients will reach it; assertions must be made out to it.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="SQLite or PostgreSQL, as postgresql://…; by default a file in DIR."),
+    ] = None,
+    routing: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which decisions reach which feeds; by default the region's rules."),
+    ] = None,
+    two_person: Annotated[
+        bool, typer.Option("--two-person", help="Another officer has to confirm what blocks a number.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an exchange's folder: settings, rules, a database, and a publisher with its keys."""
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange.server.exchange import Exchange
+        from blocklist_sdk.exchange.server.settings import ExchangeSettings
+
+    given: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
+    if database is not None:
+        given["database"] = database
+    source = PassphraseSource(passphrase_file, is_new=True)
+    settings = ExchangeSettings.of(given)
+    with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
+        feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
+    _warn(unknown)
+    if as_json:
+        write_json({"directory": directory, "feeds": feeds, "root": root})
+        return
+    typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
+    typer.echo(f"  give this to recipients       {root}")
+    typer.echo(f"  keep the keys safe            {directory / 'publisher' / 'keys'}")
+    typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
+
+
+@app.command()
+def serve(
+    directory: Directory,
+    host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish/--no-publish",
+            help="Publish from here, as decisions and the cycle ask for it; needs the keys' passphrase.",
+        ),
+    ] = True,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The server's certificate with its chain, PEM.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Clients must show a certificate signed by this authority.")
+    ] = None,
+    behind_proxy: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESSES", help="Reverse proxies whose word on clients' addresses is taken."),
+    ] = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Serve the exchange until Ctrl-C, then exit with 0; its address goes to standard output."""
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
+
+    if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
+        raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
+    tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
+    with _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange:
+        _warn(exchange.routing.unknown_operators)
+
+        def started(url: str) -> None:
+            typer.echo(url)
+            say(f"serving {exchange.directory} until Ctrl-C")
+
+        server = server_of(exchange, host=host, port=port, started=started, tls=tls, behind_proxy=behind_proxy)
+        with publishing(exchange) if publish else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
+            server.run()
+
+
+@user.command()
+def add(
+    directory: Directory,
+    name: Name,
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            "--scope", metavar="SCOPE", help="report, receipt, officer, publish, or feed:NAME; may be repeated."
+        ),
+    ],
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its public key, PEM or JWK, instead of a secret (private_key_jwt)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an account; its secret is shown once, on standard output."""
+    with _open(directory, None) as exchange:
+        secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
+    _tell_secret(name, secret, as_json=as_json)
+
+
+@user.command()
+def secret(directory: Directory, name: Name, as_json: AsJson = False) -> None:
+    """Give an account a new secret; the old one, or its key, is worth nothing from now on."""
+    with _open(directory, None) as exchange:
+        _tell_secret(name, exchange.renew_secret(name), as_json=as_json)
+
+
+@user.command()
+def disable(directory: Directory, name: Name) -> None:
+    """Close an account: its tokens are worth nothing within a second."""
+    with _open(directory, None) as exchange:
+        exchange.disable_account(name)
+    say(f"closed {name}")
+
+
+@user.command("list")
+def list_users(directory: Directory, as_json: AsJson = False) -> None:
+    """Show all accounts."""
+    with _open(directory, None) as exchange:
+        rows = exchange.accounts()
+    if as_json:
+        write_json({"accounts": [_account(row) for row in rows]})
+        return
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        closed = f", closed {moment(row.disabled_at)}" if row.disabled_at else ""
+        typer.echo(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
+
+
+@app.command()
+def publish(
+    directory: Directory,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Routine decisions as well, whether or not their cycle is due.")
+    ] = False,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish what is urgent or retracted, and with the cycle the rest; for a timer, beside `serve --no-publish`."""
+    with _open(directory, passphrase_file, needs_keys=True) as exchange:
+        exchange.begin()
+        made = exchange.publish(everything=everything)
+        exchange.publisher.refresh()
+    if as_json:
+        typer.echo(made.model_dump_json())
+        return
+    for each in made.feeds:
+        typer.echo(f"{each.feed} {each.serial}: {each.rows} rows, +{each.added} −{each.removed} ~{each.changed}")
+    if not made.feeds:
+        say("nothing had to be published")
+
+
+@app.command()
+def stats(
+    directory: Directory,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="By default this month, UTC.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a month in figures."""
+    asked = month or f"{datetime.now(UTC):%Y-%m}"
+    with _open(directory, None) as exchange:
+        found = exchange.statistics(asked)
+    if as_json:
+        typer.echo(found.model_dump_json())
+        return
+    typer.echo("\n".join(figure_lines(found)))
+
+
+@app.command()
+def verify(directory: Directory, as_json: AsJson = False) -> None:
+    """Read every case's history and every file of evidence again: is all as it was written? Exits with 1 if not."""
+    with _open(directory, None) as exchange:
+        found = list(exchange.damage())
+    if as_json:
+        write_json({"problems": found})
+    else:
+        for problem in found:
+            typer.echo(problem)
+        if not found:
+            say("all is as it was written")
+    if found:
+        raise typer.Exit(FAILED)
+
+
+def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = False) -> "Exchange":
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange.server.exchange import Exchange
+
+    return Exchange.open(directory, passphrase=PassphraseSource(passphrase_file) if needs_keys else None)
+
+
+def _warn(unknown: tuple[str, ...]) -> None:
+    if unknown:
+        say(f"the rules name operators that no number is known to be of: {', '.join(unknown)}. Are they misspelt?")
+
+
+def _account(row: "AccountRow") -> dict[str, object]:
+    return {
+        "name": row.name,
+        "scopes": row.scopes.split(),
+        "authenticates": "key" if row.key else "secret",
+        "created_at": moment(row.created_at),
+        "disabled_at": moment(row.disabled_at),
+    }
+
+
+def _tell_secret(name: str, secret: str | None, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"name": name, "secret": secret})
+    elif secret is None:
+        say(f"added {name}, which authenticates with its key")
+    else:
+        typer.echo(secret)
+        say(f"this is the secret of {name}: it cannot be shown again")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_KEY_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the key {file}: {error}") from error

@@ -1,0 +1,183 @@
+"""``blocklist report``: complaints about numbers."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blocklist_sdk.cli.conversation import (
+    EvidenceOption,
+    KeyOption,
+    Rejects,
+    SendsByDefault,
+    problem_line,
+    records_in,
+    send_evidence,
+    write_each,
+    write_model,
+)
+from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.moments import read_moment
+from blocklist_sdk.cli.output import AsJson, moment, write_json
+from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange.client import ExchangeClient
+    from blocklist_sdk.exchange.models import Report
+
+app = typer.Typer(
+    cls=SendsByDefault, no_args_is_help=True, help="Complain about numbers: blocklist report NUMBER, and what follows."
+)
+
+_FIELDS = ("number", "category", "channel", "app", "text", "happened_at", "reporter")
+
+ReportArgument = Annotated[int, typer.Argument(metavar="ID", help="The report's ID.")]
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def send(
+    settings: Settings,
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="As it was written down.")],
+    category: Annotated[str, typer.Option(metavar="CATEGORY", help="fraud, phishing, impersonation, …")],
+    channel: Annotated[str, typer.Option(metavar="CHANNEL", help="How it came: sms, voice or messaging.")],
+    text: Annotated[str, typer.Option(metavar="TEXT", help="What happened, or what the message said.")],
+    happened_at: Annotated[
+        str, typer.Option(metavar="MOMENT", help="When, such as 2026-11-24T08:00:00+07:00; UTC without a time zone.")
+    ],
+    reporter: Annotated[
+        str, typer.Option(metavar="REFERENCE", help="Your own reference for who complains; no name and no number.")
+    ],
+    app_: Annotated[
+        str | None, typer.Option("--app", metavar="NAME", help="Which messaging app, with the channel messaging.")
+    ] = None,
+    evidence: EvidenceOption = None,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Complain about a number, with evidence; the word send may be left out."""
+    from blocklist_sdk.exchange import calls
+
+    when = read_moment(happened_at)
+    with settings.client() as exchange:
+        for file in evidence or ():
+            # What cannot be sent is found before the report is there.
+            calls.attach_evidence(1, file)
+        report = exchange.report(
+            number,
+            category=category,
+            channel=channel,  # type: ignore[arg-type]
+            app=app_,
+            text=text,
+            happened_at=when,
+            reporter=reporter,
+            idempotency_key=idempotency_key,
+        )
+        report = _with_evidence(exchange, report, evidence, idempotency_key)
+    write_each([report], report_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def attach(
+    settings: Settings,
+    report: ReportArgument,
+    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files that show it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add evidence to a report of yours."""
+    with settings.client() as exchange:
+        found = _with_evidence(exchange, exchange.report_status(report), evidence, None)
+    write_each([found], report_line, as_json=as_json)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def bulk(
+    settings: Settings,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help=f"CSV with the columns {', '.join(_FIELDS)}, or JSONL with such objects."),
+    ],
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Complain about many numbers; exits with 2 if any was refused, after the others were sent.
+
+    With --json each line of the file has a line, with "report" or "error".
+    """
+    from blocklist_sdk.exchange import calls
+
+    rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
+    with settings.client() as exchange:
+        rows = rejects.made(records_in(file, _FIELDS), calls.new_report, lines)
+        for item in exchange.report_all(rows, idempotency_key=idempotency_key):
+            line = lines[item.index]
+            if item.report is None:
+                reason = problem_line(item.problem) if item.problem else "the exchange does not say why"
+                rejects.tell(line, "ExchangeError", reason)
+                continue
+            taken += 1
+            if as_json:
+                write_json({"line": line, "report": item.report.model_dump(mode="json")})
+            else:
+                typer.echo(f"line {line}: {report_line(item.report)}")
+    if not as_json:
+        typer.echo(f"{taken:,} reported, {rejects.count:,} refused")
+    if rejects.count:
+        raise typer.Exit(USAGE)
+
+
+@app.command()
+@takes(*CREDENTIALS)
+def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) -> None:
+    """Show a report as it stands."""
+    with settings.client() as exchange:
+        found = exchange.report_status(report)
+    if as_json:
+        write_model(found)
+        return
+    typer.echo(report_line(found))
+    for file in found.evidence:
+        typer.echo(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+    typer.echo(f"  {found.text}")
+
+
+@app.command("list")
+@takes(*CREDENTIALS)
+def show_all(
+    settings: Settings,
+    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="On this number only.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="MOMENT", help="Received since then only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show your own reports."""
+    with settings.client() as exchange:
+        found = exchange.reports(number=number, since=None if since is None else read_moment(since))
+        write_each(found, report_line, as_json=as_json)
+
+
+def _with_evidence(exchange: "ExchangeClient", report: "Report", files: list[Path] | None, key: str | None) -> "Report":
+    """Send what there is, and the report as it stands then."""
+    if not files:
+        return report
+    send_evidence(
+        files,
+        partial(exchange.attach_evidence, report.id),
+        key=key,
+        where=f"report {report.id}",
+        again=f"blocklist report attach {report.id}",
+    )
+    return exchange.report_status(report.id)
+
+
+def report_line(report: "Report") -> str:
+    """A report in one line."""
+    missing = f", missing {' and '.join(report.missing)}" if report.missing else ""
+    repeats = f", repeats report {report.repeats}" if report.repeats else ""
+    way = f"{report.channel}{f' ({report.app})' if report.app else ''}"
+    return (
+        f"report {report.id}  +{report.number}  {report.category} by {way}, {moment(report.happened_at)}, "
+        f"by {report.reporter}; {len(report.evidence)} files; case {report.case}: {report.case_state}{missing}{repeats}"
+    )

@@ -1,0 +1,46 @@
+"""Files that hold a secret: read no further than needed, since they may be pipes, and never quoted."""
+
+from pathlib import Path
+
+from blocklist_sdk.errors import InvalidInput
+
+_LINE_BYTES_MAX = 10_000
+
+
+def first_line(file: Path, what: str) -> str:
+    """The first line of a file, which must not be empty.
+
+    Args:
+        file: it may be a pipe, as a password manager's output is.
+        what: for messages, such as ``passphrase``.
+
+    Raises:
+        InvalidInput: it cannot be read, is empty, or has no end.
+    """
+    try:
+        with file.open("rb") as opened:
+            line = opened.readline(_LINE_BYTES_MAX + 1)
+        text = line.decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the {what} file {file}: {error}") from error
+    if not text:
+        raise InvalidInput(f"the {what} file {file} is empty: its first line must be the {what}")
+    if len(line) > _LINE_BYTES_MAX:
+        raise InvalidInput(f"the first line of the {what} file {file} has more than {_LINE_BYTES_MAX:,} bytes")
+    return text
+
+
+def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
+    """A file whole.
+
+    Raises:
+        InvalidInput: it cannot be read, or has more than `max_bytes`.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(max_bytes + 1)
+    except OSError as error:
+        raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error
+    if len(data) > max_bytes:
+        raise InvalidInput(f"the {what} {file} has more than {max_bytes:,} bytes: name another one")
+    return data

@@ -1,0 +1,564 @@
+"""What a sink has acknowledged, on the recipient's disk: the only truth about what has been done.
+
+A batch is written down before it goes to the sink, and what came of it after. So a run that is killed between the two
+leaves a batch of which nobody knows: its changes are *in doubt*, and the next run makes sure of them. What the records
+say is now and then folded into one file, so that a run need not read them all; the records stay, since receipts and
+monthly reports are made from them.
+
+::
+
+    DIR/
+        ledger.json                  which sink, which file is the base, up to which record it goes
+        base-N.arrow                 items as they were acknowledged up to record N
+        records/N.batch.arrow        a batch, before it went to the sink
+        records/N.done.arrow         what came of it
+        records/N.receipts.json      that its receipts have been acknowledged, and which were refused
+        tries.json                   changes that have failed, and how often
+        lock
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from blocklist_sdk.disk import read_json, storage, sync_directory, sync_file, write_json
+from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Operation, Positions
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same, all_done
+from blocklist_sdk.errors import InvalidInput, Locked, Malformed
+from blocklist_sdk.release.rows import Int64s
+
+_FORMAT: Final = 1
+_LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
+
+HELD, ASIDE, DOUBT, NOTHING = range(4)
+"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block."""
+
+_STATUS: Final[Mapping[OutcomeKind, int]] = {
+    "enforced": HELD,
+    "already-inactive": NOTHING,
+    "not-ours": NOTHING,
+    "recycled": NOTHING,
+    "refused": ASIDE,
+}
+
+_LIFTED: Final = [KINDS.index(kind) for kind in ("enforced", "reversed", "already-inactive", "not-ours", "recycled")]
+
+IN_DOUBT: Final = 255
+GIVEN_UP: Final = 254
+"""In place of the position of an outcome in `KINDS`: nobody knows; it failed so often that it is set aside."""
+
+KEPT: Final = timedelta(days=400)
+"""How long records stay: monthly reports are made up to a year back."""
+
+_FOLD_ROWS: Final = 100_000
+_FOLD_SHARE: Final = 0.1
+"""The records are folded once they speak of more numbers than both of these: reading so many is quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A batch, and what came of it.
+
+    Attributes:
+        batch: the changes.
+        published: when the release was published that asked for them.
+        begun: when the batch went to the sink.
+        done: when its outcomes were known; None while they are not.
+        outcome: of each change, as its position in `KINDS`, or `IN_DOUBT`, or `GIVEN_UP`.
+        details: why, by place, where there is something to say.
+    """
+
+    batch: Batch
+    published: datetime
+    begun: datetime
+    done: datetime | None
+    outcome: Masks
+    details: Mapping[int, str]
+
+    def outcome_at(self, place: int) -> OutcomeKind | None:
+        """The outcome of a change as receipts say it; None where nobody knows."""
+        code = int(self.outcome[place])
+        return None if code == IN_DOUBT else "failed" if code == GIVEN_UP else KINDS[code]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What a sink has acknowledged: a base and what came after it, so that a few changes do not copy a long list.
+
+    Attributes:
+        items: the base; what it says of numbers among `later` does not count any more.
+        status: `HELD`, `ASIDE`, `DOUBT` or `NOTHING`, for each.
+        later: numbers about which something was said after the base, ascending.
+        patch: what is so of them; a number that is only among `later` is not held any more.
+        patch_status: as `status`.
+    """
+
+    items: Items
+    status: Masks
+    later: Int64s
+    patch: Items
+    patch_status: Masks
+
+    @classmethod
+    def of(cls, items: Items, status: Masks) -> Self:
+        """All of it as a base."""
+        return cls(items, status, np.empty(0, np.int64), Items.empty(), np.empty(0, np.uint8))
+
+    def superseded(self) -> Positions:
+        """Places of the base that do not count any more."""
+        place = np.minimum(np.searchsorted(self.items.number, self.later), max(len(self.items) - 1, 0))
+        return place[self.items.number[place] == self.later] if len(self.items) else place[:0]
+
+    def whole(self) -> "Acknowledged":
+        """Base and patch as one."""
+        if not len(self.later):
+            return self
+        kept = np.delete(np.arange(len(self.items)), self.superseded())
+        items = joined([self.items.take(kept), self.patch])
+        order = np.argsort(items.number, kind="stable")
+        return Acknowledged.of(items.take(order), np.concatenate((self.status[kept], self.patch_status))[order])
+
+    def count(self, status: int) -> int:
+        """How many items stand so."""
+        base = int((self.status == status).sum()) - int((self.status[self.superseded()] == status).sum())
+        return base + int((self.patch_status == status).sum())
+
+
+class Ledger:
+    """A sink's ledger. While it is open no other process can open it."""
+
+    def __init__(self, directory: Path, document: dict[str, Any], lock: FileLock) -> None:
+        """Use :meth:`open`."""
+        self.directory = directory
+        self._document = document
+        self._lock = lock
+        self._next = max([self._document["folded"], *self._numbers()], default=0) + 1
+
+    @classmethod
+    def open(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
+        """Open a ledger, or begin one.
+
+        Args:
+            directory: its own.
+            feed: what the sink holds is of this feed.
+            wait_s: how long to wait for another process, seconds.
+
+        Raises:
+            InvalidInput: it is another feed's, or was written by a newer version of this library.
+            Locked: another process has it open.
+            Malformed: it is damaged.
+            StorageFailed: the disk refused.
+        """
+        with storage(directory):
+            (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / _LOCK)
+        with storage(directory / _LOCK):
+            try:
+                lock.acquire(timeout=wait_s)
+            except Timeout as error:
+                raise Locked(f"another process enforces into {directory.name}: try again", path=directory) from error
+        try:
+            document = read_json(directory / _LEDGER, format_version=_FORMAT)
+            if document is None:
+                document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
+                with storage(directory):
+                    write_json(directory / _LEDGER, document)
+            if document["feed"] != feed:
+                raise InvalidInput(f"{directory} is the ledger of a sink of feed {document['feed']!r}, not of {feed!r}")
+            return cls(directory, document, lock)
+        except KeyError as error:
+            lock.release()
+            raise Malformed(f"{directory / _LEDGER} is damaged: it lacks {error}") from error
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Let other processes have it."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """Tells this ledger from every other, for idempotency keys."""
+        return str(self._document["id"])
+
+    @property
+    def feed(self) -> str:
+        """The feed whose changes are enforced."""
+        return str(self._document["feed"])
+
+    # Writing
+
+    def begin(self, operation: Operation, items: Items, *, serial: int, published: datetime, at: datetime) -> Batch:
+        """Write down a batch that is about to go to the sink.
+
+        Raises:
+            StorageFailed: the disk refused; nothing is to be sent.
+        """
+        batch = Batch(self._next, operation, items, self.feed, serial)
+        about = {"operation": operation, "serial": serial, "published": published, "begun": at}
+        with storage(self.directory):
+            _write(self._path(batch.number_in_ledger, "batch"), _items_table(items), about)
+        self._next += 1
+        return batch
+
+    def finish(
+        self, batch: Batch, outcomes: Sequence[Outcome], *, given_up: Sequence[int] = (), at: datetime
+    ) -> Record:
+        """Write down what came of a batch.
+
+        Args:
+            batch: from `begin`.
+            outcomes: of its changes, in their order.
+            given_up: places of changes that are set aside, since they have failed too often.
+            at: now.
+
+        Raises:
+            StorageFailed: the disk refused; the batch is in doubt.
+        """
+        if isinstance(outcomes, Same):
+            code = np.full(len(batch), KINDS.index(outcomes.outcome.kind), np.uint8)
+            details = dict.fromkeys(range(len(batch)), outcomes.outcome.detail) if outcomes.outcome.detail else {}
+        else:
+            code = np.array([KINDS.index(outcome.kind) for outcome in outcomes], np.uint8)
+            details = {place: outcome.detail for place, outcome in enumerate(outcomes) if outcome.detail}
+        code[np.array(given_up, np.intp)] = GIVEN_UP
+        return self._finish(batch.number_in_ledger, code, details, at)
+
+    def finish_all(self, number: int, *, at: datetime) -> None:
+        """Write down that all of a batch was done, as its sink says.
+
+        Raises:
+            StorageFailed: the disk refused; the batch stays open.
+        """
+        batch, _ = self._read_batch(number)
+        self.finish(batch, all_done(batch), at=at)
+
+    def doubt(self, number: int, *, at: datetime) -> None:
+        """Say of a batch that nobody knows what came of it."""
+        batch, _ = self._read_batch(number)
+        self._finish(number, np.full(len(batch), IN_DOUBT, np.uint8), {}, at)
+
+    def _finish(self, number: int, code: Masks, details: Mapping[int, str], at: datetime) -> Record:
+        text = pa.array(
+            [details.get(place) for place in range(len(code))] if details else [None] * len(code), pa.string()
+        )
+        table = pa.table({"outcome": pa.array(code), "detail": text.dictionary_encode()})
+        with storage(self.directory):
+            _write(self._path(number, "done"), table, {"done": at})
+        return self._record(number)
+
+    def fold(self, *, at: datetime) -> None:
+        """Make a base of what the records say, if they say much, and forget records that are too old.
+
+        Raises:
+            StorageFailed: the disk refused; nothing is lost.
+        """
+        acknowledged = self.acknowledged()
+        if len(acknowledged.later) > max(_FOLD_ROWS, _FOLD_SHARE * len(acknowledged.items)):
+            self.replace(acknowledged)
+        with storage(self.directory):
+            for number in self._numbers():
+                if number > self._document["folded"]:
+                    break
+                record = self._record(number)
+                if record.done is not None and record.done < at - KEPT and self.is_acknowledged(number):
+                    for kind in ("batch", "done", "receipts"):
+                        self._path(number, kind).unlink(missing_ok=True)
+
+    def replace(self, acknowledged: Acknowledged) -> None:
+        """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
+
+        Raises:
+            StorageFailed: the disk refused; nothing is changed.
+        """
+        upto = self._next - 1
+        whole = acknowledged.whole()
+        name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
+        table = _items_table(whole.items).append_column("status", pa.array(whole.status))
+        with storage(self.directory):
+            _write(self.directory / name, table, {})
+            self._document |= {"base": name, "folded": upto}
+            write_json(self.directory / _LEDGER, self._document)
+            for file in self.directory.glob("base-*.arrow"):
+                if file.name != name:
+                    file.unlink(missing_ok=True)
+
+    # Reading
+
+    def acknowledged(self) -> Acknowledged:
+        """What the sink has acknowledged, up to the last record.
+
+        Raises:
+            Malformed: a file is damaged.
+            StorageFailed: the disk refused.
+        """
+        base = self._base()
+        records = list(self.records(after=self._document["folded"]))
+        return _patched(base, records) if records else base
+
+    def records(self, *, after: int = 0) -> Iterator[Record]:
+        """Records, oldest first, beginning behind a number.
+
+        Raises:
+            Malformed: one is damaged.
+            StorageFailed: the disk refused.
+        """
+        for number in self._numbers():
+            if number > after:
+                yield self._record(number)
+
+    def records_backwards(self) -> Iterator[Record]:
+        """Records, newest first.
+
+        Raises:
+            Malformed, StorageFailed: as for `records`.
+        """
+        for number in reversed(self._numbers()):
+            yield self._record(number)
+
+    def open_batches(self) -> list[int]:
+        """Numbers of batches of which it is not written down what came of them."""
+        return [number for number in self._numbers() if not self._path(number, "done").exists()]
+
+    def tries(self) -> dict[str, int]:
+        """How often changes have failed, by their keys."""
+        document = read_json(self.directory / _TRIES, format_version=_FORMAT)
+        return dict(document["tries"]) if document else {}
+
+    def keep_tries(self, tries: Mapping[str, int]) -> None:
+        """Note how often changes have failed.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        if tries or (self.directory / _TRIES).exists():
+            with storage(self.directory):
+                write_json(self.directory / _TRIES, {"format": _FORMAT, "tries": dict(tries)})
+
+    # Receipts
+
+    def unacknowledged(self) -> Iterator[Record]:
+        """Records whose receipts the exchange has not acknowledged yet, oldest first."""
+        for number in self._numbers():
+            if not self.is_acknowledged(number) and self._path(number, "done").exists():
+                yield self._record(number)
+
+    def is_acknowledged(self, number: int) -> bool:
+        """Whether the exchange has acknowledged every receipt of a record."""
+        return self._path(number, "receipts").exists()
+
+    def acknowledge(self, number: int, refused: Sequence[Mapping[str, Any]], *, at: datetime) -> None:
+        """Note that the exchange has acknowledged every receipt of a record.
+
+        Args:
+            number: of the record.
+            refused: those that it refused, each with ``entry`` and ``reason``.
+            at: now.
+
+        Raises:
+            StorageFailed: the disk refused; the receipts are sent again.
+        """
+        with storage(self.directory):
+            document = {"format": _FORMAT, "at": at.isoformat(), "refused": list(refused)}
+            write_json(self._path(number, "receipts"), document)
+
+    def refused_receipts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Receipts that the exchange refused, with the number of their record."""
+        for number in self._numbers():
+            document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
+            for each in document["refused"] if document else ():
+                yield number, each
+
+    # Files
+
+    def _path(self, number: int, kind: str) -> Path:
+        suffix = "json" if kind == "receipts" else "arrow"
+        return self.directory / _RECORDS / f"{number:09d}.{kind}.{suffix}"
+
+    def _numbers(self) -> list[int]:
+        with storage(self.directory):
+            names = os.listdir(self.directory / _RECORDS)
+        return sorted(int(name[:9]) for name in names if name.endswith(".batch.arrow") and name[:9].isdigit())
+
+    def _base(self) -> Acknowledged:
+        name = self._document["base"]
+        if name is None:
+            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
+        table, _ = _read(self.directory / name)
+        return Acknowledged.of(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+
+    def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
+        table, about = _read(self._path(number, "batch"))
+        return Batch(number, about["operation"], _items_of(table), self.feed, about["serial"]), about
+
+    def _record(self, number: int) -> Record:
+        batch, about = self._read_batch(number)
+        path = self._path(number, "done")
+        outcome, details, done = np.full(len(batch), IN_DOUBT, np.uint8), {}, None
+        if path.exists():
+            table, after = _read(path)
+            if len(table):
+                outcome = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
+            done = datetime.fromisoformat(after["done"])
+            if table.column("detail").null_count < len(table):
+                said = table.column("detail").to_pylist()
+                details = {place: text for place, text in enumerate(said) if text is not None}
+        return Record(
+            batch=batch,
+            published=datetime.fromisoformat(about["published"]),
+            begun=datetime.fromisoformat(about["begun"]),
+            done=done,
+            outcome=outcome,
+            details=details,
+        )
+
+
+def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
+    """The base with what the records say on top of it; of each number the last word counts."""
+    parts: list[Items] = []
+    status: list[Masks] = []
+    said: list[Masks] = []
+    for record in records:
+        known, is_there = _said(record)
+        parts.append(record.batch.items.take(known))
+        status.append(_status_of(record)[known])
+        said.append(is_there[known])
+    items = joined(parts)
+    order = np.argsort(items.number, kind="stable")
+    ordered = items.number[order]
+    is_last = np.ones(len(order), np.bool_)
+    is_last[:-1] = ordered[1:] != ordered[:-1]
+    latest = order[is_last]
+    kept = latest[np.concatenate(said)[latest] == 1]
+    return Acknowledged(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
+
+
+def _said(record: Record) -> tuple[Positions, Masks]:
+    """Places of changes of which the record says something new, and for every place whether an item is there now."""
+    if record.batch.operation != "unblock":
+        known = record.outcome != KINDS.index("failed")
+        return np.flatnonzero(known), np.ones(len(known), np.uint8)
+    # What a sink would not or could not lift stands as before; what is in doubt may still be held.
+    lifted = np.isin(record.outcome, _LIFTED)
+    return np.flatnonzero(lifted | (record.outcome == IN_DOUBT)), np.where(lifted, 0, 1).astype(np.uint8)
+
+
+def _status_of(record: Record) -> Masks:
+    status = np.full(len(record.outcome), HELD, np.uint8)
+    for kind, value in _STATUS.items():
+        status[record.outcome == KINDS.index(kind)] = value
+    status[record.outcome == IN_DOUBT] = DOUBT
+    status[record.outcome == GIVEN_UP] = ASIDE
+    return status
+
+
+def joined(parts: Sequence[Items]) -> Items:
+    """Items one after the other; numbers may come twice."""
+    categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
+    place = {name: i for i, name in enumerate(categories)}
+    category: list[Codes] = []
+    more: dict[int, tuple[int, ...]] = {}
+    start = 0
+    for part in parts:
+        codes = np.array([place[name] for name in part.categories] or [0], np.int32)
+        category.append(codes[part.category])
+        more |= {start + at: entries for at, entries in part.more.items()}
+        start += len(part)
+    return Items(
+        number=np.concatenate([part.number for part in parts]),
+        last=np.concatenate([part.last for part in parts]),
+        scope=np.concatenate([part.scope for part in parts]),
+        entry=np.concatenate([part.entry for part in parts]),
+        until=np.concatenate([part.until for part in parts]),
+        category=np.concatenate(category),
+        categories=tuple(categories),
+        more=more,
+    )
+
+
+def _items_table(items: Items) -> pa.Table:
+    more = pa.nulls(len(items), pa.list_(pa.int64()))
+    if items.more:
+        more = pa.array([items.more.get(place) for place in range(len(items))], pa.list_(pa.int64()))
+    return pa.table(
+        {
+            "number": items.number,
+            "last": items.last,
+            "scope": items.scope,
+            "entry": items.entry,
+            "until": items.until,
+            "category": pa.DictionaryArray.from_arrays(
+                pa.array(items.category), pa.array(items.categories or ("",), pa.string())
+            ),
+            "entries": more,
+        }
+    )
+
+
+def _items_of(table: pa.Table) -> Items:
+    if not len(table):
+        return Items.empty()
+    columns = {
+        name: table.column(name).chunk(0).to_numpy(zero_copy_only=True)
+        for name in ("number", "last", "scope", "entry", "until")
+    }
+    category = table.column("category").chunk(0)
+    entries = table.column("entries")
+    more: dict[int, tuple[int, ...]] = {}
+    if entries.null_count < len(table):
+        more = {place: tuple(ids) for place, ids in enumerate(entries.to_pylist()) if ids is not None}
+    return Items(
+        **columns,
+        category=category.indices.to_numpy(zero_copy_only=True),
+        categories=tuple(category.dictionary.to_pylist()),
+        more=more,
+    )
+
+
+def _write(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
+    """Write a table, durably, whole or not at all."""
+    document = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in about.items()}
+    table = table.replace_schema_metadata({"about": json.dumps(document)})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        sync_file(temporary)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    sync_directory(path.parent)
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    try:
+        with storage(path), pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        return table.combine_chunks() if table.column(0).num_chunks > 1 else table, json.loads(
+            table.schema.metadata[b"about"]
+        )
+    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise Malformed(f"{path} is damaged ({error}): bring a copy back, or reconcile the sink anew") from error
+
+
+def utc_now() -> datetime:
+    """This moment, UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,229 @@
+"""`AsyncExchangeClient`: the exchange's API in programs that run on asyncio or trio."""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import anyio
+import httpx
+import tenacity
+
+from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.exchange import calls
+from blocklist_sdk.exchange.bounded import Deadline
+from blocklist_sdk.exchange.calls import Call
+from blocklist_sdk.exchange.client import as_method
+from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
+from blocklist_sdk.exchange.wire import DEFAULTS, ExchangeSettings, Wire, unusable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]:
+    """A method that makes a call and returns what comes back."""
+
+    async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(make(*args, **kwargs))
+
+    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    return method
+
+
+def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExchangeClient", P], AsyncIterator[T]]:
+    """A method that makes a call and goes through the pages that come back, each fetched when it is needed."""
+
+    def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return self._pages(make(*args, **kwargs))
+
+    as_method(method, make, AsyncIterator)
+    return method
+
+
+class AsyncExchangeClient:
+    """What `ExchangeClient` is, for asynchronous programs: the same methods, to be awaited; lists by ``async for``.
+
+    Use it like this::
+
+        async with AsyncExchangeClient("https://exchange.example", auth=auth) as exchange:
+            async for case in exchange.cases(overdue=True):
+                await exchange.take_up(case.id)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: httpx.Auth | None = None,
+        tls: ssl.SSLContext | None = None,
+        settings: ExchangeSettings = DEFAULTS,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        """Opens no connection yet.
+
+        Args:
+            url: the exchange's base URL: ``https:`` or ``http:``.
+            auth: credentials: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes; None to ask only what
+                needs no account. Redirects are not followed, so they go nowhere else.
+            tls: which servers are trusted, and your own certificate where the exchange asks for one; by default public
+                authorities and none.
+            settings: timeouts and retries.
+            sleep: how to wait between attempts.
+
+        Raises:
+            InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
+        """
+        self._wire = Wire(url, settings)
+        self._sleep = sleep
+        try:
+            self._client = httpx.AsyncClient(**self._wire.options(auth=auth, tls=tls))
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise unusable(error) from error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. A closed client is of no more use."""
+        await self._client.aclose()
+
+    report = _answer(calls.report)
+    reports = _items(calls.reports)
+    report_status = _answer(calls.report_status)
+    attach_evidence = _answer(calls.attach_evidence)
+    cases = _items(calls.cases)
+    case = _answer(calls.case)
+    case_reports = _items(calls.case_reports)
+    history = _items(calls.history)
+    take_up = _answer(calls.take_up)
+    decide = _answer(calls.decide)
+    confirm = _answer(calls.confirm)
+    withdraw = _answer(calls.withdraw)
+    appeal = _answer(calls.appeal)
+    appeals = _items(calls.appeals)
+    appeal_status = _answer(calls.appeal_status)
+    attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
+    answer_appeal = _answer(calls.answer_appeal)
+    receipts = _items(calls.receipts)
+    feeds = _answer(calls.feeds)
+    publish = _answer(calls.publish)
+    statistics = _answer(calls.statistics)
+    number_status = _answer(calls.number_status)
+    account = _answer(calls.account)
+    health = _answer(calls.health)
+
+    async def report_all(
+        self, reports: Iterable[NewReport], *, idempotency_key: str | None = None
+    ) -> AsyncIterator[BulkItem]:
+        """Complain about many numbers: what came of each, in their order, `index` counted from the first.
+
+        Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
+        asked for.
+
+        Args:
+            reports: any number of them; `calls.new_report` makes one of plain values.
+            idempotency_key: for all of them, so that the same reports sent again are the same reports.
+        """
+        for batch in calls.bulks(reports, idempotency_key):
+            for item in calls.renumbered(batch, (await self.send(batch.call)).items):
+                yield item
+
+    async def send_receipts(
+        self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
+    ) -> AsyncIterator[ReceiptItem]:
+        """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
+
+        Receipts are taken from `receipts` as they are sent, a batch at a time; nothing is sent before the first answer
+        is asked for.
+
+        Args:
+            receipts: any number of them; `calls.new_receipt` makes one of plain values.
+            idempotency_key: for all of them.
+        """
+        for batch in calls.batches(receipts, idempotency_key):
+            for item in calls.renumbered(batch, (await self.send(batch.call)).items):
+                yield item
+
+    async def evidence(self, evidence: Evidence, to: str | Path) -> Path:
+        """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
+
+        Args:
+            evidence: what a report or an appeal says of it.
+            to: where to write it; replaced if it exists.
+
+        Raises:
+            Untrusted: it is not the file that the exchange told of.
+            StorageFailed: the disk refused.
+        """
+        call = calls.evidence(evidence.id)
+        path = Path(to)
+        with replaced(path) as temporary:
+            await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary))
+        return path
+
+    async def send(self, call: Call[T]) -> T:
+        """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
+        return await self._retrying(call, functools.partial(self._attempt, call))
+
+    # Not a lambda: tenacity awaits only what it can tell to be a coroutine function.
+    async def _retrying(self, call: Call[Any], attempt: Callable[[], Awaitable[T]]) -> T:
+        return await tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
+
+    async def _attempt(self, call: Call[T]) -> T:
+        wire, deadline = self._wire, self._wire.deadline_of(call)
+        with wire.translated(call), _over_by(deadline):
+            response = await self._client.send(wire.request(self._client, call, deadline), stream=True)
+            try:
+                wire.bound(response, deadline)
+                await response.aread()
+            finally:
+                await response.aclose()
+        return wire.read(call, response)
+
+    async def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
+        wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
+        digest, length = hashlib.sha256(), 0
+        with wire.translated(call), _over_by(deadline):
+            response = await self._client.send(wire.request(self._client, call, deadline), stream=True)
+            try:
+                if not response.is_success:
+                    wire.bound(response, deadline)
+                    await response.aread()
+                    wire.refuse(call, response)
+                wire.bound(response, deadline, evidence.bytes)
+                with storage(path), path.open("wb") as file:
+                    async for chunk in response.aiter_raw():
+                        digest.update(chunk)
+                        length += file.write(chunk)
+            finally:
+                await response.aclose()
+        wire.check_file(evidence, length, digest.hexdigest())
+
+    async def _pages(self, call: Call[Page[T]]) -> AsyncIterator[T]:
+        following: Call[Page[T]] | None = call
+        while following is not None:
+            page = await self.send(following)
+            for item in page.items:
+                yield item
+            following = calls.following(following, page)
+
+
+@contextlib.contextmanager
+def _over_by(deadline: Deadline) -> Iterator[None]:
+    """Cut what has not ended by then, also where headers drip in."""
+    try:
+        with anyio.fail_after(deadline.seconds):
+            yield
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(f"it took more than {deadline.seconds:g} s") from error

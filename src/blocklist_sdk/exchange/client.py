@@ -1,0 +1,276 @@
+"""`ExchangeClient`: the exchange's API, call by call."""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import httpx
+import tenacity
+
+from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.exchange import calls
+from blocklist_sdk.exchange.bounded import Deadline
+from blocklist_sdk.exchange.calls import Call
+from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
+from blocklist_sdk.exchange.wire import DEFAULTS, ExchangeSettings, Wire, unusable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_GRACE_S: Final = 0.2
+"""A body that drips in is ended by itself, without harm to other connections."""
+
+
+def as_method(method: Any, make: Callable[..., Any], answers: object) -> None:
+    """Give a method the name, documentation and signature of the call that it makes."""
+    functools.update_wrapper(method, make)
+    signature = inspect.signature(make)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = signature.replace(
+        parameters=[own, *signature.parameters.values()], return_annotation=answers
+    )
+
+
+def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["ExchangeClient", P], T]:
+    """A method that makes a call and returns what comes back."""
+
+    def method(self: "ExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(make(*args, **kwargs))
+
+    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    return method
+
+
+def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["ExchangeClient", P], Iterator[T]]:
+    """A method that makes a call and goes through the pages that come back, each fetched when it is needed."""
+
+    def method(self: "ExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self._pages(make(*args, **kwargs))
+
+    as_method(method, make, Iterator)
+    return method
+
+
+class ExchangeClient:
+    """Speaks to an exchange: reports, cases, decisions, receipts, appeals, feeds, statistics.
+
+    May be shared by threads. Use it like this::
+
+        auth = ClientCredentials("gopay", secret, token_url="https://exchange.example/oauth/token")
+        with ExchangeClient("https://exchange.example", auth=auth) as exchange:
+            report = exchange.report(
+                "0812-3456-7890",
+                category="fraud",
+                channel="sms",
+                text="You have won",
+                happened_at=datetime.now(UTC),
+                reporter="customer-17",
+            )
+
+    Every method raises, beside what it says itself:
+
+    - `InvalidInput`: an argument cannot be used; nothing was sent.
+    - `Unreachable`: the network, or a server that fails or is too slow, after all attempts.
+    - `ExchangeError`: the exchange refused; `problem` says why.
+    - `Malformed`: what came is no answer of an exchange.
+
+    What may pass is tried again. A call that changes something carries an idempotency key, the same in every attempt,
+    so that it happens once. Give `idempotency_key` to have that beyond one call, as after a crash.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: httpx.Auth | None = None,
+        tls: ssl.SSLContext | None = None,
+        settings: ExchangeSettings = DEFAULTS,
+        sleep: Callable[[float], None] = tenacity.nap.sleep,
+    ) -> None:
+        """Opens no connection yet.
+
+        Args:
+            url: the exchange's base URL: ``https:`` or ``http:``.
+            auth: credentials: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes; None to ask only what
+                needs no account. Redirects are not followed, so they go nowhere else.
+            tls: which servers are trusted, and your own certificate where the exchange asks for one; by default public
+                authorities and none.
+            settings: timeouts and retries.
+            sleep: how to wait between attempts.
+
+        Raises:
+            InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
+        """
+        self._wire = Wire(url, settings)
+        self._sleep = sleep
+        self._sockets: list[socket.socket] = []
+        try:
+            self._client = httpx.Client(**self._wire.options(auth=auth, tls=tls))
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise unusable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. A closed client is of no more use."""
+        self._client.close()
+
+    report = _answer(calls.report)
+    reports = _items(calls.reports)
+    report_status = _answer(calls.report_status)
+    attach_evidence = _answer(calls.attach_evidence)
+    cases = _items(calls.cases)
+    case = _answer(calls.case)
+    case_reports = _items(calls.case_reports)
+    history = _items(calls.history)
+    take_up = _answer(calls.take_up)
+    decide = _answer(calls.decide)
+    confirm = _answer(calls.confirm)
+    withdraw = _answer(calls.withdraw)
+    appeal = _answer(calls.appeal)
+    appeals = _items(calls.appeals)
+    appeal_status = _answer(calls.appeal_status)
+    attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
+    answer_appeal = _answer(calls.answer_appeal)
+    receipts = _items(calls.receipts)
+    feeds = _answer(calls.feeds)
+    publish = _answer(calls.publish)
+    statistics = _answer(calls.statistics)
+    number_status = _answer(calls.number_status)
+    account = _answer(calls.account)
+    health = _answer(calls.health)
+
+    def report_all(self, reports: Iterable[NewReport], *, idempotency_key: str | None = None) -> Iterator[BulkItem]:
+        """Complain about many numbers: what came of each, in their order, `index` counted from the first.
+
+        Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
+        asked for.
+
+        Args:
+            reports: any number of them; `calls.new_report` makes one of plain values.
+            idempotency_key: for all of them, so that the same reports sent again are the same reports.
+        """
+        for batch in calls.bulks(reports, idempotency_key):
+            yield from calls.renumbered(batch, self.send(batch.call).items)
+
+    def send_receipts(
+        self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
+    ) -> Iterator[ReceiptItem]:
+        """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
+
+        Receipts are taken from `receipts` as they are sent, a batch at a time; nothing is sent before the first answer
+        is asked for.
+
+        Args:
+            receipts: any number of them; `calls.new_receipt` makes one of plain values.
+            idempotency_key: for all of them.
+        """
+        for batch in calls.batches(receipts, idempotency_key):
+            yield from calls.renumbered(batch, self.send(batch.call).items)
+
+    def evidence(self, evidence: Evidence, to: str | Path) -> Path:
+        """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
+
+        Args:
+            evidence: what a report or an appeal says of it.
+            to: where to write it; replaced if it exists.
+
+        Raises:
+            Untrusted: it is not the file that the exchange told of.
+            StorageFailed: the disk refused.
+        """
+        call = calls.evidence(evidence.id)
+        path = Path(to)
+        with replaced(path) as temporary:
+            self._retrying(call, lambda: self._fetch(call, evidence, temporary))
+        return path
+
+    def send(self, call: Call[T]) -> T:
+        """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
+        return self._retrying(call, lambda: self._attempt(call))
+
+    def _retrying(self, call: Call[Any], attempt: Callable[[], T]) -> T:
+        return tenacity.Retrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
+
+    def _attempt(self, call: Call[T]) -> T:
+        wire, deadline = self._wire, self._wire.deadline_of(call)
+        with wire.translated(call), self._over_by(deadline):
+            response = self._send(call, deadline)
+            try:
+                wire.bound(response, deadline)
+                response.read()
+            finally:
+                response.close()
+        return wire.read(call, response)
+
+    def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
+        wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
+        digest, length = hashlib.sha256(), 0
+        with wire.translated(call), self._over_by(deadline):
+            response = self._send(call, deadline)
+            try:
+                if not response.is_success:
+                    wire.bound(response, deadline)
+                    response.read()
+                    wire.refuse(call, response)
+                wire.bound(response, deadline, evidence.bytes)
+                with storage(path), path.open("wb") as file:
+                    for chunk in response.iter_raw():
+                        digest.update(chunk)
+                        length += file.write(chunk)
+            finally:
+                response.close()
+        wire.check_file(evidence, length, digest.hexdigest())
+
+    def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
+        request = self._wire.request(self._client, call, deadline)
+        request.extensions["trace"] = self._note_socket
+        return self._client.send(request, stream=True)
+
+    @contextlib.contextmanager
+    def _over_by(self, deadline: Deadline) -> Iterator[None]:
+        """Cut what has not ended by then, also where headers drip in, which no timeout of httpx ends.
+
+        Which of the client's connections that is, nobody tells. So all are cut: what other threads have on theirs is
+        tried again.
+        """
+        timer = threading.Timer(deadline.seconds + _GRACE_S, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _note_socket(self, event: str, info: Mapping[str, Any]) -> None:
+        """Httpx's trace of a request: the only way to the socket before there is an answer."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            open_ones = [known for known in self._sockets if known.fileno() != -1]
+            self._sockets = [*open_ones, info["return_value"].get_extra_info("socket")]
+
+    def _cut(self) -> None:
+        for known in tuple(self._sockets):
+            with contextlib.suppress(OSError):
+                # Not TLS's own way to say goodbye, which would wait for an answer.
+                socket.socket.shutdown(known, socket.SHUT_RDWR)
+
+    def _pages(self, call: Call[Page[T]]) -> Iterator[T]:
+        following: Call[Page[T]] | None = call
+        while following is not None:
+            page = self.send(following)
+            yield from page.items
+            following = calls.following(following, page)

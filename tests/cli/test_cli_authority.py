@@ -1,0 +1,187 @@
+"""The authority's commands, and the sandbox."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_url_of
+from blocklist_sdk.exchange.client import ExchangeClient
+from blocklist_sdk.sandbox import screenshot
+from command_line import assert_fails, run
+
+ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
+BLOCKLIST = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from blocklist_sdk.cli import main; main()"
+)
+"""A process started in the background by a shell would ignore Ctrl-C."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = run("exchange", "init", tmp_path / "exchange", "--json", env=ENV)
+    assert made.code == 0, made.err
+    assert "id-telkomsel" in made.document["feeds"]
+    return tmp_path / "exchange"
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0"],
+        stdout=subprocess.PIPE,
+        env=os.environ | ENV,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        yield process.stdout.readline().strip()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_secret_is_shown_once_and_holds(folder: Path, served: str) -> None:
+    secret = run("exchange", "user", "add", folder, "anna", "--scope", "officer").out.strip()
+    with ExchangeClient(served, auth=ClientCredentials("anna", secret, token_url=token_url_of(served))) as client:
+        assert client.account().scopes == ("officer",)
+    assert secret not in run("exchange", "user", "list", folder, "--json").out
+    another = run("exchange", "user", "secret", folder, "anna", "--json").document["secret"]
+    for given, status in ((secret, 401), (another, 200)):
+        asked = httpx.post(f"{served}/oauth/token", data={"grant_type": "client_credentials"}, auth=("anna", given))
+        assert asked.status_code == status
+    assert run("exchange", "user", "disable", folder, "anna").code == 0
+    closed = httpx.post(f"{served}/oauth/token", data={"grant_type": "client_credentials"}, auth=("anna", another))
+    assert closed.json()["error"] == "invalid_client"
+    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    assert account["disabled_at"]
+
+
+def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private = Ed25519PrivateKey.generate()
+    public = tmp_path / "public.pem"
+    public.write_bytes(
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    assert run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public).out == ""
+    with ExchangeClient(served, auth=PrivateKeyJwt("chat", pem, token_url=token_url_of(served))) as client:
+        assert client.account().name == "chat"
+
+
+def test_publishing_for_the_first_time_gives_every_feed_a_release(folder: Path) -> None:
+    assert run("exchange", "publish", folder, env=ENV).code == 0
+    root, repository = folder / "publisher" / "root.json", folder / "publisher" / "repository"
+    for feed in ("id-telkomsel", "id-messaging"):
+        synced = run(
+            "sync", "--url", repository.as_uri(), "--root", root, "--feed", feed, "--cache-dir", folder / "c", "--json"
+        )
+        assert (synced.code, synced.document["after"]) == (0, 1)
+    again = run("exchange", "publish", folder, env=ENV)
+    assert (again.code, again.out) == (0, "")
+    assert "nothing had to be published" in again.err
+
+
+def test_a_month_in_figures(folder: Path) -> None:
+    assert json.loads(run("exchange", "stats", folder, "--month", "2026-10", "--json").out)["reports"] == 0
+    shown = run("exchange", "stats", folder).out.split()
+    assert shown[1:3] == ["reports", "0"]
+    assert_fails(run("exchange", "stats", folder, "--month", "October"), 2, "2026-10")
+
+
+def test_verify_finds_what_was_changed(folder: Path, served: str) -> None:
+    secret = run("exchange", "user", "add", folder, "web", "--scope", "report").out.strip()
+    with ExchangeClient(served, auth=ClientCredentials("web", secret, token_url=token_url_of(served))) as client:
+        for number in ("0812-3456-7890", "0812-3456-7891"):
+            report = client.report(
+                number, category="fraud", channel="sms", text="x", happened_at=datetime.now(UTC), reporter="r1"
+            )
+            file = client.attach_evidence(report.id, screenshot(report.id), name="a.png")
+    assert run("exchange", "verify", folder, "--json").document == {"problems": []}
+    (folder / "evidence" / file.sha256[:2] / file.sha256[2:]).write_bytes(b"another")
+    with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
+        database.execute("DROP TRIGGER history_no_update")
+        database.execute("UPDATE history SET actor = 'nobody' WHERE case_id = 1 AND sequence = 2")
+        database.commit()
+    found = run("exchange", "verify", folder, "--json")
+    assert (found.code, found.document["problems"]) == (
+        1,
+        [
+            "the history of case 1 is not as it was written, from line 2 on",
+            f"the file of evidence {file.sha256} is missing or damaged",
+        ],
+    )
+
+
+def test_an_operator_that_nobody_knows_is_pointed_out(tmp_path: Path) -> None:
+    rules = tmp_path / "routing.toml"
+    rules.write_text('region = "ID"\n[[feed]]\nname = "id-telkomsel"\noperators = ["telkomsell"]\nscopes = ["sms"]\n')
+    made = run("exchange", "init", tmp_path / "exchange", "--routing", rules, env=ENV)
+    assert made.code == 0
+    assert "telkomsell" in made.err
+
+
+def test_what_cannot_be_used(folder: Path, tmp_path: Path) -> None:
+    assert_fails(run("exchange", "init", folder, env=ENV), 2, "is there already")
+    assert_fails(run("exchange", "init", tmp_path / "x", "--region", "ZZ", env=ENV), 2)
+    assert_fails(run("exchange", "init", tmp_path / "x", "--database", "mysql://x/y", env=ENV), 2, "postgresql")
+    assert_fails(run("exchange", "stats", tmp_path / "x"), 2, "exchange init")
+    assert not (tmp_path / "x").exists()
+    assert_fails(run("exchange", "user", "add", folder, "Anna B", "--scope", "officer"), 2, "account name")
+    assert_fails(run("exchange", "user", "add", folder, "exchange", "--scope", "officer"), 2, "another name")
+    assert_fails(run("exchange", "user", "add", folder, "anna", "--scope", "king"), 2, "no scope")
+    assert_fails(run("exchange", "user", "secret", folder, "anna"), 2, "no account")
+    assert_fails(run("exchange", "serve", folder, "--tls-key", tmp_path / "k"), 2, "--tls-certificate")
+    locked_out = run("exchange", "publish", folder, env={"BLOCKLIST_PASSPHRASE": "wrong"})
+    assert (locked_out.code, locked_out.out) == (2, "")
+    assert "wrong passphrase" in locked_out.err
+
+
+@pytest.fixture(scope="module")
+def told() -> list[dict[str, str]]:
+    ran = run("sandbox", "--script", "--cases", "3", "--json")
+    assert ran.code == 0, ran.err
+    scenes: list[dict[str, str]] = ran.document["scenes"]
+    return scenes
+
+
+def test_the_sandbox_tells_one_complaint_to_its_end(told: list[dict[str, str]]) -> None:
+    story = "\n".join(f"{scene['who']} {scene['what']}" for scene in told)
+    for part in ("lacks evidence", "publishes", "is enforced", "passes on appeal", "reversed", "learns who has lifted"):
+        assert part in story
+    assert any(scene["who"] == "indosat" and "not blocked (not-listed)" in scene["what"] for scene in told)
+
+
+def test_a_sandbox_that_is_kept_is_ready_to_use(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKLIST, "sandbox", "--dir", tmp_path / "box", "--cases", "3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        box = tmp_path / "box"
+        synced = run("sync", "--config", box / "blocklist.toml", "--json")
+        assert (synced.code, synced.document["after"]) == (0, 1), synced.err
+        assert run("case", "list", "--config", box / "officer" / "blocklist.toml", "--json").code == 0
+        assert run("case", "list", "--config", box / "chat" / "blocklist.toml").code == 77
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert_fails(run("sandbox", "--dir", box), 2, "is not empty")
