@@ -30,7 +30,6 @@ from blocklist_sdk.enforcement.sink import (
     Outcome,
     Readable,
     Sink,
-    SinkDown,
     Transactional,
 )
 from blocklist_sdk.records import SCOPES
@@ -358,7 +357,7 @@ def _outcomes_in_order(probe: _Probe) -> None:
 
 
 def _same_batch_twice(probe: _Probe) -> None:
-    items = [_FIRST, Item(_FIRST + 10, last=_FIRST + 19)]
+    items: list[int | Item] = [_FIRST, Item(_FIRST + 10, last=_FIRST + 19)]
     with probe.opened() as sink:
         batch = probe.batch("block", items)
         probe.hand(sink, batch)
@@ -430,7 +429,7 @@ def _until(probe: _Probe) -> None:
 
 
 def _big_numbers(probe: _Probe) -> None:
-    items = [100_000, Item(_LONGEST - 10, last=_LONGEST - 1, entries=(2**53 + 1,)), _LONGEST]
+    items: list[int | Item] = [100_000, Item(_LONGEST - 10, last=_LONGEST - 1, entries=(2**53 + 1,)), _LONGEST]
     with probe.opened() as sink:
         probe.apply(sink, "block", items)
         probe.expect(sink, items)

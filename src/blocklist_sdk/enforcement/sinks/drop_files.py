@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS, Outcome
 from blocklist_sdk.errors import Malformed
@@ -39,7 +39,7 @@ NAME: Final = re.compile(
 
 _MARK: Final = "# blocklist-sdk"
 _END: Final = "# end"
-_CONTROL: Final = {code: " " for code in (*range(32), 127)}
+_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 """What a text may not have in a file that is read line by line."""
 
 _ANSWER_BYTES_MAX: Final = 256_000_000
@@ -71,7 +71,7 @@ def file_of(batch: Batch, format: FileFormat) -> tuple[str, bytes]:
     >>> from blocklist_sdk.testing import make_batch
     >>> name, data = file_of(make_batch("block", [6281200000001], feed="id-telkomsel", number_in_ledger=17), "csv")
     >>> name
-    'id-telkomsel.000000017.block.fcd00a8f.csv'
+    'id-telkomsel.000000017.block.47025983.csv'
     >>> print(data.decode().partition("# end")[0], end="")
     # blocklist-sdk format=1 feed=id-telkomsel serial=1 batch=17 operation=block count=1
     operation,number,last,scope,category,entries,until
@@ -104,7 +104,7 @@ def read_drop_file(path: str | Path) -> DropFile:
         if hashlib.sha256(content).hexdigest() != ending["sha256"]:
             raise Malformed(f"{path} is damaged: its checksum is another. Fetch it again.")
         read = _from_csv(content.decode()) if is_csv else _from_jsonl(content.decode())
-    except (ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError) as error:
         raise Malformed(f"{path} is no whole file of a drop directory ({error}): fetch it again") from error
     if len(read.changes) != int(ending["count"]):
         raise Malformed(f"{path} is damaged: it has {len(read.changes)} changes and says {ending['count']}")
@@ -114,8 +114,8 @@ def read_drop_file(path: str | Path) -> DropFile:
 def answer_name(name: str) -> str:
     """What the response to a file is called.
 
-    >>> answer_name("id-telkomsel.000000017.block.fcd00a8f.csv")
-    'id-telkomsel.000000017.block.fcd00a8f.response.csv'
+    >>> answer_name("id-telkomsel.000000017.block.47025983.csv")
+    'id-telkomsel.000000017.block.47025983.response.csv'
     """
     return f"{name.rpartition('.')[0]}.response.csv"
 
@@ -130,8 +130,6 @@ def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
     Raises:
         StorageFailed: it cannot be written.
     """
-    from blocklist_sdk.disk import replaced
-
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(ANSWER_COLUMNS)
@@ -147,10 +145,12 @@ class Answer:
     Attributes:
         outcomes: by first number, as it stands there; the last word on a number counts.
         is_whole: whether it says itself where it ends.
+        is_cut: whether its last line has no end, so that something is missing.
     """
 
     outcomes: Mapping[int, Outcome]
     is_whole: bool
+    is_cut: bool
 
 
 def read_answer(path: str | Path) -> Answer:
@@ -168,11 +168,12 @@ def read_answer(path: str | Path) -> Answer:
     if len(data) > _ANSWER_BYTES_MAX:
         raise Malformed(f"{path} has more than {_ANSWER_BYTES_MAX:,} bytes: it is no response to one of our files")
     try:
-        lines = data.decode("utf-8-sig").splitlines(keepends=True)
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        is_cut = bool(lines.pop())
         count = None
-        if lines and lines[-1].startswith(_END):
+        if lines and lines[-1].startswith(_END) and not is_cut:
             count = int(_pairs(lines.pop(), _END)["count"])
-        rows = csv.DictReader(lines, strict=True)
+        rows = csv.DictReader((f"{line}\n" for line in lines), strict=True)
         names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
         rows.fieldnames = names
         if not {"number", "outcome"} <= set(names):
@@ -182,13 +183,13 @@ def read_answer(path: str | Path) -> Answer:
         raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(ANSWER_COLUMNS)}") from error
     if count is not None and count != len(said):
         raise Malformed(f"{path} has {len(said)} lines and says {count}: send it again")
-    return Answer(dict(said), count is not None)
+    return Answer(dict(said), count is not None, is_cut)
 
 
 def plain(text: str) -> str:
-    """A text on one line, no longer than a receipt takes.
+    r"""A text on one line, no longer than a receipt takes.
 
-    >>> plain("not a\\nsubscriber")
+    >>> plain("not a\nsubscriber")
     'not a subscriber'
     """
     return text.translate(_CONTROL).strip()[:DETAIL_CHARS_MAX]
@@ -202,8 +203,7 @@ def moment_text(until_ms: int) -> str:
     """
     if until_ms == FOREVER_MS:
         return ""
-    moment = datetime.fromtimestamp(until_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z" if moment.year >= 1000 else f"{moment.isoformat()[:19]}Z"
+    return datetime.fromtimestamp(until_ms // 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 # Writing
@@ -299,7 +299,7 @@ def _from_csv(text: str) -> DropFile:
 
 
 def _from_jsonl(text: str) -> DropFile:
-    head, *rows = map(json.loads, text.splitlines())
+    head, *rows = map(json.loads, text.split("\n")[:-1])
     if head["type"] != "blocklist-sdk":
         raise ValueError("its first line is not one of ours")
     changes = (row | {"scope": tuple(row["scope"]), "entries": tuple(row["entries"])} for row in rows)

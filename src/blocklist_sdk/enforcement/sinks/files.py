@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,7 @@ class FileSink:
         self._responses = responses
         self._wait_s = wait_s
         self._highest: int | None = None
+        self._told: set[str] = set()
         self._waiting: _Waiting | None = None
         with storage(directory):
             directory.mkdir(exist_ok=True)
@@ -158,33 +160,42 @@ class FileSink:
             self._deliver(name, data)
             waiting.add(part, [keys[place] for place in unknown], name)
         end, pause_s = time.monotonic() + self._wait_s, _POLL_MIN_S
-        while waiting.is_unanswered(batch, keys) and (left_s := end - time.monotonic()) > 0:
+        while waiting.is_unanswered(batch) and (left_s := end - time.monotonic()) > 0:
             time.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, _POLL_MAX_S)
             self._take_in(waiting, responses)
-        return waiting.take(batch, keys)
+        return waiting.take(batch)
 
     def _take_in(self, waiting: "_Waiting", responses: Path) -> None:
         """Note the answers that have come."""
         for name in waiting.files():
             path = responses / answer_name(name)
             try:
-                changed = path.stat().st_mtime
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                is_settled = time.time() - status.st_mtime > _SETTLED_S
                 answer = read_answer(path)
             except FileNotFoundError:
                 continue
             except (Malformed, StorageFailed) as error:
-                # It may still be on its way; if not, somebody has to see to it, and what was written stays pending.
-                log.warning("%s", error)
+                # It may still be on its way. If it is not, what was written stays pending until somebody sees to it.
+                if is_settled and name not in self._told:
+                    self._told.add(name)
+                    log.warning("%s", error)
                 continue
-            settled = answer.is_whole or time.time() - changed > _SETTLED_S
-            waiting.answer(name, answer.outcomes, is_whole=settled)
+            if is_settled or answer.is_whole:
+                waiting.answer(name, answer.outcomes, is_whole=True)
+            elif not answer.is_cut:
+                waiting.answer(name, answer.outcomes, is_whole=False)
 
     def _check_order(self, number: int) -> None:
         """Files are done in the order of their names, so none may come before one that lies there already."""
         if self._highest is None:
             found = [NAME.fullmatch(name) for name in os.listdir(self.directory)]
-            self._highest = max((int(each["number"]) for each in found if each and each["feed"] == self.feed), default=0)
+            self._highest = max(
+                (int(each["number"]) for each in found if each and each["feed"] == self.feed), default=0
+            )
         if number < self._highest:
             raise SinkDown(
                 f"{self.directory} holds files of {self.feed} up to batch {self._highest}, and this is batch {number}: "
@@ -244,13 +255,17 @@ class _Waiting:
 
     def files(self) -> list[str]:
         """Files that are not answered in full."""
-        rows = self._database.execute("select distinct file from waiting where feed = ? and outcome is null", [self._feed])
+        rows = self._database.execute(
+            "select distinct file from waiting where feed = ? and outcome is null", [self._feed]
+        )
         return sorted(name for (name,) in rows)
 
     def answer(self, file: str, outcomes: Mapping[int, Outcome], *, is_whole: bool) -> None:
-        """Note what a response says; of a whole one also that it does not say something."""
+        """Note what a response says. One that may still grow counts only once it has everything that waits for it."""
         with self._transaction() as database:
-            rows = database.execute("select number from waiting where feed = ? and file = ? and outcome is null", [self._feed, file])
+            rows = database.execute(
+                "select number from waiting where feed = ? and file = ? and outcome is null", [self._feed, file]
+            )
             asked = [number for (number,) in rows]
             unsaid = Outcome("failed", "the response does not mention it")
             if not is_whole and not outcomes.keys() >= set(asked):
@@ -276,12 +291,12 @@ class _Waiting:
         with self._transaction() as database:
             database.executemany("insert or replace into waiting (feed, number, key, file) values (?, ?, ?, ?)", rows)
 
-    def is_unanswered(self, batch: Batch, keys: Sequence[str]) -> bool:
+    def is_unanswered(self, batch: Batch) -> bool:
         """Whether any change of a batch still waits."""
         found = self._rows(batch)
         return any(found[number][1] is None for number in batch.items.number.tolist())
 
-    def take(self, batch: Batch, keys: Sequence[str]) -> list[Outcome]:
+    def take(self, batch: Batch) -> list[Outcome]:
         """What has come of the changes of a batch."""
         found = self._rows(batch)
         outcomes = [_outcome(batch, *found[number][1:]) for number in batch.items.number.tolist()]
@@ -306,7 +321,9 @@ class _Waiting:
         return rows
 
     def _forget_taken(self, but: int | None) -> None:
-        self._database.execute("delete from waiting where feed = ? and taken is not null and taken is not ?", [self._feed, but])
+        self._database.execute(
+            "delete from waiting where feed = ? and taken is not null and taken is not ?", [self._feed, but]
+        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -339,7 +356,9 @@ def _claim(directory: Path) -> None:
             if isinstance(document, dict) and document.get("format") == 1:
                 return
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade this one")
-    if any(not name.startswith(_MARKER) for name in os.listdir(directory)):
+    others = [name for name in os.listdir(directory) if not name.lstrip(".").startswith(_MARKER.lstrip("."))]
+    # Another process may have made one of it meanwhile.
+    if others and not marker.exists():
         raise InvalidInput(f"{directory} holds something else already: a drop directory has to be empty at first")
     write_json(marker, {"format": 1, "what": "drop directory of blocklist-sdk"})
 
