@@ -134,12 +134,12 @@ class SinkContract:
     refuses: int | None = None
 
     def held(self, feed: str) -> Iterable[Held] | None:
-        """What the system holds of a feed, read past the sink, which need not be able to; None where nobody can."""
+        """What the system holds of a feed, read past the sink: for sinks that cannot be read themselves."""
         return None
 
     def _probe(self, make_sink: MakeSink) -> "_Probe":
-        feed = _feed()
-        return _Probe(make_sink, None if self.held(feed) is None else self._held_by, feed, self.refuses)
+        can_see = type(self).held is not SinkContract.held
+        return _Probe(make_sink, self._held_by if can_see else None, _feed(), self.refuses)
 
     def _held_by(self, feed: str) -> Iterable[Held]:
         return self.held(feed) or ()
