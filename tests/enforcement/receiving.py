@@ -49,6 +49,7 @@ class Receiver:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     receiver: Receiver
 
     def do_POST(self) -> None:

@@ -39,6 +39,15 @@ def kinds(outcomes: Iterable[Outcome]) -> list[str]:
     return ["pending" if outcome.pending else outcome.kind for outcome in outcomes]
 
 
+def block(url: str, **options: Any) -> list[str]:
+    """What comes of one block, with a sink of its own."""
+    opened = open_sink(url, feed="id-test", **options)
+    try:
+        return kinds(opened.apply(make_batch("block", [A])))
+    finally:
+        opened.close()
+
+
 class TestWebhook(SinkContract):
     refuses = 6281300000000
 
@@ -129,16 +138,16 @@ def test_the_secret_may_come_from_a_file_or_the_environment(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
-    open_sink(receiver.url, feed="id-test", secret_file=tmp_path / "secret").apply(make_batch("block", [A]))
+    block(receiver.url, secret_file=tmp_path / "secret")
     monkeypatch.setenv(SECRET_VARIABLE, SECRET)
-    open_sink(receiver.url, feed="id-test").apply(make_batch("block", [A]))
+    block(receiver.url)
     assert len(receiver.requests) == 2
 
 
 def test_a_secret_that_is_being_replaced_signs_beside_the_new_one(receiver: Receiver) -> None:
     """The receiver has the old one still."""
     secret = f"{new_webhook_secret()} {SECRET}"
-    assert kinds(open_sink(receiver.url, feed="id-test", secret=secret).apply(make_batch("block", [A]))) == ["enforced"]
+    assert block(receiver.url, secret=secret) == ["enforced"]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +355,7 @@ def test_a_receiver_that_is_not_there_is_down() -> None:
     with receiving() as gone:
         url = gone.url
     with pytest.raises(SinkDown, match="failed"):
-        open_sink(url, feed="id-test", secret=SECRET).apply(make_batch("block", [A]))
+        block(url, secret=SECRET)
 
 
 def test_a_connection_that_is_cut_is_a_sink_that_is_down_and_the_next_batch_goes(
@@ -393,7 +402,7 @@ def test_nobody_waits_for_ever(receiver: Receiver, step_in: Any) -> None:
     receiver.step_in = step_in
     begun = time.monotonic()
     with pytest.raises(SinkDown):
-        open_sink(receiver.url, feed="id-test", secret=SECRET, timeout=0.5).apply(make_batch("block", [A]))
+        block(receiver.url, secret=SECRET, timeout=0.5)
     assert time.monotonic() - begun < 20
 
 
@@ -429,11 +438,9 @@ def test_a_receiver_over_tls_is_asked_for_its_certificate(tmp_path: Path) -> Non
     thread.start()
     try:
         url = f"https://localhost:{server.server_port}/"
-        trusting = open_sink(url, feed="id-test", secret=SECRET, ca=tmp_path / "ca.pem")
-        assert kinds(trusting.apply(make_batch("block", [A]))) == ["enforced"]
-        trusting.close()
+        assert block(url, secret=SECRET, ca=tmp_path / "ca.pem") == ["enforced"]
         with pytest.raises(SinkDown, match="certificate"):
-            open_sink(url, feed="id-test", secret=SECRET).apply(make_batch("block", [A]))
+            block(url, secret=SECRET)
         assert len(receiver.requests) == 1
     finally:
         server.shutdown()
