@@ -41,8 +41,20 @@ def responses(tmp_path: Path) -> Path:
     return path
 
 
+_OPEN: list[Sink] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _OPEN:
+        _OPEN.pop().close()
+
+
 def opened(drop: Path, query: str = "", **options: Any) -> Sink:
-    return open_sink(f"{drop.as_uri()}{query}", feed="id-test", **options)
+    """A sink that is closed when the test is over."""
+    _OPEN.append(open_sink(f"{drop.as_uri()}{query}", feed="id-test", **options))
+    return _OPEN[-1]
 
 
 def kinds(outcomes: Iterable[Outcome]) -> list[str]:
