@@ -1,5 +1,7 @@
-"""A batch as columns of text, for sinks that write text: whole columns at once, since a loop over changes costs more
-than the sink itself."""
+"""A batch as columns of text, for sinks that write text.
+
+Whole columns at once: a loop over changes costs more than the sink itself.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -41,8 +41,10 @@ _REFUSALS: Final = (
     KafkaError.POLICY_VIOLATION,
     KafkaError._INVALID_DIFFERENT_RECORD,
 )
-"""Errors of a message, not of the cluster. A broker may say them of all that came in one packet, so each such message is
-sent again alone."""
+"""Errors of a message, not of the cluster.
+
+A broker may say them of all that came in one packet, so each such message is sent again alone.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +78,9 @@ def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -
         return KafkaSink(settings, topic, feed=feed)
     except (KafkaException, TypeError, ValueError) as error:
         said = error.args[0].str() if isinstance(error, KafkaException) else error
-        raise InvalidInput(f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {said}") from error
+        raise InvalidInput(
+            f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {said}"
+        ) from error
 
 
 class KafkaSink:
@@ -120,9 +124,7 @@ class KafkaSink:
         if self._producer is not None:
             self._drop()
 
-    def _send(
-        self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int
-    ) -> Mapping[bytes, KafkaError]:
+    def _send(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> Mapping[bytes, KafkaError]:
         """Send messages, and wait for what comes of them: those that the cluster will not take, by number."""
         if self._producer is None:
             self._producer = self._new_producer()

@@ -160,9 +160,7 @@ def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = No
 class PostgresSink:
     """A table in PostgreSQL. Made by `open_sink`."""
 
-    def __init__(
-        self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool
-    ) -> None:
+    def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
         self._settings = settings
         self._names = {
             "table": sql.Identifier(*table),
@@ -209,16 +207,20 @@ class PostgresSink:
         known: dict[str, tuple[str, ...]] = {}
         with self._connected():
             pass  # so that the table is there
-        with _translated(), contextlib.closing(self._connect()) as connection, _transaction(connection):
-            with connection.cursor(name="blocklist_current") as cursor:
-                cursor.itersize = _FETCHED
-                cursor.execute(self._sql(_CURRENT), (self._feed,))
-                for number, last, text in cursor:
-                    scope = known.get(text)
-                    if scope is None:
-                        said = set(text.split("+"))
-                        scope = known[text] = tuple(each for each in SCOPES if each in said)
-                    yield Held(number, last, scope)
+        with (
+            _translated(),
+            contextlib.closing(self._connect()) as connection,
+            _transaction(connection),
+            connection.cursor(name="blocklist_current") as cursor,
+        ):
+            cursor.itersize = _FETCHED
+            cursor.execute(self._sql(_CURRENT), (self._feed,))
+            for number, last, text in cursor:
+                scope = known.get(text)
+                if scope is None:
+                    said = set(text.split("+"))
+                    scope = known[text] = tuple(each for each in SCOPES if each in said)
+                yield Held(number, last, scope)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -334,7 +336,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        message = f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
+        message = (
+            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
+        )
         raise SinkDown(message) from error
     except psycopg.Error as error:
         raise SinkDown(f"PostgreSQL: {_text(error)}") from error
@@ -349,8 +353,10 @@ def _text(error: psycopg.Error) -> str:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """Why a row was refused. Numbers are masked, since the reason travels in a receipt; PostgreSQL's detail, which
-    quotes the row, is left out."""
+    """Why a row was refused.
+
+    Numbers are masked, since the reason travels in a receipt; PostgreSQL's detail, which quotes the row, is left out.
+    """
     reason = _DIGITS.sub(lambda found: mask(found[0]), _text(error))
     return reason[:DETAIL_CHARS_MAX]
 

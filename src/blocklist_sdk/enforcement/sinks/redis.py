@@ -1,5 +1,4 @@
-"""Redis or Valkey: a hash of a feed's items beside a sorted set of its ranges, changed so that readers never see half a
-batch.
+"""Redis or Valkey: a feed's items in a hash, its ranges in a sorted set; readers never see half a batch.
 
 ::
 
@@ -21,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from blocklist_sdk.addresses import shown
-from blocklist_sdk.enforcement.items import Batch, Positions
+from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import Held, Outcome, SinkDown, all_done
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
@@ -136,33 +135,34 @@ class RedisSink:
         Raises:
             SinkDown: the server cannot be reached, or fails, or is a cluster.
         """
-        numbers = columns.numbers(batch.items.number).to_pylist()
-        is_range = batch.items.last > batch.items.number
         with self._down():
             self._check()
-            pipeline = self._client.pipeline(transaction=True)
-            if batch.operation == "unblock":
-                pipeline.execute_command("HDEL", self._items, *numbers)
-                pipeline.execute_command("ZREM", self._ranges, *numbers)
-            else:
-                values = [""] * (2 * len(numbers))
-                values[::2] = numbers
-                values[1::2] = columns.documents(batch, with_number=False).to_pylist()
-                pipeline.execute_command("HSET", self._items, *values)
-                self._place_ranges(pipeline, batch, numbers, np.flatnonzero(is_range))
-                # What was a range may be a single number from now on.
-                if not is_range.all():
-                    singles = [numbers[at] for at in np.flatnonzero(~is_range).tolist()]
-                    pipeline.execute_command("ZREM", self._ranges, *singles)
+            pipeline: Any = self._client.pipeline(transaction=True)
+            for command, key, parts in self._commands(batch):
+                if parts:
+                    pipeline.execute_command(command, key, *parts)
             pipeline.hset(self._cursor, self._ledger, str(batch.number_in_ledger))
             pipeline.execute()
         return all_done(batch)
 
-    def _place_ranges(self, pipeline: Any, batch: Batch, numbers: Sequence[str], at: Positions) -> None:
-        if len(at):
-            lasts = batch.items.last[at].tolist()
-            members = [numbers[place] for place in at.tolist()]
-            pipeline.execute_command("ZADD", self._ranges, *(part for pair in zip(lasts, members, strict=True) for part in pair))
+    def _commands(self, batch: Batch) -> Iterator[tuple[str, str, list[Any]]]:
+        """What is to be done, with keys, and fields and values or members."""
+        numbers = columns.numbers(batch.items.number).to_pylist()
+        if batch.operation == "unblock":
+            yield "HDEL", self._items, numbers
+            yield "ZREM", self._ranges, numbers
+            return
+        values = columns.documents(batch, with_number=False).to_pylist()
+        yield "HSET", self._items, _alternating(numbers, values)
+        is_range = batch.items.last > batch.items.number
+        ranges = np.flatnonzero(is_range)
+        yield (
+            "ZADD",
+            self._ranges,
+            _alternating(batch.items.last[ranges].tolist(), [numbers[at] for at in ranges.tolist()]),
+        )
+        # What was a range may be a single number from now on.
+        yield "ZREM", self._ranges, [numbers[at] for at in np.flatnonzero(~is_range).tolist()]
 
     def applied(self) -> int | None:
         """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
@@ -219,10 +219,19 @@ class RedisSink:
             raise SinkDown(f"Redis: {error}") from error
 
 
+def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    parts: list[Any] = [None] * (2 * len(first))
+    parts[::2] = first
+    parts[1::2] = second
+    return parts
+
+
 def _held(number: bytes | str, text: bytes | str) -> Held:
     try:
         item = json.loads(text)
         said = set(item["scope"])
         return Held(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in said))
     except (ValueError, TypeError, KeyError) as error:
-        raise SinkDown(f"Redis: an item is not one of this sink's ({type(error).__name__}): clear the feed's keys") from error
+        raise SinkDown(
+            f"Redis: an item is not one of this sink's ({type(error).__name__}): clear the feed's keys"
+        ) from error
