@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -52,3 +53,14 @@ def messages(addresses: str, topic: str) -> list[Any]:
         return found
     finally:
         consumer.close()
+
+
+def compacted(addresses: str, topic: str) -> dict[int, Any]:
+    """What a compacted topic comes to: the last word on each key, read from JSON."""
+    found: dict[int, Any] = {}
+    for message in messages(addresses, topic):
+        number = int(message.key())
+        found.pop(number, None)
+        if message.value() is not None:
+            found[number] = json.loads(message.value())
+    return found

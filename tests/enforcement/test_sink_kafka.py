@@ -1,6 +1,5 @@
 """The sink in Kafka, against brokers that speak its protocol."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +11,7 @@ from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, SinkDown
 from blocklist_sdk.enforcement.sinks.kafka import KafkaSink
 from blocklist_sdk.errors import InvalidInput
-from kafka_cluster import messages
+from kafka_cluster import compacted, messages
 from sink_batches import FEED, FIRST, batch_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
@@ -39,20 +38,16 @@ def sink(opens: Opens, kafka_url: str) -> KafkaSink:
     return opens(kafka_url)
 
 
+def parts_of(url: str) -> list[str]:
+    return url.removeprefix("kafka://").split("/")
+
+
 def sent_to(url: str) -> list[Any]:
-    addresses, topic = url.removeprefix("kafka://").split("/")
-    return messages(addresses, topic)
+    return messages(*parts_of(url))
 
 
-def compacted(url: str) -> dict[int, Any]:
-    """What a compacted topic comes to: the last word on each key."""
-    found: dict[int, Any] = {}
-    for message in sent_to(url):
-        number = int(message.key())
-        found.pop(number, None)
-        if message.value() is not None:
-            found[number] = json.loads(message.value())
-    return found
+def held_in(url: str) -> dict[int, Any]:
+    return compacted(*parts_of(url))
 
 
 def test_a_block_is_a_message_with_everything_that_is_known(sink: KafkaSink, kafka_url: str) -> None:
@@ -66,7 +61,7 @@ def test_a_block_is_a_message_with_everything_that_is_known(sink: KafkaSink, kaf
         "until": "2027-01-01T00:00:00Z",
         "serial": 7,
     }
-    assert compacted(kafka_url) == {
+    assert held_in(kafka_url) == {
         FIRST: {"number": FIRST, "last": FIRST, "entries": [], **common},
         FIRST + 10: {"number": FIRST + 10, "last": FIRST + 19, "entries": [4, 9], **common},
     }
@@ -79,9 +74,9 @@ def test_a_change_replaces_and_an_unblock_is_a_tombstone(sink: KafkaSink, kafka_
     both = items_of([FIRST, FIRST + 1])
     sink.apply(batch_of(1, "block", both))
     sink.apply(batch_of(2, "change", items_of([FIRST], scope=["messaging"])))
-    assert compacted(kafka_url)[FIRST]["scope"] == ["messaging"]
+    assert held_in(kafka_url)[FIRST]["scope"] == ["messaging"]
     assert list(sink.apply(batch_of(3, "unblock", both))) == [LIFTED, LIFTED]
-    assert compacted(kafka_url) == {}
+    assert held_in(kafka_url) == {}
     assert sum(message.value() is None for message in sent_to(kafka_url)) == 2
 
 
@@ -96,7 +91,7 @@ def test_a_large_batch_arrives_whole_and_once(sink: KafkaSink, kafka_url: str) -
 def test_a_queue_that_is_full_is_waited_for(opens: Opens, kafka_url: str) -> None:
     sink = opens(f"{kafka_url}?queue.buffering.max.messages=100")
     assert len(sink.apply(numbered(1))) == 1000
-    assert len(compacted(kafka_url)) == 1000
+    assert len(held_in(kafka_url)) == 1000
 
 
 def test_a_message_that_is_too_large_is_refused_and_the_rest_goes_on(opens: Opens, kafka_url: str) -> None:
@@ -105,7 +100,7 @@ def test_a_message_that_is_too_large_is_refused_and_the_rest_goes_on(opens: Open
     outcomes = sink.apply(batch_of(1, "block", items))
     assert [outcome.kind for outcome in outcomes] == ["enforced", "refused", "enforced"]
     assert "too large" in outcomes[1].detail
-    assert set(compacted(kafka_url)) == {FIRST, FIRST + 2}
+    assert set(held_in(kafka_url)) == {FIRST, FIRST + 2}
 
 
 def test_brokers_that_are_not_there_take_the_sink_down_and_nothing_is_sent_later(opens: Opens) -> None:
