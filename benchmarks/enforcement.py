@@ -75,7 +75,8 @@ def rows_of(items: Items) -> list[Row]:
     """The same for the other tools."""
     columns = (items.number, items.last, items.scope, items.until, items.category)
     made: list[Row] = []
-    for at, (number, last, scope, until, category) in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True)):
+    lists = [column.tolist() for column in columns]
+    for at, (number, last, scope, until, category) in enumerate(zip(*lists, strict=True)):
         end = None if until == FOREVER_MS else datetime.fromtimestamp(until / 1000, UTC)
         made.append((number, last, list(scopes_of(scope)), items.categories[category], list(items.entries(at)), end))
     return made
@@ -298,12 +299,16 @@ def files(size: int) -> Iterator[System]:
                     os.fsync(out.fileno())
                 os.replace(folder / ".part", folder / f"{number}.csv")
 
+        def singly(rows: Sequence[Row]) -> None:
+            for row in rows:
+                write([row])
+
         yield System(
             "file:",
             empty,
             lambda: open_sink(folder.as_uri(), feed=FEED),
             [("`csv.writer`, `fsync`, rename", write)],
-            ("a file for each row, likewise", lambda rows: [write([row]) for row in rows] and None),
+            ("a file for each row, likewise", singly),
         )
 
 

@@ -1,19 +1,23 @@
 """The sink in PostgreSQL, against a real server."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from blocklist_sdk.enforcement.items import Operation
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import Outcome, Readable, SinkDown, Transactional
 from blocklist_sdk.enforcement.sinks.postgresql import PostgresSink
 from blocklist_sdk.errors import InvalidInput
 from killed_sinks import kill_in_the_middle
+from postgres import database_url
 from sink_batches import FEED, FIRST, batch_of, held_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
@@ -187,6 +191,15 @@ def test_a_category_that_postgresql_cannot_hold_is_held_in_part(sink: PostgresSi
     assert run("SELECT category FROM TABLE_NAME").fetchone() == (text.replace("\x00", "\ufffd"),)
 
 
+def test_a_database_that_is_not_in_utf8_holds_what_it_can(opens: Opens, run: Any, postgres: str) -> None:
+    run("CREATE DATABASE TABLE_NAME_latin ENCODING LATIN1 TEMPLATE template0")
+    url = database_url(postgres, run("SELECT 'TABLE_NAME_latin'").fetchone()[0])
+    sink = opens(url)
+    assert kinds(sink.apply(batch_of(1, "block", items_of([FIRST], category="詐欺")))) == ["enforced"]
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT category FROM blocklist").fetchone() == ("\\u8a50\\u6b3a",)
+
+
 def test_a_connection_that_is_cut_in_a_batch_leaves_neither_rows_nor_cursor(sink: PostgresSink, run: Any) -> None:
     sink.apply(batch_of(1, "block", items_of([FIRST])))
     run(
@@ -202,6 +215,21 @@ def test_a_connection_that_is_cut_in_a_batch_leaves_neither_rows_nor_cursor(sink
     run("DROP TRIGGER cut ON TABLE_NAME")
     assert set(kinds(sink.apply(batch))) == {"enforced"}
     assert sink.applied() == 2
+
+
+def test_a_connection_that_was_cut_while_idle_is_made_anew(sink: PostgresSink, run: Any) -> None:
+    sink.apply(numbered(1))
+    run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'blocklist-sdk'")
+    sink.apply(numbered(2))
+    assert sink.applied() == 2
+
+
+def test_many_refusals_are_told_one_by_one(sink: PostgresSink, run: Any) -> None:
+    sink.applied()
+    run("ALTER TABLE TABLE_NAME ADD CONSTRAINT even CHECK (number % 2 = 0)")
+    outcomes = sink.apply(batch_of(1, "block", items_of(range(FIRST, FIRST + 600))))
+    assert kinds(outcomes) == ["enforced", "refused"] * 300
+    assert {held.number for held in sink.current()} == set(range(FIRST, FIRST + 600, 2))
 
 
 def test_a_deadlock_takes_the_sink_down_and_the_next_try_succeeds(sink: PostgresSink, run: Any) -> None:
@@ -249,10 +277,38 @@ def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
 
 def test_a_table_that_is_not_there_is_only_made_where_it_may_be(opens: Opens, postgres_url: str) -> None:
     careful = opens(f"{postgres_url}&create=false")
-    with pytest.raises(SinkDown, match=r"docs/sinks\.md"):
+    with pytest.raises(SinkDown, match="make the sink's tables"):
         careful.apply(numbered(1))
     opens(postgres_url).apply(numbered(1))
     assert set(kinds(careful.apply(numbered(2)))) == {"enforced"}
+
+
+def test_the_tables_and_the_question_of_the_documents_work(opens: Opens, run: Any, postgres: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sinks-servers.md").read_text(encoding="utf-8")
+    tables, question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    run("CREATE DATABASE TABLE_NAME_documents")
+    url = database_url(postgres, run("SELECT 'TABLE_NAME_documents'").fetchone()[0])
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(tables.encode())
+        sink = opens(f"{url}?create=false", "id-telkomsel")
+
+        def answer() -> bool:
+            return bool(connection.execute(question.encode()).fetchone() == (True,))
+
+        def apply(operation: Operation, **what: Any) -> None:
+            items = items_of([6281234567880], lasts=[what.pop("last", 6281234567899)], **what)
+            assert kinds(sink.apply(batch_of(1, operation, items, feed="id-telkomsel"))) != ["refused"]
+
+        assert not answer()
+        apply("block")
+        assert answer()
+        for what in ({"last": 6281234567889}, {"scope": ["data"]}, {"until": 1}):
+            apply("change", **what)
+            assert not answer()
+        apply("change", until=UNTIL * 2)
+        assert answer()
+        apply("unblock")
+        assert not answer()
 
 
 def test_a_table_may_have_a_schema_and_any_name(opens: Opens, postgres: str, run: Any) -> None:
@@ -262,10 +318,26 @@ def test_a_table_may_have_a_schema_and_any_name(opens: Opens, postgres: str, run
     assert run('SELECT number FROM lists."My ""Table""; --"').fetchone() == (FIRST,)
 
 
-@pytest.mark.parametrize("query", ["table=a.b.c", "table=", "create=perhaps", "table=a&table=b", "no_such_parameter=1"])
+NONSENSE = (
+    "table=a.b.c",
+    "table=",
+    f"table={'t' * 57}",
+    "create=perhaps",
+    "table=a&table=b",
+    "no_such_parameter=1",
+)
+
+
+@pytest.mark.parametrize("query", NONSENSE)
 def test_a_url_that_makes_no_sense_is_invalid(opens: Opens, query: str) -> None:
     with pytest.raises(InvalidInput):
         opens(f"postgresql://127.0.0.1/none?{query}")
+
+
+def test_a_password_in_a_wrong_url_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        open_sink("postgresql://me:sec%zzret@127.0.0.1/none", feed=FEED)
+    assert "zzret" not in str(caught.value)
 
 
 def test_a_process_that_is_killed_leaves_whole_batches_and_their_number(sink: PostgresSink, postgres_url: str) -> None:

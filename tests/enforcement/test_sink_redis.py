@@ -205,14 +205,36 @@ def test_a_server_without_memory_or_right_to_write_takes_nothing_of_a_batch(open
         sink = opens(server.url)
         sink.apply(numbered(1))
         client.config_set("maxmemory", "1")
-        with pytest.raises(SinkDown, match="memory"):
+        with pytest.raises(SinkDown, match="memory") as caught:
             sink.apply(numbered(2))
+        assert str(FIRST)[:6] not in str(caught.value)
         client.config_set("maxmemory", "0")
         client.execute_command("REPLICAOF", "127.0.0.1", "9")
         with pytest.raises(SinkDown, match=r"(?i)read.?only"):
             sink.apply(numbered(2))
         assert sink.applied() == 1
         assert set(sink.current()) == held_of(numbered(1).items)
+
+
+def test_a_connection_that_was_cut_while_idle_is_made_anew(sink: RedisSink, redis_running: RedisServer) -> None:
+    sink.apply(numbered(1))
+    with redis.Redis.from_url(redis_running.url) as client:
+        client.execute_command("CLIENT", "KILL", "SKIPME", "yes")
+    sink.apply(numbered(2))
+    assert sink.applied() == 2
+
+
+@pytest.mark.usefixtures("redis_running")
+def test_an_account_needs_no_more_than_the_rights_that_are_documented(opens: Opens) -> None:
+    rights = ["~blocklist:*", "+type", "+hget", "+hset", "+hdel", "+hscan", "+zadd", "+zrem", "+multi", "+exec"]
+    with redis_server() as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "enforcer", "on", ">secret", *rights)
+        sink = opens(server.url.replace("//", "//enforcer:secret@"))
+        sink.apply(numbered(1))
+        assert sink.applied() == 1
+        assert set(sink.current()) == held_of(numbered(1).items)
+        sink.apply(batch_of(2, "unblock", numbered(1).items))
+        assert list(sink.current()) == []
 
 
 @pytest.mark.usefixtures("redis_running")

@@ -4,6 +4,7 @@ Whole columns at once: a loop over changes costs more than the sink itself.
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -70,15 +71,9 @@ def entries(items: Items, *, opening: str = "", separator: str = ",", closing: s
     return _joined(opening, ids, closing) if opening or closing else ids
 
 
-def categories(items: Items, *, as_json: bool = False) -> Texts:
-    """Why each is blocked.
-
-    Args:
-        items: of which.
-        as_json: in quotes.
-    """
-    texts = [json.dumps(name) if as_json else name for name in items.categories]
-    return pa.array(texts, pa.string()).take(pa.array(items.category))
+def categories(items: Items, *, written: Callable[[str], str]) -> Texts:
+    """Why each is blocked, each category as `written` has it."""
+    return pa.array([written(name) for name in items.categories], pa.string()).take(pa.array(items.category))
 
 
 def keys(batch: Batch) -> Texts:
@@ -122,7 +117,7 @@ def documents(batch: Batch, *, with_number: bool) -> Texts:
         ',"scope":',
         scopes(items, opening="[", quote='"', closing="]"),
         ',"category":',
-        categories(items, as_json=True),
+        categories(items, written=json.dumps),
         ',"entries":',
         entries(items, opening="[", closing="]"),
         ',"until":',

@@ -27,6 +27,9 @@ from blocklist_sdk.records import SCOPES
 
 _TABLE: Final = "blocklist"
 
+_NAME_BYTES: Final = 63 - len("_cursor")
+"""PostgreSQL cuts a name after 63 bytes without a word, and the cursor's must not become the table's."""
+
 _DEFAULTS: Final = {
     "connect_timeout": "10",
     "keepalives_idle": "30",
@@ -93,6 +96,9 @@ CREATE TEMPORARY TABLE blocklist_batch (
 ) ON COMMIT DROP
 """
 
+_INDEX: Final = "CREATE UNIQUE INDEX ON pg_temp.blocklist_batch (place)"
+"""For halves, quarters and so on."""
+
 _COPY: Final = "COPY pg_temp.blocklist_batch FROM STDIN (FORMAT csv)"
 
 _WRITE: Final = """
@@ -147,12 +153,17 @@ def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = No
     if create is None:
         create = urls.truth("create", own.get("create", "true"))
     names = own.get("table", _TABLE).split(".")
-    if len(names) > 2 or not all(names):
-        raise InvalidInput(f"the table is {own['table']!r}: say NAME or SCHEMA.NAME")
+    if len(names) > 2 or not all(0 < len(name.encode()) <= _NAME_BYTES for name in names):
+        raise InvalidInput(
+            f"the table is {'.'.join(names)!r}: say NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes"
+        )
     try:
         settings = psycopg.conninfo.conninfo_to_dict(parts.geturl())
     except psycopg.ProgrammingError as error:
-        raise InvalidInput(f"the sink's URL cannot be used: {error}") from error
+        said = str(error).strip()
+        if parts.password:
+            said = said.replace(parts.password, "…")
+        raise InvalidInput(f"the sink's URL cannot be used: {said}") from None
     settings = {**_DEFAULTS, **settings}
     return PostgresSink(settings, names, feed=feed, ledger=ledger, create=create)
 
@@ -180,13 +191,20 @@ class PostgresSink:
         Raises:
             SinkDown: the server cannot be reached, or fails.
         """
-        with self._connected() as connection:
-            try:
-                return self._apply(connection, batch, singly=False)
-            except psycopg.Error as error:
-                if not _is_about_a_row(error):
-                    raise
-            return self._apply(connection, batch, singly=True)
+        about = {"feed": self._feed, "ledger": self._ledger, "batch": batch.number_in_ledger, "serial": batch.serial}
+        refused: dict[int, str] = {}
+        with self._connected() as connection, _transaction(connection):
+            # Deferred constraints would speak at the commit, when it is too late to tell which row it was.
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.execute(_STAGE)
+            with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+                copy.write(_as_csv(batch, encoding=connection.info.parameter_status("server_encoding")))
+            self._write(connection, batch, 0, len(batch), refused)
+            connection.execute(self._sql(_MOVE_CURSOR), about)
+        if not refused:
+            return all_done(batch)
+        done = LIFTED if batch.operation == "unblock" else DONE
+        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
 
     def applied(self) -> int | None:
         """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
@@ -228,65 +246,35 @@ class PostgresSink:
             self._connection.close()
             self._connection = None
 
-    def _apply(self, connection: psycopg.Connection[Any], batch: Batch, *, singly: bool) -> Sequence[Outcome]:
-        with _transaction(connection):
-            # Deferred constraints would speak at the commit, when it is too late to tell which row it was.
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            connection.execute(_STAGE)
-            table = _as_table(batch)
-            refused: dict[int, str] = {}
-            if singly:
-                self._bisect(connection, batch, table, 0, len(batch), refused)
-            else:
-                refused = self._write(connection, batch, table, 0, len(batch))
-            about = {
-                "feed": self._feed,
-                "ledger": self._ledger,
-                "batch": batch.number_in_ledger,
-                "serial": batch.serial,
-            }
-            connection.execute(self._sql(_MOVE_CURSOR), about)
-        if not refused:
-            return all_done(batch)
-        done = LIFTED if batch.operation == "unblock" else DONE
-        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
-
-    def _bisect(
-        self,
-        connection: psycopg.Connection[Any],
-        batch: Batch,
-        table: Any,
-        start: int,
-        end: int,
-        refused: dict[int, str],
+    def _write(
+        self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int, refused: dict[int, str]
     ) -> None:
         """Write what can be written of some places, in halves where they fail together."""
         try:
             with connection.transaction():
-                refused |= self._write(connection, batch, table, start, end)
+                refused |= self._write_together(connection, batch, start, end)
         except psycopg.Error as error:
             if not _is_about_a_row(error):
                 raise
             if end - start == 1:
                 refused[start] = _reason(error)
                 return
+            if end - start == len(batch):
+                connection.execute(_INDEX)
             middle = (start + end) // 2
-            self._bisect(connection, batch, table, start, middle, refused)
-            self._bisect(connection, batch, table, middle, end, refused)
+            self._write(connection, batch, start, middle, refused)
+            self._write(connection, batch, middle, end, refused)
 
-    def _write(
-        self, connection: psycopg.Connection[Any], batch: Batch, table: Any, start: int, end: int
+    def _write_together(
+        self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int
     ) -> dict[int, str]:
         """Write some places, and say which a trigger has left out without a word."""
-        cursor = connection.cursor()
-        with cursor.copy(_COPY) as copy:
-            copy.write(_as_csv(table.slice(start, end - start)))
         about = {"feed": self._feed, "serial": batch.serial, "start": start, "end": end}
         lifts = batch.operation == "unblock"
-        cursor.execute(self._sql(_DELETE if lifts else _WRITE), about)
-        if cursor.rowcount == end - start:
+        written = connection.execute(self._sql(_DELETE if lifts else _WRITE), about)
+        if written.rowcount == end - start:
             return {}
-        left = cursor.execute(self._sql(_NOT_DELETED if lifts else _NOT_WRITTEN), about).fetchall()
+        left = connection.execute(self._sql(_NOT_DELETED if lifts else _NOT_WRITTEN), about).fetchall()
         return {place: "a trigger or rule of the table left it out" for (place,) in left}
 
     def _sql(self, text: LiteralString) -> sql.Composed:
@@ -301,7 +289,8 @@ class PostgresSink:
         """The connection, which is given up when something goes wrong on it."""
         with _translated():
             try:
-                if self._connection is None:
+                if self._connection is None or not _answers(self._connection):
+                    self.close()
                     self._connection = self._connect()
                     self._make_tables(self._connection)
                 yield self._connection
@@ -324,6 +313,15 @@ class PostgresSink:
                 connection.execute(self._sql(statement))
 
 
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether nobody has cut a connection that was idle, as firewalls and restarts do."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
     with connection.transaction():
@@ -337,7 +335,7 @@ def _translated() -> Iterator[None]:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = (
-            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
+            f"PostgreSQL: {_text(error)}; make the sink's tables as its documentation says, or leave create=false away"
         )
         raise SinkDown(message) from error
     except psycopg.Error as error:
@@ -361,23 +359,25 @@ def _reason(error: psycopg.Error) -> str:
     return reason[:DETAIL_CHARS_MAX]
 
 
-def _as_table(batch: Batch) -> Any:
+def _as_csv(batch: Batch, *, encoding: str | None) -> bytes:
     items = batch.items
-    category = [name.replace("\x00", "\ufffd") for name in items.categories]  # PostgreSQL cannot hold a NUL
-    return pa.table(
+    table = pa.table(
         {
             "place": pa.array(range(len(items)), pa.int32()),
             "number": items.number,
             "last": items.last,
             "scope": columns.scopes(items, opening="{", quote="", closing="}"),
-            "category": pa.array(category, pa.string()).take(pa.array(items.category)),
+            "category": columns.categories(items, written=lambda name: _storable(name, encoding)),
             "entries": columns.entries(items, opening="{", closing="}"),
             "until": columns.untils(items),
         }
     )
-
-
-def _as_csv(table: Any) -> bytes:
     out = io.BytesIO()
     pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, batch_size=1 << 16))
     return out.getvalue()
+
+
+def _storable(text: str, encoding: str | None) -> str:
+    """A text that the database can hold: none holds a NUL, and one that is not in UTF-8 holds ASCII at least."""
+    text = text.replace("\x00", "\ufffd")
+    return text if encoding in ("UTF8", "SQL_ASCII") else text.encode("ascii", "backslashreplace").decode()

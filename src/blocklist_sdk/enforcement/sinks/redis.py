@@ -200,7 +200,10 @@ class RedisSink:
         """Look at the server once: a transaction that fails in the middle is not taken back, so nothing may fail."""
         if self._is_checked:
             return
-        about: Any = self._client.info("server")
+        about: Any = {}
+        # An account may have no right to ask. Then a cluster refuses the first transaction, with a message of its own.
+        with contextlib.suppress(redis.exceptions.NoPermissionError):
+            about = self._client.info("server")
         if about.get("redis_mode") == "cluster":
             raise SinkDown("Redis: the server is part of a cluster, and this sink needs one that is not")
         for key, expected in zip(self._keys, _TYPES, strict=True):
@@ -216,7 +219,12 @@ class RedisSink:
             yield
         except redis.RedisError as error:
             self._is_checked = False
-            raise SinkDown(f"Redis: {error}") from error
+            raise SinkDown(f"Redis: {_text(error)}") from error
+
+
+def _text(error: redis.RedisError) -> str:
+    """What was wrong, without the command, which redis-py quotes and which holds numbers."""
+    return str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
 
 
 def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
