@@ -134,12 +134,12 @@ class SinkContract:
     refuses: int | None = None
 
     def held(self, feed: str) -> Iterable[Held] | None:
-        """What the system holds of a feed, read past the sink, which need not be able to; None where nobody can."""
+        """What the system holds of a feed, read past the sink: for sinks that cannot be read themselves."""
         return None
 
     def _probe(self, make_sink: MakeSink) -> "_Probe":
-        feed = _feed()
-        return _Probe(make_sink, None if self.held(feed) is None else self._held_by, feed, self.refuses)
+        can_see = type(self).held is not SinkContract.held
+        return _Probe(make_sink, self._held_by if can_see else None, _feed(), self.refuses)
 
     def _held_by(self, feed: str) -> Iterable[Held]:
         return self.held(feed) or ()
@@ -281,8 +281,9 @@ class _Probe:
         """Apply a batch of which everything has to be done."""
         done = _LIFTED if batch.operation == "unblock" else _DONE
         for place, outcome in enumerate(outcomes_of(sink, batch)):
-            said = f"{outcome.kind} ({outcome.detail})" if outcome.detail else outcome.kind
-            _promise(outcome.kind in done, f"the outcome of change {place} of a {batch.operation} batch is {said}")
+            if outcome.kind not in done:
+                said = f"{outcome.kind} ({outcome.detail})" if outcome.detail else outcome.kind
+                raise ContractBroken(f"outcome {place} of a {batch.operation} batch is {said}")
 
     def expect(self, sink: Sink, items: Iterable[int | Item]) -> None:
         """See whether exactly these are held, as far as anybody can see."""
@@ -301,13 +302,15 @@ class _Probe:
     def _compare(self, who: str, found: Iterable[Held], expected: dict[int, Held]) -> None:
         held: dict[int, Held] = {}
         for each in found:
-            _promise(each.number not in held, f"{who} {each.number} twice")
+            if each.number in held:
+                raise ContractBroken(f"{who} {each.number} twice")
             held[each.number] = Held(each.number, each.last, tuple(sorted(each.scope)))
         missing, surplus = expected.keys() - held.keys(), held.keys() - expected.keys()
         _promise(not missing, f"{who} nothing of {len(missing)} numbers that are blocked, as {min(missing, default=0)}")
         _promise(not surplus, f"{who} {len(surplus)} numbers that are not blocked, as {min(surplus, default=0)}")
-        for number, item in expected.items():
-            _promise(held[number] == item, f"{who} {held[number]}, not {item}")
+        differing = [number for number, item in expected.items() if held[number] != item]
+        if differing:
+            raise ContractBroken(f"{who} {held[differing[0]]}, not {expected[differing[0]]}")
 
 
 def outcomes_of(sink: Sink, batch: Batch) -> Sequence[Outcome]:
@@ -320,15 +323,23 @@ def outcomes_of(sink: Sink, batch: Batch) -> Sequence[Outcome]:
     _promise(len(outcomes) == len(batch), f"there are {len(outcomes)} outcomes of {len(batch)} changes")
     _promise(sum(1 for _ in outcomes) == len(batch), "iterating over the outcomes gives another count than `len`")
     for place, outcome in enumerate(outcomes):
-        _promise(isinstance(outcome, Outcome), f"outcome {place} is no `Outcome`: {outcome!r}")
-        _promise(outcome.kind in KINDS, f"outcome {place} is {outcome.kind!r}, which no receipt knows")
-        _promise(isinstance(outcome.detail, str), f"the detail of outcome {place} is no text; say '' for none")
-        _promise(len(outcome.detail) <= DETAIL_CHARS_MAX, f"the detail of outcome {place} is too long for a receipt")
-        _promise(
-            outcome.kind != "reversed" or batch.operation == "unblock",
-            f"outcome {place} of a {batch.operation} batch is `reversed`, which is of an unblock",
-        )
+        wrong = _wrong_with(outcome, batch)
+        _promise(not wrong, f"outcome {place} of a {batch.operation} batch {wrong}")
     return outcomes
+
+
+def _wrong_with(outcome: object, batch: Batch) -> str | None:
+    if not isinstance(outcome, Outcome):
+        return f"is no `Outcome`: {outcome!r}"
+    if outcome.kind not in KINDS:
+        return f"is {outcome.kind!r}, which no receipt knows"
+    if not isinstance(outcome.detail, str):
+        return "has a detail that is no text: say '' for none"
+    if len(outcome.detail) > DETAIL_CHARS_MAX:
+        return "has a detail that is too long for a receipt"
+    if outcome.kind == "reversed" and batch.operation != "unblock":
+        return "is `reversed`, which is of an unblock"
+    return None
 
 
 # The checks

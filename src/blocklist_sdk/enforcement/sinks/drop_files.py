@@ -101,6 +101,8 @@ def read_drop_file(path: str | Path) -> DropFile:
         content, end = _split(data)
         is_csv = data.startswith(b"#")
         ending = _pairs(end.decode(), _END) if is_csv else json.loads(end)
+        if not is_csv and ending["type"] != "end":
+            raise ValueError("its last line is no end")
         if hashlib.sha256(content).hexdigest() != ending["sha256"]:
             raise Malformed(f"{path} is damaged: its checksum is another. Fetch it again.")
         read = _from_csv(content.decode()) if is_csv else _from_jsonl(content.decode())

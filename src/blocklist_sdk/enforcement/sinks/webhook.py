@@ -332,11 +332,9 @@ def _problem(content: bytes) -> str:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return ""
-    said = (
-        next((document[name] for name in ("detail", "title") if document.get(name)), "")
-        if isinstance(document, dict)
-        else ""
-    )
+    if not isinstance(document, dict):
+        return ""
+    said = next((document[name] for name in ("detail", "title") if document.get(name)), "")
     return plain(str(said))[:200]
 
 
