@@ -42,7 +42,7 @@ def messages(addresses: str, topic: str) -> list[Any]:
         consumer.assign([TopicPartition(topic, each, 0) for each in partitions])
         found, ended = [], 0
         while ended < len(partitions):
-            for message in consumer.consume(10_000, timeout=1):
+            for message in consumer.consume(1_000, timeout=0.1):
                 error = message.error()
                 if error is None:
                     found.append(message)

@@ -284,7 +284,7 @@ def test_a_table_that_is_not_there_is_only_made_where_it_may_be(opens: Opens, po
 
 
 def test_the_tables_and_the_question_of_the_documents_work(opens: Opens, run: Any, postgres: str) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "sinks-servers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
     tables, question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     run("CREATE DATABASE TABLE_NAME_documents")
     url = database_url(postgres, run("SELECT 'TABLE_NAME_documents'").fetchone()[0])
