@@ -89,10 +89,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
     "enforcement": {"blocklist", "cache", "disk", "errors", "exchange", "numbers", "records", "release", "rules"}
-    | {"addresses", "retry_after"},
+    | {"addresses", "retry_after", "screening"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
-    | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
+    | {"addresses", "enforcement", "exchange", "metrics", "outcomes", "sandbox", "screening"},
 }
 """The rooms of the house, and which others each may know. The recipient's wing and the publisher's share the ground
 floor and do not know each other."""
