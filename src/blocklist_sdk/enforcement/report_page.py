@@ -24,6 +24,7 @@ p { margin: .3rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; }
+tbody th { font-weight: 400; }
 td:first-child, th:first-child, .text { text-align: left; overflow-wrap: anywhere; }
 figure { margin: 0; }
 svg { width: 100%; height: auto; }
