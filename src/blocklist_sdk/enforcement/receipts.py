@@ -15,8 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import Operation
+from blocklist_sdk.enforcement.items import OWN, Operation
 from blocklist_sdk.enforcement.ledger import GIVEN_UP, Ledger, Record, utc_now
 from blocklist_sdk.enforcement.places import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
@@ -65,6 +67,16 @@ def receipts_of(record: Record) -> Iterator[NewReceipt]:
                 yield NewReceipt(
                     feed=batch.feed, serial=batch.serial, entry=entry, outcome=outcome, at=at, detail=detail
                 )
+
+
+def count_receipts(record: Record) -> int:
+    """How many receipts a record makes, without making them."""
+    if record.done is None:
+        return 0
+    items = record.batch.items
+    is_told = np.isin(record.outcome, list(_told(record.batch.operation)))
+    more = sum(len(entries) - 1 for place, entries in items.more.items() if is_told[place])
+    return int((is_told & (items.entry != OWN)).sum()) + more
 
 
 @dataclass(frozen=True, slots=True)

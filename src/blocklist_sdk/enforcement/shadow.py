@@ -232,7 +232,9 @@ def _days(column: pa.Array, name: str) -> Int64s:
         moments = column.cast(pa.timestamp("ms", "UTC" if getattr(kind, "tz", None) else None), safe=False)
         milliseconds = moments.cast(pa.int64())
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        number = pc.floor(column) if pa.types.is_floating(kind) else column
+        number = column
+        if pa.types.is_floating(kind):
+            number = pc.floor(pc.if_else(pc.less(pc.abs(column), _END_MS), column, pa.scalar(None, kind)))
         number = pc.cast(number, pa.int64(), safe=False)
         is_seconds = pc.less(pc.abs(number), _MILLISECONDS_FROM)
         milliseconds = pc.if_else(is_seconds, pc.multiply(pc.if_else(is_seconds, number, 0), 1000), number)
