@@ -11,9 +11,10 @@ from blocklist_sdk.cli.conversation import KeyOption, Rejects, records_in, write
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, check_output, takes
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
+    from blocklist_sdk.enforcement.receipts import SentReceipts
     from blocklist_sdk.exchange.models import Receipt, Spread, Statistics
 
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
@@ -97,19 +98,28 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
         nonlocal sums
         sums = so_far
 
-    with settings.open() as blocklist, settings.client() as exchange:
-        with Ledger.outbox(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-            try:
-                send_receipts(ledger, exchange, again=again, progress=note)
-            finally:
-                # Where it fails half-way too: so much is done.
-                if as_json:
-                    write_json({"sink": sink, **asdict(sums)})
-                else:
-                    typer.echo(f"{sums.sent:,} accepted, {sums.repeated:,} repeated, {sums.refused:,} refused")
+    with (
+        settings.open() as blocklist,
+        settings.client() as exchange,
+        Ledger.outbox(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger,
+    ):
+        try:
+            send_receipts(ledger, exchange, again=again, progress=note)
+        except BlocklistError:
+            if sums != SentReceipts():
+                say(f"{_sums(sums)} so far; the rest is sent the next time")
+            raise
+    if as_json:
+        write_json({"sink": sink, **asdict(sums)})
+    else:
+        typer.echo(_sums(sums))
     if sums.refused:
         say(f"the exchange refused {sums.refused:,} receipts: blocklist receipts pending --sink {sink} shows why")
         raise typer.Exit(USAGE)
+
+
+def _sums(sums: "SentReceipts") -> str:
+    return f"{sums.sent:,} accepted, {sums.repeated:,} repeated, {sums.refused:,} refused"
 
 
 @app.command()
