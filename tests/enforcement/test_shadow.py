@@ -116,7 +116,7 @@ def test_a_log_may_be_gzipped_have_more_columns_and_no_times(tmp_path: Path) -> 
 
 
 MOMENTS = {
-    "timestamp": pa.array([datetime(2026, 10, 1, 8)] * 3, pa.timestamp("us")),
+    "timestamp": pa.array([datetime(2026, 10, 1, 8, tzinfo=UTC)] * 3, pa.timestamp("us")),
     "timestamp with a zone": pa.array([datetime(2026, 10, 1, 8, tzinfo=UTC)] * 3, pa.timestamp("ns", "Asia/Jakarta")),
     "date": pa.array([DAY] * 3, pa.date32()),
     "seconds": pa.array([1790845200] * 3, pa.int64()),
@@ -166,7 +166,7 @@ def test_a_log_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, A
 
 def test_a_column_that_holds_no_moments_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"at": [True], "number": [FIRST]}), tmp_path / "log.parquet")
-    with pytest.raises(InvalidInput, match="'at' .* holds no moments"):
+    with pytest.raises(InvalidInput, match=r"'at' .* holds no moments"):
         impact(HELD, tmp_path / "log.parquet", region="ID", time_column="at")
 
 
