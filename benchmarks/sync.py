@@ -1,8 +1,10 @@
 """Syncing over loopback, beside a plain download of the same file."""
 
 import hashlib
+import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
+from benchmarks import fresh
 from benchmarks.lists import REGION, Lists
 from benchmarks.results import Result, median
 from blocklist_sdk import Blocklist, Publisher
@@ -65,6 +68,10 @@ def synced(lists: Lists, folder: Path, *, repeats: int) -> Iterator[Synced]:
             recipient.sync()
             cold.append(time.perf_counter() - started)
             plain.append(_download(f"{url}/{snapshot.relative_to(publisher.repository)}", folder / "plain.parquet"))
+        watched = folder / "memory"
+        watched.mkdir()
+        (watched / "open.json").write_text(json.dumps({**arguments[0], "cache_dir": str(watched / "cache")}))
+        cold_memory = fresh.measure("sync", watched, module="memory")
         publisher.release(FEED, lists.second)
         delta: list[float] = []
         sizes: list[float] = []
@@ -76,6 +83,10 @@ def synced(lists: Lists, folder: Path, *, repeats: int) -> Iterator[Synced]:
             if result.kind != "delta":
                 raise RuntimeError(f"a recipient took a {result.kind}, not the delta")
             recipient.close()
+        delta_memory = fresh.measure("sync", watched, module="memory")
+        shutil.rmtree(watched)
+        if not delta_memory["is_delta"]:
+            raise RuntimeError("the recipient whose memory was watched took a snapshot, not the delta")
         rows = len(lists.first)
         results = [
             Result(
@@ -97,8 +108,18 @@ def synced(lists: Lists, folder: Path, *, repeats: int) -> Iterator[Synced]:
                 most_ratio=1 / 4,
             ),
             Result(f"bytes of that sync for each of the {lists.changed:,}", rows, "B", median(sizes) / lists.changed),
+            *_memory("a cold sync", rows, cold_memory),
+            *_memory("a delta's sync", rows, delta_memory),
         ]
         yield Synced(results, arguments[0], snapshot, median(cold))
+
+
+def _memory(what: str, rows: int, found: Mapping[str, float]) -> list[Result]:
+    against = "the generation on disk"
+    return [
+        Result(f"peak memory of {what}", rows, "B", found["resident"], found["generation"], against, most_ratio=4),
+        Result("of which in no file", rows, "B", found["private"], found["generation"], against),
+    ]
 
 
 def _download(url: str, path: Path) -> float:

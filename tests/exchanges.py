@@ -114,7 +114,7 @@ def exchanging(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
     members = {"answer": staticmethod(answer), "asked": asked, "stopped": stopped}
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Exchanging", (Handler,), members))
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

@@ -14,6 +14,8 @@ EXPECTED = (
     "private memory after both",
     "cold sync over loopback",
     "sync of a delta of 400",
+    "peak memory of a cold sync",
+    "peak memory of a delta's sync",
     "numbers on the wire",
     "a whole snapshot row",
     "digest of a release",

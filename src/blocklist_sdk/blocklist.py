@@ -481,6 +481,20 @@ class Blocklist:
             )
         return Changes(old, generation, self._standing_rules)
 
+    @property
+    def state_directory(self) -> Path:
+        """Where is kept what must survive a wiped cache: the list's own decisions, and its sinks' ledgers."""
+        return self._state_file.parent
+
+    def in_force(self) -> tuple[Generation, Rules]:
+        """The generation in force, and the rules that go before it.
+
+        Raises:
+            NotSynced: there is no verified generation yet.
+            Stale: it is past its signed expiry, and the policy is to raise.
+        """
+        return self._current()[0], self._standing_rules()
+
     def hold(self, name: str, serial: int) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
 

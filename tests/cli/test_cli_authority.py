@@ -1,11 +1,14 @@
 """The authority's commands, and the sandbox."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 
 from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_url_of
 from blocklist_sdk.exchange.client import ExchangeClient
+from blocklist_sdk.sandbox import screenshot
 from command_line import assert_fails, run
 
 ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
@@ -94,12 +98,41 @@ def test_publishing_for_the_first_time_gives_every_feed_a_release(folder: Path) 
 
 def test_a_month_in_figures(folder: Path) -> None:
     assert json.loads(run("exchange", "stats", folder, "--month", "2026-10", "--json").out)["reports"] == 0
-    assert "0 reports" in run("exchange", "stats", folder).out
+    shown = run("exchange", "stats", folder).out.split()
+    assert shown[1:3] == ["reports", "0"]
     assert_fails(run("exchange", "stats", folder, "--month", "October"), 2, "2026-10")
 
 
-def test_verify_finds_what_was_changed(folder: Path) -> None:
+def test_verify_finds_what_was_changed(folder: Path, served: str) -> None:
+    secret = run("exchange", "user", "add", folder, "web", "--scope", "report").out.strip()
+    with ExchangeClient(served, auth=ClientCredentials("web", secret, token_url=token_url_of(served))) as client:
+        for number in ("0812-3456-7890", "0812-3456-7891"):
+            report = client.report(
+                number, category="fraud", channel="sms", text="x", happened_at=datetime.now(UTC), reporter="r1"
+            )
+            file = client.attach_evidence(report.id, screenshot(report.id), name="a.png")
     assert run("exchange", "verify", folder, "--json").document == {"problems": []}
+    (folder / "evidence" / file.sha256[:2] / file.sha256[2:]).write_bytes(b"another")
+    with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
+        database.execute("DROP TRIGGER history_no_update")
+        database.execute("UPDATE history SET actor = 'nobody' WHERE case_id = 1 AND sequence = 2")
+        database.commit()
+    found = run("exchange", "verify", folder, "--json")
+    assert (found.code, found.document["problems"]) == (
+        1,
+        [
+            "the history of case 1 is not as it was written, from line 2 on",
+            f"the file of evidence {file.sha256} is missing or damaged",
+        ],
+    )
+
+
+def test_an_operator_that_nobody_knows_is_pointed_out(tmp_path: Path) -> None:
+    rules = tmp_path / "routing.toml"
+    rules.write_text('region = "ID"\n[[feed]]\nname = "id-telkomsel"\noperators = ["telkomsell"]\nscopes = ["sms"]\n')
+    made = run("exchange", "init", tmp_path / "exchange", "--routing", rules, env=ENV)
+    assert made.code == 0
+    assert "telkomsell" in made.err
 
 
 def test_what_cannot_be_used(folder: Path, tmp_path: Path) -> None:
@@ -109,6 +142,7 @@ def test_what_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     assert_fails(run("exchange", "stats", tmp_path / "x"), 2, "exchange init")
     assert not (tmp_path / "x").exists()
     assert_fails(run("exchange", "user", "add", folder, "Anna B", "--scope", "officer"), 2, "account name")
+    assert_fails(run("exchange", "user", "add", folder, "exchange", "--scope", "officer"), 2, "another name")
     assert_fails(run("exchange", "user", "add", folder, "anna", "--scope", "king"), 2, "no scope")
     assert_fails(run("exchange", "user", "secret", folder, "anna"), 2, "no account")
     assert_fails(run("exchange", "serve", folder, "--tls-key", tmp_path / "k"), 2, "--tls-certificate")

@@ -429,5 +429,5 @@ def test_sending_takes_a_file_or_a_sink(box: Sandbox) -> None:
         ("--sink", "hlr", "--idempotency-key", "k"),
     ):
         assert_fails(run("receipts", "send", *arguments, env=env), 2, "FILE", "--sink")
-    assert_fails(run("receipts", "send", "--sink", "../x", env=env), 2, "no name for a sink")
+    assert_fails(run("receipts", "send", "--sink", "../x", env=env), 2, "no name of a sink")
     assert_fails(run("receipts", "report", "--sink", "hlr", "--month", "10-2026", env=env), 2)

@@ -47,7 +47,7 @@ def test_a_shadow_takes_notes_and_touches_nothing(tmp_path: Path) -> None:
     shadow = Shadow(sink)
     items = items_of([FIRST, (FIRST + 10, FIRST + 19)])
     with Ledger.open(tmp_path / "hlr.shadow", feed="id-all") as ledger:
-        assert is_shadow(ledger.directory)
+        assert is_shadow(ledger.directory.name)
         for operation in ("block", "unblock"):
             batch = ledger.begin(operation, items, serial=1, published=PUBLISHED, at=PUBLISHED)
             ledger.finish(batch, shadow.apply(batch), at=PUBLISHED)

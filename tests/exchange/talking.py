@@ -92,7 +92,7 @@ class Server:
 
     def close(self) -> None:
         self.client.close()
-        self._server.should_exit = True
+        self._server.should_exit = self._server.force_exit = True  # whoever still holds a connection
         self._thread.join()
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -59,6 +60,18 @@ def test_a_file_as_it_is(connection: http.client.HTTPConnection) -> None:
     status, body, headers = ask(connection, method="HEAD")
     assert (status, body, headers["Content-Length"]) == (200, b"", str(len(BODY)))
     assert ask(connection, "/targets/empty")[:2] == (200, b"")
+
+
+def test_a_kept_connection_does_not_wait_between_head_and_body(connection: http.client.HTTPConnection) -> None:
+    """Forty milliseconds each time, where it does."""
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        connection.request("GET", "/metadata/timestamp.json")
+        assert connection.getresponse().read()
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(20)) < 0.03
 
 
 def test_only_the_timestamp_may_not_be_cached(connection: http.client.HTTPConnection) -> None:

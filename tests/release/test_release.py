@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release import files as files_module
+from blocklist_sdk.release import rows as rows_module
 from blocklist_sdk.release.arrow import from_table, to_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.merge import Delta, apply, delta_between, difference
-from blocklist_sdk.release.rows import FOREVER_MS, Rows
+from blocklist_sdk.release.rows import FOREVER_MS, Rows, joined
 from strategies import Row, plain_rows, successive_rows, to_plain, to_rows
 
 VECTORS = Path(__file__).parents[2] / "docs" / "protocol" / "vectors"
@@ -31,6 +33,50 @@ def test_rows_survive_a_snapshot_file(tmp_path_factory: pytest.TempPathFactory, 
     path = tmp_path_factory.mktemp("snapshot") / "1.snapshot.parquet"
     write_snapshot(to_rows(plain), path)
     assert to_plain(read_snapshot(path)) == plain
+
+
+@given(plain_rows(), st.integers(1, 7), st.integers(1, 7))
+def test_a_snapshot_is_read_and_checked_a_part_at_a_time(
+    tmp_path_factory: pytest.TempPathFactory, plain: list[Row], read: int, checked: int
+) -> None:
+    path = tmp_path_factory.mktemp("snapshot") / "1.snapshot.parquet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files_module, "_ROWS_PER_GROUP", 5)
+        patch.setattr(files_module, "_ROWS_AT_A_TIME", read)
+        patch.setattr(rows_module, "_ROWS_AT_A_TIME", checked)
+        write_snapshot(to_rows(plain), path)
+        found = read_snapshot(path)
+        assert to_plain(found) == plain
+        assert found.has_ranges == to_rows(plain).has_ranges
+        assert digest(found) == digest(to_rows(plain))
+        if len(plain) > 1:
+            write_snapshot(to_rows(plain[::-1]), path)
+            with pytest.raises(Malformed, match="not in order"):
+                read_snapshot(path)
+
+
+def test_parts_that_are_not_as_many_rows_as_they_should_be_are_malformed() -> None:
+    part = to_rows([a_row()])
+    for count, match in (
+        (0, "other than the 0 rows"),
+        (2, "other than"),
+        (1 << 62, "cannot hold"),
+        (-1, "cannot hold"),
+    ):
+        with pytest.raises(Malformed, match=match):
+            joined([part], count)
+    assert to_plain(joined([], 0)) == []
+    assert to_plain(joined([Rows.empty(), part], 1)) == [a_row()]
+
+
+def test_parts_with_many_texts_fit() -> None:
+    """The codes of the first part are narrower than those of the last."""
+    parts = [
+        to_rows([a_row(number=i, entry=i, issuer=f"i{i:06}") for i in range(a, a + 300)]) for a in (1, 400, 70_000)
+    ]
+    parts.append(to_rows([a_row(number=i, entry=i, issuer=f"i{i:06}") for i in range(80_000, 150_000)]))
+    found = joined(parts, sum(map(len, parts)))
+    assert found.issuer.tolist() == [f"i{number:06}" for number in found.number.tolist()]
 
 
 @given(successive_rows())

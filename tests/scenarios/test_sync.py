@@ -76,6 +76,21 @@ def test_the_loop(world: World) -> None:
         assert ADDED in recipient
 
 
+def test_several_deltas_patch_the_answers_in_one_step(world: World) -> None:
+    with world.recipient() as recipient:
+        recipient.sync()
+        world.release(FIRST[10:])
+        world.release([FIRST[3], *FIRST[20:], ADDED])
+        assert recipient.sync().kind == "delta"
+        assert [number in recipient for number in (*FIRST[:22], ADDED)] == [i == 3 or i >= 20 for i in range(22)] + [
+            True
+        ]
+    opened = Store(world.directory / "cache" / FEED).open()
+    assert opened is not None
+    assert opened[0].answers._patched > 0
+    assert opened[0].is_whole()
+
+
 def test_one_number_in_many_spellings(world: World) -> None:
     recipient = world.recipient()
     recipient.sync()

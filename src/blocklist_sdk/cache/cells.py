@@ -48,39 +48,50 @@ def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
         The cells, of which the last is always empty, and the modulus.
     """
     modulus = _prime_from(_CELLS_PER_NUMBER * len(numbers))
-    contents = (numbers << KIND_BITS) | kinds
     for _ in range(_PRIMES_TRIED):
-        cells = _fill(contents, numbers - numbers // modulus * modulus, modulus, longest_run=_LONGEST_RUN)
+        cells = _fill(numbers, kinds, modulus, longest_run=_LONGEST_RUN)
         if cells is not None:
             return cells, modulus
         modulus = _prime_from(modulus + modulus // 8)
-    cells = _fill(contents, numbers - numbers // modulus * modulus, modulus, longest_run=len(contents))
+    cells = _fill(numbers, kinds, modulus, longest_run=len(numbers))
     assert cells is not None
     return cells, modulus
 
 
-def _fill(contents: Int64s, home: Int64s, modulus: int, *, longest_run: int) -> Int64s | None:
-    """Put each content into the first free cell from its home on; None if one had to go further than the longest run.
+def _fill(numbers: Int64s, kinds: Kinds, modulus: int, *, longest_run: int) -> Int64s | None:
+    """Put each number into the first free cell from its home on; None if one had to go further than the longest run.
 
     The table is filled in parts, side by side, since a part fits a processor's cache. What has to leave the end of its
     part for a free cell waits until all are done.
     """
     cells = np.zeros(modulus + longest_run + 2, np.int64)
-    parts = max(1, len(home) // _NUMBERS_PER_PART)
+    parts = max(1, len(numbers) // _NUMBERS_PER_PART)
     ends = [modulus * (i + 1) // parts for i in range(parts)]
-    part = np.searchsorted(ends, home, "right").astype(np.uint16) if parts > 1 else np.zeros(len(home), np.uint16)
+    part = np.empty(len(numbers), np.uint16)
+
+    def find_parts(start: int) -> None:
+        some = slice(start, start + _NUMBERS_PER_PART)
+        part[some] = np.searchsorted(ends, _home(numbers[some], modulus), "right")
 
     def fill_part(i: int) -> tuple[Int64s, Int64s]:
         mine = np.flatnonzero(part == i)
-        return _settle(cells, contents[mine], home[mine], end=ends[i], rounds=longest_run)
+        number = numbers[mine]
+        contents = (number << KIND_BITS) | kinds[mine]
+        return _settle(cells, contents, _home(number, modulus), end=ends[i], rounds=longest_run)
 
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(find_parts, range(0, len(numbers), _NUMBERS_PER_PART)))
         waiting = list(pool.map(fill_part, range(parts)))
     left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
     left, _ = _settle(cells, left, at, end=len(cells) - 1, rounds=longest_run)
     return None if len(left) else cells
+
+
+def _home(numbers: Int64s, modulus: int) -> Int64s:
+    """The remainder of each number, which numpy finds more slowly by itself."""
+    return numbers - numbers // modulus * modulus
 
 
 def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
@@ -104,6 +115,37 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
     waiting.append((left, at))
     none, nowhere = (np.concatenate(column) for column in zip(*waiting, strict=True))
     return none, nowhere
+
+
+def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
+    """Where to write what so that numbers have a kind: in the cells that they have, or else in the first free ones.
+
+    Args:
+        cells: the table.
+        modulus: of the hash.
+        numbers: distinct.
+        kinds: the kind of each.
+
+    Returns:
+        Positions and contents; None where that takes longer runs of full cells than a table should have.
+    """
+    left, at = (numbers << KIND_BITS) | kinds, _home(numbers, modulus)
+    found: list[tuple[Int64s, Int64s]] = [(left[:0], at[:0])]
+    for _ in range(min(_LONGEST_RUN, len(cells) - 1 - modulus)):
+        if not len(left):
+            break
+        cell = cells[at]
+        # Of several that come to a free cell at once one has it, and none that comes later.
+        is_first = np.zeros(len(at), np.bool_)
+        is_first[np.unique(at, return_index=True)[1]] = True
+        taken = np.concatenate([where for where, _ in found])
+        settled = (cell >> KIND_BITS == left >> KIND_BITS) | ((cell == 0) & is_first & ~np.isin(at, taken))
+        found.append((at[settled], left[settled]))
+        left, at = left[~settled], at[~settled] + 1
+    if len(left):
+        return None
+    where, what = (np.concatenate(column) for column in zip(*found, strict=True))
+    return where, what
 
 
 def _prime_from(least: int) -> int:
@@ -149,7 +191,7 @@ def kind_finder(
 
 def find_kinds(cells: Int64s, modulus: int, numbers: Int64s, *, unlisted: int) -> Kinds:
     """The kind of each of many numbers, `unlisted` for those that have no cell."""
-    at = numbers - numbers // modulus * modulus
+    at = _home(numbers, modulus)
     cell = cells[at]
     kinds: Kinds = (cell & _KIND_MASK).astype(np.uint16)
     going = np.flatnonzero(cell >> KIND_BITS != numbers)

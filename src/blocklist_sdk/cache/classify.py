@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ _DAYS_COARSEST: Final = 64
 _ROWS_AT_A_TIME: Final = 1 << 17
 """A few columns of so many rows fit a processor's cache."""
 
+_KEYS_AT_A_TIME: Final = 1 << 20
+"""numpy widens what it counts."""
+
 _WORKERS: Final = 2
 """numpy lets go of the interpreter, so parts of a list are done side by side."""
 
@@ -40,6 +43,7 @@ _TOO_DEEP: Final = -1
 """In place of a depth."""
 
 Keys = NDArray[np.int32]
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +71,18 @@ def classify(rows: Rows, published_ms: int) -> Classified:
         published_ms: when it was published, in milliseconds since 1970 UTC.
     """
     order, keys = _Order(rows, published_ms), _Keys(rows, published_ms)
-    single = np.flatnonzero(rows.last == rows.number) if rows.has_ranges else np.arange(len(rows))
-    number = rows.number[single] if rows.has_ranges else rows.number
-    starts = np.flatnonzero(np.diff(number, prepend=0))
-    size = np.diff(starts, append=len(number))
-    alone = single[starts]
-    number = number if len(starts) == len(number) else number[starts]
-    key = keys.of_each(alone)
+    single = np.flatnonzero(rows.last == rows.number) if rows.has_ranges else None
+    number = rows.number if single is None else rows.number[single]
+    key = keys.of_each(single)
 
     # Numbers with several entries: few, so taking each apart costs little.
-    several = np.flatnonzero(size > 1)
-    members = np.repeat(starts[several], size[several]) + _count_up(size[several])
-    deciding = order.deciding(single[members], size[several])
+    again = np.flatnonzero(number[1:] == number[:-1]) + 1
+    begins = np.flatnonzero(np.diff(again, prepend=-1) > 1)
+    head, size = again[begins] - 1, np.diff(begins, append=len(again)) + 1
+    members = np.repeat(head, size) + count_up(size)
+    deciding = order.deciding(members if single is None else single[members], size)
+    several = head - np.searchsorted(again, head)
+    number, key = _without(number, again), _without(key, again)
     key[several] = keys.of_deciding(deciding)
 
     first, covering = segments(rows)
@@ -89,23 +93,25 @@ def classify(rows: Rows, published_ms: int) -> Classified:
     segment_key = keys.of_deciding(segment)
     segment_key[depth == 1] = keys.of(covered[(np.cumsum(depth[depth > 0]) - 1)[depth[depth > 0] == 1]])
 
-    if len(first):
+    if single is not None:
         # A number of its own that a range covers as well: whichever of the two goes first decides.
         at = np.searchsorted(first, number, "right") - 1
         inside = np.flatnonzero((at >= 0) & (depth[at] != 0))
-        own = order.deciding_alone(alone)
+        own = order.deciding_alone(_without(single, again))
         own[several] = deciding
         key[inside] = keys.of_deciding(order.first_of(own[inside], segment[at[inside]]))
 
-    kind_of, table = keys.number(
-        np.bincount(key, minlength=keys.count) + np.bincount(segment_key, minlength=keys.count)
-    )
+    kind_of, table = keys.number(keys.counts(key) + keys.counts(segment_key))
     segment_kinds = kind_of[segment_key]
     segment_kinds[depth == 0] = UNLISTED
     return Classified(table, number, kind_of[key], first, segment_kinds)
 
 
-def _count_up(sizes: Positions) -> Positions:
+def _without(values: NDArray[T], at: Positions) -> NDArray[T]:
+    return np.delete(values, at) if len(at) else values
+
+
+def count_up(sizes: Positions) -> Positions:
     """0, 1, … for each size, one after the other."""
     ends = np.cumsum(sizes)
     return np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
@@ -183,18 +189,24 @@ class _Keys:
     def _key_count(self) -> int:
         return 2 * (_DAYS_MAX // self._coarse + 1) * self._width
 
-    def of_each(self, row: Positions) -> Keys:
-        """The keys of many rows that are their numbers' only ones, a part at a time."""
-        key = np.empty(len(row), np.int32)
-        is_dense = len(row) == len(self._rows)
+    def of_each(self, row: Positions | None) -> Keys:
+        """The keys of many rows, None for all, as if they were their numbers' only ones; a part at a time."""
+        key = np.empty(len(self._rows if row is None else row), np.int32)
 
         def fill(start: int) -> None:
             part = slice(start, start + _ROWS_AT_A_TIME)
-            key[part] = self.of(part if is_dense else row[part])
+            key[part] = self.of(part if row is None else row[part])
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            list(pool.map(fill, range(0, len(row), _ROWS_AT_A_TIME)))
+            list(pool.map(fill, range(0, len(key), _ROWS_AT_A_TIME)))
         return key
+
+    def counts(self, keys: Keys) -> Int64s:
+        """How often each key occurs."""
+        counts = np.zeros(self.count, np.int64)
+        for start in range(0, len(keys), _KEYS_AT_A_TIME):
+            counts += np.bincount(keys[start : start + _KEYS_AT_A_TIME], minlength=self.count)
+        return counts
 
     def of(self, row: Positions | slice) -> Keys:
         """The keys of rows that are their numbers' only ones."""

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.cache.answers import Answers, answer_tables
+from blocklist_sdk.cache.answers import ANSWER_FILES, CELLS, Answers, Patch, Touched, answer_tables
 from blocklist_sdk.cache.ranges import RangeIndex, range_table
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
 from blocklist_sdk.errors import Malformed
@@ -52,8 +53,26 @@ class About:
     signers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The way from a generation to the next release, where verified deltas led there.
+
+    Attributes:
+        before: the generation.
+        touched: the numbers of every entry that they put or remove.
+    """
+
+    before: "Generation"
+    touched: Touched
+
+
 def write_generation(
-    directory: Path, rows: Rows, about: About, *, signed: Mapping[str, bytes] = MappingProxyType({})
+    directory: Path,
+    rows: Rows,
+    about: About,
+    *,
+    signed: Mapping[str, bytes] = MappingProxyType({}),
+    step: Step | None = None,
 ) -> None:
     """Write a generation into an empty directory, durably.
 
@@ -62,6 +81,7 @@ def write_generation(
         rows: the release.
         about: what it is.
         signed: what shows later that it is the authority's, by file name.
+        step: what spares making the answers anew, if there is anything.
 
     Raises:
         OSError: the disk refused.
@@ -71,22 +91,33 @@ def write_generation(
     with ThreadPoolExecutor(1) as pool:
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(_write, _rows_table(rows), directory / _ROWS)
-        tables = {_RANGES: range_table(rows), **answer_tables(rows, published_ms=_milliseconds(about.published_at))}
-        for name, table in tables.items():
-            _write(table, directory / name)
+        _write(range_table(rows), directory / _RANGES)
+        _write_answers(directory, rows, _milliseconds(about.published_at), step)
+        hashes = {name: _hash(directory / name) for name in (_RANGES, *ANSWER_FILES)}
         written.result()
     document = {
         "format": _FORMAT,
         **asdict(about),
         "published_at": about.published_at.isoformat(),
-        "files": {name: _describe(directory / name) for name in (_ROWS, *tables)},
+        "files": {name: _describe(directory / name) for name in (_ROWS, *hashes)},
         # The rows have the release's own digest.
-        "hashes": {name: _hash(directory / name) for name in tables},
+        "hashes": hashes,
     }
     for name, data in {_ABOUT: json.dumps(document, indent=1).encode(), **signed}.items():
         (directory / name).write_bytes(data)
         sync_file(directory / name)
     sync_directory(directory)
+
+
+def _write_answers(directory: Path, rows: Rows, published_ms: int, step: Step | None) -> None:
+    patch = None
+    if step is not None and step.before.are_answers_whole():
+        patch = step.before.answers.patch(rows, step.touched, published_ms=published_ms)
+    if patch is not None and step is not None:
+        step.before.copy_cells(directory / CELLS, patch)
+    tables = answer_tables(rows, published_ms=published_ms) if patch is None else patch.tables
+    for name, table in tables.items():
+        _write(table, directory / name)
 
 
 def _rows_table(rows: Rows) -> pa.Table:
@@ -189,11 +220,32 @@ class Generation:
     def is_whole(self) -> bool:
         """Whether every byte is as it was written; reads them all."""
         try:
-            return digest(self._rows) == self.about.digest and all(
-                _hash(self._directory / name) == written for name, written in self._hashes.items()
-            )
-        except (OSError, ValueError):
+            return digest(self._rows) == self.about.digest and self.are_answers_whole()
+        except ValueError:
             return False
+
+    def are_answers_whole(self) -> bool:
+        """The same of the files that are worked out from the rows; the digest tells nothing of them."""
+        try:
+            return all(_hash(self._directory / name) == written for name, written in self._hashes.items())
+        except OSError:
+            return False
+
+    def copy_cells(self, path: Path, patch: Patch) -> None:
+        """Write the table of numbers with some cells changed, durably; the file is copied without a way through memory.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        shutil.copyfile(self._directory / CELLS, path)
+        with pa.memory_map(str(path)) as source:
+            begin: int = source.read_buffer().address
+            source.seek(0)
+            begin = pa.ipc.open_file(source).read_all().column(0).chunk(0).buffers()[1].address - begin
+        with path.open("r+b", buffering=0) as file:
+            for at, cell in zip(patch.at.tolist(), patch.cells, strict=True):
+                os.pwrite(file.fileno(), cell, begin + cell.nbytes * at)
+        sync_file(path)
 
     def blocks(self, number: int, now_ms: int) -> bool:
         """Whether an entry of level block covers the number at a moment, by its rows; milliseconds since 1970 UTC."""

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blocklist_sdk.cache.cells import KINDS_MAX
+from blocklist_sdk.cache.cells import KINDS_MAX, Kinds
 from blocklist_sdk.records import Level, Reason
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.rules import RULES
@@ -93,6 +93,26 @@ class KindTable:
             *(table.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("sure_until", "gone_from")),
             *(_shared_texts(table.column(name).chunk(0)) for name in ("level", "category", "scope")),
         )
+
+    def extended(self, other: "KindTable") -> tuple["KindTable", Kinds] | None:
+        """These kinds and those of another table that are not among them, with the new number of each of the other's.
+
+        None where there are more than a cell can tell apart.
+        """
+        ours, theirs = (
+            list(zip(t.sure_until.tolist(), t.gone_from.tolist(), t.level, t.category, t.scope, strict=True))
+            for t in (self, other)
+        )
+        place = {kind: i for i, kind in enumerate(ours) if i >= FIRST_KIND}
+        for kind in theirs[FIRST_KIND:]:
+            if kind not in place:
+                place[kind] = len(ours)
+                ours.append(kind)
+        if len(ours) > KINDS_MAX:
+            return None
+        sure, gone, level, category, scope = zip(*ours, strict=True)
+        numbers = np.array([LOOK, UNLISTED, *(place[kind] for kind in theirs[FIRST_KIND:])], np.uint16)
+        return KindTable(np.array(sure, np.int64), np.array(gone, np.int64), level, category, scope), numbers
 
     def answers(self, day: int) -> list[bool | None]:
         """Whether numbers of each kind are blocked on a day, for any scope; None where only the rows can tell."""

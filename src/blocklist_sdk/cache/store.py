@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from blocklist_sdk.cache.generation import About, Generation, write_generation
+from blocklist_sdk.cache.generation import About, Generation, Step, write_generation
 from blocklist_sdk.disk import (
     read_json,
     replaced,
@@ -203,6 +203,7 @@ class Store:
         *,
         signed: Mapping[str, bytes] = MappingProxyType({}),
         held: Set[int] = frozenset(),
+        step: Step | None = None,
     ) -> None:
         """Put a verified release in force: write it beside the others, then switch with one rename.
 
@@ -212,6 +213,7 @@ class Store:
             expires: when its signatures end.
             signed: what shows later that it is the authority's, by file name.
             held: serials of older releases that somebody still needs.
+            step: how it came out of a generation, where deltas told.
 
         Raises:
             StorageFailed: the disk refused; what was in force before still is.
@@ -224,7 +226,7 @@ class Store:
             self._sweep()
             staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=".new-"))
             try:
-                write_generation(staging, rows, about, signed=signed)
+                write_generation(staging, rows, about, signed=signed, step=step)
                 staging.chmod(0o755)
                 os.replace(staging, self._generations / name)
             except BaseException:

@@ -29,6 +29,7 @@ _HOME: Final = {
     "override": "override",
     "mirror": "mirror",
     "publish": "publish",
+    "enforce": "enforce",
     "exchange": "exchange",
     "sandbox": "sandbox",
     "report": "report",

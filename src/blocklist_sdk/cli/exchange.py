@@ -9,12 +9,12 @@ import typer
 
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.figures import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.models import Spread
     from blocklist_sdk.exchange.server.exchange import Exchange
     from blocklist_sdk.exchange.server.tables import AccountRow
 
@@ -34,6 +34,9 @@ def init(
     region: Annotated[
         str, typer.Option(metavar="REGION", help="Two-letter country code: what is domestic there.")
     ] = "ID",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where clients will reach it; assertions must be made out to it.")
+    ] = None,
     database: Annotated[
         str | None,
         typer.Option(metavar="URL", help="SQLite or PostgreSQL, as postgresql://…; by default a file in DIR."),
@@ -53,13 +56,14 @@ def init(
         from blocklist_sdk.exchange.server.exchange import Exchange
         from blocklist_sdk.exchange.server.settings import ExchangeSettings
 
-    given: dict[str, Any] = {"region": region, "two_person": two_person}
+    given: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
     if database is not None:
         given["database"] = database
     source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(given)
     with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
-        feeds, root = exchange.routing.feeds, exchange.root
+        feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
+    _warn(unknown)
     if as_json:
         write_json({"directory": directory, "feeds": feeds, "root": root})
         return
@@ -102,6 +106,7 @@ def serve(
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     with _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange:
+        _warn(exchange.routing.unknown_operators)
 
         def started(url: str) -> None:
             typer.echo(url)
@@ -172,7 +177,7 @@ def publish(
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish urgent decisions and retractions, and with the cycle the rest. To be run by a timer, or after `serve`."""
+    """Publish what is urgent or retracted, and with the cycle the rest; for a timer, beside `serve --no-publish`."""
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
         exchange.begin()
         made = exchange.publish(everything=everything)
@@ -199,17 +204,7 @@ def stats(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    decided = found.decisions or {}
-    typer.echo(f"{found.month}: {found.reports} reports, {found.cases} new cases")
-    typer.echo(f"  decided    {', '.join(f'{count} {kind}' for kind, count in decided.items())}")
-    typer.echo(f"  published  {found.published} cases; enforced by all concerned {found.enforced}")
-    typer.echo(f"  open now   {found.open}, of which overdue {found.overdue}")
-    for part in found.recipients:
-        typer.echo(
-            f"  {part.recipient} ({part.feed}): {part.published} listed, {part.retracted} retracted, {part.open} open"
-        )
-        typer.echo(f"    decision to enforcement  {_spread(part.decision_to_enforcement)}")
-        typer.echo(f"    retraction to lifting    {_spread(part.retraction_to_lifting)}")
+    typer.echo("\n".join(figure_lines(found)))
 
 
 @app.command()
@@ -233,6 +228,11 @@ def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = F
         from blocklist_sdk.exchange.server.exchange import Exchange
 
     return Exchange.open(directory, passphrase=PassphraseSource(passphrase_file) if needs_keys else None)
+
+
+def _warn(unknown: tuple[str, ...]) -> None:
+    if unknown:
+        say(f"the rules name operators that no number is known to be of: {', '.join(unknown)}. Are they misspelt?")
 
 
 def _account(row: "AccountRow") -> dict[str, object]:
@@ -261,9 +261,3 @@ def _text_of(file: Path) -> str:
             return opened.read(_KEY_BYTES_MAX).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read the key {file}: {error}") from error
-
-
-def _spread(spread: "Spread") -> str:
-    if not spread.count:
-        return "none"
-    return f"median {spread.median_s:,.0f} s, p95 {spread.p95_s:,.0f} s, of {spread.count:,}"

@@ -9,13 +9,14 @@ import typer
 
 from blocklist_sdk.cli.conversation import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.figures import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, check_output, takes
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.enforcement.receipts import SentReceipts
-    from blocklist_sdk.exchange.models import Receipt, Spread, Statistics
+    from blocklist_sdk.exchange.models import Receipt
 
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
 
@@ -159,7 +160,6 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default standard output.")
     ] = None,
-    shadow: Annotated[bool, typer.Option("--shadow", help="Of the sink's shadow instead.")] = False,
 ) -> None:
     """Sum up a month of enforcement for the authority: counts and times, no numbers."""
     from datetime import UTC, datetime
@@ -172,8 +172,7 @@ def report(
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
-        directory = ledger_path(blocklist, sink, shadow=shadow)
-        with Ledger.read(directory, feed=blocklist.feed) as ledger:
+        with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
             found = monthly_report(ledger, month, now=datetime.now(UTC))
     text = {Form.HTML: found.to_html, Form.CSV: found.to_csv, Form.JSON: found.to_json}[form]()
     if output is None:
@@ -210,7 +209,7 @@ def statistics(
     if as_json:
         write_model(found)
     else:
-        typer.echo("\n".join(_shown(found)))
+        typer.echo("\n".join(figure_lines(found)))
 
 
 def _line(receipt: "Receipt") -> str:
@@ -219,27 +218,3 @@ def _line(receipt: "Receipt") -> str:
         f"{moment(receipt.at)}  {receipt.recipient}  {receipt.feed} entry {receipt.entry}, release {receipt.serial}: "
         f"{receipt.outcome}{detail}"
     )
-
-
-def _shown(found: "Statistics") -> list[str]:
-    """A month for the eye; what is not told to everybody is left out."""
-    lines = [found.month]
-    for name in ("reports", "cases", "published", "enforced", "open", "overdue"):
-        value = getattr(found, name)
-        if value is not None:
-            lines.append(f"  {name:<10} {value:>10,}")
-    for kind, count in (found.decisions or {}).items():
-        lines.append(f"  decided to {kind}: {count:,}")
-    for each in found.recipients:
-        receipts = ", ".join(f"{count:,} {outcome}" for outcome, count in each.receipts.items()) or "no receipts"
-        lines.append(f"{each.recipient}, {each.feed}: {each.published:,} published, {each.retracted:,} retracted")
-        lines.append(f"  {receipts}; {each.open:,} open")
-        lines.append(f"  from decision to enforcement {_spread(each.decision_to_enforcement)}")
-        lines.append(f"  from retraction to lifting {_spread(each.retraction_to_lifting)}")
-    return lines
-
-
-def _spread(spread: "Spread") -> str:
-    if spread.median_s is None or spread.p95_s is None:
-        return "not measured yet"
-    return f"{spread.median_s:,.0f} s in the median, {spread.p95_s:,.0f} s at the 95th percentile, of {spread.count:,}"

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -161,9 +162,15 @@ class _Bell:
         with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
             os.write(self._ringing, b"\0")
 
-    def wait(self) -> None:
-        """Wait until it rings."""
-        os.read(self._listening, 1)
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it rings, or for so long; whether it has rung."""
+        ready, _, _ = select.select([self._listening], [], [], seconds)
+        return bool(ready)
+
+
+def waiting_for_the_end() -> "_Bell":
+    """Something to wait for until SIGINT or SIGTERM; for a `with` block in the main thread."""
+    return _Bell()
 
 
 def _heard(signal_number: int, frame: FrameType | None) -> None:

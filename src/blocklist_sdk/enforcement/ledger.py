@@ -34,8 +34,9 @@ from filelock import FileLock, Timeout
 
 from blocklist_sdk.disk import read_json, storage, sync_directory, sync_file, write_json
 from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same, all_done
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed
+from blocklist_sdk.release.rows import Int64s
 
 _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
@@ -63,7 +64,7 @@ KEPT: Final = timedelta(days=400)
 
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
-"""The records are folded once they have more rows than both of these; reading so many takes a fraction of a second."""
+"""The records are folded once they speak of more numbers than both of these: reading so many is quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,45 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What a sink has acknowledged.
+    """What a sink has acknowledged: a base and what came after it, so that a few changes do not copy a long list.
 
     Attributes:
-        items: what was asked for.
+        items: the base; what it says of numbers among `later` does not count any more.
         status: `HELD`, `ASIDE`, `DOUBT` or `NOTHING`, for each.
+        later: numbers about which something was said after the base, ascending.
+        patch: what is so of them; a number that is only among `later` is not held any more.
+        patch_status: as `status`.
     """
 
     items: Items
     status: Masks
+    later: Int64s
+    patch: Items
+    patch_status: Masks
+
+    @classmethod
+    def of(cls, items: Items, status: Masks) -> Self:
+        """All of it as a base."""
+        return cls(items, status, np.empty(0, np.int64), Items.empty(), np.empty(0, np.uint8))
+
+    def superseded(self) -> Positions:
+        """Places of the base that do not count any more."""
+        place = np.minimum(np.searchsorted(self.items.number, self.later), max(len(self.items) - 1, 0))
+        return place[self.items.number[place] == self.later] if len(self.items) else place[:0]
+
+    def whole(self) -> "Acknowledged":
+        """Base and patch as one."""
+        if not len(self.later):
+            return self
+        kept = np.delete(np.arange(len(self.items)), self.superseded())
+        items = joined([self.items.take(kept), self.patch])
+        order = np.argsort(items.number, kind="stable")
+        return Acknowledged.of(items.take(order), np.concatenate((self.status[kept], self.patch_status))[order])
+
+    def count(self, status: int) -> int:
+        """How many items stand so."""
+        base = int((self.status == status).sum()) - int((self.status[self.superseded()] == status).sum())
+        return base + int((self.patch_status == status).sum())
 
 
 class Ledger:
@@ -249,6 +280,15 @@ class Ledger:
         code[np.array(given_up, np.intp)] = GIVEN_UP
         return self._finish(batch.number_in_ledger, code, details, at)
 
+    def finish_all(self, number: int, *, at: datetime) -> None:
+        """Write down that all of a batch was done, as its sink says.
+
+        Raises:
+            StorageFailed: the disk refused; the batch stays open.
+        """
+        batch, _ = self._read_batch(number)
+        self.finish(batch, all_done(batch), at=at)
+
     def doubt(self, number: int, *, at: datetime) -> None:
         """Say of a batch that nobody knows what came of it."""
         batch, _ = self._read_batch(number)
@@ -263,16 +303,15 @@ class Ledger:
             _write(self._path(number, "done"), table, {"done": at})
         return self._record(number)
 
-    def fold(self, acknowledged: Acknowledged, *, at: datetime) -> None:
-        """Make a base of what the records say, if there are many, and forget records that are too old.
+    def fold(self, *, at: datetime) -> None:
+        """Make a base of what the records say, if they say much, and forget records that are too old.
 
         Raises:
             StorageFailed: the disk refused; nothing is lost.
         """
-        rows = sum(len(record.batch) for record in self.records(after=self._document["folded"]))
-        last = self._next - 1
-        if rows > max(_FOLD_ROWS, _FOLD_SHARE * len(acknowledged.items)):
-            self.replace(acknowledged, upto=last)
+        acknowledged = self.acknowledged()
+        if len(acknowledged.later) > max(_FOLD_ROWS, _FOLD_SHARE * len(acknowledged.items)):
+            self.replace(acknowledged)
         with storage(self.directory):
             for number in self._numbers():
                 if number > self._document["folded"]:
@@ -282,15 +321,16 @@ class Ledger:
                     for kind in ("batch", "done", "receipts"):
                         self._path(number, kind).unlink(missing_ok=True)
 
-    def replace(self, acknowledged: Acknowledged, *, upto: int | None = None) -> None:
+    def replace(self, acknowledged: Acknowledged) -> None:
         """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
 
         Raises:
             StorageFailed: the disk refused; nothing is changed.
         """
-        upto = self._next - 1 if upto is None else upto
+        upto = self._next - 1
+        whole = acknowledged.whole()
         name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
-        table = _items_table(acknowledged.items).append_column("status", pa.array(acknowledged.status))
+        table = _items_table(whole.items).append_column("status", pa.array(whole.status))
         with storage(self.directory):
             _write(self.directory / name, table, {})
             self._document |= {"base": name, "folded": upto}
@@ -310,7 +350,7 @@ class Ledger:
         """
         base = self._base()
         records = list(self.records(after=self._document["folded"]))
-        return base if not records else _overlaid(base, records)
+        return _patched(base, records) if records else base
 
     def records(self, *, after: int = 0) -> Iterator[Record]:
         """Records, oldest first, beginning behind a number.
@@ -331,6 +371,15 @@ class Ledger:
             StorageFailed: there is none, or the disk refused.
         """
         return self._record(number)
+
+    def records_backwards(self) -> Iterator[Record]:
+        """Records, newest first.
+
+        Raises:
+            Malformed, StorageFailed: as for `records`.
+        """
+        for number in reversed(self._numbers()):
+            yield self._record(number)
 
     def open_batches(self) -> list[int]:
         """Numbers of batches of which it is not written down what came of them."""
@@ -404,9 +453,9 @@ class Ledger:
     def _base(self) -> Acknowledged:
         name = self._document["base"]
         if name is None:
-            return Acknowledged(Items.empty(), np.empty(0, np.uint8))
+            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
         table, _ = _read(self.directory / name)
-        return Acknowledged(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+        return Acknowledged.of(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
     def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
         table, about = _read(self._path(number, "batch"))
@@ -453,23 +502,24 @@ def _nothing_yet(directory: Path) -> InvalidInput:
     return InvalidInput(f"nothing has been enforced into {directory.name} yet: run blocklist enforce first")
 
 
-def _overlaid(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
+def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
     """The base with what the records say on top of it; of each number the last word counts."""
-    parts, status = [base.items], [base.status]
-    said: list[Masks] = [np.ones(len(base.items), np.uint8)]
+    parts: list[Items] = []
+    status: list[Masks] = []
+    said: list[Masks] = []
     for record in records:
         known, is_there = _said(record)
         parts.append(record.batch.items.take(known))
         status.append(_status_of(record)[known])
         said.append(is_there[known])
-    items = _joined(parts)
+    items = joined(parts)
     order = np.argsort(items.number, kind="stable")
     ordered = items.number[order]
     is_last = np.ones(len(order), np.bool_)
     is_last[:-1] = ordered[1:] != ordered[:-1]
-    kept = order[is_last]
-    kept = kept[np.concatenate(said)[kept] == 1]
-    return Acknowledged(items.take(kept), np.concatenate(status)[kept])
+    latest = order[is_last]
+    kept = latest[np.concatenate(said)[latest] == 1]
+    return Acknowledged(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
 
 
 def _said(record: Record) -> tuple[Positions, Masks]:
@@ -491,7 +541,7 @@ def _status_of(record: Record) -> Masks:
     return status
 
 
-def _joined(parts: Sequence[Items]) -> Items:
+def joined(parts: Sequence[Items]) -> Items:
     """Items one after the other; numbers may come twice."""
     categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
     place = {name: i for i, name in enumerate(categories)}

@@ -1,69 +1,61 @@
-"""Where the ledgers of a list's sinks are: beside the list's state, one folder each."""
+"""Where a list's ledgers are."""
 
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 
-_SINKS: Final = "sinks"
-_NAME: Final = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
-_NAME_CHARS_MAX: Final = 64
+if TYPE_CHECKING:
+    from blocklist_sdk.blocklist import Blocklist
+
+_NAME: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 
 SHADOW: Final = ".shadow"
-"""What the folder of a shadow's ledger ends with; no sink can be called so."""
+"""What the name of a shadow ends with, and no other sink's: nothing in its ledger has happened."""
 
 
-def sink_name(name: str) -> str:
-    """Check what a recipient calls one of its sinks.
-
-    Raises:
-        InvalidInput: it is not lower-case words joined by hyphens or underscores.
-
-    >>> sink_name("hlr-jakarta")
-    'hlr-jakarta'
-    """
-    if not _NAME.fullmatch(name) or len(name) > _NAME_CHARS_MAX:
-        raise InvalidInput(f"{name!r} is no name for a sink: use lower-case words and digits joined by hyphens, as hlr")
-    return name
-
-
-def ledger_path(blocklist: Blocklist, name: str, *, shadow: bool = False) -> Path:
-    """The folder of a sink's ledger, whether or not there is one yet.
+def ledger_path(blocklist: "Blocklist", name: str) -> Path:
+    """The directory of a sink's ledger, beside the list's other state.
 
     Args:
-        blocklist: the list that is enforced.
-        name: what the recipient calls the sink.
-        shadow: the one of its `Shadow`, which is apart.
+        blocklist: whose changes are enforced.
+        name: the sink's.
 
     Raises:
-        InvalidInput: that is no name for a sink.
+        InvalidInput: the name is none.
     """
-    return blocklist._state_file.parent / _SINKS / (sink_name(name) + (SHADOW if shadow else ""))
+    if not _NAME.fullmatch(name) or len(name) > 64:
+        raise InvalidInput(f"{name!r} is no name of a sink: use lower-case words and digits joined by . _ or -")
+    return ledgers_path(blocklist) / name
 
 
-def sink_names(blocklist: Blocklist) -> list[str]:
-    """The sinks that a list has been enforced into, without shadows.
+def ledgers_path(blocklist: "Blocklist") -> Path:
+    """The directory with the ledgers of all sinks of a list."""
+    return blocklist.state_directory / "sinks"
+
+
+def sink_names(blocklist: "Blocklist") -> list[str]:
+    """The sinks that a list has been enforced into, shadows among them.
 
     Raises:
         StorageFailed: the disk refused.
     """
-    folder = blocklist._state_file.parent / _SINKS
+    folder = ledgers_path(blocklist)
     with storage(folder):
         try:
             names = os.listdir(folder)
         except FileNotFoundError:
             return []
-    return sorted(name for name in names if _NAME.fullmatch(name))
+    return sorted(filter(_NAME.fullmatch, names))
 
 
-def is_shadow(directory: Path) -> bool:
-    """Whether a ledger is a shadow's, so that nothing in it has happened.
+def is_shadow(name: str) -> bool:
+    """Whether a sink of that name only takes notes.
 
-    >>> is_shadow(Path("sinks/hlr.shadow"))
-    True
+    >>> is_shadow("hlr.shadow"), is_shadow("hlr")
+    (True, False)
     """
-    return directory.name.endswith(SHADOW)
+    return name.endswith(SHADOW)

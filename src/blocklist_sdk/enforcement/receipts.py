@@ -122,7 +122,7 @@ def send_receipts(
         Malformed: what came is no answer of an exchange.
         StorageFailed: the disk refused.
     """
-    if is_shadow(ledger.directory):
+    if is_shadow(ledger.directory.name):
         raise InvalidInput(f"{ledger.directory.name} has only recorded what would be done: there is nothing to tell")
     outbox = _Outbox(ledger, client, progress)
     outbox.check_wait()

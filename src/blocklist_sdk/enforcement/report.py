@@ -225,7 +225,7 @@ def monthly_report(ledger: Ledger, month: str, *, now: datetime) -> MonthlyRepor
         sink=ledger.directory.name,
         made_at=now.astimezone(UTC),
         is_whole=now >= end,
-        is_shadow=is_shadow(ledger.directory),
+        is_shadow=is_shadow(ledger.directory.name),
         operations={name: sums.of[name].month() for name in OPERATIONS},
         categories=tuple(sums.categories()),
         days=tuple(

@@ -36,8 +36,10 @@ _ZONED: Final = r"(Z|[+-]\d\d(:?\d\d)?)$"
 class Shadow:
     """Stands in for a sink: says that everything is done, and does nothing.
 
-    Enforce into it under the same name, in the ledger that `ledger_path` gives with ``shadow=True``. That ledger then
-    says what the sink would hold, a monthly report can be made of it, and its receipts are not sent.
+    Enforce into it under a name that ends with ``.shadow``, so that it has a ledger of its own. That ledger then says
+    what the sink would hold, a monthly report can be made of it, and its receipts are not sent::
+
+        enforce(blocklist, Shadow(), name="hlr.shadow")
 
     Attributes:
         sink: what it stands in for; None where there is none yet. It is closed with the shadow, and not asked

@@ -8,9 +8,14 @@ import csv
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.locks import ForkSafeLock
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OperatorResolver = Callable[[int], str | None]
 """Takes an E.164 number as an integer and returns the operator's slug, or None when it is unallocated or unknown."""
@@ -24,6 +29,11 @@ What is shorter or longer has no operator, however it begins."""
 
 _MAX_COUNTRY_CODE_DIGITS = 3
 """ITU-T E.164 (11/2010), 6.2.2. No code begins with another one."""
+
+_PREFIX_DIGITS: Final = 7
+"""The longest prefix of the package's table."""
+
+_POWERS: Final = [10**power for power in range(19)]
 
 _resolvers: dict[int, OperatorResolver] = {}
 _registering = ForkSafeLock()
@@ -52,6 +62,35 @@ def operator_of(number: int) -> str | None:
             if resolver is not None:
                 return resolver(number)
     return _allocated(digits)[0]
+
+
+def operator_codes(numbers: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tuple[str, ...]]":
+    """Operators of many numbers at once.
+
+    Args:
+        numbers: E.164 integers.
+
+    Returns:
+        For each number a position among the names, -1 where no operator is known; and the names.
+
+    >>> import numpy as np
+    >>> operator_codes(np.array([6281234567890, 14155550100, 6281298765432]))
+    (array([ 0, -1,  0], dtype=int32), ('telkomsel',))
+    """
+    import numpy as np
+
+    digits = np.searchsorted(_POWERS, numbers, "right")
+    # The package's table goes by length and leading digits; what a resolver says may differ from number to number.
+    key = numbers // np.array(_POWERS)[np.maximum(digits - _PREFIX_DIGITS, 0)] * 100 + digits
+    for code in _resolvers:
+        of_country = numbers // np.array(_POWERS)[np.maximum(digits - len(str(code)), 0)] == code
+        key[of_country] = -numbers[of_country]
+    _, example, group = np.unique(key, return_index=True, return_inverse=True)
+    found = [operator_of(number) for number in numbers[example].tolist()]
+    names = tuple(sorted({name for name in found if name is not None}))
+    place = {name: i for i, name in enumerate(names)}
+    codes = np.array([-1 if name is None else place[name] for name in found] or [-1], np.int32)
+    return codes[group] if len(numbers) else np.empty(0, np.int32), names
 
 
 def brand_of(number: int) -> str | None:

@@ -467,8 +467,10 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
 def _feed_status(feed: Feed) -> FeedStatus:
     index = feed.index
     if index is None:
-        return FeedStatus(feed.name, None, None, None, None, None)
-    return FeedStatus(feed.name, index.serial, index.rows, index.published_at, index.digest, index.region)
+        return FeedStatus(feed.name)
+    return FeedStatus(
+        feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry
+    )
 
 
 def _why_empty(invalid: Sequence[Reject]) -> str:

@@ -98,14 +98,16 @@ class FeedStatus:
         published_at: when it was published, UTC.
         digest: SHA-256 of its canonical rows.
         region: where its national numbers were read.
+        last_entry: the highest entry id ever given out.
     """
 
     feed: str
-    serial: int | None
-    rows: int | None
-    published_at: datetime | None
-    digest: str | None
-    region: str | None
+    serial: int | None = None
+    rows: int | None = None
+    published_at: datetime | None = None
+    digest: str | None = None
+    region: str | None = None
+    last_entry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Readers trust nothing about a file but its signed hash, which is checked before 
 checked here is that a publisher kept to the protocol.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.arrow import SCHEMA, TEXT, column, from_table, int64s, texts, to_table
 from blocklist_sdk.release.merge import Delta, Removals
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Rows, is_sorted
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Rows, is_sorted, joined
 
 _PUT, _REMOVE = "put", "remove"
 
@@ -28,6 +30,9 @@ DELTA_SCHEMA = pa.schema(
 
 _ROWS_PER_GROUP = 1 << 20
 """Groups are decoded side by side; a million rows still compress as well as the whole."""
+
+_ROWS_AT_A_TIME = 1 << 18
+"""A snapshot is read in parts: what they take while they are decoded is a small share of a long list."""
 
 _ZSTD_LEVEL = 9
 
@@ -43,7 +48,13 @@ def read_snapshot(path: Path) -> Rows:
     Raises:
         Malformed: it is no Parquet file, or not one that the protocol allows.
     """
-    rows = from_table(_read(path))
+    with _opened(path) as (file, wanted):
+        # Also where there is not one row, the columns must be right.
+        from_table(file.schema_arrow.empty_table().select(wanted))
+        batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
+        rows = joined((from_table(pa.Table.from_batches([batch])) for batch in batches), file.metadata.num_rows)
+    # Arrow would keep what it decoded into, for the next file.
+    pa.default_memory_pool().release_unused()
     rows.validate()
     return rows
 
@@ -95,10 +106,16 @@ def read_delta(path: Path) -> Delta:
 
 
 def _read(path: Path) -> pa.Table:
+    with _opened(path) as (file, wanted):
+        return file.read(columns=wanted)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
+    """A file, and those of its columns that we know."""
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [name for name in file.schema_arrow.names if name in DELTA_SCHEMA.names]
-            return file.read(columns=wanted)
+            yield file, [name for name in file.schema_arrow.names if name in DELTA_SCHEMA.names]
     except (pa.ArrowException, OSError) as error:
         # pyarrow reports a broken file as ArrowInvalid, as OSError, or as one of its subclasses.
         raise Malformed(f"{path.name} is not a readable Parquet file: {error}") from error

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.rows import Int64s, Rows, Texts
+from blocklist_sdk.release.rows import Int64s, Rows, Texts, code_type
 
 Positions = NDArray[np.intp]
 
@@ -157,10 +157,11 @@ def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
         return joined(column, new)
 
     def texts(column: Texts, new: Texts) -> Texts:
-        both = (*column.values, *new.values)
-        shifted = new.codes.astype(np.uint32) + np.uint32(len(column.values))
-        codes = column.codes if len(both) <= np.iinfo(column.codes.dtype).max else column.codes.astype(np.uint32)
-        return Texts.encode(joined(codes, shifted.astype(codes.dtype)), both)
+        # Mostly no text is new and none is gone, and the codes can stay as they are.
+        place = {value: code for code, value in enumerate(column.values)}
+        code = np.array([place.setdefault(value, len(place)) for value in new.values], np.uint32)[new.codes]
+        narrow = code_type(len(place))
+        return Texts.encode(joined(column.codes.astype(narrow, copy=False), code.astype(narrow)), list(place))
 
     number = numbers(old.number, puts.number)
     rows = Rows(

@@ -3,15 +3,16 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from blocklist_sdk.cache.generation import About, Generation
+from blocklist_sdk.cache.answers import Touched
+from blocklist_sdk.cache.generation import About, Generation, Step
 from blocklist_sdk.cache.state import Refusal, SyncState, load_state, save_state
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.disk import storage
@@ -22,7 +23,7 @@ from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
-from blocklist_sdk.release.merge import Difference, apply, difference
+from blocklist_sdk.release.merge import Delta, Difference, apply, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s, Rows
@@ -114,7 +115,8 @@ class Syncer:
             if offer.plan.kind == "none":
                 rows, found = old, difference(old, old)
             else:
-                rows, found, _ = self._build(trust, offer, old)
+                built = self._build(trust, offer, old)
+                rows, found = built.rows, built.changes
         return impact_of(
             old,
             rows,
@@ -149,7 +151,8 @@ class Syncer:
 
         self._forbid_what_was_refused(offer, state, accept)
         old = offer.local.rows if offer.local else Rows.empty()
-        rows, changes, kind = self._build(trust, offer, old)
+        built = self._build(trust, offer, old)
+        rows, changes = built.rows, built.changes
         reasons = self._refusals(offer, old, rows, changes)
         if reasons and accept != offer.index.serial:
             self._note(refused=Refusal(offer.index.serial, offer.index.digest, self._setting(offer), reasons))
@@ -158,11 +161,12 @@ class Syncer:
         about = About(
             self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
         )
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held())
+        step = Step(offer.local, built.touched) if offer.local and built.touched else None
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held(), step=step)
         return SyncResult(
             before=offer.have,
             after=offer.index.serial,
-            kind=kind,
+            kind="delta" if built.touched else "snapshot",
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),
@@ -198,20 +202,19 @@ class Syncer:
             signed={"index.json": data, **trust.evidence(self.feed)},
         )
 
-    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> "tuple[Rows, Difference, Kind]":
-        """The release's rows, how they differ, and the way that led there."""
+    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> "_Built":
         planned = offer.plan
         with self.store.workspace() as directory:
             fetched = _Fetch(trust, offer.index, directory)
             try:
-                return *fetched.build(planned, old), planned.kind
+                return fetched.build(planned, old)
             except Malformed as error:
                 if planned.kind == "snapshot":
                     raise
                 log.error(
                     "the deltas of feed %s do not lead to its release %d: %s", self.feed, offer.index.serial, error
                 )
-                return *fetched.build(snapshot_plan(offer.index), old), "snapshot"
+                return fetched.build(snapshot_plan(offer.index), old)
 
     def _protected_document(self, trust: Trust) -> bytes:
         """The numbers that no feed may list, as the authority signed them; fetched where they are new."""
@@ -282,9 +285,6 @@ class Syncer:
             save_state(self.state_file, replace(state, highest_serial=index.serial))
 
 
-Kind = Literal["none", "delta", "snapshot"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """What a repository offers, verified, beside what is here.
@@ -313,6 +313,21 @@ class _Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Built:
+    """A release as a plan led there.
+
+    Attributes:
+        rows: the release's, checked against the signed digest.
+        changes: how they differ from those in force.
+        touched: what the deltas touch that led from there to here; None where a snapshot came between.
+    """
+
+    rows: Rows
+    changes: Difference
+    touched: Touched | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Fetch:
     """Carries out a plan in a private directory."""
 
@@ -320,8 +335,8 @@ class _Fetch:
     index: FeedIndex
     directory: Path
 
-    def build(self, planned: Plan, old: Rows) -> tuple[Rows, Difference]:
-        """The current release's rows, checked against the signed digest, and how they differ from `old`.
+    def build(self, planned: Plan, old: Rows) -> _Built:
+        """The current release, checked against the signed digest, and how it differs from `old`.
 
         Raises:
             Malformed: the files do not lead to the release that the index signs.
@@ -330,8 +345,9 @@ class _Fetch:
         rows = old
         if planned.snapshot is not None:
             rows = read_snapshot(self._download(planned.snapshot))
-        for file in planned.deltas:
-            rows, changes = apply(rows, read_delta(self._download(file)))
+        deltas = [read_delta(self._download(file)) for file in planned.deltas]
+        for delta in deltas:
+            rows, changes = apply(rows, delta)
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
@@ -339,9 +355,14 @@ class _Fetch:
             )
         if changes is None or planned.snapshot is not None or len(planned.deltas) > 1:
             changes = difference(old, rows)
-        return rows, changes
+        return _Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
 
     def _download(self, file: FileRef) -> Path:
         path = self.directory / file.path.rpartition("/")[2]
         self.trust.download(file.path, path)
         return path
+
+
+def _touched(deltas: Sequence[Delta]) -> Touched:
+    parts = [part for delta in deltas for part in (delta.puts, delta.removes)]
+    return Touched(np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts]))

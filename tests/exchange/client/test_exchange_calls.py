@@ -26,6 +26,7 @@ from blocklist_sdk.exchange.models import (
     Page,
     ReceiptItem,
 )
+from blocklist_sdk.exchange.tls import tls_context
 from exchanges import (
     EVENT,
     EVIDENCE,
@@ -55,6 +56,9 @@ REPORT = {
 WIRE = {**REPORT, "number": "0812-3456-7890", "happened_at": MOMENT, "app": None}
 FEED_ = {"feed": "id-all", "serial": 4, "rows": 10, "published_at": MOMENT}
 PUBLICATION: dict[str, Any] = {"at": MOMENT, "routine": True, "feeds": []}
+
+AUTHORITIES = tls_context()
+"""Read once: to read them takes longer than most of these tests."""
 
 Use = Callable[[Any], Any]
 
@@ -134,14 +138,14 @@ QUERIES = {
 
 
 def synchronously(url: str, use: Use) -> Any:
-    with ExchangeClient(url) as client:
+    with ExchangeClient(url, tls=AUTHORITIES) as client:
         found = use(client)
         return list(found) if isinstance(found, Iterator) else found
 
 
 def asynchronously(url: str, use: Use) -> Any:
     async def run() -> Any:
-        async with AsyncExchangeClient(url) as client:
+        async with AsyncExchangeClient(url, tls=AUTHORITIES) as client:
             found = use(client)
             return [each async for each in found] if isinstance(found, AsyncIterator) else await found
 

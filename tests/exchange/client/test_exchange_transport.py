@@ -46,10 +46,13 @@ REPORT: dict[str, Any] = {
 }
 DATA = os.urandom(300_000)
 
+AUTHORITIES = tls_context()
+"""Read once: to read them takes longer than most of these tests."""
+
 
 def synchronously(url: str, use: Any, settings: ExchangeSettings = QUICK, waits: list[float] | None = None) -> Any:
     waited = waits if waits is not None else []
-    with ExchangeClient(url, settings=settings, sleep=waited.append) as client:
+    with ExchangeClient(url, tls=AUTHORITIES, settings=settings, sleep=waited.append) as client:
         return use(client)
 
 
@@ -60,7 +63,7 @@ def asynchronously(url: str, use: Any, settings: ExchangeSettings = QUICK, waits
         waited.append(seconds)
 
     async def run() -> Any:
-        async with AsyncExchangeClient(url, settings=settings, sleep=sleep) as client:
+        async with AsyncExchangeClient(url, tls=AUTHORITIES, settings=settings, sleep=sleep) as client:
             return await use(client)
 
     return anyio.run(run)

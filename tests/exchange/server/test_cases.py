@@ -203,6 +203,8 @@ def test_what_has_changed_since_a_proposal_stops_it(start: Any, database: str) -
     assert talk.state(case) == "appealed"
     talk.decide(case, "retract", who="budi")
     assert [each["state"] for each in talk.case(case)["decisions"]] == ["effective", "withdrawn", "effective"]
+    withdrawn = next(each for each in talk.history(case) if each["event"] == "withdrawn")
+    assert (withdrawn["actor"], withdrawn["detail"]) == ("budi", {"decision": wider["id"]})
     other = talk.number()
     case = talk.complete(other)
     made = talk.decide(case)

@@ -157,7 +157,7 @@ def test_evidence_is_saved_by_officers_and_never_shown(talk: Talk) -> None:
     file = talk.attach(talk.report()["id"], content=content, name="x.png")
     answer = talk.get("anna", f"/v1/evidence/{file['id']}")
     assert answer.content == content
-    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="evidence-{file["id"]}.png"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Type"] == "application/octet-stream"
     refused(talk.get("anna", "/v1/evidence/999"), 404, "not-found")

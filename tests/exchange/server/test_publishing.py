@@ -192,6 +192,23 @@ def test_what_was_cut_short_is_taken_up_by_the_next_run(
     assert talk.publish() == {}
 
 
+def test_a_database_brought_back_from_a_backup_gives_no_id_twice_and_holds_nothing_up(lite: Talk) -> None:
+    kept = lite.listed()
+    file = lite.exchange.directory / "exchange.sqlite"
+    lite.exchange.close()
+    backup = file.read_bytes()
+    lost = lite.case(lite.listed())["number"]
+    lite.exchange.close()
+    file.write_bytes(backup)
+    new = lite.complete()
+    lite.decide(new, urgent=True)
+    lite.decide(kept, "retract")
+    assert set(lite.publish()) == FEEDS
+    assert {each["entry"] for each in listings(lite, new).values()} == {3}
+    assert (lite.state(new), lite.state(kept)) == ("published", "retracted")
+    assert numbers_on(lite, "id-all") == {lite.case(new)["number"]} != {lost}
+
+
 def numbers_on(talk: Talk, feed: str) -> set[int]:
     """What the signed repository lists, as any recipient reads it."""
     folder = talk.exchange.directory.with_name(f"look-{feed}")

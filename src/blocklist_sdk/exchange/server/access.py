@@ -3,10 +3,10 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response
@@ -15,12 +15,12 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import KEY_CHARS_MAX, PAGE_MAX
 from blocklist_sdk.exchange.server.accounts import PERMISSIONS, Caller
-from blocklist_sdk.exchange.server.database import add_new
+from blocklist_sdk.exchange.server.database import add_if_new
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.problems import Refusal, invalid
 from blocklist_sdk.exchange.server.tables import AccountRow, AnswerRow
@@ -50,7 +50,12 @@ def exchange_of(request: Request) -> Exchange:
     return exchange
 
 
-TheExchange = Annotated[Exchange, Depends(exchange_of)]
+async def _the_exchange(request: Request) -> Exchange:
+    # As a coroutine, since everything else waits for a thread.
+    return exchange_of(request)
+
+
+TheExchange = Annotated[Exchange, Depends(_the_exchange)]
 
 
 # How often
@@ -186,11 +191,14 @@ class Posted:
         request = self._fingerprint(body)
 
         def change(session: Session) -> Response:
-            row = self._claim(session, request)
-            if row.status:
-                return _json(row.body, row.status, replayed=True)
-            row.status, row.body = status, act(session).model_dump_json()
-            return _json(row.body, status)
+            if not self._claim(session, request):
+                row = session.get_one(AnswerRow, (self.caller.id, self.key))
+                return self._replay(row, request)
+            body = act(session).model_dump_json()
+            session.execute(
+                _ANSWERED, {"of": self.caller.id, "its_key": self.key, "its_status": status, "its_body": body}
+            )
+            return _json(body, status)
 
         return self.exchange.database.change(change)
 
@@ -209,7 +217,8 @@ class Posted:
         with self.exchange.database.reading() as session:
             return session.get(AnswerRow, (self.caller.id, self.key)) is not None
 
-    def _claim(self, session: Session, request: str) -> AnswerRow:
+    def _claim(self, session: Session, request: str) -> bool:
+        """Take the key; False where it has been taken before."""
         new = {
             "account_id": self.caller.id,
             "key": self.key,
@@ -219,10 +228,7 @@ class Posted:
             "at": self.at,
         }
         # Where another process has the same key at the same moment, this waits until it is done.
-        add_new(session, AnswerRow, [new])
-        row = session.get_one(AnswerRow, (self.caller.id, self.key))
-        self._replay(row, request)
-        return row
+        return add_if_new(session, AnswerRow, new)
 
     def _replay(self, row: AnswerRow, request: str) -> Response:
         if row.request != request:
@@ -234,10 +240,17 @@ class Posted:
         return hashlib.sha256(f"{self._about}\n{text}".encode()).hexdigest()
 
 
-def posting(*permissions: str) -> Callable[..., Posted]:
+_ANSWERED: Final = (
+    update(cast(Table, AnswerRow.__table__))
+    .where(AnswerRow.account_id == bindparam("of"), AnswerRow.key == bindparam("its_key"))
+    .values(status=bindparam("its_status"), body=bindparam("its_body"))
+)
+
+
+def posting(*permissions: str) -> Callable[..., Coroutine[Any, Any, Posted]]:
     """A dependency of routes that change something: who may, and with which key."""
 
-    def check(
+    async def check(
         request: Request,
         caller: Annotated[Caller, Depends(needs(*permissions))],
         exchange: TheExchange,
@@ -279,7 +292,7 @@ class Paging:
     after: tuple[Any, ...] | None
 
 
-def paging(
+async def paging(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Items on a page.")] = 100,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
 ) -> Paging:

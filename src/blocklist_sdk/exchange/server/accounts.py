@@ -1,5 +1,6 @@
 """Who may do what: accounts, their secrets or keys, and the short-lived tokens they are exchanged for."""
 
+import functools
 import json
 import re
 import secrets
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Permission
+from blocklist_sdk.exchange.server.cases import SYSTEM
 from blocklist_sdk.exchange.server.tables import AccountRow, AssertionRow
 
 PERMISSIONS: Final[tuple[Permission, ...]] = ("report", "receipt", "officer", "publish")
@@ -29,6 +31,14 @@ FEED: Final = "feed:"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _ALGORITHMS: Final = ["Ed25519", "ES256"]
 """By the names of RFC 9864 and RFC 7518."""
+
+_NO_TOKEN: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""What reading a token raises that is none, or one that does not hold."""
+
+_TOKENS: Final = 1024
+"""How many tokens are remembered as signed."""
+
+_JTI: Final = re.compile(r"[^\x00\ud800-\udfff]{1,200}")
 
 _ASSERTION_S: Final = 300
 """How far ahead the end of a signed assertion may lie, seconds: it proves who asks now (RFC 7523, 3)."""
@@ -104,6 +114,8 @@ def add_account(session: Session, name: str, scopes: str, *, key: str | None, at
     """
     if not _NAME.fullmatch(name) or len(name) > 64:
         raise InvalidInput(f"{name!r} is no account name: use lower-case words and digits joined by . _ or -")
+    if name == SYSTEM:
+        raise InvalidInput(f"{name!r} is what histories call the exchange itself: choose another name")
     secret = None if key is not None else secrets.token_urlsafe(32)
     row = AccountRow(
         name=name,
@@ -194,12 +206,14 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
     """
     claims = _unverified(assertion)
     name = claims.get("sub")
-    row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if isinstance(name, str) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return None
+    row = session.scalar(select(AccountRow).where(AccountRow.name == name))
     if row is None or row.key is None:
         return None
     try:
         signed = jwt.decode(assertion, _load_key(row.key), algorithms=_ALGORITHMS).claims
-    except (JoseError, ValueError, TypeError):
+    except _NO_TOKEN:
         return None
     at, jti, end = now.timestamp(), signed.get("jti"), signed.get("exp")
     meant = signed.get("aud")
@@ -211,8 +225,7 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
         or not set(audiences) & {each for each in meant if isinstance(each, str)}
         or not at - _SKEW_S < end <= at + _ASSERTION_S + _SKEW_S
         or not isinstance(jti, str)
-        or not 1 <= len(jti) <= 200
-        or "\0" in jti
+        or not _JTI.fullmatch(jti)
     ):
         return None
     session.execute(delete(AssertionRow).where(AssertionRow.expires_at < now - timedelta(seconds=_SKEW_S)))
@@ -243,6 +256,11 @@ class Tokens:
         except (JoseError, ValueError) as error:
             raise InvalidInput(f"{file} holds no key for tokens: bring it back from your backup") from error
         self.lifetime_s = lifetime_s
+        # Only what holds is remembered, and only that it was signed here: whether it still holds is asked each time.
+        self._claims = functools.lru_cache(maxsize=_TOKENS)(self._verified)
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        return dict(jwt.decode(token, self._key, algorithms=_ALGORITHMS).claims)
 
     @staticmethod
     def new_key() -> bytes:
@@ -257,11 +275,11 @@ class Tokens:
     def read(self, token: str, now: float) -> tuple[str, frozenset[str]] | None:
         """The account's name and the scopes of a token; None where it does not hold, or no more."""
         try:
-            claims = jwt.decode(token, self._key, algorithms=_ALGORITHMS).claims
+            claims = self._claims(token)
             if float(claims["exp"]) <= now:
                 return None
             return str(claims["sub"]), frozenset(str(claims["scope"]).split())
-        except (JoseError, ValueError, TypeError, KeyError):
+        except _NO_TOKEN:
             return None
 
 

@@ -6,18 +6,16 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal, NewDecision
+from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids, recipients_of
-from blocklist_sdk.exchange.server.decisions import decide
+from blocklist_sdk.exchange.server.decisions import retract
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import AccountRow, AppealRow, CaseRow, ListingRow, ReceiptRow
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
-_LIFTS: Final = ("reversed", "already-inactive")
-"""Outcomes that show that the entry is not blocked, if the receipt is for a release without it."""
 
 
 def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
@@ -75,19 +73,7 @@ def answer(
         raise Refusal("conflict", f"appeal {row.id} has been answered: {row.state}")
     _close(session, case, row, officer, "granted" if grant else "dismissed", reason, at=at)
     if grant:
-        if cases.state_of(case) in cases.LISTED:
-            retraction = NewDecision(kind="retract", reason=reason)
-            decide(
-                session,
-                case,
-                officer,
-                retraction,
-                at=at,
-                usual=at - at,
-                two_person=False,
-                protected=frozenset(),
-                routing=routing,
-            )
+        retract(session, case, officer, reason, at=at, routing=routing)
         grant_all(session, case, officer, reason, at=at)
     elif cases.state_of(case) == cases.APPEALED and not _open(session, case):
         recipients = recipient_ids(session)
@@ -131,7 +117,7 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
             ReceiptRow.listing_id.in_([row.id for row in listings]),
             or_(
                 ReceiptRow.outcome.in_(_NEVER_BLOCKED),
-                ReceiptRow.outcome.in_(_LIFTS) & (ReceiptRow.serial >= ListingRow.lifted_serial),
+                ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
             ),
         )
         .order_by(ReceiptRow.id)

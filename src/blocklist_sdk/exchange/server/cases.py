@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
+from blocklist_sdk.exchange.server.database import write_later
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.tables import CaseRow, HistoryRow, ListingRow, ReceiptRow
 
@@ -44,6 +45,12 @@ _CLOCKS: Final = {
 
 FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled", "refused", "reversed")
 """After these a recipient has answered for an entry; `failed` means that it tries again."""
+
+LIFTING_OUTCOMES: Final = ("reversed", "already-inactive")
+"""These show that an entry is not blocked, if the receipt is for a release without it."""
+
+SYSTEM: Final = "exchange"
+"""Who acts where nobody does; no account is called that."""
 
 _AT_A_TIME: Final = 500
 
@@ -117,11 +124,8 @@ def note(session: Session, case: CaseRow, *, at: datetime, actor: str, event: st
     """Add a line to a case's history. The case has to be `locked`."""
     case.events += 1
     case.head = chained(case.head, case.id, case.events, at, actor, event, detail)
-    session.add(
-        HistoryRow(
-            case_id=case.id, sequence=case.events, at=at, actor=actor, event=event, detail=detail, hash=case.head
-        )
-    )
+    line = {"case_id": case.id, "sequence": case.events, "at": at, "actor": actor, "event": event, "detail": detail}
+    write_later(session, HistoryRow, line | {"hash": case.head})
 
 
 def chained(
@@ -159,7 +163,7 @@ def settle(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *
     """
     waiting = {case.id: case for case in cases if state_of(case) == PUBLISHED}
     for case_id in _answered(session, waiting, recipients):
-        move(session, waiting[case_id], ENFORCED, at=at, actor="exchange", event="enforced")
+        move(session, waiting[case_id], ENFORCED, at=at, actor=SYSTEM, event="enforced")
 
 
 def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> CaseState:

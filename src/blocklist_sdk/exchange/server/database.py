@@ -1,15 +1,17 @@
 """The exchange's database: SQLite, or PostgreSQL by its URL."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from blocklist_sdk.errors import InvalidInput, StorageFailed
 from blocklist_sdk.exchange.server.tables import SCHEMA, Base, SchemaRow
@@ -20,6 +22,7 @@ _WAIT_S: Final = 30
 """How long a change waits for another process's."""
 
 _WRITES: Final = "writes"
+_LATER: Final = "later"
 
 _COLLISIONS: Final = ("40001", "40P01")
 """PostgreSQL's codes for transactions of which one has to begin anew."""
@@ -116,6 +119,8 @@ class Database:
             Session(connection, expire_on_commit=False) as session,
         ):
             yield session
+            session.flush()
+            write_lines(session)
             session.commit()
 
     def change(self, action: Callable[[Session], T]) -> T:
@@ -142,20 +147,53 @@ class Database:
         self._engine.dispose()
 
 
+def write_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:
+    """Add a row when the transaction ends, together with all others of its table."""
+    lines: dict[type[Base], list[dict[str, Any]]] = session.info.setdefault(_LATER, {})
+    lines.setdefault(row, []).append(values)
+
+
+def write_lines(session: Session) -> None:
+    """Add what `write_later` put off."""
+    for row, values in session.info.pop(_LATER, {}).items():
+        add_all(session, row, values)
+
+
 def add_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
     """Add rows, and pass over those that are there already, by any unique index."""
-    if not values:
-        return
-    if session.get_bind().dialect.name == "sqlite":
-        session.execute(sqlite.insert(row).on_conflict_do_nothing(), values)
-    else:
-        session.execute(postgresql.insert(row).on_conflict_do_nothing(), values)
+    # Through the table, not the mapped class, which takes four times as long.
+    if values:
+        session.connection().execute(_new(row, session.get_bind().dialect.name), values)
+
+
+def add_if_new(session: Session, row: type[Base], values: dict[str, Any]) -> bool:
+    """Add a row; False where it is there already, by any unique index."""
+    added = _new_key(row, session.get_bind().dialect.name)
+    return session.connection().execute(added, values).first() is not None
+
+
+@functools.cache
+def _new(row: type[Base], backend: str) -> Insert:
+    table = cast(Table, row.__table__)
+    if backend == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+@functools.cache
+def _new_key(row: type[Base], backend: str) -> ReturningInsert[Any]:
+    return _new(row, backend).returning(*cast(Table, row.__table__).primary_key)
 
 
 def add_all(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
     """Add many rows at once."""
     if values:
-        session.execute(insert(row), values)
+        session.connection().execute(_all(row), values)
+
+
+@functools.cache
+def _all(row: type[Base]) -> Insert:
+    return insert(cast(Table, row.__table__))
 
 
 @contextlib.contextmanager

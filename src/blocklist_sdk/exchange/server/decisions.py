@@ -13,9 +13,6 @@ from blocklist_sdk.exchange.server.problems import Refusal, invalid
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, DecisionRow, ListingRow
 
-SYSTEM: Final = "exchange"
-"""Who acts where nobody does."""
-
 _LISTS: Final = ("block", "advisory")
 _FROM: Final = {
     "block": (cases.RECEIVED, cases.VERIFYING, cases.DECIDED, cases.PUBLISHED, cases.ENFORCED),
@@ -152,8 +149,17 @@ def withdraw(session: Session, case: CaseRow, row: DecisionRow, officer: str, *,
     cases.note(session, case, at=at, actor=officer, event="withdrawn", decision=row.id)
 
 
-def retract_by_itself(session: Session, case: CaseRow, reason: str, *, at: datetime, routing: Routing) -> None:
-    """Retract a listed case because of what a recipient found; does nothing where it is not listed."""
+def retract(session: Session, case: CaseRow, officer: str, reason: str, *, at: datetime, routing: Routing) -> None:
+    """Retract a listed case for a reason of its own, such as an appeal; does nothing where it is not listed.
+
+    Args:
+        session: one that writes.
+        case: `locked`.
+        officer: who, or `cases.SYSTEM`.
+        reason: why.
+        at: now.
+        routing: which feeds decisions reach.
+    """
     if cases.state_of(case) not in cases.LISTED:
         return
     row = DecisionRow(
@@ -163,19 +169,19 @@ def retract_by_itself(session: Session, case: CaseRow, reason: str, *, at: datet
         category=most_say(session, case.id),
         scope="data+messaging+sms+voice",
         urgent=True,
-        officer=SYSTEM,
+        officer=officer,
         decided_at=at,
         state="effective",
     )
     session.add(row)
     session.flush()
-    _take_effect(session, case, row, actor=SYSTEM, at=at, routing=routing)
+    _take_effect(session, case, row, actor=officer, at=at, routing=routing)
 
 
 def end(session: Session, case: CaseRow, *, at: datetime) -> None:
     """Close a listed case of which every listing has come to its end."""
     if cases.state_of(case) in cases.LISTED:
-        cases.move(session, case, cases.RETRACTED, at=at, actor=SYSTEM, event="ended")
+        cases.move(session, case, cases.RETRACTED, at=at, actor=cases.SYSTEM, event="ended")
 
 
 def _take_effect(
@@ -188,6 +194,7 @@ def _take_effect(
             select(DecisionRow).where(DecisionRow.case_id == case.id, DecisionRow.state == "proposed")
         ):
             proposed.state = "withdrawn"
+            cases.note(session, case, at=at, actor=actor, event="withdrawn", decision=proposed.id)
         for listing in _active(session, case):
             listing.retracted_at, listing.waiting = at, True
         cases.move(session, case, cases.RETRACTED, at=at, actor=actor, event="retracted", decision=row.id)

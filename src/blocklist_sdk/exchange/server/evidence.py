@@ -35,7 +35,6 @@ NAME_CHARS_MAX: Final = 120
 _INCOMING: Final = ".incoming-"
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
-_BLOCK_BYTES: Final = 1 << 20
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _JOINERS: Final = frozenset("\u200c\u200d")

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import InvalidNumber
@@ -56,7 +56,8 @@ def receive_all(
     """Take reports, each as by `receive`; what is refused stands in the place of its report."""
     read = [_read(new, region=region, at=at) for new in batch]
     open_cases = _open_cases(session, {number for number in read if isinstance(number, int)}, caller, at=at)
-    votes = _votes(session, caller, [case.id for case in open_cases.values()], {new.reporter for new in batch})
+    known = [case.id for case in open_cases.values() if case.events > 1]
+    votes = _votes(session, caller, known, {new.reporter for new in batch})
     received: list[Received | Refusal] = []
     with session.no_autoflush:  # histories are written together, at the end
         for new, number in zip(batch, read, strict=True):
@@ -65,28 +66,29 @@ def receive_all(
                 continue
             case = open_cases[number]
             first = votes.get((case.id, new.reporter))
-            row = session.scalars(
-                insert(ReportRow)
-                .values(
-                    case_id=case.id,
-                    account_id=caller.id,
-                    number=number,
-                    category=new.category,
-                    channel=new.channel,
-                    app=new.app,
-                    text=new.text,
-                    happened_at=new.happened_at,
-                    received_at=at,
-                    reporter=new.reporter,
-                    repeats=first,
-                )
-                .returning(ReportRow)
-            ).one()
+            values = {
+                "case_id": case.id,
+                "account_id": caller.id,
+                "number": number,
+                "category": new.category,
+                "channel": new.channel,
+                "app": new.app,
+                "text": new.text,
+                "happened_at": new.happened_at,
+                "received_at": at,
+                "reporter": new.reporter,
+                "repeats": first,
+            }
+            row = ReportRow(id=session.connection().execute(_NEW_REPORT, values).scalar_one(), **values)
             votes.setdefault((case.id, new.reporter), row.id)
             cases.note(session, case, at=at, actor=caller.name, event="reported", report=row.id, repeats=first)
             received.append((row, case))
     session.flush()
     return received
+
+
+_REPORTS: Final = cast(Table, ReportRow.__table__)
+_NEW_REPORT: Final = insert(_REPORTS).returning(_REPORTS.c.id)
 
 
 def _read(new: NewReport, *, region: str, at: datetime) -> int | Refusal:
@@ -196,14 +198,14 @@ def attach(
         session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256
     )
     if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
-        cases.move(session, case, cases.RECEIVED, at=at, actor="exchange", event="complete")
+        cases.move(session, case, cases.RECEIVED, at=at, actor=cases.SYSTEM, event="complete")
     return row
 
 
 def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
-    """The evidence of a report or an appeal."""
+    """The evidence of a report or an appeal, in the order in which it came."""
     mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
-    return session.scalars(select(EvidenceRow).where(mine)).all()
+    return session.scalars(select(EvidenceRow).where(mine).order_by(EvidenceRow.id)).all()
 
 
 def most_say(session: Session, case_id: int) -> str:

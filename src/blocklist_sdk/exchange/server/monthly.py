@@ -12,8 +12,6 @@ from blocklist_sdk.exchange.server.accounts import recipients_of
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, DecisionRow, ListingRow, ReceiptRow, ReportRow
 from blocklist_sdk.exchange.spread import spread
 
-_LIFTED = ("reversed", "already-inactive")
-
 
 def statistics_of(
     session: Session, month: str, *, recipient: str | None, at: datetime, decide_within: timedelta
@@ -116,7 +114,7 @@ def _recipient(session: Session, account: AccountRow, feed: str, within: _Month)
                 mine & ~ListingRow.ended,
                 within,
                 ListingRow.retracted_at,
-                ReceiptRow.outcome.in_(_LIFTED) & (ReceiptRow.serial >= ListingRow.lifted_serial),
+                ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
             )
         ),
     )

@@ -21,12 +21,12 @@ from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import Database
-from blocklist_sdk.exchange.server.decisions import SYSTEM, end, retract_by_itself
+from blocklist_sdk.exchange.server.decisions import end, retract
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.publisher.publisher import Publisher
-from blocklist_sdk.publisher.reports import ReleaseReport
+from blocklist_sdk.publisher.reports import FeedStatus, ReleaseReport
 
 log = logging.getLogger(__name__)
 
@@ -130,19 +130,19 @@ class Publishing:
         for case_id in sorted(found):
             with self.database.writing() as session:
                 case = cases.locked(session, case_id)
-                retract_by_itself(session, case, _PROTECTED, at=at, routing=self.routing)
-                grant_all(session, case, SYSTEM, _PROTECTED, at=at)
+                retract(session, case, cases.SYSTEM, _PROTECTED, at=at, routing=self.routing)
+                grant_all(session, case, cases.SYSTEM, _PROTECTED, at=at)
 
     def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
         """One feed that fails keeps no other's retractions back."""
         if not feeds:
             return []
-        serials = {feed.feed: feed.serial or 0 for feed in self.publisher.status().feeds}
+        standing = {feed.feed: feed for feed in self.publisher.status().feeds}
         published = []
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                published.append(self._publish(feed, serials.get(feed, 0) + 1, at, routine=routine))
+                published.append(self._publish(standing.get(feed, FeedStatus(feed)), at, routine=routine))
             except BlocklistError as error:
                 log.error("feed %s is not published: %s", feed, error)
                 failures.append(error)
@@ -168,9 +168,10 @@ class Publishing:
                 feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
 
-    def _publish(self, feed: str, serial: int, at: datetime, *, routine: bool) -> PublishedFeed:
+    def _publish(self, stands: FeedStatus, at: datetime, *, routine: bool) -> PublishedFeed:
+        feed = stands.feed
         with self.database.writing() as session:
-            rows = self._prepare(session, feed, serial, at, routine=routine)
+            rows = self._prepare(session, stands, at, routine=routine)
         report = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
@@ -185,12 +186,22 @@ class Publishing:
             changed=report.changed,
         )
 
-    def _prepare(self, session: Session, feed: str, serial: int, at: datetime, *, routine: bool) -> list[ListingRow]:
+    def _prepare(self, session: Session, stands: FeedStatus, at: datetime, *, routine: bool) -> list[ListingRow]:
         """What the feed's next release has; new listings get their ids."""
+        feed, serial, last_entry = stands.feed, (stands.serial or 0) + 1, stands.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
             known = FeedRow(name=feed, last_entry=0, begun=0, rows=0)
             session.add(known)
+        if known.last_entry < last_entry:
+            log.error(
+                "feed %s: the database is older than the repository: it knows entries up to %d, of %d. What was "
+                "decided in between has to be decided again.",
+                feed,
+                known.last_entry,
+                last_entry,
+            )
+            known.last_entry = last_entry
         known.begun = max(known.begun, serial)
         rows = []
         for row in session.scalars(
@@ -234,7 +245,7 @@ class Publishing:
                 row.lifted_at, row.waiting = at, False
             if event is not None:
                 where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
-                cases.note(session, touched[row.case_id], at=at, actor=SYSTEM, event=event, **where)
+                cases.note(session, touched[row.case_id], at=at, actor=cases.SYSTEM, event=event, **where)
         session.flush()
         self._advance(session, touched, at)
 
@@ -250,7 +261,7 @@ class Publishing:
             if case.id not in active:
                 end(session, case, at=at)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
-                cases.move(session, case, cases.PUBLISHED, at=at, actor=SYSTEM, event="published")
+                cases.move(session, case, cases.PUBLISHED, at=at, actor=cases.SYSTEM, event="published")
         cases.settle(session, touched.values(), recipient_ids(session), at=at)
 
 

@@ -11,7 +11,7 @@ from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
 from blocklist_sdk.exchange.server.database import add_all
-from blocklist_sdk.exchange.server.decisions import SYSTEM, retract_by_itself
+from blocklist_sdk.exchange.server.decisions import retract
 from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
@@ -73,8 +73,8 @@ def take(
     add_all(session, ReceiptRow, fresh)
     for case in recycled.values():
         reason = f"{caller.name} reports that the number is another subscriber's by now"
-        retract_by_itself(session, case, reason, at=at, routing=routing)
-        grant_all(session, case, SYSTEM, reason, at=at)
+        retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
+        grant_all(session, case, cases.SYSTEM, reason, at=at)
     recipients = recipient_ids(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items

@@ -9,6 +9,7 @@ from limits import parse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import EVIDENCE_BYTES_MAX
 from blocklist_sdk.numbers.reference import check_region
 
@@ -22,14 +23,21 @@ def _rate(text: str) -> str:
     return text
 
 
+def _address(url: str) -> str:
+    token_url_of(url)
+    return url
+
+
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class ExchangeSettings(BaseModel):
-    """What an authority decides about its exchange; docs/exchange.md gives the reasons of the defaults.
+    """What an authority decides about its exchange; docs/exchange.md has them for those who run one.
 
     Attributes:
         region: two-letter country code in which national numbers are read, and that is domestic.
+        url: where clients reach it. Assertions have to be made out to it; where it is not set, to whatever address the
+            request names, so that one made out to another server could be used here too.
         database: SQLAlchemy's URL; a relative SQLite path is relative to the folder.
         issuer: who decides, as entries say it.
         two_person: whether another officer has to confirm what blocks.
@@ -47,6 +55,7 @@ class ExchangeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     region: Annotated[str, AfterValidator(check_region)] = "ID"
+    url: Annotated[str, AfterValidator(_address)] | None = None
     database: str = "sqlite:///exchange.sqlite"
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = "authority"
     two_person: bool = False
@@ -102,9 +111,9 @@ class ExchangeSettings(BaseModel):
             raise InvalidInput(f"{place}: {first['msg']}") from error
 
     def to_toml(self) -> str:
-        """As the file has them, with what each means."""
+        """As the file has them."""
         lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
-        for name, value in self.model_dump().items():
+        for name, value in self.model_dump(exclude_none=True).items():
             shown = str(value).lower() if isinstance(value, bool | int | float) else f'"{value}"'
             lines.append(f"{name} = {shown}")
         return "\n".join(lines) + "\n"

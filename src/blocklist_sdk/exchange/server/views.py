@@ -8,8 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange import models
-from blocklist_sdk.exchange.server import appeals, cases
-from blocklist_sdk.exchange.server.intake import most_say
+from blocklist_sdk.exchange.server import appeals, cases, intake
 from blocklist_sdk.exchange.server.settings import ExchangeSettings
 from blocklist_sdk.exchange.server.tables import (
     AccountRow,
@@ -31,7 +30,7 @@ T = TypeVar("T", ListingRow, AccountRow)
 def report(session: Session, row: ReportRow) -> models.Report:
     """A report, with its evidence and where its case stands."""
     case = session.get_one(CaseRow, row.case_id)
-    return _report(row, case, evidence_of(session, EvidenceRow.report_id == row.id))
+    return _report(row, case, _evidence_of(session, row))
 
 
 def new_report(row: ReportRow, case: CaseRow) -> models.Report:
@@ -71,10 +70,8 @@ def evidence(row: EvidenceRow) -> models.Evidence:
     )
 
 
-def evidence_of(session: Session, condition: object) -> tuple[models.Evidence, ...]:
-    """All evidence of a report or an appeal, in the order in which it came."""
-    rows = session.scalars(select(EvidenceRow).where(condition).order_by(EvidenceRow.id))  # type: ignore[arg-type]
-    return tuple(evidence(row) for row in rows)
+def _evidence_of(session: Session, row: ReportRow | AppealRow) -> tuple[models.Evidence, ...]:
+    return tuple(evidence(each) for each in intake.evidence_of(session, row))
 
 
 def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: datetime) -> models.Case:
@@ -101,7 +98,7 @@ def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: date
         officer=row.officer,
         reports=counts[0],
         reporters=counts[1],
-        category=most_say(session, row.id),
+        category=intake.most_say(session, row.id),
         overdue=is_overdue(row, settings=settings, at=at),
         decisions=tuple(decision(each) for each in decisions),
         listings=tuple(listing(each) for each in listings),
@@ -171,7 +168,7 @@ def appeal(session: Session, row: AppealRow) -> models.Appeal:
         grounds=row.grounds,
         appellant=row.appellant,
         received_at=row.received_at,
-        evidence=evidence_of(session, EvidenceRow.appeal_id == row.id),
+        evidence=_evidence_of(session, row),
         reason=row.reason,
         answered_at=row.answered_at,
         lifted=tuple(appeals.lifted(session, row.case_id)) if row.state == "granted" else (),

@@ -1,5 +1,6 @@
 """Feeds: their files, publishing, receipts, and the month's figures."""
 
+import re
 import stat
 from email.utils import formatdate
 from typing import Annotated, Final
@@ -35,6 +36,11 @@ router = APIRouter()
 
 _MUTABLE: Final = "timestamp.json"
 """The only file of a repository that ever changes under its name."""
+
+_COMMON: Final = ("root", "targets", "snapshot")
+"""Roles whose metadata everyone reads; every other one is a feed's."""
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 _FILE_TYPES: Final = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
@@ -145,7 +151,25 @@ def repository_file(
     }
     if request.headers.get("If-None-Match") == etag:
         return Response(status_code=304, headers=headers)
+    _check_range(request, about.st_size)
     return FileResponse(file, media_type="application/octet-stream", headers=headers, stat_result=about)
+
+
+def _check_range(request: Request, size: int) -> None:
+    """Let one range of bytes through, and ignore what is none (RFC 9110, 14.2).
+
+    Raises:
+        Refusal: it lies outside the file.
+    """
+    if "Range" not in request.headers:
+        return
+    found = _RANGE.fullmatch(request.headers["Range"].strip())
+    first, last = found.groups() if found else ("", "")
+    if (not first and not last) or (first and last and int(first) > int(last)):
+        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
+    elif int(first) >= size if first else not int(last):
+        where = {"Content-Range": f"bytes */{size}"}
+        raise Refusal("out-of-range", f"the file has {size} bytes", headers=where)
 
 
 def _check_rights(parts: list[str], exchange: Exchange, caller: Caller) -> None:
@@ -154,28 +178,28 @@ def _check_rights(parts: list[str], exchange: Exchange, caller: Caller) -> None:
     Raises:
         Refusal: it may not.
     """
-    feed = feed_of(parts, exchange.routing.feeds)
+    feed = feed_of(parts)
     allowed = caller.reads(feed) if feed is not None else bool(caller.feeds)
     if not allowed and not caller.may("publish"):
         wanted = f"feed:{feed}" if feed is not None else "feed:NAME of any feed"
         raise Refusal("forbidden", f"the token does not have the scope {wanted}")
 
 
-def feed_of(parts: list[str], feeds: tuple[str, ...]) -> str | None:
+def feed_of(parts: list[str]) -> str | None:
     """The feed that a file of the repository belongs to; None for what all recipients read.
 
-    >>> feed_of(["targets", "id-all", "ab12.index.json"], ("id-all",))
+    >>> feed_of(["targets", "id-all", "ab12.index.json"])
     'id-all'
-    >>> feed_of(["metadata", "3.id-all.json"], ("id-all",))
+    >>> feed_of(["metadata", "3.id-all.json"])
     'id-all'
-    >>> feed_of(["metadata", "3.snapshot.json"], ("id-all",)) is None
+    >>> feed_of(["metadata", "3.snapshot.json"]) is feed_of(["targets", "ab12.protected.json"]) is None
     True
     """
-    if len(parts) > 1 and parts[0] == "targets" and parts[1] in feeds:
+    if len(parts) > 2 and parts[0] == "targets":
         return parts[1]
-    if len(parts) == 2 and parts[0] == "metadata":
+    if len(parts) == 2 and parts[0] == "metadata" and parts[1] != _MUTABLE:
         role = parts[1].partition(".")[2].removesuffix(".json")
-        return role if role in feeds else None
+        return None if role in _COMMON else role
     return None
 
 

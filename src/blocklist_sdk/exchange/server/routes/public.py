@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
@@ -96,8 +97,7 @@ def token(
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
     row = None
     if client_assertion is not None and client_assertion_type == _ASSERTION:
-        audiences = {str(request.url_for("token")), str(request.base_url).rstrip("/"), str(request.base_url)}
-        now = exchange.clock()
+        audiences, now = _audiences(request, exchange), exchange.clock()
         row = exchange.database.change(
             lambda session: verify_assertion(session, client_assertion, audiences=audiences, now=now)
         )
@@ -114,6 +114,13 @@ def token(
     made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp())
     answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+def _audiences(request: Request, exchange: Exchange) -> set[str]:
+    """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3)."""
+    token_url = token_url_of(exchange.settings.url or str(request.base_url))
+    origin = token_url.removesuffix(TOKEN_PATH)
+    return {token_url, origin, f"{origin}/"}
 
 
 def _basic(request: Request) -> tuple[str, str] | None:

@@ -26,6 +26,7 @@ from blocklist_sdk.exchange.server import intake, views
 from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, posting
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.evidence import EvidenceRefused
+from blocklist_sdk.exchange.server.media import EXTENSIONS
 from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.routes.paged import page_by_id
 from blocklist_sdk.exchange.server.tables import AppealRow, EvidenceRow, ReportRow
@@ -182,7 +183,7 @@ def evidence(evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depe
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(row.bytes),
-            "Content-Disposition": f'attachment; filename="evidence-{row.id}"',
+            "Content-Disposition": f'attachment; filename="evidence-{row.id}.{EXTENSIONS[row.media_type]}"',
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cache-Control": "no-store",

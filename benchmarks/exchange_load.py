@@ -1,0 +1,224 @@
+"""What the exchange bears: reports and receipts at fixed rates, for a while.
+
+::
+
+    python -m benchmarks.exchange_load --seconds 60 --reports 200 --receipts 2000 [--database URL]
+
+The server runs in a process of its own, as `blocklist exchange serve` would run it; the load comes from this one, and
+does not wait for answers before it goes on: what the server does not bear shows in the latencies, which count from the
+moment at which a request was due. Every answer is a durable commit. Numbers are generated, none is anybody's.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.results import quantity
+
+_PASSPHRASE = "generated for a benchmark"
+_FEED = "id-telkomsel"
+_LISTED = 20_000
+"""Entries that receipts are for; each serial of the feed gives as many."""
+_SERIALS = 1000
+_NUMBERS = 6281200000000
+_DRAIN_S = 30.0
+"""How long answers may take once the last request is sent."""
+
+
+@dataclass
+class Kind:
+    """Requests of one kind, and what came of them.
+
+    Attributes:
+        name: what they are.
+        items: in one request.
+        latencies_s: from when each was due.
+        failures: answers that were none, by what they were.
+    """
+
+    name: str
+    items: int
+    latencies_s: list[float] = field(default_factory=list)
+    failures: dict[str, int] = field(default_factory=dict)
+
+    def line(self, seconds: float) -> str:
+        """One row of the table."""
+        ordered = sorted(self.latencies_s)
+        failed = ", ".join(f"{count} × {what}" for what, count in sorted(self.failures.items())) or "none"
+        times = [
+            quantity(ordered[int(share * (len(ordered) - 1))], "s") if ordered else "–" for share in (0.5, 0.95, 0.99)
+        ]
+        return f"| {self.name} | {len(ordered) * self.items / seconds:,.0f} | {failed} | {' | '.join(times)} |"
+
+
+def main() -> None:
+    """Run the load, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--reports", type=float, default=200, help="reports a second, one in each request")
+    parser.add_argument("--receipts", type=float, default=2000, help="receipts a second")
+    parser.add_argument("--batch", type=int, default=500, help="receipts in one request")
+    parser.add_argument("--database", default=None, help="URL of an empty PostgreSQL database; by default SQLite")
+    parser.add_argument("--serve", type=Path, default=None, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve is not None:
+        _serve(given.serve)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "exchange"
+        tokens = _prepare(directory, given.database)
+        with _server(directory) as (url, process):
+            kinds = asyncio.run(_load(url, tokens, given))
+            usage = Path(f"/proc/{process.pid}/stat").read_text().split() if sys.platform == "linux" else []
+    database = "SQLite" if given.database is None else given.database.partition(":")[0]
+    print(f"{given.seconds:g} s on {database}, receipts in batches of {given.batch}")
+    if usage:
+        print(f"the server used {(int(usage[13]) + int(usage[14])) / 100 / given.seconds:.0%} of a processor")
+    print("\n| what | a second | failures | median | p95 | p99 |\n|---|---:|---|---:|---:|---:|")
+    for kind in kinds:
+        print(kind.line(given.seconds))
+    if any(kind.failures for kind in kinds):
+        raise SystemExit(1)
+
+
+def _prepare(directory: Path, database: str | None) -> dict[str, str]:
+    """An exchange with listings, and a token for each account."""
+    from sqlalchemy import select
+
+    from blocklist_sdk.exchange.server.accounts import add_account
+    from blocklist_sdk.exchange.server.database import add_all
+    from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange.server.settings import ExchangeSettings
+    from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow
+
+    settings = ExchangeSettings(token_s=86_400, account_rate="1000000/minute")
+    if database is not None:
+        settings = settings.model_copy(update={"database": database})
+    with Exchange.init(directory, passphrase=_PASSPHRASE, settings=settings) as exchange:
+        at = exchange.clock()
+        scopes = {"web": ("report",), "telkomsel": ("receipt", f"feed:{_FEED}")}
+        with exchange.database.writing() as session:
+            for name, some in scopes.items():
+                add_account(session, name, " ".join(some), key=None, at=at)
+            case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
+            add_all(session, CaseRow, [{"number": _NUMBERS + index} | case for index in range(_LISTED)])
+            listing = {"feed": _FEED, "level": "block", "category": "fraud", "scope": "sms", "since": at}
+            listing |= {"urgent": True, "waiting": False, "listed_serial": 1, "listed_at": at}
+            rows = session.execute(select(CaseRow.id, CaseRow.number).order_by(CaseRow.id)).all()
+            entries = [
+                {"case_id": row.id, "number": row.number, "entry": entry} | listing for entry, row in enumerate(rows, 1)
+            ]
+            add_all(session, ListingRow, entries)
+            feed = FeedRow(name=_FEED, last_entry=_LISTED, begun=_SERIALS, serial=_SERIALS, rows=_LISTED)
+            feed.published_at = at
+            session.add(feed)
+        return {name: exchange.tokens.issue(name, some, at.timestamp()) for name, some in scopes.items()}
+
+
+@contextlib.contextmanager
+def _server(directory: Path) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    command = [sys.executable, "-m", "benchmarks.exchange_load", "--serve", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.terminate()
+
+
+def _serve(directory: Path) -> None:
+    import signal
+
+    from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange.server.serving import serving_exchange
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with Exchange.open(directory, passphrase=_PASSPHRASE) as exchange, serving_exchange(exchange, publish=False) as url:
+        print(url, flush=True)
+        while True:
+            signal.pause()
+
+
+async def _load(url: str, tokens: dict[str, str], given: argparse.Namespace) -> list[Kind]:
+    """Both kinds of requests, at their rates."""
+    chance = random.Random(1)
+    now = datetime.now(UTC).isoformat()
+
+    def report(index: int) -> tuple[str, Any]:
+        number = _NUMBERS + 10_000_000 + chance.randrange(5_000_000)
+        body = {"number": f"+{number}", "category": "fraud", "channel": "sms", "text": "It said that I had won."}
+        return "/v1/reports", body | {"happened_at": now, "reporter": f"r{index}"}
+
+    def receipts(index: int) -> tuple[str, Any]:
+        first = index * given.batch
+        return "/v1/receipts", {
+            "receipts": [
+                {
+                    "feed": _FEED,
+                    "serial": each // _LISTED + 1,
+                    "entry": each % _LISTED + 1,
+                    "outcome": "enforced",
+                    "at": now,
+                }
+                for each in range(first, first + given.batch)
+            ]
+        }
+
+    kinds = [Kind("reports", 1), Kind("receipts", given.batch)]
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    async with httpx.AsyncClient(base_url=url, timeout=_DRAIN_S, limits=limits) as client:
+        await asyncio.gather(
+            _at_rate(client, kinds[0], given.reports, given.seconds, tokens["web"], report),
+            _at_rate(client, kinds[1], given.receipts / given.batch, given.seconds, tokens["telkomsel"], receipts),
+        )
+    return kinds
+
+
+async def _at_rate(
+    client: httpx.AsyncClient,
+    kind: Kind,
+    rate: float,
+    seconds: float,
+    token: str,
+    make: Callable[[int], tuple[str, Any]],
+) -> None:
+    """Send a request every so often, whatever becomes of those before."""
+    sent: list[Awaitable[None]] = []
+    started = time.perf_counter()
+    for index in range(int(rate * seconds)):
+        due = started + index / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        path, body = make(index)
+        sent.append(asyncio.create_task(_send(client, kind, due, token, f"{kind.name}-{index}", path, body)))
+    await asyncio.gather(*sent)
+
+
+async def _send(client: httpx.AsyncClient, kind: Kind, due: float, token: str, key: str, path: str, body: Any) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+    try:
+        answer = await client.post(path, json=body, headers=headers)
+        what = "" if answer.is_success else str(answer.status_code)
+        if not what and '"refused"' in answer.text:
+            what = "refused"
+    except httpx.HTTPError as error:
+        what = type(error).__name__
+    if what:
+        kind.failures[what] = kind.failures.get(what, 0) + 1
+    else:
+        kind.latencies_s.append(time.perf_counter() - due)
+
+
+if __name__ == "__main__":
+    main()

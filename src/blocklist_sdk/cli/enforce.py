@@ -1,0 +1,167 @@
+"""``blocklist enforce``: carry the list into a sink."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from blocklist_sdk.cli.exit_codes import BLOCKED
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
+from blocklist_sdk.cli.watch import duration, waiting_for_the_end
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Unreachable
+
+if TYPE_CHECKING:
+    from blocklist_sdk.blocklist import Blocklist
+    from blocklist_sdk.enforcement import Drift, Enforced, Sink
+    from blocklist_sdk.enforcement.run import Enforcement
+
+_BACKOFF_MAX_S: Final = 3600.0
+
+
+@takes(*LIST, *CREDENTIALS)
+def enforce(
+    settings: Settings,
+    sink: Annotated[
+        str,
+        typer.Option(
+            envvar="BLOCKLIST_SINK",
+            metavar="URL",
+            help="Where to: file:, https:, postgresql:, redis:, kafka:, or a plug-in's.",
+        ),
+    ],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="The sink's name; what it has acknowledged is kept under it.")
+    ] = "default",
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Changes that go to the sink together.")] = 10_000,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="SCOPE", help="Only entries of this scope; may be repeated.")
+    ] = None,
+    only_operator: Annotated[
+        str | None, typer.Option(metavar="OPERATOR", help="Only numbers of this operator.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(metavar="N", help="Changes a second, at most.")] = None,
+    daily_cap: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Blocks a day (UTC), at most; unblocks never wait.")
+    ] = None,
+    tries: Annotated[int, typer.Option(min=1, metavar="N", help="After so many failures a change is set aside.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Compare what the sink really holds; exits with 1 if it differs.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: mend what differs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Sync and enforce time and again, until told to stop.")
+    ] = False,
+    every: Annotated[str, typer.Option(metavar="TIME", help="With --watch: seconds, or as 15m, 1h.")] = "15m",
+    as_json: AsJson = False,
+) -> None:
+    """Bring a sink to what is in force: entries, overrides, protected numbers and ends. With --watch it syncs too.
+
+    Unblocks go first. What the sink acknowledged is written down batch by batch: a run that is cut short, or finds the
+    sink down, is taken up by the next.
+    """
+    from blocklist_sdk.enforcement import open_sink
+    from blocklist_sdk.enforcement.run import Enforcement
+
+    if repair and not reconcile:
+        raise InvalidInput("--repair goes with --reconcile")
+    if watch and (reconcile or dry_run):
+        raise InvalidInput("--watch goes with neither --reconcile nor --dry-run")
+    how = Enforcement(
+        batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
+    )
+    interval = duration(every).total_seconds()
+    with settings.open(online=watch) as blocklist:
+        opened = open_sink(sink, feed=blocklist.feed)
+        try:
+            if reconcile:
+                _reconcile(blocklist, opened, name, how, repair=repair, as_json=as_json)
+            elif watch:
+                for told in _rounds(blocklist, opened, name, how, interval):
+                    _tell(told, as_json=as_json)
+            else:
+                _tell(_enforce(blocklist, opened, name, how, dry_run=dry_run), as_json=as_json)
+        finally:
+            opened.close()
+
+
+def _enforce(
+    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", *, dry_run: bool = False
+) -> "Enforced":
+    from blocklist_sdk.enforcement import enforce as run
+
+    return run(blocklist, sink, name=name, settings=how, dry_run=dry_run)
+
+
+def _rounds(
+    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", interval: float
+) -> Iterator["Enforced"]:
+    """Sync and enforce until told to stop; after failures of the sink, ever less often."""
+    failures = 0
+    with waiting_for_the_end() as bell:
+        while True:
+            try:
+                blocklist.sync()
+            except BlocklistError as error:
+                say(f"the sync failed, and what is in force is enforced: {error}")
+            try:
+                yield _enforce(blocklist, sink, name, how)
+                failures, wait = 0, interval
+            except Unreachable as error:
+                failures += 1
+                wait = max(error.retry_after or 0.0, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
+                say(f"{error} It is tried again in {wait:.0f} s.")
+            if bell.wait(wait):
+                return
+
+
+def _reconcile(
+    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", *, repair: bool, as_json: bool
+) -> None:
+    from blocklist_sdk.enforcement import reconcile
+
+    drift = reconcile(blocklist, sink, name=name, settings=how, repair=repair)
+    mended = _enforce(blocklist, sink, name, how) if repair else None
+    if as_json:
+        write_json(asdict(drift) | {"repaired": mended and _document(mended)})
+    else:
+        typer.echo(_drift_line(drift))
+        if mended is not None:
+            typer.echo(_line(mended))
+    if drift and mended is None:
+        raise typer.Exit(BLOCKED)
+
+
+def _drift_line(drift: "Drift") -> str:
+    if not drift:
+        return f"the sink holds just what it should: {drift.items:,} items"
+    return (
+        f"the sink differs: {drift.missing:,} missing, {drift.surplus:,} too many, {drift.differing:,} otherwise, "
+        f"of {drift.items:,} items"
+    )
+
+
+def _tell(done: "Enforced", *, as_json: bool) -> None:
+    if as_json:
+        write_json(_document(done))
+        return
+    typer.echo(_line(done))
+    if done.set_aside:
+        say(f"{done.set_aside:,} items are set aside: the sink refuses them, or they failed too often")
+    if done.left:
+        say(f"{done.left:,} changes wait for another day: the daily cap is reached")
+
+
+def _document(done: "Enforced") -> dict[str, Any]:
+    return asdict(done)
+
+
+def _line(done: "Enforced") -> str:
+    planned = ", ".join(f"{count:,} to {operation}" for operation, count in done.planned.items())
+    if done.dry_run:
+        return f"release {done.serial}: {planned}; nothing was done"
+    came_out = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.outcomes.items())) or "nothing to do"
+    following = f"; something ends or begins by itself at {moment(done.next_change)}" if done.next_change else ""
+    return f"release {done.serial}: {came_out} in {done.seconds:.1f} s{following}"

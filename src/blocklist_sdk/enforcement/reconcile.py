@@ -1,0 +1,152 @@
+"""Reconciliation: what a sink really holds against what it should hold."""
+
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
+from blocklist_sdk.enforcement.ledger import HELD, NOTHING, Acknowledged, Ledger, joined, utc_now
+from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.plan import matched
+from blocklist_sdk.enforcement.run import DEFAULTS, Enforcement
+from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown
+from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
+from blocklist_sdk.release.rows import FOREVER_MS
+
+_SHOWN: Final = 10
+"""Numbers named of each kind of drift."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a sink differs from what it should hold.
+
+    Attributes:
+        items: how many it should hold.
+        missing, surplus, differing: how many it lacks, has too many, or holds otherwise.
+        examples: some of the numbers, by kind.
+    """
+
+    items: int
+    missing: int
+    surplus: int
+    differing: int
+    examples: dict[str, tuple[int, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.surplus or self.differing)
+
+
+def reconcile(
+    blocklist: Blocklist,
+    sink: Sink,
+    *,
+    name: str = "default",
+    settings: Enforcement = DEFAULTS,
+    repair: bool = False,
+    clock: Callable[[], datetime] = utc_now,
+    wait_s: float = 10.0,
+) -> Drift:
+    """Compare what a sink really holds with what it should hold.
+
+    With `repair`, what it really holds is taken for what it has acknowledged, so that the next `enforce` mends just
+    what differs. Takes some 17 bytes of memory for each item that the sink holds.
+
+    Args:
+        blocklist: the list.
+        sink: which; it has to be `Readable`.
+        name: the sink's.
+        settings: as for `enforce`.
+        repair: prepare the next run to mend it.
+        clock: tells the time, UTC.
+        wait_s: how long to wait for another process that enforces into the same sink, seconds.
+
+    Raises:
+        InvalidInput: the sink cannot be read.
+        NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
+    """
+    if not isinstance(sink, Readable):
+        raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
+    with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
+        generation, rules = blocklist.in_force()
+        wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
+        try:
+            held = _items_held(sink.current())
+        except SinkDown as error:
+            raise Unreachable(
+                f"the sink is down: {error}. Nothing was compared; run this again later.",
+                url=name,
+                retry_after=error.retry_after,
+            ) from error
+        known = ledger.acknowledged().whole()
+        wanted_there = _without_nothing(wanted, known)
+        in_held, in_wanted = matched(held, wanted_there)
+        same = (held.last[in_held] == wanted_there.last[in_wanted]) & (
+            held.scope[in_held] == wanted_there.scope[in_wanted]
+        )
+        surplus = np.delete(np.arange(len(held)), in_held)
+        missing = np.delete(np.arange(len(wanted_there)), in_wanted)
+        if repair:
+            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same])
+        numbers = {
+            "missing": wanted_there.number[missing],
+            "surplus": held.number[surplus],
+            "differing": held.number[in_held[~same]],
+        }
+        return Drift(
+            items=len(wanted_there),
+            missing=len(missing),
+            surplus=len(surplus),
+            differing=int((~same).sum()),
+            examples={kind: tuple(found[:_SHOWN].tolist()) for kind, found in numbers.items()},
+        )
+
+
+def _items_held(current: Iterable[Held]) -> Items:
+    """What a sink holds, as columns in order."""
+    number, last, scope = array("q"), array("q"), array("B")
+    for each in current:
+        number.append(each.number)
+        last.append(each.last)
+        scope.append(mask_of(each.scope))
+    first = np.frombuffer(number, np.int64) if number else np.empty(0, np.int64)
+    order = np.argsort(first, kind="stable")
+    first = first[order]
+    if bool((first[1:] == first[:-1]).any()):
+        raise Malformed("the sink holds a number twice: it does not keep items by their first number")
+    count = len(first)
+    return Items(
+        number=first,
+        last=np.frombuffer(last, np.int64)[order] if count else first,
+        scope=np.frombuffer(scope, np.uint8)[order] if count else np.empty(0, np.uint8),
+        entry=np.full(count, OWN, np.int64),
+        until=np.full(count, FOREVER_MS, np.int64),
+        category=np.zeros(count, np.int32),
+        categories=(OWN_CATEGORY,),
+        more={},
+    )
+
+
+def _without_nothing(wanted: Items, known: Acknowledged) -> Items:
+    """What should be there, less what the sink says that there is nothing to block of."""
+    nothing = known.items.number[known.status == NOTHING]
+    return wanted.take(np.flatnonzero(~np.isin(wanted.number, nothing))) if len(nothing) else wanted
+
+
+def _note(
+    ledger: Ledger, known: Acknowledged, held: Items, wanted: Items, same_held: Positions, same_wanted: Positions
+) -> None:
+    """Take what the sink really holds for what it has acknowledged; what is as it should be, with its entries."""
+    other = held.take(np.delete(np.arange(len(held)), same_held))
+    nothing = known.items.take(np.flatnonzero(known.status == NOTHING))
+    parts = [wanted.take(same_wanted), other, nothing]
+    status = [np.full(len(part), HELD, np.uint8) for part in parts[:2]] + [np.full(len(nothing), NOTHING, np.uint8)]
+    items = joined(parts)
+    order = np.argsort(items.number, kind="stable")
+    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]))

@@ -1,0 +1,314 @@
+"""The run: what differs between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.enforcement.desired import desired, next_change
+from blocklist_sdk.enforcement.items import Batch, Items, Operation
+from blocklist_sdk.enforcement.ledger import ASIDE, GIVEN_UP, IN_DOUBT, Ledger, utc_now
+from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
+from blocklist_sdk.enforcement.plan import Plan, make_plan
+from blocklist_sdk.enforcement.shadow import Shadow
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, Sink, SinkDown, Transactional, all_done
+from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
+from blocklist_sdk.numbers.operators import known_operators
+from blocklist_sdk.records import SCOPES
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 10_000
+TRIES: Final = 5
+"""After so many failures a change is set aside: visible, and not in the others' way."""
+
+_ATTEMPTS: Final = 4
+_BACKOFF_S: Final = 0.5
+_BACKOFF_MAX_S: Final = 8.0
+_ASKED_WAIT_MAX_S: Final = 30.0
+"""A sink that asks for a longer wait ends the run; the error says how long it asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforcement:
+    """How changes are enforced.
+
+    Attributes:
+        batch: changes that go to the sink together, at most.
+        scopes: those that the sink enforces; None for all.
+        only_operator: only numbers of this operator.
+        rate: changes a second, at most; None for as fast as the sink takes them.
+        daily_cap: blocks and changes a day (UTC), at most; unblocks never wait. None for no cap.
+        tries: after so many failures a change is set aside.
+
+    Raises:
+        InvalidInput: one of them cannot be used.
+    """
+
+    batch: int = BATCH
+    scopes: Collection[str] | None = None
+    only_operator: str | None = None
+    rate: float | None = None
+    daily_cap: int | None = None
+    tries: int = TRIES
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "tries"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}: give at least 1")
+        if self.rate is not None and not self.rate > 0:
+            raise InvalidInput(f"a rate of {self.rate} changes a second is none")
+        if self.daily_cap is not None and self.daily_cap < 0:
+            raise InvalidInput("a daily cap is not negative")
+        if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
+            raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
+
+
+DEFAULTS: Final = Enforcement()
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What came of a run.
+
+    Attributes:
+        serial: the release in force.
+        planned: how many changes there were to do, by operation.
+        outcomes: how many came out how.
+        left: changes that the daily cap left for another day.
+        set_aside: items that the sink refuses, or that failed too often, in all.
+        next_change: when something begins or ends by itself; None for never.
+        dry_run: whether nothing was done.
+        seconds: how long it took.
+    """
+
+    serial: int
+    planned: dict[Operation, int]
+    outcomes: dict[str, int] = field(default_factory=dict)
+    left: int = 0
+    set_aside: int = 0
+    next_change: datetime | None = None
+    dry_run: bool = False
+    seconds: float = 0.0
+
+
+def enforce(
+    blocklist: Blocklist,
+    sink: Sink,
+    *,
+    name: str = "default",
+    settings: Enforcement = DEFAULTS,
+    dry_run: bool = False,
+    clock: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+    wait_s: float = 10.0,
+) -> Enforced:
+    """Bring a sink to what is in force: entries, overrides, protected numbers and ends.
+
+    Takes the difference to what the sink has acknowledged, so it is right after gaps, crashes and snapshots, and does
+    nothing where nothing differs. Unblocks go first. Each batch's outcomes are written down before the next one goes; a
+    run that is killed is taken up by the next. A change may reach the sink twice, under the same key, unless the sink
+    is `Transactional`.
+
+    Args:
+        blocklist: the list; it is not synced here.
+        sink: where to.
+        name: the sink's, under which what it has acknowledged is kept in the list's state directory.
+        settings: batches, limits, and what concerns the sink at all.
+        dry_run: only tell what would be done.
+        clock: tells the time, UTC.
+        sleep: how to wait.
+        wait_s: how long to wait for another process that enforces into the same sink, seconds.
+
+    Raises:
+        NotSynced, Stale: as for the list's questions.
+        InvalidInput: the name or a setting cannot be used.
+        Locked: another process enforces into the sink.
+        Unreachable: the sink is down. What was acknowledged is written down, and the next run goes on from there.
+        Malformed: the sink's answer makes no sense, or the ledger is damaged.
+        StorageFailed: the disk refused.
+
+    Example:
+        >>> from blocklist_sdk.enforcement import enforce, open_sink  # doctest: +SKIP
+        >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
+    """
+    started = time.monotonic()
+    if isinstance(sink, Shadow) is not is_shadow(name):
+        raise InvalidInput(f"the name of a shadow ends with {SHADOW}, and no other sink's: {name!r} does not fit")
+    if settings.only_operator is not None and settings.only_operator not in known_operators():
+        raise InvalidInput(
+            f"no number has the operator {settings.only_operator!r}: {', '.join(sorted(known_operators()))}"
+        )
+    with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
+        run = _Run(ledger, sink, settings, clock, sleep)
+        if not dry_run:
+            run.clear_up()
+        generation, rules = blocklist.in_force()
+        at = clock()
+        wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
+        acknowledged = ledger.acknowledged()
+        plan = make_plan(acknowledged, wanted)
+        if not dry_run:
+            run.all(plan, serial=generation.about.serial, published=generation.about.published_at)
+            if len(plan):
+                ledger.fold(at=clock())
+                acknowledged = ledger.acknowledged()
+        return Enforced(
+            serial=generation.about.serial,
+            planned={"unblock": len(plan.unblock), "change": len(plan.change), "block": len(plan.block)},
+            outcomes=dict(run.outcomes),
+            left=run.left,
+            set_aside=acknowledged.count(ASIDE),
+            next_change=next_change(generation.rows, rules, at),
+            dry_run=dry_run,
+            seconds=time.monotonic() - started,
+        )
+
+
+class _Run:
+    """One run into one sink."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sink: Sink,
+        settings: Enforcement,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._ledger = ledger
+        self._sink = sink
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._tries = ledger.tries()
+        self.outcomes: Counter[str] = Counter()
+        self.left = 0
+
+    def clear_up(self) -> None:
+        """Settle batches of which a run that was killed did not write down what came of them."""
+        for number in self._ledger.open_batches():
+            if self._was_applied(number):
+                self._ledger.finish_all(number, at=self._clock())
+            else:
+                self._ledger.doubt(number, at=self._clock())
+
+    def all(self, plan: Plan, *, serial: int, published: datetime) -> None:
+        """Enforce a plan.
+
+        Raises:
+            Unreachable, Malformed, StorageFailed: as for `enforce`.
+        """
+        cap = self._cap()
+        most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
+        try:
+            for operation, items in plan.batches(min(self._settings.batch, most)):
+                room = len(items) if operation == "unblock" or cap is None else min(len(items), cap)
+                self.left += len(items) - room
+                if not room:
+                    continue
+                if cap is not None and operation != "unblock":
+                    cap -= room
+                self._one(operation, _first(items, room), serial=serial, published=published)
+        finally:
+            self._ledger.keep_tries(self._tries)
+
+    def _one(self, operation: Operation, items: Items, *, serial: int, published: datetime) -> None:
+        begun = time.monotonic()
+        batch = self._ledger.begin(operation, items, serial=serial, published=published, at=self._clock())
+        outcomes = self._apply(batch)
+        if len(outcomes) != len(batch):
+            raise Malformed(
+                f"the sink answered for {len(outcomes)} changes of {len(batch)}: nothing is known of this batch. Tell "
+                "who wrote the sink."
+            )
+        given_up = self._count(batch, outcomes)
+        record = self._ledger.finish(batch, outcomes, given_up=given_up, at=self._clock())
+        for code, count in enumerate(_counts(record.outcome)):
+            if count:
+                name = {GIVEN_UP: "failed", IN_DOUBT: "in doubt"}.get(code) or KINDS[code]
+                self.outcomes[name] += count
+        if self._settings.rate is not None:
+            self._sleep(max(0.0, len(batch) / self._settings.rate - (time.monotonic() - begun)))
+
+    def _apply(self, batch: Batch) -> Sequence[Outcome]:
+        """Apply a batch, with patience."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._sink.apply(batch)
+            except SinkDown as error:
+                asked = error.retry_after or 0.0
+                if attempt == _ATTEMPTS or asked > _ASKED_WAIT_MAX_S:
+                    raise Unreachable(
+                        f"the sink is down: {error}. What it acknowledged is written down; run this again later.",
+                        url=self._ledger.directory.name,
+                        retry_after=error.retry_after,
+                    ) from error
+                wait = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
+                self._sleep(max(asked, random.uniform(0, wait)))  # noqa: S311 -- spreads those who wait
+                if self._was_applied(batch.number_in_ledger):
+                    return all_done(batch)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _was_applied(self, number: int) -> bool:
+        if not isinstance(self._sink, Transactional):
+            return False
+        try:
+            last = self._sink.applied()
+        except SinkDown:
+            return False
+        return last is not None and last >= number
+
+    def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
+        """Count failures; the places of changes that have failed too often."""
+        given_up: list[int] = []
+        if isinstance(outcomes, Sequence) and not any(outcome.kind == "failed" for outcome in _distinct(outcomes)):
+            if self._tries:
+                for change in batch:
+                    self._tries.pop(change.key, None)
+            return given_up
+        for place, outcome in enumerate(outcomes):
+            key = batch[place].key
+            if outcome.kind != "failed":
+                self._tries.pop(key, None)
+                continue
+            self._tries[key] = self._tries.get(key, 0) + 1
+            if self._tries[key] >= self._settings.tries:
+                given_up.append(place)
+        return given_up
+
+    def _cap(self) -> int | None:
+        """How many blocks and changes the day has room for."""
+        if self._settings.daily_cap is None:
+            return None
+        today = self._clock().astimezone(UTC).date()
+        done = 0
+        for record in self._ledger.records_backwards():
+            if record.begun.astimezone(UTC).date() != today:
+                break
+            done += len(record.batch) if record.batch.operation != "unblock" else 0
+        return max(0, self._settings.daily_cap - done)
+
+
+def _first(items: Items, count: int) -> Items:
+    import numpy as np
+
+    return items if count == len(items) else items.take(np.arange(count))
+
+
+def _distinct(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    from blocklist_sdk.enforcement.sink import Same
+
+    return [outcomes.outcome] if isinstance(outcomes, Same) else outcomes
+
+
+def _counts(outcome: object) -> list[int]:
+    import numpy as np
+
+    counts: list[int] = np.bincount(outcome, minlength=256).tolist()  # type: ignore[arg-type]
+    return counts

@@ -1,0 +1,208 @@
+"""`kill -9` on an exchange at work: what it has acknowledged is there, once, and what it has not may be sent again."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from evidence_files import png_of
+from scale import Tally, scaled
+from sqlalchemy import func, select
+from talking import PASSPHRASE, TELKOMSEL, Clock, copy_exchange
+
+from blocklist_sdk.exchange.server.cases import first_broken
+from blocklist_sdk.exchange.server.database import add_all
+from blocklist_sdk.exchange.server.exchange import Exchange, now
+from blocklist_sdk.exchange.server.serving import serving_exchange
+from blocklist_sdk.exchange.server.tables import (
+    CaseRow,
+    EvidenceRow,
+    FeedRow,
+    ListingRow,
+    ReceiptRow,
+    ReportRow,
+)
+from killing import Moment, Say, nursery
+
+KILLS = scaled(3, long=50)
+LISTED = 300
+BATCH = 20
+
+
+def serve(directory: Path, database: str, port: int, _: int, say: Say) -> None:
+    with (
+        Exchange.open(directory, passphrase=PASSPHRASE, database=database) as exchange,
+        serving_exchange(exchange, port=port, publish=False),
+    ):
+        say("up")
+        time.sleep(60)
+
+
+def batch(index: int) -> dict[str, Any]:
+    """Receipts that no other batch has."""
+    serial, start = divmod(index * BATCH, LISTED)
+    receipt = {"feed": "id-telkomsel", "serial": serial + 1, "outcome": "enforced", "at": "2026-11-02T00:00:00Z"}
+    return {"receipts": [receipt | {"entry": start + each + 1} for each in range(BATCH)]}
+
+
+@dataclass
+class Load:
+    """Reports with evidence, and receipts, sent until they are acknowledged; then the next ones.
+
+    Attributes:
+        url: where.
+        tokens: what reporters and recipients show.
+        acknowledged: answers, by key.
+    """
+
+    url: str
+    tokens: dict[str, str]
+    acknowledged: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    sent_again: int = 0
+
+    def post(self, client: httpx.Client, who: str, key: str, path: str, **body: Any) -> Any:
+        """Send it as often as it takes, under one key."""
+        deadline = time.monotonic() + 60
+        headers = {"Authorization": f"Bearer {self.tokens[who]}", "Idempotency-Key": key}
+        while True:
+            try:
+                answer = client.post(path, headers=headers, **body)
+            except httpx.TransportError:
+                assert time.monotonic() < deadline, "the exchange does not come back"
+                self.sent_again += 1
+                time.sleep(0.01)
+                continue
+            assert answer.is_success, answer.text
+            self.acknowledged[key] = answer.status_code, answer.json()
+            return answer.json()
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        transport = httpx.HTTPTransport(verify=False)
+        with httpx.Client(base_url=self.url, transport=transport, timeout=10) as client:
+            yield client
+
+    def report(self, worker: int) -> None:
+        chance = random.Random(worker)
+        with self.client() as client:
+            for index in range(100_000):
+                if self.stopped.is_set():
+                    return
+                name = f"{worker}-{index}"
+                body = {
+                    "number": f"+{TELKOMSEL + 50_000 + chance.randrange(20)}",
+                    "category": "fraud",
+                    "channel": "sms",
+                    "text": name,
+                    "happened_at": "2026-11-01T10:00:00Z",
+                    "reporter": name,
+                }
+                made = self.post(client, "web", f"report-{name}", "/v1/reports", json=body)
+                path = f"/v1/reports/{made['id']}/evidence?name=a.png"
+                content = png_of(200 + chance.randrange(50_000))
+                self.post(client, "web", f"file-{name}", path, content=content)
+
+    def answer_for(self) -> None:
+        with self.client() as client:
+            for index in range(100_000):
+                if self.stopped.is_set():
+                    return
+                self.post(client, "telkomsel", f"receipts-{index}", "/v1/receipts", json=batch(index))
+
+
+def listed(exchange: Exchange) -> None:
+    """Entries that receipts are for."""
+    at = now()
+    with exchange.database.writing() as session:
+        case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
+        add_all(session, CaseRow, [{"number": TELKOMSEL + index} | case for index in range(LISTED)])
+        listing = {"feed": "id-telkomsel", "level": "block", "category": "fraud", "scope": "sms", "since": at}
+        listing |= {"urgent": True, "waiting": False, "listed_serial": 1, "listed_at": at}
+        rows = session.execute(select(CaseRow.id, CaseRow.number).order_by(CaseRow.id)).all()
+        values = [{"case_id": row.id, "number": row.number, "entry": index} for index, row in enumerate(rows, 1)]
+        add_all(session, ListingRow, [each | listing for each in values])
+        session.add(FeedRow(name="id-telkomsel", last_entry=LISTED, begun=100_000, serial=100_000, rows=LISTED))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_an_exchange_that_is_killed_at_work(template: Path, database: str, tmp_path: Path, tally: Tally) -> None:
+    directory = tmp_path / "exchange"
+    with copy_exchange(template, directory, Clock(), database=database) as exchange:
+        listed(exchange)
+        at = now().timestamp()
+        tokens = {
+            "web": exchange.tokens.issue("web", ["report"], at),
+            "telkomsel": exchange.tokens.issue("telkomsel", ["receipt", "feed:id-telkomsel"], at),
+        }
+    port = free_port()
+    load = Load(f"http://127.0.0.1:{port}", tokens)
+    chance = random.Random(13)
+    with ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(load.report, 1), pool.submit(load.report, 2), pool.submit(load.answer_for)]
+        with nursery(partial(serve, directory, database, port)) as children:
+            for _ in range(KILLS):
+                assert children.run(0, Moment(chance.uniform(0.1, 0.6), "")).was_killed
+        load.stopped.set()
+        with (
+            Exchange.open(directory, passphrase=PASSPHRASE, database=database) as exchange,
+            serving_exchange(exchange, port=port, publish=False),
+        ):
+            for each in workers:
+                each.result()
+            replayed(load)
+            look_through(exchange, load)
+    assert load.sent_again > 0
+    tally(kills=KILLS, acknowledged=len(load.acknowledged), sent_again=load.sent_again)
+
+
+def replayed(load: Load) -> None:
+    """What was acknowledged last is answered alike when it is sent again."""
+    with load.client() as client:
+        for key in [key for key in load.acknowledged if key.startswith("receipts-")][-5:]:
+            index = int(key.partition("-")[2])
+            before = load.acknowledged[key]
+            load.post(client, "telkomsel", key, "/v1/receipts", json=batch(index))
+            assert load.acknowledged[key] == before
+
+
+def look_through(exchange: Exchange, load: Load) -> None:
+    """Nothing that was acknowledged is lost, nothing is there twice, and all chains are whole."""
+    with exchange.database.reading() as session:
+        reports = {row.id: row for row in session.scalars(select(ReportRow))}
+        evidence = {row.id: row for row in session.scalars(select(EvidenceRow))}
+        names = [row.reporter for row in reports.values()]
+        assert len(set(names)) == len(names)
+        for key, (status, body) in load.acknowledged.items():
+            if key.startswith("report-"):
+                assert status == 201
+                assert reports[body["id"]].text == key.removeprefix("report-")
+            elif key.startswith("file-"):
+                assert evidence[body["id"]].sha256 == body["sha256"]
+                assert reports[evidence[body["id"]].report_id or 0].text == key.removeprefix("file-")
+            else:
+                assert {each["status"] for each in body["items"]} == {"accepted"}
+        batches = sum(key.startswith("receipts-") for key in load.acknowledged)
+        assert session.scalar(select(func.count()).select_from(ReceiptRow)) == batches * BATCH
+        assert sum(key.startswith("report-") for key in load.acknowledged) == len(reports)
+        assert sum(key.startswith("file-") for key in load.acknowledged) == len(evidence)
+        for row in evidence.values():
+            assert exchange.evidence.verify(row.sha256)
+        for case in session.scalars(select(CaseRow)):
+            assert first_broken(session, case) is None
+    left = [path for path in exchange.evidence.directory.iterdir() if path.name.startswith(".")]
+    assert left == []

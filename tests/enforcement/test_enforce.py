@@ -1,0 +1,393 @@
+"""Enforcement: what a sink holds becomes what is in force, whatever fails on the way. All numbers are generated."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from memory_sink import MemorySink
+
+from blocklist_sdk import Blocklist, InvalidInput, Locked, NotSynced, Unreachable
+from blocklist_sdk.enforcement import Batch, Enforcement, Outcome, SinkChange, SinkDown, enforce, reconcile
+from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.items import scopes_of
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.records import SCOPES
+from world import FEED, World, make_world
+
+BASE = 6_281_255_500_000
+NUMBERS = [BASE + i for i in range(20)]
+TOMORROW = datetime.now(UTC).replace(hour=12) + timedelta(days=1)
+"""When what is published now has surely begun."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def blocklist(world: World, tmp_path: Path) -> Iterator[Blocklist]:
+    with Blocklist.open(
+        world.url,
+        feed=FEED,
+        root=world.publisher.root,
+        region="ID",
+        cache_dir=tmp_path / "cache",
+        state_dir=tmp_path / "state",
+        guard=None,
+    ) as blocklist:
+        yield blocklist
+
+
+def put(world: World, blocklist: Blocklist, rows: list[dict[str, Any]]) -> None:
+    """Release a list, and sync it."""
+    names = ("number", "last", "level", "scope", "category", "issuer")
+    plain: dict[str, Any] = {"last": None, "level": "block", "scope": "sms", "category": "fraud", "issuer": "authority"}
+    table = {name: pa.array([({**plain, **row})[name] for row in rows], pa.string()) for name in names}
+    moments = {name: pa.array([row.get(name) for row in rows], pa.timestamp("s", "UTC")) for name in ("since", "until")}
+    world.publisher.release(FEED, pa.table({**table, **moments}), allow_empty=True)
+    blocklist.sync()
+
+
+def listed(*numbers: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"number": f"+{number}", **more} for number in numbers]
+
+
+def test_a_list_comes_into_a_sink_and_stays_true(world: World, blocklist: Blocklist) -> None:
+    sink = MemorySink()
+    with pytest.raises(NotSynced):
+        enforce(blocklist, sink)
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    done = enforce(blocklist, sink)
+    assert (done.planned, done.outcomes) == ({"unblock": 0, "change": 0, "block": 5}, {"enforced": 5})
+    assert sink.numbers == set(NUMBERS[:5])
+    assert enforce(blocklist, sink).outcomes == {}
+    put(world, blocklist, listed(*NUMBERS[2:6]) + listed(NUMBERS[7], scope="voice"))
+    sink.seen.clear()
+    done = enforce(blocklist, sink)
+    assert done.outcomes == {"reversed": 2, "enforced": 2}
+    assert [change.operation for change in sink.seen] == ["unblock", "unblock", "block", "block"]
+    assert sink.numbers == {*NUMBERS[2:6], NUMBERS[7]}
+    assert sink.scopes(NUMBERS[7]) == {"voice"}
+    put(world, blocklist, [])
+    enforce(blocklist, sink)
+    assert sink.numbers == set()
+
+
+def test_what_is_decided_here_and_what_ends_is_enforced_without_a_release(world: World, blocklist: Blocklist) -> None:
+    now = datetime.now(UTC)
+    put(world, blocklist, listed(NUMBERS[0]) + listed(NUMBERS[1], until=now + timedelta(days=2)))
+    sink = MemorySink()
+    done = enforce(blocklist, sink)
+    assert done.next_change is not None
+    assert abs(done.next_change - now - timedelta(days=2)) < timedelta(seconds=2)
+    blocklist.overrides.allow(NUMBERS[0], reason="appeal")
+    blocklist.overrides.block(NUMBERS[9], reason="own finding")
+    enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[1], NUMBERS[9]}
+    assert (sink.held[NUMBERS[9]].entries, sink.held[NUMBERS[9]].scope) == ((), SCOPES)
+    enforce(blocklist, sink, clock=lambda: now + timedelta(days=3))
+    assert sink.numbers == {NUMBERS[9]}
+    blocklist.overrides.remove(NUMBERS[0])
+    enforce(blocklist, sink)
+    assert NUMBERS[0] in sink.numbers
+
+
+def test_ranges_and_several_entries_become_items_that_do_not_overlap(world: World, blocklist: Blocklist) -> None:
+    ranged = {"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}"}
+    put(world, blocklist, [ranged, *listed(NUMBERS[4], scope="voice", issuer="bank")])
+    blocklist.overrides.allow(NUMBERS[7], reason="mine")
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    spans = sorted((each.number, each.last, each.scope) for each in sink.held.values())
+    assert spans == [
+        (NUMBERS[2], NUMBERS[3], ("sms",)),
+        (NUMBERS[4], NUMBERS[4], ("sms", "voice")),
+        (NUMBERS[5], NUMBERS[6], ("sms",)),
+        (NUMBERS[8], NUMBERS[10], ("sms",)),
+    ]
+    assert len(sink.held[NUMBERS[4]].entries) == 2
+    put(world, blocklist, [ranged])  # the bank's entry has gone; the range's stays
+    enforce(blocklist, sink)
+    assert sink.scopes(NUMBERS[4]) == {"sms"}
+    blocklist.overrides.remove(NUMBERS[7])
+    enforce(blocklist, sink)
+    assert [(each.number, each.last) for each in sink.held.values()] == [(NUMBERS[2], NUMBERS[10])]
+
+
+numbers = st.integers(0, 19)
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "first": numbers,
+            "more": st.sampled_from([0, 0, 0, 1, 5]),
+            "level": st.sampled_from(["block", "block", "advisory"]),
+            "scope": st.sampled_from(["sms", "voice", "sms+voice", "messaging"]),
+            "since": st.sampled_from([-3, -1, 1]),
+            "until": st.sampled_from([None, None, -1, 1, 3]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@settings(suppress_health_check=list(HealthCheck), max_examples=40)
+@given(
+    lists=st.lists(rows, min_size=1, max_size=3),
+    allowed=st.frozensets(numbers, max_size=2),
+    blocked=st.frozensets(numbers, max_size=2),
+    scopes=st.sampled_from([None, ("sms",), ("voice", "messaging")]),
+)
+def test_a_sink_holds_what_the_list_answers(
+    world: World,
+    tmp_path_factory: pytest.TempPathFactory,
+    lists: list[list[dict[str, Any]]],
+    allowed: frozenset[int],
+    blocked: frozenset[int],
+    scopes: tuple[str, ...] | None,
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    sink = MemorySink()
+    with Blocklist.open(
+        world.url,
+        feed=FEED,
+        root=world.publisher.root,
+        cache_dir=folder / "cache",
+        state_dir=folder / "state",
+        guard=None,
+    ) as blocklist:
+        now = datetime.now(UTC)
+        for each in allowed - blocked:
+            blocklist.overrides.allow(NUMBERS[each], reason="generated")
+        for each in blocked:
+            blocklist.overrides.block(NUMBERS[each], reason="generated")
+        for drawn in lists:
+            put(world, blocklist, [_row(i, row, now) for i, row in enumerate(drawn)])
+            enforce(blocklist, sink, settings=Enforcement(batch=3, scopes=scopes))
+            for number in [*NUMBERS, BASE - 1, BASE + 20, BASE + 24]:
+                wanted = {s for s in (scopes or SCOPES) if blocklist.check(number, scope=s).blocked}  # type: ignore[arg-type]
+                assert sink.scopes(number) == wanted, number
+            spans = sorted((each.number, each.last) for each in sink.held.values())
+            assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
+
+
+def _row(i: int, row: dict[str, Any], now: datetime) -> dict[str, Any]:
+    first = NUMBERS[row["first"]]
+    until = None if row["until"] is None else now + row["until"] * timedelta(days=1)
+    since = now + row["since"] * timedelta(days=1)
+    if until is not None and until <= since:
+        until = since + timedelta(hours=1)
+    return {
+        "number": f"+{first}",
+        "last": f"+{first + row['more']}" if row["more"] else None,
+        "level": row["level"],
+        "scope": row["scope"],
+        "issuer": f"issuer-{i}",
+        "since": since,
+        "until": until,
+    }
+
+
+def test_a_sink_that_refuses_one_item_gets_the_rest(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:4]))
+
+    def behave(change: SinkChange) -> Outcome | None:
+        return Outcome("refused", "a VIP line") if change.number == NUMBERS[1] else None
+
+    sink = MemorySink(behave)
+    done = enforce(blocklist, sink)
+    assert (done.outcomes, done.set_aside) == ({"enforced": 3, "refused": 1}, 1)
+    sink.seen.clear()
+    assert enforce(blocklist, sink).set_aside == 1
+    assert sink.seen == []  # not asked again, until something about it changes
+    put(world, blocklist, listed(*NUMBERS[2:4]) + listed(NUMBERS[0]) + listed(NUMBERS[1], scope="sms+voice"))
+    sink.behave = lambda change: None
+    assert enforce(blocklist, sink).outcomes == {"enforced": 1}
+    assert sink.numbers == set(NUMBERS[:4])
+
+
+def test_a_poisoned_item_is_set_aside_after_some_tries(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:4]))
+
+    def behave(change: SinkChange) -> Outcome | None:
+        return Outcome("failed", "timeout in the HLR") if change.number == NUMBERS[2] else None
+
+    sink = MemorySink(behave)
+    for run in range(1, 4):
+        done = enforce(blocklist, sink, settings=Enforcement(tries=3))
+        assert done.outcomes["failed"] == 1
+        assert done.set_aside == (1 if run == 3 else 0)
+    sink.seen.clear()
+    enforce(blocklist, sink, settings=Enforcement(tries=3))
+    assert sink.seen == []
+    assert sink.numbers == {NUMBERS[0], NUMBERS[1], NUMBERS[3]}
+
+
+def test_an_unblock_that_fails_is_never_given_up(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0]))
+    for kind in ("failed", "refused", "failed", "failed"):
+        sink.behave = lambda change, kind=kind: Outcome(kind, "not now")  # type: ignore[misc]
+        done = enforce(blocklist, sink, settings=Enforcement(tries=2))
+        assert done.planned["unblock"] == 1
+        assert NUMBERS[1] in sink.numbers
+    sink.behave = lambda change: None
+    assert enforce(blocklist, sink).outcomes == {"reversed": 1}
+    assert sink.numbers == {NUMBERS[0]}
+
+
+def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:6]))
+    asked = 0
+
+    def behave(change: SinkChange) -> Outcome | None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            raise SinkDown("connection refused", retry_after=7)
+        return None
+
+    sink = MemorySink(behave)
+    waited: list[float] = []
+    with pytest.raises(Unreachable, match="connection refused") as down:
+        enforce(blocklist, sink, settings=Enforcement(batch=2), sleep=waited.append)
+    assert down.value.retry_after == 7
+    assert waited
+    assert all(wait >= 7 for wait in waited)
+    assert sink.numbers == set(NUMBERS[:3])  # one of them is in doubt
+    sink.behave = lambda change: None
+    sink.seen.clear()
+    enforce(blocklist, sink)
+    assert sink.numbers == set(NUMBERS[:6])
+    assert {change.number for change in sink.seen} == set(NUMBERS[2:6])
+
+
+def test_what_is_in_doubt_is_lifted_where_it_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    sink = MemorySink()
+
+    class Killed(BaseException):
+        pass
+
+    apply = sink.apply
+
+    def die(batch: Batch) -> Any:
+        apply(batch)
+        raise Killed
+
+    sink.apply = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        enforce(blocklist, sink)
+    sink.apply = apply  # type: ignore[method-assign]
+    put(world, blocklist, listed(NUMBERS[0]))
+    enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[0]}
+
+
+def test_a_dry_run_does_nothing(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:3]))
+    sink = MemorySink()
+    done = enforce(blocklist, sink, dry_run=True)
+    assert (done.dry_run, done.planned["block"], sink.seen) == (True, 3, [])
+    assert enforce(blocklist, sink).outcomes == {"enforced": 3}
+
+
+def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklist) -> None:
+    sink, capped = MemorySink(), Enforcement(daily_cap=4, batch=3)
+    put(world, blocklist, listed(*NUMBERS[:6]))
+    today = lambda: TOMORROW  # noqa: E731
+    done = enforce(blocklist, sink, settings=capped, clock=today)
+    assert (done.outcomes, done.left) == ({"enforced": 4}, 2)
+    put(world, blocklist, listed(*NUMBERS[3:6]))
+    done = enforce(blocklist, sink, settings=capped, clock=today)
+    assert (done.outcomes, done.left) == ({"reversed": 3}, 2)
+    tomorrow = lambda: TOMORROW + timedelta(days=1)  # noqa: E731
+    assert enforce(blocklist, sink, settings=capped, clock=tomorrow).left == 0
+    assert sink.numbers == set(NUMBERS[3:6])
+
+
+def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:10]))
+    waited: list[float] = []
+    enforce(blocklist, MemorySink(), settings=Enforcement(rate=4), sleep=waited.append)
+    assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
+
+
+def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(6281255500001, 6285755500001, 14155550100))
+    sink = MemorySink()
+    enforce(blocklist, sink, settings=Enforcement(only_operator="telkomsel"))
+    assert sink.numbers == {6281255500001}
+    with pytest.raises(InvalidInput, match="no number has the operator"):
+        enforce(blocklist, sink, settings=Enforcement(only_operator="nobody"))
+
+
+def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    assert not reconcile(blocklist, sink)
+    lost = sink.held.pop(NUMBERS[0])
+    sink.held[NUMBERS[9]] = SinkChange("block", NUMBERS[9], NUMBERS[9], ("sms",), "", (), None, FEED, 1)
+    sink.held[NUMBERS[3]] = SinkChange("block", NUMBERS[3], NUMBERS[3], ("voice",), "", (), None, FEED, 1)
+    drift = reconcile(blocklist, sink, repair=True)
+    assert (drift.missing, drift.surplus, drift.differing) == (1, 1, 1)
+    assert drift.examples == {"missing": (NUMBERS[0],), "surplus": (NUMBERS[9],), "differing": (NUMBERS[3],)}
+    sink.seen.clear()
+    enforce(blocklist, sink)
+    assert [(change.operation, change.number) for change in sink.seen] == [
+        ("unblock", NUMBERS[9]),
+        ("change", NUMBERS[3]),
+        ("block", NUMBERS[0]),
+    ]
+    assert sink.held[NUMBERS[0]].entries == lost.entries
+    assert not reconcile(blocklist, sink)
+
+
+def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(NUMBERS[0]))
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED), pytest.raises(Locked):
+        enforce(blocklist, MemorySink(), wait_s=0)
+    with pytest.raises(InvalidInput, match="no name of a sink"):
+        enforce(blocklist, MemorySink(), name="../x")
+    for wrong in ({"batch": 0}, {"rate": 0}, {"daily_cap": -1}, {"scopes": ()}, {"scopes": ("telex",)}, {"tries": 0}):
+        with pytest.raises(InvalidInput):
+            Enforcement(**wrong)
+
+
+def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:
+    chance = random.Random(3)
+    sink = MemorySink()
+
+    def behave(change: SinkChange) -> Outcome | None:
+        fate = chance.random()
+        if fate < 0.05:
+            raise SinkDown("away")
+        return Outcome("failed", "busy") if fate < 0.15 else None
+
+    for _ in range(6):
+        put(world, blocklist, listed(*chance.sample(NUMBERS, 12)))
+        sink.behave = behave
+        for _ in range(3):
+            try:
+                enforce(blocklist, sink, settings=Enforcement(batch=2, tries=1000), sleep=lambda wait: None)
+            except Unreachable:
+                continue
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    held, rules = blocklist.in_force()
+    wanted = desired(held.rows, rules, datetime.now(UTC))
+    assert {(c.number, c.scope) for c in sink.held.values()} == {
+        (number, scopes_of(scope)) for number, scope in zip(wanted.number.tolist(), wanted.scope.tolist(), strict=True)
+    }
+    assert not reconcile(blocklist, sink)
