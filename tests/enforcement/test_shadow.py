@@ -14,11 +14,13 @@ import pytest
 from ledgers import FIRST, PUBLISHED, items_of
 
 from blocklist_sdk import InvalidInput, InvalidNumber, normalize
+from blocklist_sdk.enforcement import enforce
 from blocklist_sdk.enforcement.items import Batch, Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import is_shadow
+from blocklist_sdk.enforcement.places import is_shadow, sink_names
 from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, impact
 from blocklist_sdk.enforcement.sink import Outcome, Readable, Sink, Transactional
+from world import make_world
 
 DAY = date(2026, 10, 1)
 
@@ -51,10 +53,25 @@ def test_a_shadow_takes_notes_and_touches_nothing(tmp_path: Path) -> None:
         for operation in ("block", "unblock"):
             batch = ledger.begin(operation, items, serial=1, published=PUBLISHED, at=PUBLISHED)
             ledger.finish(batch, shadow.apply(batch), at=PUBLISHED)
-            assert len(ledger.acknowledged().items) == (2 if operation == "block" else 0)
+            assert len(ledger.acknowledged().whole().items) == (2 if operation == "block" else 0)
     assert shadow.would_do == {"block": 2, "unblock": 2}
     shadow.close()
     assert sink.is_closed
+
+
+def test_a_shadow_is_enforced_into_under_a_name_of_its_own(tmp_path: Path) -> None:
+    with make_world(tmp_path).recipient() as blocklist:
+        blocklist.sync()
+        shadow = Shadow(Untouchable())
+        with pytest.raises(InvalidInput, match="'hlr' does not fit"):
+            enforce(blocklist, shadow, name="hlr")
+        with pytest.raises(InvalidInput, match=r"'hlr\.shadow' does not fit"):
+            enforce(blocklist, Untouchable(), name="hlr.shadow")
+        assert sink_names(blocklist) == []
+        done = enforce(blocklist, shadow, name="hlr.shadow")
+        assert shadow.would_do["block"] == done.outcomes["enforced"] > 0
+        assert enforce(blocklist, shadow, name="hlr.shadow").outcomes == {}
+        assert sink_names(blocklist) == ["hlr.shadow"]
 
 
 def test_a_shadow_is_a_sink_that_cannot_be_read() -> None:

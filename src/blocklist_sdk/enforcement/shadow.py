@@ -112,7 +112,7 @@ def impact(
     ranges, not with the length of the log.
 
     Args:
-        held: what the sink holds or would hold, as ``ledger.acknowledged().items``.
+        held: what would be blocked: from `desired`, or from a ledger, ``ledger.acknowledged().whole().items``.
         log: CSV, gzipped or not, or Parquet.
         region: as for `Blocklist.open`.
         number_column: the column with the numbers of whoever called or wrote; by default ``number``, or the only one.
