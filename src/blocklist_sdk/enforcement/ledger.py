@@ -14,7 +14,8 @@ monthly reports are made from them.
         records/N.done.arrow         what came of it
         records/N.receipts.json      that its receipts have been acknowledged, and which were refused
         tries.json                   changes that have failed, and how often
-        lock
+        lock                         held by a run
+        outbox.lock                  held by whoever sends receipts, beside a run
 """
 
 import contextlib
@@ -39,6 +40,7 @@ from blocklist_sdk.release.rows import Int64s
 
 _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
+_OUTBOX_LOCK: Final = "outbox.lock"
 
 HELD, ASIDE, DOUBT, NOTHING = range(4)
 """How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block."""
@@ -161,15 +163,52 @@ class Ledger:
         """
         with storage(directory):
             (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / _LOCK)
-        with storage(directory / _LOCK):
-            try:
-                lock.acquire(timeout=wait_s)
-            except Timeout as error:
-                raise Locked(f"another process enforces into {directory.name}: try again", path=directory) from error
+        lock = _locked(directory / _LOCK, f"another process enforces into {directory.name}", wait_s)
+        return cls._opened(directory, feed, lock, begin=True)
+
+    @classmethod
+    def outbox(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
+        """Open a ledger to send its receipts, while a run may go on; only `acknowledge` may write.
+
+        Sending the receipts of a first release may take hours, and unblocks must not wait for it.
+
+        Args:
+            directory: its own.
+            feed: what the sink holds is of this feed.
+            wait_s: how long to wait for another process that sends, seconds.
+
+        Raises:
+            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
+            Locked: another process is sending.
+            Malformed: it is damaged.
+            StorageFailed: the disk refused.
+        """
+        _must_be(directory)
+        lock = _locked(directory / _OUTBOX_LOCK, f"another process sends the receipts of {directory.name}", wait_s)
+        return cls._opened(directory, feed, lock, begin=False)
+
+    @classmethod
+    def read(cls, directory: Path, *, feed: str) -> Self:
+        """Open a ledger to read its records, whatever other processes do; nothing may be written.
+
+        Args:
+            directory: its own.
+            feed: what the sink holds is of this feed.
+
+        Raises:
+            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
+            Malformed: it is damaged.
+        """
+        _must_be(directory)
+        return cls._opened(directory, feed, FileLock(directory / _OUTBOX_LOCK), begin=False)
+
+    @classmethod
+    def _opened(cls, directory: Path, feed: str, lock: FileLock, *, begin: bool) -> Self:
         try:
             document = read_json(directory / _LEDGER, format_version=_FORMAT)
             if document is None:
+                if not begin:
+                    raise _nothing_yet(directory)
                 document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
                 with storage(directory):
                     write_json(directory / _LEDGER, document)
@@ -324,6 +363,15 @@ class Ledger:
             if number > after:
                 yield self._record(number)
 
+    def record(self, number: int) -> Record:
+        """One record, by its number.
+
+        Raises:
+            Malformed: it is damaged.
+            StorageFailed: there is none, or the disk refused.
+        """
+        return self._record(number)
+
     def records_backwards(self) -> Iterator[Record]:
         """Records, newest first.
 
@@ -379,6 +427,11 @@ class Ledger:
             document = {"format": _FORMAT, "at": at.isoformat(), "refused": list(refused)}
             write_json(self._path(number, "receipts"), document)
 
+    def acknowledged_at(self, number: int) -> datetime:
+        """When a record's receipts were acknowledged, of one of which they are."""
+        document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
+        return datetime.min.replace(tzinfo=UTC) if document is None else datetime.fromisoformat(document["at"])
+
     def refused_receipts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Receipts that the exchange refused, with the number of their record."""
         for number in self._numbers():
@@ -433,6 +486,25 @@ class Ledger:
 def _code_of(outcome: Outcome) -> int:
     """How an outcome is written down; what is pending is in doubt, so that an unblock that comes meanwhile is sent."""
     return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
+
+
+def _locked(path: Path, what: str, wait_s: float) -> FileLock:
+    lock = FileLock(path)
+    with storage(path):
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout as error:
+            raise Locked(f"{what}: try again", path=path.parent) from error
+    return lock
+
+
+def _must_be(directory: Path) -> None:
+    if not (directory / _LEDGER).exists():
+        raise _nothing_yet(directory)
+
+
+def _nothing_yet(directory: Path) -> InvalidInput:
+    return InvalidInput(f"nothing has been enforced into {directory.name} yet: run blocklist enforce first")
 
 
 def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:

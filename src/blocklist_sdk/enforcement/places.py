@@ -1,15 +1,20 @@
 """Where a list's ledgers are."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.blocklist import Blocklist
 
 _NAME: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+
+SHADOW: Final = ".shadow"
+"""What the name of a shadow ends with, and no other sink's: nothing in its ledger has happened."""
 
 
 def ledger_path(blocklist: "Blocklist", name: str) -> Path:
@@ -30,3 +35,27 @@ def ledger_path(blocklist: "Blocklist", name: str) -> Path:
 def ledgers_path(blocklist: "Blocklist") -> Path:
     """The directory with the ledgers of all sinks of a list."""
     return blocklist.state_directory / "sinks"
+
+
+def sink_names(blocklist: "Blocklist") -> list[str]:
+    """The sinks that a list has been enforced into, shadows among them.
+
+    Raises:
+        StorageFailed: the disk refused.
+    """
+    folder = ledgers_path(blocklist)
+    with storage(folder):
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+    return sorted(filter(_NAME.fullmatch, names))
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a sink of that name only takes notes.
+
+    >>> is_shadow("hlr.shadow"), is_shadow("hlr")
+    (True, False)
+    """
+    return name.endswith(SHADOW)

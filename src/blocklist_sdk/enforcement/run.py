@@ -13,8 +13,9 @@ from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.enforcement.desired import desired, next_change
 from blocklist_sdk.enforcement.items import Batch, Items, Operation
 from blocklist_sdk.enforcement.ledger import ASIDE, GIVEN_UP, IN_DOUBT, Ledger, utc_now
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
 from blocklist_sdk.enforcement.plan import Plan, make_plan
+from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import KINDS, Outcome, Sink, SinkDown, Transactional, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
@@ -137,6 +138,8 @@ def enforce(
         >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
     """
     started = time.monotonic()
+    if isinstance(sink, Shadow) is not is_shadow(name):
+        raise InvalidInput(f"the name of a shadow ends with {SHADOW}, and no other sink's: {name!r} does not fit")
     if settings.only_operator is not None and settings.only_operator not in known_operators():
         raise InvalidInput(
             f"no number has the operator {settings.only_operator!r}: {', '.join(sorted(known_operators()))}"

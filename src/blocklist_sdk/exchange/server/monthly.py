@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange.models import DecisionKind, RecipientStatistics, Statistics
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipients_of
-from blocklist_sdk.exchange.server.statistics import spread
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, DecisionRow, ListingRow, ReceiptRow, ReportRow
+from blocklist_sdk.exchange.spread import spread
 
 
 def statistics_of(
