@@ -37,6 +37,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; }
 tbody th { font-weight: 400; }
+td { white-space: nowrap; }
 td:first-child, th:first-child, .text { text-align: left; overflow-wrap: break-word; min-width: 8rem; }
 figure { margin: 0; }
 svg { width: 100%; height: auto; }
