@@ -147,13 +147,17 @@ def play(
     assert grown == {"block": 1, "advisory": 0, "reject": 0, "retract": 1}
     for name in ("reports", "cases", "published", "enforced"):
         assert getattr(after, name) - getattr(before, name) == 1, name
-    mine = {each.recipient: each for each in after.recipients}
+    mine, old = ({each.recipient: each for each in month.recipients} for month in (after, before))
     for name in (OWN, OTT):
         assert mine[name].receipts == {"enforced": 1, "reversed": 1}
         assert mine[name].retracted == 1
         assert mine[name].decision_to_enforcement.count == mine[name].retraction_to_lifting.count == 1
         assert 0 <= (mine[name].decision_to_enforcement.median_s or 0) <= PATIENCE_S
+        assert (mine[name].reports - old[name].reports, mine[name].decisions["retract"]) == (1, 1)
     assert (mine[OTHER].receipts, mine[OTHER].retracted) == ({}, 0)
+    assert after.decision_to_enforcement is not None
+    assert after.retraction_to_lifting is not None
+    assert (after.decision_to_enforcement.count, after.retraction_to_lifting.count) == (2, 2)
     told = [event.event for event in officer.history(case.id)]
     assert [event for event in told if event not in ("listed", "lifted")] == [
         "opened",

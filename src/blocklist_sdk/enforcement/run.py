@@ -273,6 +273,8 @@ class _Run:
                     self._tries.pop(change.key, None)
             return given_up
         for place, outcome in enumerate(outcomes):
+            if outcome.pending:
+                continue
             key = batch[place].key
             if outcome.kind != "failed":
                 self._tries.pop(key, None)

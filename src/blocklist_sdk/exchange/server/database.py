@@ -3,13 +3,14 @@
 import contextlib
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -29,6 +30,9 @@ _COLLISIONS: Final = ("40001", "40P01")
 
 _TRIES: Final = 5
 
+_TOGETHER: Final = 50
+"""Changes that are made durable at once, at most: those behind them wait no longer for it than they would anyway."""
+
 T = TypeVar("T")
 
 
@@ -36,6 +40,8 @@ class Database:
     """Transactions: many that read, and those that write.
 
     In SQLite only one writes at a time; those of this process queue for it here, where they wait without polling.
+    Changes that wait share a transaction, each with a savepoint of its own, since making them durable is what takes
+    longest.
     """
 
     def __init__(self, url: str, *, directory: Path) -> None:
@@ -49,8 +55,9 @@ class Database:
             InvalidInput: the URL is none, or of another kind of database.
         """
         self._writer = threading.Lock()
+        self._changes: deque[_Change[Any]] = deque()
         try:
-            parsed = make_url(url)
+            parsed = _parsed(url)
             backend = parsed.get_backend_name()
             if backend not in BACKENDS:
                 raise InvalidInput(f"the database is {backend!r}, but these are known: {', '.join(BACKENDS)}")
@@ -111,17 +118,16 @@ class Database:
         Raises:
             StorageFailed: the database cannot be reached, or refused.
         """
-        turn = self._writer if self._is_sqlite else contextlib.nullcontext()
-        with (
-            turn,
-            _faults(),
-            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
-            Session(connection, expire_on_commit=False) as session,
-        ):
+        with self._writer if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
             yield session
-            session.flush()
-            write_lines(session)
-            session.commit()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with _faults(), self._connection() as connection, _session(connection) as session:
+            yield session
+
+    def _connection(self) -> Connection:
+        return self._engine.connect().execution_options(**{_WRITES: True})
 
     def change(self, action: Callable[[Session], T]) -> T:
         """Run a transaction that writes; again where it and another one waited for each other.
@@ -132,6 +138,8 @@ class Database:
         Raises:
             StorageFailed: the database cannot be reached, or refused.
         """
+        if self._is_sqlite:
+            return self._in_turn(_Change(action))
         for _ in range(_TRIES):
             try:
                 with self.writing() as session:
@@ -142,9 +150,73 @@ class Database:
         with self.writing() as session:
             return action(session)
 
+    def _in_turn(self, change: "_Change[T]") -> T:
+        """Wait for one's turn; whoever has it runs all changes that wait, and makes them durable at once."""
+        self._changes.append(change)
+        with self._writer:
+            while change.outcome is None:
+                self._run([self._changes.popleft() for _ in range(min(len(self._changes), _TOGETHER))])
+        return change.outcome()
+
+    def _run(self, changes: "list[_Change[Any]]") -> None:
+        if len(changes) > 1:
+            # After a fault SQLite may have undone more than the change that met it: then each runs by itself.
+            with contextlib.suppress(StorageFailed):
+                self._run_together(changes)
+        for change in changes:
+            if change.outcome is None:
+                change.outcome = change.run(self._transaction())
+
+    def _run_together(self, changes: "list[_Change[Any]]") -> None:
+        with _faults(), self._connection() as connection, connection.begin():
+            outcomes = [change.run(_session(connection)) for change in changes]
+        for change, outcome in zip(changes, outcomes, strict=True):
+            change.outcome = outcome
+
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()
+
+
+class _Change(Generic[T]):
+    """A change that waits for its turn.
+
+    Attributes:
+        action: what it does.
+        outcome: gives or raises what came of it; None as long as it waits.
+    """
+
+    def __init__(self, action: Callable[[Session], T]) -> None:
+        self.action = action
+        self.outcome: Callable[[], T] | None = None
+
+    def run(self, transaction: contextlib.AbstractContextManager[Session]) -> Callable[[], T]:
+        """Do it; what comes of it is for whoever waits for it."""
+        failure: BaseException
+        try:
+            with transaction as session:
+                result = self.action(session)
+        except DBAPIError:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- raised in the thread that asked
+            failure = error
+        else:
+            return lambda: result
+
+        def fail() -> T:
+            raise failure
+
+        return fail
+
+
+@contextlib.contextmanager
+def _session(connection: Connection) -> Iterator[Session]:
+    """A session whose commit is one of the connection, or within a transaction of the connection a part of it."""
+    with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+        yield session
+        session.flush()
+        write_lines(session)
+        session.commit()
 
 
 def write_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:
@@ -200,19 +272,34 @@ def _all(row: type[Base]) -> Insert:
 def _faults() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        raise StorageFailed(
-            f"the database refused: {type(error.orig).__name__}. Nothing was changed.", path=Path("database")
-        ) from error
+    except (DBAPIError, TimeoutError) as error:
+        kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+        raise StorageFailed(f"the database refused: {kind}. Nothing was changed.", path=Path("database")) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ValueError:  # its message may name a part of the password
+        raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
 def _engine(url: Any, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": _WAIT_S}
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=30,
+            connect_args={"connect_timeout": _WAIT_S},
+            hide_parameters=True,
         )
     engine = create_engine(
-        url, pool_size=40, max_overflow=10, connect_args={"timeout": _WAIT_S, "check_same_thread": False}
+        url,
+        pool_size=40,
+        max_overflow=10,
+        connect_args={"timeout": _WAIT_S, "check_same_thread": False},
+        hide_parameters=True,  # what people complain about stands in no log
     )
 
     @event.listens_for(engine, "connect")

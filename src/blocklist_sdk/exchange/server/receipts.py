@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
@@ -16,6 +17,16 @@ from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
 
+
+class _Listing(NamedTuple):
+    """What has to be known of a listing: thousands of whole rows take their time."""
+
+    id: int
+    case_id: int
+    listed_serial: int | None
+
+
+_COLUMNS = (ListingRow.feed, ListingRow.entry, ListingRow.id, ListingRow.case_id, ListingRow.listed_serial)
 _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
@@ -80,7 +91,7 @@ def take(
     return items
 
 
-def _why_not(new: NewReceipt, row: ListingRow | None, caller: Caller, serial: int | None, at: datetime) -> str | None:
+def _why_not(new: NewReceipt, row: _Listing | None, caller: Caller, serial: int | None, at: datetime) -> str | None:
     """Why a receipt is not taken."""
     if new.feed not in caller.feeds:
         return "the feed is not one that you answer for"
@@ -93,12 +104,11 @@ def _why_not(new: NewReceipt, row: ListingRow | None, caller: Caller, serial: in
     return None
 
 
-def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], ListingRow]:
-    found: dict[tuple[str, int], ListingRow] = {}
+def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
+    found: dict[tuple[str, int], _Listing] = {}
     for some in cases.in_parts(sorted(keys)):
-        for row in session.scalars(select(ListingRow).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some))):
-            assert row.entry is not None
-            found[row.feed, row.entry] = row
+        rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
+        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial) for row in rows}
     return found
 
 
