@@ -232,6 +232,16 @@ def test_a_wait_that_the_exchange_asks_for_is_kept_by_the_next_process(ledger: L
         assert sent_to(url, ledger).sent == 1
 
 
+def test_a_damaged_note_of_how_far_it_came_costs_nothing_but_time(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(ledger, items_of([FIRST]))
+    (ledger.directory / "outbox.json").write_text("{", encoding="utf-8")
+    with exchanging(routes(table(answering()))) as (url, _):
+        assert sent_to(url, ledger).sent == 1
+    assert "outbox.json is damaged" in caplog.text
+
+
 def test_an_exchange_that_is_not_there_leaves_everything_for_the_next_time(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST]))
     with exchanging(routes({})) as (url, _):

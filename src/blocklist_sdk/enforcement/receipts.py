@@ -5,8 +5,10 @@ answered for each of its receipts and that is written down. Whatever dies in bet
 under the same idempotency keys, and the exchange knows them again.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import logging
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,10 +24,12 @@ from blocklist_sdk.enforcement.items import OWN, Operation
 from blocklist_sdk.enforcement.ledger import GIVEN_UP, Ledger, Record, utc_now
 from blocklist_sdk.enforcement.places import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
-from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
+from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, Outcome, ReceiptItem
+
+log = logging.getLogger(__name__)
 
 _FORMAT: Final = 1
 _PROGRESS: Final = "outbox.json"
@@ -135,7 +139,8 @@ def send_receipts(
                 outbox.send(record, anew=True)
     except (Unreachable, ExchangeError) as error:
         if error.retry_after is not None:
-            outbox.note_wait(error.retry_after)
+            with contextlib.suppress(StorageFailed):
+                outbox.note_wait(error.retry_after)
         raise
     return outbox.sums
 
@@ -260,6 +265,7 @@ class _Standing:
         about = [str(record.done), RECEIPTS_MAX, number]
         if document is None or document.get("about") != about:
             return cls(number, record.done)
+        # Who wrote that it is about this record wrote the rest as well, in one piece.
         return cls(number, record.done, document["parts"], tuple(document["refused"]), document["more"])
 
     def save(self, file: Path) -> None:
@@ -315,7 +321,12 @@ def _refused(ledger: Ledger, *, before: datetime) -> Iterator[Record]:
 
 
 def _document(file: Path) -> dict[str, Any] | None:
-    return read_json(file, format_version=_FORMAT)
+    """What an earlier call left; it only saves time, so one that is damaged is as good as none."""
+    try:
+        return read_json(file, format_version=_FORMAT)
+    except Malformed as error:
+        log.warning("%s", error)
+        return None
 
 
 def _moment(text: object) -> datetime | None:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from blocklist_sdk.enforcement.report import MonthlyReport, OperationMonth
 
-_NAMES: Final = {"block": "Blocks", "change": "Changes of a block", "unblock": "Unblocks"}
+_NAMES: Final = {"block": "Blocks", "change": "Changes", "unblock": "Unblocks"}
+
+_FIGURES: Final = (
+    "Carried over from the month before",
+    "Received",
+    "Enforced; of unblocks, lifted",
+    "Nothing to do",
+    "Refused",
+    "Set aside",
+    "Overtaken",
+    "Open",
+)
+"""What `_counts` gives, in that order."""
 
 _OUTCOMES: Final = {"refused": "refused", "failed": "set aside"}
 
@@ -25,7 +37,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { font-weight: 600; }
 tbody th { font-weight: 400; }
-td:first-child, th:first-child, .text { text-align: left; overflow-wrap: anywhere; }
+td { white-space: nowrap; }
+td:first-child, th:first-child, .text { text-align: left; overflow-wrap: break-word; min-width: 8rem; }
 figure { margin: 0; }
 svg { width: 100%; height: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
@@ -70,8 +83,11 @@ def _pieces(report: "MonthlyReport") -> Iterator[str]:
 """
     yield from (f'<p class="alert">{escape(text)}</p>\n' for text in _alerts(report))
     yield "<h2>What was asked for, and what came of it</h2>\n"
-    head = ("", "carried over", "received", "enforced", "nothing to do", "refused", "set aside", "overtaken", "open")
-    yield from _table(head, ((_NAMES[name], *_counts(each)) for name, each in report.operations.items()))
+    counts = [_counts(each) for each in report.operations.values()]
+    yield from _table(
+        ("", *(_NAMES[name] for name in report.operations)),
+        ((label, *cells) for label, *cells in zip(_FIGURES, *counts, strict=True)),
+    )
     yield (
         '<p class="note">A change is one number or one run of numbers. <em>Nothing to do</em>: inactive, another '
         "operator's, or another subscriber's by now. <em>Set aside</em>: failed too often, not tried any more. "
