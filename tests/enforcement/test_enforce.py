@@ -19,6 +19,7 @@ from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
 from blocklist_sdk.records import SCOPES
 from world import FEED, World, make_world
 
@@ -363,6 +364,33 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     for wrong in ({"batch": 0}, {"rate": 0}, {"daily_cap": -1}, {"scopes": ()}, {"scopes": ("telex",)}, {"tries": 0}):
         with pytest.raises(InvalidInput):
             Enforcement(**wrong)
+
+
+def told(blocklist: Blocklist) -> list[tuple[int, str]]:
+    """Receipts of all records, by entry and outcome, in their order."""
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        records = list(ledger.records())
+        assert all(count_receipts(record) == len(list(receipts_of(record))) for record in records)
+        return [(each.entry, each.outcome) for record in records for each in receipts_of(record)]
+
+
+def test_an_entry_that_goes_while_another_one_blocks_the_number_is_told_of(world: World, blocklist: Blocklist) -> None:
+    ranged = {"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}", "issuer": "authority"}
+    put(world, blocklist, [ranged, *listed(NUMBERS[4], issuer="bank"), *listed(NUMBERS[15], issuer="bank")])
+    ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    assert {entry for entry, _ in told(blocklist)} == {*ids.values(), blocklist.entries(NUMBERS[15])[0].entry}
+    before = len(told(blocklist))
+    put(world, blocklist, [ranged, *listed(NUMBERS[15], issuer="bank")])
+    enforce(blocklist, sink)
+    assert sink.scopes(NUMBERS[4]) == {"sms"}
+    later = told(blocklist)[before:]
+    assert (ids["bank"], "reversed") in later
+    assert (ids["authority"], "reversed") not in later  # it goes on blocking, only cut in another way
+    put(world, blocklist, [])
+    enforce(blocklist, sink)
+    assert (ids["authority"], "reversed") in told(blocklist)
 
 
 def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:

@@ -320,15 +320,15 @@ def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, re
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().status.tolist() == [DOUBT]
+        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().status.tolist() == [DOUBT]
+        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
         answer_all(drop, responses)
         assert replayed(drop, "id-test") == []
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert len(ledger.acknowledged().items) == 0
+        assert len(ledger.acknowledged().whole().items) == 0
 
 
 def test_what_is_blocked_again_later_is_written_again(drop: Path, responses: Path) -> None:
@@ -492,4 +492,4 @@ def test_a_ledger_takes_what_is_pending_for_in_doubt(tmp_path: Path, drop: Path,
         answer_all(drop, responses)
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().status.tolist() == [HELD, HELD]
+        assert ledger.acknowledged().whole().status.tolist() == [HELD, HELD]

@@ -552,11 +552,13 @@ def joined(parts: Sequence[Items]) -> Items:
     place = {name: i for i, name in enumerate(categories)}
     category: list[Codes] = []
     more: dict[int, tuple[int, ...]] = {}
+    lifted: dict[int, tuple[int, ...]] = {}
     start = 0
     for part in parts:
         codes = np.array([place[name] for name in part.categories] or [0], np.int32)
         category.append(codes[part.category])
         more |= {start + at: entries for at, entries in part.more.items()}
+        lifted |= {start + at: entries for at, entries in part.lifted.items()}
         start += len(part)
     return Items(
         number=np.concatenate([part.number for part in parts]),
@@ -567,13 +569,11 @@ def joined(parts: Sequence[Items]) -> Items:
         category=np.concatenate(category),
         categories=tuple(categories),
         more=more,
+        lifted=lifted,
     )
 
 
 def _items_table(items: Items) -> pa.Table:
-    more = pa.nulls(len(items), pa.list_(pa.int64()))
-    if items.more:
-        more = pa.array([items.more.get(place) for place in range(len(items))], pa.list_(pa.int64()))
     return pa.table(
         {
             "number": items.number,
@@ -584,9 +584,23 @@ def _items_table(items: Items) -> pa.Table:
             "category": pa.DictionaryArray.from_arrays(
                 pa.array(items.category), pa.array(items.categories or ("",), pa.string())
             ),
-            "entries": more,
+            "entries": _lists(items.more, len(items)),
+            "lifted": _lists(items.lifted, len(items)),
         }
     )
+
+
+def _lists(entries: Mapping[int, tuple[int, ...]], count: int) -> pa.Array:
+    """Entries of a few places, as a column."""
+    kind = pa.list_(pa.int64())
+    return pa.array([entries.get(place) for place in range(count)], kind) if entries else pa.nulls(count, kind)
+
+
+def _by_place(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
+    """A column of entries, as what a few places have."""
+    if column.null_count == len(column):
+        return {}
+    return {place: tuple(ids) for place, ids in enumerate(column.to_pylist()) if ids is not None}
 
 
 def _items_of(table: pa.Table) -> Items:
@@ -597,15 +611,12 @@ def _items_of(table: pa.Table) -> Items:
         for name in ("number", "last", "scope", "entry", "until")
     }
     category = table.column("category").chunk(0)
-    entries = table.column("entries")
-    more: dict[int, tuple[int, ...]] = {}
-    if entries.null_count < len(table):
-        more = {place: tuple(ids) for place, ids in enumerate(entries.to_pylist()) if ids is not None}
     return Items(
         **columns,
         category=category.indices.to_numpy(zero_copy_only=True),
         categories=tuple(category.dictionary.to_pylist()),
-        more=more,
+        more=_by_place(table.column("entries")),
+        lifted=_by_place(table.column("lifted")),
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import OWN, Operation
+from blocklist_sdk.enforcement.items import OWN, Batch, Operation
 from blocklist_sdk.enforcement.ledger import GIVEN_UP, Ledger, Record, utc_now
 from blocklist_sdk.enforcement.places import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
@@ -36,6 +36,8 @@ _PROGRESS: Final = "outbox.json"
 
 _AT_A_TIME: Final = 10_000
 """Changes whose outcomes are looked at together."""
+
+_NOT_DONE: Final = ("refused", "failed")
 
 REFUSED_KEPT_MAX: Final = 10_000
 """Receipts of one record that were refused and are noted one by one; the rest is counted."""
@@ -67,10 +69,19 @@ def receipts_of(record: Record) -> Iterator[NewReceipt]:
             if outcome is None:
                 continue
             detail = _printable(record.details.get(place, ""))
-            for entry in batch.items.entries(place):
-                yield NewReceipt(
-                    feed=batch.feed, serial=batch.serial, entry=entry, outcome=outcome, at=at, detail=detail
-                )
+            for entry, said in _entries_told(batch, place, outcome):
+                yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=said, at=at, detail=detail)
+
+
+def _entries_told(batch: Batch, place: int, outcome: Outcome) -> list[tuple[int, Outcome]]:
+    """Of which entries a change tells, and what."""
+    lifted = batch.items.lifted.get(place)
+    if batch.operation == "unblock" and lifted is not None:
+        return [(entry, outcome) for entry in lifted]
+    told = [(entry, outcome) for entry in batch.items.entries(place)]
+    if lifted is not None and outcome not in _NOT_DONE:
+        told += [(entry, "reversed") for entry in lifted]
+    return told
 
 
 def count_receipts(record: Record) -> int:
@@ -80,7 +91,13 @@ def count_receipts(record: Record) -> int:
     items = record.batch.items
     is_told = np.isin(record.outcome, list(_told(record.batch.operation)))
     more = sum(len(entries) - 1 for place, entries in items.more.items() if is_told[place])
-    return int((is_told & (items.entry != OWN)).sum()) + more
+    count = int((is_told & (items.entry != OWN)).sum()) + more
+    told = _told(record.batch.operation)
+    for place in items.lifted:
+        outcome = told.get(int(record.outcome[place]))
+        if outcome is not None:
+            count += len(_entries_told(record.batch, place, outcome)) - len(items.entries(place))
+    return count
 
 
 @dataclass(frozen=True, slots=True)
