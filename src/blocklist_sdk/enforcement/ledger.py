@@ -202,10 +202,10 @@ class Ledger:
             StorageFailed: the disk refused; the batch is in doubt.
         """
         if isinstance(outcomes, Same):
-            code = np.full(len(batch), KINDS.index(outcomes.outcome.kind), np.uint8)
+            code = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
             details = dict.fromkeys(range(len(batch)), outcomes.outcome.detail) if outcomes.outcome.detail else {}
         else:
-            code = np.array([KINDS.index(outcome.kind) for outcome in outcomes], np.uint8)
+            code = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
             details = {place: outcome.detail for place, outcome in enumerate(outcomes) if outcome.detail}
         code[np.array(given_up, np.intp)] = GIVEN_UP
         return self._finish(batch.number_in_ledger, code, details, at)
@@ -379,6 +379,11 @@ class Ledger:
             outcome=outcome,
             details=details,
         )
+
+
+def _code_of(outcome: Outcome) -> int:
+    """How an outcome is written down; what is pending is in doubt, so that an unblock that comes meanwhile is sent."""
+    return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
 
 
 def _overlaid(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
