@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
     "enforcement": {"blocklist", "cache", "disk", "errors", "exchange", "numbers", "records", "release", "rules"}
     | {"addresses", "retry_after"},
+    "testing": {"enforcement", "records", "release"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"addresses", "exchange", "metrics", "outcomes", "sandbox", "screening"},
