@@ -11,7 +11,7 @@ import pytest
 from scale import Tally, scaled
 
 from blocklist_sdk import Blocklist
-from blocklist_sdk.enforcement import Enforcement, enforce, open_sink
+from blocklist_sdk.enforcement import enforce, open_sink
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
@@ -24,7 +24,7 @@ from world import FEED, World, make_world
 
 KILLS = scaled(3, long=70)
 CHANGES = scaled(3000, long=100_000)
-SETTINGS = Enforcement(batch=scaled(100, long=2000))
+BATCH = scaled(100, long=2000)
 
 NUMBERS = [6_281_100_000_000 + i for i in range(2 * CHANGES)]
 """Generated."""
@@ -57,7 +57,7 @@ def carry(source: str, directory: Path, to: str, argument: int, say: Say) -> Non
     with opened(source, directory) as blocklist:
         sink = open_sink(to, feed=FEED)
         say("open")
-        enforce(blocklist, sink, settings=SETTINGS)
+        enforce(blocklist, sink, batch=BATCH)
         sink.close()
 
 
@@ -95,8 +95,8 @@ def test_enforcement_that_is_killed(
                 kills, runs = kills + end.was_killed, runs + 1
     with opened(world.url, world.directory) as blocklist:
         sink = open_sink(url, feed=FEED)
-        enforce(blocklist, sink, settings=SETTINGS)
-        assert enforce(blocklist, sink, settings=SETTINGS).outcomes == {}
+        enforce(blocklist, sink, batch=BATCH)
+        assert enforce(blocklist, sink, batch=BATCH).outcomes == {}
         generation, rules = blocklist.in_force()
         wanted = desired(generation.rows, rules, datetime.now(UTC))
         current = list(sink.current()) if isinstance(sink, Readable) else replayed(folder)

@@ -32,6 +32,20 @@ def ledger_path(blocklist: "Blocklist", name: str) -> Path:
     return ledgers_path(blocklist) / name
 
 
+def ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str:
+    """What tells the ledger of a sink from every other, for `open_sink`; a ledger is begun where there is none.
+
+    Raises:
+        InvalidInput: the name is none.
+        Locked: another process enforces into the sink.
+        Malformed, StorageFailed: the ledger is damaged, or the disk refused.
+    """
+    from blocklist_sdk.enforcement.ledger import Ledger
+
+    with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
+        return ledger.id
+
+
 def ledgers_path(blocklist: "Blocklist") -> Path:
     """The directory with the ledgers of all sinks of a list."""
     return blocklist.state_directory / "sinks"

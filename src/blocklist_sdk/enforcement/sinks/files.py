@@ -156,7 +156,9 @@ class FileSink:
                     f"{responses} holds a response to {name}, which is only now about to be written: its ledger has "
                     "been begun anew. Move the old responses away."
                 )
-            # The file first: should the next step fail, it is written again, which does no harm.
+            # Whatever was known of these numbers is past before the file lies there: should a run be killed between
+            # the steps, nobody knows of them, and whatever is asked for next is written.
+            waiting.forget(part)
             self._deliver(name, data)
             waiting.add(part, [keys[place] for place in unknown], name)
         end, pause_s = time.monotonic() + self._wait_s, _POLL_MIN_S
@@ -279,9 +281,6 @@ class _Waiting:
                 "update waiting set outcome = ?, detail = ? where feed = ? and number = ?",
                 [(outcome.kind, outcome.detail, self._feed, number) for number, outcome in said],
             )
-            surplus = len(outcomes.keys() - set(asked))
-        if surplus:
-            log.warning("the response to %s names %d numbers that do not wait for it", file, surplus)
 
     def unknown(self, batch: Batch, keys: Sequence[str]) -> list[int]:
         """Places of changes that nobody has been asked for yet."""
@@ -289,8 +288,16 @@ class _Waiting:
         numbers = batch.items.number.tolist()
         return [place for place, number in enumerate(numbers) if found.get(number, ("",))[0] != keys[place]]
 
+    def forget(self, batch: Batch) -> None:
+        """What was asked for the numbers of a batch is past."""
+        with self._transaction() as database:
+            database.executemany(
+                "delete from waiting where feed = ? and number = ?",
+                [(self._feed, number) for number in batch.items.number.tolist()],
+            )
+
     def add(self, batch: Batch, keys: Sequence[str], file: str) -> None:
-        """Changes wait for the answer to a file; whatever else was asked for their numbers is past."""
+        """Changes wait for the answer to a file."""
         rows = [(self._feed, number, key, file) for number, key in zip(batch.items.number.tolist(), keys, strict=True)]
         with self._transaction() as database:
             database.executemany("insert or replace into waiting (feed, number, key, file) values (?, ?, ?, ?)", rows)
