@@ -350,7 +350,8 @@ def main() -> None:
             with SYSTEMS[name](size) as system:
                 results += compared(system, items, rows, size=size, repeats=arguments.repeats)
     print(
-        f"Generated rows; medians of {arguments.repeats}; row by row, {_LOOP_ROWS:,} of them at most; {os.cpu_count()} cores\n"
+        f"Generated rows; medians of {arguments.repeats}; row by row {_LOOP_ROWS:,} of them at most; "
+        f"{os.cpu_count()} cores\n"
     )
     print(table(results))
 
