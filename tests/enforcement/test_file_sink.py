@@ -41,8 +41,20 @@ def responses(tmp_path: Path) -> Path:
     return path
 
 
+_OPEN: list[Sink] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _OPEN:
+        _OPEN.pop().close()
+
+
 def opened(drop: Path, query: str = "", **options: Any) -> Sink:
-    return open_sink(f"{drop.as_uri()}{query}", feed="id-test", **options)
+    """A sink that is closed when the test is over."""
+    _OPEN.append(open_sink(f"{drop.as_uri()}{query}", feed="id-test", **options))
+    return _OPEN[-1]
 
 
 def kinds(outcomes: Iterable[Outcome]) -> list[str]:
@@ -340,6 +352,42 @@ def test_a_run_that_is_killed_finds_the_answer_again(drop: Path, responses: Path
     assert database.execute("select count(*) from waiting").fetchall() == [(1,)]
     database.close()
     assert len(files_in(drop)) == 1
+
+
+def test_whenever_a_run_is_killed_the_files_say_in_the_end_what_is_to_be_so(drop: Path, responses: Path) -> None:
+    program = (
+        "import itertools, random, sys\n"
+        "from blocklist_sdk.enforcement.registry import open_sink\n"
+        "from blocklist_sdk.testing import make_batch\n"
+        "sink = open_sink(sys.argv[1], feed='id-test', responses=sys.argv[2])\n"
+        "print('ready', flush=True)\n"
+        "for n in itertools.count(int(sys.argv[3])):\n"
+        "    numbers = random.sample(range(6281200000000, 6281200000300), 100)\n"
+        "    sink.apply(make_batch(random.choice(['block', 'unblock']), numbers, number_in_ledger=n))\n"
+    )
+    last = 0
+    for _ in range(8):
+        command = [sys.executable, "-c", program, drop.as_uri(), str(responses), str(last + 1)]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert run.stdout
+        run.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(0.2)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        run.stdout.close()
+        answer_all(drop, responses)
+        last = read_drop_file(files_in(drop)[-1]).number
+    sink = opened(drop, responses=responses)
+    numbers = list(range(6281200000000, 6281200000300))
+    for operation, share in (("unblock", numbers[150:]), ("block", numbers[:150])):
+        outcomes: list[str] = ["pending"]
+        while "pending" in outcomes:
+            last += 1
+            outcomes = kinds(sink.apply(make_batch(operation, share, number_in_ledger=last)))  # type: ignore[arg-type]
+            answer_all(drop, responses)
+        assert len(set(outcomes)) == 1
+    assert {held.number for held in replayed(drop, "id-test")} == set(numbers[:150])
 
 
 def test_a_change_that_failed_is_written_again(drop: Path, responses: Path) -> None:

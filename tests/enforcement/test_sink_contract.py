@@ -296,6 +296,11 @@ def test_outcomes_that_no_ledger_can_write_down_are_found(outcome: Any, said: st
         testing.outcomes_of(Odd(System(), "id-test"), make_batch("block", [6281200000001]))
 
 
+def test_the_number_that_is_refused_is_none_that_has_to_be_taken() -> None:
+    with pytest.raises(ValueError, match="have to be taken"):
+        check_sink(maker(MemorySink), refuses=6281200000112)
+
+
 def test_outcomes_may_be_the_same_for_all() -> None:
     class Brief(MemorySink):
         def apply(self, batch: Batch) -> Sequence[Outcome]:

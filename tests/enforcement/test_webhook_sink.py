@@ -333,6 +333,26 @@ def test_a_poisoned_change_is_found_and_the_others_go_on(sink: Sink, receiver: R
     assert len(receiver.requests) < 50
 
 
+def test_too_many_poisoned_changes_do_not_keep_the_others_for_ever(sink: Sink, receiver: Receiver) -> None:
+    """Every run finds some, which fail and are set aside some day; none that is good fails meanwhile."""
+    numbers = list(range(A, A + 2000))
+    poisoned = set(numbers[::100])
+    wanting_none_of(receiver, poisoned)
+    left, found, rounds = numbers, set[int](), 0
+    while left:
+        rounds += 1
+        outcomes = sink.apply(make_batch("block", left, number_in_ledger=rounds))
+        failed = {number for number, outcome in zip(left, outcomes, strict=True) if kinds([outcome]) == ["failed"]}
+        pending = [number for number, outcome in zip(left, outcomes, strict=True) if outcome.pending]
+        assert failed
+        assert failed <= poisoned
+        found |= failed
+        left = pending
+    assert found == poisoned
+    assert receiver.held["id-test"].keys() == set(numbers) - poisoned
+    assert rounds < 10
+
+
 def test_a_single_change_that_is_not_wanted_has_failed(sink: Sink, receiver: Receiver) -> None:
     wanting_none_of(receiver, {A})
     assert kinds(sink.apply(make_batch("block", [A]))) == ["failed"]

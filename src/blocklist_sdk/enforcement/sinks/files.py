@@ -233,8 +233,12 @@ class _Waiting:
         try:
             # A sink is used by one thread at a time, but not always by the one that opened it.
             self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._database.execute("pragma synchronous = full")
-            self._database.executescript(_SCHEMA)
+            try:
+                self._database.execute("pragma synchronous = full")
+                self._database.executescript(_SCHEMA)
+            except BaseException:
+                self._database.close()
+                raise
         except sqlite3.Error as error:
             raise InvalidInput(
                 f"{path} cannot be used ({error}). If it is damaged, remove it: what waits for an answer is then "

@@ -51,8 +51,10 @@ _GRACE_S: Final = 0.2
 _BAD_ITEMS: Final = frozenset({400, 413, 422})
 """A receiver that answers so may mean a single change: the batch is sent in halves, until it is known which one."""
 
-_REQUESTS_MAX: Final = 100
-"""For one batch beyond those that go through: so many find five changes among ten thousand."""
+_SPLITS_MAX: Final = 50
+"""Of one batch: so many find some five changes among ten thousand."""
+
+_AMONG_OTHERS: Final = Outcome("failed", "not done, since others of the batch are not wanted", pending=True)
 
 _SECRET_BYTES_MAX: Final = 10_000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -134,29 +136,26 @@ class WebhookSink:
         """
         items = [_item_of(change) for change in batch]
         outcomes: list[Outcome] = list(all_done(batch))
-        unwanted: list[int] = []
-        last_refusal: _Unwanted | None = None
         parts = _parts([len(body) + 1 for _, body in items])
-        requests_left = len(parts) + _REQUESTS_MAX
+        splits_left, went_through, last = _SPLITS_MAX, 0, None
         while parts:
             part = parts.pop(0)
-            requests_left -= 1
             try:
                 outcomes[part.start : part.stop] = self._send(batch, items[part.start : part.stop])
+                went_through += len(part)
             except _Unwanted as refusal:
-                last_refusal = refusal
-                if requests_left <= 0:
-                    raise SinkDown(
-                        f"{self._at()}: too many changes of the batch are not wanted: {refusal}"
-                    ) from refusal
-                middle = (part.start + part.stop) // 2
-                if len(part) > 1:
+                last = refusal
+                if len(part) == 1:
+                    outcomes[part.start] = Outcome("failed", plain(str(refusal)))
+                elif splits_left:
+                    splits_left -= 1
+                    middle = (part.start + part.stop) // 2
                     parts[:0] = [range(part.start, middle), range(middle, part.stop)]
                 else:
-                    unwanted.append(part.start)
-                    outcomes[part.start] = Outcome("failed", plain(str(refusal)))
-        if len(batch) > 1 and len(unwanted) == len(batch):
-            raise SinkDown(f"{self._at()}: the receiver wants no change of the batch: {last_refusal}")
+                    # Those that have been found are set aside some day, and the others go on then.
+                    outcomes[part.start : part.stop] = [_AMONG_OTHERS] * len(part)
+        if last is not None and not went_through and len(batch) > 1:
+            raise SinkDown(f"{self._at()}: the receiver wants no change of the batch: {last}") from last
         return outcomes
 
     def close(self) -> None:
