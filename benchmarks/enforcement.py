@@ -36,8 +36,8 @@ SERIAL = 42
 Row = tuple[int, int, list[str], str, list[int], datetime | None]
 Writes = Callable[[Sequence[Row]], None]
 
-_LOOP_SHARE = 20
-"""The loops write one row in so many."""
+_LOOP_ROWS = 10_000
+"""The loops write so many rows at most."""
 
 _QUEUED = 90_000
 """Messages that a producer holds at most; its own limit is 100,000."""
@@ -118,7 +118,7 @@ def compared(system: System, items: Items, rows: Sequence[Row], *, size: int, re
         ours.append(_sink(system, items, size))
         for times, (_, write) in zip(theirs, system.tools, strict=True):
             times.append(_tool(system, write, rows))
-        loops.append(_tool(system, system.loop[1], rows[::_LOOP_SHARE]))
+        loops.append(_tool(system, system.loop[1], rows[:: -(-len(rows) // _LOOP_ROWS)]))
     what = f"`{system.name}`, a change, batches of {size:,}"
     mine = median(ours)
     beside_tools = [
@@ -349,7 +349,10 @@ def main() -> None:
             print(f"measuring {name}, batches of {size:,} …", file=sys.stderr)
             with SYSTEMS[name](size) as system:
                 results += compared(system, items, rows, size=size, repeats=arguments.repeats)
-    print(f"Generated rows; medians of {arguments.repeats}; row by row, one in {_LOOP_SHARE}; {os.cpu_count()} cores\n")
+    print(
+        f"Generated rows; medians of {arguments.repeats}; row by row {_LOOP_ROWS:,} of them at most; "
+        f"{os.cpu_count()} cores\n"
+    )
     print(table(results))
 
 

@@ -32,8 +32,8 @@ _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
 """Where the URL says nothing else (`socket_connect_timeout`, `socket_timeout`). No wait is without an end."""
 
-_SCANNED: Final = 5_000
-"""Items that are read at once: the server answers nobody else meanwhile, for some 2 ms."""
+_SCANNED: Final = 1_000
+"""Items that are read at once: the server answers nobody else meanwhile, for some 1 ms."""
 
 _TYPES: Final = ("hash", "zset", "hash")
 
