@@ -91,7 +91,7 @@ def test_who_answers_for_nothing_any_more_stands_in_for_nobody(talk: Talk) -> No
     assert talk.state(case) == "enforced"
 
 
-def test_a_recycled_number_is_retracted_by_itself(talk: Talk) -> None:
+def test_a_number_that_its_home_operator_calls_recycled_is_retracted_by_itself(talk: Talk) -> None:
     number = talk.number()
     case = talk.listed(number)
     talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
@@ -104,6 +104,35 @@ def test_a_recycled_number_is_retracted_by_itself(talk: Talk) -> None:
     assert set(talk.publish()) == {"id-all", "id-messaging", "id-telkomsel"}
     talk.answer_for("messenger", talk.receipt(feed="id-messaging", serial=2, outcome="recycled"))
     assert len(talk.case(case)["decisions"]) == 2
+
+
+def test_a_number_that_another_recipient_calls_recycled_is_one_appeal_for_an_officer(talk: Talk) -> None:
+    case = talk.listed()
+    recycled = talk.receipt(feed="id-messaging", outcome="recycled")
+    talk.answer_for("messenger", recycled)
+    talk.answer_for("messenger", talk.receipt(feed="id-messaging", outcome="refused"), recycled)
+    assert talk.state(case) == "appealed"
+    assert talk.publish() == {}
+    (made,) = talk.read("anna", "/v1/appeals?state=open")["items"]
+    assert (made["case"], made["appellant"]) == (case, "messenger")
+    assert made["grounds"].startswith("messenger reports that the number is another subscriber's by now: feed id-mess")
+    assert talk.read("anna", "/v1/cases")["items"][0]["id"] == case
+    talk.make("anna", f"/v1/appeals/{made['id']}/answer", {"grant": False, "reason": "the operator says no"})
+    assert talk.state(case) == "published"
+    talk.answer_for("messenger", recycled)  # repeated
+    assert talk.state(case) == "published"
+
+
+def test_the_home_operators_word_settles_what_others_have_said(talk: Talk) -> None:
+    case = talk.listed()
+    with talk.exchange.database.writing() as session:
+        session.add(AccountRow(name="both", scopes="feed:id-messaging feed:id-telkomsel receipt", created_at=START))
+    talk.answer_for("messenger", talk.receipt(feed="id-messaging", outcome="recycled"))
+    header = talk.token("both", "receipt", "feed:id-telkomsel", "feed:id-messaging") | {"Idempotency-Key": "both"}
+    batch = [talk.receipt(feed=feed, outcome="recycled") for feed in ("id-telkomsel", "id-messaging")]
+    talk.request("POST", "/v1/receipts", json={"receipts": batch}, headers=header).raise_for_status()
+    assert talk.state(case) == "retracted"
+    assert [each["state"] for each in talk.read("anna", "/v1/appeals")["items"]] == ["granted"]
 
 
 def test_a_month_keeps_the_figures_of_a_recipient_that_was_closed_since(talk: Talk) -> None:

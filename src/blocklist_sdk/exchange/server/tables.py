@@ -162,7 +162,7 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """Asks for a retraction."""
+    """Asks for a retraction; `by_itself` where a receipt opened it, and nobody appealed."""
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -171,6 +171,7 @@ class AppealRow(Base):
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
     appellant: Mapped[str] = mapped_column(String(200))
+    by_itself: Mapped[bool] = mapped_column(default=False)
     received_at: Mapped[datetime]
     reason: Mapped[str | None] = mapped_column(Text)
     answered_by: Mapped[str | None] = mapped_column(String(64))
