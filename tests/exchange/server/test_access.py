@@ -107,8 +107,9 @@ def worthless(talk: Talk) -> dict[str, dict[str, str]]:
 
 
 def test_every_route_lets_in_whom_the_contract_says_and_nobody_else(lite: Talk) -> None:
-    case = lite.listed()
-    made = lite.make("web", "/v1/appeals", {"feed": "id-all", "entry": 1, "grounds": "x", "appellant": "p"})
+    number = lite.number()
+    case = lite.listed(number)
+    made = lite.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "x", "appellant": "p"})
     assert (case, made["id"]) == (1, 1)
     assert set(routes(lite)) == set(TABLE)
     headers = {name: lite.token(who) for name, who in WHO.items()} | worthless(lite)

@@ -24,8 +24,11 @@ _OPEN_MAX: Final = 10
 def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
     """Take an appeal against what is listed, or about to be.
 
+    By entry only from who may read the feed: the answer names the number, and with it anybody else could walk the list.
+
     Raises:
-        Refusal: the number is none, or is not listed, or the account has too many open appeals on it.
+        Refusal: the number is none, or is not listed, or the feed is not open to the account, or it has too many open
+            appeals on the number.
     """
     if new.number is not None:
         wanted = select(CaseRow.id).where(
@@ -33,6 +36,8 @@ def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at:
         )
         what = "the number is not listed"
     else:
+        if new.feed is None or not caller.reads(new.feed):
+            raise Refusal("forbidden", f"the token does not have the scope feed:{new.feed}: appeal by number")
         wanted = select(ListingRow.case_id).where(ListingRow.feed == new.feed, ListingRow.entry == new.entry)
         what = "there is no such entry"
     case_id = session.scalar(wanted)
