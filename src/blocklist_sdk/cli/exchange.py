@@ -141,7 +141,7 @@ def add(
 
 @user.command()
 def secret(directory: Directory, name: Name, as_json: AsJson = False) -> None:
-    """Give an account a new secret; the old one, or its key, is worth nothing from now on."""
+    """Give an account a new secret; the old one, or its key, and its tokens are worth nothing within a second."""
     with _open(directory, None) as exchange:
         _tell_secret(name, exchange.renew_secret(name), as_json=as_json)
 

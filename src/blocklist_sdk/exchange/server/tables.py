@@ -70,7 +70,7 @@ class SchemaRow(Base):
 
 
 class AccountRow(Base):
-    """Who may do what."""
+    """Who may do what; `renewed_at` is when the secret was last renewed."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,6 +79,7 @@ class AccountRow(Base):
     secret_hash: Mapped[str | None] = mapped_column(Text)
     key: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+    renewed_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
 
 
