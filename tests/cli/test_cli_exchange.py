@@ -200,7 +200,11 @@ def test_a_file_that_is_not_there() -> None:
 SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "report show": (("report", "show", "1"), {"GET /v1/reports/1": report(evidence=[EVIDENCE])}, ("a.png", "You have")),
     "report list": (("report", "list", "--since", "2026-01-01"), {"GET /v1/reports": page(report())}, ("report 1",)),
-    "case list": (("case", "list", "--overdue"), {"GET /v1/cases": page(case())}, ("case 7", "overdue", "telkomsel")),
+    "case list": (
+        ("case", "list", "--overdue"),
+        {"GET /v1/cases": page(case())},
+        ("case 7", "overdue", "2 reports by 2 through 1 account;"),
+    ),
     "case show": (
         ("case", "show", "7"),
         {"GET /v1/cases/7": case(), "GET /v1/cases/7/reports": page(report())},

@@ -148,9 +148,10 @@ def evidence(
 def case_line(case: "Case") -> str:
     """A case in one line."""
     late = ", overdue" if case.overdue else ""
+    through = f"{case.reporters} through {case.accounts} account{'' if case.accounts == 1 else 's'}"
     return (
         f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
-        f"{case.reports} reports by {case.reporters}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+        f"{case.reports} reports by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
     )
 
 
