@@ -48,6 +48,26 @@ def test_each_receipt_is_answered_by_itself(talk: Talk) -> None:
     ]
 
 
+def test_receipts_from_before_the_entry_was_listed_are_refused(talk: Talk) -> None:
+    case = talk.complete()
+    talk.decide(case)
+    decided = talk.clock()
+    talk.clock.forward(hours=1)
+    talk.publish(everything=True)
+    early = decided - timedelta(minutes=5)
+    moments = (f"{early - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}", "0001-01-01T00:00:00Z", early.isoformat())
+    items = talk.answer_for("telkomsel", *(talk.receipt(at=at) for at in moments))
+    assert [(each["status"], each["reason"]) for each in items] == [
+        ("refused", "its moment lies before the entry's `since`"),
+        ("refused", "its moment lies before the entry's `since`"),
+        ("accepted", None),
+    ]
+    talk.decide(case, "advisory", scope=["sms"], urgent=True)  # the same entry, decided anew, has its first beginning
+    talk.publish()
+    (item,) = talk.answer_for("telkomsel", talk.receipt(at=decided.isoformat(), outcome="failed"))
+    assert item["status"] == "accepted"
+
+
 def test_recipients_see_their_own_receipts_and_officers_all(talk: Talk) -> None:
     talk.listed()
     talk.answer_for("telkomsel", talk.receipt())

@@ -24,9 +24,17 @@ class _Listing(NamedTuple):
     id: int
     case_id: int
     listed_serial: int | None
+    since: datetime
 
 
-_COLUMNS = (ListingRow.feed, ListingRow.entry, ListingRow.id, ListingRow.case_id, ListingRow.listed_serial)
+_COLUMNS = (
+    ListingRow.feed,
+    ListingRow.entry,
+    ListingRow.id,
+    ListingRow.case_id,
+    ListingRow.listed_serial,
+    ListingRow.since,
+)
 _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
@@ -106,6 +114,9 @@ def _why_not(new: NewReceipt, row: _Listing | None, caller: Caller, serial: int 
         return "no release of that serial has had the entry"
     if new.at > at + CLOCK_SKEW:
         return "its moment is yet to come"
+    # Not before `listed_at`: a run that was cut short after its release notes that late.
+    if new.at < row.since - CLOCK_SKEW:
+        return "its moment lies before the entry's `since`"
     return None
 
 
@@ -113,7 +124,7 @@ def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, i
     found: dict[tuple[str, int], _Listing] = {}
     for some in cases.in_parts(sorted(keys)):
         rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
-        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial) for row in rows}
+        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
 
 
