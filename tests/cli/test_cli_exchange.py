@@ -210,6 +210,14 @@ SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         {"GET /v1/cases/7": case(), "GET /v1/cases/7/reports": page(report())},
         ("case 7", "report 1", "decision 5", "as entry 11"),
     ),
+    "case show, not published yet": (
+        ("case", "show", "7"),
+        {
+            "GET /v1/cases/7": case(listings=[case()["listings"][0] | {"entry": None, "listed_serial": None}]),
+            "GET /v1/cases/7/reports": page(report()),
+        },
+        ("on id-telkomsel: block, not published yet",),
+    ),
     "case history": (("case", "history", "7"), {"GET /v1/cases/7/history": page(EVENT)}, ("taken-up by officer-a",)),
     "case take-up": (
         ("case", "take-up", "7"),

@@ -35,7 +35,7 @@ def published(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool])
 
 def receipt(box: Sandbox, name: str, case: Case, outcome: Outcome, serial: int) -> None:
     feed = RECIPIENTS[name]
-    entry = next(each.entry for each in case.listings if each.feed == feed)
+    entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
     new = NewReceipt(feed=feed, serial=serial, entry=entry, outcome=outcome, at=datetime.now(UTC))
     with box.client(name) as client:
         assert [item.status for item in client.send_receipts([new])] == ["accepted"]
@@ -107,7 +107,7 @@ def play(
     )
     with foreign, pytest.raises(Exception, match="denies access"):
         foreign.sync()
-    entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel")
+    entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel" and each.entry is not None)
     stranger = NewReceipt(feed="id-telkomsel", serial=2, entry=entry, outcome="enforced", at=datetime.now(UTC))
     assert [item.status for item in indosat.send_receipts([stranger])] == ["refused"]
     with pytest.raises(ExchangeError) as refused:

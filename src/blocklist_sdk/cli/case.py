@@ -57,7 +57,8 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
     for each in found.listings:
         since = f"since release {each.listed_serial}" if each.listed_serial else "not published yet"
         gone = f", gone with release {each.lifted_serial}" if each.lifted_serial else ""
-        typer.echo(f"  on {each.feed} as entry {each.entry}: {each.level}, {since}{gone}")
+        entry = f" as entry {each.entry}" if each.entry is not None else ""
+        typer.echo(f"  on {each.feed}{entry}: {each.level}, {since}{gone}")
 
 
 @app.command()

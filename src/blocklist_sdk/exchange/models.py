@@ -249,7 +249,7 @@ class Listing(Answer):
     """Where a case's number stands, or stood, on a feed."""
 
     feed: str
-    entry: int
+    entry: int | None = Field(description="Its id there; null until it is published.")
     level: Level
     since: datetime
     until: datetime | None

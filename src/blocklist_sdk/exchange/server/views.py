@@ -137,10 +137,10 @@ def decision(row: DecisionRow) -> models.Decision:
 
 
 def listing(row: ListingRow) -> models.Listing:
-    """A listing; one that has no entry id yet has the id 0."""
+    """A listing."""
     return models.Listing(
         feed=row.feed,
-        entry=row.entry or 0,
+        entry=row.entry,
         level=row.level,
         since=row.since,
         until=row.until,
