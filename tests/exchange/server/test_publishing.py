@@ -107,6 +107,44 @@ def test_a_narrower_decision_lifts_where_the_number_is_no_longer_listed(talk: Ta
     assert [each["entry"] for each in found] == [1, 2]  # a new listing, so a new id
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "feeds"),
+    [
+        ({}, {"kind": "advisory"}, FEEDS),
+        ({"scope": ["sms", "voice"]}, {"scope": ["sms"]}, {"id-telkomsel", "id-all"}),
+        ({"scope": ["sms"]}, {"scope": ["voice", "data"]}, {"id-telkomsel", "id-all"}),
+        ({}, {}, set()),
+        ({"scope": ["sms"]}, {"scope": ["sms", "voice"]}, set()),
+        ({"kind": "advisory"}, {}, set()),
+        ({"kind": "advisory"}, {"kind": "advisory", "scope": ["sms", "messaging"]}, set()),
+    ],
+    ids=["to-advisory", "narrower", "elsewhere", "the-same", "wider", "to-block", "narrower-advisory"],
+)
+def test_what_weakens_a_block_goes_at_once_and_what_does_not_waits(
+    lite: Talk, before: dict[str, Any], after: dict[str, Any], feeds: set[str]
+) -> None:
+    case = lite.listed(**before)
+    lite.decide(case, **after)
+    assert set(lite.publish()) == feeds
+    assert lite.state(case) == ("published" if feeds else "decided")
+    assert lite.publish() == {}
+
+
+def test_what_was_weakened_is_not_held_back_by_the_next_decision(lite: Talk) -> None:
+    case = lite.listed()
+    lite.decide(case, "advisory", scope=["sms", "messaging"])
+    lite.decide(case, "advisory")
+    assert set(lite.publish()) == FEEDS
+
+
+def test_what_is_weakened_before_anybody_saw_it_waits_for_its_cycle(lite: Talk) -> None:
+    lite.publish()
+    case = lite.complete()
+    lite.decide(case)
+    lite.decide(case, "advisory")
+    assert lite.publish() == {}
+
+
 def test_a_listing_that_has_come_to_its_end_closes_its_case(talk: Talk) -> None:
     until = (talk.clock() + timedelta(days=1)).isoformat()
     case = talk.listed(until=until)
