@@ -108,13 +108,25 @@ def test_what_happens_during_an_appeal_counts_afterwards(talk: Talk) -> None:
     assert talk.state(case) == "enforced"
 
 
-def test_an_appealed_case_that_ends_is_closed(talk: Talk) -> None:
+def test_appeals_on_a_case_that_ends_are_granted_with_it(talk: Talk) -> None:
     case = talk.listed(until=(talk.clock() + timedelta(days=1)).isoformat())
-    made = appeal(talk, case)
+    dismissed = appeal(talk, case)
+    answer(talk, dismissed, grant=False)
+    made = [appeal(talk, case), appeal(talk, case, who="bank")]
     talk.clock.forward(days=2)
     talk.publish()
     assert talk.state(case) == "retracted"
-    assert answer(talk, made, grant=True)["state"] == "granted"
+    assert talk.read("anna", "/v1/appeals?state=open")["items"] == []
+    for who, each in zip(("web", "bank"), made, strict=True):
+        found = talk.read(who, f"/v1/appeals/{each['id']}")
+        assert (found["state"], found["reason"]) == ("granted", "the listing has ended")
+        assert found["answered_at"] == talk.clock().isoformat().replace("+00:00", "Z")
+        assert {proof["recipient"] for proof in found["lifted"]} == {"messenger", "telkomsel"}
+    assert talk.read("web", f"/v1/appeals/{dismissed['id']}")["state"] == "dismissed"
+    granted = [each["actor"] for each in talk.history(case) if each["event"] == "granted"]
+    assert granted == ["exchange", "exchange"]
+    path = f"/v1/appeals/{made[0]['id']}/answer"
+    refused(talk.post("anna", path, {"grant": True, "reason": "x"}), 409, "conflict")
 
 
 def test_a_case_stays_appealed_until_every_appeal_is_answered(talk: Talk) -> None:
