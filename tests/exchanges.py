@@ -192,6 +192,7 @@ def case(number: int = 7, **changed: Any) -> dict[str, Any]:
         "officer": None,
         "reports": 2,
         "reporters": 2,
+        "accounts": 1,
         "category": "fraud",
         "overdue": True,
         "decisions": [decision()],

@@ -326,7 +326,7 @@ def _until(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) ->
 
 
 def _send(client: ExchangeClient, case: Case, feed: str, outcome: Outcome, synced: SyncResult) -> None:
-    entry = next(each.entry for each in case.listings if each.feed == feed)
+    entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
     new = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=datetime.now(UTC))
     for item in client.send_receipts([new]):
         if item.status == "refused":

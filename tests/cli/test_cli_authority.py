@@ -83,6 +83,21 @@ def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) 
         assert client.account().name == "chat"
 
 
+def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, tmp_path: Path) -> None:
+    from joserfc.jwk import OKPKey
+
+    public = tmp_path / "public.pem"
+    public.write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=False))
+    added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--json")
+    assert (added.code, added.document) == (0, {"name": "chat", "secret": None})
+    assert "what chat signs for another server could be used here: set url in exchange.toml" in added.err
+    assert "url" not in run("exchange", "user", "add", folder, "web", "--scope", "report").err
+    with (folder / "exchange.toml").open("a") as settings:
+        settings.write('url = "https://exchange.example"\n')
+    added = run("exchange", "user", "add", folder, "bank", "--scope", "report", "--key", public)
+    assert (added.code, added.err) == (0, "blocklist: added bank, which authenticates with its key\n")
+
+
 def test_publishing_for_the_first_time_gives_every_feed_a_release(folder: Path) -> None:
     assert run("exchange", "publish", folder, env=ENV).code == 0
     root, repository = folder / "publisher" / "root.json", folder / "publisher" / "repository"

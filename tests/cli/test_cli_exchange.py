@@ -200,11 +200,23 @@ def test_a_file_that_is_not_there() -> None:
 SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "report show": (("report", "show", "1"), {"GET /v1/reports/1": report(evidence=[EVIDENCE])}, ("a.png", "You have")),
     "report list": (("report", "list", "--since", "2026-01-01"), {"GET /v1/reports": page(report())}, ("report 1",)),
-    "case list": (("case", "list", "--overdue"), {"GET /v1/cases": page(case())}, ("case 7", "overdue", "telkomsel")),
+    "case list": (
+        ("case", "list", "--overdue"),
+        {"GET /v1/cases": page(case())},
+        ("case 7", "overdue", "2 reports by 2 through 1 account;"),
+    ),
     "case show": (
         ("case", "show", "7"),
         {"GET /v1/cases/7": case(), "GET /v1/cases/7/reports": page(report())},
         ("case 7", "report 1", "decision 5", "as entry 11"),
+    ),
+    "case show, not published yet": (
+        ("case", "show", "7"),
+        {
+            "GET /v1/cases/7": case(listings=[case()["listings"][0] | {"entry": None, "listed_serial": None}]),
+            "GET /v1/cases/7/reports": page(report()),
+        },
+        ("on id-telkomsel: block, not published yet",),
     ),
     "case history": (("case", "history", "7"), {"GET /v1/cases/7/history": page(EVENT)}, ("taken-up by officer-a",)),
     "case take-up": (

@@ -26,7 +26,7 @@ from blocklist_sdk.enforcement.sink import DONE, Outcome, Same
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Locked, Unreachable
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX
-from blocklist_sdk.exchange.wire import ExchangeSettings
+from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.release.rows import FOREVER_MS
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox
 from command_line import assert_fails, run
@@ -36,7 +36,7 @@ from killing import LATER, SOONER, Moment, Say, nursery
 WHO = "chat"
 FEED = RECIPIENTS[WHO]
 ACCOUNT = {"name": WHO, "scopes": ["receipt", f"feed:{FEED}"]}
-ONCE = ExchangeSettings(attempts=1)
+ONCE = ClientSettings(attempts=1)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ SCOPES: Final[dict[str, tuple[str, ...]]] = {
     "indosat": ("receipt", "feed:id-indosat"),
     "messenger": ("receipt", "feed:id-messaging"),
     "mirror": ("feed:id-all",),
+    "care": ("report", "feed:id-telkomsel"),
     "gone": ("report", "officer", "publish", "receipt", "feed:id-all"),
 }
 """Who there is; `gone` is disabled."""

@@ -128,7 +128,7 @@ def play(
     )
     with foreign, pytest.raises(Exception, match="denies access"):
         foreign.sync()
-    entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel")
+    entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel" and each.entry is not None)
     stranger = NewReceipt(feed="id-telkomsel", serial=2, entry=entry, outcome="enforced", at=datetime.now(UTC))
     assert [item.status for item in indosat.send_receipts([stranger])] == ["refused"]
     with pytest.raises(ExchangeError) as refused:

@@ -57,7 +57,8 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
     for each in found.listings:
         since = f"since release {each.listed_serial}" if each.listed_serial else "not published yet"
         gone = f", gone with release {each.lifted_serial}" if each.lifted_serial else ""
-        typer.echo(f"  on {each.feed} as entry {each.entry}: {each.level}, {since}{gone}")
+        entry = f" as entry {each.entry}" if each.entry is not None else ""
+        typer.echo(f"  on {each.feed}{entry}: {each.level}, {since}{gone}")
 
 
 @app.command()
@@ -148,9 +149,10 @@ def evidence(
 def case_line(case: "Case") -> str:
     """A case in one line."""
     late = ", overdue" if case.overdue else ""
+    through = f"{case.reporters} through {case.accounts} account{'' if case.accounts == 1 else 's'}"
     return (
         f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
-        f"{case.reports} reports by {case.reporters}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+        f"{case.reports} reports by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
     )
 
 

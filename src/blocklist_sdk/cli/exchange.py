@@ -136,12 +136,18 @@ def add(
     """Add an account; its secret is shown once, on standard output."""
     with _open(directory, None) as exchange:
         secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
+        is_meant_for_any = key is not None and exchange.settings.url is None
     _tell_secret(name, secret, as_json=as_json)
+    if is_meant_for_any:
+        say(
+            f"warning: the setting `url` is not set, so what {name} signs for another server could be used here: "
+            "set url in exchange.toml to where clients reach the exchange"
+        )
 
 
 @user.command()
 def secret(directory: Directory, name: Name, as_json: AsJson = False) -> None:
-    """Give an account a new secret; the old one, or its key, is worth nothing from now on."""
+    """Give an account a new secret; the old one, or its key, and its tokens are worth nothing within a second."""
     with _open(directory, None) as exchange:
         _tell_secret(name, exchange.renew_secret(name), as_json=as_json)
 

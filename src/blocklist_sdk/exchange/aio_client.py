@@ -20,7 +20,7 @@ from blocklist_sdk.exchange.bounded import Deadline
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.client import as_method
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
-from blocklist_sdk.exchange.wire import DEFAULTS, ExchangeSettings, Wire, unusable
+from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire, unusable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -62,7 +62,7 @@ class AsyncExchangeClient:
         *,
         auth: httpx.Auth | None = None,
         tls: ssl.SSLContext | None = None,
-        settings: ExchangeSettings = DEFAULTS,
+        settings: ClientSettings = DEFAULTS,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Opens no connection yet.

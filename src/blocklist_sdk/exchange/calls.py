@@ -324,7 +324,7 @@ def appeal(
         grounds: why.
         appellant: your own reference for who appeals; no name and no number.
         number: as it was written down.
-        feed: or the feed that lists it,
+        feed: or the feed that lists it, which your account may read,
         entry: and its entry there.
         idempotency_key: of your own.
 

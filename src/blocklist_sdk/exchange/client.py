@@ -20,7 +20,7 @@ from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.bounded import Deadline
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
-from blocklist_sdk.exchange.wire import DEFAULTS, ExchangeSettings, Wire, unusable
+from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire, unusable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -92,7 +92,7 @@ class ExchangeClient:
         *,
         auth: httpx.Auth | None = None,
         tls: ssl.SSLContext | None = None,
-        settings: ExchangeSettings = DEFAULTS,
+        settings: ClientSettings = DEFAULTS,
         sleep: Callable[[float], None] = tenacity.nap.sleep,
     ) -> None:
         """Opens no connection yet.

@@ -249,7 +249,7 @@ class Listing(Answer):
     """Where a case's number stands, or stood, on a feed."""
 
     feed: str
-    entry: int
+    entry: int | None = Field(description="Its id there; null until it is published.")
     level: Level
     since: datetime
     until: datetime | None
@@ -276,7 +276,8 @@ class Case(Answer):
     closed_at: datetime | None
     officer: str | None
     reports: int
-    reporters: int = Field(description="How many different people complain.")
+    reporters: int = Field(description="How many different people complain, as accounts tell them apart.")
+    accounts: int = Field(description="How many different accounts they report through.")
     category: str
     overdue: bool = Field(description="Complete, undecided, and older than the time that officers have.")
     decisions: tuple[Decision, ...]

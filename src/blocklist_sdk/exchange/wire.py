@@ -41,7 +41,7 @@ _ADVICE: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeSettings:
+class ClientSettings:
     """How patient a client of the exchange is. The defaults suit a server anywhere and a line of 128 kbit/s or more.
 
     Attributes:
@@ -55,7 +55,7 @@ class ExchangeSettings:
         retry_after_wait_max_s: a server that asks for a longer wait ends the call; the error says how long it asked.
         answer_bytes_max: for one answer. A whole bulk of the longest reports comes to 40 MB.
 
-    >>> ExchangeSettings(attempts=2).read_timeout_s
+    >>> ClientSettings(attempts=2).read_timeout_s
     60.0
     """
 
@@ -70,13 +70,13 @@ class ExchangeSettings:
     answer_bytes_max: int = 64_000_000
 
 
-DEFAULTS: Final = ExchangeSettings()
+DEFAULTS: Final = ClientSettings()
 
 
 class Wire:
     """Everything about requests and answers but the sending."""
 
-    def __init__(self, url: str, settings: ExchangeSettings) -> None:
+    def __init__(self, url: str, settings: ClientSettings) -> None:
         """Raises `InvalidInput` where the URL cannot be used."""
         self.base = _base(url)
         self.settings = settings

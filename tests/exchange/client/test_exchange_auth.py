@@ -32,7 +32,7 @@ from blocklist_sdk import (
     Unreachable,
 )
 from blocklist_sdk.exchange.auth import token_url_of
-from blocklist_sdk.exchange.wire import ExchangeSettings
+from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.sync.transport import Transport
 from exchanges import EVIDENCE, Asked, Handler, Told, exchanging, routes, token
 from world import FEED, make_world
@@ -41,7 +41,7 @@ URL = "https://exchange.example"
 TOKEN_URL = f"{URL}/oauth/token"
 SECRET = "s3cret:with/signs+"
 ACCOUNT = {"name": "gopay", "scopes": ["report"]}
-QUICK = ExchangeSettings(attempts=3, backoff_initial_s=0.0, backoff_max_s=0.0)
+QUICK = ClientSettings(attempts=3, backoff_initial_s=0.0, backoff_max_s=0.0)
 
 
 @pytest.fixture
@@ -390,6 +390,6 @@ def hang(asked: Asked, handler: Handler) -> Told | None:
 def test_a_token_endpoint_that_hangs_is_given_up() -> None:
     with exchanging(hang) as (url, _):
         auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
-        settings = ExchangeSettings(attempts=1, read_timeout_s=0.2)
+        settings = ClientSettings(attempts=1, read_timeout_s=0.2)
         with ExchangeClient(url, auth=auth, settings=settings) as client, pytest.raises(Unreachable, match="timed out"):
             client.account()

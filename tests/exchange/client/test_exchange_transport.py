@@ -31,11 +31,11 @@ from blocklist_sdk import (
 )
 from blocklist_sdk.exchange.models import Evidence
 from blocklist_sdk.exchange.tls import tls_context
-from blocklist_sdk.exchange.wire import ExchangeSettings
+from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.sync.transport import Transport, TransportSettings
 from exchanges import EVIDENCE, Answer, Asked, Handler, Told, exchanging, problem, report, routes
 
-QUICK = ExchangeSettings(attempts=3, backoff_initial_s=0.0, backoff_max_s=0.0)
+QUICK = ClientSettings(attempts=3, backoff_initial_s=0.0, backoff_max_s=0.0)
 ACCOUNT = {"name": "gopay", "scopes": ["report"]}
 REPORT: dict[str, Any] = {
     "category": "fraud",
@@ -50,13 +50,13 @@ AUTHORITIES = tls_context()
 """Read once: to read them takes longer than most of these tests."""
 
 
-def synchronously(url: str, use: Any, settings: ExchangeSettings = QUICK, waits: list[float] | None = None) -> Any:
+def synchronously(url: str, use: Any, settings: ClientSettings = QUICK, waits: list[float] | None = None) -> Any:
     waited = waits if waits is not None else []
     with ExchangeClient(url, tls=AUTHORITIES, settings=settings, sleep=waited.append) as client:
         return use(client)
 
 
-def asynchronously(url: str, use: Any, settings: ExchangeSettings = QUICK, waits: list[float] | None = None) -> Any:
+def asynchronously(url: str, use: Any, settings: ClientSettings = QUICK, waits: list[float] | None = None) -> Any:
     waited = waits if waits is not None else []
 
     async def sleep(seconds: float) -> None:
@@ -117,7 +117,7 @@ def test_attempts_come_to_an_end(ask: Any) -> None:
         exchanging(routes({"GET /v1/account": problem(503, "the database is away")})) as (url, asked),
         pytest.raises(ExchangeError, match=r"the database is away: try again later"),
     ):
-        ask(url, account, ExchangeSettings(attempts=4), waits)
+        ask(url, account, ClientSettings(attempts=4), waits)
     assert len(asked) == 4
     assert [0 <= wait <= 0.5 * 2**place for place, wait in enumerate(waits)] == [True] * 3
 
@@ -207,7 +207,7 @@ STRANGE = {
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_is_no_answer_of_an_exchange(name: str, ask: Any) -> None:
     told, words = STRANGE[name]
-    settings = ExchangeSettings(attempts=3, answer_bytes_max=1000)
+    settings = ClientSettings(attempts=3, answer_bytes_max=1000)
     if name == "nesting":
         settings = QUICK
     with exchanging(routes({"GET /v1/account": told})) as (url, asked), pytest.raises(Malformed, match=words):
@@ -318,7 +318,7 @@ def test_a_server_that_breaks_off_or_stands_still_is_given_up_and_asked_again(fa
         times.append(1)
         return fault(asked, handler) if len(times) == 1 else Told(ACCOUNT)
 
-    settings = ExchangeSettings(attempts=2, read_timeout_s=0.3, answer_timeout_s=0.5)
+    settings = ClientSettings(attempts=2, read_timeout_s=0.3, answer_timeout_s=0.5)
     with exchanging(once) as (url, asked):
         assert ask(url, account, settings).name == "gopay"
         assert len(asked) == 2
@@ -336,7 +336,7 @@ def drip_headers(asked: Asked, handler: Handler) -> Told | None:
 
 @both
 def test_headers_that_drip_in_are_given_up(ask: Any) -> None:
-    settings = ExchangeSettings(attempts=2, answer_timeout_s=0.4)
+    settings = ClientSettings(attempts=2, answer_timeout_s=0.4)
     with exchanging(drip_headers) as (url, asked), pytest.raises(Unreachable):
         ask(url, account, settings)
     assert len(asked) == 2
@@ -349,7 +349,7 @@ def test_headers_that_drip_in_on_a_connection_that_was_used_before_are_given_up(
         times.append(1)
         return drip_headers(asked, handler) if len(times) == 2 else Told(ACCOUNT)
 
-    with exchanging(second) as (url, _), ExchangeClient(url, settings=ExchangeSettings(answer_timeout_s=0.4)) as client:
+    with exchanging(second) as (url, _), ExchangeClient(url, settings=ClientSettings(answer_timeout_s=0.4)) as client:
         assert client.account() == client.account()
     assert len(times) == 3
 
@@ -538,7 +538,7 @@ def test_certificates_of_ones_own(authority: trustme.CA, tmp_path: Path) -> None
     ca, own = tmp_path / "ca.pem", tmp_path / "own.pem"
     authority.cert_pem.write_to_path(str(ca))
     authority.issue_cert("gopay.example").private_key_and_cert_chain_pem.write_to_path(str(own))
-    settings = ExchangeSettings(attempts=1)
+    settings = ClientSettings(attempts=1)
     with _with_tls(authority) as url:
         with ExchangeClient(url, tls=tls_context(ca=ca, client_cert=own), settings=settings) as client:
             assert client.account().name == "gopay"

@@ -92,7 +92,7 @@ def routes(talk: Talk) -> list[tuple[str, str]]:
 def worthless(talk: Talk) -> dict[str, dict[str, str]]:
     at = talk.clock().timestamp()
     other = OKPKey.generate_key("Ed25519")
-    claims = {"sub": "anna", "scope": "officer", "iat": int(at), "exp": int(at) + 900}
+    claims = {"sub": "anna", "scope": "officer", "renewed": 0, "iat": int(at), "exp": int(at) + 900}
     forged = jwt.encode({"alg": "Ed25519"}, claims, other, algorithms=["Ed25519"])
     tokens = {
         "disabled": talk.token("gone")["Authorization"],
@@ -107,8 +107,9 @@ def worthless(talk: Talk) -> dict[str, dict[str, str]]:
 
 
 def test_every_route_lets_in_whom_the_contract_says_and_nobody_else(lite: Talk) -> None:
-    case = lite.listed()
-    made = lite.make("web", "/v1/appeals", {"feed": "id-all", "entry": 1, "grounds": "x", "appellant": "p"})
+    number = lite.number()
+    case = lite.listed(number)
+    made = lite.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "x", "appellant": "p"})
     assert (case, made["id"]) == (1, 1)
     assert set(routes(lite)) == set(TABLE)
     headers = {name: lite.token(who) for name, who in WHO.items()} | worthless(lite)
@@ -294,9 +295,37 @@ def test_wrong_credentials_are_refused_alike(lite: Talk, secrets: dict[str, str]
 
 def test_a_new_secret_replaces_the_old_one(lite: Talk, secrets: dict[str, str]) -> None:
     with lite.exchange.database.writing() as session:
-        fresh = renew_secret(session, SECRETIVE)
+        fresh = renew_secret(session, SECRETIVE, lite.clock())
     token_refused(ask(lite, auth=(SECRETIVE, secrets[SECRETIVE])), 401, "invalid_client")
     good(ask(lite, auth=(SECRETIVE, fresh)))
+
+
+def test_tokens_from_before_a_new_secret_are_worth_nothing_and_those_after_it_hold_at_once(lite: Talk) -> None:
+    def header(made: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {good(made)['access_token']}"}
+
+    def status(header: dict[str, str]) -> int:
+        return lite.request("GET", "/v1/cases", headers=header).status_code
+
+    stale = [lite.token(SECRETIVE, "officer")]
+    assert status(stale[0]) == 200
+    for _ in range(3):  # within one second of the exchange's clock
+        fresh = lite.exchange.renew_secret(SECRETIVE)
+        after = header(ask(lite, auth=(SECRETIVE, fresh)))
+        assert status(after) == 200
+        assert {status(each) for each in stale} == {401}
+        stale.append(after)
+    lite.clock.forward(seconds=-60)
+    assert status(header(ask(lite, auth=(SECRETIVE, lite.exchange.renew_secret(SECRETIVE))))) == 200
+    assert {status(each) for each in stale} == {401}
+
+
+def test_a_new_secret_ends_tokens_within_a_second_even_where_nobody_uses_it(lite: Talk) -> None:
+    before = lite.token("web")
+    assert lite.request("GET", "/v1/reports", headers=before).status_code == 200
+    lite.exchange.renew_secret("web")
+    time.sleep(1.1)
+    refused(lite.request("GET", "/v1/reports", headers=before), 401, "unauthenticated")
 
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

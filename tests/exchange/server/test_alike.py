@@ -58,7 +58,8 @@ def script(talk: Talk) -> Iterator[Step]:
     yield from read("/v1/cases/1", "/v1/receipts", "/v1/receipts?feed=id-messaging&limit=1")
     appeal = {"grounds": "mine", "appellant": "p"}
     yield "POST", "web", "/v1/appeals", appeal | {"number": f"+{first}"}
-    yield "POST", "bank", "/v1/appeals", appeal | {"feed": "id-all", "entry": 1}
+    yield "POST", "bank", "/v1/appeals", appeal | {"feed": "id-telkomsel", "entry": 1}
+    yield "POST", "care", "/v1/appeals", appeal | {"feed": "id-telkomsel", "entry": 1}
     yield "POST", "web", "/v1/appeals", appeal | {"number": f"+{third}"}
     yield "FILE", "web", "/v1/appeals/1/evidence?name=bill.png", png_of(400)
     yield from read("/v1/cases", "/v1/appeals", "/v1/appeals?state=open")

@@ -22,7 +22,7 @@ def test_an_appeal_names_a_number_or_an_entry(talk: Talk) -> None:
     case = talk.listed()
     by_number = appeal(talk, case)
     by_entry = talk.make(
-        "bank", "/v1/appeals", {"feed": "id-telkomsel", "entry": 1, "grounds": "mine", "appellant": "p"}
+        "care", "/v1/appeals", {"feed": "id-telkomsel", "entry": 1, "grounds": "mine", "appellant": "p"}
     )
     assert (by_number["case"], by_entry["case"], by_entry["state"]) == (case, case, "open")
     assert talk.state(case) == "appealed"
@@ -35,10 +35,23 @@ def test_there_has_to_be_something_to_appeal_against(talk: Talk) -> None:
     refused(talk.post("web", "/v1/appeals", body), 409, "conflict")
     refused(talk.post("web", "/v1/appeals", body | {"number": f"+{talk.number()}"}), 409, "conflict")
     entry = {"feed": "id-telkomsel", "entry": 7, "grounds": "x", "appellant": "p"}
-    refused(talk.post("web", "/v1/appeals", entry), 409, "conflict")
+    refused(talk.post("care", "/v1/appeals", entry), 409, "conflict")
     refused(talk.post("web", "/v1/appeals", body | {"number": "110"}), 422, "invalid")
     for wrong in ({"entry": 1}, {"feed": "id-all"}, {"number": "+6281234567890", "feed": "id-all", "entry": 1}, {}):
         refused(talk.post("web", "/v1/appeals", {"grounds": "x", "appellant": "p"} | wrong), 422, "invalid")
+
+
+def test_only_who_may_read_the_feed_appeals_by_entry(talk: Talk) -> None:
+    talk.listed()
+    listed = {"feed": "id-telkomsel", "entry": 1, "grounds": "x", "appellant": "p"}
+    for who in ("web", "bank"):
+        for body in (listed, listed | {"entry": 7}, listed | {"feed": "no-such-feed"}):
+            problem = refused(talk.post(who, "/v1/appeals", body), 403, "forbidden")
+            assert problem["detail"] == f"the token does not have the scope feed:{body['feed']}: appeal by number"
+    refused(talk.post("care", "/v1/appeals", listed | {"feed": "id-all"}), 403, "forbidden")
+    header = talk.token("care", "report") | {"Idempotency-Key": "without"}
+    refused(talk.request("POST", "/v1/appeals", json=listed, headers=header), 403, "forbidden")
+    assert talk.make("care", "/v1/appeals", listed)["state"] == "open"
 
 
 def test_a_granted_appeal_retracts_at_once_and_shows_who_has_lifted_the_block(talk: Talk) -> None:
@@ -95,13 +108,25 @@ def test_what_happens_during_an_appeal_counts_afterwards(talk: Talk) -> None:
     assert talk.state(case) == "enforced"
 
 
-def test_an_appealed_case_that_ends_is_closed(talk: Talk) -> None:
+def test_appeals_on_a_case_that_ends_are_granted_with_it(talk: Talk) -> None:
     case = talk.listed(until=(talk.clock() + timedelta(days=1)).isoformat())
-    made = appeal(talk, case)
+    dismissed = appeal(talk, case)
+    answer(talk, dismissed, grant=False)
+    made = [appeal(talk, case), appeal(talk, case, who="bank")]
     talk.clock.forward(days=2)
     talk.publish()
     assert talk.state(case) == "retracted"
-    assert answer(talk, made, grant=True)["state"] == "granted"
+    assert talk.read("anna", "/v1/appeals?state=open")["items"] == []
+    for who, each in zip(("web", "bank"), made, strict=True):
+        found = talk.read(who, f"/v1/appeals/{each['id']}")
+        assert (found["state"], found["reason"]) == ("granted", "the listing has ended")
+        assert found["answered_at"] == talk.clock().isoformat().replace("+00:00", "Z")
+        assert {proof["recipient"] for proof in found["lifted"]} == {"messenger", "telkomsel"}
+    assert talk.read("web", f"/v1/appeals/{dismissed['id']}")["state"] == "dismissed"
+    granted = [each["actor"] for each in talk.history(case) if each["event"] == "granted"]
+    assert granted == ["exchange", "exchange"]
+    path = f"/v1/appeals/{made[0]['id']}/answer"
+    refused(talk.post("anna", path, {"grant": True, "reason": "x"}), 409, "conflict")
 
 
 def test_a_case_stays_appealed_until_every_appeal_is_answered(talk: Talk) -> None:

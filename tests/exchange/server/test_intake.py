@@ -41,6 +41,18 @@ def test_who_complains_again_is_heard_and_counted_once(talk: Talk) -> None:
     assert (case["reports"], case["reporters"], case["category"]) == (6, 3, "spam")
 
 
+def test_a_case_tells_how_many_accounts_stand_behind_its_reporters(talk: Talk) -> None:
+    number = talk.number()
+    case = talk.report(number)["case"]
+    for index in range(5):
+        talk.report(number, reporter=f"made up {index}")
+    assert (talk.case(case)["reporters"], talk.case(case)["accounts"]) == (6, 1)
+    talk.report(number, who="bank")
+    talk.report(number, who="care")
+    listed = talk.read("anna", "/v1/cases")["items"][0]
+    assert (listed["reporters"], listed["accounts"]) == (8, 3)
+
+
 def test_the_same_file_is_one_piece_of_evidence_and_there_is_an_end_to_files(start: Any, database: str) -> None:
     talk = start(database, evidence_files=2)
     report = talk.report()["id"]

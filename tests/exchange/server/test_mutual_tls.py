@@ -11,9 +11,9 @@ from blocklist_sdk.exchange.auth import ClientCredentials, token_url_of
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.serving import Tls, serving_exchange
 from blocklist_sdk.exchange.tls import tls_context
-from blocklist_sdk.exchange.wire import ExchangeSettings
+from blocklist_sdk.exchange.wire import ClientSettings
 
-IMPATIENT = ExchangeSettings(attempts=1)
+IMPATIENT = ClientSettings(attempts=1)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def test_what_is_routine_waits_for_its_cycle(talk: Talk) -> None:
     talk.clock.forward(days=28)
     assert (talk.clock().month, talk.publish()) == (11, {})
     assert talk.state(case) == "decided"
-    assert {each["entry"] for each in listings(talk, case).values()} == {0}
+    assert {each["entry"] for each in listings(talk, case).values()} == {None}
     talk.clock.forward(hours=16)
     assert (talk.clock().month, set(talk.publish())) == (12, FEEDS)
     assert talk.state(case) == "published"
@@ -74,7 +74,7 @@ def test_what_was_retracted_before_it_was_published_never_stood_anywhere(talk: T
     talk.decide(case, "retract")
     talk.publish()
     for each in listings(talk, case).values():
-        assert (each["entry"], each["listed_serial"], each["lifted_serial"]) == (0, None, None)
+        assert (each["entry"], each["listed_serial"], each["lifted_serial"]) == (None, None, None)
     assert talk.publish() == {}
     assert "lifted" not in [each["event"] for each in talk.history(case)]
 
@@ -105,6 +105,44 @@ def test_a_narrower_decision_lifts_where_the_number_is_no_longer_listed(talk: Ta
     talk.publish()
     found = [each for each in talk.case(case)["listings"] if each["feed"] == "id-telkomsel"]
     assert [each["entry"] for each in found] == [1, 2]  # a new listing, so a new id
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "feeds"),
+    [
+        ({}, {"kind": "advisory"}, FEEDS),
+        ({"scope": ["sms", "voice"]}, {"scope": ["sms"]}, {"id-telkomsel", "id-all"}),
+        ({"scope": ["sms"]}, {"scope": ["voice", "data"]}, {"id-telkomsel", "id-all"}),
+        ({}, {}, set()),
+        ({"scope": ["sms"]}, {"scope": ["sms", "voice"]}, set()),
+        ({"kind": "advisory"}, {}, set()),
+        ({"kind": "advisory"}, {"kind": "advisory", "scope": ["sms", "messaging"]}, set()),
+    ],
+    ids=["to-advisory", "narrower", "elsewhere", "the-same", "wider", "to-block", "narrower-advisory"],
+)
+def test_what_weakens_a_block_goes_at_once_and_what_does_not_waits(
+    lite: Talk, before: dict[str, Any], after: dict[str, Any], feeds: set[str]
+) -> None:
+    case = lite.listed(**before)
+    lite.decide(case, **after)
+    assert set(lite.publish()) == feeds
+    assert lite.state(case) == ("published" if feeds else "decided")
+    assert lite.publish() == {}
+
+
+def test_what_was_weakened_is_not_held_back_by_the_next_decision(lite: Talk) -> None:
+    case = lite.listed()
+    lite.decide(case, "advisory", scope=["sms", "messaging"])
+    lite.decide(case, "advisory")
+    assert set(lite.publish()) == FEEDS
+
+
+def test_what_is_weakened_before_anybody_saw_it_waits_for_its_cycle(lite: Talk) -> None:
+    lite.publish()
+    case = lite.complete()
+    lite.decide(case)
+    lite.decide(case, "advisory")
+    assert lite.publish() == {}
 
 
 def test_a_listing_that_has_come_to_its_end_closes_its_case(talk: Talk) -> None:

@@ -48,6 +48,26 @@ def test_each_receipt_is_answered_by_itself(talk: Talk) -> None:
     ]
 
 
+def test_receipts_from_before_the_entry_was_listed_are_refused(talk: Talk) -> None:
+    case = talk.complete()
+    talk.decide(case)
+    decided = talk.clock()
+    talk.clock.forward(hours=1)
+    talk.publish(everything=True)
+    early = decided - timedelta(minutes=5)
+    moments = (f"{early - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}", "0001-01-01T00:00:00Z", early.isoformat())
+    items = talk.answer_for("telkomsel", *(talk.receipt(at=at) for at in moments))
+    assert [(each["status"], each["reason"]) for each in items] == [
+        ("refused", "its moment lies before the entry's `since`"),
+        ("refused", "its moment lies before the entry's `since`"),
+        ("accepted", None),
+    ]
+    talk.decide(case, "advisory", scope=["sms"], urgent=True)  # the same entry, decided anew, has its first beginning
+    talk.publish()
+    (item,) = talk.answer_for("telkomsel", talk.receipt(at=decided.isoformat(), outcome="failed"))
+    assert item["status"] == "accepted"
+
+
 def test_recipients_see_their_own_receipts_and_officers_all(talk: Talk) -> None:
     talk.listed()
     talk.answer_for("telkomsel", talk.receipt())
@@ -91,7 +111,7 @@ def test_who_answers_for_nothing_any_more_stands_in_for_nobody(talk: Talk) -> No
     assert talk.state(case) == "enforced"
 
 
-def test_a_recycled_number_is_retracted_by_itself(talk: Talk) -> None:
+def test_a_number_that_its_home_operator_calls_recycled_is_retracted_by_itself(talk: Talk) -> None:
     number = talk.number()
     case = talk.listed(number)
     talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
@@ -104,6 +124,35 @@ def test_a_recycled_number_is_retracted_by_itself(talk: Talk) -> None:
     assert set(talk.publish()) == {"id-all", "id-messaging", "id-telkomsel"}
     talk.answer_for("messenger", talk.receipt(feed="id-messaging", serial=2, outcome="recycled"))
     assert len(talk.case(case)["decisions"]) == 2
+
+
+def test_a_number_that_another_recipient_calls_recycled_is_one_appeal_for_an_officer(talk: Talk) -> None:
+    case = talk.listed()
+    recycled = talk.receipt(feed="id-messaging", outcome="recycled")
+    talk.answer_for("messenger", recycled)
+    talk.answer_for("messenger", talk.receipt(feed="id-messaging", outcome="refused"), recycled)
+    assert talk.state(case) == "appealed"
+    assert talk.publish() == {}
+    (made,) = talk.read("anna", "/v1/appeals?state=open")["items"]
+    assert (made["case"], made["appellant"]) == (case, "messenger")
+    assert made["grounds"].startswith("messenger reports that the number is another subscriber's by now: feed id-mess")
+    assert talk.read("anna", "/v1/cases")["items"][0]["id"] == case
+    talk.make("anna", f"/v1/appeals/{made['id']}/answer", {"grant": False, "reason": "the operator says no"})
+    assert talk.state(case) == "published"
+    talk.answer_for("messenger", recycled)  # repeated
+    assert talk.state(case) == "published"
+
+
+def test_the_home_operators_word_settles_what_others_have_said(talk: Talk) -> None:
+    case = talk.listed()
+    with talk.exchange.database.writing() as session:
+        session.add(AccountRow(name="both", scopes="feed:id-messaging feed:id-telkomsel receipt", created_at=START))
+    talk.answer_for("messenger", talk.receipt(feed="id-messaging", outcome="recycled"))
+    header = talk.token("both", "receipt", "feed:id-telkomsel", "feed:id-messaging") | {"Idempotency-Key": "both"}
+    batch = [talk.receipt(feed=feed, outcome="recycled") for feed in ("id-telkomsel", "id-messaging")]
+    talk.request("POST", "/v1/receipts", json={"receipts": batch}, headers=header).raise_for_status()
+    assert talk.state(case) == "retracted"
+    assert [each["state"] for each in talk.read("anna", "/v1/appeals")["items"]] == ["granted"]
 
 
 def test_a_month_keeps_the_figures_of_a_recipient_that_was_closed_since(talk: Talk) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import KEY_CHARS_MAX, PAGE_MAX
-from blocklist_sdk.exchange.server.accounts import PERMISSIONS, Caller
+from blocklist_sdk.exchange.server.accounts import PERMISSIONS, Caller, Claims, renewed
 from blocklist_sdk.exchange.server.database import add_if_new
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.problems import Refusal, invalid
@@ -30,7 +30,7 @@ TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
 REPLAYED: Final = "Idempotent-Replayed"
 
 _ACCOUNT_S: Final = 1.0
-"""How long a closed account, or one with fewer scopes, may go on as before."""
+"""How long a closed account, or one with fewer scopes or a new secret, may go on as before."""
 
 _KEY = r"^[!-~]+$"
 
@@ -115,20 +115,20 @@ class Accounts:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, AccountRow | None]] = {}
 
-    def find(self, exchange: Exchange, name: str) -> AccountRow | None:
-        """An account that is open."""
-        seen = self._seen.get(name)
-        if seen is None or time.monotonic() > seen[0]:
+    def find(self, exchange: Exchange, claims: Claims) -> AccountRow | None:
+        """The account of a token, if it is open and its secret has not been renewed since."""
+        moment, row = self._seen.get(claims.name, (0.0, None))
+        if time.monotonic() > moment or (row is not None and renewed(row) < claims.renewed):
             with exchange.database.reading() as session:
                 row = session.scalar(
-                    select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
+                    select(AccountRow).where(AccountRow.name == claims.name, AccountRow.disabled_at.is_(None))
                 )
-            seen = self._seen[name] = time.monotonic() + _ACCOUNT_S, row
-        return seen[1]
+            self._seen[claims.name] = time.monotonic() + _ACCOUNT_S, row
+        return row if row is not None and renewed(row) == claims.renewed else None
 
 
-def token_of(exchange: Exchange, header: str | None) -> tuple[str, frozenset[str]] | None:
-    """The account's name and the scopes of the token in a request's header, if one is there that holds."""
+def token_of(exchange: Exchange, header: str | None) -> Claims | None:
+    """What the token in a request's header says, if one is there that holds."""
     kind, _, value = (header or "").partition(" ")
     return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
 
@@ -142,7 +142,7 @@ def caller_of(request: Request, token: str | None) -> Caller:
     exchange = exchange_of(request)
     claims = token_of(exchange, token)
     accounts: Accounts = request.app.state.accounts
-    row = accounts.find(exchange, claims[0]) if claims else None
+    row = accounts.find(exchange, claims) if claims else None
     if claims is None or row is None:
         error = ' error="invalid_token"' if token else ""
         raise Refusal(
@@ -151,7 +151,7 @@ def caller_of(request: Request, token: str | None) -> Caller:
             headers={"WWW-Authenticate": f"Bearer{error}"},
         )
     limit(request, exchange.settings.account_rate, row.name)
-    return Caller(row.id, row.name, claims[1] & frozenset(row.scopes.split()))
+    return Caller(row.id, row.name, claims.scopes & frozenset(row.scopes.split()))
 
 
 def needs(*permissions: str) -> Callable[..., Caller]:

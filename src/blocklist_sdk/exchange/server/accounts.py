@@ -133,8 +133,8 @@ def add_account(session: Session, name: str, scopes: str, *, key: str | None, at
     return secret
 
 
-def renew_secret(session: Session, name: str) -> str:
-    """Give an account a new secret in place of its old one, or of its key.
+def renew_secret(session: Session, name: str, at: datetime) -> str:
+    """Give an account a new secret in place of its old one, or of its key; its tokens are worth nothing from now on.
 
     Raises:
         InvalidInput: there is no such account.
@@ -142,6 +142,8 @@ def renew_secret(session: Session, name: str) -> str:
     row = find_account(session, name)
     secret = secrets.token_urlsafe(32)
     row.secret_hash, row.key = _HASHER.hash(secret), None
+    # Never the same moment twice: tokens are told apart by it.
+    row.renewed_at = at if row.renewed_at is None else max(at, row.renewed_at + timedelta(seconds=1))
     return secret
 
 
@@ -236,6 +238,26 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says.
+
+    Attributes:
+        name: of the account.
+        scopes: what it allows.
+        renewed: when the account's secret had last been renewed, Unix time; 0 for never.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    renewed: int
+
+
+def renewed(row: AccountRow) -> int:
+    """When an account's secret was last renewed, Unix time; 0 for never."""
+    return 0 if row.renewed_at is None else int(row.renewed_at.timestamp())
+
+
 class Tokens:
     """Makes and reads access tokens: JWTs that only this exchange's key can have signed."""
 
@@ -268,18 +290,26 @@ class Tokens:
         """A new key, as its file has it."""
         return OKPKey.generate_key("Ed25519").as_pem(private=True)
 
-    def issue(self, name: str, scopes: Collection[str], now: float) -> str:
-        """A token for an account."""
-        claims = {"sub": name, "scope": " ".join(sorted(scopes)), "iat": int(now), "exp": int(now) + self.lifetime_s}
+    def issue(self, name: str, scopes: Collection[str], now: float, *, renewed: int = 0) -> str:
+        """A token for an account, which holds until its secret is renewed again.
+
+        Args:
+            name: of the account.
+            scopes: what the token allows.
+            now: this moment, Unix time.
+            renewed: when the account's secret was last renewed, Unix time; 0 for never.
+        """
+        claims: dict[str, Any] = {"sub": name, "scope": " ".join(sorted(scopes)), "renewed": renewed}
+        claims |= {"iat": int(now), "exp": int(now) + self.lifetime_s}
         return jwt.encode({"alg": "Ed25519"}, claims, self._key, algorithms=_ALGORITHMS)
 
-    def read(self, token: str, now: float) -> tuple[str, frozenset[str]] | None:
-        """The account's name and the scopes of a token; None where it does not hold, or no more."""
+    def read(self, token: str, now: float) -> Claims | None:
+        """What a token says; None where it does not hold, or no more. Whether its account does is asked elsewhere."""
         try:
             claims = self._claims(token)
             if float(claims["exp"]) <= now:
                 return None
-            return str(claims["sub"]), frozenset(str(claims["scope"]).split())
+            return Claims(str(claims["sub"]), frozenset(str(claims["scope"]).split()), int(claims["renewed"]))
         except _NO_TOKEN:
             return None
 

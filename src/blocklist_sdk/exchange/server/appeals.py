@@ -24,8 +24,11 @@ _OPEN_MAX: Final = 10
 def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
     """Take an appeal against what is listed, or about to be.
 
+    By entry only from who may read the feed: the answer names the number, and with it anybody else could walk the list.
+
     Raises:
-        Refusal: the number is none, or is not listed, or the account has too many open appeals on it.
+        Refusal: the number is none, or is not listed, or the feed is not open to the account, or it has too many open
+            appeals on the number.
     """
     if new.number is not None:
         wanted = select(CaseRow.id).where(
@@ -33,6 +36,8 @@ def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at:
         )
         what = "the number is not listed"
     else:
+        if new.feed is None or not caller.reads(new.feed):
+            raise Refusal("forbidden", f"the token does not have the scope feed:{new.feed}: appeal by number")
         wanted = select(ListingRow.case_id).where(ListingRow.feed == new.feed, ListingRow.entry == new.entry)
         what = "there is no such entry"
     case_id = session.scalar(wanted)
@@ -41,21 +46,35 @@ def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at:
         raise Refusal("conflict", f"{what}: there is nothing to appeal against")
     if _open(session, case, account=caller.id) >= _OPEN_MAX:
         raise Refusal("conflict", f"{_OPEN_MAX} appeals of this account on that number wait for their answer already")
-    row = AppealRow(
-        case_id=case.id,
-        account_id=caller.id,
-        state="open",
-        grounds=new.grounds,
-        appellant=new.appellant,
-        received_at=at,
-    )
+    row = AppealRow(account_id=caller.id, grounds=new.grounds, appellant=new.appellant)
+    _begin(session, case, row, caller.name, at=at)
+    return row
+
+
+def appeal_by_itself(session: Session, caller: Caller, case: CaseRow, grounds: str, *, at: datetime) -> None:
+    """Open an appeal that follows from a receipt; none where such a one is open, or the case is not listed.
+
+    Args:
+        session: one that writes.
+        caller: the recipient whose receipt it was.
+        case: `locked`.
+        grounds: what the receipt says, for the officer.
+        at: now.
+    """
+    waiting = select(AppealRow.id).where(AppealRow.case_id == case.id, AppealRow.state == "open", AppealRow.by_itself)
+    if cases.state_of(case) in cases.LISTED and session.scalar(waiting) is None:
+        row = AppealRow(account_id=caller.id, grounds=grounds, appellant=caller.name, by_itself=True)
+        _begin(session, case, row, cases.SYSTEM, at=at)
+
+
+def _begin(session: Session, case: CaseRow, row: AppealRow, actor: str, *, at: datetime) -> None:
+    row.case_id, row.state, row.received_at = case.id, "open", at
     session.add(row)
     session.flush()
     if cases.state_of(case) == cases.APPEALED:
-        cases.note(session, case, at=at, actor=caller.name, event="appealed", appeal=row.id)
+        cases.note(session, case, at=at, actor=actor, event="appealed", appeal=row.id)
     else:
-        cases.move(session, case, cases.APPEALED, at=at, actor=caller.name, event="appealed", appeal=row.id)
-    return row
+        cases.move(session, case, cases.APPEALED, at=at, actor=actor, event="appealed", appeal=row.id)
 
 
 def answer(

@@ -214,12 +214,25 @@ def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, ro
         if listing is None:
             listing = ListingRow(case_id=case.id, feed=feed, number=case.number, since=at)
             session.add(listing)
+        weakened = _is_weakened(listing, row)
         listing.since = min(listing.since, at)  # should the clock have gone back: no list has an end before its start
         listing.level = "block" if row.kind == "block" else "advisory"
         listing.category, listing.scope = row.category, row.scope
-        listing.until, listing.urgent, listing.waiting = row.until, row.urgent, True
+        listing.until, listing.urgent, listing.waiting = row.until, row.urgent or weakened, True
     for listing in active.values():
         listing.retracted_at, listing.waiting = at, True
+
+
+def _is_weakened(listing: ListingRow, row: DecisionRow) -> bool:
+    """Whether recipients still block more than a decision lets them: that is lifted at once, like what is retracted.
+
+    An earlier end is no such thing: it is honoured offline, and published when it has come.
+    """
+    if listing.entry is None:  # nobody has seen it yet
+        return False
+    is_due = listing.waiting and listing.urgent  # what was weakened before, and is not published yet
+    is_narrower = not set(listing.scope.split("+")) <= set(row.scope.split("+"))
+    return is_due or (listing.level == "block" and (row.kind != "block" or is_narrower))
 
 
 def _active(session: Session, case: CaseRow) -> list[ListingRow]:

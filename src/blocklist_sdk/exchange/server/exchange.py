@@ -250,13 +250,13 @@ class Exchange:
         )
 
     def renew_secret(self, name: str) -> str:
-        """Give an account a new secret in place of its old one, or of its key.
+        """Give an account a new secret in place of its old one, or of its key; its tokens are worth nothing then.
 
         Raises:
             InvalidInput: there is no such account.
             StorageFailed: the database refused.
         """
-        return self.database.change(lambda session: accounts.renew_secret(session, name))
+        return self.database.change(lambda session: accounts.renew_secret(session, name, self.clock()))
 
     def disable_account(self, name: str) -> None:
         """Close an account: its tokens are worth nothing from now on.

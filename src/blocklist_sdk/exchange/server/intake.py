@@ -18,7 +18,7 @@ from blocklist_sdk.exchange.server.tables import AppealRow, CaseRow, EvidenceRow
 from blocklist_sdk.numbers import normalize
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far ahead a reporter's clock may be."""
+"""How far apart a sender's clock and this one may be."""
 
 
 def read_number(text: str, *, region: str, field: str = "body.number") -> int:

@@ -36,6 +36,8 @@ _TURN_S: Final = 60
 _QUIET: Final = timedelta(hours=1)
 """A feed with a release as young as that need not be told again that all is well."""
 
+_ENDED: Final = "the listing has ended"
+
 _PROTECTED: Final = "the number is protected: no feed may list it"
 
 Shown = Mapping[int, tuple[object, ...]]
@@ -263,6 +265,7 @@ class Publishing:
         for case in touched.values():
             if case.id not in active:
                 end(session, case, at=at)
+                grant_all(session, case, cases.SYSTEM, _ENDED, at=at)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
                 cases.move(session, case, cases.PUBLISHED, at=at, actor=cases.SYSTEM, event="published")
         cases.settle(session, touched.values(), recipient_ids(session), at=at)

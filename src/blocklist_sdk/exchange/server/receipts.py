@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import Caller, recipient_ids
-from blocklist_sdk.exchange.server.appeals import grant_all
+from blocklist_sdk.exchange.server.appeals import appeal_by_itself, grant_all
 from blocklist_sdk.exchange.server.database import add_all
 from blocklist_sdk.exchange.server.decisions import retract
 from blocklist_sdk.exchange.server.intake import CLOCK_SKEW
 from blocklist_sdk.exchange.server.routing import Routing
-from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange.server.tables import FeedRow, ListingRow, ReceiptRow
 
 
 class _Listing(NamedTuple):
@@ -24,9 +24,17 @@ class _Listing(NamedTuple):
     id: int
     case_id: int
     listed_serial: int | None
+    since: datetime
 
 
-_COLUMNS = (ListingRow.feed, ListingRow.entry, ListingRow.id, ListingRow.case_id, ListingRow.listed_serial)
+_COLUMNS = (
+    ListingRow.feed,
+    ListingRow.entry,
+    ListingRow.id,
+    ListingRow.case_id,
+    ListingRow.listed_serial,
+    ListingRow.since,
+)
 _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
@@ -36,7 +44,7 @@ def take(
     """Take a batch; the answer says of each receipt what became of it.
 
     The same outcome of the same entry and release counts once, however often it is sent. A `recycled` number is
-    retracted by that alone.
+    retracted by that alone where its home operator says so; from anybody else it is an appeal.
     """
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
@@ -44,7 +52,7 @@ def take(
     known = _known(session, caller, [row.id for row in listings.values()])
     items: list[ReceiptItem] = []
     fresh: list[dict[str, object]] = []
-    recycled: dict[int, CaseRow] = {}
+    recycled: dict[int, NewReceipt] = {}
     for index, new in enumerate(batch):
         row = listings.get((new.feed, new.entry))
         reason = _why_not(new, row, caller, serials.get(new.feed), at)
@@ -79,13 +87,18 @@ def take(
             serial=new.serial,
             outcome=new.outcome,
         )
-        if new.outcome == "recycled":
-            recycled[case.id] = case
+        if new.outcome == "recycled" and (case.id not in recycled or routing.is_home(new.feed, case.number)):
+            recycled[case.id] = new
     add_all(session, ReceiptRow, fresh)
-    for case in recycled.values():
+    for case_id, new in recycled.items():
+        case = cases_of[case_id]
         reason = f"{caller.name} reports that the number is another subscriber's by now"
-        retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
-        grant_all(session, case, cases.SYSTEM, reason, at=at)
+        if routing.is_home(new.feed, case.number):
+            retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
+            grant_all(session, case, cases.SYSTEM, reason, at=at)
+        else:
+            grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
+            appeal_by_itself(session, caller, case, grounds, at=at)
     recipients = recipient_ids(session)
     cases.settle(session, cases_of.values(), recipients, at=at)
     return items
@@ -101,6 +114,9 @@ def _why_not(new: NewReceipt, row: _Listing | None, caller: Caller, serial: int 
         return "no release of that serial has had the entry"
     if new.at > at + CLOCK_SKEW:
         return "its moment is yet to come"
+    # Not before `listed_at`: a run that was cut short after its release notes that late.
+    if new.at < row.since - CLOCK_SKEW:
+        return "its moment lies before the entry's `since`"
     return None
 
 
@@ -108,7 +124,7 @@ def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, i
     found: dict[tuple[str, int], _Listing] = {}
     for some in cases.in_parts(sorted(keys)):
         rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
-        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial) for row in rows}
+        found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
 
 

@@ -193,6 +193,16 @@ class Routing:
             if not rule.scopes.isdisjoint(wanted) and rule.takes(operator=operator, domestic=domestic)
         )
 
+    def is_home(self, feed: str, number: int) -> bool:
+        """Whether a feed's rule names the number's home operator, so that its recipients know whose the number is.
+
+        >>> routing = Routing.default("ID")
+        >>> routing.is_home("id-telkomsel", 6281234567890), routing.is_home("id-all", 6281234567890)
+        (True, False)
+        """
+        operator = operator_of(number)
+        return any(rule.name == feed and operator in rule.operators for rule in self.rules)
+
     @cached_property
     def _country_code(self) -> int | None:
         return metadata_of(self.region).country_code

@@ -70,7 +70,7 @@ class SchemaRow(Base):
 
 
 class AccountRow(Base):
-    """Who may do what."""
+    """Who may do what; `renewed_at` is when the secret was last renewed."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,6 +79,7 @@ class AccountRow(Base):
     secret_hash: Mapped[str | None] = mapped_column(Text)
     key: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+    renewed_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
 
 
@@ -162,7 +163,7 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """Asks for a retraction."""
+    """Asks for a retraction; `by_itself` where a receipt opened it, and nobody appealed."""
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -171,6 +172,7 @@ class AppealRow(Base):
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
     appellant: Mapped[str] = mapped_column(String(200))
+    by_itself: Mapped[bool] = mapped_column(default=False)
     received_at: Mapped[datetime]
     reason: Mapped[str | None] = mapped_column(Text)
     answered_by: Mapped[str | None] = mapped_column(String(64))

@@ -77,7 +77,9 @@ def _evidence_of(session: Session, row: ReportRow | AppealRow) -> tuple[models.E
 def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: datetime) -> models.Case:
     """A case with its decisions and listings."""
     counts = session.execute(
-        select(func.count(), func.count().filter(ReportRow.repeats.is_(None))).where(ReportRow.case_id == row.id)
+        select(
+            func.count(), func.count().filter(ReportRow.repeats.is_(None)), func.count(ReportRow.account_id.distinct())
+        ).where(ReportRow.case_id == row.id)
     ).one()
     decisions = session.scalars(select(DecisionRow).where(DecisionRow.case_id == row.id).order_by(DecisionRow.id))
     listings = session.scalars(
@@ -98,6 +100,7 @@ def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: date
         officer=row.officer,
         reports=counts[0],
         reporters=counts[1],
+        accounts=counts[2],
         category=intake.most_say(session, row.id),
         overdue=is_overdue(row, settings=settings, at=at),
         decisions=tuple(decision(each) for each in decisions),
@@ -134,10 +137,10 @@ def decision(row: DecisionRow) -> models.Decision:
 
 
 def listing(row: ListingRow) -> models.Listing:
-    """A listing; one that has no entry id yet has the id 0."""
+    """A listing."""
     return models.Listing(
         feed=row.feed,
-        entry=row.entry or 0,
+        entry=row.entry,
         level=row.level,
         since=row.since,
         until=row.until,

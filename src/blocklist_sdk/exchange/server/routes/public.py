@@ -17,7 +17,7 @@ from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
-from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, verify_assertion, verify_secret
+from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, renewed, verify_assertion, verify_secret
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
@@ -113,7 +113,7 @@ async def token(
     wanted = (scope or "").split() or allowed
     if not set(wanted) <= set(allowed):
         return _refused("invalid_scope", f"the account has the scopes {row.scopes}")
-    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp())
+    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp(), renewed=renewed(row))
     answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
