@@ -195,7 +195,7 @@ class Posted:
                 row = session.get_one(AnswerRow, (self.caller.id, self.key))
                 return self._replay(row, request)
             body = act(session).model_dump_json()
-            session.execute(
+            session.connection().execute(
                 _ANSWERED, {"of": self.caller.id, "its_key": self.key, "its_status": status, "its_body": body}
             )
             return _json(body, status)
