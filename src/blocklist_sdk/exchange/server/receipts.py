@@ -41,6 +41,7 @@ def take(
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
+    recipients = recipient_ids(session)
     known = _known(session, caller, [row.id for row in listings.values()])
     items: list[ReceiptItem] = []
     fresh: list[dict[str, object]] = []
@@ -86,8 +87,8 @@ def take(
         reason = f"{caller.name} reports that the number is another subscriber's by now"
         retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
         grant_all(session, case, cases.SYSTEM, reason, at=at)
-    recipients = recipient_ids(session)
-    cases.settle(session, cases_of.values(), recipients, at=at)
+    with session.no_autoflush:  # all changes to the cases are written at the end
+        cases.settle(session, cases_of.values(), recipients, at=at)
     return items
 
 
