@@ -17,6 +17,7 @@ from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel
 from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from blocklist_sdk.exchange.models import KEY_CHARS_MAX, PAGE_MAX
 from blocklist_sdk.exchange.server.accounts import PERMISSIONS, Caller
@@ -104,19 +105,22 @@ class Accounts:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, AccountRow | None]] = {}
 
-    def find(self, exchange: Exchange, name: str) -> AccountRow | None:
+    async def find(self, exchange: Exchange, name: str) -> AccountRow | None:
         """An account that is open."""
         seen = self._seen.get(name)
-        if seen is None or time.monotonic() > seen[0]:
-            with exchange.database.reading() as session:
-                row = session.scalar(
-                    select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
-                )
-            seen = self._seen[name] = time.monotonic() + _ACCOUNT_S, row
-        return seen[1]
+        if seen is not None and time.monotonic() <= seen[0]:
+            return seen[1]  # without waiting for a thread, as nearly always
+        row = await run_in_threadpool(self._read, exchange, name)
+        self._seen[name] = time.monotonic() + _ACCOUNT_S, row
+        return row
+
+    def _read(self, exchange: Exchange, name: str) -> AccountRow | None:
+        open_one = select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
+        with exchange.database.reading() as session:
+            return session.scalar(open_one)
 
 
-def caller_of(request: Request, token: str | None) -> Caller:
+async def caller_of(request: Request, token: str | None) -> Caller:
     """Who a token stands for.
 
     Raises:
@@ -126,7 +130,7 @@ def caller_of(request: Request, token: str | None) -> Caller:
     kind, _, value = (token or "").partition(" ")
     claims = exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
     accounts: Accounts = request.app.state.accounts
-    row = accounts.find(exchange, claims[0]) if claims else None
+    row = await accounts.find(exchange, claims[0]) if claims else None
     if claims is None or row is None:
         error = ' error="invalid_token"' if token else ""
         raise Refusal(
@@ -138,11 +142,11 @@ def caller_of(request: Request, token: str | None) -> Caller:
     return Caller(row.id, row.name, claims[1] & frozenset(row.scopes.split()))
 
 
-def needs(*permissions: str) -> Callable[..., Caller]:
+def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """A dependency that lets in who may do one of these; anyone with an account where none is named."""
 
-    def check(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-        caller = caller_of(request, token)
+    async def check(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
+        caller = await caller_of(request, token)
         if permissions and not caller.may(*permissions):
             wanted = " or ".join(permissions)
             raise Refusal(
