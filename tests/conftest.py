@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["exchange_fixtures"]
+pytest_plugins = ["exchange_fixtures", "sink_fixtures"]
 
 _COUNTED = "counted "
 """Stands before what a test counts, among the properties that travel with its report."""

@@ -248,12 +248,16 @@ STATISTICS = {
     "enforced": 0,
     "open": 1,
     "overdue": 0,
+    "decision_to_enforcement": {"count": 3, "median_s": 30.0, "p95_s": 60.0},
+    "retraction_to_lifting": {"count": 0, "median_s": None, "p95_s": None},
     "recipients": [
         {
             "recipient": "telkomsel",
             "feed": "id-telkomsel",
             "published": 1,
             "retracted": 0,
+            "reports": 4,
+            "decisions": {"block": 3, "advisory": 0, "reject": 0, "retract": 0},
             "receipts": {"enforced": 1},
             "open": 0,
             "decision_to_enforcement": {"count": 1, "median_s": 60.0, "p95_s": 90.0},

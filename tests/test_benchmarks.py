@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXPECTED = (
     "`text in bl`",
     "`integer in bl`",
@@ -56,3 +58,17 @@ def test_a_wrong_size_is_refused() -> None:
     )
     assert run.returncode == 2
     assert "whole numbers" in run.stderr
+
+
+@pytest.mark.usefixtures("postgres", "redis_running")
+def test_a_small_run_writes_into_every_sink() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.enforcement", "--rows", "1000", "--batch", "300"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    for name in ("postgresql", "redis", "kafka", "file"):
+        assert f"| 1,000 | `{name}:`, a change, batches of 300 |" in run.stdout

@@ -89,7 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mirror": {"disk", "errors", "publisher", "release", "sync"},
     "exchange": {"addresses", "disk", "errors", "locks", "numbers", "publisher", "records", "release", "retry_after"},
     "enforcement": {"blocklist", "cache", "disk", "errors", "exchange", "numbers", "records", "release", "rules"}
-    | {"addresses", "retry_after"},
+    | {"addresses", "retry_after", "screening"},
+    "testing": {"enforcement", "records", "release"},
     "sandbox": {"blocklist", "disk", "errors", "exchange", "numbers", "records"},
     "cli": {"blocklist", "changes", "demo", "disk", "errors", "mirror", "numbers", "publisher", "records", "release"}
     | {"addresses", "enforcement", "exchange", "metrics", "outcomes", "sandbox", "screening"},

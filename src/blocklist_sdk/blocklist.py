@@ -487,12 +487,13 @@ class Blocklist:
         return self._state_file.parent
 
     def in_force(self) -> tuple[Generation, Rules]:
-        """The generation in force, and the rules that go before it.
+        """The generation in force at this moment, and the rules that go before it.
 
         Raises:
             NotSynced: there is no verified generation yet.
             Stale: it is past its signed expiry, and the policy is to raise.
         """
+        self._look(wait=True)  # what questions go by may be half a second old
         return self._current()[0], self._standing_rules()
 
     def hold(self, name: str, serial: int) -> None:

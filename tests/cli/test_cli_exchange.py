@@ -179,6 +179,7 @@ def test_a_file_of_which_all_is_taken_ends_well() -> None:
     [
         (b"", "no header line"),
         (b"number,colour\n", "'colour'"),
+        (b"number,text,number\n08123456780,x,08123456781\n", "'number' more than once"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'number,text\n"a,b\n', "line"),
         (b"number\n" + b"1" * 200_000, "line"),

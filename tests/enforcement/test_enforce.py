@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from memory_sink import MemorySink
 
 from blocklist_sdk import Blocklist, InvalidInput, Locked, NotSynced, Unreachable
-from blocklist_sdk.enforcement import Batch, Enforcement, Outcome, SinkChange, SinkDown, enforce, reconcile
+from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkDown, enforce, reconcile
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
 from blocklist_sdk.records import SCOPES
 from world import FEED, World, make_world
 
@@ -171,7 +172,7 @@ def test_a_sink_holds_what_the_list_answers(
             blocklist.overrides.block(NUMBERS[each], reason="generated")
         for drawn in lists:
             put(world, blocklist, [_row(i, row, now) for i, row in enumerate(drawn)])
-            enforce(blocklist, sink, settings=Enforcement(batch=3, scopes=scopes))
+            enforce(blocklist, sink, batch=3, scopes=scopes)
             for number in [*NUMBERS, BASE - 1, BASE + 20, BASE + 24]:
                 wanted = {s for s in (scopes or SCOPES) if blocklist.check(number, scope=s).blocked}  # type: ignore[arg-type]
                 assert sink.scopes(number) == wanted, number
@@ -222,11 +223,11 @@ def test_a_poisoned_item_is_set_aside_after_some_tries(world: World, blocklist: 
 
     sink = MemorySink(behave)
     for run in range(1, 4):
-        done = enforce(blocklist, sink, settings=Enforcement(tries=3))
+        done = enforce(blocklist, sink, tries=3)
         assert done.outcomes["failed"] == 1
         assert done.set_aside == (1 if run == 3 else 0)
     sink.seen.clear()
-    enforce(blocklist, sink, settings=Enforcement(tries=3))
+    enforce(blocklist, sink, tries=3)
     assert sink.seen == []
     assert sink.numbers == {NUMBERS[0], NUMBERS[1], NUMBERS[3]}
 
@@ -238,7 +239,7 @@ def test_an_unblock_that_fails_is_never_given_up(world: World, blocklist: Blockl
     put(world, blocklist, listed(NUMBERS[0]))
     for kind in ("failed", "refused", "failed", "failed"):
         sink.behave = lambda change, kind=kind: Outcome(kind, "not now")  # type: ignore[misc]
-        done = enforce(blocklist, sink, settings=Enforcement(tries=2))
+        done = enforce(blocklist, sink, tries=2)
         assert done.planned["unblock"] == 1
         assert NUMBERS[1] in sink.numbers
     sink.behave = lambda change: None
@@ -260,7 +261,7 @@ def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -
     sink = MemorySink(behave)
     waited: list[float] = []
     with pytest.raises(Unreachable, match="connection refused") as down:
-        enforce(blocklist, sink, settings=Enforcement(batch=2), sleep=waited.append)
+        enforce(blocklist, sink, batch=2, sleep=waited.append)
     assert down.value.retry_after == 7
     assert waited
     assert all(wait >= 7 for wait in waited)
@@ -303,33 +304,33 @@ def test_a_dry_run_does_nothing(world: World, blocklist: Blocklist) -> None:
 
 
 def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklist) -> None:
-    sink, capped = MemorySink(), Enforcement(daily_cap=4, batch=3)
+    sink = MemorySink()
     put(world, blocklist, listed(*NUMBERS[:6]))
     today = lambda: TOMORROW  # noqa: E731
-    done = enforce(blocklist, sink, settings=capped, clock=today)
+    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=today)
     assert (done.outcomes, done.left) == ({"enforced": 4}, 2)
     put(world, blocklist, listed(*NUMBERS[3:6]))
-    done = enforce(blocklist, sink, settings=capped, clock=today)
+    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=today)
     assert (done.outcomes, done.left) == ({"reversed": 3}, 2)
     tomorrow = lambda: TOMORROW + timedelta(days=1)  # noqa: E731
-    assert enforce(blocklist, sink, settings=capped, clock=tomorrow).left == 0
+    assert enforce(blocklist, sink, daily_cap=4, batch=3, clock=tomorrow).left == 0
     assert sink.numbers == set(NUMBERS[3:6])
 
 
 def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:10]))
     waited: list[float] = []
-    enforce(blocklist, MemorySink(), settings=Enforcement(rate=4), sleep=waited.append)
+    enforce(blocklist, MemorySink(), rate=4, sleep=waited.append)
     assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
 
 
 def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(6281255500001, 6285755500001, 14155550100))
     sink = MemorySink()
-    enforce(blocklist, sink, settings=Enforcement(only_operator="telkomsel"))
+    enforce(blocklist, sink, only_operator="telkomsel")
     assert sink.numbers == {6281255500001}
     with pytest.raises(InvalidInput, match="no number has the operator"):
-        enforce(blocklist, sink, settings=Enforcement(only_operator="nobody"))
+        enforce(blocklist, sink, only_operator="nobody")
 
 
 def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
@@ -362,7 +363,34 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
         enforce(blocklist, MemorySink(), name="../x")
     for wrong in ({"batch": 0}, {"rate": 0}, {"daily_cap": -1}, {"scopes": ()}, {"scopes": ("telex",)}, {"tries": 0}):
         with pytest.raises(InvalidInput):
-            Enforcement(**wrong)
+            enforce(blocklist, MemorySink(), **wrong)
+
+
+def told(blocklist: Blocklist) -> list[tuple[int, str]]:
+    """Receipts of all records, by entry and outcome, in their order."""
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        records = list(ledger.records())
+        assert all(count_receipts(record) == len(list(receipts_of(record))) for record in records)
+        return [(each.entry, each.outcome) for record in records for each in receipts_of(record)]
+
+
+def test_an_entry_that_goes_while_another_one_blocks_the_number_is_told_of(world: World, blocklist: Blocklist) -> None:
+    ranged = {"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}", "issuer": "authority"}
+    put(world, blocklist, [ranged, *listed(NUMBERS[4], issuer="bank"), *listed(NUMBERS[15], issuer="bank")])
+    ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    assert {entry for entry, _ in told(blocklist)} == {*ids.values(), blocklist.entries(NUMBERS[15])[0].entry}
+    before = len(told(blocklist))
+    put(world, blocklist, [ranged, *listed(NUMBERS[15], issuer="bank")])
+    enforce(blocklist, sink)
+    assert sink.scopes(NUMBERS[4]) == {"sms"}
+    later = told(blocklist)[before:]
+    assert (ids["bank"], "reversed") in later
+    assert (ids["authority"], "reversed") not in later  # it goes on blocking, only cut in another way
+    put(world, blocklist, [])
+    enforce(blocklist, sink)
+    assert (ids["authority"], "reversed") in told(blocklist)
 
 
 def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:
@@ -380,7 +408,7 @@ def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklis
         sink.behave = behave
         for _ in range(3):
             try:
-                enforce(blocklist, sink, settings=Enforcement(batch=2, tries=1000), sleep=lambda wait: None)
+                enforce(blocklist, sink, batch=2, tries=1000, sleep=lambda wait: None)
             except Unreachable:
                 continue
     sink.behave = lambda change: None

@@ -59,11 +59,11 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres: str, template: Path) -> str:
     """The same server, with a database `template` that holds an exchange's tables and accounts."""
-    from postgres import database_url, run_sql
     from talking import add_accounts
 
     from blocklist_sdk.exchange.server.database import Database
     from blocklist_sdk.exchange.server.exchange import Exchange
+    from postgres import database_url, run_sql
 
     run_sql(postgres, "CREATE DATABASE template")
     url = database_url(postgres, "template")

@@ -3,13 +3,15 @@ account. All numbers are generated."""
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from blocklist_sdk import Blocklist, ExchangeClient, ExchangeError
-from blocklist_sdk.exchange.models import Case, NewReceipt, Outcome
+from blocklist_sdk.enforcement import Batch, Outcome, enforce
+from blocklist_sdk.exchange.models import Case, NewReceipt
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
 
 NUMBER = 6281266644422
@@ -33,12 +35,28 @@ def published(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool])
     return found
 
 
-def receipt(box: Sandbox, name: str, case: Case, outcome: Outcome, serial: int) -> None:
-    feed = RECIPIENTS[name]
-    entry = next(each.entry for each in case.listings if each.feed == feed)
-    new = NewReceipt(feed=feed, serial=serial, entry=entry, outcome=outcome, at=datetime.now(UTC))
+class Network:
+    """Stands for what a recipient blocks with: holds what it is told."""
+
+    def __init__(self) -> None:
+        self.blocked: set[int] = set()
+
+    def apply(self, batch: Batch) -> list[Outcome]:
+        for change in batch:
+            (self.blocked.discard if change.operation == "unblock" else self.blocked.add)(change.number)
+        return [Outcome("reversed" if batch.operation == "unblock" else "enforced") for _ in batch]
+
+    def close(self) -> None:
+        pass
+
+
+def enforced(box: Sandbox, name: str, blocklist: Blocklist, network: Network) -> dict[str, int]:
+    """Carry the list into the recipient's network, and tell the exchange; what came of it."""
     with box.client(name) as client:
-        assert [item.status for item in client.send_receipts([new])] == ["accepted"]
+        done = enforce(blocklist, network, name="network", receipts=client)
+        assert done.receipts is not None
+        assert (done.receipts.sent, done.receipts.refused) == (sum(done.outcomes.values()), 0)
+        return done.outcomes
 
 
 def test_a_complaint_from_report_to_receipt_and_an_appeal_back(box: Sandbox) -> None:
@@ -59,6 +77,9 @@ def play(
 ) -> None:
     for blocklist in lists.values():
         assert blocklist.sync().kind == "snapshot"
+    networks = {name: Network() for name in RECIPIENTS}
+    for name, blocklist in lists.items():
+        enforced(box, name, blocklist, networks[name])
     month = f"{datetime.now(UTC):%Y-%m}"
     before = officer.statistics(month)
     assert public.number_status(f"+{NUMBER}").status == "not-known"
@@ -115,9 +136,15 @@ def play(
     assert refused.value.status == 403
 
     # Each enforces, and says so.
-    receipt(box, OWN, case, "enforced", serial=2)
+    assert enforced(box, OWN, lists[OWN], networks[OWN]) == {"enforced": 1}
     assert officer.case(case.id).state == "published"
-    receipt(box, OTT, case, "enforced", serial=2)
+    assert enforced(box, OTT, lists[OTT], networks[OTT]) == {"enforced": 1}
+    assert enforced(box, OTHER, lists[OTHER], networks[OTHER]) == {}
+    assert {name: NUMBER in network.blocked for name, network in networks.items()} == {
+        OWN: True,
+        OTT: True,
+        OTHER: False,
+    }
     assert officer.case(case.id).state == "enforced"
 
     # The number has a new owner, who appeals, and is right.
@@ -135,7 +162,8 @@ def play(
     for name in (OWN, OTT):
         assert lists[name].sync().kind == "delta"
         assert NUMBER not in lists[name]
-        receipt(box, name, case, "reversed", serial=3)
+        assert enforced(box, name, lists[name], networks[name]) == {"reversed": 1}
+        assert NUMBER not in networks[name].blocked
     lifted = hotline.appeal_status(appeal.id).lifted
     assert {each.recipient for each in lifted if each.lifted_at is not None} == {OWN, OTT}
 
@@ -147,13 +175,20 @@ def play(
     assert grown == {"block": 1, "advisory": 0, "reject": 0, "retract": 1}
     for name in ("reports", "cases", "published", "enforced"):
         assert getattr(after, name) - getattr(before, name) == 1, name
-    mine = {each.recipient: each for each in after.recipients}
+    mine, old = ({each.recipient: each for each in month.recipients} for month in (after, before))
     for name in (OWN, OTT):
-        assert mine[name].receipts == {"enforced": 1, "reversed": 1}
+        more = Counter(mine[name].receipts)
+        more.subtract(old[name].receipts)
+        assert more == {"enforced": 1, "reversed": 1}
         assert mine[name].retracted == 1
-        assert mine[name].decision_to_enforcement.count == mine[name].retraction_to_lifting.count == 1
+        assert mine[name].decision_to_enforcement.count == old[name].decision_to_enforcement.count + 1
+        assert mine[name].retraction_to_lifting.count == 1
         assert 0 <= (mine[name].decision_to_enforcement.median_s or 0) <= PATIENCE_S
-    assert (mine[OTHER].receipts, mine[OTHER].retracted) == ({}, 0)
+        assert (mine[name].reports - old[name].reports, mine[name].decisions["retract"]) == (1, 1)
+    assert (mine[OTHER].receipts, mine[OTHER].retracted) == (old[OTHER].receipts, 0)
+    assert after.decision_to_enforcement is not None
+    assert after.retraction_to_lifting is not None
+    assert after.retraction_to_lifting.count == 2
     told = [event.event for event in officer.history(case.id)]
     assert [event for event in told if event not in ("listed", "lifted")] == [
         "opened",

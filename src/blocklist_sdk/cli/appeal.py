@@ -15,7 +15,7 @@ from blocklist_sdk.cli.conversation import (
     write_each,
     write_model,
 )
-from blocklist_sdk.cli.output import AsJson, moment
+from blocklist_sdk.cli.output import AsJson, indented, moment
 from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
 from blocklist_sdk.errors import InvalidInput
 
@@ -106,7 +106,7 @@ def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) ->
         write_model(found)
         return
     typer.echo(appeal_line(found))
-    typer.echo(f"  grounds: {found.grounds}")
+    typer.echo(f"  grounds: {indented(found.grounds, '    ').lstrip()}")
     if found.reason is not None:
         typer.echo(f"  answer of {moment(found.answered_at)}: {found.reason}")
     for file in found.evidence:

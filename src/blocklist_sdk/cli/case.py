@@ -7,7 +7,7 @@ import typer
 
 from blocklist_sdk.cli.conversation import KeyOption, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, moment, scope_text
+from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
 from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
 from blocklist_sdk.records import SCOPES
@@ -51,7 +51,7 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
         typer.echo(case_line(found))
         for report in exchange.case_reports(case):
             typer.echo(f"  {report_line(report)}")
-            typer.echo(f"    {report.text}")
+            typer.echo(indented(report.text, "    "))
     for decision in found.decisions:
         typer.echo(f"  {decision_line(decision)}")
     for each in found.listings:

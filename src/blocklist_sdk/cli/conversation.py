@@ -109,9 +109,12 @@ def _rows(lines: IO[str], fields: tuple[str, ...], file: Path) -> Iterator[tuple
     reader = csv.DictReader(lines, strict=True)
     try:
         unknown = set(reader.fieldnames or ()) - set(fields)
+        twice = sorted({name for name in reader.fieldnames or () if list(reader.fieldnames or ()).count(name) > 1})
         if unknown or not reader.fieldnames:
             what = f"has the columns {', '.join(sorted(map(repr, unknown)))}" if unknown else "has no header line"
             raise InvalidInput(f"{file} {what}, but the columns are {', '.join(fields)}")
+        if twice:
+            raise InvalidInput(f"{file} has the column {twice[0]!r} more than once: leave one")
         for row in reader:
             if None in row:
                 yield reader.line_num, "it has more cells than there are columns"

@@ -1,7 +1,9 @@
 """``blocklist enforce``: carry the list into a sink."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,8 +16,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Unreachable
 
 if TYPE_CHECKING:
     from blocklist_sdk.blocklist import Blocklist
-    from blocklist_sdk.enforcement import Drift, Enforced, Sink
-    from blocklist_sdk.enforcement.run import Enforcement
+    from blocklist_sdk.enforcement import Drift, Enforced
 
 _BACKOFF_MAX_S: Final = 3600.0
 
@@ -51,6 +52,9 @@ def enforce(
         bool, typer.Option("--reconcile", help="Compare what the sink really holds; exits with 1 if it differs.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: mend what differs.")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Tell the exchange what came of it, with the account of the settings.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Sync and enforce time and again, until told to stop.")
     ] = False,
@@ -62,42 +66,35 @@ def enforce(
     Unblocks go first. What the sink acknowledged is written down batch by batch: a run that is cut short, or finds the
     sink down, is taken up by the next.
     """
+    from blocklist_sdk.enforcement import enforce as run
     from blocklist_sdk.enforcement import open_sink
-    from blocklist_sdk.enforcement.run import Enforcement
+    from blocklist_sdk.enforcement import reconcile as compare
+    from blocklist_sdk.enforcement.places import ledger_id
 
     if repair and not reconcile:
         raise InvalidInput("--repair goes with --reconcile")
     if watch and (reconcile or dry_run):
         raise InvalidInput("--watch goes with neither --reconcile nor --dry-run")
-    how = Enforcement(
-        batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
-    )
+    what: dict[str, Any] = {"name": name, "scopes": scope or None, "only_operator": only_operator}
+    how: dict[str, Any] = {**what, "batch": batch, "rate": rate, "daily_cap": daily_cap, "tries": tries}
     interval = duration(every).total_seconds()
-    with settings.open(online=watch) as blocklist:
-        opened = open_sink(sink, feed=blocklist.feed)
-        try:
-            if reconcile:
-                _reconcile(blocklist, opened, name, how, repair=repair, as_json=as_json)
-            elif watch:
-                for told in _rounds(blocklist, opened, name, how, interval):
-                    _tell(told, as_json=as_json)
-            else:
-                _tell(_enforce(blocklist, opened, name, how, dry_run=dry_run), as_json=as_json)
-        finally:
-            opened.close()
+    with contextlib.ExitStack() as stack:
+        blocklist = stack.enter_context(settings.open(online=watch))
+        ledger = ledger_id(blocklist, name)
+        opened = stack.enter_context(contextlib.closing(open_sink(sink, feed=blocklist.feed, ledger=ledger)))
+        told = stack.enter_context(settings.client()) if receipts else None
+        enforced = partial(run, blocklist, opened, receipts=told, dry_run=dry_run, **how)
+        if reconcile:
+            drift = compare(blocklist, opened, repair=repair, **what)
+            _tell_drift(drift, enforced() if repair else None, as_json=as_json)
+        elif watch:
+            for done in _rounds(blocklist, enforced, interval):
+                _tell(done, as_json=as_json)
+        else:
+            _tell(enforced(), as_json=as_json)
 
 
-def _enforce(
-    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", *, dry_run: bool = False
-) -> "Enforced":
-    from blocklist_sdk.enforcement import enforce as run
-
-    return run(blocklist, sink, name=name, settings=how, dry_run=dry_run)
-
-
-def _rounds(
-    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", interval: float
-) -> Iterator["Enforced"]:
+def _rounds(blocklist: "Blocklist", enforced: Callable[[], "Enforced"], interval: float) -> Iterator["Enforced"]:
     """Sync and enforce until told to stop; after failures of the sink, ever less often."""
     failures = 0
     with waiting_for_the_end() as bell:
@@ -107,7 +104,7 @@ def _rounds(
             except BlocklistError as error:
                 say(f"the sync failed, and what is in force is enforced: {error}")
             try:
-                yield _enforce(blocklist, sink, name, how)
+                yield enforced()
                 failures, wait = 0, interval
             except Unreachable as error:
                 failures += 1
@@ -117,15 +114,9 @@ def _rounds(
                 return
 
 
-def _reconcile(
-    blocklist: "Blocklist", sink: "Sink", name: str, how: "Enforcement", *, repair: bool, as_json: bool
-) -> None:
-    from blocklist_sdk.enforcement import reconcile
-
-    drift = reconcile(blocklist, sink, name=name, settings=how, repair=repair)
-    mended = _enforce(blocklist, sink, name, how) if repair else None
+def _tell_drift(drift: "Drift", mended: "Enforced | None", *, as_json: bool) -> None:
     if as_json:
-        write_json(asdict(drift) | {"repaired": mended and _document(mended)})
+        write_json(asdict(drift) | {"repaired": None if mended is None else asdict(mended)})
     else:
         typer.echo(_drift_line(drift))
         if mended is not None:
@@ -145,7 +136,7 @@ def _drift_line(drift: "Drift") -> str:
 
 def _tell(done: "Enforced", *, as_json: bool) -> None:
     if as_json:
-        write_json(_document(done))
+        write_json(asdict(done))
         return
     typer.echo(_line(done))
     if done.set_aside:
@@ -154,14 +145,12 @@ def _tell(done: "Enforced", *, as_json: bool) -> None:
         say(f"{done.left:,} changes wait for another day: the daily cap is reached")
 
 
-def _document(done: "Enforced") -> dict[str, Any]:
-    return asdict(done)
-
-
 def _line(done: "Enforced") -> str:
     planned = ", ".join(f"{count:,} to {operation}" for operation, count in done.planned.items())
     if done.dry_run:
         return f"release {done.serial}: {planned}; nothing was done"
     came_out = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.outcomes.items())) or "nothing to do"
+    if done.receipts is not None:
+        came_out += f", {done.receipts.sent + done.receipts.repeated:,} receipts sent"
     following = f"; something ends or begins by itself at {moment(done.next_change)}" if done.next_change else ""
     return f"release {done.serial}: {came_out} in {done.seconds:.1f} s{following}"

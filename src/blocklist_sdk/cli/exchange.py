@@ -182,6 +182,7 @@ def publish(
         exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()
+        exchange.forget()
     if as_json:
         typer.echo(made.model_dump_json())
         return

@@ -15,9 +15,16 @@ def figure_lines(found: "Statistics") -> list[str]:
             lines.append(f"  {name:<10} {value:>10,}")
     for kind, count in (found.decisions or {}).items():
         lines.append(f"  decided to {kind}: {count:,}")
+    if found.decision_to_enforcement is not None:
+        lines.append(f"  from decision to enforcement {_spread(found.decision_to_enforcement)}")
+    if found.retraction_to_lifting is not None:
+        lines.append(f"  from retraction to lifting {_spread(found.retraction_to_lifting)}")
     for each in found.recipients:
         receipts = ", ".join(f"{count:,} {outcome}" for outcome, count in each.receipts.items()) or "no receipts"
-        lines.append(f"{each.recipient}, {each.feed}: {each.published:,} published, {each.retracted:,} retracted")
+        lines.append(
+            f"{each.recipient}, {each.feed}: {each.reports:,} reports, {each.published:,} published, "
+            f"{each.retracted:,} retracted"
+        )
         lines.append(f"  {receipts}; {each.open:,} open")
         lines.append(f"  from decision to enforcement {_spread(each.decision_to_enforcement)}")
         lines.append(f"  from retraction to lifting {_spread(each.retraction_to_lifting)}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines."
 
 _VERDICT = tuple(each.name for each in fields(Verdict))
 _ENTRY = tuple(each.name for each in fields(Entry))
+
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the text after them around (Unicode Standard Annex 9)."""
 
 
 def write_json(document: object) -> None:
@@ -38,6 +42,16 @@ def moment(when: datetime | None) -> str | None:
     '2026-11-24T08:00:00Z'
     """
     return None if when is None else when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def indented(text: str, by: str) -> str:
+    r"""What a stranger wrote, so that none of its lines can be taken for one of ours.
+
+    >>> indented("won\r\ncase 5: decided \u202edne", "    ")
+    '    won\n    case 5: decided \\u202edne'
+    """
+    lines = _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", text).splitlines()
+    return "\n".join(by + line for line in lines)
 
 
 def scope_text(scope: frozenset[str]) -> str:

@@ -19,7 +19,7 @@ from blocklist_sdk.cli.conversation import (
 )
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, moment, write_json
+from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) ->
     typer.echo(report_line(found))
     for file in found.evidence:
         typer.echo(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
-    typer.echo(f"  {found.text}")
+    typer.echo(indented(found.text, "  "))
 
 
 @app.command("list")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from blocklist_sdk.enforcement.items import Batch as Batch
     from blocklist_sdk.enforcement.items import SinkChange as SinkChange
+    from blocklist_sdk.enforcement.receipts import SentReceipts as SentReceipts
+    from blocklist_sdk.enforcement.receipts import send_receipts as send_receipts
     from blocklist_sdk.enforcement.reconcile import Drift as Drift
     from blocklist_sdk.enforcement.reconcile import reconcile as reconcile
     from blocklist_sdk.enforcement.registry import open_sink as open_sink
     from blocklist_sdk.enforcement.run import Enforced as Enforced
-    from blocklist_sdk.enforcement.run import Enforcement as Enforcement
     from blocklist_sdk.enforcement.run import enforce as enforce
     from blocklist_sdk.enforcement.sink import Held as Held
     from blocklist_sdk.enforcement.sink import Outcome as Outcome
@@ -23,15 +24,16 @@ _HOME = {
     "Batch": "items",
     "Drift": "reconcile",
     "Enforced": "run",
-    "Enforcement": "run",
     "Held": "sink",
     "Outcome": "sink",
+    "SentReceipts": "receipts",
     "Sink": "sink",
     "SinkChange": "items",
     "SinkDown": "sink",
     "enforce": "run",
     "open_sink": "registry",
     "reconcile": "reconcile",
+    "send_receipts": "receipts",
 }
 """Where each name lives."""
 
@@ -39,15 +41,16 @@ __all__ = [
     "Batch",
     "Drift",
     "Enforced",
-    "Enforcement",
     "Held",
     "Outcome",
+    "SentReceipts",
     "Sink",
     "SinkChange",
     "SinkDown",
     "enforce",
     "open_sink",
     "reconcile",
+    "send_receipts",
 ]
 
 

@@ -5,7 +5,7 @@ one never touches what another one says, however many entries, ranges and overri
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -62,6 +62,8 @@ class Items:
         category: positions in `categories`.
         categories: of the entries.
         more: for items with several entries, by place: all of them.
+        lifted: for what is to be done with items, by place: entries that do not block them any more, where these are
+            not just what the operation says, which is all of an unblock's and none of a change's.
     """
 
     number: Int64s
@@ -72,6 +74,7 @@ class Items:
     category: Codes
     categories: tuple[str, ...]
     more: dict[int, tuple[int, ...]]
+    lifted: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.number)
@@ -84,8 +87,10 @@ class Items:
 
     def take(self, at: Positions) -> "Items":
         """Some of them, by place, in any order of places."""
-        places = enumerate(at.tolist()) if self.more else ()
-        more = {new: self.more[old] for new, old in places if old in self.more}
+        places = list(enumerate(at.tolist())) if self.more or self.lifted else []
+        more, lifted = (
+            {new: entries[old] for new, old in places if old in entries} for entries in (self.more, self.lifted)
+        )
         return replace(
             self,
             number=self.number[at],
@@ -95,6 +100,7 @@ class Items:
             until=self.until[at],
             category=self.category[at],
             more=more,
+            lifted=lifted,
         )
 
     def entries(self, place: int) -> tuple[int, ...]:

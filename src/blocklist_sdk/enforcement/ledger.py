@@ -14,7 +14,8 @@ monthly reports are made from them.
         records/N.done.arrow         what came of it
         records/N.receipts.json      that its receipts have been acknowledged, and which were refused
         tries.json                   changes that have failed, and how often
-        lock
+        lock                         held by a run
+        outbox.lock                  held by whoever sends receipts, beside a run
 """
 
 import contextlib
@@ -39,6 +40,7 @@ from blocklist_sdk.release.rows import Int64s
 
 _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
+_OUTBOX_LOCK: Final = "outbox.lock"
 
 HELD, ASIDE, DOUBT, NOTHING = range(4)
 """How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block."""
@@ -161,15 +163,52 @@ class Ledger:
         """
         with storage(directory):
             (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / _LOCK)
-        with storage(directory / _LOCK):
-            try:
-                lock.acquire(timeout=wait_s)
-            except Timeout as error:
-                raise Locked(f"another process enforces into {directory.name}: try again", path=directory) from error
+        lock = _locked(directory / _LOCK, f"another process enforces into {directory.name}", wait_s)
+        return cls._opened(directory, feed, lock, begin=True)
+
+    @classmethod
+    def outbox(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
+        """Open a ledger to send its receipts, while a run may go on; only `acknowledge` may write.
+
+        Sending the receipts of a first release may take hours, and unblocks must not wait for it.
+
+        Args:
+            directory: its own.
+            feed: what the sink holds is of this feed.
+            wait_s: how long to wait for another process that sends, seconds.
+
+        Raises:
+            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
+            Locked: another process is sending.
+            Malformed: it is damaged.
+            StorageFailed: the disk refused.
+        """
+        _must_be(directory)
+        lock = _locked(directory / _OUTBOX_LOCK, f"another process sends the receipts of {directory.name}", wait_s)
+        return cls._opened(directory, feed, lock, begin=False)
+
+    @classmethod
+    def read(cls, directory: Path, *, feed: str) -> Self:
+        """Open a ledger to read its records, whatever other processes do; nothing may be written.
+
+        Args:
+            directory: its own.
+            feed: what the sink holds is of this feed.
+
+        Raises:
+            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
+            Malformed: it is damaged.
+        """
+        _must_be(directory)
+        return cls._opened(directory, feed, FileLock(directory / _OUTBOX_LOCK), begin=False)
+
+    @classmethod
+    def _opened(cls, directory: Path, feed: str, lock: FileLock, *, begin: bool) -> Self:
         try:
             document = read_json(directory / _LEDGER, format_version=_FORMAT)
             if document is None:
+                if not begin:
+                    raise _nothing_yet(directory)
                 document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
                 with storage(directory):
                     write_json(directory / _LEDGER, document)
@@ -233,10 +272,10 @@ class Ledger:
             StorageFailed: the disk refused; the batch is in doubt.
         """
         if isinstance(outcomes, Same):
-            code = np.full(len(batch), KINDS.index(outcomes.outcome.kind), np.uint8)
+            code = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
             details = dict.fromkeys(range(len(batch)), outcomes.outcome.detail) if outcomes.outcome.detail else {}
         else:
-            code = np.array([KINDS.index(outcome.kind) for outcome in outcomes], np.uint8)
+            code = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
             details = {place: outcome.detail for place, outcome in enumerate(outcomes) if outcome.detail}
         code[np.array(given_up, np.intp)] = GIVEN_UP
         return self._finish(batch.number_in_ledger, code, details, at)
@@ -324,6 +363,15 @@ class Ledger:
             if number > after:
                 yield self._record(number)
 
+    def record(self, number: int) -> Record:
+        """One record, by its number.
+
+        Raises:
+            Malformed: it is damaged.
+            StorageFailed: there is none, or the disk refused.
+        """
+        return self._record(number)
+
     def records_backwards(self) -> Iterator[Record]:
         """Records, newest first.
 
@@ -379,6 +427,11 @@ class Ledger:
             document = {"format": _FORMAT, "at": at.isoformat(), "refused": list(refused)}
             write_json(self._path(number, "receipts"), document)
 
+    def acknowledged_at(self, number: int) -> datetime:
+        """When a record's receipts were acknowledged, of one of which they are."""
+        document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
+        return datetime.min.replace(tzinfo=UTC) if document is None else datetime.fromisoformat(document["at"])
+
     def refused_receipts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Receipts that the exchange refused, with the number of their record."""
         for number in self._numbers():
@@ -430,6 +483,30 @@ class Ledger:
         )
 
 
+def _code_of(outcome: Outcome) -> int:
+    """How an outcome is written down; what is pending is in doubt, so that an unblock that comes meanwhile is sent."""
+    return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
+
+
+def _locked(path: Path, what: str, wait_s: float) -> FileLock:
+    lock = FileLock(path)
+    with storage(path):
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout as error:
+            raise Locked(f"{what}: try again", path=path.parent) from error
+    return lock
+
+
+def _must_be(directory: Path) -> None:
+    if not (directory / _LEDGER).exists():
+        raise _nothing_yet(directory)
+
+
+def _nothing_yet(directory: Path) -> InvalidInput:
+    return InvalidInput(f"nothing has been enforced into {directory.name} yet: run blocklist enforce first")
+
+
 def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
     """The base with what the records say on top of it; of each number the last word counts."""
     parts: list[Items] = []
@@ -475,11 +552,13 @@ def joined(parts: Sequence[Items]) -> Items:
     place = {name: i for i, name in enumerate(categories)}
     category: list[Codes] = []
     more: dict[int, tuple[int, ...]] = {}
+    lifted: dict[int, tuple[int, ...]] = {}
     start = 0
     for part in parts:
         codes = np.array([place[name] for name in part.categories] or [0], np.int32)
         category.append(codes[part.category])
         more |= {start + at: entries for at, entries in part.more.items()}
+        lifted |= {start + at: entries for at, entries in part.lifted.items()}
         start += len(part)
     return Items(
         number=np.concatenate([part.number for part in parts]),
@@ -490,13 +569,11 @@ def joined(parts: Sequence[Items]) -> Items:
         category=np.concatenate(category),
         categories=tuple(categories),
         more=more,
+        lifted=lifted,
     )
 
 
 def _items_table(items: Items) -> pa.Table:
-    more = pa.nulls(len(items), pa.list_(pa.int64()))
-    if items.more:
-        more = pa.array([items.more.get(place) for place in range(len(items))], pa.list_(pa.int64()))
     return pa.table(
         {
             "number": items.number,
@@ -507,9 +584,23 @@ def _items_table(items: Items) -> pa.Table:
             "category": pa.DictionaryArray.from_arrays(
                 pa.array(items.category), pa.array(items.categories or ("",), pa.string())
             ),
-            "entries": more,
+            "entries": _lists(items.more, len(items)),
+            "lifted": _lists(items.lifted, len(items)),
         }
     )
+
+
+def _lists(entries: Mapping[int, tuple[int, ...]], count: int) -> pa.Array:
+    """Entries of a few places, as a column."""
+    kind = pa.list_(pa.int64())
+    return pa.array([entries.get(place) for place in range(count)], kind) if entries else pa.nulls(count, kind)
+
+
+def _by_place(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
+    """A column of entries, as what a few places have."""
+    if column.null_count == len(column):
+        return {}
+    return {place: tuple(ids) for place, ids in enumerate(column.to_pylist()) if ids is not None}
 
 
 def _items_of(table: pa.Table) -> Items:
@@ -520,15 +611,12 @@ def _items_of(table: pa.Table) -> Items:
         for name in ("number", "last", "scope", "entry", "until")
     }
     category = table.column("category").chunk(0)
-    entries = table.column("entries")
-    more: dict[int, tuple[int, ...]] = {}
-    if entries.null_count < len(table):
-        more = {place: tuple(ids) for place, ids in enumerate(entries.to_pylist()) if ids is not None}
     return Items(
         **columns,
         category=category.indices.to_numpy(zero_copy_only=True),
         categories=tuple(category.dictionary.to_pylist()),
-        more=more,
+        more=_by_place(table.column("entries")),
+        lifted=_by_place(table.column("lifted")),
     )
 
 

@@ -1,7 +1,7 @@
 """What is to be done in a sink, from what it has acknowledged to what it should hold. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,11 +76,39 @@ def _plan(
         differs &= counts[in_held]
         anew &= counts[in_held]
     is_new[in_wanted[anew]] = True
+    changed = np.flatnonzero(differs & ~anew)
     return Plan(
-        unblock=held.take(np.flatnonzero(is_gone)),
-        change=wanted.take(in_wanted[differs & ~anew]),
+        unblock=_without_what_stays(held.take(np.flatnonzero(is_gone)), wanted),
+        change=_with_what_goes(held, in_held[changed], wanted.take(in_wanted[changed])),
         block=wanted.take(np.flatnonzero(is_new)),
     )
+
+
+def _with_what_goes(held: Items, in_held: Positions, change: Items) -> Items:
+    """Changes, with the entries that blocked the items before and do not any more."""
+    goes = np.flatnonzero(held.entry[in_held] != change.entry)
+    several = np.flatnonzero(np.isin(in_held, np.array(list(held.more), np.intp)))
+    places = {*goes.tolist(), *several.tolist()}
+    lifted = {}
+    for place in places:
+        gone = tuple(sorted(set(held.entries(int(in_held[place]))) - set(change.entries(place))))
+        if gone:
+            lifted[place] = gone
+    return replace(change, lifted=lifted)
+
+
+def _without_what_stays(unblock: Items, wanted: Items) -> Items:
+    """Unblocks; an entry that goes on blocking, since its range is only cut in another way, is not lifted."""
+    spread = wanted.last != wanted.number
+    if not len(unblock) or not (wanted.more or bool(spread.any())):
+        return unblock
+    stays = {*wanted.entry[spread].tolist(), *(entry for entries in wanted.more.values() for entry in entries)}
+    lifted = {}
+    for place in range(len(unblock)):
+        entries = unblock.entries(place)
+        if not stays.isdisjoint(entries):
+            lifted[place] = tuple(entry for entry in entries if entry not in stays)
+    return replace(unblock, lifted=lifted)
 
 
 def _merged(some: Items, others: Items) -> Items:

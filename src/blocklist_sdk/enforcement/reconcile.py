@@ -1,7 +1,7 @@
 """Reconciliation: what a sink really holds against what it should hold."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,7 @@ from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions,
 from blocklist_sdk.enforcement.ledger import HELD, NOTHING, Acknowledged, Ledger, joined, utc_now
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.plan import matched
-from blocklist_sdk.enforcement.run import DEFAULTS, Enforcement
+from blocklist_sdk.enforcement.run import Enforcement
 from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.release.rows import FOREVER_MS
@@ -48,7 +48,8 @@ def reconcile(
     sink: Sink,
     *,
     name: str = "default",
-    settings: Enforcement = DEFAULTS,
+    scopes: Collection[str] | None = None,
+    only_operator: str | None = None,
     repair: bool = False,
     clock: Callable[[], datetime] = utc_now,
     wait_s: float = 10.0,
@@ -62,7 +63,8 @@ def reconcile(
         blocklist: the list.
         sink: which; it has to be `Readable`.
         name: the sink's.
-        settings: as for `enforce`.
+        scopes: as for `enforce`.
+        only_operator: as for `enforce`.
         repair: prepare the next run to mend it.
         clock: tells the time, UTC.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
@@ -71,6 +73,7 @@ def reconcile(
         InvalidInput: the sink cannot be read.
         NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
     """
+    settings = Enforcement(scopes=scopes, only_operator=only_operator)
     if not isinstance(sink, Readable):
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -115,16 +118,24 @@ def _items_held(current: Iterable[Held]) -> Items:
         number.append(each.number)
         last.append(each.last)
         scope.append(mask_of(each.scope))
-    first = np.frombuffer(number, np.int64) if number else np.empty(0, np.int64)
-    order = np.argsort(first, kind="stable")
-    first = first[order]
+    if not number:
+        return Items.empty()
+    columns = np.frombuffer(number, np.int64), np.frombuffer(last, np.int64), np.frombuffer(scope, np.uint8)
+    order = np.argsort(columns[0], kind="stable")
+    # While it is read, a sink may tell the same twice.
+    again = np.ones(len(order), np.bool_)
+    again[0] = False
+    for column in columns:
+        again[1:] &= column[order][1:] == column[order][:-1]
+    order = order[~again]
+    first = columns[0][order]
     if bool((first[1:] == first[:-1]).any()):
         raise Malformed("the sink holds a number twice: it does not keep items by their first number")
     count = len(first)
     return Items(
         number=first,
-        last=np.frombuffer(last, np.int64)[order] if count else first,
-        scope=np.frombuffer(scope, np.uint8)[order] if count else np.empty(0, np.uint8),
+        last=columns[1][order],
+        scope=columns[2][order],
         entry=np.full(count, OWN, np.int64),
         until=np.full(count, FOREVER_MS, np.int64),
         category=np.zeros(count, np.int32),

@@ -1,5 +1,7 @@
 """Sinks by their URL: those that come with the package, and plug-ins."""
 
+import inspect
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -25,12 +27,14 @@ _BUILT_IN: Final = {
 _EXTRAS: Final = {"kafka": "kafka", "postgresql": "postgres", "redis": "redis"}
 
 
-def open_sink(url: str, *, feed: str, **options: Any) -> Sink:
+def open_sink(url: str, *, feed: str, ledger: str | None = None, **options: Any) -> Sink:
     """Open a sink.
 
     Args:
         url: says which: ``file:``, ``redis://``, ``postgresql://``, ``https://``, ``kafka://``, or a plug-in's.
         feed: what it will hold is of this feed.
+        ledger: the id of the ledger that says what it has acknowledged (`ledger_id`). A sink that keeps the number of
+            the last batch keeps that too: a ledger that was lost and begun anew counts from one again.
         options: of the sink.
 
     Raises:
@@ -42,8 +46,7 @@ def open_sink(url: str, *, feed: str, **options: Any) -> Sink:
         raise InvalidInput(f"the sink's URL cannot be used: {error}") from error
     plug_ins = {each.name: each for each in entry_points(group=GROUP)}
     if scheme in plug_ins:
-        opened: Sink = plug_ins[scheme].load()(url, feed=feed, **options)
-        return opened
+        return _opened(plug_ins[scheme].load(), url, feed, ledger, options)
     if scheme not in _BUILT_IN:
         known = ", ".join(sorted({*_BUILT_IN, *plug_ins}))
         raise InvalidInput(f"there is no sink for {scheme or 'a URL without a scheme'!r}: the schemes are {known}")
@@ -54,5 +57,11 @@ def open_sink(url: str, *, feed: str, **options: Any) -> Sink:
         raise InvalidInput(
             f"{error.name} is not installed: install blocklist-sdk[{_EXTRAS.get(name, name)}]"
         ) from error
-    sink: Sink = module.open_sink(url, feed=feed, **options)
-    return sink
+    return _opened(module.open_sink, url, feed, ledger, options)
+
+
+def _opened(opener: Callable[..., Sink], url: str, feed: str, ledger: str | None, options: dict[str, Any]) -> Sink:
+    """Open a sink; only those that keep the number of the last batch take a ledger's id."""
+    if ledger is not None and "ledger" in inspect.signature(opener).parameters:
+        options = {**options, "ledger": ledger}
+    return opener(url, feed=feed, **options)

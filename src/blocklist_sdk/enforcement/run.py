@@ -5,20 +5,25 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.enforcement.desired import desired, next_change
 from blocklist_sdk.enforcement.items import Batch, Items, Operation
 from blocklist_sdk.enforcement.ledger import ASIDE, GIVEN_UP, IN_DOUBT, Ledger, utc_now
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
 from blocklist_sdk.enforcement.plan import Plan, make_plan
+from blocklist_sdk.enforcement.receipts import SentReceipts, send_receipts
+from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import KINDS, Outcome, Sink, SinkDown, Transactional, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.records import SCOPES
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange.client import ExchangeClient
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +69,12 @@ class Enforcement:
             raise InvalidInput(f"a rate of {self.rate} changes a second is none")
         if self.daily_cap is not None and self.daily_cap < 0:
             raise InvalidInput("a daily cap is not negative")
+        if self.only_operator is not None and self.only_operator not in known_operators():
+            raise InvalidInput(
+                f"no number has the operator {self.only_operator!r}, only {', '.join(sorted(known_operators()))}"
+            )
         if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
             raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
-
-
-DEFAULTS: Final = Enforcement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Enforced:
         next_change: when something begins or ends by itself; None for never.
         dry_run: whether nothing was done.
         seconds: how long it took.
+        receipts: what came of the receipts; None where the exchange was not told.
     """
 
     serial: int
@@ -94,6 +101,7 @@ class Enforced:
     next_change: datetime | None = None
     dry_run: bool = False
     seconds: float = 0.0
+    receipts: SentReceipts | None = None
 
 
 def enforce(
@@ -101,7 +109,13 @@ def enforce(
     sink: Sink,
     *,
     name: str = "default",
-    settings: Enforcement = DEFAULTS,
+    batch: int = BATCH,
+    scopes: Collection[str] | None = None,
+    only_operator: str | None = None,
+    rate: float | None = None,
+    daily_cap: int | None = None,
+    tries: int = TRIES,
+    receipts: "ExchangeClient | None" = None,
     dry_run: bool = False,
     clock: Callable[[], datetime] = utc_now,
     sleep: Callable[[float], None] = time.sleep,
@@ -118,7 +132,13 @@ def enforce(
         blocklist: the list; it is not synced here.
         sink: where to.
         name: the sink's, under which what it has acknowledged is kept in the list's state directory.
-        settings: batches, limits, and what concerns the sink at all.
+        batch: changes that go to the sink together, at most.
+        scopes: those that the sink enforces; None for all.
+        only_operator: only numbers of this operator.
+        rate: changes a second, at most; None for as fast as the sink takes them.
+        daily_cap: blocks and changes a day (UTC), at most; unblocks never wait. None for no cap.
+        tries: after so many failures a change is set aside.
+        receipts: the exchange that is told what came of it, as by `send_receipts`; None to tell it another time.
         dry_run: only tell what would be done.
         clock: tells the time, UTC.
         sleep: how to wait.
@@ -126,9 +146,11 @@ def enforce(
 
     Raises:
         NotSynced, Stale: as for the list's questions.
-        InvalidInput: the name or a setting cannot be used.
+        InvalidInput: the name or a limit cannot be used.
+        ExchangeError: the exchange does not take the receipts; what was enforced is written down.
         Locked: another process enforces into the sink.
-        Unreachable: the sink is down. What was acknowledged is written down, and the next run goes on from there.
+        Unreachable: the sink is down, or the exchange. What was acknowledged is written down, and the next run goes on
+            from there.
         Malformed: the sink's answer makes no sense, or the ledger is damaged.
         StorageFailed: the disk refused.
 
@@ -137,10 +159,11 @@ def enforce(
         >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
     """
     started = time.monotonic()
-    if settings.only_operator is not None and settings.only_operator not in known_operators():
-        raise InvalidInput(
-            f"no number has the operator {settings.only_operator!r}: {', '.join(sorted(known_operators()))}"
-        )
+    settings = Enforcement(
+        batch=batch, scopes=scopes, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
+    )
+    if isinstance(sink, Shadow) is not is_shadow(name):
+        raise InvalidInput(f"the name of a shadow ends with {SHADOW}, and no other sink's: {name!r} does not fit")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         run = _Run(ledger, sink, settings, clock, sleep)
         if not dry_run:
@@ -155,7 +178,7 @@ def enforce(
             if len(plan):
                 ledger.fold(at=clock())
                 acknowledged = ledger.acknowledged()
-        return Enforced(
+        done = Enforced(
             serial=generation.about.serial,
             planned={"unblock": len(plan.unblock), "change": len(plan.change), "block": len(plan.block)},
             outcomes=dict(run.outcomes),
@@ -165,6 +188,10 @@ def enforce(
             dry_run=dry_run,
             seconds=time.monotonic() - started,
         )
+    if receipts is not None and not dry_run:
+        with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
+            done = replace(done, receipts=send_receipts(ledger, receipts))
+    return done
 
 
 class _Run:
@@ -184,6 +211,7 @@ class _Run:
         self._clock = clock
         self._sleep = sleep
         self._tries = ledger.tries()
+        self._failed: set[str] = set()
         self.outcomes: Counter[str] = Counter()
         self.left = 0
 
@@ -212,6 +240,9 @@ class _Run:
                 if cap is not None and operation != "unblock":
                     cap -= room
                 self._one(operation, _first(items, room), serial=serial, published=published)
+            if not self.left:
+                # What did not fail again has been done, or is not asked for any more.
+                self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
         finally:
             self._ledger.keep_tries(self._tries)
 
@@ -264,17 +295,14 @@ class _Run:
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
         """Count failures; the places of changes that have failed too often."""
         given_up: list[int] = []
-        if isinstance(outcomes, Sequence) and not any(outcome.kind == "failed" for outcome in _distinct(outcomes)):
-            if self._tries:
-                for change in batch:
-                    self._tries.pop(change.key, None)
+        if not any(outcome.kind == "failed" for outcome in _distinct(outcomes)):
             return given_up
         for place, outcome in enumerate(outcomes):
-            key = batch[place].key
-            if outcome.kind != "failed":
-                self._tries.pop(key, None)
+            if outcome.kind != "failed" or outcome.pending:
                 continue
+            key = batch[place].key
             self._tries[key] = self._tries.get(key, 0) + 1
+            self._failed.add(key)
             if self._tries[key] >= self._settings.tries:
                 given_up.append(place)
         return given_up

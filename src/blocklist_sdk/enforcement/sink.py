@@ -25,14 +25,18 @@ class Outcome:
             ``recycled``: there is nothing to be blocked. ``refused``: the sink will not. ``failed``: not now, so it is
             tried again.
         detail: why, in a few words; no personal data.
+        pending: of a ``failed`` one: it has been handed over, and is not answered yet. Nobody knows what comes of it,
+            so it is asked for again, which hands nothing over twice; it does not count as a try.
     """
 
     kind: OutcomeKind
     detail: str = ""
+    pending: bool = False
 
 
 DONE: Final = Outcome("enforced")
 LIFTED: Final = Outcome("reversed")
+PENDING: Final = Outcome("failed", "handed over, not answered yet", pending=True)
 
 
 class Same(Sequence[Outcome]):

@@ -117,6 +117,11 @@ class ExchangeClient:
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
             raise unusable(error) from error
 
+    @property
+    def url(self) -> str:
+        """The exchange's base URL."""
+        return self._wire.base
+
     def __enter__(self) -> Self:
         return self
 

@@ -457,6 +457,10 @@ class RecipientStatistics(Answer):
 
     recipient: str
     feed: str
+    reports: int = Field(description="Reports of the month in cases that have reached its feed.")
+    decisions: dict[DecisionKind, int] = Field(
+        description="Decisions of the month on cases that have reached its feed."
+    )
     published: int = Field(description="Entries listed on its feed in the month.")
     retracted: int = Field(description="Entries of its feed retracted in the month.")
     receipts: dict[Outcome, int]
@@ -476,6 +480,8 @@ class Statistics(Answer):
     enforced: int | None = Field(description="Cases that every recipient concerned answered for in the month.")
     open: int | None = Field(description="Complete cases that nobody has decided, now.")
     overdue: int | None
+    decision_to_enforcement: Spread | None = Field(description="Over all recipients.")
+    retraction_to_lifting: Spread | None = Field(description="Over all recipients.")
     recipients: tuple[RecipientStatistics, ...]
 
 

@@ -95,7 +95,7 @@ def screen_file(
     total = source.stat().st_size if source.is_file() else 0
     count = dict.fromkeys(("rows", "blocked", "advisory", "invalid", "empty", "written"), 0)
     with ExitStack() as stack:
-        table = stack.enter_context(_open(source, column))
+        table = stack.enter_context(open_table(source, column))
         names = [*(name for name in table.names if name not in ADDED), *ADDED]
         temporary = stack.enter_context(replaced(output))
         sink = stack.enter_context(write(temporary, names, table.delimiter))
@@ -134,8 +134,8 @@ def _check_name(path: Path) -> None:
 
 
 @dataclass(slots=True)
-class _Table:
-    """A file as it is read.
+class Table:
+    """A file as it is read; made by `open_table`.
 
     Attributes:
         names: of its columns.
@@ -155,14 +155,25 @@ class _Table:
 
 
 @contextmanager
-def _open(path: Path, column: str | None) -> Iterator[_Table]:
+def open_table(path: Path, column: str | None, *, beside: tuple[str, ...] | None = None) -> Iterator[Table]:
+    """Open a file with numbers in it, to read it once, batch by batch.
+
+    Args:
+        path: CSV, gzipped or not, or Parquet; told by its first bytes.
+        column: the column with the numbers; by default ``number``, or the only one.
+        beside: read only these columns and the numbers; by default all.
+
+    Raises:
+        InvalidInput: the file cannot be read, or has no such column.
+    """
+    _check_name(path)
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is no regular file: name a CSV or Parquet file")
     with ExitStack() as stack:
         with _read_errors(path):
             with path.open("rb") as file:
                 head = file.read(4)
-            opened = _open_parquet(path, column) if head == b"PAR1" else _open_csv(path, column, head)
+            opened = _open_parquet(path, column, beside) if head == b"PAR1" else _open_csv(path, column, beside, head)
             table = stack.enter_context(opened)
         table.batches = _guarded(table.batches, path)
         yield table
@@ -187,25 +198,40 @@ def _read_errors(path: Path) -> Iterator[None]:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}. Nothing was written.") from error
 
 
+def _chosen(names: list[str], number: str, beside: tuple[str, ...] | None) -> list[str]:
+    """The columns to read.
+
+    Raises:
+        InvalidInput: one is not there, or not once.
+    """
+    if beside is None:
+        return names
+    for name in beside:
+        if names.count(name) != 1:
+            raise InvalidInput(f"the file has no single column {name!r}; its columns are: {', '.join(names)}")
+    return list(dict.fromkeys((number, *beside)))
+
+
 @contextmanager
-def _open_parquet(path: Path, column: str | None) -> Iterator[_Table]:
+def _open_parquet(path: Path, column: str | None, beside: tuple[str, ...] | None) -> Iterator[Table]:
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
+        chosen = _chosen(names, number_column(names, column), beside)
         size, rows = path.stat().st_size, file.metadata.num_rows
         read = 0
 
         def batches() -> Iterator[pa.RecordBatch]:
             nonlocal read
-            for batch in file.iter_batches(_PARQUET_ROWS):
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=None if beside is None else chosen):
                 read += len(batch)
-                yield batch
+                yield batch if beside is None else batch.select(chosen)
 
-        number = names.index(number_column(names, column))
-        yield _Table(names, number, batches(), lambda: size * read // max(rows, 1))
+        number = chosen.index(number_column(names, column))
+        yield Table(chosen, number, batches(), lambda: size * read // max(rows, 1))
 
 
 @contextmanager
-def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
+def _open_csv(path: Path, column: str | None, beside: tuple[str, ...] | None, head: bytes) -> Iterator[Table]:
     """Cells stay the bytes that they are, so that nothing is guessed about them."""
     is_gzip = head[:2] == b"\x1f\x8b"
     with ExitStack() as stack:
@@ -220,7 +246,9 @@ def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
         header = header_of(top, column)
         skipped = blank + (reader.line_num if header else 0)
     names = header or ["number"]
-    table = _Table(names, names.index(number_column(names, column)), iter(()), lambda: 0, delimiter)
+    number = number_column(names, column)
+    chosen = _chosen(names, number, beside)
+    table = Table(chosen, chosen.index(number), iter(()), lambda: 0, delimiter)
     keys = [str(i) for i in range(len(names))]
 
     def leave_out(row: Any) -> str:
@@ -239,7 +267,10 @@ def _open_csv(path: Path, column: str | None, head: bytes) -> Iterator[_Table]:
                     block_size=_CSV_BLOCK_BYTES,
                 ),
                 pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=leave_out),
-                pa.csv.ConvertOptions(column_types=dict.fromkeys(keys, pa.binary())),
+                pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(keys, pa.binary()),
+                    include_columns=[] if beside is None else [str(names.index(name)) for name in chosen],
+                ),
             )
         except pa.ArrowInvalid as error:
             if "Empty CSV file" not in str(error):
@@ -260,7 +291,7 @@ def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([cells.view(pa.string()) for cells in batch.columns], names=batch.schema.names)
 
 
-def _screened(table: _Table, screening: Screening) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+def _screened(table: Table, screening: Screening) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """Each batch with its answers, in order; a few are screened at a time while the next ones are read."""
     workers = threads()
     waiting: deque[tuple[pa.RecordBatch, Future[pa.RecordBatch]]] = deque()

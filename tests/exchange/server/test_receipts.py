@@ -106,6 +106,18 @@ def test_a_recycled_number_is_retracted_by_itself(talk: Talk) -> None:
     assert len(talk.case(case)["decisions"]) == 2
 
 
+def test_a_month_keeps_the_figures_of_a_recipient_that_was_closed_since(talk: Talk) -> None:
+    talk.listed()
+    talk.answer_for("telkomsel", talk.receipt())
+    before = talk.read("anna", "/v1/statistics/2026-11")
+    with talk.exchange.database.writing() as session:
+        disable_account(session, "telkomsel", talk.clock())
+        disable_account(session, "indosat", talk.clock())
+    after = talk.read("anna", "/v1/statistics/2026-11")
+    assert after == before | {"recipients": [each for each in before["recipients"] if each["recipient"] != "indosat"]}
+    assert {"recipient": "telkomsel", "receipts": {"enforced": 1}}.items() <= after["recipients"][-1].items()
+
+
 def test_receipts_for_what_is_lifted_are_taken_too(talk: Talk) -> None:
     case = talk.listed()
     talk.decide(case, "retract")

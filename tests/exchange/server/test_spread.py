@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Spread
-from blocklist_sdk.exchange.server.statistics import spread
+from blocklist_sdk.exchange.spread import spread
 
 SECONDS = st.lists(st.floats(-1e6, 1e9), min_size=1, max_size=200)
 

@@ -1,6 +1,7 @@
 """Who is asking, how often, and whether the same was asked before: what every route needs first."""
 
 import hashlib
+import ipaddress
 import json
 import time
 from collections.abc import Callable, Coroutine
@@ -92,8 +93,18 @@ def limit(request: Request, rate: str, *who: str) -> None:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from; behind a proxy that is trusted, where it says."""
-    return request.client.host if request.client else ""
+    """Where a request comes from; behind a proxy that is trusted, where it says.
+
+    Of IPv6 the network, since whoever has one address has 2^64 (RFC 6177).
+    """
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 # Who
@@ -120,6 +131,12 @@ class Accounts:
             return session.scalar(open_one)
 
 
+def token_of(exchange: Exchange, header: str | None) -> tuple[str, frozenset[str]] | None:
+    """The account's name and the scopes of the token in a request's header, if one is there that holds."""
+    kind, _, value = (header or "").partition(" ")
+    return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
+
+
 async def caller_of(request: Request, token: str | None) -> Caller:
     """Who a token stands for.
 
@@ -127,8 +144,7 @@ async def caller_of(request: Request, token: str | None) -> Caller:
         Refusal: there is no token, or it does not hold.
     """
     exchange = exchange_of(request)
-    kind, _, value = (token or "").partition(" ")
-    claims = exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
+    claims = token_of(exchange, token)
     accounts: Accounts = request.app.state.accounts
     row = await accounts.find(exchange, claims[0]) if claims else None
     if claims is None or row is None:

@@ -28,6 +28,7 @@ from blocklist_sdk.exchange.server.tables import AccountRow, AssertionRow
 PERMISSIONS: Final[tuple[Permission, ...]] = ("report", "receipt", "officer", "publish")
 FEED: Final = "feed:"
 
+NAME_CHARS_MAX: Final = 64
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _ALGORITHMS: Final = ["Ed25519", "ES256"]
 """By the names of RFC 9864 and RFC 7518."""
@@ -112,7 +113,7 @@ def add_account(session: Session, name: str, scopes: str, *, key: str | None, at
     Raises:
         InvalidInput: the name or the key is no good, or the name is taken.
     """
-    if not _NAME.fullmatch(name) or len(name) > 64:
+    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
         raise InvalidInput(f"{name!r} is no account name: use lower-case words and digits joined by . _ or -")
     if name == SYSTEM:
         raise InvalidInput(f"{name!r} is what histories call the exchange itself: choose another name")

@@ -2,19 +2,24 @@
 
 from typing import Any, Final
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
-from blocklist_sdk.exchange.server.access import TOKEN_PATH, Accounts, Limits
+from blocklist_sdk.exchange.server.access import TOKEN_PATH, Accounts, Limits, token_of
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.problems import MEDIA_TYPE, Numbered, handle_problems
 from blocklist_sdk.exchange.server.routes import appeals, cases, feeds, public, reports
 
 _BODY_BYTES_MAX: Final = 20 << 20
 """Room for a whole bulk of the longest reports. Evidence has a limit of its own."""
+
+_OPEN_BYTES_MAX: Final = 1 << 16
+"""Of a body from somebody who has not shown a token yet: several times what asking for one takes."""
 
 _DESCRIPTION: Final = """
 Reports of fraud numbers, officers' decisions, releases of signed lists, receipts and appeals.
@@ -37,6 +42,8 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     app.state.exchange = exchange
     app.state.limits = Limits()
     app.state.accounts = Accounts()
+    app.state.proofs = CapacityLimiter(public.PROOFS)
+    app.state.uploads = reports.Uploads()
     for part in (public, reports, cases, appeals, feeds):
         app.include_router(part.router)
     handle_problems(app)
@@ -52,7 +59,10 @@ def openapi_document() -> dict[str, Any]:
 
 
 class _Bounded:
-    """ASGI middleware: no body is longer than it may be, whatever its headers say."""
+    """ASGI middleware: no body is longer than it may be, whatever its headers say.
+
+    Bodies are read before routes ask who sends them, so a long one is not read on without a token.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,16 +72,27 @@ class _Bounded:
             await self._app(scope, receive, send)
             return
         received = 0
+        is_open = True
 
         async def receive_bounded() -> Message:
-            nonlocal received
+            nonlocal received, is_open
             message = await receive()
             received += len(message.get("body", b""))
+            if is_open and received > _OPEN_BYTES_MAX:
+                if token_of(scope["app"].state.exchange, Headers(scope=scope).get("Authorization")) is None:
+                    raise _too_long(scope["path"])
+                is_open = False
             if received > _BODY_BYTES_MAX:
                 raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX:,} bytes")
             return message
 
         await self._app(scope, receive_bounded, send)
+
+
+def _too_long(path: str) -> HTTPException:
+    if path == TOKEN_PATH:
+        return HTTPException(413, f"what asks for a token has at most {_OPEN_BYTES_MAX:,} bytes")
+    return HTTPException(401, f"get a token at {TOKEN_PATH} first", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

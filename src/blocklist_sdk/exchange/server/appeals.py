@@ -17,12 +17,15 @@ from blocklist_sdk.exchange.server.tables import AccountRow, AppealRow, CaseRow,
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
+_OPEN_MAX: Final = 10
+"""Appeals of one account that may be open on one case: an officer has to answer each before the case can go on."""
+
 
 def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
     """Take an appeal against what is listed, or about to be.
 
     Raises:
-        Refusal: the number is none, or is not listed.
+        Refusal: the number is none, or is not listed, or the account has too many open appeals on it.
     """
     if new.number is not None:
         wanted = select(CaseRow.id).where(
@@ -36,6 +39,8 @@ def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at:
     case = cases.locked(session, case_id) if case_id is not None else None
     if case is None or cases.state_of(case) not in cases.LISTED:
         raise Refusal("conflict", f"{what}: there is nothing to appeal against")
+    if _open(session, case, account=caller.id) >= _OPEN_MAX:
+        raise Refusal("conflict", f"{_OPEN_MAX} appeals of this account on that number wait for their answer already")
     row = AppealRow(
         case_id=case.id,
         account_id=caller.id,
@@ -95,9 +100,10 @@ def _close(
     session.flush()
 
 
-def _open(session: Session, case: CaseRow) -> int:
+def _open(session: Session, case: CaseRow, *, account: int | None = None) -> int:
+    """How many appeals of a case are open, of one account or of all."""
     count = select(func.count()).select_from(AppealRow).where(AppealRow.case_id == case.id, AppealRow.state == "open")
-    return session.scalar(count) or 0
+    return session.scalar(count if account is None else count.where(AppealRow.account_id == account)) or 0
 
 
 def lifted(session: Session, case_id: int) -> list[Lifted]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -57,7 +57,7 @@ class Database:
         self._writer = threading.Lock()
         self._changes: deque[_Change[Any]] = deque()
         try:
-            parsed = make_url(url)
+            parsed = _parsed(url)
             backend = parsed.get_backend_name()
             if backend not in BACKENDS:
                 raise InvalidInput(f"the database is {backend!r}, but these are known: {', '.join(BACKENDS)}")
@@ -272,19 +272,34 @@ def _all(row: type[Base]) -> Insert:
 def _faults() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        raise StorageFailed(
-            f"the database refused: {type(error.orig).__name__}. Nothing was changed.", path=Path("database")
-        ) from error
+    except (DBAPIError, TimeoutError) as error:
+        kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+        raise StorageFailed(f"the database refused: {kind}. Nothing was changed.", path=Path("database")) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ValueError:  # its message may name a part of the password
+        raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
 def _engine(url: Any, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": _WAIT_S}
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=30,
+            connect_args={"connect_timeout": _WAIT_S},
+            hide_parameters=True,
         )
     engine = create_engine(
-        url, pool_size=40, max_overflow=10, connect_args={"timeout": _WAIT_S, "check_same_thread": False}
+        url,
+        pool_size=40,
+        max_overflow=10,
+        connect_args={"timeout": _WAIT_S, "check_same_thread": False},
+        hide_parameters=True,  # what people complain about stands in no log
     )
 
     @event.listens_for(engine, "connect")

@@ -121,8 +121,8 @@ def confirm(
     """A second officer confirms a decision, which takes effect with it.
 
     Raises:
-        Refusal: it does not wait for that, it is the officer's own, or the number has been protected, or the case
-            appealed or closed, meanwhile.
+        Refusal: it does not wait for that, it is the officer's own, its end has passed, or the number has been
+            protected, or the case appealed or closed, meanwhile.
     """
     if row.state != "proposed":
         raise Refusal("conflict", f"decision {row.id} is {row.state}: it does not wait to be confirmed")
@@ -133,6 +133,8 @@ def confirm(
         raise Refusal("conflict", "whoever decided cannot confirm it: another officer has to")
     if case.number in protected:
         raise Refusal("conflict", "the number is protected by now: no feed may list it")
+    if row.until is not None and row.until <= at:
+        raise Refusal("conflict", f"decision {row.id} has come to its end: decide again")
     row.state, row.confirmed_by, row.confirmed_at = "effective", officer, at
     _take_effect(session, case, row, actor=officer, at=at, routing=routing)
 
@@ -212,6 +214,7 @@ def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, ro
         if listing is None:
             listing = ListingRow(case_id=case.id, feed=feed, number=case.number, since=at)
             session.add(listing)
+        listing.since = min(listing.since, at)  # should the clock have gone back: no list has an end before its start
         listing.level = "block" if row.kind == "block" else "advisory"
         listing.category, listing.scope = row.category, row.scope
         listing.until, listing.urgent, listing.waiting = row.until, row.urgent, True
@@ -220,6 +223,6 @@ def _list(session: Session, case: CaseRow, row: DecisionRow, *, at: datetime, ro
 
 
 def _active(session: Session, case: CaseRow) -> list[ListingRow]:
-    return list(
-        session.scalars(select(ListingRow).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None)))
-    )
+    """A case's listings that are not retracted; locked, since the publisher may be ending one at this moment."""
+    wanted = select(ListingRow).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None))
+    return list(session.scalars(wanted.order_by(ListingRow.id).with_for_update()))

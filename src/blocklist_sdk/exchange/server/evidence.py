@@ -10,6 +10,7 @@ No name that a client gave ever reaches the disk.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -35,6 +36,9 @@ NAME_CHARS_MAX: Final = 120
 _INCOMING: Final = ".incoming-"
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
+_RESERVE_BYTES: Final = 256 << 20
+"""What evidence leaves free on its disk: decisions and releases, which may lie there as well, need some too."""
+
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _JOINERS: Final = frozenset("\u200c\u200d")
@@ -124,7 +128,8 @@ class EvidenceStore:
         InvalidInput: `most` is not positive, or the directory is none.
         StorageFailed: the disk refused.
 
-    >>> store = EvidenceStore(Path("evidence"), most=20_000_000)
+    >>> import tempfile
+    >>> store = EvidenceStore(Path(tempfile.mkdtemp()) / "evidence", most=20_000_000)
     >>> stored = store.receive([b"#!AMR\n", bytes([0x3C]), bytes(31)], name="voice.amr")
     >>> stored.media_type, stored.bytes, store.verify(stored.sha256)
     ('audio/AMR', 38, True)
@@ -238,6 +243,9 @@ class EvidenceStore:
             with storage(self.directory):
                 folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 stack.callback(os.close, folder)
+                disk = os.statvfs(folder)
+                if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES + self.most:
+                    raise OSError(errno.ENOSPC, "evidence would take the last of the disk")
                 temporary, descriptor = self._new(folder)
                 stack.callback(os.close, descriptor)
                 stack.callback(self._discard, temporary, folder)

@@ -113,6 +113,7 @@ class Exchange:
         try:
             Publisher.init(building / _PUBLISHER, feeds=rules.feeds, passphrase=passphrase, region=settings.region)
             with storage(directory):
+                (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
                 written = routing.read_text(encoding="utf-8") if routing else Routing.shipped(settings.region)
                 (building / ROUTING).write_text(written, encoding="utf-8")

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange.models import DecisionKind, RecipientStatistics, Statistics
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipients_of
-from blocklist_sdk.exchange.server.statistics import spread
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, DecisionRow, ListingRow, ReceiptRow, ReportRow
+from blocklist_sdk.exchange.spread import spread
 
 
 def statistics_of(
@@ -27,12 +27,15 @@ def statistics_of(
     """
     start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     within = _Month(start, (start + timedelta(days=32)).replace(day=1))
-    parts = tuple(
-        _recipient(session, account, feed, within)
-        for feed, accounts in sorted(recipients_of(session).items())
-        for account in accounts
-        if recipient in (None, account.name)
-    )
+    enforced: list[float] = []
+    lifted: list[float] = []
+    parts = []
+    for (feed, name), account in sorted(_recipients(session, within).items()):
+        if recipient in (None, name):
+            times = _times(session, account, feed, within)
+            parts.append(_recipient(session, account, feed, within, times))
+            enforced += times[0]
+            lifted += times[1]
     if recipient is not None:
         return Statistics(
             month=month,
@@ -43,26 +46,24 @@ def statistics_of(
             enforced=None,
             open=None,
             overdue=None,
-            recipients=parts,
+            decision_to_enforcement=None,
+            retraction_to_lifting=None,
+            recipients=tuple(parts),
         )
-    decided = func.coalesce(DecisionRow.confirmed_at, DecisionRow.decided_at)
-    decisions = session.execute(
-        select(DecisionRow.kind, func.count())
-        .where(DecisionRow.state == "effective", within.has(decided))
-        .group_by(DecisionRow.kind)
-    )
     undecided = CaseRow.state.in_(cases.UNDECIDED) & CaseRow.complete_at.is_not(None)
     late = CaseRow.complete_at < at - decide_within
     return Statistics(
         month=month,
         reports=_count(session, select(ReportRow.id).where(within.has(ReportRow.received_at))),
         cases=_count(session, select(CaseRow.id).where(within.has(CaseRow.opened_at))),
-        decisions=dict.fromkeys(get_args(DecisionKind), 0) | dict(decisions.all()),
+        decisions=_decisions(session, within),
         published=_count(session, select(CaseRow.id).where(within.has(CaseRow.published_at))),
         enforced=_count(session, select(CaseRow.id).where(within.has(CaseRow.enforced_at))),
         open=_count(session, select(CaseRow.id).where(undecided)),
         overdue=_count(session, select(CaseRow.id).where(undecided, late)),
-        recipients=parts,
+        decision_to_enforcement=spread(enforced),
+        retraction_to_lifting=spread(lifted),
+        recipients=tuple(parts),
     )
 
 
@@ -82,7 +83,48 @@ class _Month:
         return self._start <= moment < self._stop
 
 
-def _recipient(session: Session, account: AccountRow, feed: str, within: _Month) -> RecipientStatistics:
+def _recipients(session: Session, within: _Month) -> dict[tuple[str, str], AccountRow]:
+    """Who answers for a feed now, or did in the month: an account that was closed since takes nothing with it."""
+    found = {(feed, account.name): account for feed, some in recipients_of(session).items() for account in some}
+    answered = session.execute(
+        select(AccountRow, ListingRow.feed)
+        .join(ReceiptRow, ReceiptRow.account_id == AccountRow.id)
+        .join(ListingRow, ListingRow.id == ReceiptRow.listing_id)
+        .where(within.has(ReceiptRow.received_at))
+        .distinct()
+    )
+    return found | {(feed, account.name): account for account, feed in answered}
+
+
+Times = tuple[list[float], list[float]]
+"""Seconds from decision to enforcement, and from retraction to lifting."""
+
+
+def _times(session: Session, account: AccountRow, feed: str, within: _Month) -> Times:
+    mine = (ReceiptRow.account_id == account.id) & (ListingRow.feed == feed)
+    lifts = ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial)
+    return (
+        _seconds(session, mine, within, ListingRow.since, ReceiptRow.outcome == "enforced"),
+        _seconds(session, mine & ~ListingRow.ended, within, ListingRow.retracted_at, lifts),
+    )
+
+
+def _decisions(session: Session, within: _Month, *, feed: str | None = None) -> dict[DecisionKind, int]:
+    """Decisions that took effect in the month; where a feed is named, on cases that have reached it."""
+    decided = func.coalesce(DecisionRow.confirmed_at, DecisionRow.decided_at)
+    wanted = select(DecisionRow.kind, func.count()).where(DecisionRow.state == "effective", within.has(decided))
+    if feed is not None:
+        wanted = wanted.where(DecisionRow.case_id.in_(_reached(feed)))
+    found = session.execute(wanted.group_by(DecisionRow.kind))
+    return dict.fromkeys(get_args(DecisionKind), 0) | dict(found.all())
+
+
+def _reached(feed: str) -> Select[int]:
+    """Cases that have reached a feed."""
+    return select(ListingRow.case_id).where(ListingRow.feed == feed)
+
+
+def _recipient(session: Session, account: AccountRow, feed: str, within: _Month, times: Times) -> RecipientStatistics:
     mine = (ReceiptRow.account_id == account.id) & (ListingRow.feed == feed)
     of_listing = select(ReceiptRow).join(ListingRow, ListingRow.id == ReceiptRow.listing_id).where(mine)
     outcomes = session.execute(
@@ -96,6 +138,11 @@ def _recipient(session: Session, account: AccountRow, feed: str, within: _Month)
     return RecipientStatistics(
         recipient=account.name,
         feed=feed,
+        reports=_count(
+            session,
+            select(ReportRow.id).where(within.has(ReportRow.received_at), ReportRow.case_id.in_(_reached(feed))),
+        ),
+        decisions=_decisions(session, within, feed=feed),
         published=_count(session, select(ListingRow.id).where(listed)),
         retracted=_count(
             session,
@@ -105,18 +152,8 @@ def _recipient(session: Session, account: AccountRow, feed: str, within: _Month)
         ),
         receipts=dict(outcomes.all()),
         open=_count(session, select(ListingRow.id).where(listed, ListingRow.id.not_in(answered))),
-        decision_to_enforcement=spread(
-            _seconds(session, mine, within, ListingRow.since, ReceiptRow.outcome == "enforced")
-        ),
-        retraction_to_lifting=spread(
-            _seconds(
-                session,
-                mine & ~ListingRow.ended,
-                within,
-                ListingRow.retracted_at,
-                ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
-            )
-        ),
+        decision_to_enforcement=spread(times[0]),
+        retraction_to_lifting=spread(times[1]),
     )
 
 

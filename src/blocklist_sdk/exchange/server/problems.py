@@ -34,6 +34,7 @@ _TITLES: Final[dict[str, tuple[int, str]]] = {
     "forbidden": (403, "These credentials do not allow that"),
     "not-found": (404, "There is none"),
     "method-not-allowed": (405, "That cannot be done here"),
+    "too-slow": (408, "It came too slowly"),
     "conflict": (409, "That does not fit how things stand"),
     "too-large": (413, "It is too large"),
     "wrong-type": (415, "Files of that type are not taken"),

@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.disk import storage
@@ -170,8 +170,7 @@ class Publishing:
 
     def _publish(self, stands: FeedStatus, at: datetime, *, routine: bool) -> PublishedFeed:
         feed = stands.feed
-        with self.database.writing() as session:
-            rows = self._prepare(session, stands, at, routine=routine)
+        rows = self.database.change(lambda session: self._prepare(session, stands, at, routine=routine))
         report = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
@@ -203,12 +202,16 @@ class Publishing:
             )
             known.last_entry = last_entry
         known.begun = max(known.begun, serial)
+        listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
+        # By the database, since somebody may be extending one of them at this moment.
+        session.execute(
+            update(ListingRow)
+            .where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= at)
+            .values(retracted_at=ListingRow.until, ended=True, waiting=True)
+            .execution_options(synchronize_session=False)
+        )
         rows = []
-        for row in session.scalars(
-            select(ListingRow).where(ListingRow.feed == feed, ListingRow.lifted_at.is_(None)).order_by(ListingRow.id)
-        ):
-            if row.until is not None and row.until <= at and row.retracted_at is None:
-                row.retracted_at, row.ended, row.waiting = row.until, True, True
+        for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id)):
             # A serial that has been published already was noted by a run that was cut short after its release.
             if row.retracted_at is not None:
                 if row.entry is not None and (row.lifted_serial is None or row.lifted_serial > serial):

@@ -1,5 +1,6 @@
 """An exchange's settings: `exchange.toml` in its folder."""
 
+import json
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,9 @@ def _rate(text: str) -> str:
 
 def _address(url: str) -> str:
     token_url_of(url)
-    return url
+    if "@" in url:
+        raise ValueError("it holds credentials: leave them out")
+    return url.rstrip("/")
 
 
 Rate = Annotated[str, AfterValidator(_rate)]
@@ -38,7 +41,8 @@ class ExchangeSettings(BaseModel):
         region: two-letter country code in which national numbers are read, and that is domestic.
         url: where clients reach it. Assertions have to be made out to it; where it is not set, to whatever address the
             request names, so that one made out to another server could be used here too.
-        database: SQLAlchemy's URL; a relative SQLite path is relative to the folder.
+        database: SQLAlchemy's URL; a relative SQLite path is relative to the folder. It may hold a password, and is
+            not shown.
         issuer: who decides, as entries say it.
         two_person: whether another officer has to confirm what blocks.
         decide_within_h: how long officers have for a complete case, hours.
@@ -56,7 +60,7 @@ class ExchangeSettings(BaseModel):
 
     region: Annotated[str, AfterValidator(check_region)] = "ID"
     url: Annotated[str, AfterValidator(_address)] | None = None
-    database: str = "sqlite:///exchange.sqlite"
+    database: Annotated[str, Field(repr=False)] = "sqlite:///exchange.sqlite"
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = "authority"
     two_person: bool = False
     decide_within_h: Annotated[float, Field(gt=0, le=8760)] = 24
@@ -114,6 +118,8 @@ class ExchangeSettings(BaseModel):
         """As the file has them."""
         lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
         for name, value in self.model_dump(exclude_none=True).items():
-            shown = str(value).lower() if isinstance(value, bool | int | float) else f'"{value}"'
+            shown = (
+                str(value).lower() if isinstance(value, bool | int | float) else json.dumps(value, ensure_ascii=False)
+            )
             lines.append(f"{name} = {shown}")
         return "\n".join(lines) + "\n"

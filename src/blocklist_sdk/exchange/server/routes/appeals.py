@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from blocklist_sdk.exchange.models import Appeal, AppealState, Evidence, Id, NewAnswer, NewAppeal, Page
 from blocklist_sdk.exchange.server import appeals, cases, views
@@ -63,7 +62,7 @@ async def attach_to_appeal(request: Request, appeal: Id, name: FileName, posted:
     def find(session: Session) -> AppealRow:
         return own(_find(session, appeal), posted.caller)
 
-    return await run_in_threadpool(attach, request, posted, name, find)
+    return await attach(request, posted, name, find)
 
 
 @router.post("/v1/appeals/{appeal}/answer", response_model=Appeal)

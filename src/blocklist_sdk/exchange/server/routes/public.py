@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+from functools import partial
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import select
@@ -15,7 +17,7 @@ from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
-from blocklist_sdk.exchange.server.accounts import Caller, verify_assertion, verify_secret
+from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, verify_assertion, verify_secret
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
@@ -24,6 +26,10 @@ from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
 router = APIRouter()
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+PROOFS: Final = 2
+"""Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
+is dear. Who waits here takes no thread from others."""
 
 _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
@@ -80,7 +86,7 @@ def account(caller: Annotated[Caller, Depends(needs())]) -> Account:
 
 
 @router.post(TOKEN_PATH, response_model=Token, tags=["accounts"], responses={400: {}, 401: {}})
-def token(
+async def token(
     request: Request,
     exchange: TheExchange,
     grant_type: _FieldText = None,
@@ -92,19 +98,15 @@ def token(
 ) -> Response:
     """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
     name, secret = _basic(request) or (client_id, client_secret)
-    limit(request, exchange.settings.token_rate, "token", address_of(request), name or "")
+    limit(request, exchange.settings.token_rate, "token", address_of(request), (name or "")[:NAME_CHARS_MAX])
     if grant_type != "client_credentials":
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
-    row = None
     if client_assertion is not None and client_assertion_type == _ASSERTION:
-        audiences, now = _audiences(request, exchange), exchange.clock()
-        row = exchange.database.change(
-            lambda session: verify_assertion(session, client_assertion, audiences=audiences, now=now)
-        )
-    elif name is not None and secret is not None:
-        with exchange.database.reading() as session:
-            row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
-        row = row if verify_secret(row, secret) else None
+        prove = partial(_signed, request, exchange, client_assertion)
+    else:
+        prove = partial(_known, exchange, name, secret)
+    threads: anyio.CapacityLimiter = request.app.state.proofs
+    row = await anyio.to_thread.run_sync(prove, limiter=threads)
     if row is None or row.disabled_at is not None:
         return _refused("invalid_client", "the credentials do not hold", status=401)
     allowed = row.scopes.split()
@@ -121,6 +123,21 @@ def _audiences(request: Request, exchange: Exchange) -> set[str]:
     token_url = token_url_of(exchange.settings.url or str(request.base_url))
     origin = token_url.removesuffix(TOKEN_PATH)
     return {token_url, origin, f"{origin}/"}
+
+
+def _signed(request: Request, exchange: Exchange, assertion: str) -> AccountRow | None:
+    """The account that signed an assertion."""
+    audiences, now = _audiences(request, exchange), exchange.clock()
+    return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
+
+
+def _known(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | None:
+    """The account that has a secret."""
+    if name is None or secret is None:
+        return None
+    with exchange.database.reading() as session:
+        row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
+    return row if verify_secret(row, secret) else None
 
 
 def _basic(request: Request) -> tuple[str, str] | None:

@@ -1,14 +1,18 @@
 """Reports and evidence."""
 
-from collections.abc import Iterator
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
 import anyio.from_thread
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from blocklist_sdk.exchange.models import (
     BulkItem,
@@ -49,6 +53,16 @@ R = TypeVar("R", ReportRow, AppealRow)
 FileName = Annotated[str, Query(max_length=1000, description="What the file is called, without any path.")]
 
 _PIECE_BYTES: Final = 1 << 16
+
+_UPLOADS: Final = 32
+"""Files that are received at a time, each by a thread. The threads that answer all else are not among these."""
+
+_UPLOADS_EACH: Final = 8
+"""Of which one account may have so many."""
+
+_GRACE_S: Final = 30.0
+_BYTES_A_S: Final = 4_000
+"""How fast a file has to come, after the first half minute: a telephone does that in the poorest network (GPRS)."""
 
 _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 
@@ -118,11 +132,47 @@ async def attach_to_report(request: Request, report: Id, name: FileName, posted:
     def find(session: Session) -> ReportRow:
         return own(intake.report_of(session, report), posted.caller)
 
-    return await run_in_threadpool(attach, request, posted, name, find)
+    return await attach(request, posted, name, find)
 
 
-def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
-    """Store the request's body as evidence of what `find` finds; in a thread of its own.
+class Uploads:
+    """Who sends files at the moment: however slowly they come, they hold up nobody else."""
+
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(_UPLOADS)
+        self._lock = threading.Lock()
+        self._sending: Counter[int] = Counter()
+
+    @contextlib.contextmanager
+    def one_of(self, account: int) -> Iterator[anyio.CapacityLimiter]:
+        """One more file of an account; yields what counts the threads.
+
+        Raises:
+            Refusal: it sends as many as it may already.
+        """
+        with self._lock:
+            if self._sending[account] >= _UPLOADS_EACH:
+                why = f"{_UPLOADS_EACH} files of this account are on their way: send the next when one has come"
+                raise Refusal("too-many", why, headers={"Retry-After": "5"})
+            self._sending[account] += 1
+        try:
+            yield self._threads
+        finally:
+            with self._lock:
+                self._sending -= Counter((account,))
+
+
+async def attach(
+    request: Request, posted: Posted, name: str, find: Callable[[Session], ReportRow | AppealRow]
+) -> Response:
+    """Store the request's body as evidence of what `find` finds."""
+    uploads: Uploads = request.app.state.uploads
+    with uploads.one_of(posted.caller.id) as threads:
+        return await anyio.to_thread.run_sync(_attach, request, posted, name, find, limiter=threads)
+
+
+def _attach(request: Request, posted: Posted, name: str, find: Callable[[Session], ReportRow | AppealRow]) -> Response:
+    """In a thread of its own.
 
     Where nothing new can come of it, the body is looked at and not kept: what is refused leaves no file.
     """
@@ -157,14 +207,24 @@ def attach(request: Request, posted: Posted, name: str, find: Any) -> Response:
 
 
 def _chunks(request: Request) -> Iterator[bytes]:
-    """The body as it arrives."""
+    """The body as it arrives.
+
+    Raises:
+        Refusal: it comes too slowly.
+    """
     stream = request.stream().__aiter__()
+    end = time.monotonic() + _GRACE_S
 
     async def following() -> bytes | None:
-        return await anext(stream, None)
+        with anyio.fail_after(end - time.monotonic()):
+            return await anext(stream, None)
 
-    while (chunk := anyio.from_thread.run(following)) is not None:
-        yield chunk
+    try:
+        while (chunk := anyio.from_thread.run(following)) is not None:
+            end += len(chunk) / _BYTES_A_S
+            yield chunk
+    except TimeoutError as error:
+        raise Refusal("too-slow", f"a file comes with at least {_BYTES_A_S:,} bytes a second") from error
 
 
 @router.get(

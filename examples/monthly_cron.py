@@ -1,0 +1,98 @@
+"""An operator's cron script: sync, enforce, send receipts, and write last month's report once a month is over.
+
+Every step may fail by itself: what is left goes on at the next run, and nothing is done or told twice. It runs against
+a sandbox, which is a real exchange on this machine. The numbers are generated; they are nobody's.
+"""
+
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
+from blocklist_sdk.disk import replaced
+from blocklist_sdk.enforcement import Batch, Outcome, enforce
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.receipts import send_receipts
+from blocklist_sdk.enforcement.report import monthly_report
+from blocklist_sdk.sandbox import sandbox
+
+SINK = "hlr"
+
+
+class Hlr:
+    """Stands for the subscriber database: says what came of each change."""
+
+    def apply(self, batch: Batch) -> list[Outcome]:
+        """Enforce the changes of a batch."""
+        return [self._one(change.number, lift=batch.operation == "unblock") for change in batch]
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+    def _one(self, number: int, *, lift: bool) -> Outcome:
+        if number % 10 == 7:
+            return Outcome("already-inactive", "returned last year")
+        return Outcome("reversed" if lift else "enforced")
+
+
+def main(blocklist: Blocklist, exchange: ExchangeClient, folder: Path, months: list[str]) -> int:
+    """One run; returns the exit code, which cron mails about."""
+    failed = 0
+    for step in (sync, carry_over, tell):
+        try:
+            step(blocklist, exchange, folder)
+        except BlocklistError as error:  # the later steps go on with what there is
+            print(f"{step.__name__}: {error}", file=sys.stderr)
+            failed = 1
+    for month in months:
+        report(blocklist, folder, month)
+    return failed
+
+
+def sync(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+    """Fetch what is new; whatever fails, the last verified list goes on serving."""
+    result = blocklist.sync()
+    print(f"synced release {result.after}: {result.added} added, {result.removed} removed")
+
+
+def carry_over(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+    """Bring the sink to what is in force."""
+    sink = Hlr()  # in earnest also open_sink("https://provisioning.example/blocks", feed=blocklist.feed)
+    try:
+        done = enforce(blocklist, sink, name=SINK)
+    finally:
+        sink.close()
+    print("enforced:", dict(done.outcomes) or "nothing to do")
+
+
+def tell(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+    """Send what the exchange has not acknowledged yet."""
+    with Ledger.outbox(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
+        sent = send_receipts(ledger, exchange)
+    print(f"receipts: {sent.sent} sent, {sent.repeated} repeated, {sent.refused} refused")
+
+
+def report(blocklist: Blocklist, folder: Path, month: str) -> None:
+    """Write a month's report, where there is none yet."""
+    page = folder / f"{month}.html"
+    if page.exists():
+        return
+    with Ledger.read(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
+        found = monthly_report(ledger, month, now=datetime.now(UTC))
+    with replaced(page) as temporary:
+        temporary.write_text(found.to_html(), encoding="utf-8")
+    block = found.operations["block"]
+    print(f"report: {block.received} blocks received, {block.enforced} enforced, {block.open} open")
+
+
+if __name__ == "__main__":
+    with (
+        tempfile.TemporaryDirectory() as name,
+        sandbox(Path(name, "box"), cases=30) as box,
+        box.blocklist("telkomsel") as mine,
+        box.client("telkomsel") as client,
+    ):
+        main(mine, client, Path(name), [])
+        sys.exit(main(mine, client, Path(name), [f"{datetime.now(UTC):%Y-%m}"]))  # in earnest the month before

@@ -1,0 +1,96 @@
+"""An operator's provisioning daemon: syncs in the background, and carries every block and unblock into a sink.
+
+It enforces whenever a sync brought something, and when an entry begins or ends by itself. A sink that is down is tried
+again later; nothing is lost meanwhile. It runs against a sandbox, which is a real exchange on this machine. The numbers
+are generated; they are nobody's.
+"""
+
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
+from blocklist_sdk.enforcement import Enforced, Sink, enforce, open_sink
+from blocklist_sdk.outcomes import SyncOutcome
+from blocklist_sdk.sandbox import sandbox
+
+SINK = "hlr"
+RETRY_S = 60.0
+
+
+class Daemon:
+    """Enforces until it is told to stop."""
+
+    def __init__(self, blocklist: Blocklist, sink: Sink, exchange: ExchangeClient) -> None:
+        self._blocklist = blocklist
+        self._sink = sink
+        self._exchange = exchange
+        self._wake = threading.Event()
+        self._is_stopping = False
+        self.rounds: list[Enforced] = []
+
+    def run(self, every: float) -> None:
+        """Sync every so many seconds, and enforce."""
+        self._blocklist.add_listener(self._heard)
+        with self._blocklist.keep_synced(every=every):
+            while not self._is_stopping:
+                self._wake.wait(self._once())
+                self._wake.clear()
+
+    def stop(self) -> None:
+        """End after the current round."""
+        self._is_stopping = True
+        self._wake.set()
+
+    def _heard(self, outcome: SyncOutcome) -> None:
+        if outcome.result is not None and outcome.result.kind != "none":
+            self._wake.set()
+
+    def _once(self) -> float | None:
+        """One round; for how long to wait then, None for until something happens."""
+        if not self._blocklist.is_synced():
+            return None
+        try:
+            done = enforce(self._blocklist, self._sink, name=SINK, receipts=self._exchange)
+        except BlocklistError as error:  # the sink is down, or the exchange away: later
+            print(f"enforcing: {error}")
+            return RETRY_S
+        self.rounds.append(done)
+        if done.outcomes:
+            print(f"release {done.serial}: {dict(done.outcomes)}")
+        if done.set_aside:
+            print(f"{done.set_aside} items need somebody to look at them")
+        if done.next_change is None:
+            return None
+        return max(0.0, (done.next_change - datetime.now(UTC)).total_seconds())
+
+
+def main(folder: Path) -> None:
+    """Let the authority list a number and take it back, while the daemon is at work."""
+    drop = (folder / "drop").as_uri()  # in earnest postgresql://…, redis://…, https://…
+    with (
+        sandbox(folder / "box", cases=10) as box,
+        box.blocklist("telkomsel") as blocklist,
+        box.client("telkomsel") as exchange,
+        box.client("officer") as officer,
+    ):
+        sink = open_sink(drop, feed=blocklist.feed)
+        daemon = Daemon(blocklist, sink, exchange)
+        thread = threading.Thread(target=daemon.run, args=(0.3,))
+        thread.start()
+        case = next(case.id for case in officer.cases() if case.operator == "telkomsel")
+        while officer.case(case).state != "published" or not daemon.rounds:
+            threading.Event().wait(0.1)
+        officer.decide(case, "retract", reason="It was the wrong number.")
+        while not any("reversed" in done.outcomes for done in daemon.rounds):
+            threading.Event().wait(0.1)
+        daemon.stop()
+        thread.join()
+        sink.close()
+        print(f"files for provisioning: {sorted(path.name.split('.')[2] for path in (folder / 'drop').glob('*.csv'))}")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        main(Path(name))

@@ -1,0 +1,305 @@
+"""Before going live: a sink that only takes notes, and what a list would have hit in a log of calls or messages."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from blocklist_sdk.enforcement.items import Batch, Items, Operation, mask_of
+from blocklist_sdk.enforcement.sink import Outcome, Sink, all_done
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers import normalize_column
+from blocklist_sdk.records import Scope
+from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.screening.files import open_table
+
+_MS_A_DAY: Final = 86_400_000
+
+_MILLISECONDS_FROM: Final = 100_000_000_000
+"""An integer from here on is a moment in milliseconds: as seconds it would be in the year 5138."""
+
+_NO_DAY: Final = np.iinfo(np.int64).min
+
+_ISO: Final = (
+    r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"  # RFC 3339, and what is near it
+)
+_ZONED: Final = r"(Z|[+-]\d\d(:?\d\d)?)$"
+
+
+class Shadow:
+    """Stands in for a sink: says that everything is done, and does nothing.
+
+    Enforce into it under a name that ends with ``.shadow``, so that it has a ledger of its own. That ledger then says
+    what the sink would hold, a monthly report can be made of it, and its receipts are not sent::
+
+        enforce(blocklist, Shadow(), name="hlr.shadow")
+
+    Attributes:
+        sink: what it stands in for; None where there is none yet. It is closed with the shadow, and not asked
+            anything.
+        would_do: changes that would have been made, by operation.
+    """
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self.sink = sink
+        self.would_do: Counter[Operation] = Counter()
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        """Count the changes, and say that they are done."""
+        self.would_do[batch.operation] += len(batch)
+        return all_done(batch)
+
+    def close(self) -> None:
+        """Close the sink that it stands in for."""
+        if self.sink is not None:
+            self.sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class DayImpact:
+    """One day of a log, UTC.
+
+    Attributes:
+        rows: rows of that day whose number can be read.
+        rows_hit: those whose number would have been blocked.
+    """
+
+    rows: int
+    rows_hit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowImpact:
+    """What a list would have hit in a log.
+
+    Attributes:
+        rows: rows that were read, rejects among them.
+        rows_hit: calls or messages whose number would have been blocked.
+        numbers_hit: different numbers among these.
+        by_day: by the day of the row; rows whose moment cannot be read are in no day.
+        by_category: rows hit.
+        rejects: rows that say less than they should, by why: ``no-number``, ``no-time``, ``unreadable`` (a line of a
+            CSV file that has more or fewer cells than the others). A row may be rejected for its number or its time.
+    """
+
+    rows: int
+    rows_hit: int
+    numbers_hit: int
+    by_day: Mapping[date, DayImpact]
+    by_category: Mapping[str, int]
+    rejects: Mapping[str, int]
+
+
+def impact(
+    held: Items,
+    log: str | Path,
+    *,
+    region: str | None,
+    number_column: str | None = None,
+    time_column: str | None = None,
+    scope: Scope | None = None,
+) -> ShadowImpact:
+    r"""Look through a log for what would have been blocked, had the items been in force all the time.
+
+    The log is read once, in pieces. Memory grows with the items and with the different numbers that are hit inside
+    ranges, not with the length of the log.
+
+    Args:
+        held: what would be blocked: from `desired`, or from a ledger, ``ledger.acknowledged().whole().items``.
+        log: CSV, gzipped or not, or Parquet.
+        region: as for `Blocklist.open`.
+        number_column: the column with the numbers of whoever called or wrote; by default ``number``, or the only one.
+        time_column: the column with the moments: RFC 3339 or alike, UTC where it names no zone, or seconds or
+            milliseconds since 1970; None to do without days.
+        scope: count only what is blocked there; by default anywhere.
+
+    Raises:
+        InvalidInput: the log cannot be read, has no such columns, or the region is unknown.
+
+    >>> import tempfile
+    >>> one = np.array([6281234567890])
+    >>> held = Items(one, one, np.array([15], np.uint8), one, one, np.array([0], np.int32), ("fraud",), {})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = Path(folder, "calls.csv")
+    ...     _ = log.write_text("number,at\n0812-3456-7890,2026-10-01T08:00:00Z\n0812-3456-7891,2026-10-01 09:00\n")
+    ...     found = impact(held, log, region="ID", time_column="at")
+    >>> found.rows, found.rows_hit, found.by_day[date(2026, 10, 1)]
+    (2, 1, DayImpact(rows=2, rows_hit=1))
+    """
+    if scope is not None:
+        asked = np.flatnonzero(held.scope & mask_of([scope]))
+        held = held.take(asked)
+    search = _Search(held)
+    beside = () if time_column is None else (time_column,)
+    with open_table(Path(log), number_column, beside=beside) as table:
+        for batch in table.batches:
+            numbers = normalize_column(batch.column(table.number), region=region)
+            days = None
+            if time_column is not None:
+                days = _days(batch.column(table.names.index(time_column)), time_column)
+            search.add(numbers, days)
+        unreadable = table.unreadable
+    return search.found(unreadable)
+
+
+@dataclass(slots=True)
+class _Search:
+    """Counts what is hit, piece by piece."""
+
+    held: Items
+    rows: int = 0
+    rows_hit: int = 0
+    no_number: int = 0
+    no_time: int = 0
+    day_rows: Counter[int] = field(default_factory=Counter)
+    day_hits: Counter[int] = field(default_factory=Counter)
+    categories: NDArray[np.int64] = field(init=False)
+    is_hit: NDArray[np.bool_] = field(init=False)
+    in_ranges: Int64s = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.categories = np.zeros(max(len(self.held.categories), 1), np.int64)
+        self.is_hit = np.zeros(len(self.held), np.bool_)
+        self.in_ranges = np.empty(0, np.int64)
+
+    def add(self, column: pa.Array, days: Int64s | None) -> None:
+        """Take in some rows: their numbers, null where there is none, and their days since 1970."""
+        numbers: Int64s = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+        self.rows += len(numbers)
+        self.no_number += column.null_count
+        # In order: looking for ten million at random takes ten times as long.
+        distinct, place, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+        item, hit = self._find(distinct)
+        self.rows_hit += int(counts[hit].sum())
+        by_category = np.bincount(self.held.category[item[hit]], weights=counts[hit], minlength=len(self.categories))
+        self.categories += by_category.astype(np.int64)
+        is_single = self.held.number[item[hit]] == self.held.last[item[hit]]
+        self.is_hit[item[hit][is_single]] = True
+        if not is_single.all():
+            self.in_ranges = np.union1d(self.in_ranges, distinct[hit][~is_single])
+        if days is not None:
+            self._count_days(days, numbers, hit[place.reshape(-1)])
+
+    def found(self, unreadable: int) -> ShadowImpact:
+        rejects = {"no-number": self.no_number, "no-time": self.no_time, "unreadable": unreadable}
+        return ShadowImpact(
+            rows=self.rows,
+            rows_hit=self.rows_hit,
+            numbers_hit=int(self.is_hit.sum()) + len(self.in_ranges),
+            by_day={
+                datetime.fromtimestamp(day * 86_400, UTC).date(): DayImpact(self.day_rows[day], self.day_hits[day])
+                for day in sorted(self.day_rows)
+            },
+            by_category={
+                name: count
+                for name, count in zip(self.held.categories, self.categories.tolist(), strict=False)
+                if count
+            },
+            rejects={why: count for why, count in rejects.items() if count},
+        )
+
+    def _find(self, numbers: Int64s) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The item that may hold each number, and whether it does."""
+        if not len(self.held):
+            return np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
+        item = np.searchsorted(self.held.number, numbers, "right") - 1
+        hit = (item >= 0) & (numbers <= self.held.last[np.maximum(item, 0)])
+        return item, hit
+
+    def _count_days(self, days: Int64s, numbers: Int64s, is_hit: NDArray[np.bool_]) -> None:
+        has_day = days != _NO_DAY
+        self.no_time += int(len(days) - has_day.sum())
+        for counter, chosen in ((self.day_rows, has_day & (numbers != 0)), (self.day_hits, has_day & is_hit)):
+            found, counts = np.unique(days[chosen], return_counts=True)
+            counter.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _days(column: pa.Array, name: str) -> Int64s:
+    """Days since 1970, UTC; `_NO_DAY` where a row says no moment."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), _NO_DAY, np.int64)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return _days_of_text(column.cast(pa.large_string()) if pa.types.is_string_view(kind) else column)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments = column.cast(pa.timestamp("ms", "UTC" if getattr(kind, "tz", None) else None), safe=False)
+        milliseconds = moments.cast(pa.int64())
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        number = column
+        if pa.types.is_floating(kind):
+            number = pc.floor(pc.if_else(pc.less(pc.abs(column), _END_MS), column, pa.scalar(None, kind)))
+        number = pc.cast(number, pa.int64(), safe=False)
+        is_seconds = pc.less(pc.abs(number), _MILLISECONDS_FROM)
+        milliseconds = pc.if_else(is_seconds, pc.multiply(pc.if_else(is_seconds, number, 0), 1000), number)
+    else:
+        raise InvalidInput(f"the column {name!r} ({kind}) holds no moments: name one with timestamps, text or integers")
+    return _checked(pc.fill_null(milliseconds, _NO_DAY).to_numpy(zero_copy_only=False))
+
+
+def _checked(milliseconds: Int64s) -> Int64s:
+    """Days of moments between the years 1970 and 9999."""
+    days = np.floor_divide(milliseconds, _MS_A_DAY)
+    return np.where((milliseconds >= 0) & (milliseconds < _END_MS), days, _NO_DAY)
+
+
+_END_MS: Final = 253_402_300_800_000
+"""The beginning of the year 10000, UTC."""
+
+
+def _days_of_text(column: pa.Array) -> Int64s:
+    raw = pc.utf8_trim_whitespace(_valid(column))
+    is_moment = pc.fill_null(pc.match_substring_regex(raw, _ISO), False)
+    text = pc.if_else(is_moment, raw, pa.scalar(None, raw.type))
+    zoned = pc.fill_null(pc.match_substring_regex(text, _ZONED), False)
+    zoned = pc.and_(zoned, pc.greater(pc.fill_null(pc.utf8_length(text), 0), len("2026-10-01")))
+    try:
+        with_zone = pc.if_else(zoned, text, pa.scalar(None, text.type)).cast(pa.timestamp("ns", "UTC"))
+        without = pc.if_else(zoned, pa.scalar(None, text.type), text).cast(pa.timestamp("ns"))
+        moments = pc.coalesce(with_zone.cast(pa.int64()), without.cast(pa.int64()))
+        digits = _days_of_digits(raw)
+        nanoseconds = pc.fill_null(moments, -1).to_numpy(zero_copy_only=False)
+        return np.where(nanoseconds >= 0, np.floor_divide(nanoseconds, 1_000_000 * _MS_A_DAY), digits)
+    except pa.ArrowInvalid:
+        # One that only looks like a moment, such as the 31st of June: each text by itself.
+        days = np.array([_day(cell) for cell in text.to_pylist()], np.int64)
+        return np.where(days == _NO_DAY, _days_of_digits(raw), days)
+
+
+def _days_of_digits(text: pa.Array) -> Int64s:
+    """Days of seconds or milliseconds since 1970 that are written as text."""
+    is_number = pc.fill_null(pc.match_substring_regex(text, r"^\d{9,13}(\.\d+)?$"), False)
+    if not pc.any(is_number).as_py():
+        return np.full(len(text), _NO_DAY, np.int64)
+    numbers = pc.if_else(is_number, text, pa.scalar(None, text.type)).cast(pa.float64())
+    return _days(numbers, "")
+
+
+def _day(text: str | None) -> int:
+    if text is None:
+        return _NO_DAY
+    try:
+        moment = datetime.fromisoformat(text.replace(",", "."))
+    except ValueError:
+        return _NO_DAY
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return int(_checked(np.array([int(moment.timestamp() * 1000)]))[0])
+
+
+def _valid(column: pa.Array) -> Any:
+    """The column, with nothing in it that is no UTF-8, which pyarrow's functions rely on."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        binary = pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
+        cells = column.view(binary).to_pylist()
+        return pa.array([None if cell is None else cell.decode(errors="replace") for cell in cells], column.type)
+    return column

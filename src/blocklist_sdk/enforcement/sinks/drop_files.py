@@ -1,0 +1,348 @@
+"""Files of a drop directory: what a batch looks like in one, how it is read, and how it is answered.
+
+One file has one batch. The first line says what it is, the last one how many changes there are and the SHA-256 of all
+that stands before it, so that a file that was cut on its way is no file.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS, Outcome
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.rows import FOREVER_MS
+
+FileFormat = Literal["csv", "jsonl"]
+FORMATS: Final = get_args(FileFormat)
+
+FORMAT_VERSION: Final = 1
+
+COLUMNS: Final = ("operation", "number", "last", "scope", "category", "entries", "until")
+
+ANSWER_COLUMNS: Final = ("number", "outcome", "detail")
+
+NAME: Final = re.compile(
+    r"(?P<feed>[a-z0-9]+(?:-[a-z0-9]+)*)\.(?P<number>\d{9,})\.(?P<operation>block|change|unblock)\.(?P<digest>[0-9a-f]{8})"
+    r"\.(?P<format>csv|jsonl)",
+    re.ASCII,
+)
+"""A file's name. Those of one feed sort in the order in which they are to be done."""
+
+_MARK: Final = "# blocklist-sdk"
+_END: Final = "# end"
+_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+"""What a text may not have in a file that is read line by line."""
+
+_ANSWER_BYTES_MAX: Final = 256_000_000
+"""A response to a million changes with long details."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropFile:
+    """What a file of a drop directory says.
+
+    Attributes:
+        feed: the feed.
+        serial: the release in force when it was written.
+        number: counts up from file to file of a feed.
+        operation: of all changes.
+        changes: what is to be done, by number.
+    """
+
+    feed: str
+    serial: int
+    number: int
+    operation: Operation
+    changes: tuple[SinkChange, ...]
+
+
+def file_of(batch: Batch, format: FileFormat) -> tuple[str, bytes]:
+    """A batch as a file: its name and its bytes, which are the same for the same batch.
+
+    >>> from blocklist_sdk.testing import make_batch
+    >>> name, data = file_of(make_batch("block", [6281200000001], feed="id-telkomsel", number_in_ledger=17), "csv")
+    >>> name
+    'id-telkomsel.000000017.block.47025983.csv'
+    >>> print(data.decode().partition("# end")[0], end="")
+    # blocklist-sdk format=1 feed=id-telkomsel serial=1 batch=17 operation=block count=1
+    operation,number,last,scope,category,entries,until
+    block,+6281200000001,+6281200000001,sms+voice,fraud,1,
+    """
+    content = (_csv(batch) if format == "csv" else _jsonl(batch)).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    if format == "csv":
+        end = f"{_END} count={len(batch)} sha256={digest}\n"
+    else:
+        end = _line({"type": "end", "count": len(batch), "sha256": digest})
+    name = f"{batch.feed}.{batch.number_in_ledger:09d}.{batch.operation}.{digest[:8]}.{format}"
+    return name, content + end.encode()
+
+
+def read_drop_file(path: str | Path) -> DropFile:
+    """Read a file of a drop directory, once it is seen to be whole.
+
+    Raises:
+        Malformed: it is cut, damaged, or no such file.
+        StorageFailed: it cannot be read.
+    """
+    path = Path(path)
+    with storage(path):
+        data = path.read_bytes()
+    try:
+        content, end = _split(data)
+        is_csv = data.startswith(b"#")
+        ending = _pairs(end.decode(), _END) if is_csv else json.loads(end)
+        if not is_csv and ending["type"] != "end":
+            raise ValueError("its last line is no end")
+        if hashlib.sha256(content).hexdigest() != ending["sha256"]:
+            raise Malformed(f"{path} is damaged: its checksum is another. Fetch it again.")
+        read = _from_csv(content.decode()) if is_csv else _from_jsonl(content.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError) as error:
+        raise Malformed(f"{path} is no whole file of a drop directory ({error}): fetch it again") from error
+    if len(read.changes) != int(ending["count"]):
+        raise Malformed(f"{path} is damaged: it has {len(read.changes)} changes and says {ending['count']}")
+    return read
+
+
+def answer_name(name: str) -> str:
+    """What the response to a file is called.
+
+    >>> answer_name("id-telkomsel.000000017.block.47025983.csv")
+    'id-telkomsel.000000017.block.47025983.response.csv'
+    """
+    return f"{name.rpartition('.')[0]}.response.csv"
+
+
+def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
+    """Write a response file, as whoever does the changes of a file sends it back.
+
+    Args:
+        path: in the directory of responses, with the name that `answer_name` gives.
+        outcomes: what came of each change, by its first number.
+
+    Raises:
+        StorageFailed: it cannot be written.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(ANSWER_COLUMNS)
+    rows.writerows((f"+{number}", outcome.kind, outcome.detail) for number, outcome in outcomes.items())
+    with replaced(Path(path)) as temporary:
+        temporary.write_text(f"{text.getvalue()}{_END} count={len(outcomes)}\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a response file says.
+
+    Attributes:
+        outcomes: by first number, as it stands there; the last word on a number counts.
+        is_whole: whether it says itself where it ends.
+        is_cut: whether its last line has no end, so that something is missing.
+    """
+
+    outcomes: Mapping[int, Outcome]
+    is_whole: bool
+    is_cut: bool
+
+
+def read_answer(path: str | Path) -> Answer:
+    """Read a response file: a header line, then ``number,outcome,detail``, then perhaps ``# end count=N``.
+
+    An outcome that nobody knows is `failed`, so that the change is asked for again.
+
+    Raises:
+        Malformed: it is none, or its end has not come yet.
+        StorageFailed: it cannot be read.
+    """
+    path = Path(path)
+    with storage(path), path.open("rb") as file:
+        data = file.read(_ANSWER_BYTES_MAX + 1)
+    if len(data) > _ANSWER_BYTES_MAX:
+        raise Malformed(f"{path} has more than {_ANSWER_BYTES_MAX:,} bytes: it is no response to one of our files")
+    try:
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        is_cut = bool(lines.pop())
+        count = None
+        if lines and lines[-1].startswith(_END) and not is_cut:
+            count = int(_pairs(lines.pop(), _END)["count"])
+        rows = csv.DictReader((f"{line}\n" for line in lines), strict=True)
+        names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+        rows.fieldnames = names
+        if not {"number", "outcome"} <= set(names):
+            raise Malformed(f"{path} is no response: its first line must be {','.join(ANSWER_COLUMNS)}")
+        said = [(_number(row["number"]), _outcome(row["outcome"], row.get("detail"))) for row in rows]
+    except (ValueError, KeyError, csv.Error) as error:
+        raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(ANSWER_COLUMNS)}") from error
+    if count is not None and count != len(said):
+        raise Malformed(f"{path} has {len(said)} lines and says {count}: send it again")
+    return Answer(dict(said), count is not None, is_cut)
+
+
+def plain(text: str) -> str:
+    r"""A text on one line, no longer than a receipt takes.
+
+    >>> plain("not a\nsubscriber")
+    'not a subscriber'
+    """
+    return text.translate(_CONTROL).strip()[:DETAIL_CHARS_MAX]
+
+
+def moment_text(until_ms: int) -> str:
+    """When something ends, as text; empty for never.
+
+    >>> moment_text(4_070_908_800_000)
+    '2099-01-01T00:00:00Z'
+    """
+    if until_ms == FOREVER_MS:
+        return ""
+    return datetime.fromtimestamp(until_ms // 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+# Writing
+
+
+def _csv(batch: Batch) -> str:
+    text = io.StringIO()
+    about = f"feed={batch.feed} serial={batch.serial} batch={batch.number_in_ledger} operation={batch.operation}"
+    text.write(f"{_MARK} format={FORMAT_VERSION} {about} count={len(batch)}\n")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows(
+        (batch.operation, f"+{number}", f"+{last}", "+".join(scope), category, " ".join(map(str, entries)), until)
+        for number, last, scope, category, entries, until in _rows(batch)
+    )
+    return text.getvalue()
+
+
+def _jsonl(batch: Batch) -> str:
+    head = {
+        "type": "blocklist-sdk",
+        "format": FORMAT_VERSION,
+        "feed": batch.feed,
+        "serial": batch.serial,
+        "batch": batch.number_in_ledger,
+        "operation": batch.operation,
+        "count": len(batch),
+    }
+    lines = [_line(head)]
+    for number, last, scope, category, entries, until in _rows(batch):
+        lines.append(
+            _line(
+                {
+                    "type": batch.operation,
+                    "number": f"+{number}",
+                    "last": f"+{last}",
+                    "scope": list(scope),
+                    "category": category,
+                    "entries": list(entries),
+                    "until": until or None,
+                }
+            )
+        )
+    return "".join(lines)
+
+
+def _rows(batch: Batch) -> Iterator[tuple[int, int, tuple[str, ...], str, tuple[int, ...], str]]:
+    items = batch.items
+    categories = [plain(category) for category in items.categories]
+    ends = {end: moment_text(end) for end in set(items.until.tolist())}
+    columns = zip(
+        items.number.tolist(),
+        items.last.tolist(),
+        items.scope.tolist(),
+        items.category.tolist(),
+        items.until.tolist(),
+        strict=True,
+    )
+    for place, (number, last, scope, category, until) in enumerate(columns):
+        yield number, last, scopes_of(scope), categories[category], items.entries(place), ends[until]
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+# Reading
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """What the checksum is of, and the last line."""
+    if not data.endswith(b"\n"):
+        raise ValueError("its last line does not end")
+    at = data.rfind(b"\n", 0, -1) + 1
+    return data[:at], data[at:]
+
+
+def _pairs(line: str, mark: str) -> dict[str, str]:
+    if not line.startswith(f"{mark} "):
+        raise ValueError(f"a line does not begin with {mark}")
+    return dict(pair.split("=", 1) for pair in line[len(mark) :].split())
+
+
+def _from_csv(text: str) -> DropFile:
+    lines = io.StringIO(text, newline="")
+    head = _pairs(lines.readline(), _MARK)
+    rows = csv.DictReader(lines, strict=True)
+    changes = (
+        row | {"scope": tuple(row["scope"].split("+")), "entries": tuple(map(int, row["entries"].split()))}
+        for row in rows
+    )
+    return _drop_file(head, changes)
+
+
+def _from_jsonl(text: str) -> DropFile:
+    head, *rows = map(json.loads, text.split("\n")[:-1])
+    if head["type"] != "blocklist-sdk":
+        raise ValueError("its first line is not one of ours")
+    changes = (row | {"scope": tuple(row["scope"]), "entries": tuple(row["entries"])} for row in rows)
+    return _drop_file(head, changes)
+
+
+def _drop_file(head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> DropFile:
+    if int(head["format"]) > FORMAT_VERSION:
+        raise ValueError("it was written by a newer version of this library")
+    feed, serial, operation = head["feed"], int(head["serial"]), head["operation"]
+    changes = tuple(
+        SinkChange(
+            operation=operation,
+            number=_number(row["number"]),
+            last=_number(row["last"]),
+            scope=row["scope"],
+            category=row["category"],
+            entries=row["entries"],
+            until=_moment(row["until"]),
+            feed=feed,
+            serial=serial,
+        )
+        for row in rows
+    )
+    return DropFile(feed, serial, int(head["batch"]), operation, changes)
+
+
+def _moment(text: str | None) -> int | None:
+    return int(datetime.fromisoformat(text).timestamp()) * 1000 if text else None
+
+
+def _number(text: str | None) -> int:
+    digits = (text or "").strip().removeprefix("+")
+    if not re.fullmatch(r"\d{1,15}", digits, re.ASCII):
+        raise ValueError("a number is not +E.164")
+    return int(digits)
+
+
+def _outcome(kind: str | None, detail: str | None) -> Outcome:
+    said = (kind or "").strip().lower()
+    for known in KINDS:
+        if said == known:
+            return Outcome(known, plain(detail or ""))
+    return Outcome("failed", plain(f"the response says {said[:40]!r}, which is no outcome"))

@@ -1,0 +1,188 @@
+"""A compacted Kafka topic: a message per change, keyed by number; a null message lifts."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from blocklist_sdk.addresses import shown
+from blocklist_sdk.enforcement.items import Batch
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, DONE, LIFTED, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sinks import columns, urls
+from blocklist_sdk.errors import InvalidInput
+
+_DEFAULTS: Final[Mapping[str, str | int]] = {
+    "client.id": "blocklist-sdk",
+    "compression.type": "lz4",
+    "linger.ms": 20,
+    "message.timeout.ms": 60_000,
+    # As Java's clients do it, so that their tables on the same keys have the same partitions.
+    "partitioner": "murmur2_random",
+    "queue.buffering.max.messages": 500_000,
+}
+"""Where neither the URL nor `config` says anything else."""
+
+_FIXED: Final[Mapping[str, str | bool]] = {"acks": "all", "enable.idempotence": True}
+"""What the sink relies on: a message that is acknowledged stays, and none comes twice or out of order."""
+
+_MORE_S: Final = 5.0
+"""How much longer than a message may take (`message.timeout.ms`) a batch is waited for."""
+
+_POLLED: Final = 5_000
+"""After so many messages delivery reports are taken in."""
+
+_REFUSALS: Final = (
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError._INVALID_DIFFERENT_RECORD,
+)
+"""Errors of a message, not of the cluster.
+
+A broker may say them of all that came in one packet, so each such message is sent again alone.
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
+    """A sink in a Kafka topic, which has to be there. Brokers are looked for in the background.
+
+    Args:
+        url: ``kafka://host:port[,host:port]/topic``; what comes after ``?`` are librdkafka's settings, as in
+            ``?security.protocol=ssl&ssl.ca.location=/etc/ssl/ca.pem``.
+        feed: what it will hold is of this feed. Keys are numbers, so a topic is for one feed.
+        config: more of librdkafka's settings, such as secrets; they go before the URL's.
+
+    Raises:
+        InvalidInput: the URL or a setting cannot be used.
+    """
+    parts, _ = urls.split(url)
+    topic = unquote(parts.path.strip("/"))
+    user, _, hosts = parts.netloc.rpartition("@")
+    if not hosts or not topic or "/" in topic:
+        raise InvalidInput("say kafka://host:port/topic: the sink's URL names no broker, or not one topic")
+    settings: dict[str, Any] = {**_DEFAULTS, "bootstrap.servers": hosts}
+    if user:
+        name, _, password = user.partition(":")
+        settings |= {"sasl.username": unquote(name), "sasl.password": unquote(password)}
+    settings |= {**dict(parse_qsl(parts.query)), **(config or {})}
+    for setting, value in _FIXED.items():
+        if str(settings.setdefault(setting, value)).lower() not in (str(value).lower(), "-1"):
+            raise InvalidInput(f"{setting} is {value!s} for this sink, since it relies on it: leave it away")
+    try:
+        return KafkaSink(settings, topic, feed=feed)
+    except (KafkaException, TypeError, ValueError) as error:
+        said = error.args[0].str() if isinstance(error, KafkaException) else error
+        raise InvalidInput(
+            f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {said}"
+        ) from error
+
+
+class KafkaSink:
+    """A topic in Kafka. Made by `open_sink`."""
+
+    def __init__(self, settings: Mapping[str, Any], topic: str, *, feed: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._feed = feed
+        self._wait_s = float(settings["message.timeout.ms"]) / 1000 + _MORE_S
+        self._last_error = "no broker answers"
+        self._delivered = 0
+        self._failed: dict[bytes, KafkaError] = {}
+        self._producer: Any = self._new_producer()
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        """Send a message for each change, and wait until every one is acknowledged by all replicas in sync.
+
+        Raises:
+            SinkDown: the cluster cannot be reached, or does not take messages. Some may have been taken.
+        """
+        numbers = columns.numbers(batch.items.number).cast("binary").to_pylist()
+        values: Sequence[bytes | None] = [None] * len(batch)
+        if batch.operation != "unblock":
+            values = columns.documents(batch, with_number=True).cast("binary").to_pylist()
+        keys = columns.keys(batch).to_pylist()
+        messages = list(zip(numbers, values, keys, strict=True))
+        errors = self._send(messages, batch.serial)
+        refused: dict[int, str] = {}
+        for at in [at for at, number in enumerate(numbers) if number in errors] if errors else ():
+            alone = self._send(messages[at : at + 1], batch.serial)
+            if alone:
+                refused[at] = f"Kafka: {alone[numbers[at]].str()}"[:DETAIL_CHARS_MAX]
+        if not refused:
+            return all_done(batch)
+        done = LIFTED if batch.operation == "unblock" else DONE
+        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
+
+    def close(self) -> None:
+        """Let go of connections."""
+        if self._producer is not None:
+            self._drop()
+
+    def _send(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> Mapping[bytes, KafkaError]:
+        """Send messages, and wait for what comes of them: those that the cluster will not take, by number."""
+        if self._producer is None:
+            self._producer = self._new_producer()
+        self._delivered, self._failed = 0, {}
+        try:
+            self._produce(messages, serial)
+            self._producer.flush(self._wait_s)
+        except KafkaException as error:
+            self._drop()
+            raise SinkDown(f"Kafka: {error.args[0].str()}") from error
+        except BaseException:
+            self._drop()
+            raise
+        others = [error for error in self._failed.values() if error.code() not in _REFUSALS]
+        if others or self._delivered + len(self._failed) != len(messages):
+            # What still waits must not be sent after a later change of the same number.
+            said = others[0].str() if others else self._last_error
+            self._drop()
+            raise SinkDown(f"Kafka: {said} (topic {self._topic!r}; last error: {self._last_error})")
+        return self._failed
+
+    def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> None:
+        produce, poll, topic = self._producer.produce, self._producer.poll, self._topic
+        common = [("feed", self._feed.encode()), ("serial", str(serial).encode())]
+        deadline = time.monotonic() + self._wait_s
+        for at, (number, value, key) in enumerate(messages):
+            if at % _POLLED == 0:
+                poll(0)
+            while True:
+                try:
+                    produce(topic, value, number, headers=[*common, ("key", key)])
+                except BufferError:
+                    if time.monotonic() > deadline:
+                        raise SinkDown(f"Kafka: the queue stays full ({self._last_error})") from None
+                    poll(0.1)
+                except KafkaException as error:
+                    if error.args[0].code() not in _REFUSALS:
+                        raise
+                    self._failed[number] = error.args[0]
+                    break
+                else:
+                    break
+
+    def _new_producer(self) -> Any:
+        callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error, "logger": _log}
+        return confluent_kafka.Producer({**self._settings, **callbacks})
+
+    def _on_delivery(self, error: KafkaError | None, message: Any) -> None:
+        if error is None:
+            self._delivered += 1
+        else:
+            self._failed[message.key()] = error
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._last_error = error.str()
+
+    def _drop(self) -> None:
+        """Forget the producer and what it has not sent yet."""
+        producer, self._producer = self._producer, None
+        producer.purge()
+        producer.flush(_MORE_S)

@@ -1,0 +1,383 @@
+"""A table in PostgreSQL, with the number of the last batch in the same transaction: each change exactly once."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, LiteralString
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+from psycopg import sql
+
+from blocklist_sdk.enforcement.items import Batch
+from blocklist_sdk.enforcement.sink import (
+    DETAIL_CHARS_MAX,
+    DONE,
+    LIFTED,
+    Held,
+    Outcome,
+    SinkDown,
+    all_done,
+)
+from blocklist_sdk.enforcement.sinks import columns, urls
+from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.records import SCOPES
+
+_TABLE: Final = "blocklist"
+
+_NAME_BYTES: Final = 63 - len("_cursor")
+"""PostgreSQL cuts a name after 63 bytes without a word, and the cursor's must not become the table's."""
+
+_DEFAULTS: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "tcp_user_timeout": "60000",
+    "application_name": "blocklist-sdk",
+}
+"""Of the connection, where the URL does not say: seconds, seconds, milliseconds. No wait is without an end."""
+
+_STATEMENT_MS: Final = 300_000
+_LOCK_MS: Final = 30_000
+"""How long a statement may take, and how long it may wait for a row that somebody else has changed."""
+
+_FETCHED: Final = 50_000
+"""Rows that are read at once."""
+
+_ROW_ERRORS: Final = ("21", "22", "23", "44", "P0")
+"""Classes of SQLSTATE that are about a row: its data, a constraint, a view's check, a trigger that says no.
+
+PostgreSQL, appendix A. All others are about the server, the table or the transaction.
+"""
+
+_ROW_SECURITY: Final = "ExecWithCheckOptions"
+"""The function of PostgreSQL's that says that a policy for rows refuses one; its SQLSTATE means missing rights, too."""
+
+_DIGITS: Final = re.compile(r"\d{6,}")
+
+_SETTINGS: Final = """
+SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+        ELSE current_setting('synchronous_commit') END, true)
+"""
+"""For one transaction, so that it works behind a pooler. What is acknowledged must survive a power cut."""
+
+_CREATE: Final[tuple[LiteralString, ...]] = (
+    """
+    CREATE TABLE IF NOT EXISTS {table} (
+        feed text NOT NULL,
+        number bigint NOT NULL,
+        last bigint NOT NULL,
+        scope text[] NOT NULL,
+        category text NOT NULL,
+        entries bigint[] NOT NULL,
+        until timestamptz,
+        serial bigint NOT NULL,
+        updated_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (feed, number)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS {cursor} (
+        feed text NOT NULL,
+        ledger text NOT NULL,
+        batch bigint NOT NULL,
+        serial bigint NOT NULL,
+        updated_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (feed, ledger)
+    )
+    """,
+)
+
+_STAGE: Final = """
+CREATE TEMPORARY TABLE blocklist_batch (
+    place integer, number bigint, last bigint, scope text[], category text, entries bigint[], until timestamptz
+) ON COMMIT DROP
+"""
+
+_INDEX: Final = "CREATE UNIQUE INDEX ON pg_temp.blocklist_batch (place)"
+"""For halves, quarters and so on."""
+
+_COPY: Final = "COPY pg_temp.blocklist_batch FROM STDIN (FORMAT csv)"
+
+_WRITE: Final = """
+INSERT INTO {table} AS t (feed, number, last, scope, category, entries, until, serial, updated_at)
+SELECT %(feed)s, number, last, scope, category, entries, until, %(serial)s, now()
+FROM pg_temp.blocklist_batch WHERE place >= %(start)s AND place < %(end)s
+ON CONFLICT (feed, number) DO UPDATE SET last = excluded.last, scope = excluded.scope, category = excluded.category,
+    entries = excluded.entries, until = excluded.until, serial = excluded.serial, updated_at = excluded.updated_at
+"""
+
+_DELETE: Final = """
+DELETE FROM {table} AS t USING pg_temp.blocklist_batch AS b
+WHERE t.feed = %(feed)s AND t.number = b.number AND b.place >= %(start)s AND b.place < %(end)s
+"""
+
+_NOT_WRITTEN: Final = """
+SELECT b.place FROM pg_temp.blocklist_batch AS b
+LEFT JOIN {table} AS t ON t.feed = %(feed)s AND t.number = b.number
+WHERE b.place >= %(start)s AND b.place < %(end)s
+    AND (t.last IS DISTINCT FROM b.last OR t.scope IS DISTINCT FROM b.scope OR t.serial <> %(serial)s)
+"""
+
+_NOT_DELETED: Final = """
+SELECT b.place FROM pg_temp.blocklist_batch AS b JOIN {table} AS t ON t.feed = %(feed)s AND t.number = b.number
+WHERE b.place >= %(start)s AND b.place < %(end)s
+"""
+
+_MOVE_CURSOR: Final = """
+INSERT INTO {cursor} (feed, ledger, batch, serial) VALUES (%(feed)s, %(ledger)s, %(batch)s, %(serial)s)
+ON CONFLICT (feed, ledger) DO UPDATE SET batch = excluded.batch, serial = excluded.serial, updated_at = now()
+"""
+
+_APPLIED: Final = "SELECT batch FROM {cursor} WHERE feed = %s AND ledger = %s"
+
+_CURRENT: Final = "SELECT number, last, array_to_string(scope, '+') FROM {table} WHERE feed = %s"
+
+
+def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
+    """A sink in PostgreSQL. It connects when it is first used.
+
+    Args:
+        url: as libpq reads it, ``postgresql://user@host/database``, with ``?table=`` (``blocklist`` where it is not
+            said; ``schema.table`` as well) and ``create=false``.
+        feed: what it will hold is of this feed.
+        ledger: tells the ledger from others that write the same feed into the same table.
+        create: make the tables where they are not there; what the URL says where it is None, and else yes.
+
+    Raises:
+        InvalidInput: the URL cannot be used.
+    """
+    parts, own = urls.split(url, "table", "create")
+    if create is None:
+        create = urls.truth("create", own.get("create", "true"))
+    names = own.get("table", _TABLE).split(".")
+    if len(names) > 2 or not all(0 < len(name.encode()) <= _NAME_BYTES for name in names):
+        raise InvalidInput(
+            f"the table is {'.'.join(names)!r}: say NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes"
+        )
+    try:
+        settings = psycopg.conninfo.conninfo_to_dict(parts.geturl())
+    except psycopg.ProgrammingError as error:
+        said = str(error).strip()
+        if parts.password:
+            said = said.replace(parts.password, "…")
+        raise InvalidInput(f"the sink's URL cannot be used: {said}") from None
+    settings = {**_DEFAULTS, **settings}
+    return PostgresSink(settings, names, feed=feed, ledger=ledger, create=create)
+
+
+class PostgresSink:
+    """A table in PostgreSQL. Made by `open_sink`."""
+
+    def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
+        self._settings = settings
+        self._names = {
+            "table": sql.Identifier(*table),
+            "cursor": sql.Identifier(*table[:-1], f"{table[-1]}_cursor"),
+        }
+        self._feed = feed
+        self._ledger = ledger
+        self._create = create
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        """Put a batch into the table, or take it out, in one transaction with the cursor.
+
+        A row that the table will not take, by a constraint, a trigger or a policy, is ``refused`` with the reason; the
+        others go in, in the same transaction.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails.
+        """
+        about = {"feed": self._feed, "ledger": self._ledger, "batch": batch.number_in_ledger, "serial": batch.serial}
+        refused: dict[int, str] = {}
+        with self._connected() as connection, _transaction(connection):
+            # Deferred constraints would speak at the commit, when it is too late to tell which row it was.
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.execute(_STAGE)
+            with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+                copy.write(_as_csv(batch, encoding=connection.info.parameter_status("server_encoding")))
+            self._write(connection, batch, 0, len(batch), refused)
+            connection.execute(self._sql(_MOVE_CURSOR), about)
+        if not refused:
+            return all_done(batch)
+        done = LIFTED if batch.operation == "unblock" else DONE
+        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
+
+    def applied(self) -> int | None:
+        """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails.
+        """
+        with self._connected() as connection, _transaction(connection):
+            found = connection.execute(self._sql(_APPLIED), (self._feed, self._ledger)).fetchone()
+            return None if found is None else int(found[0])
+
+    def current(self) -> Iterator[Held]:
+        """Everything that the table holds of the feed, as of the moment when reading begins.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails.
+        """
+        known: dict[str, tuple[str, ...]] = {}
+        with self._connected():
+            pass  # so that the table is there
+        with (
+            _translated(),
+            contextlib.closing(self._connect()) as connection,
+            _transaction(connection),
+            connection.cursor(name="blocklist_current") as cursor,
+        ):
+            cursor.itersize = _FETCHED
+            cursor.execute(self._sql(_CURRENT), (self._feed,))
+            for number, last, text in cursor:
+                scope = known.get(text)
+                if scope is None:
+                    said = set(text.split("+"))
+                    scope = known[text] = tuple(each for each in SCOPES if each in said)
+                yield Held(number, last, scope)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(
+        self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int, refused: dict[int, str]
+    ) -> None:
+        """Write what can be written of some places, in halves where they fail together."""
+        try:
+            with connection.transaction():
+                refused |= self._write_together(connection, batch, start, end)
+        except psycopg.Error as error:
+            if not _is_about_a_row(error):
+                raise
+            if end - start == 1:
+                refused[start] = _reason(error)
+                return
+            if end - start == len(batch):
+                connection.execute(_INDEX)
+            middle = (start + end) // 2
+            self._write(connection, batch, start, middle, refused)
+            self._write(connection, batch, middle, end, refused)
+
+    def _write_together(
+        self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int
+    ) -> dict[int, str]:
+        """Write some places, and say which a trigger has left out without a word."""
+        about = {"feed": self._feed, "serial": batch.serial, "start": start, "end": end}
+        lifts = batch.operation == "unblock"
+        written = connection.execute(self._sql(_DELETE if lifts else _WRITE), about)
+        if written.rowcount == end - start:
+            return {}
+        left = connection.execute(self._sql(_NOT_DELETED if lifts else _NOT_WRITTEN), about).fetchall()
+        return {place: "a trigger or rule of the table left it out" for (place,) in left}
+
+    def _sql(self, text: LiteralString) -> sql.Composed:
+        return sql.SQL(text).format(**self._names)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        # Statements that were prepared are lost behind a pooler.
+        return psycopg.connect(**self._settings, autocommit=True, prepare_threshold=None)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, which is given up when something goes wrong on it."""
+        with _translated():
+            try:
+                if self._connection is None or not _answers(self._connection):
+                    self.close()
+                    self._connection = self._connect()
+                    self._make_tables(self._connection)
+                yield self._connection
+            except BaseException:
+                self.close()
+                raise
+
+    def _make_tables(self, connection: psycopg.Connection[Any]) -> None:
+        if not self._create:
+            return
+        names = [name.as_string(connection) for name in self._names.values()]
+        with _transaction(connection):
+            # Where they are there, the right to make them is not needed.
+            found = connection.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", names)
+            if (found.fetchone() or (False,))[0]:
+                return
+            # Two that make the same table at once would get in each other's way.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('blocklist-sdk'))")
+            for statement in _CREATE:
+                connection.execute(self._sql(statement))
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    """Whether nobody has cut a connection that was idle, as firewalls and restarts do."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    with connection.transaction():
+        connection.execute(_SETTINGS, (str(_STATEMENT_MS), str(_LOCK_MS)))
+        yield
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        message = (
+            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
+        )
+        raise SinkDown(message) from error
+    except psycopg.Error as error:
+        raise SinkDown(f"PostgreSQL: {_text(error)}") from error
+
+
+def _is_about_a_row(error: psycopg.Error) -> bool:
+    return (error.sqlstate or "").startswith(_ROW_ERRORS) or error.diag.source_function == _ROW_SECURITY
+
+
+def _text(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error).strip() or type(error).__name__
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Why a row was refused.
+
+    Numbers are masked, since the reason travels in a receipt; PostgreSQL's detail, which quotes the row, is left out.
+    """
+    reason = _DIGITS.sub(lambda found: mask(found[0]), _text(error))
+    return reason[:DETAIL_CHARS_MAX]
+
+
+def _as_csv(batch: Batch, *, encoding: str | None) -> bytes:
+    items = batch.items
+    table = pa.table(
+        {
+            "place": pa.array(range(len(items)), pa.int32()),
+            "number": items.number,
+            "last": items.last,
+            "scope": columns.scopes(items, opening="{", quote="", closing="}"),
+            "category": columns.categories(items, written=lambda name: _storable(name, encoding)),
+            "entries": columns.entries(items, opening="{", closing="}"),
+            "until": columns.untils(items),
+        }
+    )
+    out = io.BytesIO()
+    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, batch_size=1 << 16))
+    return out.getvalue()
+
+
+def _storable(text: str, encoding: str | None) -> str:
+    """A text that the database can hold: none holds a NUL, and one that is not in UTF-8 holds ASCII at least."""
+    text = text.replace("\x00", "\ufffd")
+    return text if encoding in ("UTF8", "SQL_ASCII") else text.encode("ascii", "backslashreplace").decode()

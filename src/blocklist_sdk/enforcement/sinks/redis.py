@@ -1,0 +1,245 @@
+"""Redis or Valkey: a feed's items in a hash, its ranges in a sorted set; readers never see half a batch.
+
+::
+
+    PREFIX:FEED:items     hash: first number → JSON with last, scope, category, entries, until, serial
+    PREFIX:FEED:ranges    sorted set: first number, scored with the last one; ranges only
+    PREFIX:FEED:cursor    hash: ledger → the number of its last batch
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import numpy as np
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from blocklist_sdk.addresses import shown
+from blocklist_sdk.enforcement.items import Batch
+from blocklist_sdk.enforcement.sink import Held, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sinks import columns, urls
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.records import SCOPES
+
+_PREFIX: Final = "blocklist"
+
+_CONNECT_S: Final = 10
+_ANSWER_S: Final = 60
+"""Where the URL says nothing else (`socket_connect_timeout`, `socket_timeout`). No wait is without an end."""
+
+_SCANNED: Final = 1_000
+"""Items that are read at once: the server answers nobody else meanwhile, for some 1 ms."""
+
+_TYPES: Final = ("hash", "zset", "hash")
+
+LOOK_UP: Final = """
+local item = redis.call('HGET', KEYS[1], ARGV[1])
+if item then return item end
+local range = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], '+inf', 'LIMIT', 0, 1)[1]
+if range and tonumber(range) <= tonumber(ARGV[1]) then return redis.call('HGET', KEYS[1], range) end
+return false
+"""
+"""The item that a number is in, for `EVAL` with the keys of items and ranges and the number.
+
+Items do not overlap, so of the ranges only the first that ends at the number or after it can hold it. Scores are exact:
+numbers have 15 digits at most, and a double holds every integer of 15.
+"""
+
+
+def open_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
+    """A sink in Redis or Valkey, one server or a primary; not a cluster. It connects when it is first used.
+
+    Args:
+        url: ``redis://`` or ``rediss://`` as redis-py reads it, with ``?prefix=`` (``blocklist`` where it is not said).
+        feed: what it will hold is of this feed.
+        ledger: tells the ledger from others that write the same feed under the same prefix.
+        prefix: of the keys; goes before the URL's.
+
+    Raises:
+        InvalidInput: the URL cannot be used.
+    """
+    parts, own = urls.split(url, "prefix")
+    said = {name for name, _ in parse_qsl(parts.query)}
+    limits = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
+    try:
+        client = redis.Redis.from_url(
+            parts.geturl(),
+            # The run waits and tries again, with a back-off of its own.
+            retry=Retry(NoBackoff(), 0),
+            **{name: value for name, value in limits.items() if name not in said},
+        )
+        client.connection_pool.make_connection()
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{shown(url)} cannot be used: {error}") from error
+    return RedisSink(client, keys_of(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
+
+
+def keys_of(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
+    """The keys of a feed's items, ranges and cursor.
+
+    >>> keys_of("id-all")
+    ('blocklist:id-all:items', 'blocklist:id-all:ranges', 'blocklist:id-all:cursor')
+    """
+    return f"{prefix}:{feed}:items", f"{prefix}:{feed}:ranges", f"{prefix}:{feed}:cursor"
+
+
+def is_blocked(
+    client: "redis.Redis",
+    feed: str,
+    number: int,
+    scope: str | None = None,
+    *,
+    prefix: str = _PREFIX,
+    at: datetime | None = None,
+) -> bool:
+    """Whether a number is blocked, as a reader of the sink asks it: one round trip.
+
+    An item whose end has passed does not block, even if nobody has taken it out yet.
+
+    Args:
+        client: of redis-py.
+        feed: the feed.
+        number: E.164 digits as an integer.
+        scope: where; anywhere where it is None.
+        prefix: of the keys.
+        at: when; now where it is None.
+    """
+    items, ranges, _ = keys_of(feed, prefix=prefix)
+    found: Any = client.eval(LOOK_UP, 2, items, ranges, str(number))
+    if not found:
+        return False
+    item = json.loads(found)
+    if scope is not None and scope not in item["scope"]:
+        return False
+    until = item["until"]
+    return until is None or datetime.fromisoformat(until) > (at or datetime.now(UTC))
+
+
+class RedisSink:
+    """A hash and a sorted set in Redis or Valkey. Made by `open_sink`."""
+
+    def __init__(self, client: "redis.Redis", keys: tuple[str, str, str], *, ledger: str) -> None:
+        self._client = client
+        self._items, self._ranges, self._cursor = self._keys = keys
+        self._ledger = ledger
+        self._is_checked = False
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        """Put a batch into the hash, or take it out, in one transaction with the cursor.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails, or is a cluster.
+        """
+        with self._down():
+            self._check()
+            pipeline: Any = self._client.pipeline(transaction=True)
+            for command, key, parts in self._commands(batch):
+                if parts:
+                    pipeline.execute_command(command, key, *parts)
+            pipeline.hset(self._cursor, self._ledger, str(batch.number_in_ledger))
+            pipeline.execute()
+        return all_done(batch)
+
+    def _commands(self, batch: Batch) -> Iterator[tuple[str, str, list[Any]]]:
+        """What is to be done, with keys, and fields and values or members."""
+        numbers = columns.numbers(batch.items.number).to_pylist()
+        if batch.operation == "unblock":
+            yield "HDEL", self._items, numbers
+            yield "ZREM", self._ranges, numbers
+            return
+        values = columns.documents(batch, with_number=False).to_pylist()
+        yield "HSET", self._items, _alternating(numbers, values)
+        is_range = batch.items.last > batch.items.number
+        ranges = np.flatnonzero(is_range)
+        yield (
+            "ZADD",
+            self._ranges,
+            _alternating(batch.items.last[ranges].tolist(), [numbers[at] for at in ranges.tolist()]),
+        )
+        # What was a range may be a single number from now on.
+        yield "ZREM", self._ranges, [numbers[at] for at in np.flatnonzero(~is_range).tolist()]
+
+    def applied(self) -> int | None:
+        """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails, or is a cluster.
+        """
+        with self._down():
+            self._check()
+            found: Any = self._client.hget(self._cursor, self._ledger)
+        return None if found is None else int(found)
+
+    def current(self) -> Iterator[Held]:
+        """Everything that the hash holds of the feed. What changes meanwhile may come or not, or twice.
+
+        Raises:
+            SinkDown: the server cannot be reached, or fails, or is a cluster; or an item is none of this sink's.
+        """
+        with self._down():
+            self._check()
+            position = 0
+            while True:
+                answer: Any = self._client.hscan(self._items, position, count=_SCANNED)
+                position, found = answer
+                for number, text in found.items():
+                    yield _held(number, text)
+                if position == 0:
+                    return
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client.close()
+
+    def _check(self) -> None:
+        """Look at the server once: a transaction that fails in the middle is not taken back, so nothing may fail."""
+        if self._is_checked:
+            return
+        about: Any = {}
+        # An account may have no right to ask. Then a cluster refuses the first transaction, with a message of its own.
+        with contextlib.suppress(redis.exceptions.NoPermissionError):
+            about = self._client.info("server")
+        if about.get("redis_mode") == "cluster":
+            raise SinkDown("Redis: the server is part of a cluster, and this sink needs one that is not")
+        for key, expected in zip(self._keys, _TYPES, strict=True):
+            kind: Any = self._client.type(key)
+            name = kind.decode() if isinstance(kind, bytes) else str(kind)
+            if name not in ("none", expected):
+                raise SinkDown(f"Redis: {key} is a {name}, not a {expected}: say another prefix, or delete it")
+        self._is_checked = True
+
+    @contextlib.contextmanager
+    def _down(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            self._is_checked = False
+            raise SinkDown(f"Redis: {_text(error)}") from error
+
+
+def _text(error: redis.RedisError) -> str:
+    """What was wrong, without the command, which redis-py quotes and which holds numbers."""
+    return str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+
+
+def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    parts: list[Any] = [None] * (2 * len(first))
+    parts[::2] = first
+    parts[1::2] = second
+    return parts
+
+
+def _held(number: bytes | str, text: bytes | str) -> Held:
+    try:
+        item = json.loads(text)
+        said = set(item["scope"])
+        return Held(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in said))
+    except (ValueError, TypeError, KeyError) as error:
+        raise SinkDown(
+            f"Redis: an item is not one of this sink's ({type(error).__name__}): clear the feed's keys"
+        ) from error

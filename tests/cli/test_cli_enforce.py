@@ -1,0 +1,145 @@
+"""`blocklist enforce`, into a drop directory."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
+from command_line import Ran, assert_fails, run
+from world import FEED, World, make_world
+
+NUMBERS = [f"+62812000010{i:02d}" for i in range(6)]
+"""Generated."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+@pytest.fixture
+def env(world: World) -> dict[str, str]:
+    return {
+        "BLOCKLIST_URL": world.url,
+        "BLOCKLIST_FEED": FEED,
+        "BLOCKLIST_ROOT": str(world.publisher.root),
+        "BLOCKLIST_CACHE_DIR": str(world.directory / "cache"),
+        "BLOCKLIST_STATE_DIR": str(world.directory / "state"),
+        "BLOCKLIST_REGION": "ID",
+        "BLOCKLIST_SINK": (world.directory / "drop").as_uri(),
+    }
+
+
+@pytest.fixture
+def enforce(env: dict[str, str]) -> Callable[..., Ran]:
+    return lambda *arguments: run("enforce", *arguments, env=env)
+
+
+def synced(world: World, env: dict[str, str], numbers: list[str]) -> None:
+    world.release(numbers)
+    assert run("sync", "--accept", str(world.publisher.status().feeds[1].serial or 1), env=env).code == 0
+
+
+def operations(world: World) -> list[tuple[str, int]]:
+    files = [read_drop_file(path) for path in sorted((world.directory / "drop").glob("*.csv"))]
+    return [(each.operation, len(each.changes)) for each in files]
+
+
+def test_a_list_is_carried_into_a_directory(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    assert_fails(enforce(), 2, "sync")
+    synced(world, env, NUMBERS[:5])
+    dry = enforce("--dry-run", "--json").document
+    assert (dry["planned"]["block"], dry["dry_run"], operations(world)) == (5, True, [])
+    done = enforce("--json").document
+    assert (done["outcomes"], done["set_aside"], done["receipts"]) == ({"enforced": 5}, 0, None)
+    assert "nothing to do" in enforce().out
+    synced(world, env, NUMBERS[1:])
+    assert "1 enforced, 1 reversed" in enforce().out
+    assert operations(world) == [("block", 5), ("unblock", 1), ("block", 1)]
+
+
+def test_several_sinks_of_one_list_know_nothing_of_each_other(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS[:2])
+    for name in ("one", "two"):
+        sink = (world.directory / name).as_uri()
+        assert enforce("--name", name, "--sink", sink, "--json").document["outcomes"] == {"enforced": 2}
+    assert enforce("--name", "one", "--sink", (world.directory / "one").as_uri(), "--json").document["outcomes"] == {}
+
+
+def test_limits(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    synced(world, env, NUMBERS)
+    capped = enforce("--daily-cap", "4")
+    assert "4 enforced" in capped.out
+    assert "2 changes wait for another day" in capped.err
+    assert enforce("--json", "--scope", "data").document["planned"]["unblock"] == 4
+
+
+def test_what_cannot_be_used(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    synced(world, env, NUMBERS)
+    assert_fails(enforce("--sink", "telnet://switch"), 2, "file", "postgresql", "redis", "https", "kafka")
+    assert_fails(enforce("--sink", "switch"), 2, "without a scheme")
+    assert_fails(enforce("--name", "../x"), 2, "no name of a sink")
+    assert_fails(enforce("--scope", "telex"), 2, "the scopes are")
+    assert_fails(enforce("--only-operator", "nobody"), 2, "telkomsel")
+    assert_fails(enforce("--repair"), 2, "--reconcile")
+    assert_fails(enforce("--watch", "--dry-run"), 2, "--watch")
+    assert_fails(enforce("--reconcile"), 2, "cannot be read")
+    assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is down")
+
+
+def test_reconciling_finds_and_mends(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
+) -> None:
+    import redis
+
+    synced(world, env, NUMBERS)
+    sink = ("--sink", redis_url, "--name", "cache")
+    assert enforce(*sink).code == 0
+    assert "just what it should" in enforce(*sink, "--reconcile").out
+    client = redis.Redis.from_url(redis_url.partition("?")[0])
+    for key in client.keys(f"{redis_url.rpartition('=')[2]}*"):
+        if client.type(key) == b"hash":
+            client.hdel(key, NUMBERS[0].removeprefix("+"))
+    client.close()
+    found = enforce(*sink, "--reconcile", "--json")
+    assert (found.code, found.document["missing"], found.document["surplus"]) == (1, 1, 0)
+    mended = enforce(*sink, "--reconcile", "--repair", "--json")
+    assert (mended.code, mended.document["repaired"]["outcomes"]) == (0, {"enforced": 1})
+    assert enforce(*sink, "--reconcile").code == 0
+
+
+def test_watching_until_told_to_stop(world: World, env: dict[str, str]) -> None:
+    world.release(NUMBERS[:3])
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from blocklist_sdk.cli import main; main()",
+            "enforce",
+            "--watch",
+            "--every",
+            "1",
+            "--json",
+        ],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert '"enforced": 3' in process.stdout.readline()
+        world.release(NUMBERS[1:3])
+        while '"reversed": 1' not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert operations(world) == [("block", 3), ("unblock", 1)]

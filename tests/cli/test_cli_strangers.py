@@ -1,0 +1,10 @@
+"""What strangers wrote is shown as theirs."""
+
+from blocklist_sdk.cli.output import indented
+
+
+def test_no_line_of_a_complaint_can_be_taken_for_one_of_ours() -> None:
+    for end in ("\r\n", "\r", "\n", "\n\n"):
+        shown = indented(f"won{end}case 5: decided\u202e\u2066", "    ")
+        assert all(line.startswith("    ") for line in shown.split("\n"))
+        assert not set(shown) & set("\r\u202e\u2066")
