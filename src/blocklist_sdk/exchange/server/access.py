@@ -18,6 +18,7 @@ from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel
 from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from blocklist_sdk.exchange.models import KEY_CHARS_MAX, PAGE_MAX
 from blocklist_sdk.exchange.server.accounts import PERMISSIONS, Caller, Claims, renewed
@@ -115,16 +116,19 @@ class Accounts:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, AccountRow | None]] = {}
 
-    def find(self, exchange: Exchange, claims: Claims) -> AccountRow | None:
+    async def find(self, exchange: Exchange, claims: Claims) -> AccountRow | None:
         """The account of a token, if it is open and its secret has not been renewed since."""
         moment, row = self._seen.get(claims.name, (0.0, None))
         if time.monotonic() > moment or (row is not None and renewed(row) < claims.renewed):
-            with exchange.database.reading() as session:
-                row = session.scalar(
-                    select(AccountRow).where(AccountRow.name == claims.name, AccountRow.disabled_at.is_(None))
-                )
+            # Nearly always it is known, and no thread has to be waited for.
+            row = await run_in_threadpool(self._read, exchange, claims.name)
             self._seen[claims.name] = time.monotonic() + _ACCOUNT_S, row
         return row if row is not None and renewed(row) == claims.renewed else None
+
+    def _read(self, exchange: Exchange, name: str) -> AccountRow | None:
+        open_one = select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
+        with exchange.database.reading() as session:
+            return session.scalar(open_one)
 
 
 def token_of(exchange: Exchange, header: str | None) -> Claims | None:
@@ -133,7 +137,7 @@ def token_of(exchange: Exchange, header: str | None) -> Claims | None:
     return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
 
 
-def caller_of(request: Request, token: str | None) -> Caller:
+async def caller_of(request: Request, token: str | None) -> Caller:
     """Who a token stands for.
 
     Raises:
@@ -142,7 +146,7 @@ def caller_of(request: Request, token: str | None) -> Caller:
     exchange = exchange_of(request)
     claims = token_of(exchange, token)
     accounts: Accounts = request.app.state.accounts
-    row = accounts.find(exchange, claims) if claims else None
+    row = await accounts.find(exchange, claims) if claims else None
     if claims is None or row is None:
         error = ' error="invalid_token"' if token else ""
         raise Refusal(
@@ -154,11 +158,11 @@ def caller_of(request: Request, token: str | None) -> Caller:
     return Caller(row.id, row.name, claims.scopes & frozenset(row.scopes.split()))
 
 
-def needs(*permissions: str) -> Callable[..., Caller]:
+def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """A dependency that lets in who may do one of these; anyone with an account where none is named."""
 
-    def check(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-        caller = caller_of(request, token)
+    async def check(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
+        caller = await caller_of(request, token)
         if permissions and not caller.may(*permissions):
             wanted = " or ".join(permissions)
             raise Refusal(
@@ -211,7 +215,7 @@ class Posted:
                 row = session.get_one(AnswerRow, (self.caller.id, self.key))
                 return self._replay(row, request)
             body = act(session).model_dump_json()
-            session.execute(
+            session.connection().execute(
                 _ANSWERED, {"of": self.caller.id, "its_key": self.key, "its_status": status, "its_body": body}
             )
             return _json(body, status)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import InvalidNumber
@@ -102,14 +102,21 @@ def _read(new: NewReport, *, region: str, at: datetime) -> int | Refusal:
     return number
 
 
+_OPEN_CASES: Final = (
+    select(CaseRow)
+    .where(CaseRow.number.in_(bindparam("numbers", expanding=True)), CaseRow.closed_at.is_(None))
+    .order_by(CaseRow.number)
+    .with_for_update()
+)
+
+
 def _open_cases(session: Session, numbers: Collection[int], caller: Caller, *, at: datetime) -> dict[int, CaseRow]:
     """The numbers' open cases, locked in one order, so that bulks with the same numbers do not cross."""
     found: dict[int, CaseRow] = {}
     missing = sorted(numbers)
     while missing:
         for some in cases.in_parts(missing):
-            wanted = select(CaseRow).where(CaseRow.number.in_(some), CaseRow.closed_at.is_(None))
-            rows = session.scalars(wanted.order_by(CaseRow.number).with_for_update())
+            rows = session.scalars(_OPEN_CASES, {"numbers": some})
             found |= {row.number: row for row in rows}
         missing = [number for number in missing if number not in found]
         # Another process may open one at the same moment; then this adds none, and the next round finds it.

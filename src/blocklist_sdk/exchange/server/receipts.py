@@ -49,6 +49,7 @@ def take(
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
+    recipients = recipient_ids(session)
     known = _known(session, caller, [row.id for row in listings.values()])
     items: list[ReceiptItem] = []
     fresh: list[dict[str, object]] = []
@@ -99,8 +100,8 @@ def take(
         else:
             grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
             appeal_by_itself(session, caller, case, grounds, at=at)
-    recipients = recipient_ids(session)
-    cases.settle(session, cases_of.values(), recipients, at=at)
+    with session.no_autoflush:  # all changes to the cases are written at the end
+        cases.settle(session, cases_of.values(), recipients, at=at)
     return items
 
 
