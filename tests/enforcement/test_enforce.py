@@ -355,6 +355,16 @@ def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
     assert not reconcile(blocklist, sink)
 
 
+def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    sink.held.clear()
+    assert reconcile(blocklist, sink, repair=True).missing == 5
+    assert enforce(blocklist, sink).outcomes == {"enforced": 5}
+    assert not reconcile(blocklist, sink)
+
+
 def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(NUMBERS[0]))
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED), pytest.raises(Locked):

@@ -455,6 +455,8 @@ class Ledger:
         if name is None:
             return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
         table, _ = _read(self.directory / name)
+        if not len(table):
+            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
         return Acknowledged.of(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
     def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
