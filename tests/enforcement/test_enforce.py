@@ -355,6 +355,16 @@ def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
     assert not reconcile(blocklist, sink)
 
 
+def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    sink.held.clear()
+    assert reconcile(blocklist, sink, repair=True).missing == 5
+    assert enforce(blocklist, sink).outcomes == {"enforced": 5}
+    assert not reconcile(blocklist, sink)
+
+
 def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(NUMBERS[0]))
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED), pytest.raises(Locked):
@@ -391,6 +401,50 @@ def test_an_entry_that_goes_while_another_one_blocks_the_number_is_told_of(world
     put(world, blocklist, [])
     enforce(blocklist, sink)
     assert (ids["authority"], "reversed") in told(blocklist)
+
+
+def test_each_entry_that_goes_is_told_of_once(world: World, blocklist: Blocklist) -> None:
+    both = [*listed(NUMBERS[4], issuer="authority"), *listed(NUMBERS[4], issuer="bank")]
+    put(world, blocklist, both)
+    ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
+    sink = MemorySink()
+    for rows in (both, both[:1], []):
+        put(world, blocklist, rows)
+        enforce(blocklist, sink)
+    reversed_ = [entry for entry, outcome in told(blocklist) if outcome == "reversed"]
+    assert reversed_ == [ids["bank"], ids["authority"]]
+
+
+def test_an_entry_that_goes_is_told_of_where_nobody_knows_what_came_of_it(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, [*listed(NUMBERS[4], issuer="authority"), *listed(NUMBERS[4], issuer="bank")])
+    ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[4], issuer="authority"))
+
+    def die(change: SinkChange) -> Outcome | None:
+        raise KeyboardInterrupt
+
+    sink.behave = die
+    with pytest.raises(KeyboardInterrupt):
+        enforce(blocklist, sink)
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert [entry for entry, outcome in told(blocklist) if outcome == "reversed"] == [ids["bank"]]
+
+
+def test_an_entry_whose_range_is_cut_to_single_numbers_still_blocks(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, [{"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[4]}"}])
+    entry = blocklist.entries(NUMBERS[3])[0].entry
+    sink = MemorySink()
+    for allowed in (3, 2):
+        blocklist.overrides.allow(NUMBERS[allowed], reason="appeal")
+        enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[4]}
+    assert (entry, "reversed") not in told(blocklist)
+    blocklist.overrides.allow(NUMBERS[4], reason="appeal")
+    enforce(blocklist, sink)
+    assert told(blocklist).count((entry, "reversed")) == 1
 
 
 def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:

@@ -23,7 +23,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -455,6 +455,8 @@ class Ledger:
         if name is None:
             return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
         table, _ = _read(self.directory / name)
+        if not len(table):
+            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
         return Acknowledged.of(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
     def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
@@ -514,7 +516,7 @@ def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
     said: list[Masks] = []
     for record in records:
         known, is_there = _said(record)
-        parts.append(record.batch.items.take(known))
+        parts.append(_items_after(record).take(known))
         status.append(_status_of(record)[known])
         said.append(is_there[known])
     items = joined(parts)
@@ -535,6 +537,22 @@ def _said(record: Record) -> tuple[Positions, Masks]:
     # What a sink would not or could not lift stands as before; what is in doubt may still be held.
     lifted = np.isin(record.outcome, _LIFTED)
     return np.flatnonzero(lifted | (record.outcome == IN_DOUBT)), np.where(lifted, 0, 1).astype(np.uint8)
+
+
+def _items_after(record: Record) -> Items:
+    """What a record's items are from then on; one in doubt may still stand with the entries that were to go."""
+    items = record.batch.items
+    if not items.lifted:
+        return items
+    entry, more = items.entry.copy(), dict(items.more)
+    if record.batch.operation != "unblock":
+        for place, lifted in items.lifted.items():
+            if record.outcome[place] == IN_DOUBT:
+                entries = tuple(sorted({*items.entries(place), *lifted}))
+                entry[place] = entries[0]
+                if len(entries) > 1:
+                    more[place] = entries
+    return replace(items, entry=entry, more=more, lifted={})
 
 
 def _status_of(record: Record) -> Masks:

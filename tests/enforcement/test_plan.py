@@ -1,0 +1,100 @@
+"""The plan: what a sink acknowledged since the base says the same as one base would. All numbers are generated."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blocklist_sdk.enforcement import Outcome
+from blocklist_sdk.enforcement import ledger as ledgers
+from blocklist_sdk.enforcement.items import Items
+from blocklist_sdk.enforcement.ledger import Acknowledged, Ledger
+from blocklist_sdk.enforcement.plan import Plan, make_plan
+from blocklist_sdk.release.rows import FOREVER_MS
+
+NOW = datetime(2026, 10, 5, tzinfo=UTC)
+FATES = ("enforced", "enforced", "enforced", "refused", "failed", "not-ours", "pending", "killed")
+
+
+def drawn(chance: random.Random) -> Items:
+    """Items in order that do not overlap; an entry may stand behind several of them."""
+    number, last, entries = [], [], []
+    at = 6_281_255_500_000
+    for _ in range(chance.randrange(12)):
+        at += chance.randrange(1, 4)
+        number.append(at)
+        at += chance.choice((0, 0, 2))
+        last.append(at)
+        entries.append(tuple(sorted(chance.sample(range(1, 9), chance.choice((0, 1, 1, 2))))))
+    count = len(number)
+    return Items(
+        number=np.array(number, np.int64),
+        last=np.array(last, np.int64),
+        scope=np.array([chance.choice((4, 8, 12)) for _ in range(count)], np.uint8),
+        entry=np.array([each[0] if each else 0 for each in entries], np.int64),
+        until=np.full(count, FOREVER_MS, np.int64),
+        category=np.zeros(count, np.int32),
+        categories=("fraud",),
+        more={place: each for place, each in enumerate(entries) if len(each) > 1},
+    )
+
+
+def spoken(items: Items) -> list[tuple[object, ...]]:
+    """Items as tuples, with the entries that go."""
+    columns = (items.number, items.last, items.scope, items.until)
+    return [
+        (*values, items.entries(place), items.lifted.get(place))
+        for place, values in enumerate(zip(*(column.tolist() for column in columns), strict=True))
+    ]
+
+
+def parts(plan: Plan) -> list[tuple[str, list[tuple[object, ...]]]]:
+    return [(operation, spoken(items)) for operation, items, *_ in plan.batches(1_000)]
+
+
+def run(ledger: Ledger, plan: Plan, chance: random.Random) -> None:
+    """Do some of a plan, with mixed outcomes."""
+    for operation, items, *rest in plan.batches(4):
+        if chance.random() < 0.2:
+            continue
+        batch = ledger.begin(operation, items, *rest, serial=1, published=NOW, at=NOW)
+        fates = [chance.choice(FATES) for _ in range(len(items))]
+        if "killed" in fates and chance.random() < 0.5:
+            ledger.doubt(batch.number_in_ledger, at=NOW)
+            continue
+        outcomes = [
+            Outcome("failed", pending=fate == "pending")
+            if fate in ("failed", "pending", "killed")
+            else Outcome("reversed" if operation == "unblock" and fate == "enforced" else fate)  # type: ignore[arg-type]
+            for fate in fates
+        ]
+        given_up = [place for place, fate in enumerate(fates) if fate == "failed" and chance.random() < 0.3]
+        ledger.finish(batch, outcomes, given_up=given_up, at=NOW)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(ledgers, "_FOLD_ROWS", 5)
+    with Ledger.open(tmp_path / "ledger", feed="id-all") as ledger:
+        for _ in range(12):
+            wanted = drawn(chance)
+            acknowledged = ledger.acknowledged()
+            whole = acknowledged.whole()
+            assert parts(make_plan(acknowledged, wanted)) == parts(make_plan(whole, wanted))
+            for status in range(5):
+                assert acknowledged.count(status) == whole.count(status)
+            run(ledger, make_plan(acknowledged, wanted), chance)
+            if chance.random() < 0.4:
+                before = spoken(ledger.acknowledged().whole().items)
+                ledger.fold(at=NOW)
+                assert spoken(ledger.acknowledged().whole().items) == before
+
+
+def test_nothing_is_planned_where_all_is_as_it_should_be() -> None:
+    wanted = drawn(random.Random(1))
+    assert len(make_plan(Acknowledged.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0
