@@ -1,5 +1,6 @@
 """Enforcement: what a sink holds becomes what is in force, whatever fails on the way. All numbers are generated."""
 
+import contextlib
 import itertools
 import random
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
+from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.records import SCOPES
 from world import FEED, World, make_world
 
@@ -315,6 +317,77 @@ def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklis
     tomorrow = lambda: TOMORROW + timedelta(days=1)  # noqa: E731
     assert enforce(blocklist, sink, daily_cap=4, batch=3, clock=tomorrow).left == 0
     assert sink.numbers == set(NUMBERS[3:6])
+
+
+def test_a_daily_cap_never_holds_up_a_change_that_lifts_something(world: World, blocklist: Blocklist) -> None:
+    ranged = {"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}"}
+    put(world, blocklist, [ranged, *listed(NUMBERS[15], scope="sms+voice")])
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    blocklist.overrides.allow(NUMBERS[7], reason="appeal")
+    put(world, blocklist, [ranged, *listed(NUMBERS[15], scope="sms"), *listed(NUMBERS[16])])
+    done = enforce(blocklist, sink, daily_cap=0)
+    assert done.left == 2  # what lies behind the hole, and the new one
+    assert sink.numbers == {*NUMBERS[2:7], NUMBERS[15]}
+    assert sink.scopes(NUMBERS[15]) == {"sms"}
+    enforce(blocklist, sink)
+    assert sink.numbers == {*NUMBERS[2:7], *NUMBERS[8:11], NUMBERS[15], NUMBERS[16]}
+
+
+@pytest.mark.parametrize("kind", ["refused", "failed", "pending", "killed"])
+def test_a_change_that_lifts_something_is_asked_for_until_it_is_done(
+    world: World, blocklist: Blocklist, kind: Any
+) -> None:
+    put(world, blocklist, [{"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}"}])
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    blocklist.overrides.allow(NUMBERS[7], reason="appeal")
+
+    def behave(change: SinkChange) -> Outcome | None:
+        if kind == "killed":
+            raise KeyboardInterrupt
+        return PENDING if kind == "pending" else Outcome(kind, "not this one")
+
+    sink.behave = behave
+    for _ in range(3):
+        with contextlib.suppress(KeyboardInterrupt):
+            enforce(blocklist, sink, tries=2)
+    assert NUMBERS[7] in sink.numbers
+    sink.behave = lambda change: Outcome("refused", "not this one")
+    enforce(blocklist, sink)
+    sink.behave = lambda change: None
+    enforce(blocklist, sink, daily_cap=0)
+    assert NUMBERS[7] not in sink.numbers
+    enforce(blocklist, sink)
+    assert not enforce(blocklist, sink).outcomes
+
+
+def test_what_failed_is_lifted_where_it_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(NUMBERS[0]))
+    sink = MemorySink()
+    answer = sink.apply
+
+    def time_out(batch: Batch) -> list[Outcome]:
+        answer(batch)
+        return [Outcome("failed", "timeout in the HLR")] * len(batch)
+
+    sink.apply = time_out  # type: ignore[method-assign]
+    enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[0]}
+    sink.apply = answer  # type: ignore[method-assign]
+    put(world, blocklist, [])
+    enforce(blocklist, sink)
+    assert sink.numbers == set()
+
+
+def test_what_is_pending_does_not_count_again_for_the_daily_cap(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:4]))
+    sink = MemorySink(lambda change: PENDING)
+    day = TOMORROW
+    for expected in (2, 4):
+        enforce(blocklist, sink, daily_cap=2, clock=itertools.repeat(day).__next__)
+        assert len({change.number for change in sink.seen}) == expected
+        day += timedelta(days=1)
 
 
 def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:

@@ -51,15 +51,15 @@ def spoken(items: Items) -> list[tuple[object, ...]]:
 
 
 def parts(plan: Plan) -> list[tuple[str, list[tuple[object, ...]]]]:
-    return [(operation, spoken(items)) for operation, items, *_ in plan.batches(1_000)]
+    return [(operation, spoken(items)) for operation, items, _ in plan.batches(1_000)]
 
 
 def run(ledger: Ledger, plan: Plan, chance: random.Random) -> None:
     """Do some of a plan, with mixed outcomes."""
-    for operation, items, *rest in plan.batches(4):
+    for operation, items, is_urgent in plan.batches(4):
         if chance.random() < 0.2:
             continue
-        batch = ledger.begin(operation, items, *rest, serial=1, published=NOW, at=NOW)
+        batch = ledger.begin(operation, items, serial=1, published=NOW, at=NOW, is_urgent=is_urgent)
         fates = [chance.choice(FATES) for _ in range(len(items))]
         if "killed" in fates and chance.random() < 0.5:
             ledger.doubt(batch.number_in_ledger, at=NOW)

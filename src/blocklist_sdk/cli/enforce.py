@@ -44,7 +44,8 @@ def enforce(
     ] = None,
     rate: Annotated[float | None, typer.Option(metavar="N", help="Changes a second, at most.")] = None,
     daily_cap: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Blocks a day (UTC), at most; unblocks never wait.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Blocks a day (UTC), at most; what lifts something never waits."),
     ] = None,
     tries: Annotated[int, typer.Option(min=1, metavar="N", help="After so many failures a change is set aside.")] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,

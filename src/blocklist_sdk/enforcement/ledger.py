@@ -42,8 +42,9 @@ _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _OUTBOX_LOCK: Final = "outbox.lock"
 
-HELD, ASIDE, DOUBT, NOTHING = range(4)
-"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block."""
+HELD, ASIDE, DOUBT, NOTHING, WIDER = range(5)
+"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block; it
+may hold more than the item says, since a change that lifts something is not done."""
 
 _STATUS: Final[Mapping[OutcomeKind, int]] = {
     "enforced": HELD,
@@ -51,6 +52,7 @@ _STATUS: Final[Mapping[OutcomeKind, int]] = {
     "not-ours": NOTHING,
     "recycled": NOTHING,
     "refused": ASIDE,
+    "failed": DOUBT,
 }
 
 _LIFTED: Final = [KINDS.index(kind) for kind in ("enforced", "reversed", "already-inactive", "not-ours", "recycled")]
@@ -78,6 +80,7 @@ class Record:
         done: when its outcomes were known; None while they are not.
         outcome: of each change, as its position in `KINDS`, or `IN_DOUBT`, or `GIVEN_UP`.
         details: why, by place, where there is something to say.
+        is_urgent: whether no daily cap holds it up, as `Plan.batches` says.
     """
 
     batch: Batch
@@ -86,6 +89,12 @@ class Record:
     done: datetime | None
     outcome: Masks
     details: Mapping[int, str]
+    is_urgent: bool
+
+    @property
+    def lifts(self) -> bool:
+        """Whether somebody is freed by it."""
+        return self.batch.operation == "unblock" or (self.batch.operation == "change" and self.is_urgent)
 
     def outcome_at(self, place: int) -> OutcomeKind | None:
         """The outcome of a change as receipts say it; None where nobody knows."""
@@ -99,7 +108,7 @@ class Acknowledged:
 
     Attributes:
         items: the base; what it says of numbers among `later` does not count any more.
-        status: `HELD`, `ASIDE`, `DOUBT` or `NOTHING`, for each.
+        status: `HELD`, `ASIDE`, `DOUBT`, `NOTHING` or `WIDER`, for each.
         later: numbers about which something was said after the base, ascending.
         patch: what is so of them; a number that is only among `later` is not held any more.
         patch_status: as `status`.
@@ -244,14 +253,37 @@ class Ledger:
 
     # Writing
 
-    def begin(self, operation: Operation, items: Items, *, serial: int, published: datetime, at: datetime) -> Batch:
+    def begin(
+        self,
+        operation: Operation,
+        items: Items,
+        *,
+        serial: int,
+        published: datetime,
+        at: datetime,
+        is_urgent: bool = False,
+    ) -> Batch:
         """Write down a batch that is about to go to the sink.
+
+        Args:
+            operation: what is to be done.
+            items: with what.
+            serial: the release that asks for it.
+            published: when that was published.
+            at: now.
+            is_urgent: whether no daily cap holds it up. Of changes: whether each lifts something.
 
         Raises:
             StorageFailed: the disk refused; nothing is to be sent.
         """
         batch = Batch(self._next, operation, items, self.feed, serial)
-        about = {"operation": operation, "serial": serial, "published": published, "begun": at}
+        about = {
+            "operation": operation,
+            "serial": serial,
+            "published": published,
+            "begun": at,
+            "is_urgent": is_urgent or operation == "unblock",
+        }
         with storage(self.directory):
             _write(self._path(batch.number_in_ledger, "batch"), _items_table(items), about)
         self._next += 1
@@ -482,6 +514,7 @@ class Ledger:
             done=done,
             outcome=outcome,
             details=details,
+            is_urgent=about["is_urgent"],
         )
 
 
@@ -532,11 +565,11 @@ def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
 def _said(record: Record) -> tuple[Positions, Masks]:
     """Places of changes of which the record says something new, and for every place whether an item is there now."""
     if record.batch.operation != "unblock":
-        known = record.outcome != KINDS.index("failed")
-        return np.flatnonzero(known), np.ones(len(known), np.uint8)
-    # What a sink would not or could not lift stands as before; what is in doubt may still be held.
+        # What has failed may have been done all the same, or in part.
+        return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.uint8)
+    # What a sink would not lift stands as before; what failed or is in doubt may be held or not.
     lifted = np.isin(record.outcome, _LIFTED)
-    return np.flatnonzero(lifted | (record.outcome == IN_DOUBT)), np.where(lifted, 0, 1).astype(np.uint8)
+    return np.flatnonzero(record.outcome != KINDS.index("refused")), np.where(lifted, 0, 1).astype(np.uint8)
 
 
 def _items_after(record: Record) -> Items:
@@ -544,10 +577,10 @@ def _items_after(record: Record) -> Items:
     items = record.batch.items
     if not items.lifted:
         return items
-    entry, more = items.entry.copy(), dict(items.more)
+    entry, more, status = items.entry.copy(), dict(items.more), _status_of(record)
     if record.batch.operation != "unblock":
         for place, lifted in items.lifted.items():
-            if record.outcome[place] == IN_DOUBT:
+            if status[place] in (DOUBT, WIDER):
                 entries = tuple(sorted({*items.entries(place), *lifted}))
                 entry[place] = entries[0]
                 if len(entries) > 1:
@@ -560,7 +593,9 @@ def _status_of(record: Record) -> Masks:
     for kind, value in _STATUS.items():
         status[record.outcome == KINDS.index(kind)] = value
     status[record.outcome == IN_DOUBT] = DOUBT
-    status[record.outcome == GIVEN_UP] = ASIDE
+    status[record.outcome == GIVEN_UP] = DOUBT if record.batch.operation == "unblock" else ASIDE
+    if record.lifts and record.batch.operation == "change":
+        status[np.isin(status, (ASIDE, DOUBT))] = WIDER
     return status
 
 

@@ -1,15 +1,14 @@
 """What is to be done in a sink, from what it has acknowledged to what it should hold. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.ledger import ASIDE, DOUBT, Acknowledged, joined
+from blocklist_sdk.enforcement.ledger import ASIDE, DOUBT, HELD, WIDER, Acknowledged, joined
 from blocklist_sdk.release.rows import Int64s
-
 
 _FEW: Final = 10_000
 _BITS_OF_FEW: Final = 20
@@ -24,33 +23,51 @@ class Plan:
 
     Attributes:
         unblock: items that are not to be held any more, as they were acknowledged.
-        change: items that are held, but otherwise.
-        block: items that are not held, or of which nobody knows.
+        lift: items that are held, and of which a part, a scope or an entry is not to be held any more.
+        again: items of which nobody knows, or that were set aside and are to be less; they were asked for before.
+        change: other items that are held, but otherwise.
+        block: items that are not held.
     """
 
     unblock: Items
+    lift: Items
+    again: Items
     change: Items
     block: Items
 
     def __len__(self) -> int:
-        return len(self.unblock) + len(self.change) + len(self.block)
+        return sum(self.counts().values())
 
-    def batches(self, most: int) -> Iterator[tuple[Operation, Items]]:
-        """All of it in parts: unblocks first, since each of them frees somebody."""
-        parts: tuple[tuple[Operation, Items], ...] = (
-            ("unblock", self.unblock),
-            ("change", self.change),
-            ("block", self.block),
+    def counts(self) -> dict[Operation, int]:
+        """How many there are of each operation."""
+        return {
+            "unblock": len(self.unblock),
+            "change": len(self.lift) + len(self.change),
+            "block": len(self.again) + len(self.block),
+        }
+
+    def batches(self, most: int) -> Iterator[tuple[Operation, Items, bool]]:
+        """All of it in parts, and of each whether it is urgent.
+
+        First what frees somebody, which nothing holds up. What is asked for again was counted when it was first.
+        """
+        parts: tuple[tuple[Operation, Items, bool], ...] = (
+            ("unblock", self.unblock, True),
+            ("change", self.lift, True),
+            ("block", self.again, True),
+            ("change", self.change, False),
+            ("block", self.block, False),
         )
-        for operation, items in parts:
+        for operation, items, is_urgent in parts:
             for start in range(0, len(items), most):
-                yield operation, items.take(np.arange(start, min(start + most, len(items))))
+                yield operation, items.take(np.arange(start, min(start + most, len(items)))), is_urgent
 
 
 def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
     """What leads from one to the other, item by item, by their first numbers.
 
-    What was refused, or given up, is not asked for again until something about it changes.
+    What was refused, or given up, is not asked for again until something about it changes; what lifts something
+    always is.
     """
     plan = _compared(acknowledged, wanted)
     return replace(plan, unblock=_without_what_stays(plan.unblock, wanted))
@@ -66,7 +83,7 @@ def _compared(acknowledged: Acknowledged, wanted: Items) -> Plan:
     few = place[wanted.number[place] == acknowledged.later[inside]]
     late = _plan(acknowledged.patch, acknowledged.patch_status, wanted.take(few))
     base = _plan(acknowledged.items, acknowledged.status, wanted, without=(acknowledged.superseded(), few))
-    return Plan(*(_merged(getattr(base, name), getattr(late, name)) for name in ("unblock", "change", "block")))
+    return Plan(*(_merged(getattr(base, each.name), getattr(late, each.name)) for each in fields(Plan)))
 
 
 _NOWHERE = np.empty(0, np.intp)
@@ -82,36 +99,33 @@ def _plan(
     is_new = np.ones(len(wanted), np.bool_)
     is_new[in_wanted] = False
     is_new[without[1]] = False
-    differs = _differs(held, in_held, wanted, in_wanted)
-    anew = (status[in_held] == DOUBT) | (differs & (status[in_held] == ASIDE))
+    standing = status[in_held]
+    differs = _differs(held, in_held, wanted, in_wanted) | (standing == DOUBT) | (standing == WIDER)
     if len(without[0]):
         counts = np.ones(len(held), np.bool_)
         counts[without[0]] = False
         differs &= counts[in_held]
-        anew &= counts[in_held]
-    is_new[in_wanted[anew]] = True
-    changed = np.flatnonzero(differs & ~anew)
-    # Where each wanted item is held already; what is asked for anew may also be rid of entries.
-    place_in_held = np.full(len(wanted), -1, np.intp)
-    place_in_held[in_wanted] = in_held
-    block = np.flatnonzero(is_new)
+    some = np.flatnonzero(differs)
+    standing, in_held, in_wanted = standing[some], in_held[some], in_wanted[some]
+    items = _with_what_goes(held, in_held, wanted.take(in_wanted))
+    is_less = (held.last[in_held] > items.last) | (held.scope[in_held] & ~items.scope != 0)
+    goes = is_less.copy()
+    goes[list(items.lifted)] = True
+    lift = (standing == WIDER) | ((standing == HELD) & goes)
+    again = (standing == DOUBT) | ((standing == ASIDE) & is_less)
+    anew = (standing == ASIDE) & ~is_less
     return Plan(
         unblock=held.take(np.flatnonzero(is_gone)),
-        change=_with_what_goes(held, in_held[changed], wanted.take(in_wanted[changed])),
-        block=_with_what_goes(held, place_in_held[block], wanted.take(block)),
+        lift=items.take(np.flatnonzero(lift)),
+        again=items.take(np.flatnonzero(again)),
+        change=items.take(np.flatnonzero(~(lift | again | anew))),
+        block=_merged(items.take(np.flatnonzero(anew)), wanted.take(np.flatnonzero(is_new))),
     )
 
 
 def _with_what_goes(held: Items, in_held: Positions, wanted: Items) -> Items:
-    """What is to be held, with the entries that blocked the items before and do not any more.
-
-    Args:
-        held: what is held.
-        in_held: its place for each of `wanted`; -1 where it is not held.
-        wanted: what is to be held.
-    """
-    known = np.flatnonzero(in_held >= 0)
-    goes = known[held.entry[in_held[known]] != wanted.entry[known]]
+    """What is to be held, with the entries that blocked the same items before and do not any more."""
+    goes = np.flatnonzero(held.entry[in_held] != wanted.entry)
     several = np.flatnonzero(np.isin(in_held, np.array(list(held.more), np.intp))) if held.more else goes
     lifted = {}
     for place in {*goes.tolist(), *several.tolist()}:

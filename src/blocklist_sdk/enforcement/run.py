@@ -47,7 +47,7 @@ class Enforcement:
         scopes: those that the sink enforces; None for all.
         only_operator: only numbers of this operator.
         rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; unblocks never wait. None for no cap.
+        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
         tries: after so many failures a change is set aside.
 
     Raises:
@@ -136,7 +136,7 @@ def enforce(
         scopes: those that the sink enforces; None for all.
         only_operator: only numbers of this operator.
         rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; unblocks never wait. None for no cap.
+        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
         tries: after so many failures a change is set aside.
         receipts: the exchange that is told what came of it, as by `send_receipts`; None to tell it another time.
         dry_run: only tell what would be done.
@@ -180,7 +180,7 @@ def enforce(
                 acknowledged = ledger.acknowledged()
         done = Enforced(
             serial=generation.about.serial,
-            planned={"unblock": len(plan.unblock), "change": len(plan.change), "block": len(plan.block)},
+            planned=plan.counts(),
             outcomes=dict(run.outcomes),
             left=run.left,
             set_aside=acknowledged.count(ASIDE),
@@ -232,23 +232,25 @@ class _Run:
         cap = self._cap()
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
-            for operation, items in plan.batches(min(self._settings.batch, most)):
-                room = len(items) if operation == "unblock" or cap is None else min(len(items), cap)
+            for operation, items, is_urgent in plan.batches(min(self._settings.batch, most)):
+                room = len(items) if is_urgent or cap is None else min(len(items), cap)
                 self.left += len(items) - room
                 if not room:
                     continue
-                if cap is not None and operation != "unblock":
+                if cap is not None and not is_urgent:
                     cap -= room
-                self._one(operation, _first(items, room), serial=serial, published=published)
+                self._one(operation, _first(items, room), serial=serial, published=published, is_urgent=is_urgent)
             if not self.left:
                 # What did not fail again has been done, or is not asked for any more.
                 self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
         finally:
             self._ledger.keep_tries(self._tries)
 
-    def _one(self, operation: Operation, items: Items, *, serial: int, published: datetime) -> None:
+    def _one(self, operation: Operation, items: Items, *, serial: int, published: datetime, is_urgent: bool) -> None:
         begun = time.monotonic()
-        batch = self._ledger.begin(operation, items, serial=serial, published=published, at=self._clock())
+        batch = self._ledger.begin(
+            operation, items, serial=serial, published=published, at=self._clock(), is_urgent=is_urgent
+        )
         outcomes = self._apply(batch)
         if len(outcomes) != len(batch):
             raise Malformed(
@@ -314,9 +316,10 @@ class _Run:
         today = self._clock().astimezone(UTC).date()
         done = 0
         for record in self._ledger.records_backwards():
-            if record.begun.astimezone(UTC).date() != today:
+            day = record.begun.astimezone(UTC).date()
+            if day < today:
                 break
-            done += len(record.batch) if record.batch.operation != "unblock" else 0
+            done += len(record.batch) if day == today and not record.is_urgent else 0
         return max(0, self._settings.daily_cap - done)
 
 

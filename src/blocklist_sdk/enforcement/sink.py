@@ -127,7 +127,9 @@ class Transactional(Protocol):
     """A sink that keeps the number of the last batch in the same transaction as what it holds: exactly once."""
 
     def applied(self) -> int | None:
-        """`number_in_ledger` of the last batch that was applied; None where there was none.
+        """`number_in_ledger` of the last batch of which every change was done; None where there was none.
+
+        A batch of which a change was refused or failed is not said to be applied, since nobody would then know which.
 
         Raises:
             SinkDown: the sink as a whole fails.

@@ -186,7 +186,7 @@ class PostgresSink:
         """Put a batch into the table, or take it out, in one transaction with the cursor.
 
         A row that the table will not take, by a constraint, a trigger or a policy, is ``refused`` with the reason; the
-        others go in, in the same transaction.
+        others go in, in the same transaction, and the cursor stays.
 
         Raises:
             SinkDown: the server cannot be reached, or fails.
@@ -200,7 +200,9 @@ class PostgresSink:
             with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
                 copy.write(_as_csv(batch, encoding=connection.info.parameter_status("server_encoding")))
             self._write(connection, batch, 0, len(batch), refused)
-            connection.execute(self._sql(_MOVE_CURSOR), about)
+            if not refused:
+                # The cursor cannot say which were. After a crash such a batch comes again, and is refused in part again.
+                connection.execute(self._sql(_MOVE_CURSOR), about)
         if not refused:
             return all_done(batch)
         done = LIFTED if batch.operation == "unblock" else DONE
