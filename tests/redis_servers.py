@@ -12,6 +12,12 @@ from pathlib import Path
 import redis
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class NoRedis(Exception):
     """There is no server, and why."""
 
@@ -25,12 +31,13 @@ class RedisServer:
 
     def __init__(self, program: str, folder: Path, *, durable: bool, options: Sequence[str]) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = _free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
         kept = ("yes", "--appendfsync", "always") if durable else ("no",)
         common = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+        if "--cluster-enabled" in options:
+            # By itself it takes a port 10,000 higher, which there need not be.
+            common += ["--cluster-port", str(_free_port())]
         self._command = [program, *common, "--appendonly", *kept, *options]
         self._process: subprocess.Popen[bytes] | None = None
 

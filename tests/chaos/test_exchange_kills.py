@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,13 @@ def serve(directory: Path, database: str, port: int, _: int, say: Say) -> None:
         time.sleep(60)
 
 
+NOW = datetime.now(UTC).isoformat()
+
+
 def batch(index: int) -> dict[str, Any]:
     """Receipts that no other batch has."""
     serial, start = divmod(index * BATCH, LISTED)
-    receipt = {"feed": "id-telkomsel", "serial": serial + 1, "outcome": "enforced", "at": "2026-11-02T00:00:00Z"}
+    receipt = {"feed": "id-telkomsel", "serial": serial + 1, "outcome": "enforced", "at": NOW}
     return {"receipts": [receipt | {"entry": start + each + 1} for each in range(BATCH)]}
 
 
