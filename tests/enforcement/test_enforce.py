@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_sink import MemorySink
 
-from blocklist_sdk import Blocklist, InvalidInput, Locked, NotSynced, Unreachable
+from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkDown, enforce, reconcile
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
@@ -436,6 +437,80 @@ def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Bl
     assert reconcile(blocklist, sink, repair=True).missing == 5
     assert enforce(blocklist, sink).outcomes == {"enforced": 5}
     assert not reconcile(blocklist, sink)
+
+
+class CountingSink(MemorySink):
+    """Keeps the number of the last batch with what it holds."""
+
+    last: int | None = None
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        outcomes = super().apply(batch)
+        self.last = batch.number_in_ledger
+        return outcomes
+
+    def applied(self) -> int | None:
+        return self.last
+
+
+def test_a_ledger_from_a_copy_that_is_older_than_the_sink_is_reconciled_first(
+    world: World, blocklist: Blocklist, tmp_path: Path
+) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    sink = CountingSink()
+    enforce(blocklist, sink)
+    directory = ledger_path(blocklist, "default")
+    shutil.copytree(directory, tmp_path / "copy")
+    for count in (3, 4, 5):
+        put(world, blocklist, listed(*NUMBERS[:count]))
+        enforce(blocklist, sink)
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "copy", directory)
+    put(world, blocklist, listed(*NUMBERS[1:4]))
+    with pytest.raises(Malformed, match="reconcile"):
+        enforce(blocklist, sink)
+    assert reconcile(blocklist, sink, repair=True).surplus == 2
+    enforce(blocklist, sink)
+    assert sink.numbers == set(NUMBERS[1:4])
+    assert sink.last == 5
+    assert not enforce(blocklist, sink).outcomes
+
+
+@pytest.mark.parametrize("damaged", ["ledger.json", "base", "batch", "done"])
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "noise"])
+def test_a_damaged_ledger_is_an_error_that_says_what_to_do(
+    world: World, blocklist: Blocklist, tmp_path: Path, damaged: str, how: str
+) -> None:
+    put(world, blocklist, listed(*NUMBERS[:3]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    assert not reconcile(blocklist, sink, repair=True)  # which makes a base
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*NUMBERS[:6]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0]))
+    directory = ledger_path(blocklist, "default")
+    file = {
+        "ledger.json": directory / "ledger.json",
+        "base": next(directory.glob("base-*")),
+        "batch": directory / "records/000000002.batch.arrow",
+        "done": directory / "records/000000002.done.arrow",
+    }[damaged]
+    data = file.read_bytes()
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "noise": b"x" * len(data)}[how])
+    if (damaged, how) == ("done", "gone"):  # as if the run had been killed before it
+        enforce(blocklist, sink)
+    else:
+        with pytest.raises((Malformed, StorageFailed)):
+            enforce(blocklist, sink)
+        directory.rename(tmp_path / "away")
+        reconcile(blocklist, sink, repair=True)
+        enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[0]}
 
 
 def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:

@@ -15,7 +15,7 @@ from blocklist_sdk.enforcement.ledger import HELD, NOTHING, Acknowledged, Ledger
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement
-from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown
+from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown, Transactional
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -80,6 +80,7 @@ def reconcile(
         generation, rules = blocklist.in_force()
         wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
         try:
+            applied = (sink.applied() or 0) if isinstance(sink, Transactional) else 0
             held = _items_held(sink.current())
         except SinkDown as error:
             raise Unreachable(
@@ -96,7 +97,7 @@ def reconcile(
         surplus = np.delete(np.arange(len(held)), in_held)
         missing = np.delete(np.arange(len(wanted_there)), in_wanted)
         if repair:
-            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same])
+            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same], applied)
         numbers = {
             "missing": wanted_there.number[missing],
             "surplus": held.number[surplus],
@@ -151,7 +152,13 @@ def _without_nothing(wanted: Items, known: Acknowledged) -> Items:
 
 
 def _note(
-    ledger: Ledger, known: Acknowledged, held: Items, wanted: Items, same_held: Positions, same_wanted: Positions
+    ledger: Ledger,
+    known: Acknowledged,
+    held: Items,
+    wanted: Items,
+    same_held: Positions,
+    same_wanted: Positions,
+    applied: int,
 ) -> None:
     """Take what the sink really holds for what it has acknowledged; what is as it should be, with its entries."""
     other = held.take(np.delete(np.arange(len(held)), same_held))
@@ -160,4 +167,4 @@ def _note(
     status = [np.full(len(part), HELD, np.uint8) for part in parts[:2]] + [np.full(len(nothing), NOTHING, np.uint8)]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]))
+    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]), after=applied)

@@ -217,7 +217,10 @@ class _Run:
 
     def clear_up(self) -> None:
         """Settle batches of which a run that was killed did not write down what came of them."""
-        for number in self._ledger.open_batches():
+        numbers = self._ledger.open_batches()
+        if numbers:
+            self._check_age()
+        for number in numbers:
             if self._was_applied(number):
                 self._ledger.finish_all(number, at=self._clock())
             else:
@@ -229,6 +232,8 @@ class _Run:
         Raises:
             Unreachable, Malformed, StorageFailed: as for `enforce`.
         """
+        if len(plan):
+            self._check_age()
         cap = self._cap()
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
@@ -286,13 +291,26 @@ class _Run:
         raise AssertionError("the last attempt returns or raises")
 
     def _was_applied(self, number: int) -> bool:
+        return self._applied() >= number
+
+    def _applied(self) -> int:
+        """The last batch that the sink says was applied; 0 where it says nothing."""
         if not isinstance(self._sink, Transactional):
-            return False
+            return 0
         try:
-            last = self._sink.applied()
+            return self._sink.applied() or 0
         except SinkDown:
-            return False
-        return last is not None and last >= number
+            return 0
+
+    def _check_age(self) -> None:
+        """See that the sink does not know of batches that the ledger does not, as one that a copy brought back."""
+        applied = self._applied()
+        if applied > self._ledger.last:
+            raise Malformed(
+                f"the sink has taken batch {applied}, and the ledger knows of none after {self._ledger.last}: it was "
+                "brought back from a copy, and does not say what is to be lifted. Run blocklist enforce --reconcile "
+                "--repair."
+            )
 
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
         """Count failures; the places of changes that have failed too often."""
