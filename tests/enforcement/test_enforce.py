@@ -439,6 +439,27 @@ def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Bl
     assert not reconcile(blocklist, sink)
 
 
+def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:4]))
+    ids = [blocklist.entries(number)[0].entry for number in NUMBERS[:4]]
+    sink = MemorySink(lambda change: PENDING if change.number == NUMBERS[3] else None)
+    enforce(blocklist, sink)
+    held = {number: sink.held[number] for number in NUMBERS[:3]}
+    put(world, blocklist, listed(NUMBERS[0], scope="voice", issuer="bank") + listed(NUMBERS[2], NUMBERS[3]))
+    # The first differs, the second is too much, the last was done meanwhile.
+    sink.held = {**held, NUMBERS[3]: SinkChange("block", NUMBERS[3], NUMBERS[3], ("sms",), "", (), None, FEED, 1)}
+    new = blocklist.entries(NUMBERS[0])[0].entry
+    assert new != ids[0]
+    reconcile(blocklist, sink, repair=True)
+    before = len(told(blocklist))
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert sorted(told(blocklist)[before:]) == sorted(
+        [(ids[0], "reversed"), (new, "enforced"), (ids[1], "reversed"), (ids[3], "enforced")]
+    )
+    assert not reconcile(blocklist, sink)
+
+
 class CountingSink(MemorySink):
     """Keeps the number of the last batch with what it holds."""
 

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ import numpy as np
 from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
-from blocklist_sdk.enforcement.ledger import HELD, NOTHING, Acknowledged, Ledger, joined, utc_now
+from blocklist_sdk.enforcement.ledger import DOUBT, HELD, NOTHING, WIDER, Acknowledged, Ledger, joined, utc_now
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement
@@ -160,11 +160,32 @@ def _note(
     same_wanted: Positions,
     applied: int,
 ) -> None:
-    """Take what the sink really holds for what it has acknowledged; what is as it should be, with its entries."""
-    other = held.take(np.delete(np.arange(len(held)), same_held))
+    """Take what the sink really holds for what it has acknowledged, with the entries that are known to be behind it."""
+    other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
+    same = wanted.take(same_wanted)
     nothing = known.items.take(np.flatnonzero(known.status == NOTHING))
-    parts = [wanted.take(same_wanted), other, nothing]
-    status = [np.full(len(part), HELD, np.uint8) for part in parts[:2]] + [np.full(len(nothing), NOTHING, np.uint8)]
+    # What came of these has not been told to anybody, and it may have been other entries: they are asked for again.
+    unsure = known.items.take(np.flatnonzero(np.isin(known.status, (DOUBT, WIDER))))
+    status_of_same = np.full(len(same), HELD, np.uint8)
+    status_of_same[matched(same, unsure)[0]] = DOUBT
+    same = _with_entries(same, unsure)
+    parts = [same, other, nothing]
+    status = [status_of_same, np.full(len(other), HELD, np.uint8), np.full(len(nothing), NOTHING, np.uint8)]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
     ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]), after=applied)
+
+
+def _with_entries(items: Items, known: Items) -> Items:
+    """Items, with the entries and categories that are known of those with the same first number."""
+    at, in_known = matched(items, known)
+    names = (*items.categories, *known.categories)
+    entry, category = items.entry.copy(), items.category.copy()
+    entry[at] = known.entry[in_known]
+    category[at] = known.category[in_known] + len(items.categories)
+    more = dict(items.more)
+    for place, there in zip(at.tolist(), in_known.tolist(), strict=True):
+        more.pop(place, None)
+        if there in known.more:
+            more[place] = known.more[there]
+    return replace(items, entry=entry, category=category, categories=names, more=more)
