@@ -460,6 +460,21 @@ def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blo
     assert not reconcile(blocklist, sink)
 
 
+def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:3]))
+    sink = MemorySink(lambda change: Outcome("not-ours") if change.number == NUMBERS[1] else None)
+    enforce(blocklist, sink)
+    assert not reconcile(blocklist, sink)
+    sink.held[NUMBERS[1]] = SinkChange("block", NUMBERS[1], NUMBERS[1], ("sms",), "", (), None, FEED, 1)
+    assert reconcile(blocklist, sink, repair=True).surplus == 1
+    put(world, blocklist, listed(NUMBERS[2]))
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[2]}
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        assert len(ledger.acknowledged().whole().items) == 1
+
+
 class CountingSink(MemorySink):
     """Keeps the number of the last batch with what it holds."""
 

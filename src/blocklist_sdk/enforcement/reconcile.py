@@ -163,7 +163,7 @@ def _note(
     """Take what the sink really holds for what it has acknowledged, with the entries that are known to be behind it."""
     other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
     same = wanted.take(same_wanted)
-    nothing = known.items.take(np.flatnonzero(known.status == NOTHING))
+    nothing = known.items.take(np.flatnonzero((known.status == NOTHING) & ~np.isin(known.items.number, held.number)))
     # What came of these has not been told to anybody, and it may have been other entries: they are asked for again.
     unsure = known.items.take(np.flatnonzero(np.isin(known.status, (DOUBT, WIDER))))
     status_of_same = np.full(len(same), HELD, np.uint8)
