@@ -17,6 +17,7 @@ from memory_sink import MemorySink
 
 from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkDown, enforce, reconcile
+from blocklist_sdk.enforcement import run as runs
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
@@ -396,6 +397,39 @@ def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
     waited: list[float] = []
     enforce(blocklist, MemorySink(), rate=4, sleep=waited.append)
     assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
+
+
+@pytest.mark.parametrize("what", ["release", "override", "end"])
+def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
+    world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(runs, "_LOOK_S", 0.0)
+    now = datetime.now(UTC)
+    put(world, blocklist, listed(NUMBERS[0], until=now + timedelta(days=1)))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0], until=now + timedelta(days=1)) + listed(*NUMBERS[1:10]))
+    sink.seen.clear()
+    ended = False
+
+    def wait(seconds: float) -> None:
+        nonlocal ended
+        if len(sink.seen) != 3 or ended:
+            return
+        ended = what == "end"
+        if what == "release":
+            put(world, blocklist, listed(*NUMBERS[1:11]))
+        elif what == "override":
+            blocklist.overrides.allow(NUMBERS[0], reason="appeal")
+
+    done = enforce(
+        blocklist, sink, rate=1, sleep=wait, clock=lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)
+    )
+    assert [change.operation for change in sink.seen[:5]] == ["block"] * 3 + ["unblock", "block"]
+    assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
+    assert done.planned["block"] == 9
+    assert done.outcomes["reversed"] == 1
+    assert not enforce(blocklist, sink, clock=lambda: now + timedelta(days=2 if ended else 0)).outcomes
 
 
 def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
