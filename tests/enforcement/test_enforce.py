@@ -494,6 +494,27 @@ def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blo
     assert not reconcile(blocklist, sink)
 
 
+def test_what_was_lifted_without_an_answer_is_told_of_after_it_was_mended(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    entry = blocklist.entries(NUMBERS[1])[0].entry
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0]))
+
+    def lift_and_die(change: SinkChange) -> Outcome | None:
+        del sink.held[change.number]
+        raise KeyboardInterrupt
+
+    sink.behave = lift_and_die
+    with pytest.raises(KeyboardInterrupt):
+        enforce(blocklist, sink)
+    sink.behave = lambda change: None
+    assert not reconcile(blocklist, sink, repair=True)
+    enforce(blocklist, sink)
+    assert told(blocklist).count((entry, "reversed")) == 1
+    assert not enforce(blocklist, sink).outcomes
+
+
 def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:3]))
     sink = MemorySink(lambda change: Outcome("not-ours") if change.number == NUMBERS[1] else None)

@@ -169,8 +169,13 @@ def _note(
     status_of_same = np.full(len(same), HELD, np.uint8)
     status_of_same[matched(same, unsure)[0]] = DOUBT
     same = _with_entries(same, unsure)
-    parts = [same, other, nothing]
-    status = [status_of_same, np.full(len(other), HELD, np.uint8), np.full(len(nothing), NOTHING, np.uint8)]
+    # What has gone, and is to go, is unblocked once more: of that too nobody has been told.
+    elsewhere = np.isin(known.items.number, held.number) | np.isin(known.items.number, wanted.number)
+    gone = known.items.take(np.flatnonzero((known.status != NOTHING) & ~elsewhere))
+    parts = [same, other, nothing, gone]
+    status = [status_of_same] + [
+        np.full(len(part), code, np.uint8) for part, code in ((other, HELD), (nothing, NOTHING), (gone, DOUBT))
+    ]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
     ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]), after=applied)
