@@ -429,7 +429,8 @@ def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
     assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
     assert done.planned["block"] == 9
     assert done.outcomes["reversed"] == 1
-    assert not enforce(blocklist, sink, clock=lambda: now + timedelta(days=2 if ended else 0)).outcomes
+    clock = lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)  # noqa: E731
+    assert not enforce(blocklist, sink, clock=clock).outcomes
 
 
 def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
