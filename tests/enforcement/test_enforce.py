@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_sink import MemorySink
 
-from blocklist_sdk import Blocklist, InvalidInput, Locked, NotSynced, Unreachable
+from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkDown, enforce, reconcile
+from blocklist_sdk.enforcement import run as runs
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
@@ -397,6 +399,40 @@ def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
     assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
 
 
+@pytest.mark.parametrize("what", ["release", "override", "end"])
+def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
+    world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(runs, "_LOOK_S", 0.0)
+    now = datetime.now(UTC)
+    put(world, blocklist, listed(NUMBERS[0], until=now + timedelta(days=1)))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0], until=now + timedelta(days=1)) + listed(*NUMBERS[1:10]))
+    sink.seen.clear()
+    ended = False
+
+    def wait(seconds: float) -> None:
+        nonlocal ended
+        if len(sink.seen) != 3 or ended:
+            return
+        ended = what == "end"
+        if what == "release":
+            put(world, blocklist, listed(*NUMBERS[1:11]))
+        elif what == "override":
+            blocklist.overrides.allow(NUMBERS[0], reason="appeal")
+
+    done = enforce(
+        blocklist, sink, rate=1, sleep=wait, clock=lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)
+    )
+    assert [change.operation for change in sink.seen[:5]] == ["block"] * 3 + ["unblock", "block"]
+    assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
+    assert done.planned["block"] == 9
+    assert done.outcomes["reversed"] == 1
+    clock = lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)  # noqa: E731
+    assert not enforce(blocklist, sink, clock=clock).outcomes
+
+
 def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(6281255500001, 6285755500001, 14155550100))
     sink = MemorySink()
@@ -436,6 +472,137 @@ def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Bl
     assert reconcile(blocklist, sink, repair=True).missing == 5
     assert enforce(blocklist, sink).outcomes == {"enforced": 5}
     assert not reconcile(blocklist, sink)
+
+
+def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:4]))
+    ids = [blocklist.entries(number)[0].entry for number in NUMBERS[:4]]
+    sink = MemorySink(lambda change: PENDING if change.number == NUMBERS[3] else None)
+    enforce(blocklist, sink)
+    held = {number: sink.held[number] for number in NUMBERS[:3]}
+    put(world, blocklist, listed(NUMBERS[0], scope="voice", issuer="bank") + listed(NUMBERS[2], NUMBERS[3]))
+    # The first differs, the second is too much, the last was done meanwhile.
+    sink.held = {**held, NUMBERS[3]: SinkChange("block", NUMBERS[3], NUMBERS[3], ("sms",), "", (), None, FEED, 1)}
+    new = blocklist.entries(NUMBERS[0])[0].entry
+    assert new != ids[0]
+    reconcile(blocklist, sink, repair=True)
+    before = len(told(blocklist))
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert sorted(told(blocklist)[before:]) == sorted(
+        [(ids[0], "reversed"), (new, "enforced"), (ids[1], "reversed"), (ids[3], "enforced")]
+    )
+    assert not reconcile(blocklist, sink)
+
+
+def test_what_was_lifted_without_an_answer_is_told_of_after_it_was_mended(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    entry = blocklist.entries(NUMBERS[1])[0].entry
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0]))
+
+    def lift_and_die(change: SinkChange) -> Outcome | None:
+        del sink.held[change.number]
+        raise KeyboardInterrupt
+
+    sink.behave = lift_and_die
+    with pytest.raises(KeyboardInterrupt):
+        enforce(blocklist, sink)
+    sink.behave = lambda change: None
+    assert not reconcile(blocklist, sink, repair=True)
+    enforce(blocklist, sink)
+    assert told(blocklist).count((entry, "reversed")) == 1
+    assert not enforce(blocklist, sink).outcomes
+
+
+def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:3]))
+    sink = MemorySink(lambda change: Outcome("not-ours") if change.number == NUMBERS[1] else None)
+    enforce(blocklist, sink)
+    assert not reconcile(blocklist, sink)
+    sink.held[NUMBERS[1]] = SinkChange("block", NUMBERS[1], NUMBERS[1], ("sms",), "", (), None, FEED, 1)
+    assert reconcile(blocklist, sink, repair=True).surplus == 1
+    put(world, blocklist, listed(NUMBERS[2]))
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[2]}
+    with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        assert len(ledger.acknowledged().whole().items) == 1
+
+
+class CountingSink(MemorySink):
+    """Keeps the number of the last batch with what it holds."""
+
+    last: int | None = None
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        outcomes = super().apply(batch)
+        self.last = batch.number_in_ledger
+        return outcomes
+
+    def applied(self) -> int | None:
+        return self.last
+
+
+def test_a_ledger_from_a_copy_that_is_older_than_the_sink_is_reconciled_first(
+    world: World, blocklist: Blocklist, tmp_path: Path
+) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    sink = CountingSink()
+    enforce(blocklist, sink)
+    directory = ledger_path(blocklist, "default")
+    shutil.copytree(directory, tmp_path / "copy")
+    for count in (3, 4, 5):
+        put(world, blocklist, listed(*NUMBERS[:count]))
+        enforce(blocklist, sink)
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "copy", directory)
+    put(world, blocklist, listed(*NUMBERS[1:4]))
+    with pytest.raises(Malformed, match="reconcile"):
+        enforce(blocklist, sink)
+    assert reconcile(blocklist, sink, repair=True).surplus == 2
+    enforce(blocklist, sink)
+    assert sink.numbers == set(NUMBERS[1:4])
+    assert sink.last == 5
+    assert not enforce(blocklist, sink).outcomes
+
+
+@pytest.mark.parametrize("damaged", ["ledger.json", "base", "batch", "done"])
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "noise"])
+def test_a_damaged_ledger_is_an_error_that_says_what_to_do(
+    world: World, blocklist: Blocklist, tmp_path: Path, damaged: str, how: str
+) -> None:
+    put(world, blocklist, listed(*NUMBERS[:3]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    assert not reconcile(blocklist, sink, repair=True)  # which makes a base
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(*NUMBERS[:6]))
+    enforce(blocklist, sink)
+    put(world, blocklist, listed(NUMBERS[0]))
+    directory = ledger_path(blocklist, "default")
+    file = {
+        "ledger.json": directory / "ledger.json",
+        "base": next(directory.glob("base-*")),
+        "batch": directory / "records/000000002.batch.arrow",
+        "done": directory / "records/000000002.done.arrow",
+    }[damaged]
+    data = file.read_bytes()
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "noise": b"x" * len(data)}[how])
+    if (damaged, how) == ("done", "gone"):  # as if the run had been killed before it
+        enforce(blocklist, sink)
+    else:
+        with pytest.raises((Malformed, StorageFailed)):
+            enforce(blocklist, sink)
+        directory.rename(tmp_path / "away")
+        reconcile(blocklist, sink, repair=True)
+        enforce(blocklist, sink)
+    assert sink.numbers == {NUMBERS[0]}
 
 
 def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:

@@ -145,6 +145,11 @@ class Acknowledged:
         return base + int((self.patch_status == status).sum())
 
 
+_MENDING: Final = (
+    "bring a copy of the whole ledger back, or move its directory away; then run blocklist enforce --reconcile --repair"
+)
+
+
 class Ledger:
     """A sink's ledger. While it is open no other process can open it."""
 
@@ -218,6 +223,8 @@ class Ledger:
             if document is None:
                 if not begin:
                     raise _nothing_yet(directory)
+                if any(directory.glob("base-*.arrow")) or any((directory / _RECORDS).iterdir()):
+                    raise Malformed(f"{directory / _LEDGER} is missing beside other files of the ledger: {_MENDING}")
                 document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
                 with storage(directory):
                     write_json(directory / _LEDGER, document)
@@ -250,6 +257,11 @@ class Ledger:
     def feed(self) -> str:
         """The feed whose changes are enforced."""
         return str(self._document["feed"])
+
+    @property
+    def last(self) -> int:
+        """The number of the last batch; 0 where there was none."""
+        return self._next - 1
 
     # Writing
 
@@ -353,13 +365,17 @@ class Ledger:
                     for kind in ("batch", "done", "receipts"):
                         self._path(number, kind).unlink(missing_ok=True)
 
-    def replace(self, acknowledged: Acknowledged) -> None:
+    def replace(self, acknowledged: Acknowledged, *, after: int = 0) -> None:
         """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
+
+        Args:
+            acknowledged: what the sink holds.
+            after: the next batch has a number above this one.
 
         Raises:
             StorageFailed: the disk refused; nothing is changed.
         """
-        upto = self._next - 1
+        upto = max(self.last, after)
         whole = acknowledged.whole()
         name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
         table = _items_table(whole.items).append_column("status", pa.array(whole.status))
@@ -367,6 +383,7 @@ class Ledger:
             _write(self.directory / name, table, {})
             self._document |= {"base": name, "folded": upto}
             write_json(self.directory / _LEDGER, self._document)
+            self._next = upto + 1
             for file in self.directory.glob("base-*.arrow"):
                 if file.name != name:
                     file.unlink(missing_ok=True)
@@ -380,6 +397,7 @@ class Ledger:
             Malformed: a file is damaged.
             StorageFailed: the disk refused.
         """
+        self._check_whole()
         base = self._base()
         records = list(self.records(after=self._document["folded"]))
         return _patched(base, records) if records else base
@@ -481,6 +499,18 @@ class Ledger:
         with storage(self.directory):
             names = os.listdir(self.directory / _RECORDS)
         return sorted(int(name[:9]) for name in names if name.endswith(".batch.arrow") and name[:9].isdigit())
+
+    def _check_whole(self) -> None:
+        """See that no record behind the base is missing: what it said would be forgotten."""
+        with storage(self.directory):
+            names = os.listdir(self.directory / _RECORDS)
+        folded = self._document["folded"]
+        behind = {int(name[:9]) for name in names if name.endswith(".arrow") and name[:9].isdigit()}
+        behind = {number for number in behind if number > folded}
+        expected = set(range(folded + 1, max(behind, default=folded) + 1))
+        lost = sorted(expected - set(self._numbers()))
+        if lost:
+            raise Malformed(f"{self._path(lost[0], 'batch')} is missing: {_MENDING}")
 
     def _base(self) -> Acknowledged:
         name = self._document["base"]
@@ -697,7 +727,7 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
             table.schema.metadata[b"about"]
         )
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise Malformed(f"{path} is damaged ({error}): bring a copy back, or reconcile the sink anew") from error
+        raise Malformed(f"{path} is damaged ({error}): {_MENDING}") from error
 
 
 def utc_now() -> datetime:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -11,11 +11,11 @@ import numpy as np
 from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
-from blocklist_sdk.enforcement.ledger import HELD, NOTHING, Acknowledged, Ledger, joined, utc_now
+from blocklist_sdk.enforcement.ledger import DOUBT, HELD, NOTHING, WIDER, Acknowledged, Ledger, joined, utc_now
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement
-from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown
+from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown, Transactional
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -80,6 +80,7 @@ def reconcile(
         generation, rules = blocklist.in_force()
         wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
         try:
+            applied = (sink.applied() or 0) if isinstance(sink, Transactional) else 0
             held = _items_held(sink.current())
         except SinkDown as error:
             raise Unreachable(
@@ -96,7 +97,7 @@ def reconcile(
         surplus = np.delete(np.arange(len(held)), in_held)
         missing = np.delete(np.arange(len(wanted_there)), in_wanted)
         if repair:
-            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same])
+            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same], applied)
         numbers = {
             "missing": wanted_there.number[missing],
             "surplus": held.number[surplus],
@@ -151,13 +152,45 @@ def _without_nothing(wanted: Items, known: Acknowledged) -> Items:
 
 
 def _note(
-    ledger: Ledger, known: Acknowledged, held: Items, wanted: Items, same_held: Positions, same_wanted: Positions
+    ledger: Ledger,
+    known: Acknowledged,
+    held: Items,
+    wanted: Items,
+    same_held: Positions,
+    same_wanted: Positions,
+    applied: int,
 ) -> None:
-    """Take what the sink really holds for what it has acknowledged; what is as it should be, with its entries."""
-    other = held.take(np.delete(np.arange(len(held)), same_held))
-    nothing = known.items.take(np.flatnonzero(known.status == NOTHING))
-    parts = [wanted.take(same_wanted), other, nothing]
-    status = [np.full(len(part), HELD, np.uint8) for part in parts[:2]] + [np.full(len(nothing), NOTHING, np.uint8)]
+    """Take what the sink really holds for what it has acknowledged, with the entries that are known to be behind it."""
+    other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
+    same = wanted.take(same_wanted)
+    nothing = known.items.take(np.flatnonzero((known.status == NOTHING) & ~np.isin(known.items.number, held.number)))
+    # What came of these has not been told to anybody, and it may have been other entries: they are asked for again.
+    unsure = known.items.take(np.flatnonzero(np.isin(known.status, (DOUBT, WIDER))))
+    status_of_same = np.full(len(same), HELD, np.uint8)
+    status_of_same[matched(same, unsure)[0]] = DOUBT
+    same = _with_entries(same, unsure)
+    # What has gone, and is to go, is unblocked once more: of that too nobody has been told.
+    elsewhere = np.isin(known.items.number, held.number) | np.isin(known.items.number, wanted.number)
+    gone = known.items.take(np.flatnonzero((known.status != NOTHING) & ~elsewhere))
+    parts = [same, other, nothing, gone]
+    status = [status_of_same] + [
+        np.full(len(part), code, np.uint8) for part, code in ((other, HELD), (nothing, NOTHING), (gone, DOUBT))
+    ]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]))
+    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]), after=applied)
+
+
+def _with_entries(items: Items, known: Items) -> Items:
+    """Items, with the entries and categories that are known of those with the same first number."""
+    at, in_known = matched(items, known)
+    names = (*items.categories, *known.categories)
+    entry, category = items.entry.copy(), items.category.copy()
+    entry[at] = known.entry[in_known]
+    category[at] = known.category[in_known] + len(items.categories)
+    more = dict(items.more)
+    for place, there in zip(at.tolist(), in_known.tolist(), strict=True):
+        more.pop(place, None)
+        if there in known.more:
+            more[place] = known.more[there]
+    return replace(items, entry=entry, category=category, categories=names, more=more)

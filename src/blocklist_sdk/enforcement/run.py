@@ -21,6 +21,7 @@ from blocklist_sdk.enforcement.sink import KINDS, Outcome, Sink, SinkDown, Trans
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.records import SCOPES
+from blocklist_sdk.rules import Rules
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
@@ -34,6 +35,9 @@ TRIES: Final = 5
 _ATTEMPTS: Final = 4
 _BACKOFF_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 8.0
+_LOOK_S: Final = 10.0
+"""How often a long run looks whether something else is in force by now."""
+
 _ASKED_WAIT_MAX_S: Final = 30.0
 """A sink that asks for a longer wait ends the run; the error says how long it asked."""
 
@@ -83,7 +87,7 @@ class Enforced:
 
     Attributes:
         serial: the release in force.
-        planned: how many changes there were to do, by operation.
+        planned: how many changes there were to do when it began, by operation.
         outcomes: how many came out how.
         left: changes that the daily cap left for another day.
         set_aside: items that the sink refuses, or that failed too often, in all.
@@ -124,9 +128,9 @@ def enforce(
     """Bring a sink to what is in force: entries, overrides, protected numbers and ends.
 
     Takes the difference to what the sink has acknowledged, so it is right after gaps, crashes and snapshots, and does
-    nothing where nothing differs. Unblocks go first. Each batch's outcomes are written down before the next one goes; a
-    run that is killed is taken up by the next. A change may reach the sink twice, under the same key, unless the sink
-    is `Transactional`.
+    nothing where nothing differs. Unblocks go first, also those that come up during a long run. Each batch's outcomes
+    are written down before the next one goes; a run that is killed is taken up by the next. A change may reach the sink
+    twice, under the same key, unless the sink is `Transactional`.
 
     Args:
         blocklist: the list; it is not synced here.
@@ -168,23 +172,31 @@ def enforce(
         run = _Run(ledger, sink, settings, clock, sleep)
         if not dry_run:
             run.clear_up()
-        generation, rules = blocklist.in_force()
-        at = clock()
-        wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
-        acknowledged = ledger.acknowledged()
-        plan = make_plan(acknowledged, wanted)
-        if not dry_run:
-            run.all(plan, serial=generation.about.serial, published=generation.about.published_at)
+        planned: dict[Operation, int] | None = None
+        is_over = False
+        while not is_over:
+            generation, rules = blocklist.in_force()
+            at = clock()
+            wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
+            acknowledged = ledger.acknowledged()
+            plan = make_plan(acknowledged, wanted)
+            planned = planned or plan.counts()
+            following = next_change(generation.rows, rules, at)
+            if dry_run:
+                break
+            about = generation.about
+            watch = _Watch(blocklist, about.serial, rules, following, clock)
+            is_over = run.all(plan, serial=about.serial, published=about.published_at, watch=watch)
             if len(plan):
                 ledger.fold(at=clock())
                 acknowledged = ledger.acknowledged()
         done = Enforced(
             serial=generation.about.serial,
-            planned=plan.counts(),
+            planned=planned or plan.counts(),
             outcomes=dict(run.outcomes),
             left=run.left,
             set_aside=acknowledged.count(ASIDE),
-            next_change=next_change(generation.rows, rules, at),
+            next_change=following,
             dry_run=dry_run,
             seconds=time.monotonic() - started,
         )
@@ -192,6 +204,34 @@ def enforce(
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
             done = replace(done, receipts=send_receipts(ledger, receipts))
     return done
+
+
+class _Watch:
+    """Sees when something else is in force than was planned for, so that no unblock waits for the end of a long run."""
+
+    def __init__(
+        self,
+        blocklist: Blocklist,
+        serial: int,
+        rules: Rules,
+        following: datetime | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._blocklist = blocklist
+        self._serial = serial
+        self._rules = rules
+        self._following = following
+        self._clock = clock
+        self._looked = time.monotonic()
+
+    def is_overtaken(self) -> bool:
+        if time.monotonic() - self._looked < _LOOK_S:
+            return False
+        self._looked = time.monotonic()
+        if self._following is not None and self._following <= self._clock():
+            return True
+        generation, rules = self._blocklist.in_force()
+        return generation.about.serial != self._serial or rules != self._rules
 
 
 class _Run:
@@ -217,22 +257,30 @@ class _Run:
 
     def clear_up(self) -> None:
         """Settle batches of which a run that was killed did not write down what came of them."""
-        for number in self._ledger.open_batches():
+        numbers = self._ledger.open_batches()
+        if numbers:
+            self._check_age()
+        for number in numbers:
             if self._was_applied(number):
                 self._ledger.finish_all(number, at=self._clock())
             else:
                 self._ledger.doubt(number, at=self._clock())
 
-    def all(self, plan: Plan, *, serial: int, published: datetime) -> None:
-        """Enforce a plan.
+    def all(self, plan: Plan, *, serial: int, published: datetime, watch: "_Watch") -> bool:
+        """Enforce a plan; whether to its end: False where it was overtaken, and another one is to be made.
 
         Raises:
             Unreachable, Malformed, StorageFailed: as for `enforce`.
         """
+        if len(plan):
+            self._check_age()
+        self.left = 0
         cap = self._cap()
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
             for operation, items, is_urgent in plan.batches(min(self._settings.batch, most)):
+                if not is_urgent and watch.is_overtaken():
+                    return False
                 room = len(items) if is_urgent or cap is None else min(len(items), cap)
                 self.left += len(items) - room
                 if not room:
@@ -243,6 +291,7 @@ class _Run:
             if not self.left:
                 # What did not fail again has been done, or is not asked for any more.
                 self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
+            return True
         finally:
             self._ledger.keep_tries(self._tries)
 
@@ -286,13 +335,26 @@ class _Run:
         raise AssertionError("the last attempt returns or raises")
 
     def _was_applied(self, number: int) -> bool:
+        return self._applied() >= number
+
+    def _applied(self) -> int:
+        """The last batch that the sink says was applied; 0 where it says nothing."""
         if not isinstance(self._sink, Transactional):
-            return False
+            return 0
         try:
-            last = self._sink.applied()
+            return self._sink.applied() or 0
         except SinkDown:
-            return False
-        return last is not None and last >= number
+            return 0
+
+    def _check_age(self) -> None:
+        """See that the sink does not know of batches that the ledger does not, as one that a copy brought back."""
+        applied = self._applied()
+        if applied > self._ledger.last:
+            raise Malformed(
+                f"the sink has taken batch {applied}, and the ledger knows of none after {self._ledger.last}: it was "
+                "brought back from a copy, and does not say what is to be lifted. Run blocklist enforce --reconcile "
+                "--repair."
+            )
 
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
         """Count failures; the places of changes that have failed too often."""

@@ -201,7 +201,7 @@ class PostgresSink:
                 copy.write(_as_csv(batch, encoding=connection.info.parameter_status("server_encoding")))
             self._write(connection, batch, 0, len(batch), refused)
             if not refused:
-                # The cursor cannot say which were. After a crash such a batch comes again, and is partly refused again.
+                # The cursor cannot say which. After a crash such a batch comes again, and is refused in part again.
                 connection.execute(self._sql(_MOVE_CURSOR), about)
         if not refused:
             return all_done(batch)
