@@ -144,7 +144,7 @@ rows = st.lists(
 )
 
 
-@settings(suppress_health_check=list(HealthCheck), max_examples=40)
+@settings(suppress_health_check=list(HealthCheck), max_examples=12)
 @given(
     lists=st.lists(rows, min_size=1, max_size=3),
     allowed=st.frozensets(numbers, max_size=2),

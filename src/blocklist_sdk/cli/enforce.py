@@ -1,8 +1,10 @@
 """``blocklist enforce``: carry the list into a sink."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,7 +14,7 @@ from blocklist_sdk.cli.exit_codes import BLOCKED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
 from blocklist_sdk.cli.watch import duration, waiting_for_the_end
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Unreachable
+from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.blocklist import Blocklist
@@ -105,14 +107,23 @@ def _rounds(blocklist: "Blocklist", enforced: Callable[[], "Enforced"], interval
             except BlocklistError as error:
                 say(f"the sync failed, and what is in force is enforced: {error}")
             try:
-                yield enforced()
-                failures, wait = 0, interval
-            except Unreachable as error:
+                done = enforced()
+                yield done
+                failures, wait = 0, min(interval, _seconds_to(done.next_change))
+            except InvalidInput:
+                raise
+            except BlocklistError as error:
                 failures += 1
-                wait = max(error.retry_after or 0.0, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
+                asked = getattr(error, "retry_after", None) or 0.0
+                wait = max(asked, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
                 say(f"{error} It is tried again in {wait:.0f} s.")
             if bell.wait(wait):
                 return
+
+
+def _seconds_to(moment: datetime | None) -> float:
+    """How long until something begins or ends by itself."""
+    return math.inf if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _tell_drift(drift: "Drift", mended: "Enforced | None", *, as_json: bool) -> None:
