@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from loopback import QuietServer
 
 TOKEN_PATH = "/oauth/token"
 NUMBER = 6281234567890
@@ -112,7 +114,7 @@ def exchanging(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
     """The exchange's address, and what it was asked so far."""
     stopped, asked = threading.Event(), list[Asked]()
     members = {"answer": staticmethod(answer), "asked": asked, "stopped": stopped}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Exchanging", (Handler,), members))
+    server = QuietServer(("127.0.0.1", 0), type("Exchanging", (Handler,), members))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()

@@ -5,6 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that hang up, which would stand among what a command says."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing is wrong with the test."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,7 +70,7 @@ def answering(repository: Path, step_in: StepIn = lambda _: False) -> Iterator[t
     """The address, and the paths that were asked for so far."""
     stopped, asked = threading.Event(), list[str]()
     members = {"repository": repository, "step_in": staticmethod(step_in), "stopped": stopped, "asked": asked}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answering", (Handler,), members))
+    server = QuietServer(("127.0.0.1", 0), type("Answering", (Handler,), members))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
 from blocklist_sdk.enforcement.sink import Held
 from blocklist_sdk.enforcement.webhook_signatures import verify_webhook
+from loopback import QuietServer
 
 SECRET: Final = "whsec_" + "c2VjcmV0IHRoYXQgaXMgZ2VuZXJhdGVkIGZvciB0ZXN0cw=="
 
@@ -82,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
 def receiving() -> Iterator[Receiver]:
     """A receiver that does what it is told until a test steps in."""
     receiver = Receiver()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
+    server = QuietServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -442,16 +442,17 @@ def test_an_endless_answer_is_cut(sink: Sink, receiver: Receiver) -> None:
 
 def test_a_receiver_over_tls_is_asked_for_its_certificate(tmp_path: Path) -> None:
     import threading
-    from http.server import ThreadingHTTPServer
 
     import trustme
+
+    from loopback import QuietServer
 
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     receiver = Receiver()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
+    server = QuietServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from blocklist_sdk.exchange.tls import tls_context
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.sync.transport import Transport, TransportSettings
 from exchanges import EVIDENCE, Answer, Asked, Handler, Told, exchanging, problem, report, routes
+from loopback import QuietServer
 
 QUICK = ClientSettings(attempts=3, backoff_initial_s=0.0, backoff_max_s=0.0)
 ACCOUNT = {"name": "gopay", "scopes": ["report"]}
@@ -520,7 +520,7 @@ def _with_tls(authority: trustme.CA) -> Iterator[str]:
         "asked": [],
         "stopped": threading.Event(),
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("WithTls", (Handler,), members))
+    server = QuietServer(("127.0.0.1", 0), type("WithTls", (Handler,), members))
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     server.socket = context.wrap_socket(server.socket, server_side=True)
