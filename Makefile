@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint differential chaos bench docs lock clean
+.PHONY: demo sandbox test lint differential chaos bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -18,6 +18,10 @@ $(VENV)/.%.stamp: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 
 demo: $(VENV)/.run.stamp
 	$(BIN)/blocklist demo
+
+# A whole exchange to develop against, until Ctrl-C.
+sandbox: $(VENV)/.exchange.stamp
+	$(BIN)/blocklist sandbox
 
 test: $(VENV)/.dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
