@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.enforcement.desired import desired, next_change
-from blocklist_sdk.enforcement.items import Batch, Items, Operation
+from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
 from blocklist_sdk.enforcement.ledger import ASIDE, GIVEN_UP, IN_DOUBT, Ledger, utc_now
 from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
 from blocklist_sdk.enforcement.plan import Plan, make_plan
 from blocklist_sdk.enforcement.receipts import SentReceipts, send_receipts
 from blocklist_sdk.enforcement.shadow import Shadow
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Sink, SinkDown, Transactional, all_done
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkDown, Transactional, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.records import SCOPES
@@ -386,19 +388,14 @@ class _Run:
 
 
 def _first(items: Items, count: int) -> Items:
-    import numpy as np
-
     return items if count == len(items) else items.take(np.arange(count))
 
 
 def _distinct(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    from blocklist_sdk.enforcement.sink import Same
-
     return [outcomes.outcome] if isinstance(outcomes, Same) else outcomes
 
 
-def _counts(outcome: object) -> list[int]:
-    import numpy as np
-
-    counts: list[int] = np.bincount(outcome, minlength=256).tolist()  # type: ignore[arg-type]
+def _counts(outcome: Masks) -> list[int]:
+    """How many changes have each code."""
+    counts: list[int] = np.bincount(outcome, minlength=256).tolist()
     return counts
