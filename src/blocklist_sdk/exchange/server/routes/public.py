@@ -16,11 +16,12 @@ from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
+from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, renewed, verify_assertion, verify_secret
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
+from blocklist_sdk.exchange.server.rates import address_of, limit
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
 
 router = APIRouter()
