@@ -19,12 +19,16 @@ _Asked: TypeAlias = tuple[Question, intake.Incoming]
 
 
 class Reception:
-    """Takes reports, each with an idempotency key; those that wait share a transaction and its statements."""
+    """Takes reports, each with an idempotency key; those that wait share a transaction and its statements.
+
+    Attributes:
+        turns: in which they are taken.
+    """
 
     def __init__(self, database: Database) -> None:
         """For an exchange's database."""
         self._database = database
-        self._turns: Turns[_Asked, Answer] = Turns(self._take_all, together=_TOGETHER)
+        self.turns: Turns[_Asked, Answer] = Turns(self._take_all, together=_TOGETHER)
 
     def receive(self, question: Question, incoming: intake.Incoming) -> Answer:
         """Take a report, or answer as before.
@@ -33,7 +37,7 @@ class Reception:
             Refusal: the key was used for another request.
             StorageFailed: the database cannot be reached, or refused.
         """
-        return self._turns.do((question, incoming))
+        return self.turns.do((question, incoming))
 
     def _take_all(self, asked: Sequence[_Asked]) -> list[Outcome[Answer]]:
         return [outcome for some in _without_repeats(asked) for outcome in self._take(some)]

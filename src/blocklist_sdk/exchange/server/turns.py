@@ -67,6 +67,11 @@ class Turns(Generic[Q, A]):
         self._together = together
         self._waiting: deque[_Waiting[Q, A]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
     def do(self, what: Q) -> A:
         """Wait until it is done, by this thread or another.
 
