@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -35,19 +36,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "exchange"
 
 
-@pytest.fixture
-def served(folder: Path) -> Iterator[str]:
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[str, IO[str]]]:
+    """An exchange's address, and what it says beside it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0"],
+        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0", *options],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=os.environ | ENV,
         text=True,
     )
     assert process.stdout is not None
-    with process.stdout:
-        yield process.stdout.readline().strip()
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        yield process.stdout.readline().strip(), process.stderr
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[str]:
+    with serving(folder) as (url, _):
+        yield url
 
 
 def test_a_secret_is_shown_once_and_holds(folder: Path, served: str) -> None:
@@ -83,6 +93,20 @@ def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) 
         assert client.account().name == "chat"
 
 
+def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) -> None:
+    with serving(folder, "--no-publish", "--log-requests") as (url, said):
+        assert "until Ctrl-C" in said.readline()
+        answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
+        line = said.readline()
+        assert f"request {answer.headers['X-Request-Id']}: GET /v1/numbers/{{number}}: 200 after " in line
+        with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
+            database.execute("ALTER TABLE listings RENAME TO elsewhere")
+        answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
+        assert answer.status_code == 503
+        assert "unavailable: " in said.readline()
+        assert "GET /v1/numbers/{number}: 503 after " in said.readline()
+
+
 def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, tmp_path: Path) -> None:
     from joserfc.jwk import OKPKey
 
@@ -90,7 +114,7 @@ def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, t
     public.write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=False))
     added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--json")
     assert (added.code, added.document) == (0, {"name": "chat", "secret": None})
-    assert "what chat signs for another server could be used here: set url in exchange.toml" in added.err
+    assert "chat can only get tokens on this machine: set url in exchange.toml" in added.err
     assert "url" not in run("exchange", "user", "add", folder, "web", "--scope", "report").err
     with (folder / "exchange.toml").open("a") as settings:
         settings.write('url = "https://exchange.example"\n')

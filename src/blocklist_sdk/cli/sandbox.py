@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, say, write_json
 
 _CASES_MAX = 100_000
@@ -35,6 +36,7 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
+        log_told(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,
         contextlib.suppress(KeyboardInterrupt),

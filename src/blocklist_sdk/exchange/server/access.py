@@ -89,6 +89,7 @@ async def caller_of(request: Request, token: str | None) -> Caller:
             f"get a token at {TOKEN_PATH} and send it as `Authorization: Bearer …`",
             headers={"WWW-Authenticate": f"Bearer{error}"},
         )
+    request.state.account = row.name
     limit(request, exchange.settings.account_rate, row.name)
     return Caller(row.id, row.name, claims.scopes & frozenset(row.scopes.split()))
 
