@@ -37,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str) -> Iterator[tuple[str, IO[str]]]:
-    """An exchange's address, and what it says beside it."""
+def serving(folder: Path, *options: str, end: int = signal.SIGINT) -> Iterator[tuple[str, IO[str]]]:
+    """An exchange's address, and what it says beside it; a signal ends it."""
     process = subprocess.Popen(
         [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0", *options],
         stdout=subprocess.PIPE,
@@ -50,7 +50,7 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[str, IO[str]]]:
     assert process.stderr is not None
     with process.stdout, process.stderr:
         yield process.stdout.readline().strip(), process.stderr
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         assert process.wait(timeout=30) == 0
 
 
@@ -94,7 +94,7 @@ def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) 
 
 
 def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) -> None:
-    with serving(folder, "--no-publish", "--log-requests") as (url, said):
+    with serving(folder, "--no-publish", "--log-requests", end=signal.SIGTERM) as (url, said):
         assert "until Ctrl-C" in said.readline()
         answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
         line = said.readline()
@@ -203,6 +203,22 @@ def test_the_sandbox_tells_one_complaint_to_its_end(told: list[dict[str, str]]) 
     for part in ("lacks evidence", "publishes", "is enforced", "passes on appeal", "reversed", "learns who has lifted"):
         assert part in story
     assert any(scene["who"] == "indosat" and "not blocked (not-listed)" in scene["what"] for scene in told)
+
+
+def test_a_sandbox_that_is_not_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKLIST, "sandbox", "--cases", "1"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sandbox_that_is_kept_is_ready_to_use(tmp_path: Path) -> None:

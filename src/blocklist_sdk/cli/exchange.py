@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from blocklist_sdk.cli.endings import until_told
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.figures import figure_lines
@@ -102,7 +103,7 @@ def serve(
     ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Serve the exchange until Ctrl-C, then exit with 0; its address goes to standard output."""
+    """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
         from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
 
@@ -110,6 +111,7 @@ def serve(
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     with (
+        until_told(),
         log_told(requests=log_requests),
         _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange,
     ):
@@ -120,7 +122,7 @@ def serve(
             say(f"serving {exchange.directory} until Ctrl-C")
 
         server = server_of(exchange, host=host, port=port, started=started, tls=tls, behind_proxy=behind_proxy)
-        with publishing(exchange) if publish else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
+        with publishing(exchange) if publish else contextlib.nullcontext():
             server.run()
 
 
