@@ -11,7 +11,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from blocklist_sdk.records import Level, Scope
 
@@ -66,6 +75,16 @@ def _printable(text: str) -> str:
     return text
 
 
+_WRITTEN: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+
+
+def _moment(value: object) -> object:
+    """No number, which pydantic would take for seconds or milliseconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN.match(value)):
+        return value
+    raise ValueError("write it as RFC 3339 has it: 2026-11-25T09:00:00Z")
+
+
 def _utc(moment: datetime) -> datetime:
     """To the whole second, in UTC: what every database keeps alike."""
     try:
@@ -85,7 +104,7 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
