@@ -20,7 +20,7 @@ from blocklist_sdk.exchange.server.turns import Outcome, Turns
 BACKENDS: Final = ("sqlite", "postgresql")
 
 _WAIT_S: Final = 30
-"""How long a change waits for another process's."""
+"""How long a change waits for another process's, and how long for a database that does not answer at all."""
 
 _WRITES: Final = "writes"
 _LATER: Final = "later"
@@ -255,22 +255,37 @@ def _parsed(url: str) -> URL:
         raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
-def _engine(url: Any, *, is_sqlite: bool) -> Engine:
-    if not is_sqlite:
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=30,
-            connect_args={"connect_timeout": _WAIT_S},
-            hide_parameters=True,
-        )
+def _engine(url: URL, *, is_sqlite: bool) -> Engine:
+    return _sqlite(url) if is_sqlite else _postgresql(url)
+
+
+def _postgresql(url: URL) -> Engine:
+    usual = {"connect_timeout": _WAIT_S, "tcp_user_timeout": _WAIT_S * 1000, "keepalives_idle": _WAIT_S}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=30,
+        connect_args={name: value for name, value in usual.items() if name not in url.query},
+        hide_parameters=True,  # what people complain about stands in no log
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        # Not as an option of the connection, which connection poolers do not pass on.
+        connection.execute(f"SET lock_timeout = '{_WAIT_S}s'")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url,
         pool_size=40,
         max_overflow=10,
         connect_args={"timeout": _WAIT_S, "check_same_thread": False},
-        hide_parameters=True,  # what people complain about stands in no log
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
