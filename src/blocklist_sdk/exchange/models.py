@@ -18,6 +18,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    Strict,
+    StrictBool,
     StringConstraints,
     model_validator,
 )
@@ -106,6 +108,8 @@ MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
+SentId = Annotated[Id, Strict()]
+"""Within a body, where a text or a truth value is none."""
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
 
@@ -243,7 +247,7 @@ class NewDecision(Request):
     until: Moment | None = Field(
         default=None, description="When the listing ends; by default after the exchange's usual time."
     )
-    urgent: bool = Field(default=False, description="Publish at once, not with the next cycle.")
+    urgent: StrictBool = Field(default=False, description="Publish at once, not with the next cycle.")
 
 
 class Decision(Answer):
@@ -320,7 +324,9 @@ class Event(Answer):
 class NewPublication(Request):
     """What to publish."""
 
-    everything: bool = Field(default=False, description="Routine decisions as well, whether or not their cycle is due.")
+    everything: StrictBool = Field(
+        default=False, description="Routine decisions as well, whether or not their cycle is due."
+    )
 
 
 class PublishedFeed(Answer):
@@ -358,8 +364,8 @@ class NewReceipt(Request):
     """What came of one entry in a recipient's system."""
 
     feed: FeedName
-    serial: Id
-    entry: Id
+    serial: SentId
+    entry: SentId
     outcome: Outcome
     at: Moment
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
@@ -409,7 +415,7 @@ class NewAppeal(Request):
 
     number: NumberText | None = None
     feed: FeedName | None = None
-    entry: Id | None = None
+    entry: SentId | None = None
     grounds: LongText
     appellant: Line = Field(description="Your own reference for who appeals.")
 
@@ -424,7 +430,7 @@ class NewAppeal(Request):
 class NewAnswer(Request):
     """An officer's answer to an appeal."""
 
-    grant: bool
+    grant: StrictBool
     reason: LongText
 
 
