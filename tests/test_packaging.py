@@ -25,6 +25,14 @@ EXPOSURE_MAX = 2.5
 """Of 10, by `systemd-analyze security`; below 5 it calls a service OK. Network access alone is most of what is left."""
 
 
+RUNNING = {
+    *("Type", "ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus", "SuccessExitStatus"),
+    *("TimeoutStartSec", "TimeoutStopSec", "Environment", "EnvironmentFile", "LoadCredential"),
+    *("User", "Group", "StateDirectory", "StateDirectoryMode", "CacheDirectory", "CacheDirectoryMode", "UMask"),
+}
+"""What a service is, as against what it may not do."""
+
+
 class _Repeated(dict[str, str]):
     """Keys of a unit may come more than once."""
 
@@ -106,16 +114,25 @@ def test_a_service_sets_settings_that_exist(unit: Path) -> None:
 def test_the_services_differ_in_how_they_run_and_not_in_what_they_may() -> None:
     """So that a hardening of one is not forgotten in the other."""
 
-    def sandbox(unit: Path, begin: str) -> list[str]:
-        _, found, rest = unit.read_text().partition(begin)
+    def sandbox(unit: Path) -> list[str]:
+        _, found, rest = unit.read_text().partition("Environment=BLOCKLIST_CONFIG")
         assert found
-        lines = rest.partition("\n[Install]")[0].strip().splitlines()
-        return [line for line in lines if begin != "AmbientCapabilities" or not re.match("#|ReadWritePaths=", line)]
+        return rest.partition("\n[Install]")[0].strip().splitlines()
 
-    first, *others = (sandbox(unit, "Environment=BLOCKLIST_CONFIG") for unit in RECIPIENTS)
+    first, *others = map(sandbox, RECIPIENTS)
     assert all(other == first for other in others)
-    first, *others = (sandbox(unit, "AmbientCapabilities") for unit in SERVICES)
-    assert all(other == first for other in others)
+
+    def hardening(unit: Path) -> dict[str, str]:
+        service = dict(read(unit)["Service"])
+        return {name: value for name, value in service.items() if name not in RUNNING}
+
+    exchange, recipient = hardening(EXCHANGE), hardening(RECIPIENTS[0])
+    # A recipient writes its metrics where node_exporter reads them.
+    assert recipient.pop("ReadWritePaths") == "-/var/lib/prometheus/node-exporter"
+    assert exchange == recipient
+    assert len(exchange) > 20
+    # A wrong setting or passphrase is not mended by another start.
+    assert "2" in read(EXCHANGE)["Service"]["RestartPreventExitStatus"].split()
 
 
 def test_the_timer_spreads_recipients() -> None:

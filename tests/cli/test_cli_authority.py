@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import queue
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,7 @@ from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.sandbox import screenshot
 from command_line import assert_fails, run
+from waiting import until
 
 ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
 BLOCKLIST = (
@@ -37,26 +40,42 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, end: int = signal.SIGINT) -> Iterator[tuple[str, IO[str]]]:
-    """An exchange's address, and what it says beside it; a signal ends it."""
+def running(
+    *arguments: str | Path, end: int = signal.SIGINT, env: dict[str, str] = ENV
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """The first line that a command writes, and what waits for the next that it says; a signal ends it, with 0."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0", *options],
+        [sys.executable, "-c", BLOCKLIST, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | ENV,
+        env=os.environ | env,
         text=True,
     )
     assert process.stdout is not None
     assert process.stderr is not None
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    everything: list[str] = []
+
+    def listen(lines: IO[str]) -> None:
+        for line in lines:
+            everything.append(line)
+            said.put(line)
+
+    listener = threading.Thread(target=listen, args=(process.stderr,))
+    listener.start()
     with process.stdout, process.stderr:
-        yield process.stdout.readline().strip(), process.stderr
-        process.send_signal(end)
-        assert process.wait(timeout=30) == 0
+        try:
+            yield process.stdout.readline().strip(), lambda: said.get(timeout=30)
+            process.send_signal(end)
+            assert process.wait(timeout=30) == 0, everything
+        finally:
+            process.kill()
+            listener.join()
 
 
 @pytest.fixture
 def served(folder: Path) -> Iterator[str]:
-    with serving(folder) as (url, _):
+    with running("exchange", "serve", folder, "--port", "0") as (url, _):
         yield url
 
 
@@ -94,17 +113,29 @@ def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) 
 
 
 def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) -> None:
-    with serving(folder, "--no-publish", "--log-requests", end=signal.SIGTERM) as (url, said):
-        assert "until Ctrl-C" in said.readline()
+    options = ("--port", "0", "--no-publish", "--log-requests")
+    with running("exchange", "serve", folder, *options, end=signal.SIGTERM) as (url, said):
+        assert "until Ctrl-C" in said()
         answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
-        line = said.readline()
-        assert f"request {answer.headers['X-Request-Id']}: GET /v1/numbers/{{number}}: 200 after " in line
+        assert f"request {answer.headers['X-Request-Id']}: GET /v1/numbers/{{number}}: 200 after " in said()
         with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
             database.execute("ALTER TABLE listings RENAME TO elsewhere")
         answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
         assert answer.status_code == 503
-        assert "unavailable: " in said.readline()
-        assert "GET /v1/numbers/{number}: 503 after " in said.readline()
+        assert "unavailable: " in said()
+        assert "GET /v1/numbers/{number}: 503 after " in said()
+
+
+def test_what_is_published_is_told_and_the_journal_hears_how_grave_a_line_is(folder: Path) -> None:
+    env = ENV | {"JOURNAL_STREAM": "1:1"}
+    with running("exchange", "serve", folder, "--port", "0", env=env) as (url, said):
+        while "published id-telkomsel" not in (line := said()):
+            assert line.startswith(("<6>blocklist: published ", "blocklist: serving "))
+        assert line == "<6>blocklist: published id-telkomsel 1: 0 rows, +0 -0 ~0\n"
+        assert httpx.post(f"{url}/oauth/token", data={"grant_type": "client_credentials"}).status_code == 401
+        while "published" in (line := said()):
+            pass
+        assert line == "<4>blocklist: credentials from 127.0.0.1 do not hold\n"
 
 
 def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, tmp_path: Path) -> None:
@@ -206,37 +237,35 @@ def test_the_sandbox_tells_one_complaint_to_its_end(told: list[dict[str, str]]) 
 
 
 def test_a_sandbox_that_is_not_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    env = {"TMPDIR": str(tmp_path)}
+    with running("sandbox", "--cases", "1", env=env, end=signal.SIGTERM) as (url, _):
+        assert url.startswith("http://127.0.0.1:")
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_story_that_is_cut_short_is_not_told_to_its_end(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "sandbox", "--cases", "1"],
+        [sys.executable, "-c", BLOCKLIST, "sandbox", "--script", "--cases", "300"],
         stdout=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
-        text=True,
     )
-    assert process.stdout is not None
-    with process.stdout:
-        assert process.stdout.readline().startswith("http://127.0.0.1:")
-        assert len(list(tmp_path.iterdir())) == 1
+    try:
+        until(lambda: any(tmp_path.iterdir()))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=30) == 130
+    finally:
+        process.kill()
+        process.communicate()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sandbox_that_is_kept_is_ready_to_use(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "sandbox", "--dir", tmp_path / "box", "--cases", "3"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process.stdout, process.stderr:
-        assert process.stdout.readline().startswith("http://127.0.0.1:")
-        box = tmp_path / "box"
+    box = tmp_path / "box"
+    with running("sandbox", "--dir", box, "--cases", "3") as (url, _):
+        assert url.startswith("http://127.0.0.1:")
         synced = run("sync", "--config", box / "blocklist.toml", "--json")
         assert (synced.code, synced.document["after"]) == (0, 1), synced.err
         assert run("case", "list", "--config", box / "officer" / "blocklist.toml", "--json").code == 0
         assert run("case", "list", "--config", box / "chat" / "blocklist.toml").code == 77
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
     assert_fails(run("sandbox", "--dir", box), 2, "is not empty")

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
+from blocklist_sdk.cli.logs import Notes
 from blocklist_sdk.cli.talk import say, say_bug, settle
 from blocklist_sdk.errors import BlocklistError
 
@@ -88,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: as a shell gives them, without the program's name.
     """
-    notes = _Notes()
+    notes = Notes()
     root = logging.getLogger()
     root.addHandler(notes)
     try:
@@ -148,20 +149,3 @@ def _of_the_system(error: OSError) -> tuple[int, str]:
     except FileNotFoundError:
         return USAGE, "the working directory has been deleted: change to one that is there"
     return STORAGE, f"cannot write the output: {error}"
-
-
-class _Notes(logging.Handler):
-    """Warnings of the library, told at the end, each once; the one that is also raised is told as the failure."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._messages: dict[str, None] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._messages[record.getMessage()] = None
-
-    def tell(self, *, but: str | None) -> None:
-        """Print them, without those about the failure that is reported anyway."""
-        for message in self._messages:
-            if but is None or but not in message:
-                say(message)

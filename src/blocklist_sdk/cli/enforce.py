@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.exit_codes import BLOCKED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
-from blocklist_sdk.cli.watch import duration, waiting_for_the_end
+from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def enforce(
 def _rounds(blocklist: "Blocklist", enforced: Callable[[], "Enforced"], interval: float) -> Iterator["Enforced"]:
     """Sync and enforce until told to stop; after failures of the sink, ever less often."""
     failures = 0
-    with waiting_for_the_end() as bell:
+    with Bell() as bell:
         while True:
             try:
                 blocklist.sync()

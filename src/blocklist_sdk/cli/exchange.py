@@ -1,13 +1,13 @@
 """The authority's commands: ``blocklist exchange init | serve | user | publish | stats | verify``."""
 
-import contextlib
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from blocklist_sdk.cli.endings import until_told
+from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.figures import figure_lines
@@ -27,6 +27,7 @@ app.add_typer(user, name="user")
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 
+_EXCHANGE: Final = "blocklist_sdk.exchange"
 _KEY_BYTES_MAX: Final = 100_000
 
 
@@ -105,25 +106,25 @@ def serve(
 ) -> None:
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
-        from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
+        from blocklist_sdk.exchange.server.request_log import REQUESTS
+        from blocklist_sdk.exchange.server.serving import Tls, serving_exchange
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
+    levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (
-        until_told(),
-        log_told(requests=log_requests),
+        log_told(levels),
         _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange,
+        Bell() as bell,
     ):
         _warn(exchange.routing.unknown_operators)
-
-        def started(url: str) -> None:
+        with serving_exchange(
+            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, ended=bell.ring
+        ) as url:
             typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")
-
-        server = server_of(exchange, host=host, port=port, started=started, tls=tls, behind_proxy=behind_proxy)
-        with publishing(exchange) if publish else contextlib.nullcontext():
-            server.run()
+            bell.wait()
 
 
 @user.command()
@@ -145,9 +146,9 @@ def add(
     """Add an account; its secret is shown once, on standard output."""
     with _open(directory, None) as exchange:
         secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
-        is_local = key is not None and exchange.settings.url is None
+        lacks_url = key is not None and exchange.settings.url is None
     _tell_secret(name, secret, as_json=as_json)
-    if is_local:
+    if lacks_url:
         say(
             f"warning: the setting `url` is not set, so {name} can only get tokens on this machine: "
             "set url in exchange.toml to where clients reach the exchange"

@@ -1,6 +1,5 @@
 """The publisher's commands: ``blocklist publish init | add-feed | release | refresh | serve | keys``."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
@@ -188,20 +188,17 @@ def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Serve the repository over HTTP until Ctrl-C, then exit with 0; its address goes to standard output.
+    """Serve the repository over HTTP until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output.
 
     For trying things out: the repository is static files, which any web server or CDN serves to real recipients.
     """
-    import threading
-
     from blocklist_sdk.publisher import Publisher, serving
 
     publisher = Publisher.open(directory, passphrase=None)
-    # Here Ctrl-C is not a failure but the way to stop, as soon as the address is told.
-    with serving(publisher.repository, host=host, port=port) as url, contextlib.suppress(KeyboardInterrupt):
+    with serving(publisher.repository, host=host, port=port) as url, Bell() as bell:
         typer.echo(url)
         say(f"serving {publisher.repository} until Ctrl-C")
-        threading.Event().wait()
+        bell.wait()
 
 
 @app.command()

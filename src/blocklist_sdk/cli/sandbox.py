@@ -1,16 +1,18 @@
 """``blocklist sandbox``: a whole exchange on this machine, to develop against."""
 
-import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.endings import until_told
+from blocklist_sdk.cli.endings import Bell, sigterm_as_ctrl_c
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, say, write_json
+
+if TYPE_CHECKING:
+    from blocklist_sdk.sandbox import Sandbox
 
 _CASES_MAX = 100_000
 
@@ -36,7 +38,7 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
-        until_told(),
+        sigterm_as_ctrl_c(),
         log_told(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,
@@ -50,11 +52,16 @@ def sandbox(
             if as_json:
                 write_json({"scenes": scenes})
             return
-        if as_json:
-            write_json({"url": box.url, "directory": box.directory, "root": box.root, "accounts": list(box.secrets)})
-        else:
-            typer.echo(box.url)
-            say(f"the accounts {', '.join(box.secrets)} have their blocklist.toml in {box.directory}")
-            say(f"for instance: cd {box.directory / 'telkomsel'} && blocklist sync")
-            say("Ctrl-C stops it")
-        threading.Event().wait()
+        with Bell() as bell:
+            _tell(box, as_json=as_json)
+            bell.wait()
+
+
+def _tell(box: "Sandbox", *, as_json: bool) -> None:
+    if as_json:
+        write_json({"url": box.url, "directory": box.directory, "root": box.root, "accounts": list(box.secrets)})
+        return
+    typer.echo(box.url)
+    say(f"the accounts {', '.join(box.secrets)} have their blocklist.toml in {box.directory}")
+    say(f"for instance: cd {box.directory / 'telkomsel'} && blocklist sync")
+    say("Ctrl-C stops it")

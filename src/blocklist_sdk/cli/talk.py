@@ -15,9 +15,14 @@ DEBUG_VARIABLE: Final = "BLOCKLIST_DEBUG"
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-def say(message: str) -> None:
-    """Tell the person at the terminal, on standard error, in one line."""
-    _write(f"blocklist: {' '.join(message.split())}\n")
+def say(message: str, *, mark: str = "") -> None:
+    """Tell the person at the terminal, on standard error, in one line.
+
+    Args:
+        message: in one or several lines.
+        mark: is written in front, for programs that collect logs.
+    """
+    _write(f"{mark}blocklist: {' '.join(message.split())}\n")
 
 
 def say_bug(error: Exception) -> None:

@@ -1,21 +1,18 @@
 """``blocklist sync --watch``: sync until told to stop, one line for each sync; and the figures of syncs in a file."""
 
-import contextlib
 import logging
 import os
 import re
-import select
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.exit_codes import FINE
 from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import write_json
@@ -27,7 +24,6 @@ from blocklist_sdk.records import Status, SyncResult
 if TYPE_CHECKING:
     from blocklist_sdk.blocklist import Blocklist
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _UNITS: Final = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 log = logging.getLogger(__name__)
@@ -50,7 +46,7 @@ def sync_until_told(
     """
     interval = duration(every)
     lost: list[OSError] = []
-    with _Bell() as bell, log_told():
+    with Bell() as bell, log_told():
 
         def show(outcome: SyncOutcome) -> None:
             try:
@@ -127,51 +123,3 @@ def _document(outcome: SyncOutcome) -> dict[str, Any]:
     # The text of what is not ours may hold anything.
     message = str(outcome.error) if isinstance(outcome.error, BlocklistError) else "a fault of this library: report it"
     return document | {"error": {"type": type(outcome.error).__name__, "message": message}}
-
-
-class _Bell:
-    """Rings at SIGINT and SIGTERM, and when told to; for a `with` block in the main thread."""
-
-    def __enter__(self) -> Self:
-        self._listening, self._ringing = os.pipe()
-        os.set_blocking(self._ringing, False)
-        # An event would not do: Python runs no handler for a signal that comes right before a wait. This one is written
-        # by the interpreter itself, whenever the signal comes.
-        self._fd_before = signal.set_wakeup_fd(self._ringing, warn_on_full_buffer=False)
-        self._before = {
-            each: signal.signal(each, _heard)
-            # Whoever is started with Ctrl-C ignored, as in the background of a shell, goes on ignoring it.
-            for each in _SIGNALS
-            if signal.getsignal(each) is not signal.SIG_IGN
-        }
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-        signal.set_wakeup_fd(self._fd_before)
-        os.close(self._listening)
-        # A thread that rings late must not write into what has its number then.
-        ringing, self._ringing = self._ringing, -1
-        os.close(ringing)
-
-    def ring(self) -> None:
-        """Ring."""
-        with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
-            os.write(self._ringing, b"\0")
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it rings, or for so long; whether it has rung."""
-        ready, _, _ = select.select([self._listening], [], [], seconds)
-        return bool(ready)
-
-
-def waiting_for_the_end() -> "_Bell":
-    """Something to wait for until SIGINT or SIGTERM; for a `with` block in the main thread."""
-    return _Bell()
-
-
-def _heard(signal_number: int, frame: FrameType | None) -> None:
-    """Nothing is left to do: the bell has rung."""

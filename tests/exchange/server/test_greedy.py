@@ -14,6 +14,7 @@ import pytest
 from talking import Talk, good, refused
 
 from blocklist_sdk.exchange.server.routes import public, reports
+from waiting import until
 
 MANY = 45
 """More than the threads of the server."""
@@ -69,6 +70,19 @@ def test_a_file_that_does_not_come_is_given_up(
     report = lite.report()
     assert status_of(begin("web", report["id"])) == 408
     lite.attach(report["id"])
+
+
+def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
+    case = lite.complete()
+    turns = lite.exchange.reception.turns
+    with ThreadPoolExecutor(reports.TOGETHER + 6) as threads:
+        with turns.turn:
+            sent = [threads.submit(lite.report) for _ in range(reports.TOGETHER + 6)]
+            until(lambda: turns.waiting == reports.TOGETHER)
+            for path in ("/healthz", "/readyz", "/v1/numbers/+6281234567890"):
+                good(lite.get(None, path, timeout=20))
+            assert lite.decide(case)
+        assert all(each.result() for each in sent)
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/reports", 401), ("/oauth/token", 413)])

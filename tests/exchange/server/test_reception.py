@@ -1,16 +1,19 @@
 """Reports that come at the same moment: taken together, and each answered by itself."""
 
-from collections.abc import Sequence
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, select, text
 from talking import Talk, good, refused
 
 from blocklist_sdk.exchange.server import intake
-from blocklist_sdk.exchange.server.tables import AnswerRow, ReportRow
+from blocklist_sdk.exchange.server.database import _PATIENCE
+from blocklist_sdk.exchange.server.tables import AnswerRow, CaseRow, ReportRow
 from waiting import until
 
 
@@ -58,18 +61,42 @@ def test_each_is_taken_into_its_case_and_counted_as_if_alone(talk: Talk) -> None
     assert good(again[0])["repeats"] == first
 
 
-def test_they_share_a_transaction(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    receive = intake.receive_all
+def commits_of(talk: Talk) -> list[object]:
+    """Grows with each transaction that is made durable."""
+    commits: list[object] = []
+    event.listen(talk.exchange.database._engine, "commit", commits.append)
+    return commits
 
-    def counted(session: Any, batch: Sequence[intake.Incoming]) -> Any:
-        sizes.append(len(batch))
-        return receive(session, batch)
 
-    monkeypatch.setattr(intake, "receive_all", counted)
+def test_they_share_a_transaction(talk: Talk) -> None:
+    commits = commits_of(talk)
     for each in at_once(talk, *(("web", talk.new_report(), f"k{index}") for index in range(12))):
         good(each)
-    assert sizes == [12]
+    assert len(commits) == 1
+    good(talk.post("web", "/v1/reports", talk.new_report()))
+    assert len(commits) == 2
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_one_whose_case_is_held_up_holds_up_no_other(talk: Talk) -> None:
+    held = talk.report(reporter="a")
+    requests = [("web", talk.new_report(), f"k{index}") for index in range(4)]
+    waits = ("web", talk.new_report(held["number"], reporter="b"), "waits")
+    turns = talk.exchange.reception.turns
+    with ThreadPoolExecutor(5) as threads:
+        with talk.exchange.database.writing() as session:
+            session.execute(select(CaseRow).where(CaseRow.id == held["case"]).with_for_update())
+            with turns.turn:
+                sent = [
+                    threads.submit(talk.post, each[0], "/v1/reports", each[1], key=each[2])
+                    for each in (waits, *requests)
+                ]
+                until(lambda: turns.waiting == 5)
+            for each in sent[1:]:
+                good(each.result())
+            assert not sent[0].done()
+        good(sent[0].result())
+    assert talk.case(held["case"])["reporters"] == 2
 
 
 def test_a_key_that_comes_twice_at_once_is_done_once(talk: Talk) -> None:
@@ -123,16 +150,34 @@ def test_one_that_meets_a_fault_takes_no_other_with_it(talk: Talk, monkeypatch: 
     assert list(talk.exchange.damage()) == []
 
 
-def test_where_the_database_fails_all_are_told_to_come_again(lite: Talk) -> None:
-    requests = [("web", lite.new_report(reporter=f"r{index}"), f"k{index}") for index in range(5)]
-    with lite.exchange.database.writing() as session:
+def test_where_the_database_fails_all_are_told_to_come_again(talk: Talk) -> None:
+    requests = [("web", talk.new_report(reporter=f"r{index}"), f"k{index}") for index in range(5)]
+    with talk.exchange.database.writing() as session:
         session.execute(text("ALTER TABLE reports RENAME TO elsewhere"))
-    for each in at_once(lite, *requests):
+    for each in at_once(talk, *requests):
         assert refused(each, 503, "unavailable")
-    with lite.exchange.database.writing() as session:
+    with talk.exchange.database.writing() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO reports"))
-    assert rows_of(lite, AnswerRow) == 0
-    for each in at_once(lite, *requests):
+    assert rows_of(talk, AnswerRow) == 0
+    for each in at_once(talk, *requests):
         assert "Idempotent-Replayed" not in each.headers
         good(each)
-    assert rows_of(lite, ReportRow) == 5
+    assert rows_of(talk, ReportRow) == 5
+
+
+def test_where_the_database_is_away_nobody_waits_for_it_again(
+    start: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocklist_sdk.exchange.server.database._WAIT_S", 0.2)
+    talk = start()
+    talk.report()
+    requests = [("web", talk.new_report(reporter=f"r{index}"), f"k{index}") for index in range(5)]
+    tries: list[object] = []
+    with contextlib.closing(sqlite3.connect(talk.exchange.directory / "exchange.sqlite")) as another:
+        another.execute("BEGIN IMMEDIATE")
+        event.listen(talk.exchange.database._engine, "begin", tries.append, insert=True)
+        for each in at_once(talk, *requests):
+            assert refused(each, 503, "unavailable")
+        assert sum(_PATIENCE in each.get_execution_options() for each in tries) == 1  # type: ignore[attr-defined]
+    for each in at_once(talk, *requests):
+        good(each)

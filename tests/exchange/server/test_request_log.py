@@ -3,7 +3,8 @@
 import logging
 
 import pytest
-from talking import Talk
+from sqlalchemy import text
+from talking import Talk, refused
 
 from waiting import until
 
@@ -32,7 +33,7 @@ def test_each_request_is_one_record_without_what_it_is_about(lite: Talk, caplog:
         ("GET", "/v1/numbers/{number}", None, 200),
         ("GET", "/v1/cases/{case}", "anna", 404),
         ("GET", "/v1/cases", None, 401),
-        ("GET", None, None, 404),
+        ("GET", "(no such path)", None, 404),
     ]
     for answer, record in zip(answers, caplog.records, strict=True):
         assert record.__dict__["request_id"] == answer.headers["X-Request-Id"]
@@ -42,6 +43,20 @@ def test_each_request_is_one_record_without_what_it_is_about(lite: Talk, caplog:
     assert "GET (no such path): 404 after " in caplog.text
 
 
-def test_nothing_is_logged_where_nobody_asked_for_it(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
-    lite.report()
-    assert not [each for each in caplog.records if each.name == REQUESTS]
+def test_what_goes_wrong_is_told_with_the_number_of_its_request(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    with lite.exchange.database.writing() as session:
+        session.execute(text("ALTER TABLE listings RENAME TO elsewhere"))
+    answer = lite.get(None, f"/v1/numbers/+{lite.number()}")
+    problem = refused(answer, 503, "unavailable")
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert f"request {problem['request_id']} to /v1/numbers/{{number}}: unavailable: " in record.getMessage()
+    assert "SQLITE_ERROR" in record.getMessage()
+
+
+def test_credentials_that_do_not_hold_are_told_with_where_they_come_from(
+    lite: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "6281234567890", "client_secret": "guessed"}
+    assert lite.request("POST", "/oauth/token", data=form).status_code == 401
+    (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert record.getMessage() == "credentials from 127.0.0.1 do not hold"

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 
-from blocklist_sdk.exchange.server.turns import Outcome, Turns
+from blocklist_sdk.exchange.server.turns import Result, Turns
 from waiting import until
 
 
-def halves(numbers: list[int]) -> list[Outcome[int]]:
+def halves(numbers: list[int]) -> list[Result[int]]:
     """Of each its half; the odd ones have none."""
 
-    return [Outcome.of(partial(half, number)) for number in numbers]
+    return [Result.of(partial(half, number)) for number in numbers]
 
 
 def half(number: int) -> int:
@@ -23,7 +23,7 @@ def half(number: int) -> int:
 
 
 def test_everyone_gets_what_came_of_his_own() -> None:
-    turns = Turns(halves, together=3)
+    turns = Turns(halves)
     with ThreadPoolExecutor(8) as threads:
         with turns.turn:
             asked = [threads.submit(turns.do, number) for number in range(8)]
@@ -37,20 +37,20 @@ def test_everyone_gets_what_came_of_his_own() -> None:
     assert turns.waiting == 0
 
 
-def test_those_who_wait_are_done_together_and_no_more_than_so_many() -> None:
+def test_those_who_wait_are_done_together() -> None:
     done: list[list[int]] = []
 
-    def run(numbers: list[int]) -> list[Outcome[int]]:
+    def run(numbers: list[int]) -> list[Result[int]]:
         done.append(numbers)
-        return [Outcome(number) for number in numbers]
+        return [Result(number) for number in numbers]
 
-    turns = Turns(run, together=3)
+    turns = Turns(run)
     with ThreadPoolExecutor(8) as threads:
         with turns.turn:
             asked = [threads.submit(turns.do, number) for number in range(8)]
             until(lambda: turns.waiting == 8)
         assert sorted(each.result() for each in asked) == list(range(8))
-    assert [len(numbers) for numbers in done] == [3, 3, 2]
+    assert [sorted(numbers) for numbers in done] == [list(range(8))]
     assert turns.do(9) == 9
     assert done[-1] == [9]
 
@@ -59,12 +59,12 @@ def test_a_fault_of_the_work_itself_reaches_everyone_and_the_next_turn_works() -
     broken = threading.Event()
     broken.set()
 
-    def run(numbers: list[int]) -> list[Outcome[int]]:
+    def run(numbers: list[int]) -> list[Result[int]]:
         if broken.is_set():
             raise OSError("broken")
-        return [Outcome(number) for number in numbers]
+        return [Result(number) for number in numbers]
 
-    turns = Turns(run, together=10)
+    turns = Turns(run)
     with ThreadPoolExecutor(3) as threads:
         with turns.turn:
             asked = [threads.submit(turns.do, number) for number in range(3)]
@@ -76,7 +76,18 @@ def test_a_fault_of_the_work_itself_reaches_everyone_and_the_next_turn_works() -
     assert turns.do(1) == 1
 
 
+def test_work_that_tells_of_too_few_leaves_nobody_waiting() -> None:
+    turns = Turns[int, int](lambda numbers: [Result(number) for number in numbers if number])
+    with ThreadPoolExecutor(3) as threads:
+        with turns.turn:
+            asked = [threads.submit(turns.do, number) for number in (1, 0, 2)]
+            until(lambda: turns.waiting == 3)
+        failed = [each for each in asked if isinstance(each.exception(timeout=30), ValueError)]
+    assert failed
+    assert turns.do(1) == 1
+
+
 def test_what_is_not_to_be_kept_is_raised_at_once() -> None:
     with pytest.raises(ValueError, match="1"):
-        Outcome.of(lambda: halves([1])[0].get(), but=ValueError)
-    assert Outcome.of(lambda: 1, but=ValueError) == Outcome(1)
+        Result.of(lambda: halves([1])[0].get(), but=ValueError)
+    assert Result.of(lambda: 1, but=ValueError) == Result(1)

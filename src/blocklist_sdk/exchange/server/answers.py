@@ -73,19 +73,18 @@ def answer_all(
     """
     taken = _claim(session, questions)
     new = [place for place, is_taken in enumerate(taken) if is_taken]
-    found: dict[int, Answer | Refusal] = {}
+    made: dict[int, Answer] = {}
     if new:
-        found = {place: Answer(made.model_dump_json(), status) for place, made in zip(new, act(new), strict=True)}
+        made = {place: Answer(body.model_dump_json(), status) for place, body in zip(new, act(new), strict=True)}
         session.connection().execute(
             _ANSWERED,
             [
                 {"of": questions[place].account, "its_key": questions[place].key}
                 | {"its_status": status, "its_body": answer.body}
-                for place, answer in found.items()
-                if isinstance(answer, Answer)
+                for place, answer in made.items()
             ],
         )
-    return [found[place] if place in found else _before(session, each) for place, each in enumerate(questions)]
+    return [made[place] if place in made else _before(session, each) for place, each in enumerate(questions)]
 
 
 def answered(session: Session, question: Question) -> Answer | None:
@@ -94,9 +93,7 @@ def answered(session: Session, question: Question) -> Answer | None:
     Raises:
         Refusal: the key was used for another request.
     """
-    if not is_used(session, question.account, question.key):
-        return None
-    before = _before(session, question)
+    before = _before(session, question) if is_used(session, question.account, question.key) else None
     if isinstance(before, Refusal):
         raise before
     return before
@@ -116,7 +113,8 @@ def _claim(session: Session, questions: Sequence[Question]) -> list[bool]:
         {"account_id": each.account, "key": each.key, "request": each.request, "status": 0, "body": "", "at": each.at}
         for each in questions
     ]
-    taken = add_if_new(session, AnswerRow, new)
+    # In one order, so that processes with the same keys do not wait for each other.
+    taken = add_if_new(session, AnswerRow, sorted(new, key=lambda row: (row["account_id"], row["key"])))
     return [(each.account, each.key) in taken for each in questions]
 
 

@@ -12,8 +12,9 @@ from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
 from blocklist_sdk.exchange.server.access import TOKEN_PATH, Accounts, token_of
 from blocklist_sdk.exchange.server.exchange import Exchange
-from blocklist_sdk.exchange.server.problems import MEDIA_TYPE, Numbered, handle_problems
+from blocklist_sdk.exchange.server.problems import MEDIA_TYPE, handle_problems
 from blocklist_sdk.exchange.server.rates import Limits
+from blocklist_sdk.exchange.server.request_log import Numbered
 from blocklist_sdk.exchange.server.routes import appeals, cases, feeds, public, reports
 
 _BODY_BYTES_MAX: Final = 20 << 20
@@ -45,6 +46,7 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     app.state.accounts = Accounts()
     app.state.proofs = CapacityLimiter(public.PROOFS)
     app.state.uploads = reports.Uploads()
+    app.state.reports = CapacityLimiter(reports.TOGETHER)
     for part in (public, reports, cases, appeals, feeds):
         app.include_router(part.router)
     handle_problems(app)

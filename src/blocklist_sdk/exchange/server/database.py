@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,23 +17,28 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from blocklist_sdk.errors import InvalidInput, StorageFailed
 from blocklist_sdk.exchange.server.tables import SCHEMA, Base, SchemaRow
-from blocklist_sdk.exchange.server.turns import Outcome, Turns
+from blocklist_sdk.exchange.server.turns import Result, Turns
+
+log = logging.getLogger(__name__)
 
 BACKENDS: Final = ("sqlite", "postgresql")
 
 _WAIT_S: Final = 30
-"""How long a change waits for another process's, and how long for a database that does not answer at all."""
+"""How long a change waits for another's, and for a database that does not connect or is cut off from the network."""
 
-_WRITES: Final = "writes"
+_PATIENCE: Final = "patience"
+"""Of transactions that write: how long they wait for what others hold, seconds."""
+
 _LATER: Final = "later"
+
+_AWAY_SQLITE: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
+_AWAY_POSTGRESQL: Final = ("08", "53", "57P")
+"""Classes of PostgreSQL's codes: connections, resources, and servers that stop."""
 
 _COLLISIONS: Final = ("40001", "40P01")
 """PostgreSQL's codes for transactions of which one has to begin anew."""
 
 _TRIES: Final = 5
-
-_TOGETHER: Final = 50
-"""Changes that are made durable at once, at most: those behind them wait no longer for it than they would anyway."""
 
 T = TypeVar("T")
 
@@ -56,7 +63,7 @@ class Database:
         Raises:
             InvalidInput: the URL is none, or of another kind of database.
         """
-        self._turns = Turns(self._change_all, together=_TOGETHER)
+        self._turns = Turns(self._change_all)
         try:
             parsed = _parsed(url)
             backend = parsed.get_backend_name()
@@ -123,18 +130,20 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with _faults(), self._connection() as connection, _session(connection) as session:
+    def _transaction(self, patience_s: float = _WAIT_S) -> Iterator[Session]:
+        with _faults(), self._connection(patience_s) as connection, _session(connection) as session:
             yield session
 
-    def _connection(self) -> Connection:
-        return self._engine.connect().execution_options(**{_WRITES: True})
+    def _connection(self, patience_s: float = _WAIT_S) -> Connection:
+        return self._engine.connect().execution_options(**{_PATIENCE: patience_s})
 
-    def change(self, action: Callable[[Session], T]) -> T:
+    def change(self, action: Callable[[Session], T], *, patience_s: float = _WAIT_S) -> T:
         """Run a transaction that writes; again where it and another one waited for each other.
 
         Args:
             action: may run several times.
+            patience_s: how long it waits for what another transaction holds; of no account on SQLite, where changes
+                take turns.
 
         Raises:
             StorageFailed: the database cannot be reached, or refused.
@@ -143,32 +152,36 @@ class Database:
             return cast(T, self._turns.do(action))
         for _ in range(_TRIES):
             try:
-                with self.writing() as session:
+                with self._transaction(patience_s) as session:
                     return action(session)
             except StorageFailed as error:
-                if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) not in _COLLISIONS:
+                if not (isinstance(error.__cause__, DBAPIError) and _code_of(error.__cause__) in _COLLISIONS):
                     raise
-        with self.writing() as session:
+        with self._transaction(patience_s) as session:
             return action(session)
 
-    def _change_all(self, actions: "list[_Action]") -> list[Outcome[Any]]:
+    def _change_all(self, actions: "list[_Action]") -> list[Result[Any]]:
         if len(actions) > 1:
-            # After a fault SQLite may have undone more than the change that met it: then each runs by itself.
-            with contextlib.suppress(StorageFailed):
+            try:
                 return self._change_together(actions)
-        return [Outcome.of(partial(self._change, action)) for action in actions]
+            except StorageFailed as error:
+                if is_away(error):
+                    return [Result.failed(error)] * len(actions)
+                # After a fault SQLite may have undone more than the change that met it: then each runs by itself.
+                log.warning("of %d changes one met a fault, so each is made by itself: %s", len(actions), error)
+        return [Result.of(partial(self._change, action)) for action in actions]
 
     def _change(self, action: Callable[[Session], T]) -> T:
         with self._transaction() as session:
             return action(session)
 
-    def _change_together(self, actions: "list[_Action]") -> list[Outcome[Any]]:
+    def _change_together(self, actions: "list[_Action]") -> list[Result[Any]]:
         def part(connection: Connection, action: _Action) -> Any:
             with _session(connection) as session:
                 return action(session)
 
         with _faults(), self._connection() as connection, connection.begin():
-            return [Outcome.of(partial(part, connection, action), but=DBAPIError) for action in actions]
+            return [Result.of(partial(part, connection, action), but=DBAPIError) for action in actions]
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -235,8 +248,21 @@ def _all(row: type[Base]) -> Insert:
 
 
 def is_away(error: Exception) -> bool:
-    """Whether a change failed since the database could not be reached or had no room, not by what was changed."""
-    return isinstance(error, StorageFailed) and isinstance(error.__cause__, OperationalError | TimeoutError)
+    """Whether a change failed since the database was not at hand or has no room, and not by what was to be changed."""
+    cause = error.__cause__ if isinstance(error, StorageFailed) else None
+    if isinstance(cause, TimeoutError):
+        return True
+    if not isinstance(cause, OperationalError):
+        return False
+    code = _code_of(cause)
+    if isinstance(cause.orig, sqlite3.Error):
+        return code.startswith(_AWAY_SQLITE)
+    return not code or code.startswith(_AWAY_POSTGRESQL)
+
+
+def _code_of(error: DBAPIError) -> str:
+    """The database's own name for a fault, which holds nothing of what was to be changed; empty where it gave none."""
+    return getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
 
 
 @contextlib.contextmanager
@@ -245,6 +271,8 @@ def _faults() -> Iterator[None]:
         yield
     except (DBAPIError, TimeoutError) as error:
         kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+        if isinstance(error, DBAPIError) and _code_of(error):
+            kind += f" ({_code_of(error)})"
         raise StorageFailed(f"the database refused: {kind}. Nothing was changed.", path=Path("database")) from error
 
 
@@ -270,11 +298,12 @@ def _postgresql(url: URL) -> Engine:
         hide_parameters=True,  # what people complain about stands in no log
     )
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, record: Any) -> None:
-        # Not as an option of the connection, which connection poolers do not pass on.
-        connection.execute(f"SET lock_timeout = '{_WAIT_S}s'")
-        connection.commit()
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # For the transaction alone: a pooler between may give the next one another connection.
+        patience_s = connection.get_execution_options().get(_PATIENCE)
+        if patience_s is not None:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(patience_s * 1000)}")
 
     return engine
 
@@ -296,7 +325,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
+        writes = _PATIENCE in connection.get_execution_options()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -73,6 +73,9 @@ def receive_all(session: Session, batch: Sequence[Incoming]) -> list[Received]:
     """Take reports into their numbers' cases; open those that are missing.
 
     Who complains again about the same number in the same case is heard, but not counted again.
+
+    Returns:
+        The reports as they were written, which are no part of the session, and their cases, which are.
     """
     open_cases = _open_cases(session, batch)
     votes = _votes(session, batch, [case.id for case in open_cases.values() if case.events > 1])
@@ -126,13 +129,13 @@ def _write(session: Session, rows: dict[_Vote, ReportRow], votes: dict[_Vote, in
 _OPEN_CASES: Final = (
     select(CaseRow)
     .where(CaseRow.number.in_(bindparam("numbers", expanding=True)), CaseRow.closed_at.is_(None))
-    .order_by(CaseRow.number)
+    .order_by(CaseRow.id)
     .with_for_update()
 )
 
 
 def _open_cases(session: Session, batch: Sequence[Incoming]) -> dict[int, CaseRow]:
-    """The numbers' open cases, locked in one order, so that bulks with the same numbers do not cross."""
+    """The numbers' open cases, locked in the order in which all who change several lock them."""
     first: dict[int, Incoming] = {}
     for each in batch:
         first.setdefault(each.number, each)

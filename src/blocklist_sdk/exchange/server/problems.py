@@ -1,34 +1,24 @@
 """Why a request is not fulfilled, as a problem document (RFC 9457); whatever fails on the way out becomes one."""
 
 import logging
-import re
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, StorageFailed
 from blocklist_sdk.exchange.models import FieldProblem, Problem
 
 log = logging.getLogger(__name__)
-requests = logging.getLogger("blocklist_sdk.exchange.requests")
-"""Tells each request that was answered, by its route: paths and queries may hold telephone numbers."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE: Final = "urn:blocklist:problem:"
 
 _RETRY_S: Final = "5"
 """When to try again after a fault that passes by itself."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "The request cannot be read"),
@@ -95,109 +85,51 @@ def invalid(field: str, reason: str) -> Refusal:
     return Refusal("invalid", f"{field}: {reason}", errors=[FieldProblem(field=field, reason=reason)])
 
 
-class Numbered:
-    """ASGI middleware: numbers and logs requests, and answers with a problem what nothing behind it has caught."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wraps an application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = time.perf_counter()
-        status: int | None = None
-
-        async def send_numbered(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_numbered)
-        except ClientDisconnect:
-            log.info("request %s: the client has gone", request_id)
-        except Exception as error:
-            # The last border: nobody behind it could answer.
-            log.error("request %s failed", request_id, exc_info=error)
-            if status is not None:
-                raise
-            fault = Refusal("fault", "an unexpected fault: tell the exchange the request's id")
-            await _answer(Request(scope), fault)(scope, receive, send_numbered)
-        finally:
-            if requests.isEnabledFor(logging.INFO):
-                _tell(scope, status, time.perf_counter() - started)
-
-
-def _tell(scope: Scope, status: int | None, seconds: float) -> None:
-    """Log a request; without a status where the client has gone."""
-    state = scope["state"]
-    about = {
-        "request_id": state["request_id"],
-        "method": scope["method"],
-        "route": getattr(scope.get("route"), "path", None),
-        "status": status,
-        "seconds": round(seconds, 6),
-        "account": state.get("account"),
-    }
-    who = f" for {about['account']}" if about["account"] else ""
-    requests.info(
-        "request %s: %s %s%s: %s after %.0f ms",
-        about["request_id"],
-        about["method"],
-        about["route"] or "(no such path)",
-        who,
-        "no answer" if status is None else status,
-        seconds * 1000,
-        extra=about,
-    )
-
-
 def handle_problems(app: FastAPI) -> None:
     """Answer whatever is raised with a problem document."""
 
     @app.exception_handler(Refusal)
     async def refusal(request: Request, error: Refusal) -> Response:
-        return _answer(request, error)
+        return answer(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
         errors = [FieldProblem(field=_place(each["loc"]), reason=_reason(each)) for each in error.errors()]
         if any(each["type"] == "json_invalid" for each in error.errors()):
-            return _answer(request, Refusal("malformed", "the body is no JSON", errors=errors))
+            return answer(request, Refusal("malformed", "the body is no JSON", errors=errors))
         first = errors[0]
-        return _answer(request, Refusal("invalid", f"{first.field}: {first.reason}", errors=errors))
+        return answer(request, Refusal("invalid", f"{first.field}: {first.reason}", errors=errors))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         name = _BY_STATUS.get(error.status_code, "malformed" if error.status_code < 500 else "fault")
-        return _answer(request, Refusal(name, str(error.detail), headers=error.headers))
+        return answer(request, Refusal(name, str(error.detail), headers=error.headers))
 
     @app.exception_handler(BlocklistError)
     async def ours(request: Request, error: BlocklistError) -> Response:
-        return _answer(request, _refusal_of(error))
+        return answer(request, _refusal_of(request, error))
 
 
-def _refusal_of(error: BlocklistError) -> Refusal:
+def _refusal_of(request: Request, error: BlocklistError) -> Refusal:
     if isinstance(error, StorageFailed | Locked):
-        log.error("unavailable: %s", error)
+        log.error("request %s to %s: unavailable: %s", request.state.request_id, route_of(request.scope), error)
         return Refusal("unavailable", "the exchange's storage is not at hand", headers={"Retry-After": _RETRY_S})
     if isinstance(error, InvalidInput):
         return Refusal("invalid", str(error))
-    log.error("a fault: %s", error, exc_info=error)
+    log.error("request %s to %s: a fault", request.state.request_id, route_of(request.scope), exc_info=error)
     return Refusal("fault", "a fault of the exchange; tell it the request's id")
 
 
-def _answer(request: Request, refusal: Refusal) -> JSONResponse:
+def answer(request: Request, refusal: Refusal) -> JSONResponse:
+    """A refusal as HTTP has it."""
     problem = refusal.problem(request.state.request_id)
     return JSONResponse(problem.model_dump(mode="json"), problem.status, refusal.headers, MEDIA_TYPE)
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """What a request asks for, without what it is about: paths and queries may hold telephone numbers."""
+    route = getattr(scope.get("route"), "path", None)
+    return "(no such path)" if route is None else str(route)
 
 
 def _place(location: tuple[Any, ...]) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from blocklist_sdk.exchange.models import Publication, PublishedFeed
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.accounts import recipient_ids
 from blocklist_sdk.exchange.server.appeals import grant_all
-from blocklist_sdk.exchange.server.database import Database
+from blocklist_sdk.exchange.server.database import Database, add_if_new
 from blocklist_sdk.exchange.server.decisions import end, retract
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.tables import CaseRow, CycleRow, FeedRow, ListingRow
@@ -87,9 +88,7 @@ class Publishing:
             routine = everything or self.is_due(at)
             published = self._publish_all(self._waiting_feeds(at, routine=routine), at, routine=routine)
             if routine:
-                with self.database.writing() as session:
-                    if session.get(CycleRow, _month(at)) is None:
-                        session.add(CycleRow(month=_month(at), at=at))
+                self.database.change(lambda session: add_if_new(session, CycleRow, [{"month": _month(at), "at": at}]))
         return Publication(at=at, routine=routine, feeds=tuple(published))
 
     def begin(self, at: datetime) -> None:
@@ -130,10 +129,12 @@ class Publishing:
                 )
                 found |= set(session.scalars(listed))
         for case_id in sorted(found):
-            with self.database.writing() as session:
-                case = cases.locked(session, case_id)
-                retract(session, case, cases.SYSTEM, _PROTECTED, at=at, routing=self.routing)
-                grant_all(session, case, cases.SYSTEM, _PROTECTED, at=at)
+            self.database.change(partial(self._lift, case_id, at))
+
+    def _lift(self, case_id: int, at: datetime, session: Session) -> None:
+        case = cases.locked(session, case_id)
+        retract(session, case, cases.SYSTEM, _PROTECTED, at=at, routing=self.routing)
+        grant_all(session, case, cases.SYSTEM, _PROTECTED, at=at)
 
     def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
         """One feed that fails keeps no other's retractions back."""
@@ -176,8 +177,12 @@ class Publishing:
         report = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
-        with self.database.writing() as session:
-            self._settle(session, feed, {row.id: _content(row) for row in rows}, report, at)
+        shown = {row.id: _content(row) for row in rows}
+        self.database.change(lambda session: self._settle(session, feed, shown, report, at))
+        log.info(
+            "published %s %d: %d rows, +%d -%d ~%d",
+            *(feed, report.serial, report.rows, report.added, report.removed, report.changed),
+        )
         return PublishedFeed(
             feed=feed,
             serial=report.serial,

@@ -11,9 +11,10 @@ from blocklist_sdk.exchange.server import intake, views
 from blocklist_sdk.exchange.server.answers import Answer, Question, answer_all
 from blocklist_sdk.exchange.server.database import Database, is_away
 from blocklist_sdk.exchange.server.problems import Refusal
-from blocklist_sdk.exchange.server.turns import Outcome, Turns
+from blocklist_sdk.exchange.server.turns import Result, Turns
 
-_TOGETHER: Final = 200
+_PATIENCE_S: Final = 0.5
+"""How long reports that go together wait for a case that somebody else is changing."""
 
 _Asked: TypeAlias = tuple[Question, intake.Incoming]
 
@@ -28,7 +29,7 @@ class Reception:
     def __init__(self, database: Database) -> None:
         """For an exchange's database."""
         self._database = database
-        self.turns: Turns[_Asked, Answer] = Turns(self._take_all, together=_TOGETHER)
+        self.turns: Turns[_Asked, Answer | None] = Turns(self._take_all)
 
     def receive(self, question: Question, incoming: intake.Incoming) -> Answer:
         """Take a report, or answer as before.
@@ -37,19 +38,25 @@ class Reception:
             Refusal: the key was used for another request.
             StorageFailed: the database cannot be reached, or refused.
         """
-        return self.turns.do((question, incoming))
+        asked = question, incoming
+        answer = self.turns.do(asked)
+        if answer is None:
+            # Out of turn, so that whatever this one meets holds up nobody else.
+            (alone,) = self._database.change(partial(_answer, [asked]))
+            answer = _result(alone).get()
+            assert answer is not None
+        return answer
 
-    def _take_all(self, asked: Sequence[_Asked]) -> list[Outcome[Answer]]:
-        return [outcome for some in _without_repeats(asked) for outcome in self._take(some)]
+    def _take_all(self, asked: Sequence[_Asked]) -> list[Result[Answer | None]]:
+        return [result for some in _without_repeats(asked) for result in self._take(some)]
 
-    def _take(self, asked: Sequence[_Asked]) -> list[Outcome[Answer]]:
+    def _take(self, asked: Sequence[_Asked]) -> list[Result[Answer | None]]:
+        """Answer all; none where one of them is at fault, or in the way of somebody else, and nobody knows which."""
         try:
-            answers = self._database.change(partial(_answer, asked))
+            answers = self._database.change(partial(_answer, asked), patience_s=_PATIENCE_S)
         except Exception as error:  # noqa: BLE001 -- raised in the threads that asked
-            if len(asked) > 1 and not is_away(error):  # one of them is at fault: the others are not to suffer from it
-                return [outcome for each in asked for outcome in self._take([each])]
-            return [Outcome.failed(error)] * len(asked)
-        return [Outcome.failed(each) if isinstance(each, Refusal) else Outcome(each) for each in answers]
+            return [Result.failed(error) if is_away(error) else Result(None)] * len(asked)
+        return [_result(answer) for answer in answers]
 
 
 def _answer(asked: Sequence[_Asked], session: Session) -> list[Answer | Refusal]:
@@ -58,6 +65,10 @@ def _answer(asked: Sequence[_Asked], session: Session) -> list[Answer | Refusal]
         return [views.new_report(row, case) for row, case in received]
 
     return answer_all(session, [question for question, _ in asked], act, status=201)
+
+
+def _result(answer: Answer | Refusal) -> Result[Answer | None]:
+    return Result.failed(answer) if isinstance(answer, Refusal) else Result(answer)
 
 
 def _without_repeats(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:

@@ -115,7 +115,14 @@ def server_of(
 
 @contextlib.contextmanager
 def serving_exchange(
-    exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, tls: Tls | None = None, publish: bool = True
+    exchange: Exchange,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: Tls | None = None,
+    behind_proxy: str | None = None,
+    publish: bool = True,
+    ended: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Serve an exchange in the background.
 
@@ -124,16 +131,19 @@ def serving_exchange(
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         tls: certificates; None for plain HTTP.
+        behind_proxy: addresses of proxies whose word on where a request comes from is taken, joined by commas.
         publish: publish as decisions and the cycle ask for it.
+        ended: is called when the server has ended, also if it was not told to.
 
     Yields:
         The base URL.
 
     Raises:
         InvalidInput: the address cannot be listened on, or the certificates cannot be used.
+        RuntimeError: the server ended without being told to.
     """
     told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    server = server_of(exchange, host=host, port=port, started=told.put, tls=tls)
+    server = server_of(exchange, host=host, port=port, started=told.put, tls=tls, behind_proxy=behind_proxy)
 
     def run() -> None:
         try:
@@ -142,6 +152,7 @@ def serving_exchange(
             log.error("the exchange's server has ended")
         finally:
             told.put(None)
+            ended()
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
     thread.start()
@@ -151,6 +162,8 @@ def serving_exchange(
     with publishing(exchange) if publish else contextlib.nullcontext():
         try:
             yield url
+            if not thread.is_alive():
+                raise RuntimeError("the exchange's server has ended by itself")
         finally:
             server.should_exit = True
             thread.join()
@@ -179,9 +192,7 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
         wait = every_s
         try:
             exchange.begin()
-            made = exchange.publish()
-            if made.feeds:
-                log.info("published %s", ", ".join(f"{each.feed} {each.serial}" for each in made.feeds))
+            exchange.publish()
             if time.monotonic() - signed >= _SIGN_AGAIN_S:
                 exchange.publisher.refresh()
                 exchange.forget()

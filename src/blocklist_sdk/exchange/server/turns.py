@@ -11,10 +11,10 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[A]):
+class Result(Generic[A]):
     """What came of something: a value, or what was raised.
 
-    >>> Outcome.of(lambda: 1).get()
+    >>> Result.of(lambda: 1).get()
     1
     """
 
@@ -55,16 +55,14 @@ class Turns(Generic[Q, A]):
         turn: held by whose turn it is; take it to do something else alone.
     """
 
-    def __init__(self, run: Callable[[list[Q]], list[Outcome[A]]], *, together: int) -> None:
+    def __init__(self, run: Callable[[list[Q]], list[Result[A]]]) -> None:
         """For one kind of work.
 
         Args:
-            run: does it for several, and tells of each what came of it, in their order.
-            together: how many at a time, at most: those behind them wait no longer than they would anyway.
+            run: does it for several, at least one, and tells of each what came of it, in their order.
         """
         self.turn = threading.Lock()
         self._run = run
-        self._together = together
         self._waiting: deque[_Waiting[Q, A]] = deque()
 
     @property
@@ -76,20 +74,23 @@ class Turns(Generic[Q, A]):
         """Wait until it is done, by this thread or another.
 
         Raises:
-            BaseException: what it raised.
+            BaseException: what it raised; where the work itself failed, the same in every thread that waited.
         """
         mine = _Waiting[Q, A](what)
         self._waiting.append(mine)
         with self.turn:
-            while mine.outcome is None:
-                some = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._together))]
-                try:
-                    outcomes = self._run([each.what for each in some])
-                except BaseException as error:  # noqa: BLE001 -- raised in the threads that wait
-                    outcomes = [Outcome[A].failed(error)] * len(some)
-                for each, outcome in zip(some, outcomes, strict=True):
-                    each.outcome = outcome
-        return mine.outcome.get()
+            if mine.result is None:
+                self._do([self._waiting.popleft() for _ in range(len(self._waiting))])
+        assert mine.result is not None
+        return mine.result.get()
+
+    def _do(self, some: "list[_Waiting[Q, A]]") -> None:
+        try:
+            for each, result in zip(some, self._run([each.what for each in some]), strict=True):
+                each.result = result
+        except BaseException as error:  # noqa: BLE001 -- raised in the threads that wait
+            for each in some:
+                each.result = each.result or Result.failed(error)
 
 
 class _Waiting(Generic[Q, A]):
@@ -97,4 +98,4 @@ class _Waiting(Generic[Q, A]):
 
     def __init__(self, what: Q) -> None:
         self.what = what
-        self.outcome: Outcome[A] | None = None
+        self.result: Result[A] | None = None

@@ -4,6 +4,7 @@ import base64
 import binascii
 import contextlib
 import ipaddress
+import logging
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -26,6 +27,8 @@ from blocklist_sdk.exchange.server.problems import Refusal
 from blocklist_sdk.exchange.server.rates import address_of, limit
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
 
+log = logging.getLogger(__name__)
+
 router = APIRouter()
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -40,7 +43,7 @@ _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
 
 @router.get("/healthz", response_model=Health, tags=["health"])
-def healthz() -> Health:
+async def healthz() -> Health:
     """Whether the process answers."""
     return Health(status="ok", version=__version__)
 
@@ -116,7 +119,9 @@ async def token(
     threads: anyio.CapacityLimiter = request.app.state.proofs
     row = await anyio.to_thread.run_sync(prove, limiter=threads)
     if row is None or row.disabled_at is not None:
+        log.warning("credentials from %s do not hold", address_of(request))
         return _refused("invalid_client", "the credentials do not hold", status=401)
+    request.state.account = row.name
     allowed = row.scopes.split()
     wanted = (scope or "").split() or allowed
     if not set(wanted) <= set(allowed):
@@ -129,12 +134,13 @@ async def token(
 def _audiences(request: Request, exchange: Exchange) -> set[str]:
     """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3).
 
-    Without a known address it is the one that the request names, if that is this machine: with any other, what was made
-    out to another server could be used here.
+    Without a known address it is the one that the request names, if that is this machine and the request comes from it:
+    with any other, what was made out to another server could be used here.
     """
     url = exchange.settings.url
     if url is None:
-        if not _is_this_machine(request.base_url.hostname or ""):
+        asks = request.client.host if request.client else ""
+        if not (_is_this_machine(asks) and _is_this_machine(request.base_url.hostname or "")):
             return set()
         url = str(request.base_url)
     token_url = token_url_of(url)

@@ -55,6 +55,9 @@ FileName = Annotated[str, Query(max_length=1000, description="What the file is c
 
 _PIECE_BYTES: Final = 1 << 16
 
+TOGETHER: Final = 64
+"""Single reports that are taken at a time, and so at most together. Nor do these take the threads of all else."""
+
 _UPLOADS: Final = 32
 """Files that are received at a time, each by a thread. The threads that answer all else are not among these."""
 
@@ -69,8 +72,13 @@ _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 
 
 @router.post("/v1/reports", response_model=Report, status_code=201)
-def report(new: NewReport, posted: Posting) -> Response:
+async def report(request: Request, new: NewReport, posted: Posting) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
+    threads: anyio.CapacityLimiter = request.app.state.reports
+    return await anyio.to_thread.run_sync(_report, new, posted, limiter=threads)
+
+
+def _report(new: NewReport, posted: Posted) -> Response:
     exchange = posted.exchange
     incoming = intake.Incoming.read(posted.caller, new, region=exchange.settings.region, at=posted.at)
     return response(exchange.reception.receive(posted.question(new), incoming))

@@ -1,0 +1,48 @@
+"""What commands tell of the log while they run."""
+
+import logging
+
+import pytest
+
+from blocklist_sdk.cli.logs import Notes, log_told
+
+
+def test_a_fault_is_told_by_its_kind_and_place_and_not_by_what_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("blocklist_sdk.exchange.server.request_log")
+    with log_told():
+        try:
+            int("+6281234567890 said that I had won")
+        except ValueError as error:
+            log.error("request abc failed", exc_info=error)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "blocklist: request abc failed"
+    assert said[1].startswith("blocklist: internal error: ValueError in ")
+    assert "628" not in "".join(said)
+
+
+def test_nothing_is_kept_until_the_end_whoever_logs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    root, notes = logging.getLogger(), Notes()
+    root.addHandler(notes)
+    try:
+        with log_told({"blocklist_sdk.exchange": logging.INFO}):
+            logging.getLogger("sqlalchemy.pool").warning("a connection is gone")
+            logging.getLogger("blocklist_sdk.exchange.server.serving").info("published")
+            logging.getLogger("blocklist_sdk.sync").info("not asked for")
+        assert capsys.readouterr().err == "blocklist: a connection is gone\nblocklist: published\n"
+        logging.getLogger("blocklist_sdk.exchange.server.serving").info("not asked for any more")
+        logging.getLogger("blocklist_sdk").warning("later")
+    finally:
+        root.removeHandler(notes)
+    notes.tell(but=None)
+    assert capsys.readouterr().err == "blocklist: later\n"
+
+
+def test_the_journal_is_told_how_grave_each_line_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    log = logging.getLogger("blocklist_sdk.exchange")
+    with log_told({log.name: logging.DEBUG}):
+        for level in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG):
+            log.log(level, "a line")
+    assert [line[:3] for line in capsys.readouterr().err.splitlines()] == ["<3>", "<3>", "<4>", "<6>", "<7>"]
