@@ -80,11 +80,11 @@ def _printable(text: str) -> str:
 _WRITTEN: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
-def _moment(value: object) -> object:
+def _written_out(value: object) -> object:
     """No number, which pydantic would take for seconds or milliseconds since 1970."""
     if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN.match(value)):
         return value
-    raise ValueError("write it as RFC 3339 has it: 2026-11-25T09:00:00Z")
+    raise ValueError("write a date and a time with its zone, as 2026-11-25T09:00:00Z")
 
 
 def _utc(moment: datetime) -> datetime:
@@ -106,7 +106,7 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 SentId = Annotated[Id, Strict()]
 """Within a body, where a text or a truth value is none."""
