@@ -4,25 +4,23 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Final, Self
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-@contextlib.contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that what it holds is cleaned up."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class Bell:
-    """Rings at SIGINT and SIGTERM, and when told to; for a `with` block in the main thread."""
+    """Rings at SIGINT and SIGTERM, and when told to; for a `with` block in the main thread.
+
+    Attributes:
+        interrupts: the next signal raises KeyboardInterrupt as well; those after it do not, so that what the block
+            holds can be cleaned up.
+    """
+
+    def __init__(self, *, interrupts: bool = False) -> None:
+        """Rings from the beginning of the block to its end."""
+        self.interrupts = interrupts
 
     def __enter__(self) -> Self:
         self._listening, self._ringing = os.pipe()
@@ -31,7 +29,7 @@ class Bell:
         # by the interpreter itself, whenever the signal comes.
         self._fd_before = signal.set_wakeup_fd(self._ringing, warn_on_full_buffer=False)
         self._before = {
-            each: signal.signal(each, _heard)
+            each: signal.signal(each, self._heard)
             # Whoever is started with Ctrl-C ignored, as in the background of a shell, goes on ignoring it.
             for each in _SIGNALS
             if signal.getsignal(each) is not signal.SIG_IGN
@@ -59,6 +57,8 @@ class Bell:
         ready, _, _ = select.select([self._listening], [], [], seconds)
         return bool(ready)
 
-
-def _heard(signal_number: int, frame: FrameType | None) -> None:
-    """Nothing is left to do: the bell has rung."""
+    def _heard(self, signal_number: int, frame: FrameType | None) -> None:
+        # To ring, nothing is left to do.
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell, sigterm_as_ctrl_c
+from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, say, write_json
@@ -38,7 +38,7 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
-        sigterm_as_ctrl_c(),
+        Bell(interrupts=True) as bell,
         log_told(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,
@@ -52,9 +52,9 @@ def sandbox(
             if as_json:
                 write_json({"scenes": scenes})
             return
-        with Bell() as bell:
-            _tell(box, as_json=as_json)
-            bell.wait()
+        bell.interrupts = False  # from here on that is how it is stopped
+        _tell(box, as_json=as_json)
+        bell.wait()
 
 
 def _tell(box: "Sandbox", *, as_json: bool) -> None:

@@ -87,12 +87,15 @@ def _written_out(value: object) -> object:
     raise ValueError("write a date and a time with its zone, as 2026-11-25T09:00:00Z")
 
 
+_YEARS: Final = range(1970, 3000)
+"""Far from where calendars end: a database may show a moment in any time zone."""
+
+
 def _utc(moment: datetime) -> datetime:
     """To the whole second, in UTC: what every database keeps alike."""
-    try:
-        return moment.astimezone(UTC).replace(microsecond=0)
-    except OverflowError as error:
-        raise ValueError("no calendar has that moment") from error
+    if moment.year not in _YEARS:
+        raise ValueError("it lies before 1970 or after 2999")
+    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 def _line(most: int, least: int = 1) -> object:

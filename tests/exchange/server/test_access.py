@@ -1,6 +1,7 @@
 """Who may do what: every route and every role, tokens, and the feeds' files."""
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -410,6 +411,33 @@ def test_rates_are_limited_for_each_by_itself(start: Callable[..., Talk]) -> Non
         token_refused(ask(talk, auth=("stranger", "x")), 401, "invalid_client")
     assert ask(talk, auth=("stranger", "x")).status_code == 429
     token_refused(ask(talk, auth=("other", "x")), 401, "invalid_client")
+
+
+def test_tokens_are_counted_for_who_asks_and_for_the_address(start: Callable[..., Talk]) -> None:
+    talk = start(token_rate="3/minute")
+    keys = {name: OKPKey.generate_key("Ed25519") for name in ("signer", "other")}
+    with talk.exchange.database.writing() as session:
+        for name, key in keys.items():
+            add_account(session, name, "report", key=key.as_pem(private=False).decode(), at=START)
+    proofs = itertools.count()
+
+    def prove(name: str, **form: Any) -> Any:
+        claims = {"iss": name, "sub": name, "aud": talk.url, "exp": int(talk.clock().timestamp()) + 60}
+        assertion = signed(keys[name], "Ed25519", claims | {"jti": str(next(proofs))})
+        return ask(talk, client_assertion_type=ASSERTION, client_assertion=assertion, **form)
+
+    for _ in range(4):
+        nameless = ask(talk)
+    assert nameless.status_code == 429
+    good(prove("signer"))
+    token_refused(prove("signer", client_id="other"), 401, "invalid_client")
+    good(prove("signer", client_id="signer"))
+    for form in ({}, {"client_id": "signer"}, {"client_id": "another"}):
+        assert prove("signer", **form).status_code == 429
+    good(prove("other"))
+    answers = [ask(talk, auth=(f"invented-{index}", "x")).status_code for index in range(30)]
+    assert set(answers) == {401, 429}
+    assert prove("other").status_code == 429
 
 
 def test_a_database_that_cannot_be_reached_is_said_to_be_away(

@@ -43,6 +43,13 @@ def test_settings_are_read_as_they_were_written(tmp_path: Path, issuer: str) -> 
     assert (tmp_path / "exchange" / "exchange.toml").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("rate", ["often", "", "0/minute", "30/minute;100/hour", "-1/minute"])
+def test_a_rate_lets_somebody_in_and_is_one(rate: str) -> None:
+    with pytest.raises(InvalidInput, match="public_rate"):
+        ExchangeSettings.of({"public_rate": rate})
+    assert ExchangeSettings.of({"public_rate": "5 per 2 minutes"}).public_rate == "5 per 2 minutes"
+
+
 def test_the_databases_password_is_not_shown(tmp_path: Path) -> None:
     url = "postgresql://exchange:open-sesame@db:port/exchange"
     assert "open-sesame" not in repr(ExchangeSettings(database=url))

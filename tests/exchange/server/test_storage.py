@@ -1,6 +1,7 @@
 """What is stored where, for how long, and what is said when it cannot be."""
 
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from blocklist_sdk.exchange.server import evidence
 from blocklist_sdk.exchange.server.rates import address_of
 from blocklist_sdk.exchange.server.tables import AnswerRow
 from command_line import run
+from postgres import run_sql
 
 
 def test_evidence_leaves_the_last_of_the_disk_to_decisions(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +74,24 @@ def test_answers_are_forgotten_where_a_timer_publishes_too(lite: Talk) -> None:
 )
 def test_whoever_has_a_network_of_ipv6_is_counted_once(host: str, counted: str) -> None:
     assert address_of(Request({"type": "http", "client": (host, 1)})) == counted
+
+
+@pytest.mark.parametrize("zone", ["Asia/Jakarta", "America/New_York"])
+def test_moments_are_the_same_in_whatever_zone_the_database_is(
+    start: Callable[..., Talk], new_postgres: Callable[[], str], zone: str
+) -> None:
+    url = new_postgres()
+    run_sql(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET timezone = '{zone}'")
+    talk = start(url)
+    report = talk.report(happened_at="1970-01-01T00:00:00Z")
+    talk.attach(report["id"])
+    until = "2999-12-31T23:59:59Z"
+    talk.decide(report["case"], urgent=True, until=until)
+    assert talk.publish()["id-telkomsel"]
+    assert [each["until"] for each in talk.case(report["case"])["listings"]] == [until] * 3
+    assert (
+        talk.read("web", "/v1/reports?since=1970-01-01T00:00:00Z")["items"][0]["happened_at"] == "1970-01-01T00:00:00Z"
+    )
+    another = talk.complete()
+    decision = {"kind": "block", "reason": "x", "until": "9999-12-31T23:59:59Z"}
+    refused(talk.post("anna", f"/v1/cases/{another}/decisions", decision), 422, "invalid")

@@ -198,6 +198,12 @@ def verify_secret(row: AccountRow | None, secret: str) -> bool:
         return False
 
 
+def subject_of(assertion: str) -> str:
+    """Whose an assertion says it is, which is yet to be proved; empty where it says nothing."""
+    name = _unverified(assertion).get("sub")
+    return name if isinstance(name, str) else ""
+
+
 def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[str], now: datetime) -> AccountRow | None:
     """The account that signed an assertion (RFC 7523, ``private_key_jwt``); None where it does not hold, or no more.
 
@@ -207,9 +213,8 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
         audiences: whom it may be meant for.
         now: this moment.
     """
-    claims = _unverified(assertion)
-    name = claims.get("sub")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    name = subject_of(assertion)
+    if not _NAME.fullmatch(name):
         return None
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
     if row is None or row.key is None:

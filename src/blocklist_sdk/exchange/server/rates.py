@@ -19,30 +19,32 @@ class Limits:
 
     def __init__(self) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._parsed: dict[str, RateLimitItem] = {}
+        self._parsed: dict[tuple[str, int], RateLimitItem] = {}
 
-    def check(self, rate: str, *who: str) -> None:
-        """Count one more.
+    def check(self, rate: str, *who: str, times: int = 1) -> None:
+        """Count one more, of so many times the rate.
 
         Raises:
             Refusal: it is one too many.
         """
-        item = self._parsed.get(rate)
+        item = self._parsed.get((rate, times))
         if item is None:
-            item = self._parsed[rate] = parse(rate)
+            written = parse(rate)
+            item = type(written)(written.amount * times, written.multiples)
+            self._parsed[rate, times] = item
         if not self._limiter.hit(item, *who):
             wait = max(1, round(self._limiter.get_window_stats(item, *who).reset_time - time.time() + 0.5))
-            raise Refusal("too-many", f"more than {rate}: wait {wait} s", headers={"Retry-After": str(wait)})
+            raise Refusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
 
 
-def limit(request: Request, rate: str, *who: str) -> None:
-    """Count one more request of somebody.
+def limit(request: Request, rate: str, *who: str, times: int = 1) -> None:
+    """Count one more request of somebody, of so many times the rate.
 
     Raises:
         Refusal: it is one too many.
     """
     limits: Limits = request.app.state.limits
-    limits.check(rate, *who)
+    limits.check(rate, *who, times=times)
 
 
 def address_of(request: Request) -> str:

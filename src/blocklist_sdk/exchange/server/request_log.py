@@ -1,5 +1,6 @@
 """Requests have numbers, which their answers and the log tell."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -20,7 +21,8 @@ REQUESTS: Final = "blocklist_sdk.exchange.requests"
 
 _REQUESTS: Final = logging.getLogger(REQUESTS)
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]{1,64}")
+"""What a client may call a request; no digits alone, which may be a telephone number."""
 
 
 class Numbered:
@@ -52,6 +54,12 @@ class Numbered:
             await self._app(scope, receive, send_numbered)
         except ClientDisconnect:
             log.info("request %s: the client has gone", request_id)
+        except asyncio.CancelledError:
+            # The server has been told to stop, and does not wait any longer.
+            log.warning("request %s to %s was not done when the server stopped", request_id, route_of(scope))
+            if status is None:
+                stopping = Refusal("unavailable", "the exchange is being stopped", headers={"Retry-After": "5"})
+                await answer(Request(scope), stopping)(scope, receive, send_numbered)
         except Exception as error:
             # The last border: nobody behind it could answer.
             log.error("request %s to %s failed", request_id, route_of(scope), exc_info=error)

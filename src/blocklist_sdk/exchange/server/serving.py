@@ -155,18 +155,18 @@ def serving_exchange(
             ended()
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
-    thread.start()
-    url = told.get()
-    if url is None:
-        raise InvalidInput(f"cannot listen on {host}, port {port}")
     with publishing(exchange) if publish else contextlib.nullcontext():
         try:
+            thread.start()
+            url = told.get()
+            if url is None:
+                raise InvalidInput(f"cannot listen on {host}, port {port}")
             yield url
             if not thread.is_alive():
                 raise RuntimeError("the exchange's server has ended by itself")
         finally:
             server.should_exit = True
-            thread.join()
+            _join(thread)
 
 
 @contextlib.contextmanager
@@ -177,11 +177,17 @@ def publishing(exchange: Exchange, *, every_s: float = _EVERY_S) -> Iterator[Non
     """
     stop = threading.Event()
     thread = threading.Thread(target=_publish, args=(exchange, stop, every_s), name="publisher", daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield
     finally:
         stop.set()
+        _join(thread)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for its end; an interrupt may have come before its beginning."""
+    if thread.ident is not None:
         thread.join()
 
 

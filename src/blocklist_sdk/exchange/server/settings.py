@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from limits import parse
+from limits import parse_many
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from blocklist_sdk.errors import InvalidInput
@@ -20,7 +20,9 @@ _SETTINGS_BYTES_MAX: Final = 1_000_000
 
 
 def _rate(text: str) -> str:
-    parse(text)
+    (rate,) = parse_many(text)
+    if rate.amount < 1:
+        raise ValueError("it lets nobody in")
     return text
 
 
@@ -52,7 +54,7 @@ class ExchangeSettings(BaseModel):
         evidence_bytes: of one file, at most.
         evidence_files: of one report or appeal, at most.
         public_rate: of look-ups without an account, for one address.
-        token_rate: of asking for tokens, for one client at one address.
+        token_rate: of asking for tokens, for one client at one address; ten times as often for all clients there.
         account_rate: of everything else, for one account.
     """
 

@@ -20,7 +20,14 @@ from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
 from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, needs
-from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, renewed, verify_assertion, verify_secret
+from blocklist_sdk.exchange.server.accounts import (
+    NAME_CHARS_MAX,
+    Caller,
+    renewed,
+    subject_of,
+    verify_assertion,
+    verify_secret,
+)
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
@@ -38,6 +45,9 @@ _ADDRESS_UNKNOWN: Final = "the exchange takes signed assertions on its own machi
 PROOFS: Final = 2
 """Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
 is dear. Who waits here takes no thread from others."""
+
+_CLIENTS: Final = 10
+"""All clients at one address may ask for so many times as many tokens as one."""
 
 _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
@@ -106,14 +116,20 @@ async def token(
 ) -> Response:
     """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
     name, secret = _basic(request) or (client_id, client_secret)
-    limit(request, exchange.settings.token_rate, "token", address_of(request), (name or "")[:NAME_CHARS_MAX])
+    assertion = client_assertion if client_assertion_type == _ASSERTION else None
+    client = (name or "") if assertion is None else subject_of(assertion)
+    rate, address = exchange.settings.token_rate, address_of(request)
+    limit(request, rate, "token", address, times=_CLIENTS)
+    limit(request, rate, "token", address, client[:NAME_CHARS_MAX])
     if grant_type != "client_credentials":
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
-    if client_assertion is not None and client_assertion_type == _ASSERTION:
+    if assertion is not None:
+        if client_id not in (None, client):  # RFC 7521, 4.2
+            return _refused("invalid_client", "the assertion is another client's", status=401)
         audiences = _audiences(request, exchange)
         if not audiences:
             return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
-        prove = partial(_signed, exchange, client_assertion, audiences)
+        prove = partial(_signed, exchange, assertion, audiences)
     else:
         prove = partial(_known, exchange, name, secret)
     threads: anyio.CapacityLimiter = request.app.state.proofs
