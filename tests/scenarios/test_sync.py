@@ -26,6 +26,7 @@ from blocklist_sdk import (
 from blocklist_sdk.cache.store import Store
 from blocklist_sdk.records import Entry
 from blocklist_sdk.verdicts import decide
+from scale import scaled
 from world import (
     ADDED,
     FEED,
@@ -238,6 +239,10 @@ def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> No
     recipient.close()
 
 
+SYNCS = scaled(15, long=50)
+"""What each of six processes does."""
+
+
 def open_shared(directory: Path, url: str) -> Blocklist:
     return Blocklist.open(
         url,
@@ -270,7 +275,7 @@ def read_only(directory: Path, url: str, stop: "EventType", failures: "Strings",
 
 
 def test_six_processes_on_one_cache(world: World) -> None:
-    """300 syncs while the publisher goes back and forth: none fails, none sees anything but a whole release.
+    """Syncs by the hundred while the publisher goes back and forth: none fails, none sees anything but a whole release.
 
     Nor do two more processes that only read.
     """
@@ -283,7 +288,9 @@ def test_six_processes_on_one_cache(world: World) -> None:
     ]
     for reader in readers:
         reader.start()
-    processes = [context.Process(target=sync_often, args=(world.directory, world.url, 50, failures)) for _ in range(6)]
+    processes = [
+        context.Process(target=sync_often, args=(world.directory, world.url, SYNCS, failures)) for _ in range(6)
+    ]
     for process in processes:
         process.start()
     serial = 1
