@@ -328,6 +328,7 @@ def real_lists(shared_data: Path) -> list[Path]:
 def test_real_lists_forwards_and_backwards(real_lists: list[Path], tmp_path: Path) -> None:
     """Whoever follows by deltas and whoever takes the snapshot hold the same digest and give the same answers."""
     assert len(real_lists) == 3
+    lists = real_lists[scaled(1, long=0) :]
     publisher = Publisher.init(tmp_path / "publisher", feeds=["us-all"], passphrase="generated for a test", region="US")
     url = (tmp_path / "publisher" / "repository").as_uri()
 
@@ -337,7 +338,7 @@ def test_real_lists_forwards_and_backwards(real_lists: list[Path], tmp_path: Pat
         )
 
     follower = recipient("follower")
-    order = [*real_lists, *real_lists[-2::-1]]
+    order = [*lists, *lists[-2::-1]]
     kinds = []
     for serial, path in enumerate(order, start=1):
         report = publisher.release("us-all", path)
@@ -353,7 +354,7 @@ def test_real_lists_forwards_and_backwards(real_lists: list[Path], tmp_path: Pat
         for number in numbers[:: max(1, len(numbers) // 500)]:
             assert (number in follower) is (number in newcomer) is True
             assert follower.entries(number + 1) == newcomer.entries(number + 1)
-    assert kinds == ["snapshot", "delta", "delta", "delta", "delta"]
+    assert kinds == ["snapshot", *["delta"] * (len(order) - 1)]
 
 
 def test_threads_share_one_list(world: World) -> None:
