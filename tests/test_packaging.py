@@ -6,8 +6,10 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.main import get_command
 
 from blocklist_sdk.cli.app import command_line
@@ -16,6 +18,8 @@ from blocklist_sdk.cli.watch import duration
 FOLDER = Path(__file__).parents[1] / "packaging" / "systemd"
 UNITS = sorted(FOLDER.iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+EXCHANGE = FOLDER / "blocklist-exchange.service"
+RECIPIENTS = [unit for unit in SERVICES if unit != EXCHANGE]
 
 EXPOSURE_MAX = 2.5
 """Of 10, by `systemd-analyze security`; below 5 it calls a service OK. Network access alone is most of what is left."""
@@ -64,16 +68,33 @@ def test_a_service_is_hardened(unit: Path, tmp_path: Path) -> None:
     assert float(found[1]) <= EXPOSURE_MAX, ran.stdout
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_service_calls_a_command_that_exists(unit: Path) -> None:
-    words = shlex.split(read(unit)["Service"]["ExecStart"])
-    assert words[0].endswith("/blocklist")
-    command = get_command(command_line()).commands[words[1]]  # type: ignore[attr-defined]
-    context = command.make_context(words[1], words[2:])
-    assert context.params["every"] is None or duration(context.params["every"])
+def command_of(unit: Path) -> typer.Context:
+    """What a service calls."""
+    program, *words = shlex.split(read(unit)["Service"]["ExecStart"])
+    assert program.endswith("/blocklist")
+    command: Any = get_command(command_line())
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    context: typer.Context = command.make_context(command.name, words)
+    return context
 
 
-@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", RECIPIENTS, ids=lambda unit: unit.name)
+def test_a_recipient_calls_a_command_that_exists(unit: Path) -> None:
+    every = command_of(unit).params["every"]
+    assert every is None or duration(every)
+
+
+def test_the_exchange_calls_a_command_that_exists() -> None:
+    service = read(EXCHANGE)["Service"]
+    given = command_of(EXCHANGE).params
+    assert given["publish"]
+    assert str(given["passphrase_file"]) == f"%d/{service['LoadCredential'].partition(':')[0]}"
+    assert given["directory"].parts[:-1] == ("/", "var", "lib", service["StateDirectory"])
+    assert service["User"] == service["StateDirectory"]
+
+
+@pytest.mark.parametrize("unit", RECIPIENTS, ids=lambda unit: unit.name)
 def test_a_service_sets_settings_that_exist(unit: Path) -> None:
     command = get_command(command_line()).commands["sync"]  # type: ignore[attr-defined]
     known = {parameter.envvar for parameter in command.params}
@@ -85,12 +106,15 @@ def test_a_service_sets_settings_that_exist(unit: Path) -> None:
 def test_the_services_differ_in_how_they_run_and_not_in_what_they_may() -> None:
     """So that a hardening of one is not forgotten in the other."""
 
-    def sandbox(unit: Path) -> list[str]:
-        _, found, rest = unit.read_text().partition("Environment=BLOCKLIST_CONFIG")
+    def sandbox(unit: Path, begin: str) -> list[str]:
+        _, found, rest = unit.read_text().partition(begin)
         assert found
-        return rest.partition("\n[Install]")[0].strip().splitlines()
+        lines = rest.partition("\n[Install]")[0].strip().splitlines()
+        return [line for line in lines if begin != "AmbientCapabilities" or not re.match("#|ReadWritePaths=", line)]
 
-    first, *others = map(sandbox, SERVICES)
+    first, *others = (sandbox(unit, "Environment=BLOCKLIST_CONFIG") for unit in RECIPIENTS)
+    assert all(other == first for other in others)
+    first, *others = (sandbox(unit, "AmbientCapabilities") for unit in SERVICES)
     assert all(other == first for other in others)
 
 

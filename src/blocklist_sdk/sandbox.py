@@ -238,7 +238,6 @@ def _list_some(exchange: "Exchange", count: int) -> None:
     """Bring generated numbers all the way onto the feeds, and every feed to its first release."""
     from blocklist_sdk.exchange.server import decisions, intake
     from blocklist_sdk.exchange.server.accounts import Caller, find_account
-    from blocklist_sdk.exchange.server.problems import Refusal
 
     chance = random.Random(1)
     at = exchange.clock()
@@ -257,9 +256,9 @@ def _list_some(exchange: "Exchange", count: int) -> None:
             )
             for i in range(count)
         ]
-        for received in intake.receive_all(session, hotline, reports, region=exchange.settings.region, at=at):
-            assert not isinstance(received, Refusal)
-            report, case = received
+        region = exchange.settings.region
+        incoming = [intake.Incoming.read(hotline, each, region=region, at=at) for each in reports]
+        for report, case in intake.receive_all(session, incoming):
             intake.attach(session, hotline, report, sha256=stored.sha256, stored=stored, at=at)
             decisions.decide(
                 session,

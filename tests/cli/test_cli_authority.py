@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -46,19 +47,28 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("shared") / "exchange")
 
 
-@pytest.fixture(scope="module")
-def served(shared: Path) -> Iterator[str]:
+@contextlib.contextmanager
+def serving(folder: Path, *options: str, end: int = signal.SIGINT) -> Iterator[tuple[str, IO[str]]]:
+    """An exchange's address, and what it says beside it; a signal ends it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", shared, "--port", "0"],
+        [sys.executable, "-c", BLOCKLIST, "exchange", "serve", folder, "--port", "0", *options],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=os.environ | ENV,
         text=True,
     )
     assert process.stdout is not None
-    with process.stdout:
-        yield process.stdout.readline().strip()
-        process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        yield process.stdout.readline().strip(), process.stderr
+        process.send_signal(end)
         assert process.wait(timeout=30) == 0
+
+
+@pytest.fixture(scope="module")
+def served(shared: Path) -> Iterator[str]:
+    with serving(shared) as (url, _):
+        yield url
 
 
 def test_a_secret_is_shown_once_and_holds(shared: Path, served: str) -> None:
@@ -95,6 +105,20 @@ def test_an_account_with_its_own_key(shared: Path, served: str, tmp_path: Path) 
         assert client.account().name == "chat"
 
 
+def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) -> None:
+    with serving(folder, "--no-publish", "--log-requests", end=signal.SIGTERM) as (url, said):
+        assert "until Ctrl-C" in said.readline()
+        answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
+        line = said.readline()
+        assert f"request {answer.headers['X-Request-Id']}: GET /v1/numbers/{{number}}: 200 after " in line
+        with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
+            database.execute("ALTER TABLE listings RENAME TO elsewhere")
+        answer = httpx.get(f"{url}/v1/numbers/+6281234567890")
+        assert answer.status_code == 503
+        assert "unavailable: " in said.readline()
+        assert "GET /v1/numbers/{number}: 503 after " in said.readline()
+
+
 def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, tmp_path: Path) -> None:
     from joserfc.jwk import OKPKey
 
@@ -102,7 +126,7 @@ def test_a_key_without_an_address_that_it_signs_for_is_warned_of(folder: Path, t
     public.write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=False))
     added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--json")
     assert (added.code, added.document) == (0, {"name": "chat", "secret": None})
-    assert "what chat signs for another server could be used here: set url in exchange.toml" in added.err
+    assert "chat can only get tokens on this machine: set url in exchange.toml" in added.err
     assert "url" not in run("exchange", "user", "add", folder, "web", "--scope", "report").err
     with (folder / "exchange.toml").open("a") as settings:
         settings.write('url = "https://exchange.example"\n')
@@ -191,6 +215,22 @@ def test_the_sandbox_tells_one_complaint_to_its_end(told: list[dict[str, str]]) 
     for part in ("lacks evidence", "publishes", "is enforced", "passes on appeal", "reversed", "learns who has lifted"):
         assert part in story
     assert any(scene["who"] == "indosat" and "not blocked (not-listed)" in scene["what"] for scene in told)
+
+
+def test_a_sandbox_that_is_not_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKLIST, "sandbox", "--cases", "1"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sandbox_that_is_kept_is_ready_to_use(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from evidence_files import png_of
 from joserfc.jwk import OKPKey
 
 import quick_secrets  # noqa: F401
-from blocklist_sdk.exchange.server.access import Accounts, Limits
+from blocklist_sdk.exchange.server.access import Accounts
 from blocklist_sdk.exchange.server.accounts import add_account, check_scopes, disable_account
 from blocklist_sdk.exchange.server.exchange import Exchange
+from blocklist_sdk.exchange.server.rates import Limits
 from blocklist_sdk.exchange.server.serving import server_of
 
 PASSPHRASE: Final = "generated for a test"

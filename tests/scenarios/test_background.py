@@ -20,6 +20,7 @@ from blocklist_sdk.outcomes import SyncOutcome
 from blocklist_sdk.records import SyncResult
 from blocklist_sdk.sync.stopping import StopSignal
 from loopback import Handler, answering
+from waiting import until
 from world import (
     ADDED,
     FEED,
@@ -47,14 +48,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def world(template: World, tmp_path: Path) -> World:
     return copy_world(template, tmp_path)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def heard(recipient: Recipient) -> list[SyncOutcome]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from blocklist_sdk.cli.endings import until_told
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.figures import figure_lines
+from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.errors import InvalidInput
@@ -96,16 +98,23 @@ def serve(
         str | None,
         typer.Option(metavar="ADDRESSES", help="Reverse proxies whose word on clients' addresses is taken."),
     ] = None,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="Tell each request on standard error, without what it is about.")
+    ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Serve the exchange until Ctrl-C, then exit with 0; its address goes to standard output."""
+    """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
         from blocklist_sdk.exchange.server.serving import Tls, publishing, server_of
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
-    with _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange:
+    with (
+        until_told(),
+        log_told(requests=log_requests),
+        _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange,
+    ):
         _warn(exchange.routing.unknown_operators)
 
         def started(url: str) -> None:
@@ -113,7 +122,7 @@ def serve(
             say(f"serving {exchange.directory} until Ctrl-C")
 
         server = server_of(exchange, host=host, port=port, started=started, tls=tls, behind_proxy=behind_proxy)
-        with publishing(exchange) if publish else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
+        with publishing(exchange) if publish else contextlib.nullcontext():
             server.run()
 
 
@@ -136,11 +145,11 @@ def add(
     """Add an account; its secret is shown once, on standard output."""
     with _open(directory, None) as exchange:
         secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
-        is_meant_for_any = key is not None and exchange.settings.url is None
+        is_local = key is not None and exchange.settings.url is None
     _tell_secret(name, secret, as_json=as_json)
-    if is_meant_for_any:
+    if is_local:
         say(
-            f"warning: the setting `url` is not set, so what {name} signs for another server could be used here: "
+            f"warning: the setting `url` is not set, so {name} can only get tokens on this machine: "
             "set url in exchange.toml to where clients reach the exchange"
         )
 

@@ -1,6 +1,5 @@
 """``blocklist sandbox``: a whole exchange on this machine, to develop against."""
 
-import contextlib
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from blocklist_sdk.cli.endings import until_told
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, say, write_json
 
 _CASES_MAX = 100_000
@@ -35,9 +36,10 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
+        until_told(),
+        log_told(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,
-        contextlib.suppress(KeyboardInterrupt),
     ):
         if script:
             scenes = []

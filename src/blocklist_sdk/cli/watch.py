@@ -7,7 +7,7 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import typer
 
 from blocklist_sdk.cli.exit_codes import FINE
-from blocklist_sdk.cli.output import say, write_json
+from blocklist_sdk.cli.logs import log_told
+from blocklist_sdk.cli.output import write_json
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.metrics import write_metrics
 from blocklist_sdk.outcomes import SyncOutcome
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _UNITS: Final = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LIBRARY: Final = "blocklist_sdk"
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def sync_until_told(
     """
     interval = duration(every)
     lost: list[OSError] = []
-    with _Bell() as bell, _log_told():
+    with _Bell() as bell, log_told():
 
         def show(outcome: SyncOutcome) -> None:
             try:
@@ -175,28 +175,3 @@ def waiting_for_the_end() -> "_Bell":
 
 def _heard(signal_number: int, frame: FrameType | None) -> None:
     """Nothing is left to do: the bell has rung."""
-
-
-class _Talk(logging.Handler):
-    """Tells the library's warnings as they come."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # The background tells of a failed sync too, and says when the next one is.
-        if record.name == f"{_LIBRARY}.sync.run" and hasattr(record, "outcome"):
-            return
-        with contextlib.suppress(OSError):  # whoever read it has gone
-            say(record.getMessage())
-
-
-@contextlib.contextmanager
-def _log_told() -> Iterator[None]:
-    """Commands tell what the library logs when they end; this one ends late, and must not keep it all until then."""
-    logger = logging.getLogger(_LIBRARY)
-    talk = _Talk(logging.WARNING)
-    logger.addHandler(talk)
-    propagates, logger.propagate = logger.propagate, False
-    try:
-        yield
-    finally:
-        logger.propagate = propagates
-        logger.removeHandler(talk)

@@ -167,7 +167,8 @@ def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
     Raises:
         InvalidInput: a field is missing, unknown, or cannot be used.
     """
-    return _made(NewReceipt, **fields)
+    ids = {name: _id(name, fields[name]) for name in ("serial", "entry") if name in fields}
+    return _made(NewReceipt, **{**fields, **ids})
 
 
 def reports_bulk(reports: tuple[NewReport, ...], *, idempotency_key: str | None = None) -> Call[BulkReports]:

@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    StringConstraints,
+    model_validator,
+)
 
 from blocklist_sdk.records import Level, Scope
 
@@ -66,6 +77,16 @@ def _printable(text: str) -> str:
     return text
 
 
+_WRITTEN: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+
+
+def _moment(value: object) -> object:
+    """No number, which pydantic would take for seconds or milliseconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN.match(value)):
+        return value
+    raise ValueError("write it as RFC 3339 has it: 2026-11-25T09:00:00Z")
+
+
 def _utc(moment: datetime) -> datetime:
     """To the whole second, in UTC: what every database keeps alike."""
     try:
@@ -85,8 +106,10 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
+SentId = Annotated[Id, Strict()]
+"""Within a body, where a text or a truth value is none."""
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
 
@@ -224,7 +247,7 @@ class NewDecision(Request):
     until: Moment | None = Field(
         default=None, description="When the listing ends; by default after the exchange's usual time."
     )
-    urgent: bool = Field(default=False, description="Publish at once, not with the next cycle.")
+    urgent: StrictBool = Field(default=False, description="Publish at once, not with the next cycle.")
 
 
 class Decision(Answer):
@@ -301,7 +324,9 @@ class Event(Answer):
 class NewPublication(Request):
     """What to publish."""
 
-    everything: bool = Field(default=False, description="Routine decisions as well, whether or not their cycle is due.")
+    everything: StrictBool = Field(
+        default=False, description="Routine decisions as well, whether or not their cycle is due."
+    )
 
 
 class PublishedFeed(Answer):
@@ -339,8 +364,8 @@ class NewReceipt(Request):
     """What came of one entry in a recipient's system."""
 
     feed: FeedName
-    serial: Id
-    entry: Id
+    serial: SentId
+    entry: SentId
     outcome: Outcome
     at: Moment
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
@@ -390,7 +415,7 @@ class NewAppeal(Request):
 
     number: NumberText | None = None
     feed: FeedName | None = None
-    entry: Id | None = None
+    entry: SentId | None = None
     grounds: LongText
     appellant: Line = Field(description="Your own reference for who appeals.")
 
@@ -405,7 +430,7 @@ class NewAppeal(Request):
 class NewAnswer(Request):
     """An officer's answer to an appeal."""
 
-    grant: bool
+    grant: StrictBool
     reason: LongText
 
 

@@ -107,6 +107,27 @@ def test_a_body_that_is_none_is_refused(lite: Talk, content: bytes) -> None:
         assert answer.status_code in (400, 415, 422)
 
 
+@pytest.mark.parametrize(
+    ("who", "path", "body", "field"),
+    [
+        ("press", "/v1/publications", {"everything": 1}, "body.everything"),
+        ("press", "/v1/publications", {"everything": "yes"}, "body.everything"),
+        ("anna", "/v1/cases/1/decisions", {"kind": "block", "reason": "x", "urgent": "on"}, "body.urgent"),
+        ("anna", "/v1/appeals/1/answer", {"grant": 0, "reason": "x"}, "body.grant"),
+        ("web", "/v1/appeals", {"feed": "id-all", "entry": "1", "grounds": "x", "appellant": "x"}, "body.entry"),
+        ("telkomsel", "/v1/receipts", {"serial": "1"}, "body.receipts.0.serial"),
+        ("telkomsel", "/v1/receipts", {"entry": True}, "body.receipts.0.entry"),
+        ("telkomsel", "/v1/receipts", {"entry": 1.5}, "body.receipts.0.entry"),
+    ],
+)
+def test_what_is_of_another_type_is_not_guessed_at(
+    lite: Talk, who: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    sent = {"receipts": [lite.receipt(**body)]} if path == "/v1/receipts" else body
+    problem = refused(lite.post(who, path, sent), 422, "invalid")
+    assert problem["errors"][0]["field"] == field
+
+
 def test_a_body_that_is_too_large_is_not_read_to_its_end(lite: Talk) -> None:
     def endless() -> Any:
         for _ in range(40):

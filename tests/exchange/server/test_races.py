@@ -1,13 +1,16 @@
 """Two who change the same at the same moment."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from talking import Talk
+from sqlalchemy import select
+from talking import Talk, refused
 
 from blocklist_sdk.exchange.server.publishing import Publishing
+from blocklist_sdk.exchange.server.tables import CaseRow
 from blocklist_sdk.publisher.reports import FeedStatus
 
 
@@ -38,3 +41,22 @@ def test_a_listing_that_is_extended_while_the_publisher_ends_it_stands_on_every_
     )
     assert all(each["listed_at"] for each in listings)
     assert talk.state(case) == "published"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_who_waits_too_long_for_another_is_told_to_come_again(
+    database: str, start: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blocklist_sdk.exchange.server.database._WAIT_S", 1)
+    talk = start(database)
+    number = talk.number()
+    report = talk.report(number)
+    with talk.exchange.database.writing() as session:
+        session.execute(select(CaseRow).where(CaseRow.id == report["case"]).with_for_update())
+        refused(
+            talk.post("web", "/v1/reports", talk.new_report(number, reporter="r2"), key="again"), 503, "unavailable"
+        )
+        decision = {"kind": "reject", "reason": "nothing"}
+        refused(talk.post("anna", f"/v1/cases/{report['case']}/decisions", decision, key="again"), 503, "unavailable")
+    talk.make("web", "/v1/reports", talk.new_report(number, reporter="r2"), key="again")
+    assert talk.case(report["case"])["reporters"] == 2

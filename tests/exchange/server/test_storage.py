@@ -12,7 +12,7 @@ from talking import PASSPHRASE, Talk, refused
 
 from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange.server import evidence
-from blocklist_sdk.exchange.server.access import address_of
+from blocklist_sdk.exchange.server.rates import address_of
 from blocklist_sdk.exchange.server.tables import AnswerRow
 from command_line import run
 

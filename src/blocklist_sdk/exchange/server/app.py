@@ -10,9 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
-from blocklist_sdk.exchange.server.access import TOKEN_PATH, Accounts, Limits, token_of
+from blocklist_sdk.exchange.server.access import TOKEN_PATH, Accounts, token_of
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.problems import MEDIA_TYPE, Numbered, handle_problems
+from blocklist_sdk.exchange.server.rates import Limits
 from blocklist_sdk.exchange.server.routes import appeals, cases, feeds, public, reports
 
 _BODY_BYTES_MAX: Final = 20 << 20

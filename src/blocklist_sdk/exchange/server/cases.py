@@ -138,7 +138,10 @@ def chained(
     'dfd92370fed77bbe'
     """
     line = [before, case_id, sequence, at.isoformat(), actor, event, detail]
-    return hashlib.sha256(json.dumps(line, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_as_json(line).encode()).hexdigest()
+
+
+_as_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def first_broken(session: Session, case: CaseRow) -> int | None:

@@ -2,25 +2,25 @@
 
 import contextlib
 import functools
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from blocklist_sdk.errors import InvalidInput, StorageFailed
 from blocklist_sdk.exchange.server.tables import SCHEMA, Base, SchemaRow
+from blocklist_sdk.exchange.server.turns import Outcome, Turns
 
 BACKENDS: Final = ("sqlite", "postgresql")
 
 _WAIT_S: Final = 30
-"""How long a change waits for another process's."""
+"""How long a change waits for another process's, and how long for a database that does not answer at all."""
 
 _WRITES: Final = "writes"
 _LATER: Final = "later"
@@ -34,6 +34,8 @@ _TOGETHER: Final = 50
 """Changes that are made durable at once, at most: those behind them wait no longer for it than they would anyway."""
 
 T = TypeVar("T")
+
+_Action: TypeAlias = Callable[[Session], Any]
 
 
 class Database:
@@ -54,8 +56,7 @@ class Database:
         Raises:
             InvalidInput: the URL is none, or of another kind of database.
         """
-        self._writer = threading.Lock()
-        self._changes: deque[_Change[Any]] = deque()
+        self._turns = Turns(self._change_all, together=_TOGETHER)
         try:
             parsed = _parsed(url)
             backend = parsed.get_backend_name()
@@ -118,7 +119,7 @@ class Database:
         Raises:
             StorageFailed: the database cannot be reached, or refused.
         """
-        with self._writer if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
+        with self._turns.turn if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
             yield session
 
     @contextlib.contextmanager
@@ -139,7 +140,7 @@ class Database:
             StorageFailed: the database cannot be reached, or refused.
         """
         if self._is_sqlite:
-            return self._in_turn(_Change(action))
+            return cast(T, self._turns.do(action))
         for _ in range(_TRIES):
             try:
                 with self.writing() as session:
@@ -150,63 +151,28 @@ class Database:
         with self.writing() as session:
             return action(session)
 
-    def _in_turn(self, change: "_Change[T]") -> T:
-        """Wait for one's turn; whoever has it runs all changes that wait, and makes them durable at once."""
-        self._changes.append(change)
-        with self._writer:
-            while change.outcome is None:
-                self._run([self._changes.popleft() for _ in range(min(len(self._changes), _TOGETHER))])
-        return change.outcome()
-
-    def _run(self, changes: "list[_Change[Any]]") -> None:
-        if len(changes) > 1:
+    def _change_all(self, actions: "list[_Action]") -> list[Outcome[Any]]:
+        if len(actions) > 1:
             # After a fault SQLite may have undone more than the change that met it: then each runs by itself.
             with contextlib.suppress(StorageFailed):
-                self._run_together(changes)
-        for change in changes:
-            if change.outcome is None:
-                change.outcome = change.run(self._transaction())
+                return self._change_together(actions)
+        return [Outcome.of(partial(self._change, action)) for action in actions]
 
-    def _run_together(self, changes: "list[_Change[Any]]") -> None:
+    def _change(self, action: Callable[[Session], T]) -> T:
+        with self._transaction() as session:
+            return action(session)
+
+    def _change_together(self, actions: "list[_Action]") -> list[Outcome[Any]]:
+        def part(connection: Connection, action: _Action) -> Any:
+            with _session(connection) as session:
+                return action(session)
+
         with _faults(), self._connection() as connection, connection.begin():
-            outcomes = [change.run(_session(connection)) for change in changes]
-        for change, outcome in zip(changes, outcomes, strict=True):
-            change.outcome = outcome
+            return [Outcome.of(partial(part, connection, action), but=DBAPIError) for action in actions]
 
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()
-
-
-class _Change(Generic[T]):
-    """A change that waits for its turn.
-
-    Attributes:
-        action: what it does.
-        outcome: gives or raises what came of it; None as long as it waits.
-    """
-
-    def __init__(self, action: Callable[[Session], T]) -> None:
-        self.action = action
-        self.outcome: Callable[[], T] | None = None
-
-    def run(self, transaction: contextlib.AbstractContextManager[Session]) -> Callable[[], T]:
-        """Do it; what comes of it is for whoever waits for it."""
-        failure: BaseException
-        try:
-            with transaction as session:
-                result = self.action(session)
-        except DBAPIError:
-            raise
-        except BaseException as error:  # noqa: BLE001 -- raised in the thread that asked
-            failure = error
-        else:
-            return lambda: result
-
-        def fail() -> T:
-            raise failure
-
-        return fail
 
 
 @contextlib.contextmanager
@@ -238,10 +204,10 @@ def add_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> 
         session.connection().execute(_new(row, session.get_bind().dialect.name), values)
 
 
-def add_if_new(session: Session, row: type[Base], values: dict[str, Any]) -> bool:
-    """Add a row; False where it is there already, by any unique index."""
+def add_if_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """Add rows, and pass over those that are there already; the primary keys of those that are new."""
     added = _new_key(row, session.get_bind().dialect.name)
-    return session.connection().execute(added, values).first() is not None
+    return {tuple(key) for key in session.connection().execute(added, values)}
 
 
 @functools.cache
@@ -268,6 +234,11 @@ def _all(row: type[Base]) -> Insert:
     return insert(cast(Table, row.__table__))
 
 
+def is_away(error: Exception) -> bool:
+    """Whether a change failed since the database could not be reached or had no room, not by what was changed."""
+    return isinstance(error, StorageFailed) and isinstance(error.__cause__, OperationalError | TimeoutError)
+
+
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
     try:
@@ -284,22 +255,37 @@ def _parsed(url: str) -> URL:
         raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
-def _engine(url: Any, *, is_sqlite: bool) -> Engine:
-    if not is_sqlite:
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=30,
-            connect_args={"connect_timeout": _WAIT_S},
-            hide_parameters=True,
-        )
+def _engine(url: URL, *, is_sqlite: bool) -> Engine:
+    return _sqlite(url) if is_sqlite else _postgresql(url)
+
+
+def _postgresql(url: URL) -> Engine:
+    usual = {"connect_timeout": _WAIT_S, "tcp_user_timeout": _WAIT_S * 1000, "keepalives_idle": _WAIT_S}
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=30,
+        connect_args={name: value for name, value in usual.items() if name not in url.query},
+        hide_parameters=True,  # what people complain about stands in no log
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        # Not as an option of the connection, which connection poolers do not pass on.
+        connection.execute(f"SET lock_timeout = '{_WAIT_S}s'")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url,
         pool_size=40,
         max_overflow=10,
         connect_args={"timeout": _WAIT_S, "check_same_thread": False},
-        hide_parameters=True,  # what people complain about stands in no log
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

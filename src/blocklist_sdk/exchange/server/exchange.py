@@ -22,6 +22,7 @@ from blocklist_sdk.exchange.server.database import Database
 from blocklist_sdk.exchange.server.evidence import EvidenceStore
 from blocklist_sdk.exchange.server.monthly import statistics_of
 from blocklist_sdk.exchange.server.publishing import Publishing
+from blocklist_sdk.exchange.server.reception import Reception
 from blocklist_sdk.exchange.server.routing import Routing
 from blocklist_sdk.exchange.server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange.server.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
@@ -67,6 +68,7 @@ class Exchange:
         evidence: its files.
         publisher: its feeds.
         tokens: its access tokens.
+        reception: takes reports.
         clock: tells the time, UTC, to the whole second.
     """
 
@@ -77,6 +79,7 @@ class Exchange:
     evidence: EvidenceStore
     publisher: Publisher
     tokens: Tokens
+    reception: Reception
     clock: Callable[[], datetime]
     _publishing: Publishing
 
@@ -169,6 +172,7 @@ class Exchange:
             evidence=EvidenceStore(directory / _EVIDENCE, most=used.evidence_bytes),
             publisher=publisher,
             tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
+            reception=Reception(database),
             clock=clock,
             _publishing=Publishing(
                 database=database,

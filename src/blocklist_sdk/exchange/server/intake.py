@@ -1,8 +1,9 @@
 """Intake: reports gather in cases, and evidence makes them complete."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final, Self, cast
 
 from sqlalchemy import Table, bindparam, func, insert, select
 from sqlalchemy.orm import Session
@@ -33,73 +34,93 @@ def read_number(text: str, *, region: str, field: str = "body.number") -> int:
         raise invalid(field, f"it is no telephone number: {error.reason}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A report that can be used.
+
+    Attributes:
+        caller: who sends it.
+        new: it.
+        number: which it is on, E.164 as an integer.
+        at: when it came.
+    """
+
+    caller: Caller
+    new: NewReport
+    number: int
+    at: datetime
+
+    @classmethod
+    def read(cls, caller: Caller, new: NewReport, *, region: str, at: datetime) -> Self:
+        """Look whether it can be used.
+
+        Raises:
+            Refusal: a field cannot.
+        """
+        number = read_number(new.number, region=region)
+        if new.happened_at > at + CLOCK_SKEW:
+            raise invalid("body.happened_at", "it is yet to come")
+        return cls(caller, new, number, at)
+
+
 Received = tuple[ReportRow, CaseRow]
 
+_Vote = tuple[int, int, str]
+"""Case, account and reporter: each counts once."""
 
-def receive(session: Session, caller: Caller, new: NewReport, *, region: str, at: datetime) -> Received:
-    """Take a report into the number's case; open one where there is none.
+
+def receive_all(session: Session, batch: Sequence[Incoming]) -> list[Received]:
+    """Take reports into their numbers' cases; open those that are missing.
 
     Who complains again about the same number in the same case is heard, but not counted again.
-
-    Raises:
-        Refusal: a field cannot be used.
     """
-    (received,) = receive_all(session, caller, [new], region=region, at=at)
-    if isinstance(received, Refusal):
-        raise received
-    return received
-
-
-def receive_all(
-    session: Session, caller: Caller, batch: Sequence[NewReport], *, region: str, at: datetime
-) -> list[Received | Refusal]:
-    """Take reports, each as by `receive`; what is refused stands in the place of its report."""
-    read = [_read(new, region=region, at=at) for new in batch]
-    open_cases = _open_cases(session, {number for number in read if isinstance(number, int)}, caller, at=at)
-    known = [case.id for case in open_cases.values() if case.events > 1]
-    votes = _votes(session, caller, known, {new.reporter for new in batch})
-    received: list[Received | Refusal] = []
-    with session.no_autoflush:  # histories are written together, at the end
-        for new, number in zip(batch, read, strict=True):
-            if isinstance(number, Refusal):
-                received.append(number)
-                continue
-            case = open_cases[number]
-            first = votes.get((case.id, new.reporter))
-            values = {
-                "case_id": case.id,
-                "account_id": caller.id,
-                "number": number,
-                "category": new.category,
-                "channel": new.channel,
-                "app": new.app,
-                "text": new.text,
-                "happened_at": new.happened_at,
-                "received_at": at,
-                "reporter": new.reporter,
-                "repeats": first,
-            }
-            row = ReportRow(id=session.connection().execute(_NEW_REPORT, values).scalar_one(), **values)
-            votes.setdefault((case.id, new.reporter), row.id)
-            cases.note(session, case, at=at, actor=caller.name, event="reported", report=row.id, repeats=first)
+    open_cases = _open_cases(session, batch)
+    votes = _votes(session, batch, [case.id for case in open_cases.values() if case.events > 1])
+    rows: dict[_Vote, ReportRow] = {}
+    received: list[Received] = []
+    with session.no_autoflush:  # histories and cases are written together, at the end
+        for each in batch:
+            case, new = open_cases[each.number], each.new
+            vote = (case.id, each.caller.id, new.reporter)
+            if vote in rows:  # it repeats a report of this batch, whose id is told by writing it
+                _write(session, rows, votes)
+            row = rows[vote] = ReportRow(
+                case_id=case.id,
+                account_id=each.caller.id,
+                number=each.number,
+                category=new.category,
+                channel=new.channel,
+                app=new.app,
+                text=new.text,
+                happened_at=new.happened_at,
+                received_at=each.at,
+                reporter=new.reporter,
+                repeats=votes.get(vote),
+            )
             received.append((row, case))
+        _write(session, rows, votes)
+        for each, (row, case) in zip(batch, received, strict=True):
+            actor = each.caller.name
+            cases.note(session, case, at=each.at, actor=actor, event="reported", report=row.id, repeats=row.repeats)
     session.flush()
     return received
 
 
 _REPORTS: Final = cast(Table, ReportRow.__table__)
-_NEW_REPORT: Final = insert(_REPORTS).returning(_REPORTS.c.id)
+_NEW_REPORTS: Final = insert(_REPORTS).returning(_REPORTS.c.id, sort_by_parameter_order=True)
+_REPORT_COLUMNS: Final = tuple(column.key for column in _REPORTS.columns if column is not _REPORTS.c.id)
 
 
-def _read(new: NewReport, *, region: str, at: datetime) -> int | Refusal:
-    """The number of a report that can be used."""
-    try:
-        number = read_number(new.number, region=region)
-    except Refusal as refusal:
-        return refusal
-    if new.happened_at > at + CLOCK_SKEW:
-        return invalid("body.happened_at", "it is yet to come")
-    return number
+def _write(session: Session, rows: dict[_Vote, ReportRow], votes: dict[_Vote, int]) -> None:
+    """Add reports and tell their ids; the first of each reporter is the one that counts."""
+    if not rows:
+        return
+    values = [{name: getattr(row, name) for name in _REPORT_COLUMNS} for row in rows.values()]
+    ids = session.connection().execute(_NEW_REPORTS, values).scalars()
+    for (vote, row), row_id in zip(rows.items(), ids, strict=True):
+        row.id = row_id
+        votes.setdefault(vote, row_id)
+    rows.clear()
 
 
 _OPEN_CASES: Final = (
@@ -110,39 +131,41 @@ _OPEN_CASES: Final = (
 )
 
 
-def _open_cases(session: Session, numbers: Collection[int], caller: Caller, *, at: datetime) -> dict[int, CaseRow]:
+def _open_cases(session: Session, batch: Sequence[Incoming]) -> dict[int, CaseRow]:
     """The numbers' open cases, locked in one order, so that bulks with the same numbers do not cross."""
+    first: dict[int, Incoming] = {}
+    for each in batch:
+        first.setdefault(each.number, each)
     found: dict[int, CaseRow] = {}
-    missing = sorted(numbers)
+    missing = sorted(first)
     while missing:
         for some in cases.in_parts(missing):
             rows = session.scalars(_OPEN_CASES, {"numbers": some})
             found |= {row.number: row for row in rows}
         missing = [number for number in missing if number not in found]
         # Another process may open one at the same moment; then this adds none, and the next round finds it.
-        new = {"state": cases.INCOMPLETE, "opened_at": at, "events": 0, "head": ""}
-        add_new(session, CaseRow, [{"number": number} | new for number in missing])
-    for case in found.values():
+        new = {"state": cases.INCOMPLETE, "events": 0, "head": ""}
+        add_new(session, CaseRow, [{"number": number, "opened_at": first[number].at} | new for number in missing])
+    for number, case in found.items():
         if not case.events:
-            cases.note(session, case, at=at, actor=caller.name, event="opened")
+            cases.note(session, case, at=first[number].at, actor=first[number].caller.name, event="opened")
     return found
 
 
-def _votes(
-    session: Session, caller: Caller, case_ids: Sequence[int], reporters: Collection[str]
-) -> dict[tuple[int, str], int]:
-    """The reports of these reporters that count, by case and reporter."""
-    found: dict[tuple[int, str], int] = {}
+def _votes(session: Session, batch: Sequence[Incoming], case_ids: Sequence[int]) -> dict[_Vote, int]:
+    """The reports that count already, of these reporters in these cases."""
+    accounts, reporters = {each.caller.id for each in batch}, {each.new.reporter for each in batch}
+    found: dict[_Vote, int] = {}
     for some in cases.in_parts(case_ids):
         rows = session.execute(
-            select(ReportRow.case_id, ReportRow.reporter, ReportRow.id).where(
+            select(ReportRow.case_id, ReportRow.account_id, ReportRow.reporter, ReportRow.id).where(
                 ReportRow.case_id.in_(some),
-                ReportRow.account_id == caller.id,
+                ReportRow.account_id.in_(accounts),
                 ReportRow.reporter.in_(reporters),
                 ReportRow.repeats.is_(None),
             )
         )
-        found |= {(row.case_id, row.reporter): row.id for row in rows}
+        found |= {(row.case_id, row.account_id, row.reporter): row.id for row in rows}
     return found
 
 

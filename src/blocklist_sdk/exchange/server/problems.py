@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, StorageFa
 from blocklist_sdk.exchange.models import FieldProblem, Problem
 
 log = logging.getLogger(__name__)
+requests = logging.getLogger("blocklist_sdk.exchange.requests")
+"""Tells each request that was answered, by its route: paths and queries may hold telephone numbers."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE: Final = "urn:blocklist:problem:"
@@ -93,7 +96,7 @@ def invalid(field: str, reason: str) -> Refusal:
 
 
 class Numbered:
-    """ASGI middleware: numbers requests, and answers with a problem what nothing behind it has caught."""
+    """ASGI middleware: numbers and logs requests, and answers with a problem what nothing behind it has caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wraps an application."""
@@ -107,12 +110,13 @@ class Numbered:
         given = Headers(scope=scope).get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        has_begun = False
+        started = time.perf_counter()
+        status: int | None = None
 
         async def send_numbered(message: Message) -> None:
-            nonlocal has_begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                has_begun = True
+                status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
@@ -123,10 +127,37 @@ class Numbered:
         except Exception as error:
             # The last border: nobody behind it could answer.
             log.error("request %s failed", request_id, exc_info=error)
-            if has_begun:
+            if status is not None:
                 raise
             fault = Refusal("fault", "an unexpected fault: tell the exchange the request's id")
             await _answer(Request(scope), fault)(scope, receive, send_numbered)
+        finally:
+            if requests.isEnabledFor(logging.INFO):
+                _tell(scope, status, time.perf_counter() - started)
+
+
+def _tell(scope: Scope, status: int | None, seconds: float) -> None:
+    """Log a request; without a status where the client has gone."""
+    state = scope["state"]
+    about = {
+        "request_id": state["request_id"],
+        "method": scope["method"],
+        "route": getattr(scope.get("route"), "path", None),
+        "status": status,
+        "seconds": round(seconds, 6),
+        "account": state.get("account"),
+    }
+    who = f" for {about['account']}" if about["account"] else ""
+    requests.info(
+        "request %s: %s %s%s: %s after %.0f ms",
+        about["request_id"],
+        about["method"],
+        about["route"] or "(no such path)",
+        who,
+        "no answer" if status is None else status,
+        seconds * 1000,
+        extra=about,
+    )
 
 
 def handle_problems(app: FastAPI) -> None:

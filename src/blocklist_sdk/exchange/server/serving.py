@@ -28,6 +28,10 @@ _SIGN_AGAIN_S: Final = 3600.0
 
 _AFTER_FAULT_S: Final = 60.0
 
+_KEEP_S: Final = 75
+"""How long an idle connection is kept: longer than clients keep theirs (httpx 5 s), so that it is never closed just as
+a request is on its way."""
+
 _STOP_S: Final = 10
 """How long requests may take to end when the server is told to."""
 
@@ -95,6 +99,7 @@ def server_of(
         server_header=False,
         proxy_headers=behind_proxy is not None,
         forwarded_allow_ips=behind_proxy,
+        timeout_keep_alive=_KEEP_S,
         timeout_graceful_shutdown=_STOP_S,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,

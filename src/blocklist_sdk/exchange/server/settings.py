@@ -39,8 +39,8 @@ class ExchangeSettings(BaseModel):
 
     Attributes:
         region: two-letter country code in which national numbers are read, and that is domestic.
-        url: where clients reach it. Assertions have to be made out to it; where it is not set, to whatever address the
-            request names, so that one made out to another server could be used here too.
+        url: where clients reach it. Assertions have to be made out to it; where it is not set, accounts can use them on
+            this machine only.
         database: SQLAlchemy's URL; a relative SQLite path is relative to the folder. It may hold a password, and is
             not shown.
         issuer: who decides, as entries say it.

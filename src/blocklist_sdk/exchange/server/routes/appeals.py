@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import Appeal, AppealState, Evidence, Id, NewAnswer, NewAppeal, Page
 from blocklist_sdk.exchange.server import appeals, cases, views
-from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, posting
+from blocklist_sdk.exchange.server.access import TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import Caller
+from blocklist_sdk.exchange.server.posted import Posted, posting
 from blocklist_sdk.exchange.server.problems import Refusal
-from blocklist_sdk.exchange.server.routes.paged import page_by_id
+from blocklist_sdk.exchange.server.routes.paged import ThePage, page_by_id
 from blocklist_sdk.exchange.server.routes.reports import FILE_BODY, FileName, attach, own
 from blocklist_sdk.exchange.server.tables import AppealRow
 

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import Case, CaseState, Decision, Event, Id, NewDecision, Page, Report
 from blocklist_sdk.exchange.server import appeals, cases, decisions, intake, views
-from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, next_of, posting
+from blocklist_sdk.exchange.server.access import TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.exchange import Exchange
+from blocklist_sdk.exchange.server.posted import Posted, posting
 from blocklist_sdk.exchange.server.problems import Refusal
-from blocklist_sdk.exchange.server.routes.paged import check_cursor, page_by_id
+from blocklist_sdk.exchange.server.routes.paged import ThePage, check_cursor, next_of, page_by_id
 from blocklist_sdk.exchange.server.tables import CaseRow, DecisionRow, HistoryRow, ReportRow
 
 router = APIRouter(tags=["cases"])

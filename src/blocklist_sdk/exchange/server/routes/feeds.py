@@ -25,11 +25,12 @@ from blocklist_sdk.exchange.models import (
     Statistics,
 )
 from blocklist_sdk.exchange.server import receipts, views
-from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, posting
+from blocklist_sdk.exchange.server.access import TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.exchange import Exchange
+from blocklist_sdk.exchange.server.posted import Posted, posting
 from blocklist_sdk.exchange.server.problems import Refusal
-from blocklist_sdk.exchange.server.routes.paged import page_by_id
+from blocklist_sdk.exchange.server.routes.paged import ThePage, page_by_id
 from blocklist_sdk.exchange.server.tables import FeedRow, ListingRow, ReceiptRow
 
 router = APIRouter()

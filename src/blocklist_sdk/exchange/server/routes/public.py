@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import contextlib
+import ipaddress
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -16,16 +18,19 @@ from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange.server import cases
-from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, address_of, limit, needs
+from blocklist_sdk.exchange.server.access import TOKEN_PATH, TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import NAME_CHARS_MAX, Caller, renewed, verify_assertion, verify_secret
 from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.intake import read_number
 from blocklist_sdk.exchange.server.problems import Refusal
+from blocklist_sdk.exchange.server.rates import address_of, limit
 from blocklist_sdk.exchange.server.tables import AccountRow, CaseRow, ListingRow
 
 router = APIRouter()
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+_ADDRESS_UNKNOWN: Final = "the exchange takes signed assertions on its own machine only, until its setting `url` is set"
 
 PROOFS: Final = 2
 """Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
@@ -102,7 +107,10 @@ async def token(
     if grant_type != "client_credentials":
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
     if client_assertion is not None and client_assertion_type == _ASSERTION:
-        prove = partial(_signed, request, exchange, client_assertion)
+        audiences = _audiences(request, exchange)
+        if not audiences:
+            return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
+        prove = partial(_signed, exchange, client_assertion, audiences)
     else:
         prove = partial(_known, exchange, name, secret)
     threads: anyio.CapacityLimiter = request.app.state.proofs
@@ -119,15 +127,30 @@ async def token(
 
 
 def _audiences(request: Request, exchange: Exchange) -> set[str]:
-    """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3)."""
-    token_url = token_url_of(exchange.settings.url or str(request.base_url))
+    """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3).
+
+    Without a known address it is the one that the request names, if that is this machine: with any other, what was made
+    out to another server could be used here.
+    """
+    url = exchange.settings.url
+    if url is None:
+        if not _is_this_machine(request.base_url.hostname or ""):
+            return set()
+        url = str(request.base_url)
+    token_url = token_url_of(url)
     origin = token_url.removesuffix(TOKEN_PATH)
     return {token_url, origin, f"{origin}/"}
 
 
-def _signed(request: Request, exchange: Exchange, assertion: str) -> AccountRow | None:
+def _is_this_machine(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _signed(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
     """The account that signed an assertion."""
-    audiences, now = _audiences(request, exchange), exchange.clock()
+    now = exchange.clock()
     return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
 
 

@@ -27,12 +27,13 @@ from blocklist_sdk.exchange.models import (
     Report,
 )
 from blocklist_sdk.exchange.server import intake, views
-from blocklist_sdk.exchange.server.access import Posted, TheExchange, ThePage, needs, posting
+from blocklist_sdk.exchange.server.access import TheExchange, needs
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.evidence import EvidenceRefused
 from blocklist_sdk.exchange.server.media import EXTENSIONS
+from blocklist_sdk.exchange.server.posted import Posted, posting, response
 from blocklist_sdk.exchange.server.problems import Refusal
-from blocklist_sdk.exchange.server.routes.paged import page_by_id
+from blocklist_sdk.exchange.server.routes.paged import ThePage, page_by_id
 from blocklist_sdk.exchange.server.tables import AppealRow, EvidenceRow, ReportRow
 
 router = APIRouter(tags=["reports"])
@@ -70,31 +71,30 @@ _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 @router.post("/v1/reports", response_model=Report, status_code=201)
 def report(new: NewReport, posted: Posting) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
-
-    def act(session: Session) -> Report:
-        region = posted.exchange.settings.region
-        return views.new_report(*intake.receive(session, posted.caller, new, region=region, at=posted.at))
-
-    return posted.once(new, act, status=201)
+    exchange = posted.exchange
+    incoming = intake.Incoming.read(posted.caller, new, region=exchange.settings.region, at=posted.at)
+    return response(exchange.reception.receive(posted.question(new), incoming))
 
 
 @router.post("/v1/reports/bulk", response_model=BulkReports)
 def report_all(new: NewReports, posted: Posting) -> Response:
     """Report many numbers; each is answered by itself, and one that cannot be used does not hold up the others."""
+    region = posted.exchange.settings.region
+    items: dict[int, BulkItem] = {}
+    usable: dict[int, intake.Incoming] = {}
+    for index, each in enumerate(new.reports):
+        try:
+            usable[index] = intake.Incoming.read(posted.caller, each, region=region, at=posted.at)
+        except Refusal as refusal:
+            refusal.errors = tuple(intake.field_problems(refusal.errors, under=f"body.reports.{index}"))
+            items[index] = BulkItem(index=index, problem=refusal.problem())
 
     def act(session: Session) -> BulkReports:
-        region = posted.exchange.settings.region
-        received = intake.receive_all(session, posted.caller, new.reports, region=region, at=posted.at)
-        return BulkReports(items=tuple(map(_bulk_item, range(len(received)), received)))
+        for index, received in zip(usable, intake.receive_all(session, list(usable.values())), strict=True):
+            items[index] = BulkItem(index=index, report=views.new_report(*received))
+        return BulkReports(items=tuple(items[index] for index in range(len(new.reports))))
 
     return posted.once(new, act)
-
-
-def _bulk_item(index: int, received: intake.Received | Refusal) -> BulkItem:
-    if isinstance(received, Refusal):
-        received.errors = tuple(intake.field_problems(received.errors, under=f"body.reports.{index}"))
-        return BulkItem(index=index, problem=received.problem())
-    return BulkItem(index=index, report=views.new_report(*received))
 
 
 @router.get("/v1/reports", response_model=Page[Report])
