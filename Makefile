@@ -24,7 +24,7 @@ sandbox: $(VENV)/.exchange.stamp
 	$(BIN)/blocklist sandbox
 
 test: $(VENV)/.dev.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .
@@ -33,11 +33,12 @@ lint: $(VENV)/.dev.stamp
 
 # Millions of generated texts, read the fast way and by the reference.
 differential: $(VENV)/.dev.stamp
-	BLOCKLIST_TEXTS=500000 $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
+	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
 
 # Everything that goes wrong, for long; the tests do a little of each.
+SCALED = $(shell grep -rlE --include='test_*.py' '^from (scale|hypothesis) import' tests)
 chaos: $(VENV)/.dev.stamp
-	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/chaos
+	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json

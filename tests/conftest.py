@@ -1,12 +1,14 @@
 """What several test modules need."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from scale import scaled
 
 pytest_plugins = ["exchange_fixtures", "sink_fixtures"]
 
@@ -24,9 +26,23 @@ def shared_data() -> Path:
     return path
 
 
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(50, long=200)
+)
 settings.load_profile("here")
-"""No test asserts a time, and a slow machine is no failure."""
+"""No test asserts a time, and a slow machine is no failure; what is drawn differs from run to run."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No public authority is trusted: none has signed for a server of these tests.
+
+    To read them all takes longer than a sync, and each client would, here and in the processes that tests start.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSL_CERT_FILE", raising=False)
+        patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("no-authorities")))
+        yield
 
 
 @pytest.fixture

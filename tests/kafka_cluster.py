@@ -34,6 +34,7 @@ def messages(addresses: str, topic: str) -> list[Any]:
             "group.id": f"reader-{next(_GROUPS)}",
             "enable.partition.eof": True,
             "enable.auto.commit": False,
+            "fetch.wait.max.ms": 10,
             "logger": _log,
         }
     )
@@ -42,7 +43,7 @@ def messages(addresses: str, topic: str) -> list[Any]:
         consumer.assign([TopicPartition(topic, each, 0) for each in partitions])
         found, ended = [], 0
         while ended < len(partitions):
-            for message in consumer.consume(1_000, timeout=0.1):
+            for message in consumer.consume(1_000, timeout=0.02):
                 error = message.error()
                 if error is None:
                     found.append(message)

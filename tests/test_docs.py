@@ -5,15 +5,20 @@ import importlib
 import json
 import pkgutil
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import blocklist_sdk
-from blocklist_sdk import Publisher
+from blocklist_sdk import ExchangeClient, Publisher
 from blocklist_sdk.release.index import FeedIndex
+
+if TYPE_CHECKING:
+    from talking import Clock, Talk
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,6 +29,9 @@ SKIP = "<!-- skip -->"
 
 PLACEHOLDER = "https://lists.example"
 """The documents' repository; examples meet the one that `published` makes instead."""
+
+EXCHANGE = "https://exchange.example"
+"""The documents' exchange; examples meet the one that `exchange` serves instead."""
 
 BLOCK = re.compile(r"(?P<skip><!-- skip -->\s*)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -72,12 +80,48 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return publisher.repository
 
 
+@pytest.fixture
+def exchange(
+    published: Path, clock: "Clock", start: "Callable[[], Talk]", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> str:
+    """The address of an exchange that has the documents' account; what they read lies in the working directory."""
+    from joserfc.jwk import OKPKey
+
+    from blocklist_sdk.exchange.server.accounts import add_account
+    from blocklist_sdk.sandbox import screenshot
+
+    clock.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    talk = start()
+    with talk.exchange.database.writing() as session:
+        secret = add_account(session, "gopay", "report officer receipt feed:id-telkomsel", key=None, at=clock())
+    assert secret is not None
+    monkeypatch.setenv("EXCHANGE_SECRET", secret)
+    work = tmp_path / "work"
+    (work / "gopay.pem").write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=True))
+    (work / "screenshot.png").write_bytes(screenshot())
+    return talk.url
+
+
+def complaints() -> list[dict[str, object]]:
+    """Stands for a reader's own; the second number is nobody's."""
+    common = {"category": "fraud", "channel": "sms", "text": "You have won", "reporter": "customer-19"}
+    at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    return [{**common, "number": number, "happened_at": at} for number in ("0812-3456-7891", "112")]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if examples_of(page)], ids=lambda page: page.name)
-def test_the_examples_of_a_page_run(page: Path, published: Path) -> None:
+def test_the_examples_of_a_page_run(page: Path, published: Path, request: pytest.FixtureRequest) -> None:
     """In order, in one namespace, as a reader would type them."""
     names: dict[str, object] = {"__name__": "__main__"}
-    for example in examples_of(page):
-        code = example.code.replace(PLACEHOLDER, published.as_uri())
+    examples = examples_of(page)
+    places = {PLACEHOLDER: published.as_uri()}
+    if any(EXCHANGE in example.code for example in examples):
+        places[EXCHANGE] = request.getfixturevalue("exchange")
+        names["read_your_complaints"] = complaints
+    for example in examples:
+        code = example.code
+        for placeholder, place in places.items():
+            code = code.replace(placeholder, place)
         if ">>> " in code:
             found = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), example.line)
             runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
@@ -86,6 +130,8 @@ def test_the_examples_of_a_page_run(page: Path, published: Path) -> None:
             names = found.globs
         else:
             exec(compile("\n" * (example.line - 1) + code, str(page), "exec"), names)
+    if isinstance(client := names.get("exchange"), ExchangeClient):
+        client.close()
 
 
 def test_the_readme_has_an_example_that_runs() -> None:

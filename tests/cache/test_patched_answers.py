@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk.cache import answers as answers_module
@@ -15,6 +15,7 @@ from blocklist_sdk.cache.kinds import DAY_MS, LOOK, UNLISTED
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import apply, delta_between
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from scale import scaled
 from strategies import Row, plain_rows, to_plain, to_rows
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,6 +80,7 @@ def said(rows: list[Row], now_ms: int, scope: str | None) -> tuple[str | None, s
     return ("block" if blocks else "advisory"), first.category
 
 
+@settings(max_examples=scaled(40, long=100))
 @given(st.data())
 def test_chains_of_small_lists(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -20,6 +20,7 @@ from blocklist_sdk.cache.store import Store
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed, StorageFailed
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
+from scale import scaled
 from strategies import to_plain
 from world import make_world
 
@@ -220,21 +221,23 @@ def test_state_survives_and_heals(tmp_path: Path) -> None:
     assert load_state(path) == SyncState()
 
 
+TURNS = scaled(40, long=120)
+
 FLIPS = """
 import random, shutil, sys
 from pathlib import Path
 from typing import Any
-sys.path[:0] = sys.argv[3:]
+sys.path[:0] = sys.argv[4:]
 from blocklist_sdk import Blocklist, BlocklistError
 from world import FEED, FIRST, LISTED
-url, directory = sys.argv[1:3]
+url, directory, turns = sys.argv[1:4]
 directory = Path(directory)
 pristine = directory / "pristine"
 options = dict(feed=FEED, root=directory / "publisher" / "root.json", region="ID")
 with Blocklist.open(url, cache_dir=pristine, **options) as blocklist:
     blocklist.sync()
 random = random.Random(5)
-for turn in range(120):
+for turn in range(int(turns)):
     cache = directory / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     shutil.copytree(pristine, cache)
@@ -260,7 +263,7 @@ def test_a_flipped_bit_kills_nobody_and_the_next_sync_mends_it(tmp_path: Path) -
     """In a process of its own: the wrong bit in a mapped file could end it with a bus error."""
     world = make_world(tmp_path)
     ran = subprocess.run(
-        [sys.executable, "-c", FLIPS, world.url, str(tmp_path), str(Path(__file__).parents[1])],
+        [sys.executable, "-c", FLIPS, world.url, str(tmp_path), str(TURNS), str(Path(__file__).parents[1])],
         capture_output=True,
         text=True,
         timeout=120,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from audit import audited
-from scale import Tally, scaled
 
 from blocklist_sdk import Publisher, Refused
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
+from scale import Tally, scaled
 from world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World
 
 DAYS = scaled(12, long=60)

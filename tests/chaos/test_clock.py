@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from clock import Clock
 from reference import Answer, Decided, Listing, answer
-from scale import Tally, scaled
 
 from blocklist_sdk import Blocklist, Stale
 from blocklist_sdk.records import SCOPES
+from scale import Tally, scaled
 from world import FEED, World, make_world
 
 JUMPS = scaled(60, long=3000)

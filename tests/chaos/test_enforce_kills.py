@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from scale import Tally, scaled
 
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement import enforce, open_sink
@@ -20,6 +19,7 @@ from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.sink import Held, Readable
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
 from killing import LATER, SOONER, Moment, Say, nursery
+from scale import Tally, scaled
 from world import FEED, World, make_world
 
 KILLS = scaled(3, long=70)

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 from evidence_files import png_of
-from scale import Tally, scaled
 from sqlalchemy import func, select
 from talking import PASSPHRASE, TELKOMSEL, Clock, copy_exchange
 
@@ -32,6 +31,7 @@ from blocklist_sdk.exchange.server.tables import (
     ReportRow,
 )
 from killing import Moment, Say, nursery
+from scale import Tally, scaled
 
 KILLS = scaled(3, long=50)
 LISTED = 300

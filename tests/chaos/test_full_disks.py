@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from audit import audited
 from decisions import Decisions, Step, after, assert_answers_follow, decide, standing
-from scale import Tally, scaled
 
 from blocklist_sdk import NotSynced, StorageFailed
+from scale import Tally, scaled
 from world import FIRST, LISTED, SECOND, Recipient, World, copy_world, make_world
 
 LISTS = {1: FIRST, 2: SECOND}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from audit import audited
 from decisions import Decisions, Step, after, assert_answers_follow, decide, standing
-from scale import LONG, Tally, scaled
 
 from blocklist_sdk import Blocklist, Publisher
 from blocklist_sdk.publisher.disk import STAGED_PREFIX
 from killing import LATER, SOONER, Moment, Nursery, Say, nursery
+from scale import LONG, Tally, scaled
 from world import FEED, FIRST, LISTED, PASSPHRASE, SECOND, World, copy_world, make_world
 
 KILLS = scaled(4, long=100)

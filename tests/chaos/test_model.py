@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from model import HeldFeed, Key, PublishedFeed
 from reference import Decided, Listing
-from scale import LONG, Tally, scaled
 
 from blocklist_sdk import Blocklist, Blocklists, Guard, InvalidInput, NotSynced, Publisher, Refused, SyncResult
 from blocklist_sdk.publisher import Lifetimes, Timing
+from scale import LONG, Tally, scaled
 from world import FEED, OTHER_FEED, PASSPHRASE
 
 FEEDS = (FEED, OTHER_FEED)

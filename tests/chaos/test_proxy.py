@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from audit import audited
 from proxy import FAULTS, Chaos, proxied
-from scale import LONG, Tally, scaled
 
 from blocklist_sdk import BlocklistError, Malformed, Unreachable, Untrusted
 from blocklist_sdk.publisher import serving
+from scale import LONG, Tally, scaled
 from world import FIRST, SECOND, World, make_world
 
 ROUNDS = scaled(4, long=60)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from scale import Tally, scaled
 
 from blocklist_sdk import Blocklist, Publisher
+from scale import Tally, scaled
 from world import LISTED, World, make_world
 
 if TYPE_CHECKING:

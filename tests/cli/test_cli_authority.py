@@ -17,6 +17,7 @@ from typing import IO
 import httpx
 import pytest
 
+import quick_secrets  # noqa: F401
 from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_url_of
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.sandbox import screenshot
@@ -31,12 +32,22 @@ BLOCKLIST = (
 """A process started in the background by a shell would ignore Ctrl-C."""
 
 
+def made(folder: Path) -> Path:
+    ran = run("exchange", "init", folder, "--json", env=ENV)
+    assert ran.code == 0, ran.err
+    assert "id-telkomsel" in ran.document["feeds"]
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = run("exchange", "init", tmp_path / "exchange", "--json", env=ENV)
-    assert made.code == 0, made.err
-    assert "id-telkomsel" in made.document["feeds"]
-    return tmp_path / "exchange"
+    return made(tmp_path / "exchange")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the exchange that is served; each test adds accounts of its own."""
+    return made(tmp_path_factory.mktemp("shared") / "exchange")
 
 
 @contextlib.contextmanager
@@ -73,29 +84,30 @@ def running(
             listener.join()
 
 
-@pytest.fixture
-def served(folder: Path) -> Iterator[str]:
-    with running("exchange", "serve", folder, "--port", "0") as (url, _):
+@pytest.fixture(scope="module")
+def served(shared: Path) -> Iterator[str]:
+    with running("exchange", "serve", shared, "--port", "0") as (url, _):
         yield url
 
 
-def test_a_secret_is_shown_once_and_holds(folder: Path, served: str) -> None:
-    secret = run("exchange", "user", "add", folder, "anna", "--scope", "officer").out.strip()
+def test_a_secret_is_shown_once_and_holds(shared: Path, served: str) -> None:
+    secret = run("exchange", "user", "add", shared, "anna", "--scope", "officer").out.strip()
     with ExchangeClient(served, auth=ClientCredentials("anna", secret, token_url=token_url_of(served))) as client:
         assert client.account().scopes == ("officer",)
-    assert secret not in run("exchange", "user", "list", folder, "--json").out
-    another = run("exchange", "user", "secret", folder, "anna", "--json").document["secret"]
+    assert secret not in run("exchange", "user", "list", shared, "--json").out
+    another = run("exchange", "user", "secret", shared, "anna", "--json").document["secret"]
     for given, status in ((secret, 401), (another, 200)):
         asked = httpx.post(f"{served}/oauth/token", data={"grant_type": "client_credentials"}, auth=("anna", given))
         assert asked.status_code == status
-    assert run("exchange", "user", "disable", folder, "anna").code == 0
+    assert run("exchange", "user", "disable", shared, "anna").code == 0
     closed = httpx.post(f"{served}/oauth/token", data={"grant_type": "client_credentials"}, auth=("anna", another))
     assert closed.json()["error"] == "invalid_client"
-    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    accounts = run("exchange", "user", "list", shared, "--json").document["accounts"]
+    (account,) = (each for each in accounts if each["name"] == "anna")
     assert account["disabled_at"]
 
 
-def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) -> None:
+def test_an_account_with_its_own_key(shared: Path, served: str, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -107,7 +119,7 @@ def test_an_account_with_its_own_key(folder: Path, served: str, tmp_path: Path) 
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    assert run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public).out == ""
+    assert run("exchange", "user", "add", shared, "chat", "--scope", "report", "--key", public).out == ""
     with ExchangeClient(served, auth=PrivateKeyJwt("chat", pem, token_url=token_url_of(served))) as client:
         assert client.account().name == "chat"
 
@@ -173,21 +185,21 @@ def test_a_month_in_figures(folder: Path) -> None:
     assert_fails(run("exchange", "stats", folder, "--month", "October"), 2, "2026-10")
 
 
-def test_verify_finds_what_was_changed(folder: Path, served: str) -> None:
-    secret = run("exchange", "user", "add", folder, "web", "--scope", "report").out.strip()
+def test_verify_finds_what_was_changed(shared: Path, served: str) -> None:
+    secret = run("exchange", "user", "add", shared, "web", "--scope", "report").out.strip()
     with ExchangeClient(served, auth=ClientCredentials("web", secret, token_url=token_url_of(served))) as client:
         for number in ("0812-3456-7890", "0812-3456-7891"):
             report = client.report(
                 number, category="fraud", channel="sms", text="x", happened_at=datetime.now(UTC), reporter="r1"
             )
             file = client.attach_evidence(report.id, screenshot(report.id), name="a.png")
-    assert run("exchange", "verify", folder, "--json").document == {"problems": []}
-    (folder / "evidence" / file.sha256[:2] / file.sha256[2:]).write_bytes(b"another")
-    with contextlib.closing(sqlite3.connect(folder / "exchange.sqlite")) as database:
+    assert run("exchange", "verify", shared, "--json").document == {"problems": []}
+    (shared / "evidence" / file.sha256[:2] / file.sha256[2:]).write_bytes(b"another")
+    with contextlib.closing(sqlite3.connect(shared / "exchange.sqlite")) as database:
         database.execute("DROP TRIGGER history_no_update")
         database.execute("UPDATE history SET actor = 'nobody' WHERE case_id = 1 AND sequence = 2")
         database.commit()
-    found = run("exchange", "verify", folder, "--json")
+    found = run("exchange", "verify", shared, "--json")
     assert (found.code, found.document["problems"]) == (
         1,
         [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ledgers import FIRST, PUBLISHED, items_of, listed, written
 
+import quick_secrets  # noqa: F401
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import ledger_path, sink_names
@@ -32,6 +33,7 @@ from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox
 from command_line import assert_fails, run
 from exchanges import Asked, Told, exchanging, problem, routes
 from killing import LATER, SOONER, Moment, Say, nursery
+from scale import scaled
 
 WHO = "chat"
 FEED = RECIPIENTS[WHO]
@@ -359,7 +361,7 @@ def test_receipts_are_complete_and_single_however_often_sending_is_killed(
     box: Sandbox, tmp_path: Path, tally: Any
 ) -> None:
     """Kill -9 at random moments, until all have been sent."""
-    kills_wanted = scaled_kills()
+    kills_wanted = scaled(6, long=150)
     directory, chance = tmp_path / "sinks" / "app", random.Random(5)
     wanted: Counter[tuple[int, str]] = Counter()
     kills = sends = 0
@@ -382,13 +384,6 @@ def test_receipts_are_complete_and_single_however_often_sending_is_killed(
     assert there == wanted
     assert set(there.values()) == {1}
     tally(kills=kills, sends=sends)
-
-
-def scaled_kills() -> int:
-    """A few in every test run, many where chaos is asked for."""
-    import os
-
-    return 150 if os.environ.get("BLOCKLIST_CHAOS") == "long" else 6
 
 
 # From the command line

@@ -20,8 +20,10 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import is_shadow, sink_names
 from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, impact
 from blocklist_sdk.enforcement.sink import Outcome, Readable, Sink, Transactional
+from scale import scaled
 from world import make_world
 
+ROWS = scaled(70_000, long=150_000)
 DAY = date(2026, 10, 1)
 
 
@@ -200,7 +202,7 @@ def test_an_impact_is_what_a_plain_loop_finds(tmp_path: Path) -> None:
             chance.choice(forms).format(FIRST + chance.randrange(-100, 90_000)),
             (datetime(2026, 10, 1, tzinfo=UTC) + timedelta(minutes=chance.randrange(10_000))).isoformat(),
         )
-        for _ in range(150_000)
+        for _ in range(ROWS)
     ]
     hits, numbers, days, by_category = 0, set[int](), Counter[date](), Counter[str]()
     for text, at in rows:

@@ -18,6 +18,7 @@ import uvicorn
 from evidence_files import png_of
 from joserfc.jwk import OKPKey
 
+import quick_secrets  # noqa: F401
 from blocklist_sdk.exchange.server.access import Accounts
 from blocklist_sdk.exchange.server.accounts import add_account, check_scopes, disable_account
 from blocklist_sdk.exchange.server.exchange import Exchange

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import quick_secrets  # noqa: F401
 from blocklist_sdk import Blocklist, ExchangeClient, ExchangeError
 from blocklist_sdk.enforcement import Batch, Outcome, enforce
 from blocklist_sdk.exchange.models import Case, NewReceipt

@@ -18,12 +18,13 @@ from blocklist_sdk import StorageFailed, Untrusted
 from blocklist_sdk.publisher import serving
 from full_disk import FullDisk
 from mirrors import assert_mirror_answers, at_mirror, make_mirror, place, published, replace_online_key, served
+from scale import scaled
 from world import FIRST, SECOND, Forger, World, copy_world, is_whole, make_world, whole_releases_only
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-KILLS = 30
+KILLS = scaled(14, long=30)
 WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 

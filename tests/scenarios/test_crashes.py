@@ -10,9 +10,10 @@ import pytest
 from blocklist_sdk import StorageFailed
 from full_disk import FullDisk
 from killing import LATER, SOONER, Moment, Say, nursery
+from scale import scaled
 from world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
 
-KILLS = 40
+KILLS = scaled(16, long=40)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """The transport's own decisions, against a simulated server."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -234,6 +236,23 @@ def test_an_environment_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidInput, match=name):
         Transport()
+
+
+def test_public_authorities_are_trusted_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_DIR")
+    made = []
+    real = ssl.create_default_context
+
+    def create(*arguments: Any, **named: Any) -> ssl.SSLContext:
+        made.append(real(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    Transport().close()
+    (context,) = made
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) > 50
 
 
 # Lengths

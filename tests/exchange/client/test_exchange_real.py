@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+import quick_secrets  # noqa: F401
 from blocklist_sdk import (
     AsyncExchangeClient,
     ClientCredentials,

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.routing import APIRoute
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 from talking import SECRETIVE, START, Talk, good, refused
 
+import quick_secrets
 from blocklist_sdk.exchange.server.accounts import add_account, disable_account, renew_secret
 
 EVERYONE = {"nobody", "report", "officer", "publish", "recipient", "reader"}
@@ -292,6 +294,12 @@ def test_wrong_credentials_are_refused_alike(lite: Talk, secrets: dict[str, str]
     token_refused(ask(lite), 401, "invalid_client")
     for header in ("Basic", "Basic x", "Basic /w==", "Basic " + base64.b64encode(b"\xff:x").decode(), "Bearer x"):
         token_refused(ask(lite, headers={"Authorization": header}), 401, "invalid_client")
+
+
+def test_in_earnest_secrets_are_hashed_as_the_library_recommends() -> None:
+    """Which is the second recommended set of RFC 9106; all accounts of the tests together would take long."""
+    for name in ("type", "time_cost", "memory_cost", "parallelism", "hash_len", "salt_len"):
+        assert getattr(quick_secrets.IN_EARNEST, name) == getattr(PasswordHasher(), name)
 
 
 def test_a_new_secret_replaces_the_old_one(lite: Talk, secrets: dict[str, str]) -> None:

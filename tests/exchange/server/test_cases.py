@@ -59,28 +59,29 @@ def test_a_case_goes_where_it_may_and_nowhere_else(lite: Talk) -> None:
                 assert (case.closed_at is not None) is (went and stop in ("retracted", "rejected"))
 
 
-def brought(talk: Talk, state: str) -> int:
-    """A case in a state, brought there as by those who work with it."""
+def brought(talk: Talk, state: str, count: int) -> list[int]:
+    """Cases in a state, brought there as by those who work with them."""
     if state == "incomplete":
-        return int(talk.report()["case"])
-    case = talk.complete()
-    if state == "verifying":
-        talk.make("anna", f"/v1/cases/{case}/verification")
-    if state == "rejected":
-        talk.decide(case, "reject")
-    if state in ("decided", "published", "enforced", "appealed", "retracted"):
-        talk.decide(case, scope=["sms"], urgent=True)
-    if state in ("published", "enforced", "appealed"):
-        serial = talk.publish()["id-telkomsel"]
+        return [int(talk.report()["case"]) for _ in range(count)]
+    cases = [talk.complete() for _ in range(count)]
+    for case in cases:
+        if state == "verifying":
+            talk.make("anna", f"/v1/cases/{case}/verification")
+        if state == "rejected":
+            talk.decide(case, "reject")
+        if state in ("decided", "published", "enforced", "appealed", "retracted"):
+            talk.decide(case, scope=["sms"], urgent=True)
+    serial = talk.publish()["id-telkomsel"] if state in ("published", "enforced", "appealed") else 0
+    for case in cases:
         if state == "enforced":
             talk.answer_for("telkomsel", talk.receipt(talk.entry(case), serial=serial))
-    if state == "appealed":
-        number = talk.case(case)["number"]
-        talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
-    if state == "retracted":
-        talk.decide(case, "retract")
-    assert talk.state(case) == state
-    return case
+        if state == "appealed":
+            number = talk.case(case)["number"]
+            talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
+        if state == "retracted":
+            talk.decide(case, "retract")
+        assert talk.state(case) == state
+    return cases
 
 
 UNDECIDED, LISTED = {"received", "verifying"}, {"decided", "published", "enforced"}
@@ -96,8 +97,7 @@ TO_DO: dict[str, tuple[set[str], str]] = {
 def test_officers_do_in_each_state_what_may_be_done_there(lite: Talk) -> None:
     lite.publish()  # the month's cycle, so that nothing goes out by itself
     for state in CaseState:
-        for what, (where, after) in TO_DO.items():
-            case = brought(lite, state)
+        for case, (what, (where, after)) in zip(brought(lite, state, len(TO_DO)), TO_DO.items(), strict=True):
             events = len(lite.history(case))
             if what == "verification":
                 answer = lite.post("anna", f"/v1/cases/{case}/verification")
@@ -292,7 +292,7 @@ def test_cursors_that_nobody_gave_out_are_refused(lite: Talk) -> None:
 
 
 def test_every_step_stands_in_the_history(talk: Talk) -> None:
-    case = brought(talk, "appealed")
+    (case,) = brought(talk, "appealed", 1)
     events = talk.history(case)
     assert [each["sequence"] for each in events] == list(range(1, len(events) + 1))
     assert [each["event"] for each in events] == [

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
 from talking import Talk
 
 from blocklist_sdk.exchange.server.app import openapi_document
+from scale import LONG, scaled
 
-LONG = os.environ.get("BLOCKLIST_CHAOS") == "long"
-EXAMPLES = 300 if LONG else 8
+EXAMPLES = scaled(8, long=300)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -1,4 +1,4 @@
-"""How much is done: a little in every test run, much under `make chaos`."""
+"""How much is done: a little in every test run, much under `make chaos`, which runs whatever imports this."""
 
 import os
 from collections.abc import Callable
