@@ -24,7 +24,7 @@ sandbox: $(VENV)/.exchange.stamp
 	$(BIN)/blocklist sandbox
 
 test: $(VENV)/.dev.stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .
@@ -38,7 +38,7 @@ differential: $(VENV)/.dev.stamp
 # Everything that goes wrong, for long; the tests do a little of each.
 SCALED = $(shell grep -rlE --include='test_*.py' '^from (scale|hypothesis) import' tests)
 chaos: $(VENV)/.dev.stamp
-	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
+	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json

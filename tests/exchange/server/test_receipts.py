@@ -55,7 +55,7 @@ def test_receipts_from_before_the_entry_was_listed_are_refused(talk: Talk) -> No
     talk.clock.forward(hours=1)
     talk.publish(everything=True)
     early = decided - timedelta(minutes=5)
-    moments = (f"{early - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}", "0001-01-01T00:00:00Z", early.isoformat())
+    moments = (f"{early - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}", "1970-01-01T00:00:00Z", early.isoformat())
     items = talk.answer_for("telkomsel", *(talk.receipt(at=at) for at in moments))
     assert [(each["status"], each["reason"]) for each in items] == [
         ("refused", "its moment lies before the entry's `since`"),

@@ -130,20 +130,20 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def _transaction(self, patience_s: float = _WAIT_S) -> Iterator[Session]:
+    def _transaction(self, patience_s: float | None = None) -> Iterator[Session]:
         with _faults(), self._connection(patience_s) as connection, _session(connection) as session:
             yield session
 
-    def _connection(self, patience_s: float = _WAIT_S) -> Connection:
-        return self._engine.connect().execution_options(**{_PATIENCE: patience_s})
+    def _connection(self, patience_s: float | None = None) -> Connection:
+        return self._engine.connect().execution_options(**{_PATIENCE: _WAIT_S if patience_s is None else patience_s})
 
-    def change(self, action: Callable[[Session], T], *, patience_s: float = _WAIT_S) -> T:
+    def change(self, action: Callable[[Session], T], *, patience_s: float | None = None) -> T:
         """Run a transaction that writes; again where it and another one waited for each other.
 
         Args:
             action: may run several times.
-            patience_s: how long it waits for what another transaction holds; of no account on SQLite, where changes
-                take turns.
+            patience_s: how long it waits for what another transaction holds, half a minute where nothing is said; of no
+                account on SQLite, where changes take turns.
 
         Raises:
             StorageFailed: the database cannot be reached, or refused.
