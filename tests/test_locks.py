@@ -54,7 +54,7 @@ def test_a_list_forked_while_another_thread_looks_goes_on_and_sees_new_releases(
     world = make_world(tmp_path)
     recipient = world.recipient()
     recipient.sync()
-    with recipient._looking:
+    with recipient._in_force._looking:
         forked = threading.Thread(target=lambda: children.append(fork()))
         children: list[int] = []
 

@@ -78,9 +78,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcomes": {"errors", "records"},
     "sync": {"addresses", "cache", "disk", "errors", "guard", "outcomes", "records", "release", "retry_after"},
     "background": {"cache", "errors", "outcomes", "records", "sync"},
-    "blocklist": {"cache", "changes", "disk", "errors", "guard", "locks", "numbers", "records", "release"}
+    "in_force": {"cache", "disk", "errors", "locks", "release", "rules"},
+    "blocklist": {"cache", "changes", "errors", "guard", "in_force", "numbers", "records", "release"}
     | {"background", "outcomes", "rules", "screening", "sync", "verdicts"},
-    "aio": {"blocklist", "guard", "records", "sync"},
+    "aio": {"blocklist", "guard", "in_force", "records", "sync"},
     "metrics": {"disk", "errors", "outcomes", "records"},
     "otel": {"errors", "outcomes", "records"},
     "blocklists": {"blocklist", "errors", "records", "screening"},

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anyio import CancelScope, to_thread
 
-from blocklist_sdk.blocklist import Blocklist, WhenStale
+from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.in_force import WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.sync.stopping import StopSignal
 

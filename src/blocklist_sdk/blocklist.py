@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import math
 import operator
 import time
 from collections.abc import Callable, Iterable
@@ -19,9 +18,8 @@ from blocklist_sdk.cache.holds import Holds
 from blocklist_sdk.cache.overrides import Overrides
 from blocklist_sdk.cache.state import load_state
 from blocklist_sdk.cache.store import Store
-from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, NotSynced, Stale
-from blocklist_sdk.locks import ForkSafeLock
+from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber
+from blocklist_sdk.in_force import InForce, WhenStale, clock, is_past
 from blocklist_sdk.numbers import brand_of, normalizer, operator_of
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.outcomes import Attempt, Listener
@@ -39,7 +37,6 @@ from blocklist_sdk.records import (
     Verification,
 )
 from blocklist_sdk.release.names import feed_name
-from blocklist_sdk.release.protected import read_protected_file
 from blocklist_sdk.rules import Rules
 from blocklist_sdk.sync.source import base_url, read_root
 from blocklist_sdk.verdicts import decide
@@ -59,22 +56,6 @@ if TYPE_CHECKING:
     from blocklist_sdk.sync.transport import TransportSettings
 
 log = logging.getLogger(__name__)
-
-_Now = tuple[float, float, Callable[[int], bool | None], Callable[[str | int], int]]
-"""What answers for a while: from when, until when (seconds since 1970), whether an E.164 number is blocked (None where
-that takes a closer look), and what reads numbers."""
-
-_DAY_S = 86_400
-
-_clock = time.time
-
-WhenStale = Literal["serve", "raise"]
-
-_STALE_TOLD_EVERY_S = 3600.0
-"""How often a list that is past its expiry says so in the log."""
-
-_LOOK_EVERY_S = 0.5
-"""How often an open list looks whether another process has switched the generation; the promise is one second."""
 
 
 class Blocklist:
@@ -107,33 +88,28 @@ class Blocklist:
         self._root = root
         self._store = store
         self._state_file = state_file
-        self._when_stale = when_stale
-        self._told_stale = 0.0
         self._auth = auth
         self._tls = tls
         self._transport = transport
         self._listeners: tuple[Listener, ...] = ()
         self._read = _reader(region)
-        self._never: _Now = 1.0, 0.0, _is_unknown, self._read
-        self._opened: tuple[Generation, datetime | None] | None = None
-        self._seen: tuple[int, int] | None = None
-        self._looking = ForkSafeLock()
-        self._now: _Now = self._never
-        self._rules: Rules | None = None
-        self._ruled: tuple[Callable[[int], bool | None], Rules, Callable[[int], bool | None], float, float] | None = (
-            None
-        )
-        self._rules_seen: object = None
         self._own_protected = frozenset(protected)
-        self._signed_protected: frozenset[int] = frozenset()
         self._database = Database(state_file.with_name("recipient.sqlite"))
         self._holds = Holds(self._database)
         self._guard = guard
         self.overrides = Overrides(
             self._database,
             read=self._read,
-            is_protected=self._is_protected,
-            changed=self._look_again,
+            is_protected=lambda number: number in self._in_force.rules().protected,
+            changed=lambda: self._in_force.look(wait=True),
+        )
+        self._in_force = InForce(
+            feed,
+            store=store,
+            overrides=self.overrides,
+            protected=self._own_protected,
+            read=self._read,
+            when_stale=when_stale,
         )
 
     @classmethod
@@ -208,8 +184,7 @@ class Blocklist:
 
     def close(self) -> None:
         """Let go of the generation. The list may be used again; it then opens it anew."""
-        with self._looking:
-            self._opened, self._seen, self._now, self._ruled = None, None, self._never, None
+        self._in_force.close()
 
     def sync(self, *, wait_s: float = 60.0, accept: int | None = None, stop: "StopSignal | None" = None) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
@@ -241,7 +216,7 @@ class Blocklist:
             attempt.bytes_received = lambda: transport.bytes_received
             with stop.calling(transport.abort) if stop else contextlib.nullcontext():
                 attempt.result = result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
-        self._look(wait=True)
+        self._in_force.look(wait=True)
         return result
 
     def preview(self, *, wait_s: float = 60.0) -> Impact:
@@ -319,8 +294,8 @@ class Blocklist:
             NotSynced: there is no verified generation yet.
         """
         # As few steps as can be: this is asked for every message and every call.
-        start, stop, is_blocked, read = self._now
-        if start <= _clock() < stop:
+        start, stop, is_blocked, read = self._in_force.now
+        if start <= clock() < stop:
             answer = is_blocked(number if type(number) is int else read(number))
             if answer is not None:
                 return answer
@@ -329,8 +304,8 @@ class Blocklist:
     def _contains(self, number: str | int) -> bool:
         """The same by the number's rules and rows, and after a look for what is new where one is due."""
         e164 = self._read(number)
-        generation = self._current()[0]
-        rule = self._standing_rules().of(e164, datetime.now(UTC))
+        generation = self._in_force.current()[0]
+        rule = self._in_force.rules().of(e164, datetime.now(UTC))
         if rule is not None:
             return rule[0] == "override-block"
         return generation.blocks(e164, time.time_ns() // 1_000_000)
@@ -349,10 +324,10 @@ class Blocklist:
         """
         _check_scope(scope)
         e164 = self._read(number)
-        generation, expires = self._current()
+        generation, expires = self._in_force.current()
         now = datetime.now(UTC)
         entries = tuple(generation.covering(e164))
-        rule = self._standing_rules().of(e164, now)
+        rule = self._in_force.rules().of(e164, now)
         level: Level | None
         reason: Reason
         if rule is not None:
@@ -370,7 +345,7 @@ class Blocklist:
             feed=self.feed,
             serial=generation.about.serial,
             as_of=generation.about.published_at,
-            stale=_is_past(expires, now),
+            stale=is_past(expires, now),
             override=override,
         )
 
@@ -381,7 +356,7 @@ class Blocklist:
             InvalidNumber: it is no number.
             NotSynced: there is no verified generation yet.
         """
-        return self._current()[0].covering(self._read(number))
+        return self._in_force.current()[0].covering(self._read(number))
 
     def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
         """Ask about a whole column of numbers, row for row.
@@ -416,8 +391,8 @@ class Blocklist:
         from blocklist_sdk.screening.columns import Screening
 
         _check_scope(scope)
-        generation, now = self._current()[0], datetime.now(UTC)
-        return Screening(generation, self._standing_rules().at(now), region=self.region, scope=scope, at=now)
+        generation, now = self._in_force.current()[0], datetime.now(UTC)
+        return Screening(generation, self._in_force.rules().at(now), region=self.region, scope=scope, at=now)
 
     def to_arrow(self) -> Any:
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
@@ -427,13 +402,13 @@ class Blocklist:
         """
         from blocklist_sdk.release.arrow import to_table
 
-        return to_table(self._current()[0].rows)
+        return to_table(self._in_force.current()[0].rows)
 
     def status(self) -> Status:
         """How the list stands. Does not raise `NotSynced`: the fields are then None."""
         state = load_state(self._state_file)
-        self._look(wait=True)
-        generation, expires = self._opened or (None, None)
+        self._in_force.look(wait=True)
+        generation, expires = self._in_force.opened or (None, None)
         about = generation.about if generation else None
         now = datetime.now(UTC)
         return Status(
@@ -443,14 +418,14 @@ class Blocklist:
             digest=about.digest if about else None,
             as_of=about.published_at if about else None,
             expires=expires,
-            stale=_is_past(expires, now),
+            stale=is_past(expires, now),
             generation_bytes=generation.bytes if generation else None,
             last_success=state.last_success,
             last_attempt=state.last_attempt,
             last_error=state.last_error,
             refused=state.refused.serial if state.refused else None,
             refusals=state.refused.reasons if state.refused else (),
-            overrides=sum(override.in_force(now) for override in self._standing_rules().overrides.values()),
+            overrides=sum(override.in_force(now) for override in self._in_force.rules().overrides.values()),
             generations=tuple(self._store.serials()),
             held=self._holds.load(),
             disk_bytes=self._store.disk_bytes(),
@@ -469,9 +444,9 @@ class Blocklist:
         """
         from blocklist_sdk.changes import Changes
 
-        generation = self._current()[0]
+        generation = self._in_force.current()[0]
         if since is None or since == generation.about.serial:
-            return Changes(None if since is None else generation, generation, self._standing_rules)
+            return Changes(None if since is None else generation, generation, self._in_force.rules)
         old = self._store.open_serial(since)
         if old is None:
             kept = ", ".join(map(str, self._store.serials()))
@@ -479,7 +454,7 @@ class Blocklist:
                 f"release {since} of feed {self.feed!r} is not on this disk, only {kept}: hold a release that is still "
                 "needed, or take the whole list (since=None)"
             )
-        return Changes(old, generation, self._standing_rules)
+        return Changes(old, generation, self._in_force.rules)
 
     @property
     def state_directory(self) -> Path:
@@ -493,8 +468,8 @@ class Blocklist:
             NotSynced: there is no verified generation yet.
             Stale: it is past its signed expiry, and the policy is to raise.
         """
-        self._look(wait=True)  # what questions go by may be half a second old
-        return self._current()[0], self._standing_rules()
+        self._in_force.look(wait=True)  # what questions go by may be half a second old
+        return self._in_force.current()[0], self._in_force.rules()
 
     def hold(self, name: str, serial: int) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
@@ -538,7 +513,7 @@ class Blocklist:
             operator=operator_of(verdict.number),
             brand=brand_of(verdict.number),
             verdict=verdict,
-            signers=self._current()[0].about.signers,
+            signers=self._in_force.current()[0].about.signers,
         )
 
     def verify(self) -> Verification:
@@ -552,7 +527,7 @@ class Blocklist:
         from blocklist_sdk.release.digest import digest
         from blocklist_sdk.sync.evidence import problems_of
 
-        generation = self._current()[0]
+        generation = self._in_force.current()[0]
         found = digest(generation.rows)
         problems = problems_of(generation, pinned=self._root, roots=self._store.known_roots())
         if found != generation.about.digest:
@@ -563,115 +538,9 @@ class Blocklist:
 
     def is_synced(self) -> bool:
         """Whether there is a verified generation on this machine."""
-        if self._opened is None:
-            self._look(wait=True)
-        return self._opened is not None
-
-    def _current(self) -> tuple[Generation, datetime | None]:
-        start, stop, _, _ = self._now
-        if not start <= _clock() < stop:
-            self._look(wait=self._opened is None or self._rules is None)
-        self._standing_rules()
-        opened = self._opened
-        if opened is None:
-            raise NotSynced(f"feed {self.feed!r} was never synced on this machine: run sync() first")
-        if _is_past(opened[1], datetime.now(UTC)):
-            self._tell_stale(opened[1])
-        return opened
-
-    def _tell_stale(self, expires: datetime | None) -> None:
-        """Raise or log that the list is past its expiry, as the policy says.
-
-        Raises:
-            Stale: the policy is to raise.
-        """
-        when = "unknown" if expires is None else f"{expires:%Y-%m-%dT%H:%M:%SZ}"
-        message = (
-            f"the list of feed {self.feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
-            "publisher is late"
-        )
-        if self._when_stale == "raise":
-            raise Stale(message, expired=expires)
-        now = time.monotonic()
-        if now >= self._told_stale:
-            self._told_stale = now + _STALE_TOLD_EVERY_S
-            log.warning("%s", message)
-
-    def _look(self, *, wait: bool) -> None:
-        """Open the generation in force, if it is another one than last time.
-
-        While another thread is looking, what is open goes on answering, unless the caller wants to wait.
-        """
-        if not self._looking.acquire(blocking=wait):
-            return
-        try:
-            seen = _stamp_of(self._store.pointer)
-            if seen is None or seen != self._seen:
-                self._opened, self._seen = self._store.open() or self._opened, seen
-            self._look_for_rules()
-        except BlocklistError as error:
-            if self._opened is None or self._rules is None:
-                raise
-            log.error("feed %s goes on with what it has: %s", self.feed, error)
-        finally:
-            is_ready = self._opened is not None and self._rules is not None
-            self._now = self._until_next_look() if is_ready else self._never
-            self._looking.release()
-
-    def _look_for_rules(self) -> None:
-        protected_seen = _stamp_of(self._store.protected)
-        seen = self.overrides.stamp(), protected_seen
-        if seen != self._rules_seen:
-            if protected_seen is not None:
-                # Where the cache was wiped, what is open goes on answering, and these go on being protected.
-                self._signed_protected = read_protected_file(self._store.protected)
-            overrides, stamp = self.overrides.load_stamped()
-            by_number = {override.number: override for override in overrides}
-            self._rules = Rules(self._own_protected | self._signed_protected, by_number)
-            self._rules_seen = stamp, protected_seen
-
-    def _is_protected(self, number: int) -> bool:
-        return number in self._standing_rules().protected
-
-    def _look_again(self) -> None:
-        """Let a change of the rules take effect at once."""
-        self._look(wait=True)
-
-    def _standing_rules(self) -> Rules:
-        """The rules, also where there is no generation yet."""
-        if self._rules is None:
-            self._look(wait=True)
-        assert self._rules is not None, "a look that does not find the rules raises"
-        return self._rules
-
-    def _until_next_look(self) -> "_Now":
-        """What answers until it is time to look again, midnight (UTC) at the latest, since kinds go by days."""
-        assert self._opened is not None
-        assert self._rules is not None
-        generation, expires = self._opened
-        now = _clock()
-        day = int(now // _DAY_S)
-        start = max(now, generation.answers.published_ms / 1000)
-        stop = min(now + _LOOK_EVERY_S, (day + 1) * _DAY_S)
-        if self._when_stale == "raise":
-            stop = min(stop, expires.timestamp() if expires else 0.0)
-        find = generation.answers.finder(day)
-        if self._rules:
-            find, ends = self._with_rules(find, self._rules, now)
-            stop = min(stop, ends)
-        return start, stop, find, self._read
-
-    def _with_rules(
-        self, find: Callable[[int], bool | None], rules: Rules, now: float
-    ) -> tuple[Callable[[int], bool | None], float]:
-        """What answers by the rules first, and until when; made anew only where something is different."""
-        made = self._ruled
-        # A clock that was set back may bring back an override that had ended.
-        if made is None or made[0] is not find or made[1] is not rules or not made[3] <= now < made[4]:
-            standing = rules.at(datetime.fromtimestamp(now, UTC))
-            ends = math.inf if standing.until is None else standing.until.timestamp()
-            made = self._ruled = find, rules, _ruled(find, standing.answers()), now, ends
-        return made[2], made[4]
+        if self._in_force.opened is None:
+            self._in_force.look(wait=True)
+        return self._in_force.opened is not None
 
 
 def _reader(region: str | None) -> Callable[[str | int], int]:
@@ -692,31 +561,6 @@ def _reader(region: str | None) -> Callable[[str | int], int]:
     return read
 
 
-def _ruled(find: Callable[[int], bool | None], answers: dict[int, bool]) -> Callable[[int], bool | None]:
-    """What answers by the rules first; `find` alone where they change nothing that it says."""
-    # Numbers that are never blocked are hardly ever listed as well, and need no look at the rules then.
-    answers = {number: blocked for number, blocked in answers.items() if find(number) is not blocked}
-    if not answers:
-        return find
-    rule_of = answers.get
-
-    def ruled(number: int) -> bool | None:
-        answer = rule_of(number)
-        return find(number) if answer is None else answer
-
-    return ruled
-
-
-def _stamp_of(path: Path) -> tuple[int, int] | None:
-    """Changes whenever a file is replaced; None for none."""
-    with storage(path):
-        try:
-            stat = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-    return stat.st_ino, stat.st_mtime_ns
-
-
 def _protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
     """The recipient's own protected numbers, from a file or as they are."""
     read = _reader(region)
@@ -727,11 +571,6 @@ def _protected_numbers(given: str | Path | Iterable[str | int], region: str | No
             raise InvalidInput(f"cannot read the protected numbers in {given}: {error}") from error
         given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return frozenset(read(number) for number in given)
-
-
-def _is_unknown(number: int) -> bool | None:
-    """In place of what answers, where nothing is open."""
-    return None
 
 
 def _check_scope(scope: str | None) -> None:
@@ -745,10 +584,6 @@ def _is_valid(number: int) -> bool:
     except InvalidNumber:
         return False
     return True
-
-
-def _is_past(expires: datetime | None, now: datetime) -> bool:
-    return expires is None or now >= expires
 
 
 def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:

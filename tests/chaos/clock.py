@@ -1,6 +1,5 @@
 """A clock that can be set, in place of the machine's in all that a recipient asks it."""
 
-import time
 from datetime import UTC, datetime, timezone, tzinfo
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 from tuf.ngclient._internal import trusted_metadata_set
 
-from blocklist_sdk import blocklist, changes
+from blocklist_sdk import blocklist, changes, in_force
 from blocklist_sdk.cache import overrides
 from blocklist_sdk.sync import run
 
@@ -35,10 +34,10 @@ class Clock:
             def now(cls, tz: tzinfo | None = None) -> Any:
                 return datetime.fromtimestamp(clock.at_s, tz)
 
-        for module in (blocklist, overrides, changes, run):
+        for module in (blocklist, in_force, overrides, changes, run):
             patch.setattr(module, "datetime", Set)
-        patch.setattr(blocklist, "_clock", lambda: clock.at_s)
-        nanoseconds = SimpleNamespace(time_ns=lambda: int(clock.at_s * 1e9), monotonic=time.monotonic)
-        patch.setattr(blocklist, "time", nanoseconds)
+        for module in (blocklist, in_force):
+            patch.setattr(module, "clock", lambda: clock.at_s)
+        patch.setattr(blocklist, "time", SimpleNamespace(time_ns=lambda: int(clock.at_s * 1e9)))
         # Where tuf decides whether metadata has expired.
         patch.setattr(trusted_metadata_set, "datetime", SimpleNamespace(datetime=Set, timezone=timezone))
