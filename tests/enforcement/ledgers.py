@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from blocklist_sdk import Blocklist
+from blocklist_sdk.enforcement.acknowledged import Record
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Operation
-from blocklist_sdk.enforcement.ledger import Ledger, Record
+from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, Outcome
 from blocklist_sdk.release.rows import FOREVER_MS
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from provisioning import answer_all, answering, files_in, replayed
 
-from blocklist_sdk.enforcement.ledger import DOUBT, HELD, Ledger
+from blocklist_sdk.enforcement.acknowledged import DOUBT, HELD
+from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import Held, Outcome, Readable, Sink, SinkDown
 from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, read_answer, read_drop_file, write_answer

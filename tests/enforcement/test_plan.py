@@ -9,8 +9,9 @@ import pytest
 
 from blocklist_sdk.enforcement import Outcome
 from blocklist_sdk.enforcement import ledger as ledgers
+from blocklist_sdk.enforcement.acknowledged import Acknowledged
 from blocklist_sdk.enforcement.items import Items
-from blocklist_sdk.enforcement.ledger import Acknowledged, Ledger
+from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.plan import Plan, make_plan
 from blocklist_sdk.release.rows import FOREVER_MS
 

@@ -18,12 +18,9 @@ monthly reports are made from them.
         outbox.lock                  held by whoever sends receipts, beside a run
 """
 
-import contextlib
-import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,34 +29,16 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from blocklist_sdk.disk import read_json, storage, sync_directory, sync_file, write_json
-from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, OutcomeKind, Same, all_done
+from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.enforcement.acknowledged import GIVEN_UP, IN_DOUBT, Acknowledged, Record, patched
+from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
+from blocklist_sdk.enforcement.ledger_files import MENDING, items_of, items_table, read_table, write_table
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, all_done
 from blocklist_sdk.errors import InvalidInput, Locked, Malformed
-from blocklist_sdk.release.rows import Int64s
 
 _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _OUTBOX_LOCK: Final = "outbox.lock"
-
-HELD, ASIDE, DOUBT, NOTHING, WIDER = range(5)
-"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block; it
-may hold more than the item says, since a change that lifts something is not done."""
-
-_STATUS: Final[Mapping[OutcomeKind, int]] = {
-    "enforced": HELD,
-    "already-inactive": NOTHING,
-    "not-ours": NOTHING,
-    "recycled": NOTHING,
-    "refused": ASIDE,
-    "failed": DOUBT,
-}
-
-_LIFTED: Final = [KINDS.index(kind) for kind in ("enforced", "reversed", "already-inactive", "not-ours", "recycled")]
-
-IN_DOUBT: Final = 255
-GIVEN_UP: Final = 254
-"""In place of the position of an outcome in `KINDS`: nobody knows; it failed so often that it is set aside."""
 
 KEPT: Final = timedelta(days=400)
 """How long records stay: monthly reports are made up to a year back."""
@@ -67,87 +46,6 @@ KEPT: Final = timedelta(days=400)
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
 """The records are folded once they speak of more numbers than both of these: reading so many is quick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A batch, and what came of it.
-
-    Attributes:
-        batch: the changes.
-        published: when the release was published that asked for them.
-        begun: when the batch went to the sink.
-        done: when its outcomes were known; None while they are not.
-        outcome: of each change, as its position in `KINDS`, or `IN_DOUBT`, or `GIVEN_UP`.
-        details: why, by place, where there is something to say.
-        is_urgent: whether no daily cap holds it up, as `Plan.batches` says.
-    """
-
-    batch: Batch
-    published: datetime
-    begun: datetime
-    done: datetime | None
-    outcome: Masks
-    details: Mapping[int, str]
-    is_urgent: bool
-
-    @property
-    def lifts(self) -> bool:
-        """Whether somebody is freed by it."""
-        return self.batch.operation == "unblock" or (self.batch.operation == "change" and self.is_urgent)
-
-    def outcome_at(self, place: int) -> OutcomeKind | None:
-        """The outcome of a change as receipts say it; None where nobody knows."""
-        code = int(self.outcome[place])
-        return None if code == IN_DOUBT else "failed" if code == GIVEN_UP else KINDS[code]
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """What a sink has acknowledged: a base and what came after it, so that a few changes do not copy a long list.
-
-    Attributes:
-        items: the base; what it says of numbers among `later` does not count any more.
-        status: `HELD`, `ASIDE`, `DOUBT`, `NOTHING` or `WIDER`, for each.
-        later: numbers about which something was said after the base, ascending.
-        patch: what is so of them; a number that is only among `later` is not held any more.
-        patch_status: as `status`.
-    """
-
-    items: Items
-    status: Masks
-    later: Int64s
-    patch: Items
-    patch_status: Masks
-
-    @classmethod
-    def of(cls, items: Items, status: Masks) -> Self:
-        """All of it as a base."""
-        return cls(items, status, np.empty(0, np.int64), Items.empty(), np.empty(0, np.uint8))
-
-    def superseded(self) -> Positions:
-        """Places of the base that do not count any more."""
-        place = np.minimum(np.searchsorted(self.items.number, self.later), max(len(self.items) - 1, 0))
-        return place[self.items.number[place] == self.later] if len(self.items) else place[:0]
-
-    def whole(self) -> "Acknowledged":
-        """Base and patch as one."""
-        if not len(self.later):
-            return self
-        kept = np.delete(np.arange(len(self.items)), self.superseded())
-        items = joined([self.items.take(kept), self.patch])
-        order = np.argsort(items.number, kind="stable")
-        return Acknowledged.of(items.take(order), np.concatenate((self.status[kept], self.patch_status))[order])
-
-    def count(self, status: int) -> int:
-        """How many items stand so."""
-        base = int((self.status == status).sum()) - int((self.status[self.superseded()] == status).sum())
-        return base + int((self.patch_status == status).sum())
-
-
-_MENDING: Final = (
-    "bring a copy of the whole ledger back, or move its directory away; then run blocklist enforce --reconcile --repair"
-)
 
 
 class Ledger:
@@ -224,7 +122,7 @@ class Ledger:
                 if not begin:
                     raise _nothing_yet(directory)
                 if any(directory.glob("base-*.arrow")) or any((directory / _RECORDS).iterdir()):
-                    raise Malformed(f"{directory / _LEDGER} is missing beside other files of the ledger: {_MENDING}")
+                    raise Malformed(f"{directory / _LEDGER} is missing beside other files of the ledger: {MENDING}")
                 document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
                 with storage(directory):
                     write_json(directory / _LEDGER, document)
@@ -297,7 +195,7 @@ class Ledger:
             "is_urgent": is_urgent or operation == "unblock",
         }
         with storage(self.directory):
-            _write(self._path(batch.number_in_ledger, "batch"), _items_table(items), about)
+            write_table(self._path(batch.number_in_ledger, "batch"), items_table(items), about)
         self._next += 1
         return batch
 
@@ -344,7 +242,7 @@ class Ledger:
         )
         table = pa.table({"outcome": pa.array(code), "detail": text.dictionary_encode()})
         with storage(self.directory):
-            _write(self._path(number, "done"), table, {"done": at})
+            write_table(self._path(number, "done"), table, {"done": at})
         return self._record(number)
 
     def fold(self, *, at: datetime) -> None:
@@ -378,9 +276,9 @@ class Ledger:
         upto = max(self.last, after)
         whole = acknowledged.whole()
         name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
-        table = _items_table(whole.items).append_column("status", pa.array(whole.status))
+        table = items_table(whole.items).append_column("status", pa.array(whole.status))
         with storage(self.directory):
-            _write(self.directory / name, table, {})
+            write_table(self.directory / name, table, {})
             self._document |= {"base": name, "folded": upto}
             write_json(self.directory / _LEDGER, self._document)
             self._next = upto + 1
@@ -400,7 +298,7 @@ class Ledger:
         self._check_whole()
         base = self._base()
         records = list(self.records(after=self._document["folded"]))
-        return _patched(base, records) if records else base
+        return patched(base, records) if records else base
 
     def records(self, *, after: int = 0) -> Iterator[Record]:
         """Records, oldest first, beginning behind a number.
@@ -510,27 +408,27 @@ class Ledger:
         expected = set(range(folded + 1, max(behind, default=folded) + 1))
         lost = sorted(expected - set(self._numbers()))
         if lost:
-            raise Malformed(f"{self._path(lost[0], 'batch')} is missing: {_MENDING}")
+            raise Malformed(f"{self._path(lost[0], 'batch')} is missing: {MENDING}")
 
     def _base(self) -> Acknowledged:
         name = self._document["base"]
         if name is None:
             return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
-        table, _ = _read(self.directory / name)
+        table, _ = read_table(self.directory / name)
         if not len(table):
             return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
-        return Acknowledged.of(_items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+        return Acknowledged.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
     def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
-        table, about = _read(self._path(number, "batch"))
-        return Batch(number, about["operation"], _items_of(table), self.feed, about["serial"]), about
+        table, about = read_table(self._path(number, "batch"))
+        return Batch(number, about["operation"], items_of(table), self.feed, about["serial"]), about
 
     def _record(self, number: int) -> Record:
         batch, about = self._read_batch(number)
         path = self._path(number, "done")
         outcome, details, done = np.full(len(batch), IN_DOUBT, np.uint8), {}, None
         if path.exists():
-            table, after = _read(path)
+            table, after = read_table(path)
             if len(table):
                 outcome = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
             done = datetime.fromisoformat(after["done"])
@@ -570,164 +468,6 @@ def _must_be(directory: Path) -> None:
 
 def _nothing_yet(directory: Path) -> InvalidInput:
     return InvalidInput(f"nothing has been enforced into {directory.name} yet: run blocklist enforce first")
-
-
-def _patched(base: Acknowledged, records: Sequence[Record]) -> Acknowledged:
-    """The base with what the records say on top of it; of each number the last word counts."""
-    parts: list[Items] = []
-    status: list[Masks] = []
-    said: list[Masks] = []
-    for record in records:
-        known, is_there = _said(record)
-        parts.append(_items_after(record).take(known))
-        status.append(_status_of(record)[known])
-        said.append(is_there[known])
-    items = joined(parts)
-    order = np.argsort(items.number, kind="stable")
-    ordered = items.number[order]
-    is_last = np.ones(len(order), np.bool_)
-    is_last[:-1] = ordered[1:] != ordered[:-1]
-    latest = order[is_last]
-    kept = latest[np.concatenate(said)[latest] == 1]
-    return Acknowledged(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
-
-
-def _said(record: Record) -> tuple[Positions, Masks]:
-    """Places of changes of which the record says something new, and for every place whether an item is there now."""
-    if record.batch.operation != "unblock":
-        # What has failed may have been done all the same, or in part.
-        return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.uint8)
-    # What a sink would not lift stands as before; what failed or is in doubt may be held or not.
-    lifted = np.isin(record.outcome, _LIFTED)
-    return np.flatnonzero(record.outcome != KINDS.index("refused")), np.where(lifted, 0, 1).astype(np.uint8)
-
-
-def _items_after(record: Record) -> Items:
-    """What a record's items are from then on; one in doubt may still stand with the entries that were to go."""
-    items = record.batch.items
-    if not items.lifted:
-        return items
-    entry, more, status = items.entry.copy(), dict(items.more), _status_of(record)
-    if record.batch.operation != "unblock":
-        for place, lifted in items.lifted.items():
-            if status[place] in (DOUBT, WIDER):
-                entries = tuple(sorted({*items.entries(place), *lifted}))
-                entry[place] = entries[0]
-                if len(entries) > 1:
-                    more[place] = entries
-    return replace(items, entry=entry, more=more, lifted={})
-
-
-def _status_of(record: Record) -> Masks:
-    status = np.full(len(record.outcome), HELD, np.uint8)
-    for kind, value in _STATUS.items():
-        status[record.outcome == KINDS.index(kind)] = value
-    status[record.outcome == IN_DOUBT] = DOUBT
-    status[record.outcome == GIVEN_UP] = DOUBT if record.batch.operation == "unblock" else ASIDE
-    if record.lifts and record.batch.operation == "change":
-        status[np.isin(status, (ASIDE, DOUBT))] = WIDER
-    return status
-
-
-def joined(parts: Sequence[Items]) -> Items:
-    """Items one after the other; numbers may come twice."""
-    categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
-    place = {name: i for i, name in enumerate(categories)}
-    category: list[Codes] = []
-    more: dict[int, tuple[int, ...]] = {}
-    lifted: dict[int, tuple[int, ...]] = {}
-    start = 0
-    for part in parts:
-        codes = np.array([place[name] for name in part.categories] or [0], np.int32)
-        category.append(codes[part.category])
-        more |= {start + at: entries for at, entries in part.more.items()}
-        lifted |= {start + at: entries for at, entries in part.lifted.items()}
-        start += len(part)
-    return Items(
-        number=np.concatenate([part.number for part in parts]),
-        last=np.concatenate([part.last for part in parts]),
-        scope=np.concatenate([part.scope for part in parts]),
-        entry=np.concatenate([part.entry for part in parts]),
-        until=np.concatenate([part.until for part in parts]),
-        category=np.concatenate(category),
-        categories=tuple(categories),
-        more=more,
-        lifted=lifted,
-    )
-
-
-def _items_table(items: Items) -> pa.Table:
-    return pa.table(
-        {
-            "number": items.number,
-            "last": items.last,
-            "scope": items.scope,
-            "entry": items.entry,
-            "until": items.until,
-            "category": pa.DictionaryArray.from_arrays(
-                pa.array(items.category), pa.array(items.categories or ("",), pa.string())
-            ),
-            "entries": _lists(items.more, len(items)),
-            "lifted": _lists(items.lifted, len(items)),
-        }
-    )
-
-
-def _lists(entries: Mapping[int, tuple[int, ...]], count: int) -> pa.Array:
-    """Entries of a few places, as a column."""
-    kind = pa.list_(pa.int64())
-    return pa.array([entries.get(place) for place in range(count)], kind) if entries else pa.nulls(count, kind)
-
-
-def _by_place(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
-    """A column of entries, as what a few places have."""
-    if column.null_count == len(column):
-        return {}
-    return {place: tuple(ids) for place, ids in enumerate(column.to_pylist()) if ids is not None}
-
-
-def _items_of(table: pa.Table) -> Items:
-    if not len(table):
-        return Items.empty()
-    columns = {
-        name: table.column(name).chunk(0).to_numpy(zero_copy_only=True)
-        for name in ("number", "last", "scope", "entry", "until")
-    }
-    category = table.column("category").chunk(0)
-    return Items(
-        **columns,
-        category=category.indices.to_numpy(zero_copy_only=True),
-        categories=tuple(category.dictionary.to_pylist()),
-        more=_by_place(table.column("entries")),
-        lifted=_by_place(table.column("lifted")),
-    )
-
-
-def _write(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
-    """Write a table, durably, whole or not at all."""
-    document = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in about.items()}
-    table = table.replace_schema_metadata({"about": json.dumps(document)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        sync_file(temporary)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    sync_directory(path.parent)
-
-
-def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    try:
-        with storage(path), pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-        return table.combine_chunks() if table.column(0).num_chunks > 1 else table, json.loads(
-            table.schema.metadata[b"about"]
-        )
-    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise Malformed(f"{path} is damaged ({error}): {_MENDING}") from error
 
 
 def utc_now() -> datetime:

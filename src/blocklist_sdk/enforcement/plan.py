@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from blocklist_sdk.enforcement.acknowledged import ASIDE, DOUBT, HELD, WIDER, Acknowledged, joined
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.ledger import ASIDE, DOUBT, HELD, WIDER, Acknowledged, joined
 from blocklist_sdk.release.rows import Int64s
 
 _FEW: Final = 10_000

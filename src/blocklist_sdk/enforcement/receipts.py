@@ -20,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 
 from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.enforcement.acknowledged import GIVEN_UP, Record
 from blocklist_sdk.enforcement.items import OWN, Batch, Operation
-from blocklist_sdk.enforcement.ledger import GIVEN_UP, Ledger, Record, utc_now
+from blocklist_sdk.enforcement.ledger import Ledger, utc_now
 from blocklist_sdk.enforcement.places import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.enforcement.acknowledged import DOUBT, HELD, NOTHING, WIDER, Acknowledged, joined
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
-from blocklist_sdk.enforcement.ledger import DOUBT, HELD, NOTHING, WIDER, Acknowledged, Ledger, joined, utc_now
+from blocklist_sdk.enforcement.ledger import Ledger, utc_now
 from blocklist_sdk.enforcement.places import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement

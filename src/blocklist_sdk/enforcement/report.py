@@ -19,8 +19,9 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk.enforcement.acknowledged import GIVEN_UP, Record
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.ledger import GIVEN_UP, Ledger, Record
+from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.places import is_shadow
 from blocklist_sdk.enforcement.sink import KINDS
 from blocklist_sdk.errors import InvalidInput, mask

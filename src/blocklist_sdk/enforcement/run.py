@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk.enforcement.acknowledged import ASIDE, GIVEN_UP, IN_DOUBT
 from blocklist_sdk.enforcement.desired import desired, next_change
 from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
-from blocklist_sdk.enforcement.ledger import ASIDE, GIVEN_UP, IN_DOUBT, Ledger, utc_now
+from blocklist_sdk.enforcement.ledger import Ledger, utc_now
 from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
 from blocklist_sdk.enforcement.plan import Plan, make_plan
 from blocklist_sdk.enforcement.receipts import SentReceipts, send_receipts
