@@ -1,5 +1,6 @@
 """Who may do what: every route and every role, tokens, and the feeds' files."""
 
+import asyncio
 import base64
 import itertools
 import json
@@ -12,10 +13,12 @@ from argon2 import PasswordHasher
 from fastapi.routing import APIRoute
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
+from sqlalchemy import event
 from talking import SECRETIVE, START, Talk, good, refused
 
 import quick_secrets
-from blocklist_sdk.exchange.server.accounts import add_account, disable_account, renew_secret
+from blocklist_sdk.exchange.server.access import Accounts
+from blocklist_sdk.exchange.server.accounts import Claims, add_account, disable_account, renew_secret
 
 EVERYONE = {"nobody", "report", "officer", "publish", "recipient", "reader"}
 ANYONE = EVERYONE - {"nobody"}
@@ -419,6 +422,24 @@ def test_rates_are_limited_for_each_by_itself(start: Callable[..., Talk]) -> Non
         token_refused(ask(talk, auth=("stranger", "x")), 401, "invalid_client")
     assert ask(talk, auth=("stranger", "x")).status_code == 429
     token_refused(ask(talk, auth=("other", "x")), 401, "invalid_client")
+
+
+def test_an_account_is_read_once_for_all_who_ask_at_a_time(lite: Talk) -> None:
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(lite.exchange.database._engine, "before_cursor_execute", note)
+    accounts, claims = Accounts(), Claims("web", frozenset({"report"}), 0)
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(accounts.find(lite.exchange, claims) for _ in range(10)))
+
+    assert {row.name for row in asyncio.run(ask())} == {"web"}
+    assert len([each for each in statements if "FROM accounts" in each]) == 1
+    assert asyncio.run(ask())[0].name == "web"
+    assert len([each for each in statements if "FROM accounts" in each]) == 1
 
 
 def test_tokens_are_counted_for_who_asks_and_for_the_address(start: Callable[..., Talk]) -> None:

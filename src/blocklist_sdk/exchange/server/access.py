@@ -1,7 +1,8 @@
 """Who is asking, and whether that one may: what nearly every route needs first."""
 
+import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
@@ -43,6 +44,7 @@ async def _the_exchange(request: Request) -> Exchange:
 
 
 TheExchange = Annotated[Exchange, Depends(_the_exchange)]
+TheToken = Annotated[str | None, Depends(_bearer)]
 
 
 class Accounts:
@@ -50,20 +52,32 @@ class Accounts:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, AccountRow | None]] = {}
+        self._being_read: dict[str, asyncio.Task[AccountRow | None]] = {}
 
     async def find(self, exchange: Exchange, claims: Claims) -> AccountRow | None:
         """The account of a token, if it is open and its secret has not been renewed since."""
-        moment, row = self._seen.get(claims.name, (0.0, None))
-        if time.monotonic() > moment or (row is not None and renewed(row) < claims.renewed):
-            # Nearly always it is known, and no thread has to be waited for.
-            row = await run_in_threadpool(self._read, exchange, claims.name)
-            self._seen[claims.name] = time.monotonic() + _ACCOUNT_S, row
+        name = claims.name
+        until, row = self._seen.get(name, (0.0, None))
+        if time.monotonic() > until:
+            # Nearly always it is known, and no thread has to be waited for; where it is not, one reads for all.
+            if name not in self._being_read:
+                self._being_read[name] = asyncio.create_task(self._read(exchange, name))
+                self._being_read[name].add_done_callback(lambda _: self._being_read.pop(name))
+            row = await asyncio.shield(self._being_read[name])
+        if row is not None and renewed(row) < claims.renewed:
+            row = await self._read(exchange, name)
         return row if row is not None and renewed(row) == claims.renewed else None
 
-    def _read(self, exchange: Exchange, name: str) -> AccountRow | None:
-        open_one = select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
-        with exchange.database.reading() as session:
-            return session.scalar(open_one)
+    async def _read(self, exchange: Exchange, name: str) -> AccountRow | None:
+        def read() -> AccountRow | None:
+            open_one = select(AccountRow).where(AccountRow.name == name, AccountRow.disabled_at.is_(None))
+            with exchange.database.reading() as session:
+                return session.scalar(open_one)
+
+        began = time.monotonic()
+        row = await run_in_threadpool(read)
+        self._seen[name] = began + _ACCOUNT_S, row
+        return row
 
 
 def token_of(exchange: Exchange, header: str | None) -> Claims | None:
@@ -97,15 +111,24 @@ async def caller_of(request: Request, token: str | None) -> Caller:
 def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """A dependency that lets in who may do one of these; anyone with an account where none is named."""
 
-    async def check(request: Request, token: Annotated[str | None, Depends(_bearer)]) -> Caller:
-        caller = await caller_of(request, token)
-        if permissions and not caller.may(*permissions):
-            wanted = " or ".join(permissions)
-            raise Refusal(
-                "forbidden",
-                f"the token does not have the scope {wanted}",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{" ".join(permissions)}"'},
-            )
-        return caller
+    async def check(request: Request, token: TheToken) -> Caller:
+        return await permitted(request, token, permissions)
 
     return check
+
+
+async def permitted(request: Request, token: str | None, permissions: Sequence[str]) -> Caller:
+    """Who a token stands for, if that one may do one of these.
+
+    Raises:
+        Refusal: there is no token, or it does not hold, or it does not allow any of these.
+    """
+    caller = await caller_of(request, token)
+    if permissions and not caller.may(*permissions):
+        wanted = " or ".join(permissions)
+        raise Refusal(
+            "forbidden",
+            f"the token does not have the scope {wanted}",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{" ".join(permissions)}"'},
+        )
+    return caller

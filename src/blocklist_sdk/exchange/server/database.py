@@ -292,8 +292,8 @@ def _postgresql(url: URL) -> Engine:
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        pool_size=10,
-        max_overflow=30,
+        pool_size=40,  # opened as they are needed, and then kept: a new one takes the server longer than a transaction
+        max_overflow=10,
         connect_args={name: value for name, value in usual.items() if name not in url.query},
         hide_parameters=True,  # what people complain about stands in no log
     )

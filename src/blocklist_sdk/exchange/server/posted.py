@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import KEY_CHARS_MAX
-from blocklist_sdk.exchange.server.access import TheExchange, needs
+from blocklist_sdk.exchange.server.access import TheToken, exchange_of, permitted
 from blocklist_sdk.exchange.server.accounts import Caller
 from blocklist_sdk.exchange.server.answers import Answer, Question, answer_once, answered, is_used
 from blocklist_sdk.exchange.server.exchange import Exchange
@@ -85,8 +85,7 @@ def posting(*permissions: str) -> Callable[..., Coroutine[Any, Any, Posted]]:
 
     async def check(
         request: Request,
-        caller: Annotated[Caller, Depends(needs(*permissions))],
-        exchange: TheExchange,
+        token: TheToken,
         key: Annotated[
             str | None,
             Header(
@@ -97,6 +96,8 @@ def posting(*permissions: str) -> Callable[..., Coroutine[Any, Any, Posted]]:
             ),
         ] = None,
     ) -> Posted:
+        # Not by more dependencies, which cost more than what they do.
+        caller, exchange = await permitted(request, token, permissions), exchange_of(request)
         if key is None:
             raise Refusal("no-idempotency-key", "send an Idempotency-Key, made anew for each request")
         about = f"{request.method} {request.url.path}?{request.url.query}"

@@ -46,7 +46,8 @@ def take(
     The same outcome of the same entry and release counts once, however often it is sent. A `recycled` number is
     retracted by that alone where its home operator says so; from anybody else it is an appeal.
     """
-    listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in caller.feeds})
+    own = caller.feeds
+    listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in own})
     cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
     recipients = recipient_ids(session)
@@ -56,7 +57,7 @@ def take(
     recycled: dict[int, NewReceipt] = {}
     for index, new in enumerate(batch):
         row = listings.get((new.feed, new.entry))
-        reason = _why_not(new, row, caller, serials.get(new.feed), at)
+        reason = _why_not(new, row, serials.get(new.feed), at, is_own=new.feed in own)
         if reason is not None or row is None:
             items.append(ReceiptItem(index=index, status="refused", reason=reason))
             continue
@@ -105,9 +106,9 @@ def take(
     return items
 
 
-def _why_not(new: NewReceipt, row: _Listing | None, caller: Caller, serial: int | None, at: datetime) -> str | None:
+def _why_not(new: NewReceipt, row: _Listing | None, serial: int | None, at: datetime, *, is_own: bool) -> str | None:
     """Why a receipt is not taken."""
-    if new.feed not in caller.feeds:
+    if not is_own:
         return "the feed is not one that you answer for"
     if row is None or row.listed_serial is None:
         return "the feed has never had such an entry"
