@@ -2,17 +2,18 @@
 
 ::
 
-    python -m benchmarks.exchange_load --seconds 60 --reports 200 --receipts 2000 [--database URL]
+    python -m benchmarks.exchange_load --seconds 60 --reports 200 --receipts 2000 [--database URL [--processes N]]
 
-The server runs in a process of its own, as `blocklist exchange serve` would run it; the load comes from this one, over
-64 connections. What the server does not bear shows in the latencies, which count from the moment at which a request was
-due, also where it had to wait for a connection. Every answer is a durable commit. Numbers are generated, none is
-anybody's.
+The server runs in one process or several of its own, as `blocklist exchange serve` would run it; the load comes from
+this one, over 64 connections. What the server does not bear shows in the latencies, which count from the moment at
+which a request was due, also where it had to wait for a connection. Every answer is a durable commit. Numbers are
+generated, none is anybody's.
 """
 
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import random
 import subprocess
@@ -24,8 +25,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from benchmarks.results import quantity
 
@@ -75,6 +74,7 @@ def main() -> None:
     parser.add_argument("--receipts", type=float, default=2000, help="receipts a second")
     parser.add_argument("--batch", type=int, default=500, help="receipts in one request")
     parser.add_argument("--database", default=None, help="URL of an empty PostgreSQL database; by default SQLite")
+    parser.add_argument("--processes", type=int, default=1, help="how many serve")
     parser.add_argument("--serve", type=Path, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve is not None:
@@ -83,14 +83,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "exchange"
         tokens = _prepare(directory, given.database)
-        with _server(directory) as (url, process):
+        with contextlib.ExitStack() as stack:
+            servers = [stack.enter_context(_server(directory)) for _ in range(given.processes)]
             started = time.perf_counter()
-            kinds = asyncio.run(_load(url, tokens, given))
+            kinds = asyncio.run(_load([url for url, _ in servers], tokens, given))
             seconds = max(given.seconds, time.perf_counter() - started)
-            used_s = _processor_s(process.pid)
+            used_s = sum(_processor_s(process.pid) for _, process in servers)
     database = "SQLite" if given.database is None else given.database.partition(":")[0]
     print(f"{given.seconds:g} s on {database}, receipts in batches of {given.batch}")
-    print(f"answered within {seconds:.1f} s; the server used a processor for {used_s:.1f} s of them")
+    print(
+        f"answered within {seconds:.1f} s; {given.processes} × the server used a processor for {used_s:.1f} s of them"
+    )
     print("\n| what | a second | failures | median | p95 | p99 |\n|---|---:|---|---:|---:|---:|")
     for kind in kinds:
         print(kind.line(seconds))
@@ -165,7 +168,7 @@ def _serve(directory: Path) -> None:
             signal.pause()
 
 
-async def _load(url: str, tokens: dict[str, str], given: argparse.Namespace) -> list[Kind]:
+async def _load(urls: list[str], tokens: dict[str, str], given: argparse.Namespace) -> list[Kind]:
     """Both kinds of requests, at their rates."""
     chance = random.Random(1)
     now = datetime.now(UTC).isoformat()
@@ -196,7 +199,7 @@ async def _load(url: str, tokens: dict[str, str], given: argparse.Namespace) -> 
         *_schedule(kinds[1], given.receipts / given.batch, given.seconds, tokens["telkomsel"], receipts),
     ]
     waiting: asyncio.Queue[tuple[float, _Request] | None] = asyncio.Queue()
-    senders = [asyncio.create_task(_send_all(url, waiting)) for _ in range(_CONNECTIONS)]
+    senders = [asyncio.create_task(_send_all(urls[i % len(urls)], waiting)) for i in range(_CONNECTIONS)]
     started = time.perf_counter()
     for request in sorted(due, key=lambda each: each.after_s):
         moment = started + request.after_s
@@ -231,30 +234,46 @@ def _schedule(
 
 async def _send_all(url: str, waiting: "asyncio.Queue[tuple[float, _Request] | None]") -> None:
     """Send what waits over one connection, one after the other."""
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-    # Without certificates, which take each client 30 ms to read, and nothing here is encrypted.
-    async with httpx.AsyncClient(base_url=url, timeout=_SILENCE_S, limits=limits, verify=False) as client:
-        while (due := await waiting.get()) is not None:
-            moment, request = due
-            kind = request.kind
-            what = await _send(client, request)
-            if what:
-                kind.failures[what] = kind.failures.get(what, 0) + 1
-            else:
-                kind.latencies_s.append(time.perf_counter() - moment)
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    while (due := await waiting.get()) is not None:
+        moment, request = due
+        kind = request.kind
+        try:
+            what = await asyncio.wait_for(_send(reader, writer, request), _SILENCE_S)
+        except (OSError, EOFError, TimeoutError) as error:
+            what = type(error).__name__
+            writer.close()
+            reader, writer = await asyncio.open_connection(host, int(port))
+        if what:
+            kind.failures[what] = kind.failures.get(what, 0) + 1
+        else:
+            kind.latencies_s.append(time.perf_counter() - moment)
+    writer.close()
 
 
-async def _send(client: httpx.AsyncClient, request: _Request) -> str:
-    """What was wrong with the answer, if anything."""
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: _Request) -> str:
+    """What was wrong with the answer, if anything.
+
+    Without a library for HTTP: one takes as much of a processor as the server, which has to share them.
+    """
     path, body = request.make(request.index)
-    headers = {"Authorization": f"Bearer {request.token}", "Idempotency-Key": request.key}
-    try:
-        answer = await client.post(path, json=body, headers=headers)
-    except httpx.HTTPError as error:
-        return type(error).__name__
-    if not answer.is_success:
-        return str(answer.status_code)
-    return "refused" if '"refused"' in answer.text else ""
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1",
+        "Host: exchange.example",
+        f"Authorization: Bearer {request.token}",
+        f"Idempotency-Key: {request.key}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+    )
+    writer.write("\r\n".join([*head, "", ""]).encode() + content)
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    headers = dict(line.lower().split(": ", 1) for line in lines if line)
+    answer = await reader.readexactly(int(headers["content-length"]))
+    if not status.startswith("HTTP/1.1 2"):
+        return status
+    return "refused" if b'"refused"' in answer else ""
 
 
 if __name__ == "__main__":

@@ -11,7 +11,11 @@ import pytest
 from sqlalchemy import event, select, text
 from talking import Talk, good, refused
 
+from blocklist_sdk.exchange.models import NewReport
 from blocklist_sdk.exchange.server import intake
+from blocklist_sdk.exchange.server.accounts import Caller
+from blocklist_sdk.exchange.server.answers import Answer, Question
+from blocklist_sdk.exchange.server.exchange import Exchange
 from blocklist_sdk.exchange.server.tables import AnswerRow, CaseRow, ReportRow
 from waiting import until
 
@@ -180,3 +184,31 @@ def test_where_the_database_is_away_nobody_waits_for_it_again(
         assert len(refusals) == 1
     for each in at_once(talk, *requests):
         good(each)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_processes_that_share_a_database_do_each_thing_once(talk: Talk) -> None:
+    numbers = [talk.number() for _ in range(6)]
+    caller = Caller(1, "web", frozenset({"report"}))
+    with Exchange.open(talk.exchange.directory, passphrase=None, database=talk.exchange.settings.database) as another:
+
+        def send(exchange: Exchange, order: int) -> list[Answer]:
+            """All reports, of which the two send the same in opposite orders, many at a time."""
+
+            def one(place: int) -> Answer:
+                new = NewReport.model_validate(talk.new_report(numbers[place % 6], reporter=f"r{place}"))
+                incoming = intake.Incoming(caller, new, numbers[place % 6], talk.clock())
+                return exchange.reception.receive(Question(1, f"k{place}", f"{place}", talk.clock()), incoming)
+
+            with ThreadPoolExecutor(8) as threads:
+                return list(threads.map(one, list(range(60))[::order]))[::order]
+
+        with ThreadPoolExecutor(2) as both:
+            first = both.submit(send, talk.exchange, 1)
+            second = both.submit(send, another, -1)
+            pairs = list(zip(first.result(), second.result(), strict=True))
+    assert all(one.body == other.body for one, other in pairs)
+    assert all(one.replayed is not other.replayed for one, other in pairs)
+    assert rows_of(talk, ReportRow) == rows_of(talk, AnswerRow) == 60
+    assert rows_of(talk, CaseRow) == 6
+    assert list(talk.exchange.damage()) == []
