@@ -149,10 +149,11 @@ def evidence(
 def case_line(case: "Case") -> str:
     """A case in one line."""
     late = ", overdue" if case.overdue else ""
+    reports = f"{case.reports} report{'' if case.reports == 1 else 's'}"
     through = f"{case.reporters} through {case.accounts} account{'' if case.accounts == 1 else 's'}"
     return (
         f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
-        f"{case.reports} reports by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+        f"{reports} by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
     )
 
 
