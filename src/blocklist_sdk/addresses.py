@@ -1,5 +1,6 @@
-"""URLs as they may be shown, and whether two of them lead to the same server."""
+"""URLs as they may be shown, whether two of them lead to the same server, and whether one leads to this machine."""
 
+import ipaddress
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
@@ -19,6 +20,20 @@ def shown(url: str) -> str:
         # No part of it can be told from a password.
         return "the repository's address"
     return parts._replace(netloc=netloc, query="", fragment="").geturl()
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine, by its name or its address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("localhost.example"), is_loopback(None)
+    (True, True, False, False)
+    """
+    if host is None or host == "localhost":
+        return host is not None
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def origin_of(url: str) -> str:

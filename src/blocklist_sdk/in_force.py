@@ -89,10 +89,6 @@ class InForce:
         with self._looking:
             self.opened, self._seen, self.now, self._ruled = None, None, self._never, None
 
-    def forget(self) -> None:
-        """Look before the next answer, as if what is known were half a second old."""
-        self.now = self._never
-
     def current(self) -> tuple[Generation, datetime | None]:
         """The generation to answer from, as of the last half second, and when it expires.
 

@@ -310,14 +310,12 @@ def test_a_dry_run_does_nothing(world: World, blocklist: Blocklist) -> None:
 def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklist) -> None:
     sink = MemorySink()
     put(world, blocklist, listed(*NUMBERS[:6]))
-    today = lambda: TOMORROW  # noqa: E731
-    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=today)
+    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW)
     assert (done.outcomes, done.left) == ({"enforced": 4}, 2)
     put(world, blocklist, listed(*NUMBERS[3:6]))
-    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=today)
+    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW)
     assert (done.outcomes, done.left) == ({"reversed": 3}, 2)
-    tomorrow = lambda: TOMORROW + timedelta(days=1)  # noqa: E731
-    assert enforce(blocklist, sink, daily_cap=4, batch=3, clock=tomorrow).left == 0
+    assert enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW + timedelta(days=1)).left == 0
     assert sink.numbers == set(NUMBERS[3:6])
 
 
@@ -422,14 +420,14 @@ def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
         elif what == "override":
             blocklist.overrides.allow(NUMBERS[0], reason="appeal")
 
-    done = enforce(
-        blocklist, sink, rate=1, sleep=wait, clock=lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)
-    )
+    def clock() -> datetime:
+        return datetime.now(UTC) + timedelta(days=2 if ended else 0)
+
+    done = enforce(blocklist, sink, rate=1, sleep=wait, clock=clock)
     assert [change.operation for change in sink.seen[:5]] == ["block"] * 3 + ["unblock", "block"]
     assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
     assert done.planned["block"] == 9
     assert done.outcomes["reversed"] == 1
-    clock = lambda: datetime.now(UTC) + timedelta(days=2 if ended else 0)  # noqa: E731
     assert not enforce(blocklist, sink, clock=clock).outcomes
 
 

@@ -164,7 +164,7 @@ def test_an_open_list_picks_up_what_another_fetched(world: World) -> None:
     assert LISTED in reader
     world.release(SECOND)
     writer.sync()
-    reader._in_force.forget()  # half a second later
+    reader._in_force.now = reader._in_force._never  # half a second later
     assert ADDED in reader
 
 
@@ -366,7 +366,7 @@ def test_threads_share_one_list(world: World) -> None:
 
     def ask() -> None:
         while not stop.wait(0.001):
-            recipient._in_force.forget()
+            recipient._in_force.now = recipient._in_force._never
             verdict = whole_releases_only(recipient)
             if verdict:
                 wrong.append(verdict)
@@ -390,7 +390,7 @@ def test_an_open_list_goes_on_whatever_becomes_of_the_cache(world: World) -> Non
     pointer = world.directory / "cache" / FEED / "current.json"
     for content in ('{"format": 99}', "garbage", None):
         pointer.write_text(content) if content else pointer.unlink()
-        recipient._in_force.forget()
+        recipient._in_force.now = recipient._in_force._never
         assert LISTED in recipient
 
 

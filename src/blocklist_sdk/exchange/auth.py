@@ -18,7 +18,7 @@ from urllib.parse import quote_plus, urlsplit
 
 import httpx
 
-from blocklist_sdk.addresses import origin_of, shown
+from blocklist_sdk.addresses import is_loopback, origin_of, shown
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
 from blocklist_sdk.exchange.bounded import Bounded
 from blocklist_sdk.locks import ForkSafeLock
@@ -41,7 +41,6 @@ _LIFE_MAX_S: Final = 86_400.0
 _ANSWER_BYTES_MAX: Final = 256_000
 _RETRY_AFTER_CAP_S: Final = 86_400.0
 _PASSING: Final = frozenset({408, 425, 429})
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ADVICE: Final = {
     "invalid_client": "check the client ID and its secret or key",
     "unauthorized_client": "ask the exchange to let this account fetch tokens",
@@ -252,7 +251,7 @@ def _address(token_url: str) -> str:
         raise InvalidInput(
             f"{shown(token_url)} cannot give tokens: the address starts with https: or http:, and holds no credentials"
         )
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         log.warning("%s: credentials go over the network in the clear; use https:", shown(token_url))
     return token_url
 

@@ -87,13 +87,13 @@ def _written_out(value: object) -> object:
     raise ValueError("write a date and a time with its zone, as 2026-11-25T09:00:00Z")
 
 
-_YEARS: Final = range(1970, 3000)
+_FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 """Far from where calendars end: a database may show a moment in any time zone."""
 
 
 def _utc(moment: datetime) -> datetime:
     """To the whole second, in UTC: what every database keeps alike."""
-    if moment.year not in _YEARS:
+    if not _FIRST <= moment < _END:
         raise ValueError("it lies before 1970 or after 2999")
     return moment.astimezone(UTC).replace(microsecond=0)
 

@@ -47,6 +47,8 @@ def test_settings_are_read_as_they_were_written(tmp_path: Path, issuer: str) -> 
 def test_a_rate_lets_somebody_in_and_is_one(rate: str) -> None:
     with pytest.raises(InvalidInput, match="public_rate"):
         ExchangeSettings.of({"public_rate": rate})
+    with pytest.raises(InvalidInput, match="more than one rate"):
+        ExchangeSettings.of({"public_rate": "30/minute;100/hour"})
     assert ExchangeSettings.of({"public_rate": "5 per 2 minutes"}).public_rate == "5 per 2 minutes"
 
 

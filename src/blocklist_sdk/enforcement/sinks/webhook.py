@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from blocklist_sdk import __version__
-from blocklist_sdk.addresses import origin_of, shown
+from blocklist_sdk.addresses import is_loopback, origin_of, shown
 from blocklist_sdk.enforcement.items import Batch, SinkChange
 from blocklist_sdk.enforcement.sink import DONE, KINDS, LIFTED, PENDING, Outcome, SinkDown, all_done
 from blocklist_sdk.enforcement.sinks.drop_files import moment_text, plain
@@ -57,7 +57,6 @@ _SPLITS_MAX: Final = 50
 _AMONG_OTHERS: Final = Outcome("failed", "not done, since others of the batch are not wanted", pending=True)
 
 _SECRET_BYTES_MAX: Final = 10_000
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def open_sink(
@@ -349,7 +348,7 @@ def _address(url: str) -> str:
         raise InvalidInput(f"{shown(url)} is no webhook: give a URL that starts with https: or http:")
     if "@" in parts.netloc:
         raise InvalidInput(f"{shown(url)}: credentials do not belong into the URL: requests are signed instead")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         log.warning("%s: numbers go over the network in the clear; use https:", shown(url))
     return url
 

@@ -84,7 +84,10 @@ def answer_all(
                 for place, answer in made.items()
             ],
         )
-    return [made[place] if place in made else _before(session, each) for place, each in enumerate(questions)]
+    return [
+        made[place] if place in made else _again(each, session.get_one(AnswerRow, (each.account, each.key)))
+        for place, each in enumerate(questions)
+    ]
 
 
 def answered(session: Session, question: Question) -> Answer | None:
@@ -93,10 +96,11 @@ def answered(session: Session, question: Question) -> Answer | None:
     Raises:
         Refusal: the key was used for another request.
     """
-    before = _before(session, question) if is_used(session, question.account, question.key) else None
-    if isinstance(before, Refusal):
-        raise before
-    return before
+    row = session.get(AnswerRow, (question.account, question.key))
+    answer = None if row is None else _again(question, row)
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
 
 
 def is_used(session: Session, account: int, key: str) -> bool:
@@ -118,8 +122,7 @@ def _claim(session: Session, questions: Sequence[Question]) -> list[bool]:
     return [(each.account, each.key) in taken for each in questions]
 
 
-def _before(session: Session, question: Question) -> Answer | Refusal:
-    row = session.get_one(AnswerRow, (question.account, question.key))
+def _again(question: Question, row: AnswerRow) -> Answer | Refusal:
     if row.request != question.request:
         return Refusal("key-reused", "a new request needs a key of its own")
     return Answer(row.body, row.status, replayed=True)

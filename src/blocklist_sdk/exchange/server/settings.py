@@ -20,8 +20,10 @@ _SETTINGS_BYTES_MAX: Final = 1_000_000
 
 
 def _rate(text: str) -> str:
-    (rate,) = parse_many(text)
-    if rate.amount < 1:
+    rates = parse_many(text)
+    if len(rates) > 1:
+        raise ValueError("it is more than one rate")
+    if rates[0].amount < 1:
         raise ValueError("it lets nobody in")
     return text
 

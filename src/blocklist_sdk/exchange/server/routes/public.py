@@ -2,8 +2,6 @@
 
 import base64
 import binascii
-import contextlib
-import ipaddress
 import logging
 from functools import partial
 from typing import Annotated, Any, Final
@@ -15,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
+from blocklist_sdk.addresses import is_loopback
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.auth import token_url_of
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
@@ -155,19 +154,13 @@ def _audiences(request: Request, exchange: Exchange) -> set[str]:
     """
     url = exchange.settings.url
     if url is None:
-        asks = request.client.host if request.client else ""
-        if not (_is_this_machine(asks) and _is_this_machine(request.base_url.hostname or "")):
+        asks = request.client.host if request.client else None
+        if not (is_loopback(asks) and is_loopback(request.base_url.hostname)):
             return set()
         url = str(request.base_url)
     token_url = token_url_of(url)
     origin = token_url.removesuffix(TOKEN_PATH)
     return {token_url, origin, f"{origin}/"}
-
-
-def _is_this_machine(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _signed(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
