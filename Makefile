@@ -36,7 +36,7 @@ differential: $(VENV)/.dev.stamp
 	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
 
 # Everything that goes wrong, for long; the tests do a little of each.
-SCALED = $(shell grep -rlE --include='test_*.py' '^from (scale|hypothesis) import' tests)
+SCALED = $(shell grep -rlE --include='test_*.py' '^from (support.scale|hypothesis) import' tests)
 chaos: $(VENV)/.dev.stamp
 	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 

@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.results import Result, median, table
 from blocklist_sdk.enforcement.items import Batch, Items, scopes_of
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import Readable, Sink
+from blocklist_sdk.enforcement.sink import ReadableSink, Sink
 from blocklist_sdk.release.rows import FOREVER_MS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # where the servers are
@@ -159,7 +159,7 @@ def postgresql(size: int) -> Iterator[System]:
     """COPY row by row as psycopg's manual has it, executemany, execute; a server that keeps what it commits."""
     import psycopg
 
-    from postgres import postgres_server
+    from support.postgres import postgres_server
 
     columns = "(feed, number, last, scope, category, entries, until, serial)"
     upsert = (
@@ -173,7 +173,7 @@ def postgresql(size: int) -> Iterator[System]:
             connection.execute("DROP TABLE IF EXISTS blocklist, blocklist_cursor")
             connection.commit()
             sink = open_sink(url, feed=FEED)
-            list(sink.current() if isinstance(sink, Readable) else ())  # makes the tables
+            list(sink.current() if isinstance(sink, ReadableSink) else ())  # makes the tables
             sink.close()
 
         def copy(rows: Sequence[Row]) -> None:
@@ -208,7 +208,7 @@ def redis(size: int) -> Iterator[System]:
     """A pipeline of HSET, and HSET alone."""
     from redis import Redis
 
-    from redis_servers import redis_server
+    from support.redis_servers import redis_server
 
     with redis_server() as server, Redis.from_url(server.url) as client:
 
@@ -241,7 +241,7 @@ def kafka(size: int) -> Iterator[System]:
     """A loop of `produce` with `poll(0)` as in confluent-kafka's manual, and with a flush after each."""
     from confluent_kafka import Producer
 
-    from kafka_cluster import mock_cluster
+    from support.kafka_cluster import mock_cluster
 
     topics = count(1)
     with mock_cluster() as addresses:

@@ -114,11 +114,11 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
     """An exchange with listings, and a token for each account."""
     from sqlalchemy import select
 
-    from blocklist_sdk.exchange.server.accounts import add_account
-    from blocklist_sdk.exchange.server.database import add_all
-    from blocklist_sdk.exchange.server.exchange import Exchange
-    from blocklist_sdk.exchange.server.settings import ExchangeSettings
-    from blocklist_sdk.exchange.server.tables import CaseRow, FeedRow, ListingRow
+    from blocklist_sdk.exchange_server.casework.accounts import add_account
+    from blocklist_sdk.exchange_server.exchange import Exchange
+    from blocklist_sdk.exchange_server.settings import ExchangeSettings
+    from blocklist_sdk.exchange_server.store.database import add_all
+    from blocklist_sdk.exchange_server.store.tables import CaseRow, FeedRow, ListingRow
 
     settings = ExchangeSettings(token_s=86_400, account_rate="1000000/minute")
     if database is not None:
@@ -158,8 +158,8 @@ def _server(directory: Path) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
 def _serve(directory: Path) -> None:
     import signal
 
-    from blocklist_sdk.exchange.server.exchange import Exchange
-    from blocklist_sdk.exchange.server.serving import serving_exchange
+    from blocklist_sdk.exchange_server.exchange import Exchange
+    from blocklist_sdk.exchange_server.serving import serving_exchange
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Exchange.open(directory, passphrase=_PASSPHRASE) as exchange, serving_exchange(exchange, publish=False) as url:

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from blocklist_sdk.exchange.server.app import openapi_document
+from blocklist_sdk.exchange_server.app import openapi_document
 
 PATH = Path(__file__).parent / "openapi.json"
 

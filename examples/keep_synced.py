@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from blocklist_sdk import Blocklist, Publisher
-from blocklist_sdk.metrics import write_metrics
-from blocklist_sdk.outcomes import SyncOutcome
 from blocklist_sdk.publisher import serving
+from blocklist_sdk.recipient.metrics import write_metrics
+from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 
 
 def main(folder: Path) -> None:

@@ -13,9 +13,9 @@ from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.enforcement import Batch, Outcome, enforce
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import send_receipts
-from blocklist_sdk.enforcement.report import monthly_report
+from blocklist_sdk.enforcement.statement import monthly_statement
 from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"
@@ -80,7 +80,7 @@ def report(blocklist: Blocklist, folder: Path, month: str) -> None:
     if page.exists():
         return
     with Ledger.read(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
-        found = monthly_report(ledger, month, now=datetime.now(UTC))
+        found = monthly_statement(ledger, month, now=datetime.now(UTC))
     with replaced(page) as temporary:
         temporary.write_text(found.to_html(), encoding="utf-8")
     block = found.operations["block"]

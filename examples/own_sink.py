@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from blocklist_sdk.enforcement.items import Batch, SinkChange
-from blocklist_sdk.enforcement.sink import Held, Outcome
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome
 from blocklist_sdk.testing import Item, check_sink, make_batch
 
 EMERGENCY = range(6281299990110, 6281299990120)
@@ -36,10 +36,10 @@ class FirewallSink:
         temporary.replace(self.path)
         return outcomes
 
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         """What it holds, so that it can be reconciled."""
         for number, (last, scope) in self._rules().items():
-            yield Held(int(number), last, tuple(scope))
+            yield HeldItem(int(number), last, tuple(scope))
 
     def applied(self) -> int | None:
         """The last batch; it stands in the same file, so it is right after a crash as well."""

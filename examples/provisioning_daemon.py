@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
-from blocklist_sdk.enforcement import Enforced, Sink, enforce, open_sink
-from blocklist_sdk.outcomes import SyncOutcome
+from blocklist_sdk.enforcement import EnforcementResult, Sink, enforce, open_sink
+from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"
@@ -28,7 +28,7 @@ class Daemon:
         self._exchange = exchange
         self._wake = threading.Event()
         self._is_stopping = False
-        self.rounds: list[Enforced] = []
+        self.rounds: list[EnforcementResult] = []
 
     def run(self, every: float) -> None:
         """Sync every so many seconds, and enforce."""

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from scale import scaled
+from support.scale import scaled
 
-pytest_plugins = ["exchange_fixtures", "sink_fixtures"]
+pytest_plugins = ["support.exchange_fixtures", "support.sink_fixtures"]
 
 _COUNTED = "counted "
 """Stands before what a test counts, among the properties that travel with its report."""

@@ -19,7 +19,9 @@ PATIENCE_S = 60
 def processes() -> ForkServerContext:
     """Processes are forked from one that has what programs import, since that takes longer than to run most of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["blocklist_sdk.sandbox", "blocklist_sdk.exchange.server.app", "quick_secrets"])
+    context.set_forkserver_preload(
+        ["blocklist_sdk.sandbox", "blocklist_sdk.exchange_server.app", "support.quick_secrets"]
+    )
     return context
 
 

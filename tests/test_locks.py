@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk.locks import ForkSafeLock
-from world import ADDED, SECOND, make_world
+from support.world import ADDED, SECOND, make_world
 
 PATIENCE_S = 30.0
 

@@ -3,12 +3,11 @@
 Names are loaded when they are first used, so that importing this package costs next to nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
-    from blocklist_sdk.aio import AsyncBlocklist as AsyncBlocklist
-    from blocklist_sdk.blocklist import Blocklist as Blocklist
-    from blocklist_sdk.blocklists import Blocklists as Blocklists
     from blocklist_sdk.errors import BlocklistError as BlocklistError
     from blocklist_sdk.errors import ExchangeError as ExchangeError
     from blocklist_sdk.errors import InvalidInput as InvalidInput
@@ -22,14 +21,17 @@ if TYPE_CHECKING:
     from blocklist_sdk.errors import Unreachable as Unreachable
     from blocklist_sdk.errors import Untrusted as Untrusted
     from blocklist_sdk.exchange.aio_client import AsyncExchangeClient as AsyncExchangeClient
-    from blocklist_sdk.exchange.auth import ClientCredentials as ClientCredentials
-    from blocklist_sdk.exchange.auth import PrivateKeyJwt as PrivateKeyJwt
     from blocklist_sdk.exchange.client import ExchangeClient as ExchangeClient
-    from blocklist_sdk.guard import Guard as Guard
-    from blocklist_sdk.numbers import format_e164 as format_e164
-    from blocklist_sdk.numbers import normalize as normalize
-    from blocklist_sdk.numbers import operator_of as operator_of
-    from blocklist_sdk.publisher import Publisher as Publisher
+    from blocklist_sdk.net.oauth import ClientCredentials as ClientCredentials
+    from blocklist_sdk.net.oauth import PrivateKeyJwt as PrivateKeyJwt
+    from blocklist_sdk.numbers.e164 import format_e164 as format_e164
+    from blocklist_sdk.numbers.fast import normalize as normalize
+    from blocklist_sdk.numbers.operators import operator_of as operator_of
+    from blocklist_sdk.publisher.publisher import Publisher as Publisher
+    from blocklist_sdk.recipient.aio import AsyncBlocklist as AsyncBlocklist
+    from blocklist_sdk.recipient.blocklist import Blocklist as Blocklist
+    from blocklist_sdk.recipient.blocklists import Blocklists as Blocklists
+    from blocklist_sdk.recipient.guard import Guard as Guard
     from blocklist_sdk.records import Change as Change
     from blocklist_sdk.records import Entry as Entry
     from blocklist_sdk.records import Explanation as Explanation
@@ -42,55 +44,41 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "AsyncBlocklist": "aio",
-    "AsyncExchangeClient": "exchange.aio_client",
-    "Blocklist": "blocklist",
-    "BlocklistError": "errors",
-    "Blocklists": "blocklists",
-    "Change": "records",
-    "ClientCredentials": "exchange.auth",
-    "Entry": "records",
-    "ExchangeClient": "exchange.client",
-    "ExchangeError": "errors",
-    "Explanation": "records",
-    "Guard": "guard",
-    "Impact": "records",
-    "InvalidInput": "errors",
-    "InvalidNumber": "errors",
-    "Locked": "errors",
-    "Malformed": "errors",
-    "NotSynced": "errors",
-    "Override": "records",
-    "PrivateKeyJwt": "exchange.auth",
-    "Publisher": "publisher",
-    "Refused": "errors",
-    "Stale": "errors",
-    "Status": "records",
-    "StorageFailed": "errors",
-    "SyncResult": "records",
-    "Unreachable": "errors",
-    "Untrusted": "errors",
-    "Verdict": "records",
-    "Verification": "records",
-    "format_e164": "numbers",
-    "normalize": "numbers",
-    "operator_of": "numbers",
-}
-"""Where each public name lives."""
-
-__all__ = ["__version__", *sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+attach(
+    __name__,
+    {
+        "AsyncBlocklist": "recipient.aio",
+        "AsyncExchangeClient": "exchange.aio_client",
+        "Blocklist": "recipient.blocklist",
+        "BlocklistError": "errors",
+        "Blocklists": "recipient.blocklists",
+        "Change": "records",
+        "ClientCredentials": "net.oauth",
+        "Entry": "records",
+        "ExchangeClient": "exchange.client",
+        "ExchangeError": "errors",
+        "Explanation": "records",
+        "Guard": "recipient.guard",
+        "Impact": "records",
+        "InvalidInput": "errors",
+        "InvalidNumber": "errors",
+        "Locked": "errors",
+        "Malformed": "errors",
+        "NotSynced": "errors",
+        "Override": "records",
+        "PrivateKeyJwt": "net.oauth",
+        "Publisher": "publisher.publisher",
+        "Refused": "errors",
+        "Stale": "errors",
+        "Status": "records",
+        "StorageFailed": "errors",
+        "SyncResult": "records",
+        "Unreachable": "errors",
+        "Untrusted": "errors",
+        "Verdict": "records",
+        "Verification": "records",
+        "format_e164": "numbers.e164",
+        "normalize": "numbers.fast",
+        "operator_of": "numbers.operators",
+    },
+)

@@ -10,6 +10,12 @@ from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
+STAGED_PREFIX = ".new-"
+"""Begins the names of files that are still being written; our servers never serve a name that starts with a dot."""
+
+PUBLIC_FILE_MODE = 0o644
+PUBLIC_DIRECTORY_MODE = 0o755
+
 
 def storage_failed(error: OSError, path: Path) -> StorageFailed:
     """What to raise where the disk refused."""
@@ -76,21 +82,44 @@ def sync_file(path: Path) -> None:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Replace a file by a JSON document, atomically and durably."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace a file by a JSON document, atomically and durably.
+
+    Whoever may enter the directory may read it: a sync often runs as another user than those who ask.
+    """
+    write_file(path, json.dumps(document, indent=1).encode())
+
+
+def write_file(path: Path, data: bytes, *, mode: int = PUBLIC_FILE_MODE) -> None:
+    """Write a file, or replace it, in one durable rename: no reader sees a part of it."""
+    with staged(path.parent) as temporary:
+        temporary.write_bytes(data)
+        adopt(temporary, path, mode=mode)
+
+
+@contextlib.contextmanager
+def staged(directory: Path) -> Iterator[Path]:
+    """A private temporary file in the directory of the final one; removed at the end unless it was adopted."""
+    descriptor, name = tempfile.mkstemp(dir=directory, prefix=STAGED_PREFIX)
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            # Whoever may enter the directory may read: a sync often runs as another user than those who ask.
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
+        yield Path(name)
+    finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-        raise
+
+
+def adopt(temporary: Path, path: Path, *, mode: int = PUBLIC_FILE_MODE) -> None:
+    """Give a staged file its name, durably: bytes first, then the rename, then the directory."""
+    temporary.chmod(mode)
+    sync_file(temporary)
+    os.replace(temporary, path)
     sync_directory(path.parent)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what killed runs left half-written, in subdirectories as well; the caller holds the lock."""
+    for path in directory.rglob(f"{STAGED_PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path, *, format_version: int) -> dict[str, Any] | None:

@@ -154,6 +154,10 @@ class ExchangeError(BlocklistError):
         self.retry_after = retry_after
 
 
+for _class in [each for each in vars().values() if isinstance(each, type) and issubclass(each, BlocklistError)]:
+    _class.__module__ = "blocklist_sdk"  # where users import it from, also in a traceback
+
+
 def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BlocklistError:
     """A copy of an error, as `pickle` and `copy` make it."""
     error = kind.__new__(kind, *args)

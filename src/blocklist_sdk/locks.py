@@ -1,17 +1,60 @@
-"""A lock that a forked process does not inherit locked.
+"""Locks between processes, and a lock that a forked process does not inherit locked."""
 
-A fork copies memory and one thread. A lock that another thread held at that moment stays held in the child, by nobody,
-and whoever waits for it there waits for ever.
-"""
-
+import contextlib
 import os
 import threading
 import weakref
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import Locked
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, wait_s: float, busy: str) -> Iterator[None]:
+    """Hold a lock that one process at a time can hold.
+
+    Args:
+        path: the lock's file, which stays; its directory must exist.
+        wait_s: how long to wait for another process; 0 or less does not wait.
+        busy: what the other process does, for the message: "another process is publishing".
+
+    Raises:
+        Locked: another process still held it after `wait_s` seconds.
+        StorageFailed: the directory cannot be written.
+    """
+    lock = acquired(path, wait_s=wait_s, busy=busy)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def acquired(path: Path, *, wait_s: float, busy: str) -> "BaseFileLock":
+    """As `file_lock`, for a lock that outlives a block: the caller releases it."""
+    from filelock import FileLock, Timeout  # here, since look-ups do without it
+
+    lock = FileLock(path)
+    wait_s = max(0.0, wait_s)  # filelock takes -1 for "wait for ever"
+    with storage(path):
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout as error:
+            raise Locked(f"{busy} (waited {wait_s:g} s): try again later", path=path) from error
+    return lock
 
 
 class ForkSafeLock:
     """A re-entrant lock that is free in a forked process.
+
+    A fork copies memory and one thread. Any other lock that another thread held at that moment stays locked in the
+    child, where no thread will ever release it.
 
     What it guards must be consistent after every single step, since a fork may come between any two.
 

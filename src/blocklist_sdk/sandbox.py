@@ -14,21 +14,22 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from blocklist_sdk.blocklist import Blocklist
+from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput
-from blocklist_sdk.exchange.auth import ClientCredentials, token_url_of
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import Case, NewDecision, NewReceipt, NewReport, Outcome
+from blocklist_sdk.net.oauth import ClientCredentials, token_url_of
 from blocklist_sdk.numbers import format_e164
+from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import SyncResult
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange_server.exchange import Exchange
 
 ACCOUNTS: Final[dict[str, tuple[str, ...]]] = {
     "hotline": ("report",),
@@ -108,7 +109,7 @@ def sandbox(
         ...     [case.state.value for case in officer.cases()]
         ['published', 'published']
     """
-    from blocklist_sdk.exchange.server.serving import serving_exchange
+    from blocklist_sdk.exchange_server.serving import serving_exchange
 
     with contextlib.ExitStack() as stack:
         if directory is None:
@@ -159,7 +160,7 @@ def story(box: Sandbox) -> Iterator[Scene]:
             channel="messaging",
             app="chat",
             text="You have won a prize: send the code that you have just got.",
-            happened_at=datetime.now(UTC) - timedelta(hours=1),
+            happened_at=times.now() - timedelta(hours=1),
             reporter="caller-1",
         )
         yield Scene("hotline", f"reports {shown}: case {report.case} is {report.case_state}, it lacks evidence")
@@ -203,7 +204,7 @@ def story(box: Sandbox) -> Iterator[Scene]:
             for each in hotline.appeal_status(appeal.id).lifted
         )
         yield Scene("hotline", f"learns who has lifted the block, and when: {proof}")
-        month = officer.statistics(f"{datetime.now(UTC):%Y-%m}")
+        month = officer.statistics(f"{times.now():%Y-%m}")
         yield Scene(
             "exchange",
             f"counts {month.month}: {month.reports} reported, {month.published} published, {month.enforced} enforced",
@@ -223,7 +224,7 @@ def screenshot(seed: int = 0) -> bytes:
 
 @contextlib.contextmanager
 def _exchange(folder: Path) -> Iterator["Exchange"]:
-    from blocklist_sdk.exchange.server.exchange import Exchange
+    from blocklist_sdk.exchange_server.exchange import Exchange
 
     passphrase = secrets.token_urlsafe(24)
     with storage(folder):
@@ -236,8 +237,8 @@ def _exchange(folder: Path) -> Iterator["Exchange"]:
 
 def _list_some(exchange: "Exchange", count: int) -> None:
     """Bring generated numbers all the way onto the feeds, and every feed to its first release."""
-    from blocklist_sdk.exchange.server import decisions, intake
-    from blocklist_sdk.exchange.server.accounts import Caller, find_account
+    from blocklist_sdk.exchange_server.casework import decisions, intake
+    from blocklist_sdk.exchange_server.casework.accounts import Caller, find_account
 
     chance = random.Random(1)
     at = exchange.clock()
@@ -257,7 +258,7 @@ def _list_some(exchange: "Exchange", count: int) -> None:
             for i in range(count)
         ]
         region = exchange.settings.region
-        incoming = [intake.Incoming.read(hotline, each, region=region, at=at) for each in reports]
+        incoming = [intake.IncomingReport.read(hotline, each, region=region, at=at) for each in reports]
         for report, case in intake.receive_all(session, incoming):
             intake.attach(session, hotline, report, sha256=stored.sha256, stored=stored, at=at)
             decisions.decide(
@@ -326,7 +327,7 @@ def _until(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) ->
 
 def _send(client: ExchangeClient, case: Case, feed: str, outcome: Outcome, synced: SyncResult) -> None:
     entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
-    new = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=datetime.now(UTC))
+    new = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=times.now())
     for item in client.send_receipts([new]):
         if item.status == "refused":
             raise BlocklistError(f"the exchange refuses the receipt: {item.reason}")

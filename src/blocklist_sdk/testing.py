@@ -17,20 +17,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Batch, Items, Operation, mask_of, scopes_of
 from blocklist_sdk.enforcement.sink import (
     DETAIL_CHARS_MAX,
     KINDS,
-    Held,
+    HeldItem,
     Outcome,
-    Readable,
+    ReadableSink,
     Sink,
-    Transactional,
+    TransactionalSink,
 )
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS
@@ -38,7 +39,7 @@ from blocklist_sdk.release.rows import FOREVER_MS
 MakeSink = Callable[[str], Sink]
 """Opens a sink for a feed. It is called several times for one feed, also while another sink of it is open."""
 
-HeldBy = Callable[[str], Iterable[Held]]
+HeldBy = Callable[[str], Iterable[HeldItem]]
 """What the system behind the sink holds of a feed, read past the sink."""
 
 _MANY: Final = 10_000
@@ -48,7 +49,6 @@ _SHORTEST: Final = 100_000
 _LONGEST: Final = 999_999_999_999_999
 _DONE: Final = {"enforced", "already-inactive"}
 _LIFTED: Final = {"enforced", "reversed", "already-inactive"}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WATCHED_BATCHES: Final = 20
 _PATIENCE_S: Final = 60.0
 
@@ -136,7 +136,7 @@ class SinkContract:
 
     refuses: int | None = None
 
-    def held(self, feed: str) -> Iterable[Held] | None:
+    def held(self, feed: str) -> Iterable[HeldItem] | None:
         """What the system holds of a feed, read past the sink: for sinks that cannot be read themselves."""
         return None
 
@@ -144,7 +144,7 @@ class SinkContract:
         can_see = type(self).held is not SinkContract.held
         return _Probe(make_sink, self._held_by if can_see else None, _feed(), self.refuses)
 
-    def _held_by(self, feed: str) -> Iterable[Held]:
+    def _held_by(self, feed: str) -> Iterable[HeldItem]:
         return self.held(feed) or ()
 
     def test_there_is_one_outcome_for_each_change(self, make_sink: MakeSink) -> None:
@@ -223,8 +223,9 @@ class SinkContract:
 def check_sink(make_sink: MakeSink, *, held: HeldBy | None = None, refuses: int | None = None) -> None:
     """See whether a sink keeps what a sink has to.
 
-    What it holds can be seen only if it is `Readable`, or with `held`; otherwise its outcomes alone are judged. Whether
-    the number of the last batch is right is seen where it is `Transactional`.
+    What it holds can be seen only if it is `ReadableSink`, or with `held`; otherwise its outcomes alone are judged.
+    Whether
+    the number of the last batch is right is seen where it is `TransactionalSink`.
 
     Args:
         make_sink: opens it for a feed.
@@ -296,22 +297,22 @@ class _Probe:
         """See whether exactly these are held, as far as anybody can see."""
         wanted = make_items(items)
         expected = {
-            number: Held(number, last, scopes_of(scope))
+            number: HeldItem(number, last, scopes_of(scope))
             for number, last, scope in zip(
                 wanted.number.tolist(), wanted.last.tolist(), wanted.scope.tolist(), strict=True
             )
         }
-        if isinstance(sink, Readable):
+        if isinstance(sink, ReadableSink):
             self._compare("`current` says", sink.current(), expected)
         if self._held is not None:
             self._compare("the system holds", self._held(self.feed), expected)
 
-    def _compare(self, who: str, found: Iterable[Held], expected: dict[int, Held]) -> None:
-        held: dict[int, Held] = {}
+    def _compare(self, who: str, found: Iterable[HeldItem], expected: dict[int, HeldItem]) -> None:
+        held: dict[int, HeldItem] = {}
         for each in found:
             if each.number in held:
                 raise ContractBroken(f"{who} {each.number} twice")
-            held[each.number] = Held(each.number, each.last, tuple(sorted(each.scope)))
+            held[each.number] = HeldItem(each.number, each.last, tuple(sorted(each.scope)))
         missing, surplus = expected.keys() - held.keys(), held.keys() - expected.keys()
         _promise(not missing, f"{who} nothing of {len(missing)} numbers that are blocked, as {min(missing, default=0)}")
         _promise(not surplus, f"{who} {len(surplus)} numbers that are not blocked, as {min(surplus, default=0)}")
@@ -543,7 +544,7 @@ def _close_again(sink: Sink) -> None:
 
 def _applied_counts_up(probe: _Probe) -> None:
     with probe.opened() as sink:
-        if not isinstance(sink, Transactional):
+        if not isinstance(sink, TransactionalSink):
             return
         _applied(sink, None)
         batch = probe.batch("block", [_FIRST])
@@ -556,14 +557,14 @@ def _applied_counts_up(probe: _Probe) -> None:
         probe.apply(sink, "unblock", [_FIRST])
         _applied(sink, 5)
         with probe.beside(f"{probe.feed}-other").opened() as other:
-            assert isinstance(other, Transactional)
+            assert isinstance(other, TransactionalSink)
             _applied(other, None)
     with probe.opened() as sink:
-        assert isinstance(sink, Transactional)
+        assert isinstance(sink, TransactionalSink)
         _applied(sink, 5)
 
 
-def _applied(sink: Transactional, wanted: int | None) -> None:
+def _applied(sink: TransactionalSink, wanted: int | None) -> None:
     found = sink.applied()
     _promise(found == wanted, f"`applied` says {found} where the last batch is {wanted}")
 
@@ -573,7 +574,7 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
     scopes = [scopes_of(mask) for mask in range(1, 1 << len(SCOPES))]
     numbers = range(_FIRST, _FIRST + 500)
     with probe.opened() as sink, probe.opened() as onlooker:
-        if not (isinstance(onlooker, Transactional) and isinstance(onlooker, Readable)):
+        if not (isinstance(onlooker, TransactionalSink) and isinstance(onlooker, ReadableSink)):
             return
         over = threading.Event()
         failed: list[BaseException] = []
@@ -642,4 +643,4 @@ def _feed() -> str:
 
 
 def _milliseconds(moment: datetime | None) -> int:
-    return FOREVER_MS if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
+    return FOREVER_MS if moment is None else times.to_ms(moment)

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from audit import audited
 
 from blocklist_sdk import Publisher, Refused
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
-from scale import Tally, scaled
-from world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World
+from support.audit import audited
+from support.scale import Tally, scaled
+from support.world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World
 
 DAYS = scaled(12, long=60)
 BAD_DAY = scaled(7, long=41)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from clock import Clock
-from reference import Answer, Decided, Listing, answer
 
 from blocklist_sdk import Blocklist, Stale
 from blocklist_sdk.records import SCOPES
-from scale import Tally, scaled
-from world import FEED, World, make_world
+from support.clock import Clock
+from support.reference import Answer, Decided, Listing, answer
+from support.scale import Tally, scaled
+from support.world import FEED, World, make_world
 
 JUMPS = scaled(60, long=3000)
 NUMBERS = [6_281_255_500_000 + i for i in range(30)]

@@ -14,13 +14,13 @@ from blocklist_sdk.enforcement import enforce, open_sink
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
-from blocklist_sdk.enforcement.sink import Held, Readable
+from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
-from killing import LATER, SOONER, Moment, Say, nursery
-from scale import Tally, scaled
-from world import FEED, World, make_world
+from support.killing import LATER, SOONER, Moment, Say, nursery
+from support.scale import Tally, scaled
+from support.world import FEED, World, make_world
 
 KILLS = scaled(3, long=70)
 CHANGES = scaled(3000, long=100_000)
@@ -61,15 +61,15 @@ def carry(source: str, directory: Path, to: str, argument: int, say: Say) -> Non
         sink.close()
 
 
-def replayed(folder: Path) -> list[Held]:
+def replayed(folder: Path) -> list[HeldItem]:
     """What who picks the files up holds after all of them."""
-    held: dict[int, Held] = {}
+    held: dict[int, HeldItem] = {}
     for path in sorted(folder.glob(f"{FEED}.*.csv")):
         for change in read_drop_file(path).changes:
             if change.operation == "unblock":
                 held.pop(change.number, None)
             else:
-                held[change.number] = Held(change.number, change.last, change.scope)
+                held[change.number] = HeldItem(change.number, change.last, change.scope)
     return list(held.values())
 
 
@@ -99,7 +99,7 @@ def test_enforcement_that_is_killed(
         assert enforce(blocklist, sink, batch=BATCH).outcomes == {}
         generation, rules = blocklist.in_force()
         wanted = desired(generation.rows, rules, datetime.now(UTC))
-        current = list(sink.current()) if isinstance(sink, Readable) else replayed(folder)
+        current = list(sink.current()) if isinstance(sink, ReadableSink) else replayed(folder)
         sink.close()
         assert Counter((each.number, each.last, each.scope) for each in current) == Counter(
             (number, last, scopes_of(scope))

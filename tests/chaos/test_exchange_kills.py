@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from evidence_files import png_of
 from sqlalchemy import func, select
-from talking import PASSPHRASE, TELKOMSEL, Clock, copy_exchange
 
-from blocklist_sdk.exchange.server.cases import first_broken
-from blocklist_sdk.exchange.server.database import add_all
-from blocklist_sdk.exchange.server.exchange import Exchange, now
-from blocklist_sdk.exchange.server.serving import serving_exchange
-from blocklist_sdk.exchange.server.tables import (
+from blocklist_sdk import times
+from blocklist_sdk.exchange_server.casework.cases import first_broken
+from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.serving import serving_exchange
+from blocklist_sdk.exchange_server.store.database import add_all
+from blocklist_sdk.exchange_server.store.tables import (
     CaseRow,
     EvidenceRow,
     FeedRow,
@@ -30,8 +29,10 @@ from blocklist_sdk.exchange.server.tables import (
     ReceiptRow,
     ReportRow,
 )
-from killing import Moment, Say, nursery
-from scale import Tally, scaled
+from support.evidence_files import png_of
+from support.killing import Moment, Say, nursery
+from support.scale import Tally, scaled
+from support.talking import PASSPHRASE, TELKOMSEL, Clock, copy_exchange
 
 KILLS = scaled(3, long=50)
 LISTED = 300
@@ -125,7 +126,7 @@ class Load:
 
 def listed(exchange: Exchange) -> None:
     """Entries that receipts are for; decided long before the receipts, which this module dates when it is loaded."""
-    at = now() - timedelta(days=1)
+    at = times.this_second() - timedelta(days=1)
     with exchange.database.writing() as session:
         case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": TELKOMSEL + index} | case for index in range(LISTED)])
@@ -148,7 +149,7 @@ def test_an_exchange_that_is_killed_at_work(template: Path, database: str, tmp_p
     directory = tmp_path / "exchange"
     with copy_exchange(template, directory, Clock(), database=database) as exchange:
         listed(exchange)
-        at = now().timestamp()
+        at = times.this_second().timestamp()
         tokens = {
             "web": exchange.tokens.issue("web", ["report"], at),
             "telkomsel": exchange.tokens.issue("telkomsel", ["receipt", "feed:id-telkomsel"], at),

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from audit import audited
-from decisions import Decisions, Step, after, assert_answers_follow, decide, standing
 
 from blocklist_sdk import NotSynced, StorageFailed
-from scale import Tally, scaled
-from world import FIRST, LISTED, SECOND, Recipient, World, copy_world, make_world
+from support.audit import audited
+from support.decisions import Decisions, Step, after, assert_answers_follow, decide, standing
+from support.scale import Tally, scaled
+from support.world import FIRST, LISTED, SECOND, Recipient, World, copy_world, make_world
 
 LISTS = {1: FIRST, 2: SECOND}
 DECIDED = [*FIRST[:5], "+6281299999999"]

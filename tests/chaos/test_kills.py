@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from audit import audited
-from decisions import Decisions, Step, after, assert_answers_follow, decide, standing
 
 from blocklist_sdk import Blocklist, Publisher
-from blocklist_sdk.publisher.disk import STAGED_PREFIX
-from killing import LATER, SOONER, Moment, Nursery, Say, nursery
-from scale import LONG, Tally, scaled
-from world import FEED, FIRST, LISTED, PASSPHRASE, SECOND, World, copy_world, make_world
+from blocklist_sdk.disk import STAGED_PREFIX
+from support.audit import audited
+from support.decisions import Decisions, Step, after, assert_answers_follow, decide, standing
+from support.killing import LATER, SOONER, Moment, Nursery, Say, nursery
+from support.scale import LONG, Tally, scaled
+from support.world import FEED, FIRST, LISTED, PASSPHRASE, SECOND, World, copy_world, make_world
 
 KILLS = scaled(4, long=100)
 TRIES_MAX = 10 * KILLS

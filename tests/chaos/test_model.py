@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from clock import Clock
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from model import HeldFeed, Key, PublishedFeed
-from reference import Decided, Listing
 
 from blocklist_sdk import Blocklist, Blocklists, Guard, InvalidInput, NotSynced, Publisher, Refused, SyncResult
 from blocklist_sdk.publisher import Lifetimes, Timing
-from scale import LONG, Tally, scaled
-from world import FEED, OTHER_FEED, PASSPHRASE
+from support.clock import Clock
+from support.model import HeldFeed, Key, PublishedFeed
+from support.reference import Decided, Listing
+from support.scale import LONG, Tally, scaled
+from support.world import FEED, OTHER_FEED, PASSPHRASE
 
 FEEDS = (FEED, OTHER_FEED)
 NUMBERS = [6_281_266_600_000 + i for i in range(10)]

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from audit import audited
-from proxy import FAULTS, Chaos, proxied
 
 from blocklist_sdk import BlocklistError, Malformed, Unreachable, Untrusted
 from blocklist_sdk.publisher import serving
-from scale import LONG, Tally, scaled
-from world import FIRST, SECOND, World, make_world
+from support.audit import audited
+from support.proxy import FAULTS, Chaos, proxied
+from support.scale import LONG, Tally, scaled
+from support.world import FIRST, SECOND, World, make_world
 
 ROUNDS = scaled(4, long=60)
 SYNCS_PER_ROUND = scaled(4, long=8)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from blocklist_sdk import Blocklist, Publisher
-from scale import Tally, scaled
-from world import LISTED, World, make_world
+from support.scale import Tally, scaled
+from support.world import LISTED, World, make_world
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue

@@ -17,12 +17,12 @@ from typing import IO
 import httpx
 import pytest
 
-import quick_secrets  # noqa: F401
-from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_url_of
+import support.quick_secrets  # noqa: F401
 from blocklist_sdk.exchange.client import ExchangeClient
+from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt, token_url_of
 from blocklist_sdk.sandbox import screenshot
-from command_line import assert_fails, run
-from waiting import until
+from support.command_line import assert_fails, run
+from support.waiting import until
 
 ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
 BLOCKLIST = (

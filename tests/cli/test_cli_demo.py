@@ -9,7 +9,7 @@ from blocklist_sdk import normalize, operator_of
 from blocklist_sdk.demo import story
 from blocklist_sdk.demo.generated import generate_numbers, write_generated
 from blocklist_sdk.demo.lists import make_lists
-from command_line import assert_fails, run
+from support.command_line import assert_fails, run
 
 STEPS = [
     "read the list",

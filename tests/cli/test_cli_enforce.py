@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
-from command_line import Ran, assert_fails, run
-from world import FEED, World, make_world
+from support.command_line import Ran, assert_fails, run
+from support.world import FEED, World, make_world
 
 NUMBERS = [f"+62812000010{i:02d}" for i in range(6)]
 """Generated."""

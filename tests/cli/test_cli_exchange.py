@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from command_line import Ran, assert_fails, run
-from exchanges import (
+from support.command_line import Ran, assert_fails, run
+from support.exchanges import (
     EVENT,
     EVIDENCE,
     MOMENT,
@@ -30,7 +30,7 @@ from exchanges import (
     report,
     routes,
 )
-from world import FEED, World, make_world
+from support.world import FEED, World, make_world
 
 SECRET = "s3cret"
 REPORT = ("--category", "fraud", "--channel", "sms", "--text", "You have won", "--reporter", "customer-17")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk import Publisher, errors
-from blocklist_sdk.cache.store import Store
 from blocklist_sdk.cli.exit_codes import ERRORS, exit_code
-from command_line import assert_fails, run
-from world import FEED, LISTED, PASSPHRASE, SECOND, Forger, World, copy_world, make_world, past, stranger
+from blocklist_sdk.recipient.cache.store import Store
+from support.command_line import assert_fails, run
+from support.world import FEED, LISTED, PASSPHRASE, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 
 @pytest.fixture(scope="module")

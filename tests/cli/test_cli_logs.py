@@ -8,7 +8,7 @@ from blocklist_sdk.cli.logs import Notes, log_told
 
 
 def test_a_fault_is_told_by_its_kind_and_place_and_not_by_what_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("blocklist_sdk.exchange.server.request_log")
+    log = logging.getLogger("blocklist_sdk.exchange_server.http.request_log")
     with log_told():
         try:
             int("+6281234567890 said that I had won")
@@ -24,12 +24,12 @@ def test_nothing_is_kept_until_the_end_whoever_logs_it(capsys: pytest.CaptureFix
     root, notes = logging.getLogger(), Notes()
     root.addHandler(notes)
     try:
-        with log_told({"blocklist_sdk.exchange": logging.INFO}):
+        with log_told({"blocklist_sdk.exchange_server": logging.INFO}):
             logging.getLogger("sqlalchemy.pool").warning("a connection is gone")
-            logging.getLogger("blocklist_sdk.exchange.server.serving").info("published")
-            logging.getLogger("blocklist_sdk.sync").info("not asked for")
+            logging.getLogger("blocklist_sdk.exchange_server.serving").info("published")
+            logging.getLogger("blocklist_sdk.recipient.sync").info("not asked for")
         assert capsys.readouterr().err == "blocklist: a connection is gone\nblocklist: published\n"
-        logging.getLogger("blocklist_sdk.exchange.server.serving").info("not asked for any more")
+        logging.getLogger("blocklist_sdk.exchange_server.serving").info("not asked for any more")
         logging.getLogger("blocklist_sdk").warning("later")
     finally:
         root.removeHandler(notes)

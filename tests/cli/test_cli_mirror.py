@@ -8,9 +8,9 @@ import pytest
 from filelock import FileLock
 
 from blocklist_sdk.publisher import serving
-from command_line import Ran, assert_fails, run
-from mirrors import assert_mirror_answers, place, published, served
-from world import FEED, OTHER_FEED, SECOND, Forger, World, copy_world, make_world, past, stranger
+from support.command_line import Ran, assert_fails, run
+from support.mirrors import assert_mirror_answers, place, published, served
+from support.world import FEED, OTHER_FEED, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from command_line import assert_fails, run
-from world import ADDED, FEED, FIRST, LISTED, World, make_world
+from support.command_line import assert_fails, run
+from support.world import ADDED, FEED, FIRST, LISTED, World, make_world
 
 UNLISTED = "+6281299999999"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk import __version__
-from world import FEED, LISTED, World, make_world
+from support.world import FEED, LISTED, World, make_world
 
 BLOCKLIST = [
     sys.executable,

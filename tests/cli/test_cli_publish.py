@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from blocklist_sdk import Blocklist, Publisher
 from blocklist_sdk.publisher import Lifetimes, Timing
-from command_line import Ran, assert_fails, run
+from support.command_line import Ran, assert_fails, run
 
 PASSPHRASE = "generated for a test"
 ENV = {"BLOCKLIST_PASSPHRASE": PASSPHRASE}

@@ -12,8 +12,8 @@ import pytest
 
 from blocklist_sdk import Entry, Verdict
 from blocklist_sdk.publisher import serving
-from command_line import Ran, assert_fails, run
-from world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
+from support.command_line import Ran, assert_fails, run
+from support.world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
 
 UNLISTED = "+6281299999999"
 

@@ -7,7 +7,7 @@ import pytest
 
 from blocklist_sdk.cli.settings import NAMES, Settings, read_config
 from blocklist_sdk.errors import InvalidInput
-from command_line import assert_fails, run
+from support.command_line import assert_fails, run
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ import pytest
 
 from blocklist_sdk import InvalidInput
 from blocklist_sdk.cli.watch import duration
-from command_line import assert_fails, run
-from loopback import Handler, answering
-from world import FEED, FIRST, SECOND, World, copy_world, make_world
+from support.command_line import assert_fails, run
+from support.loopback import Handler, answering
+from support.world import FEED, FIRST, SECOND, World, copy_world, make_world
 
 PROGRAM = """
 import signal
@@ -133,7 +133,7 @@ def test_a_signal_ends_a_running_download(world: World, number: signal.Signals) 
 
 SLOW = """
 import sys, time
-from blocklist_sdk.sync import run
+from blocklist_sdk.recipient.sync import run
 
 def slow(*arguments):
     print("reading", flush=True)

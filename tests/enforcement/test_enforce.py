@@ -13,19 +13,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memory_sink import MemorySink
 
 from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
-from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkDown, enforce, reconcile
+from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, enforce, reconcile
 from blocklist_sdk.enforcement import run as runs
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
 from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.records import SCOPES
-from world import FEED, World, make_world
+from support.memory_sink import MemorySink
+from support.world import FEED, World, make_world
 
 BASE = 6_281_255_500_000
 NUMBERS = [BASE + i for i in range(20)]
@@ -259,7 +259,7 @@ def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -
         nonlocal asked
         asked += 1
         if asked > 3:
-            raise SinkDown("connection refused", retry_after=7)
+            raise SinkUnavailable("connection refused", retry_after=7)
         return None
 
     sink = MemorySink(behave)
@@ -692,7 +692,7 @@ def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklis
     def behave(change: SinkChange) -> Outcome | None:
         fate = chance.random()
         if fate < 0.05:
-            raise SinkDown("away")
+            raise SinkUnavailable("away")
         return Outcome("failed", "busy") if fate < 0.15 else None
 
     for _ in range(6):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_sink import MemorySink
 from test_enforce import BASE, NUMBERS, put
 
 from blocklist_sdk import Blocklist
@@ -15,11 +14,12 @@ from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, reconcile
 from blocklist_sdk.enforcement import ledger as ledgers
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.records import SCOPES
-from world import FEED, make_world
+from support.memory_sink import MemorySink
+from support.world import FEED, make_world
 
 
 class Faulty:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provisioning import answer_all, answering, files_in, replayed
 
-from blocklist_sdk.enforcement.acknowledged import DOUBT, HELD
 from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import DOUBT, HELD
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import Held, Outcome, Readable, Sink, SinkDown
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
 from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, read_answer, read_drop_file, write_answer
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch, make_items
+from support.provisioning import answer_all, answering, files_in, replayed
 
 A, B, C = 6281200000001, 6281200000002, 6281200000003
 NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
@@ -69,7 +69,7 @@ class TestFiles(SinkContract):
         self.drop = drop
         return lambda feed: open_sink(f"{drop.as_uri()}?format={format}", feed=feed)
 
-    def held(self, feed: str) -> list[Held]:
+    def held(self, feed: str) -> list[HeldItem]:
         return replayed(self.drop, feed)
 
 
@@ -217,7 +217,7 @@ def test_a_writer_that_is_killed_leaves_whole_files_only(drop: Path) -> None:
 
 
 def test_it_cannot_be_read_back(drop: Path) -> None:
-    assert not isinstance(opened(drop), Readable)
+    assert not isinstance(opened(drop), ReadableSink)
 
 
 # Directories
@@ -271,7 +271,7 @@ def test_urls_of_no_directory_are_refused(url: str) -> None:
 def test_a_ledger_begun_anew_does_not_write_in_front_of_what_lies_there(drop: Path) -> None:
     opened(drop).apply(make_batch("block", [A], number_in_ledger=500))
     anew = opened(drop)
-    with pytest.raises(SinkDown, match="up to batch 500"):
+    with pytest.raises(SinkUnavailable, match="up to batch 500"):
         anew.apply(make_batch("unblock", [A], number_in_ledger=1))
     files_in(drop)[0].unlink()
     assert kinds(opened(drop).apply(make_batch("unblock", [A], number_in_ledger=1))) == ["reversed"]
@@ -281,7 +281,7 @@ def test_a_directory_that_is_gone_is_a_sink_that_is_down(drop: Path) -> None:
     sink = opened(drop)
     (drop / ".blocklist-drop.json").unlink()
     drop.rmdir()
-    with pytest.raises(SinkDown, match="cannot be used"):
+    with pytest.raises(SinkUnavailable, match="cannot be used"):
         sink.apply(make_batch("block", [A]))
 
 
@@ -491,7 +491,7 @@ def test_a_response_of_an_earlier_ledger_is_not_taken_for_an_answer(drop: Path, 
     sink.close()
     files_in(drop)[0].unlink()
     anew = opened(drop, responses=responses)
-    with pytest.raises(SinkDown, match="Move the old responses away"):
+    with pytest.raises(SinkUnavailable, match="Move the old responses away"):
         anew.apply(make_batch("block", [A, B]))
 
 

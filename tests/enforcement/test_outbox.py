@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ledgers import FIRST, PUBLISHED, items_of, listed, written
 
-import quick_secrets  # noqa: F401
+import support.quick_secrets  # noqa: F401
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import ledger_path, sink_names
+from blocklist_sdk.enforcement.paths import ledger_path, sink_names
 from blocklist_sdk.enforcement.receipts import (
     REFUSED_KEPT_MAX,
-    SentReceipts,
+    ReceiptsResult,
     count_receipts,
     receipts_of,
     send_receipts,
@@ -30,10 +29,11 @@ from blocklist_sdk.exchange.models import RECEIPTS_MAX
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.release.rows import FOREVER_MS
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox
-from command_line import assert_fails, run
-from exchanges import Asked, Told, exchanging, problem, routes
-from killing import LATER, SOONER, Moment, Say, nursery
-from scale import scaled
+from support.command_line import assert_fails, run
+from support.exchanges import Asked, Told, exchanging, problem, routes
+from support.killing import LATER, SOONER, Moment, Say, nursery
+from support.ledgers import FIRST, PUBLISHED, items_of, listed, written
+from support.scale import scaled
 
 WHO = "chat"
 FEED = RECIPIENTS[WHO]
@@ -119,7 +119,7 @@ def posts(asked: list[Asked]) -> list[Asked]:
     return [each for each in asked if each.method == "POST"]
 
 
-def sent_to(url: str, ledger: Ledger, **options: Any) -> SentReceipts:
+def sent_to(url: str, ledger: Ledger, **options: Any) -> ReceiptsResult:
     with ExchangeClient(url, settings=ONCE) as client:
         return send_receipts(ledger, client, **options)
 
@@ -132,9 +132,9 @@ def test_the_oldest_record_goes_first_and_each_once(ledger: Ledger) -> None:
     for serial in (1, 2, 3):
         written(ledger, items_of([FIRST + serial], entries=[(serial,)]), serial=serial)
     with exchanging(routes(table(answering()))) as (url, asked):
-        assert sent_to(url, ledger) == SentReceipts(sent=3, records=3)
+        assert sent_to(url, ledger) == ReceiptsResult(sent=3, records=3)
         assert [each.document["receipts"][0]["serial"] for each in posts(asked)] == [1, 2, 3]
-        assert sent_to(url, ledger) == SentReceipts()
+        assert sent_to(url, ledger) == ReceiptsResult()
         assert len(posts(asked)) == 3
     assert list(ledger.unacknowledged()) == []
 
@@ -142,7 +142,7 @@ def test_the_oldest_record_goes_first_and_each_once(ledger: Ledger) -> None:
 def test_a_record_without_receipts_is_done_with_and_asks_nobody(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST], entries=[()]))
     with exchanging(routes({})) as (url, asked):
-        assert sent_to(url, ledger) == SentReceipts(records=1)
+        assert sent_to(url, ledger) == ReceiptsResult(records=1)
         assert asked == []
 
 
@@ -174,11 +174,11 @@ def test_a_ledger_brought_back_from_a_copy_does_not_use_a_key_for_something_else
 def test_refused_receipts_are_noted_with_their_reason_and_can_be_sent_again(ledger: Ledger) -> None:
     written(ledger, items_of(range(FIRST, FIRST + 3)))
     with exchanging(routes(table(answering(frozenset({2}))))) as (url, asked):
-        assert sent_to(url, ledger) == SentReceipts(sent=2, refused=1, records=1)
-        assert sent_to(url, ledger) == SentReceipts()
+        assert sent_to(url, ledger) == ReceiptsResult(sent=2, refused=1, records=1)
+        assert sent_to(url, ledger) == ReceiptsResult()
     assert list(ledger.refused_receipts()) == [(1, {"entry": 2, "outcome": "enforced", "reason": "no such entry"})]
     with exchanging(routes(table(answering()))) as (url, asked_again):
-        assert sent_to(url, ledger, again=True) == SentReceipts(sent=3, records=1)
+        assert sent_to(url, ledger, again=True) == ReceiptsResult(sent=3, records=1)
     assert list(ledger.refused_receipts()) == []
     keys = [posts(each)[0].headers["Idempotency-Key"] for each in (asked, asked_again)]
     assert keys[0] != keys[1]
@@ -191,7 +191,7 @@ def test_what_an_error_cuts_short_goes_on_behind_the_last_batch_that_was_answere
     with exchanging(routes(table(answers))) as (url, asked):
         with pytest.raises(ExchangeError):
             sent_to(url, ledger)
-        assert sent_to(url, ledger) == SentReceipts(sent=2 * RECEIPTS_MAX + 5, records=1)
+        assert sent_to(url, ledger) == ReceiptsResult(sent=2 * RECEIPTS_MAX + 5, records=1)
         counts = [len(each.document["receipts"]) for each in posts(asked)]
         entries = {new["entry"] for each in posts(asked) for new in each.document["receipts"]}
     assert counts == [RECEIPTS_MAX, RECEIPTS_MAX, RECEIPTS_MAX, RECEIPTS_MAX, 5]

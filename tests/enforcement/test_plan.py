@@ -9,10 +9,10 @@ import pytest
 
 from blocklist_sdk.enforcement import Outcome
 from blocklist_sdk.enforcement import ledger as ledgers
-from blocklist_sdk.enforcement.acknowledged import Acknowledged
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.plan import Plan, make_plan
+from blocklist_sdk.enforcement.ledger_state import LedgerState
+from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.release.rows import FOREVER_MS
 
 NOW = datetime(2026, 10, 5, tzinfo=UTC)
@@ -51,11 +51,11 @@ def spoken(items: Items) -> list[tuple[object, ...]]:
     ]
 
 
-def parts(plan: Plan) -> list[tuple[str, list[tuple[object, ...]]]]:
+def parts(plan: EnforcementPlan) -> list[tuple[str, list[tuple[object, ...]]]]:
     return [(operation, spoken(items)) for operation, items, _ in plan.batches(1_000)]
 
 
-def run(ledger: Ledger, plan: Plan, chance: random.Random) -> None:
+def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
     """Do some of a plan, with mixed outcomes."""
     for operation, items, is_urgent in plan.batches(4):
         if chance.random() < 0.2:
@@ -98,4 +98,4 @@ def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
 
 def test_nothing_is_planned_where_all_is_as_it_should_be() -> None:
     wanted = drawn(random.Random(1))
-    assert len(make_plan(Acknowledged.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0
+    assert len(make_plan(LedgerState.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0

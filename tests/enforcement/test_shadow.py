@@ -11,17 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ledgers import FIRST, PUBLISHED, items_of
 
 from blocklist_sdk import InvalidInput, InvalidNumber, normalize
 from blocklist_sdk.enforcement import enforce
 from blocklist_sdk.enforcement.items import Batch, Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.places import is_shadow, sink_names
+from blocklist_sdk.enforcement.paths import is_shadow, sink_names
 from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, impact
-from blocklist_sdk.enforcement.sink import Outcome, Readable, Sink, Transactional
-from scale import scaled
-from world import make_world
+from blocklist_sdk.enforcement.sink import Outcome, ReadableSink, Sink, TransactionalSink
+from support.ledgers import FIRST, PUBLISHED, items_of
+from support.scale import scaled
+from support.world import make_world
 
 ROWS = scaled(70_000, long=150_000)
 DAY = date(2026, 10, 1)
@@ -79,7 +79,7 @@ def test_a_shadow_is_enforced_into_under_a_name_of_its_own(tmp_path: Path) -> No
 def test_a_shadow_is_a_sink_that_cannot_be_read() -> None:
     shadow: Sink = Shadow()
     assert isinstance(shadow, Sink)
-    assert not isinstance(shadow, Readable | Transactional)
+    assert not isinstance(shadow, ReadableSink | TransactionalSink)
     shadow.close()
 
 

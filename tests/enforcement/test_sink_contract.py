@@ -11,7 +11,7 @@ import pytest
 
 from blocklist_sdk import testing
 from blocklist_sdk.enforcement.items import OWN, Batch, SinkChange
-from blocklist_sdk.enforcement.sink import Held, Outcome, Same, all_done
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, Same, all_done
 from blocklist_sdk.testing import ContractBroken, Item, MakeSink, SinkContract, check_sink, make_batch, make_items
 
 REFUSED = 6281300000000
@@ -22,7 +22,7 @@ class System:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.held: dict[str, dict[int, Held]] = {}
+        self.held: dict[str, dict[int, HeldItem]] = {}
         self.last: dict[str, int] = {}
 
 
@@ -35,7 +35,7 @@ class MemorySink:
         self.closings = 0
 
     @property
-    def mine(self) -> dict[int, Held]:
+    def mine(self) -> dict[int, HeldItem]:
         return self.system.held.setdefault(self.feed, {})
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
@@ -50,10 +50,10 @@ class MemorySink:
         if change.operation == "unblock":
             self.mine.pop(change.number, None)
             return Outcome("reversed")
-        self.mine[change.number] = Held(change.number, change.last, change.scope)
+        self.mine[change.number] = HeldItem(change.number, change.last, change.scope)
         return Outcome("enforced")
 
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         with self.system.lock:
             return iter(list(self.mine.values()))
 
@@ -83,7 +83,7 @@ class ShuffledOutcomes(MemorySink):
 
 
 class AppendsWhatComesTwice(MemorySink):
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         seen = self.system.held.setdefault(f"{self.feed} all", {})
         return iter([*seen.values(), *super().current()])
 
@@ -163,7 +163,7 @@ class ForgetsWhenClosed(MemorySink):
 
 class OneBagForAll(MemorySink):
     @property
-    def mine(self) -> dict[int, Held]:
+    def mine(self) -> dict[int, HeldItem]:
         return self.system.held.setdefault("all", {})
 
 
@@ -233,7 +233,7 @@ class TestBlindSink(SinkContract):
     def make_sink(self) -> MakeSink:
         return lambda feed: BlindSink(self.system, feed)
 
-    def held(self, feed: str) -> list[Held]:
+    def held(self, feed: str) -> list[HeldItem]:
         return list(self.system.held.get(feed, {}).values())
 
 

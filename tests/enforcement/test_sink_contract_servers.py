@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import Held
+from blocklist_sdk.enforcement.sink import HeldItem
 from blocklist_sdk.enforcement.sinks.postgresql import open_sink as open_postgresql
 from blocklist_sdk.testing import MakeSink, SinkContract
-from kafka_cluster import compacted
+from support.kafka_cluster import compacted
 
 REFUSED = 6281300000000
 
@@ -44,7 +44,8 @@ class TestKafka(SinkContract):
         TestKafka.brokers = kafka_brokers
         return lambda feed: open_sink(f"kafka://{kafka_brokers}/{feed}", feed=feed)
 
-    def held(self, feed: str) -> Iterable[Held] | None:
+    def held(self, feed: str) -> Iterable[HeldItem] | None:
         return [
-            Held(number, item["last"], tuple(item["scope"])) for number, item in compacted(self.brokers, feed).items()
+            HeldItem(number, item["last"], tuple(item["scope"]))
+            for number, item in compacted(self.brokers, feed).items()
         ]

@@ -8,11 +8,11 @@ import pytest
 
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import DONE, LIFTED, SinkDown
+from blocklist_sdk.enforcement.sink import DONE, LIFTED, SinkUnavailable
 from blocklist_sdk.enforcement.sinks.kafka import KafkaSink
 from blocklist_sdk.errors import InvalidInput
-from kafka_cluster import compacted, messages
-from sink_batches import FEED, FIRST, batch_of, items_of, numbered
+from support.kafka_cluster import compacted, messages
+from support.sink_batches import FEED, FIRST, batch_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
 
@@ -106,7 +106,7 @@ def test_a_message_that_is_too_large_is_refused_and_the_rest_goes_on(opens: Open
 def test_brokers_that_are_not_there_take_the_sink_down_and_nothing_is_sent_later(opens: Opens) -> None:
     absent = opens("kafka://127.0.0.1:9/blocked?message.timeout.ms=500")
     for number in (1, 2):
-        with pytest.raises(SinkDown, match="refused"):
+        with pytest.raises(SinkUnavailable, match="refused"):
             absent.apply(numbered(number))
 
 

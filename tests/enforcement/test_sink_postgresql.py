@@ -13,12 +13,12 @@ import pytest
 
 from blocklist_sdk.enforcement.items import Operation
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import Outcome, Readable, SinkDown, Transactional
+from blocklist_sdk.enforcement.sink import Outcome, ReadableSink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.enforcement.sinks.postgresql import PostgresSink
 from blocklist_sdk.errors import InvalidInput
-from killed_sinks import kill_in_the_middle
-from postgres import database_url
-from sink_batches import FEED, FIRST, batch_of, held_of, items_of, numbered
+from support.killed_sinks import kill_in_the_middle
+from support.postgres import database_url
+from support.sink_batches import FEED, FIRST, batch_of, held_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
 
@@ -104,8 +104,8 @@ def test_feeds_and_ledgers_in_one_table_do_not_touch_each_other(
 
 
 def test_it_can_be_read_and_tells_what_it_has_applied(sink: PostgresSink) -> None:
-    assert isinstance(sink, Readable)
-    assert isinstance(sink, Transactional)
+    assert isinstance(sink, ReadableSink)
+    assert isinstance(sink, TransactionalSink)
     assert sink.applied() is None
     assert list(sink.current()) == []
 
@@ -192,7 +192,7 @@ def test_missing_rights_are_the_whole_sinks_matter(
     run("CREATE ROLE TABLE_NAME_role LOGIN")
     table = postgres_url.rpartition("=")[2]
     limited = opens(postgres_url.replace("postgres@", f"{table}_role@"))
-    with pytest.raises(SinkDown, match="permission denied"):
+    with pytest.raises(SinkUnavailable, match="permission denied"):
         limited.apply(batch_of(1, "block", items_of([FIRST])))
 
 
@@ -219,7 +219,7 @@ def test_a_connection_that_is_cut_in_a_batch_leaves_neither_rows_nor_cursor(sink
     )
     run("CREATE TRIGGER cut BEFORE INSERT ON TABLE_NAME FOR EACH ROW EXECUTE FUNCTION TABLE_NAME_cut()")
     batch = batch_of(2, "block", items_of(range(FIRST, FIRST + 100)))
-    with pytest.raises(SinkDown, match="terminat"):
+    with pytest.raises(SinkUnavailable, match="terminat"):
         sink.apply(batch)
     assert sink.applied() == 1
     assert set(sink.current()) == held_of(items_of([FIRST]))
@@ -254,7 +254,7 @@ def test_a_deadlock_takes_the_sink_down_and_the_next_try_succeeds(sink: Postgres
     def apply() -> None:
         try:
             sink.apply(batch_of(2, "change", both))
-        except SinkDown as error:
+        except SinkUnavailable as error:
             failures.append(error)
 
     thread = threading.Thread(target=apply)
@@ -274,21 +274,21 @@ def test_a_deadlock_takes_the_sink_down_and_the_next_try_succeeds(sink: Postgres
 def test_a_server_that_only_reads_takes_the_sink_down(opens: Opens, sink: PostgresSink, postgres_url: str) -> None:
     sink.applied()
     readonly = opens(f"{postgres_url}&options=-c%20default_transaction_read_only%3Don")
-    with pytest.raises(SinkDown, match="read-only"):
+    with pytest.raises(SinkUnavailable, match="read-only"):
         readonly.apply(batch_of(1, "block", items_of([FIRST])))
 
 
 def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
     absent = opens("postgresql://nobody:secret@127.0.0.1:9/none")
     for use in (lambda: absent.apply(numbered(1)), absent.applied, lambda: list(absent.current())):
-        with pytest.raises(SinkDown) as caught:
+        with pytest.raises(SinkUnavailable) as caught:
             use()
         assert "secret" not in str(caught.value)
 
 
 def test_a_table_that_is_not_there_is_only_made_where_it_may_be(opens: Opens, postgres_url: str) -> None:
     careful = opens(f"{postgres_url}&create=false")
-    with pytest.raises(SinkDown, match="make the sink's tables"):
+    with pytest.raises(SinkUnavailable, match="make the sink's tables"):
         careful.apply(numbered(1))
     opens(postgres_url).apply(numbered(1))
     assert set(kinds(careful.apply(numbered(2)))) == {"enforced"}

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import DONE, LIFTED, Readable, SinkDown, Transactional
+from blocklist_sdk.enforcement.sink import DONE, LIFTED, ReadableSink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.enforcement.sinks.redis import RedisSink, is_blocked, keys_of
 from blocklist_sdk.errors import InvalidInput
-from killed_sinks import kill_in_the_middle
-from redis_servers import RedisServer, redis_server
-from sink_batches import FEED, FIRST, batch_of, held_of, items_of, numbered
+from support.killed_sinks import kill_in_the_middle
+from support.redis_servers import RedisServer, redis_server
+from support.sink_batches import FEED, FIRST, batch_of, held_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
 
@@ -113,8 +113,8 @@ def test_feeds_and_ledgers_under_one_prefix_do_not_touch_each_other(
 
 
 def test_it_can_be_read_and_tells_what_it_has_applied(sink: RedisSink) -> None:
-    assert isinstance(sink, Readable)
-    assert isinstance(sink, Transactional)
+    assert isinstance(sink, ReadableSink)
+    assert isinstance(sink, TransactionalSink)
     assert sink.applied() is None
     assert list(sink.current()) == []
 
@@ -179,7 +179,7 @@ def test_readers_see_whole_batches_only(
 def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
     absent = opens("redis://:secret@127.0.0.1:9/0")
     for use in (lambda: absent.apply(numbered(1)), absent.applied, lambda: list(absent.current())):
-        with pytest.raises(SinkDown) as caught:
+        with pytest.raises(SinkUnavailable) as caught:
             use()
         assert "secret" not in str(caught.value)
 
@@ -190,7 +190,7 @@ def test_a_server_that_is_killed_and_comes_back_goes_on_where_it_was(opens: Open
         sink = opens(server.url)
         sink.apply(numbered(1))
         server.kill()
-        with pytest.raises(SinkDown):
+        with pytest.raises(SinkUnavailable):
             sink.apply(numbered(2))
         server.start()
         assert sink.applied() == 1
@@ -205,12 +205,12 @@ def test_a_server_without_memory_or_right_to_write_takes_nothing_of_a_batch(open
         sink = opens(server.url)
         sink.apply(numbered(1))
         client.config_set("maxmemory", "1")
-        with pytest.raises(SinkDown, match="memory") as caught:
+        with pytest.raises(SinkUnavailable, match="memory") as caught:
             sink.apply(numbered(2))
         assert str(FIRST)[:6] not in str(caught.value)
         client.config_set("maxmemory", "0")
         client.execute_command("REPLICAOF", "127.0.0.1", "9")
-        with pytest.raises(SinkDown, match=r"(?i)read.?only"):
+        with pytest.raises(SinkUnavailable, match=r"(?i)read.?only"):
             sink.apply(numbered(2))
         assert sink.applied() == 1
         assert set(sink.current()) == held_of(numbered(1).items)
@@ -239,7 +239,7 @@ def test_an_account_needs_no_more_than_the_rights_that_are_documented(opens: Ope
 
 @pytest.mark.usefixtures("redis_running")
 def test_a_cluster_is_not_used(opens: Opens) -> None:
-    with redis_server(options=("--cluster-enabled", "yes")) as server, pytest.raises(SinkDown, match="cluster"):
+    with redis_server(options=("--cluster-enabled", "yes")) as server, pytest.raises(SinkUnavailable, match="cluster"):
         opens(server.url).apply(numbered(1))
 
 
@@ -247,14 +247,14 @@ def test_a_cluster_is_not_used(opens: Opens) -> None:
 def test_a_key_of_another_kind_is_not_written_over(sink: RedisSink, client: Any, prefix: str, place: int) -> None:
     keys = keys_of(FEED, prefix=prefix)
     client.set(keys[place], "somebody else's")
-    with pytest.raises(SinkDown, match="prefix"):
+    with pytest.raises(SinkUnavailable, match="prefix"):
         sink.apply(numbered(1))
     assert client.exists(*keys) == 1
 
 
 def test_an_item_that_somebody_else_wrote_is_told(sink: RedisSink, client: Any, prefix: str) -> None:
     client.hset(keys_of(FEED, prefix=prefix)[0], "1", "{}")
-    with pytest.raises(SinkDown, match="not one of this sink's"):
+    with pytest.raises(SinkUnavailable, match="not one of this sink's"):
         list(sink.current())
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receiving import SECRET, Handler, Receiver, receiving
 
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import Held, Outcome, Readable, Sink, SinkDown
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
 from blocklist_sdk.enforcement.sinks.webhook import BODY_BYTES_MAX, SECRET_VARIABLE
 from blocklist_sdk.enforcement.webhook_signatures import new_webhook_secret
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch
+from support.receiving import SECRET, Handler, Receiver, receiving
 
 A, B, C = 6281200000001, 6281200000002, 6281200000003
 
@@ -57,7 +57,7 @@ class TestWebhook(SinkContract):
         receiver.refuses = self.refuses
         return lambda feed: open_sink(receiver.url, feed=feed, secret=SECRET)
 
-    def held(self, feed: str) -> list[Held]:
+    def held(self, feed: str) -> list[HeldItem]:
         return list(self.receiver.held.get(feed, {}).values())
 
 
@@ -128,7 +128,7 @@ def test_large_batches_go_in_requests_of_a_megabyte_at_most(sink: Sink, receiver
 
 
 def test_it_cannot_be_read_back(sink: Sink) -> None:
-    assert not isinstance(sink, Readable)
+    assert not isinstance(sink, ReadableSink)
 
 
 # Secrets
@@ -240,7 +240,7 @@ def test_items_are_answered_by_their_keys_in_any_order(sink: Sink, receiver: Rec
     ]
 
 
-@pytest.mark.parametrize("outcome", [None, 7, [], {"a": 1}, "x" * 5000, "Enforced"])
+@pytest.mark.parametrize("outcome", [None, 7, [], {"a": 1}, "x" * 5000, "EnforcementResult"])
 def test_outcomes_that_nobody_knows_have_failed(sink: Sink, receiver: Receiver, outcome: Any) -> None:
     batch = make_batch("block", [A])
     answering(receiver, 200, json.dumps([{"key": batch[0].key, "outcome": outcome, "detail": "y" * 5000}]).encode())
@@ -269,7 +269,7 @@ def test_what_is_no_answer_of_a_webhook_is_never_a_success(
     sink: Sink, receiver: Receiver, body: bytes, media_type: str
 ) -> None:
     answering(receiver, 200, body, media_type=media_type)
-    with pytest.raises(SinkDown, match="a webhook answers with nothing, or with"):
+    with pytest.raises(SinkUnavailable, match="a webhook answers with nothing, or with"):
         sink.apply(make_batch("block", [A]))
 
 
@@ -277,14 +277,14 @@ def test_compressed_answers_are_not_unfolded(sink: Sink, receiver: Receiver) -> 
     import gzip
 
     answering(receiver, 200, gzip.compress(b"[]"), Content_Encoding="gzip")
-    with pytest.raises(SinkDown):
+    with pytest.raises(SinkUnavailable):
         sink.apply(make_batch("block", [A]))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 408, 409, 410, 425, 429, 500, 502, 503, 504, 599])
 def test_other_failures_are_of_the_sink_and_not_of_its_changes(sink: Sink, receiver: Receiver, status: int) -> None:
     answering(receiver, status)
-    with pytest.raises(SinkDown, match=f"answered {status}") as found:
+    with pytest.raises(SinkUnavailable, match=f"answered {status}") as found:
         sink.apply(make_batch("block", [A, B]))
     assert found.value.retry_after is None
     assert len(receiver.requests) == 1
@@ -294,7 +294,7 @@ def test_other_failures_are_of_the_sink_and_not_of_its_changes(sink: Sink, recei
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_wait_that_a_receiver_asks_for_is_told(sink: Sink, receiver: Receiver, status: int) -> None:
     answering(receiver, status, Retry_After="120")
-    with pytest.raises(SinkDown) as found:
+    with pytest.raises(SinkUnavailable) as found:
         sink.apply(make_batch("block", [A]))
     assert found.value.retry_after == 120
 
@@ -302,7 +302,7 @@ def test_the_wait_that_a_receiver_asks_for_is_told(sink: Sink, receiver: Receive
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(sink: Sink, receiver: Receiver, status: int) -> None:
     answering(receiver, status, Location=receiver.url)
-    with pytest.raises(SinkDown, match="not followed"):
+    with pytest.raises(SinkUnavailable, match="not followed"):
         sink.apply(make_batch("block", [A]))
     assert len(receiver.requests) == 1
 
@@ -363,7 +363,7 @@ def test_a_receiver_that_wants_nothing_is_down(sink: Sink, receiver: Receiver, c
     """It is not the changes that are wrong, so none of them is set aside."""
     numbers = set(range(A, A + count))
     wanting_none_of(receiver, numbers)
-    with pytest.raises(SinkDown, match="no such prefix"):
+    with pytest.raises(SinkUnavailable, match="no such prefix"):
         sink.apply(make_batch("block", numbers))
     assert len(receiver.requests) <= 102
 
@@ -374,7 +374,7 @@ def test_a_receiver_that_wants_nothing_is_down(sink: Sink, receiver: Receiver, c
 def test_a_receiver_that_is_not_there_is_down() -> None:
     with receiving() as gone:
         url = gone.url
-    with pytest.raises(SinkDown, match="failed"):
+    with pytest.raises(SinkUnavailable, match="failed"):
         block(url, secret=SECRET)
 
 
@@ -390,7 +390,7 @@ def test_a_connection_that_is_cut_is_a_sink_that_is_down_and_the_next_batch_goes
         return True
 
     receiver.step_in = cut
-    with pytest.raises(SinkDown):
+    with pytest.raises(SinkUnavailable):
         sink.apply(make_batch("block", [A]))
     receiver.step_in = lambda _, __: False
     assert kinds(sink.apply(make_batch("block", [A]))) == ["enforced"]
@@ -421,7 +421,7 @@ def dripping_body(handler: Handler, _: dict[str, Any]) -> bool:
 def test_nobody_waits_for_ever(receiver: Receiver, step_in: Any) -> None:
     receiver.step_in = step_in
     begun = time.monotonic()
-    with pytest.raises(SinkDown):
+    with pytest.raises(SinkUnavailable):
         block(receiver.url, secret=SECRET, timeout=0.5)
     assert time.monotonic() - begun < 20
 
@@ -436,7 +436,7 @@ def test_an_endless_answer_is_cut(sink: Sink, receiver: Receiver) -> None:
         return True
 
     receiver.step_in = endless
-    with pytest.raises(SinkDown, match="longer than"):
+    with pytest.raises(SinkUnavailable, match="longer than"):
         sink.apply(make_batch("block", [A]))
 
 
@@ -445,7 +445,7 @@ def test_a_receiver_over_tls_is_asked_for_its_certificate(tmp_path: Path) -> Non
 
     import trustme
 
-    from loopback import QuietServer
+    from support.loopback import QuietServer
 
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -460,7 +460,7 @@ def test_a_receiver_over_tls_is_asked_for_its_certificate(tmp_path: Path) -> Non
     try:
         url = f"https://localhost:{server.server_port}/"
         assert block(url, secret=SECRET, ca=tmp_path / "ca.pem") == ["enforced"]
-        with pytest.raises(SinkDown, match="certificate"):
+        with pytest.raises(SinkUnavailable, match="certificate"):
             block(url, secret=SECRET)
         assert len(receiver.requests) == 1
     finally:

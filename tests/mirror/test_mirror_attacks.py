@@ -15,7 +15,7 @@ from tuf.api.metadata import MetaFile
 from blocklist_sdk import BlocklistError, InvalidInput, Locked, Malformed, Stale, StorageFailed, Unreachable, Untrusted
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import serving
-from mirrors import (
+from support.mirrors import (
     assert_mirror_answers,
     at_mirror,
     contents,
@@ -26,7 +26,7 @@ from mirrors import (
     replace_online_key,
     served,
 )
-from world import FEED, IMPATIENT, OTHER_FEED, SECOND, Forger, World, copy_world, make_world, past, stranger
+from support.world import FEED, IMPATIENT, OTHER_FEED, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 NOWHERE = Path("/proc/nowhere/mirror")
 """Where not even root can make a folder."""

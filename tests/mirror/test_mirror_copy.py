@@ -13,7 +13,7 @@ import pytest
 from blocklist_sdk import InvalidInput, Unreachable
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import serving
-from mirrors import (
+from support.mirrors import (
     assert_mirror_answers,
     at_mirror,
     contents,
@@ -24,7 +24,7 @@ from mirrors import (
     replace_online_key,
     served,
 )
-from world import FEED, OTHER_FEED, SECOND, Forger, World, copy_world, make_world
+from support.world import FEED, OTHER_FEED, SECOND, Forger, World, copy_world, make_world
 
 THIRD = [*SECOND, "+6281200009778"]
 

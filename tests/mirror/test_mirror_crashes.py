@@ -16,10 +16,10 @@ import pytest
 
 from blocklist_sdk import StorageFailed, Untrusted
 from blocklist_sdk.publisher import serving
-from full_disk import FullDisk
-from mirrors import assert_mirror_answers, at_mirror, make_mirror, place, published, replace_online_key, served
-from scale import scaled
-from world import FIRST, SECOND, Forger, World, copy_world, is_whole, make_world, whole_releases_only
+from support.full_disk import FullDisk
+from support.mirrors import assert_mirror_answers, at_mirror, make_mirror, place, published, replace_online_key, served
+from support.scale import scaled
+from support.world import FIRST, SECOND, Forger, World, copy_world, is_whole, make_world, whole_releases_only
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

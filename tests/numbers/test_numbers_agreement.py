@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.errors import InvalidNumber
 from blocklist_sdk.numbers import normalize_column, normalizer
 from blocklist_sdk.numbers.fast import plan_of
-from blocklist_sdk.numbers.plan import LEAD_DIGITS, MAX_DIGITS, Plan
+from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, MAX_DIGITS, NumberingPlan
 from blocklist_sdk.numbers.reference import number_of
 from blocklist_sdk.numbers.text import digits_of
 
@@ -96,7 +96,7 @@ def read(text: str, region: str | None, *, strict: bool = False) -> int | None:
         return None
 
 
-def settled(plan: Plan, text: str) -> tuple[int | None] | None:
+def settled(plan: NumberingPlan, text: str) -> tuple[int | None] | None:
     """What the plan alone says: nothing, or (number or None)."""
     try:
         digits, international = digits_of(text)

@@ -316,7 +316,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     import blocklist_sdk.numbers
 
     with pytest.raises(AttributeError, match="no_such_name"):
-        blocklist_sdk.numbers.no_such_name  # noqa: B018
+        blocklist_sdk.numbers.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from blocklist_sdk import times
+from blocklist_sdk.disk import STAGED_PREFIX
 from blocklist_sdk.publisher import Publisher, Timing
-from blocklist_sdk.publisher.disk import STAGED_PREFIX
 from blocklist_sdk.publisher.keys import Keyring
 from blocklist_sdk.publisher.repository import Lifetimes, Repository
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
-from blocklist_sdk.release.index import FeedIndex, now
+from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.merge import apply
 from blocklist_sdk.release.names import index_path
 
@@ -42,7 +43,9 @@ class Reader:
 
     def read(self) -> FeedIndex | None:
         """The index of the current release, after everything that it offers was read and checked."""
-        repository = Repository.load(self._directory, self._keys, root=self._root, lifetimes=Lifetimes(), clock=now)
+        repository = Repository.load(
+            self._directory, self._keys, root=self._root, lifetimes=Lifetimes(), clock=times.this_second
+        )
         path = repository.file("a", index_path("a"))
         if path is None:
             return None

@@ -28,7 +28,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Malformed, Untrusted
 from blocklist_sdk.publisher import KeyUri, Lifetimes, Publisher, Timing
-from blocklist_sdk.publisher.feed import DELTAS_MAX, Feed
+from blocklist_sdk.publisher.feed import DELTAS_MAX, SignedFeed
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 
@@ -75,7 +75,7 @@ def numbers(*tails: int) -> pa.Table:
 
 
 def index_of(publisher: Publisher, feed: str = "id-all") -> FeedIndex:
-    index = Feed.find(publisher._load(), feed).index
+    index = SignedFeed.find(publisher._load(), feed).index
     assert index is not None
     return index
 
@@ -232,7 +232,7 @@ def test_releases_add_remove_and_keep(publisher: Publisher, clock: Clock) -> Non
     assert (first.serial, first.rows, first.added, first.removed, first.delta_bytes) == (1, 3, 3, 0, None)
     assert (second.serial, second.rows, second.added, second.removed, second.changed) == (2, 3, 1, 1, 0)
     assert (second.duplicates, second.invalid, second.rejects_path) == (1, 0, None)
-    rows = Feed.find(publisher._load(), "id-all").rows()
+    rows = SignedFeed.find(publisher._load(), "id-all").rows()
     assert rows.entry.tolist() == [2, 3, 4]
     assert rows.since.tolist() == [int(START.timestamp()) * 1000] * 2 + [int(clock.now.timestamp()) * 1000]
     index = index_of(publisher)

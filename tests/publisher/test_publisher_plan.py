@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.release import NOT_GIVEN_MS, Candidate, Defaults, NextRelease, plan_release
+from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, Candidate, Defaults, NextRelease, plan_release
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts

@@ -13,13 +13,13 @@ import pytest
 from blocklist_sdk.errors import InvalidNumber
 from blocklist_sdk.numbers import normalize
 from blocklist_sdk.publisher import Publisher
-from blocklist_sdk.publisher.feed import Feed
+from blocklist_sdk.publisher.feed import SignedFeed
 
 PASSPHRASE = "correct horse battery"
 
 
 def snapshot_of(publisher: Publisher, feed: str) -> Path:
-    published = Feed.find(publisher._load(), feed)
+    published = SignedFeed.find(publisher._load(), feed)
     assert published.index is not None
     assert published.index.current.snapshot is not None
     path = publisher._load().file(feed, published.index.current.snapshot.path)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.reading import read_rows
-from blocklist_sdk.publisher.release import Candidate, Defaults
-from blocklist_sdk.publisher.source import Reject, read_source
+from blocklist_sdk.publisher.cells import Reject, read_source
+from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS
 
 DEFAULTS = Defaults(level="block", category="fraud", issuer="authority", scope="sms+voice")

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS
-from strategies import Row, plain_rows, to_rows
+from support.strategies import Row, plain_rows, to_rows
 
 
 def specified_digest(rows: list[Row]) -> str:

@@ -18,7 +18,7 @@ from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.merge import Delta, apply, delta_between, difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, joined
-from strategies import Row, plain_rows, successive_rows, to_plain, to_rows
+from support.strategies import Row, plain_rows, successive_rows, to_plain, to_rows
 
 VECTORS = Path(__file__).parents[2] / "docs" / "protocol" / "vectors"
 

@@ -13,7 +13,7 @@ from blocklist_sdk import InvalidInput, Malformed, NotSynced, Stale, Untrusted
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.files import write_delta
 from blocklist_sdk.release.merge import delta_between
-from world import (
+from support.world import (
     FEED,
     FIRST,
     OTHER_FEED,

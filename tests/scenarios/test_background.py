@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk import InvalidInput, Locked, Stale, StorageFailed, Unreachable, Untrusted
-from blocklist_sdk.background import BackgroundSync
-from blocklist_sdk.cache.state import SyncState, load_state, save_state
-from blocklist_sdk.outcomes import SyncOutcome
+from blocklist_sdk.fetch.stopping import StopSignal
+from blocklist_sdk.recipient.background import BackgroundSync
+from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
+from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import SyncResult
-from blocklist_sdk.sync.stopping import StopSignal
-from loopback import Handler, answering
-from waiting import until
-from world import (
+from support.loopback import Handler, answering
+from support.waiting import until
+from support.world import (
     ADDED,
     FEED,
     SECOND,
@@ -304,7 +304,7 @@ def test_nothing_ends_it_silently(
         calls.append(stop)
         raise ZeroDivisionError("about +6281234567890, a generated number")
 
-    monkeypatch.setattr("blocklist_sdk.background.backoff_s", lambda failures, **_: SOON)
+    monkeypatch.setattr("blocklist_sdk.recipient.background.backoff_s", lambda failures, **_: SOON)
     with background_of(recipient, broken) as background:
         until(lambda: len(calls) > 3)
         assert background.last_error is not None
@@ -322,7 +322,7 @@ def test_a_broken_log_does_not_end_it(world: World) -> None:
     def unreachable(stop: StopSignal) -> SyncResult:
         raise Unreachable("nobody is there", url="http://127.0.0.1")
 
-    logger = logging.getLogger("blocklist_sdk.background")
+    logger = logging.getLogger("blocklist_sdk.recipient.background")
     handler = Broken(logging.WARNING)
     logger.addHandler(handler)
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk import StorageFailed
-from full_disk import FullDisk
-from killing import LATER, SOONER, Moment, Say, nursery
-from scale import scaled
-from world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
+from support.full_disk import FullDisk
+from support.killing import LATER, SOONER, Moment, Say, nursery
+from support.scale import scaled
+from support.world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
 
 KILLS = scaled(16, long=40)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from blocklist_sdk import BlocklistError
-from blocklist_sdk.cache.state import SyncState, save_state
-from blocklist_sdk.outcomes import OUTCOMES, SyncOutcome, log_fields
-from loopback import Handler, answering
-from world import ADDED, FEED, FIRST, LISTED, SECOND, Forger, World, copy_world, make_world, past, stranger
+from blocklist_sdk.recipient.cache.state import SyncState, save_state
+from blocklist_sdk.recipient.sync_outcomes import OUTCOMES, SyncOutcome, log_fields
+from support.loopback import Handler, answering
+from support.world import ADDED, FEED, FIRST, LISTED, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 """What every record has; the rest are the library's own fields."""
@@ -42,7 +42,7 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def outcomes(logged: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [fields(each) for each in logged.records if each.name == "blocklist_sdk.sync.run" and fields(each)]
+    return [fields(each) for each in logged.records if each.name == "blocklist_sdk.recipient.sync.run" and fields(each)]
 
 
 def test_a_sync_that_succeeds_is_logged_with_its_figures(world: World, logged: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk import Malformed, Unreachable, Untrusted
-from world import FIRST, SECOND, World, assert_still_answers, copy_world, make_world, refused
+from support.world import FIRST, SECOND, World, assert_still_answers, copy_world, make_world, refused
 
 Fault = Callable[["Handler", bytes], bool]
 """Answers a request in its own way and returns True, or returns False to have it answered properly."""

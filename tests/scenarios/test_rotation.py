@@ -7,7 +7,7 @@ import pytest
 from securesystemslib.signer import Signer
 
 from blocklist_sdk import Untrusted
-from world import FEED, SECOND, Forger, World, assert_still_answers, copy_world, make_world, refused, stranger
+from support.world import FEED, SECOND, Forger, World, assert_still_answers, copy_world, make_world, refused, stranger
 
 
 @pytest.fixture(scope="module")

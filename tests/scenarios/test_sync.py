@@ -23,11 +23,11 @@ from blocklist_sdk import (
     Unreachable,
     Untrusted,
 )
-from blocklist_sdk.cache.store import Store
+from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.recipient.verdicts import decide
 from blocklist_sdk.records import Entry
-from blocklist_sdk.verdicts import decide
-from scale import scaled
-from world import (
+from support.scale import scaled
+from support.world import (
     ADDED,
     FEED,
     FIRST,
@@ -419,7 +419,7 @@ def test_an_unexpected_failure_is_noted_before_it_is_raised(world: World, monkey
     def faulty(*_: object, **__: object) -> None:
         raise ZeroDivisionError("+6281234567890 in the text of somebody else's error")
 
-    monkeypatch.setattr("blocklist_sdk.sync.run.plan", faulty)
+    monkeypatch.setattr("blocklist_sdk.recipient.sync.run.plan", faulty)
     with pytest.raises(ZeroDivisionError):
         recipient.sync()
     status = recipient.status()
@@ -446,7 +446,7 @@ def test_the_mark_is_made_before_the_switch_and_after_the_build(world: World, mo
         marks.append(json.loads(state.read_bytes())["highest_serial"])
         raise StorageFailed("the disk fell off", path=state)
 
-    monkeypatch.setattr("blocklist_sdk.sync.run.plan", failing)
+    monkeypatch.setattr("blocklist_sdk.recipient.sync.run.plan", failing)
     with pytest.raises(StorageFailed):
         recipient.sync()
     monkeypatch.undo()

@@ -38,7 +38,7 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 -- 1, Python's own exit code, means blocked
-        from blocklist_sdk.cli.talk import say_bug
+        from blocklist_sdk.cli.prompts import say_bug
 
         say_bug(error)
         return _SOFTWARE

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.logs import Notes
-from blocklist_sdk.cli.talk import say, say_bug, settle
+from blocklist_sdk.cli.prompts import say, say_bug, settle
 from blocklist_sdk.errors import BlocklistError
 
 _HOME: Final = {

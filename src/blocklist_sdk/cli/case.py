@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.conversation import KeyOption, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.exchange_session import KeyOption, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
 from blocklist_sdk.cli.report import report_line

@@ -4,22 +4,23 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell
+from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
+from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.blocklist import Blocklist
-    from blocklist_sdk.enforcement import Drift, Enforced
+    from blocklist_sdk.enforcement import Drift, EnforcementResult
+    from blocklist_sdk.recipient.blocklist import Blocklist
 
 _BACKOFF_MAX_S: Final = 3600.0
 
@@ -73,7 +74,7 @@ def enforce(
     from blocklist_sdk.enforcement import enforce as run
     from blocklist_sdk.enforcement import open_sink
     from blocklist_sdk.enforcement import reconcile as compare
-    from blocklist_sdk.enforcement.places import ledger_id
+    from blocklist_sdk.enforcement.paths import ledger_id
 
     if repair and not reconcile:
         raise InvalidInput("--repair goes with --reconcile")
@@ -98,10 +99,12 @@ def enforce(
             _tell(enforced(), as_json=as_json)
 
 
-def _rounds(blocklist: "Blocklist", enforced: Callable[[], "Enforced"], interval: float) -> Iterator["Enforced"]:
+def _rounds(
+    blocklist: "Blocklist", enforced: Callable[[], "EnforcementResult"], interval: float
+) -> Iterator["EnforcementResult"]:
     """Sync and enforce until told to stop; after failures of the sink, ever less often."""
     failures = 0
-    with Bell() as bell:
+    with StopOnSignal() as bell:
         while True:
             try:
                 blocklist.sync()
@@ -124,10 +127,10 @@ def _rounds(blocklist: "Blocklist", enforced: Callable[[], "Enforced"], interval
 
 def _seconds_to(moment: datetime | None) -> float:
     """How long until something begins or ends by itself."""
-    return math.inf if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return math.inf if moment is None else max(0.0, (moment - times.now()).total_seconds())
 
 
-def _tell_drift(drift: "Drift", mended: "Enforced | None", *, as_json: bool) -> None:
+def _tell_drift(drift: "Drift", mended: "EnforcementResult | None", *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(drift) | {"repaired": None if mended is None else asdict(mended)})
     else:
@@ -147,7 +150,7 @@ def _drift_line(drift: "Drift") -> str:
     )
 
 
-def _tell(done: "Enforced", *, as_json: bool) -> None:
+def _tell(done: "EnforcementResult", *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(done))
         return
@@ -158,7 +161,7 @@ def _tell(done: "Enforced", *, as_json: bool) -> None:
         say(f"{done.left:,} changes wait for another day: the daily cap is reached")
 
 
-def _line(done: "Enforced") -> str:
+def _line(done: "EnforcementResult") -> str:
     planned = ", ".join(f"{count:,} to {operation}" for operation, count in done.planned.items())
     if done.dry_run:
         return f"release {done.serial}: {planned}; nothing was done"

@@ -1,24 +1,24 @@
 """The authority's commands: ``blocklist exchange init | serve | user | publish | stats | verify``."""
 
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell
+from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
-from blocklist_sdk.cli.figures import figure_lines
 from blocklist_sdk.cli.logs import log_told
+from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.server.exchange import Exchange
-    from blocklist_sdk.exchange.server.tables import AccountRow
+    from blocklist_sdk.exchange_server.exchange import Exchange
+    from blocklist_sdk.exchange_server.store.tables import AccountRow
 
 app = typer.Typer(help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False)
 user = typer.Typer(help="Who may do what there.", no_args_is_help=False)
@@ -27,7 +27,7 @@ app.add_typer(user, name="user")
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 
-_EXCHANGE: Final = "blocklist_sdk.exchange"
+_EXCHANGE: Final = "blocklist_sdk.exchange_server"
 _KEY_BYTES_MAX: Final = 100_000
 
 
@@ -56,8 +56,8 @@ def init(
 ) -> None:
     """Make an exchange's folder: settings, rules, a database, and a publisher with its keys."""
     with needs_extra("exchange"):
-        from blocklist_sdk.exchange.server.exchange import Exchange
-        from blocklist_sdk.exchange.server.settings import ExchangeSettings
+        from blocklist_sdk.exchange_server.exchange import Exchange
+        from blocklist_sdk.exchange_server.settings import ExchangeSettings
 
     given: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
     if database is not None:
@@ -106,8 +106,8 @@ def serve(
 ) -> None:
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
-        from blocklist_sdk.exchange.server.request_log import REQUESTS
-        from blocklist_sdk.exchange.server.serving import Tls, serving_exchange
+        from blocklist_sdk.exchange_server.http.request_log import REQUESTS
+        from blocklist_sdk.exchange_server.serving import Tls, serving_exchange
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
@@ -116,7 +116,7 @@ def serve(
     with (
         log_told(levels),
         _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange,
-        Bell() as bell,
+        StopOnSignal() as bell,
     ):
         _warn(exchange.routing.unknown_operators)
         with serving_exchange(
@@ -215,7 +215,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show a month in figures."""
-    asked = month or f"{datetime.now(UTC):%Y-%m}"
+    asked = month or f"{times.now():%Y-%m}"
     with _open(directory, None) as exchange:
         found = exchange.statistics(asked)
     if as_json:
@@ -242,7 +242,7 @@ def verify(directory: Directory, as_json: AsJson = False) -> None:
 
 def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = False) -> "Exchange":
     with needs_extra("exchange"):
-        from blocklist_sdk.exchange.server.exchange import Exchange
+        from blocklist_sdk.exchange_server.exchange import Exchange
 
     return Exchange.open(directory, passphrase=PassphraseSource(passphrase_file) if needs_keys else None)
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from blocklist_sdk.cli.talk import say, say_bug
+from blocklist_sdk.cli.prompts import say, say_bug
 
-_SYNCS: Final = "blocklist_sdk.sync.run"
+_SYNCS: Final = "blocklist_sdk.recipient.sync.run"
 
 _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """Of syslog, which systemd's journal reads in front of a line (sd-daemon(3))."""

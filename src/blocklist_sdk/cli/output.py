@@ -5,13 +5,14 @@ import os
 import re
 import sys
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from blocklist_sdk.cli.talk import say as say
+from blocklist_sdk import times
+from blocklist_sdk.cli.prompts import say as say
 from blocklist_sdk.records import Entry, Verdict
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
@@ -38,10 +39,11 @@ def in_colour(stream: TextIO) -> bool:
 def moment(when: datetime | None) -> str | None:
     """A moment as text, UTC to the second.
 
+    >>> from datetime import UTC
     >>> moment(datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
     '2026-11-24T08:00:00Z'
     """
-    return None if when is None else when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if when is None else times.iso(when.replace(microsecond=0))
 
 
 def indented(text: str, by: str) -> str:

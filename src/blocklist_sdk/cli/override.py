@@ -1,12 +1,13 @@
 """``blocklist override``: the recipient's own decisions on numbers."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from blocklist_sdk import times
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, takes
@@ -111,5 +112,5 @@ def _tell(override: Any, as_json: bool) -> None:
         write_json(asdict(override))
         return
     until = f" until {moment(override.until)}" if override.until else ""
-    ended = "" if override.in_force(datetime.now(UTC)) else " (ended)"
+    ended = "" if override.in_force(times.now()) else " (ended)"
     typer.echo(f"{override.decision:<5}  +{override.number:<15}{until}{ended}  {override.reason} ({override.author})")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
 
@@ -195,7 +195,7 @@ def serve(
     from blocklist_sdk.publisher import Publisher, serving
 
     publisher = Publisher.open(directory, passphrase=None)
-    with serving(publisher.repository, host=host, port=port) as url, Bell() as bell:
+    with serving(publisher.repository, host=host, port=port) as url, StopOnSignal() as bell:
         typer.echo(url)
         say(f"serving {publisher.repository} until Ctrl-C")
         bell.wait()

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.conversation import KeyOption, Rejects, records_in, write_each, write_model
+from blocklist_sdk import times
+from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
-from blocklist_sdk.cli.figures import figure_lines
+from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, check_output, takes
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement.receipts import SentReceipts
+    from blocklist_sdk.enforcement.receipts import ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
@@ -90,12 +91,12 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
 
 def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -> None:
     from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.places import ledger_path
-    from blocklist_sdk.enforcement.receipts import SentReceipts, send_receipts
+    from blocklist_sdk.enforcement.paths import ledger_path
+    from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
 
-    sums = SentReceipts()
+    sums = ReceiptsResult()
 
-    def note(so_far: SentReceipts) -> None:
+    def note(so_far: ReceiptsResult) -> None:
         nonlocal sums
         sums = so_far
 
@@ -107,7 +108,7 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
         try:
             send_receipts(ledger, exchange, again=again, progress=note)
         except BlocklistError:
-            if sums != SentReceipts():
+            if sums != ReceiptsResult():
                 say(f"{_sums(sums)} so far; the rest is sent the next time")
             raise
     if as_json:
@@ -119,7 +120,7 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
         raise typer.Exit(USAGE)
 
 
-def _sums(sums: "SentReceipts") -> str:
+def _sums(sums: "ReceiptsResult") -> str:
     return f"{sums.sent:,} accepted, {sums.repeated:,} repeated, {sums.refused:,} refused"
 
 
@@ -128,7 +129,7 @@ def _sums(sums: "SentReceipts") -> str:
 def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> None:
     """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
     from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.places import ledger_path
+    from blocklist_sdk.enforcement.paths import ledger_path
     from blocklist_sdk.enforcement.receipts import count_receipts
 
     with settings.open() as blocklist, Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
@@ -162,18 +163,16 @@ def report(
     ] = None,
 ) -> None:
     """Sum up a month of enforcement for the authority: counts and times, no numbers."""
-    from datetime import UTC, datetime
-
     from blocklist_sdk.disk import replaced, storage
     from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.places import ledger_path
-    from blocklist_sdk.enforcement.report import monthly_report
+    from blocklist_sdk.enforcement.paths import ledger_path
+    from blocklist_sdk.enforcement.statement import monthly_statement
 
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-            found = monthly_report(ledger, month, now=datetime.now(UTC))
+            found = monthly_statement(ledger, month, now=times.now())
     text = {Form.HTML: found.to_html, Form.CSV: found.to_csv, Form.JSON: found.to_json}[form]()
     if output is None:
         typer.echo(text, nl=False)

@@ -113,7 +113,7 @@ def status(
         for name, value in _shown(found).items():
             typer.echo(f"{name:<17} {value}")
     if metrics_file is not None:
-        from blocklist_sdk.metrics import write_metrics
+        from blocklist_sdk.recipient.metrics import write_metrics
 
         write_metrics(metrics_file, found)
     if require_fresh:

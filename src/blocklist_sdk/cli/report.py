@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.conversation import (
+from blocklist_sdk.cli.exchange_session import (
     EvidenceOption,
     KeyOption,
     Rejects,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import AsJson, say, write_json
+from blocklist_sdk.cli.signals import StopOnSignal
 
 if TYPE_CHECKING:
     from blocklist_sdk.sandbox import Sandbox
@@ -38,7 +38,7 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
-        Bell(interrupts=True) as bell,
+        StopOnSignal(interrupts=True) as bell,
         log_told(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,

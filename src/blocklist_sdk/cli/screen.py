@@ -39,7 +39,7 @@ def screen(
     Each row comes back with blocklist_number, blocklist_blocked, blocklist_level, blocklist_category and
     blocklist_reason beside it; they are empty where the cell is no number. The output is complete or not there.
     """
-    from blocklist_sdk.screening.files import screen_file
+    from blocklist_sdk.recipient.screening.files import screen_file
 
     with settings.open() as blocklist, _bar(as_json) as progress:
         check_output(output, blocklist)

@@ -20,9 +20,9 @@ from blocklist_sdk.errors import InvalidInput
 if TYPE_CHECKING:
     import ssl
 
-    from blocklist_sdk.blocklist import Blocklist
-    from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt
     from blocklist_sdk.exchange.client import ExchangeClient
+    from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
+    from blocklist_sdk.recipient.blocklist import Blocklist
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class Settings:
         assert settings.url is not None
         assert settings.feed is not None
         assert settings.root is not None
-        from blocklist_sdk.blocklist import Blocklist
+        from blocklist_sdk.recipient.blocklist import Blocklist
 
         return Blocklist.open(
             settings.url,
@@ -258,7 +258,7 @@ class Settings:
                 f"client_id needs one of client_secret_file, client_key and {SECRET_VARIABLE} beside it, but there "
                 f"{'are ' + ' and '.join(proofs) if proofs else 'is none'}"
             )
-        from blocklist_sdk.exchange.auth import ClientCredentials, PrivateKeyJwt, token_url_of
+        from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt, token_url_of
 
         token_url = token_url_of(address)
         if self.client_key is not None:
@@ -278,7 +278,7 @@ class Settings:
         """
         if self.ca is None and self.client_cert is None:
             return None
-        from blocklist_sdk.exchange.tls import tls_context
+        from blocklist_sdk.net.tls import tls_context
 
         return tls_context(ca=self.ca, client_cert=self.client_cert)
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from blocklist_sdk.cli.endings import Bell
 from blocklist_sdk.cli.exit_codes import FINE
 from blocklist_sdk.cli.logs import log_told
 from blocklist_sdk.cli.output import write_json
+from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import BlocklistError, InvalidInput
-from blocklist_sdk.metrics import write_metrics
-from blocklist_sdk.outcomes import SyncOutcome
+from blocklist_sdk.recipient.metrics import write_metrics
+from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import Status, SyncResult
 
 if TYPE_CHECKING:
-    from blocklist_sdk.blocklist import Blocklist
+    from blocklist_sdk.recipient.blocklist import Blocklist
 
 _UNITS: Final = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -46,7 +46,7 @@ def sync_until_told(
     """
     interval = duration(every)
     lost: list[OSError] = []
-    with Bell() as bell, log_told():
+    with StopOnSignal() as bell, log_told():
 
         def show(outcome: SyncOutcome) -> None:
             try:

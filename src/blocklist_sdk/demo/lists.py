@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize
-from blocklist_sdk.publisher.reading import read_rows
-from blocklist_sdk.publisher.release import Candidate, Defaults
-from blocklist_sdk.publisher.source import Cells, read_source
+from blocklist_sdk.publisher.cells import Cells, read_source
+from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS
 
 DEFAULTS = Defaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")

@@ -12,12 +12,12 @@ from pathlib import Path
 import phonenumbers
 from phonenumbers import PhoneNumberFormat
 
-from blocklist_sdk.blocklist import Blocklist
 from blocklist_sdk.demo.generated import REGION, write_generated
 from blocklist_sdk.demo.lists import DEFAULTS, Lists, make_lists
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber, StorageFailed, Untrusted, mask
-from blocklist_sdk.publisher import Publisher, ReleaseReport, serving
+from blocklist_sdk.publisher import Publisher, ReleaseResult, serving
+from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import SyncResult
 
 FEED = "demo"
@@ -171,8 +171,8 @@ class _Story:
         self._lists: Lists
         self._publisher: Publisher
         self._blocklist: Blocklist
-        self._second: ReleaseReport
-        self._third: ReleaseReport
+        self._second: ReleaseResult
+        self._third: ReleaseResult
         self._old_timestamp: bytes
 
     def steps(self) -> Sequence[tuple[str, Callable[[], _Told]]]:
@@ -234,13 +234,13 @@ class _Story:
         where = f" in {self._third.rejects_path}" if self._kept else ""
         return _Told(f"{told.outcome}; {self._third.invalid:,} rejects listed by line{where}", told.bytes)
 
-    def _release(self, source: object) -> ReleaseReport:
+    def _release(self, source: object) -> ReleaseResult:
         column = self._lists.column if isinstance(source, Path) else None
         # Whatever list is shown, its rejects are part of the story.
         return self._publisher.release(FEED, source, column=column, max_rejects=1, **asdict(DEFAULTS))
 
     @staticmethod
-    def _told(report: ReleaseReport) -> _Told:
+    def _told(report: ReleaseResult) -> _Told:
         return _Told(
             f"{report.rows:,} entries: {report.added:,} added, {report.removed:,} removed; signed",
             report.snapshot_bytes + (report.delta_bytes or 0),
@@ -297,7 +297,7 @@ class _Story:
     def _sync(self) -> SyncResult:
         return self._blocklist.sync()
 
-    def _synced(self, kind: str, *, before: int | None, after: int, report: ReleaseReport | None = None) -> _Told:
+    def _synced(self, kind: str, *, before: int | None, after: int, report: ReleaseResult | None = None) -> _Told:
         result = self._sync()
         if (result.kind, result.before, result.after) != (kind, before, after):
             raise _Wrong(f"expected release {after} by {kind}, but this is release {result.after} by {result.kind}")
@@ -309,7 +309,7 @@ class _Story:
             return _Told(f"nothing new; release {after} is in force", result.bytes)
         return _Told(f"{kind} verified: {result.added:,} added, {result.removed:,} removed", result.bytes)
 
-    def _same_digest(self, report: ReleaseReport) -> None:
+    def _same_digest(self, report: ReleaseResult) -> None:
         if self._blocklist.status().digest != report.digest:
             raise _Wrong("the recipient's list has another digest than the authority's")
 

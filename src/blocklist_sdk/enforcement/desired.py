@@ -6,19 +6,17 @@ and go through a sweep over the ends of all that covers them.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import EVERYWHERE, OWN, OWN_CATEGORY, Items, Masks, Positions, mask_of
 from blocklist_sdk.numbers.operators import operator_codes
+from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
-from blocklist_sdk.rules import Rules
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def desired(
@@ -39,7 +37,7 @@ def desired(
         only_operator: only numbers of this operator; of a range the first number counts.
     """
     wanted = EVERYWHERE if scopes is None else mask_of(scopes)
-    now = _milliseconds(at)
+    now = times.to_ms(at)
     block = rows.level.values.index("block") if "block" in rows.level.values else -1
     known = set(SCOPES)
     masks = np.array([mask_of(known & set(value.split("+"))) for value in rows.scope.values] or [0], np.uint8)
@@ -76,14 +74,14 @@ def next_change(rows: Rows, rules: Rules, at: datetime) -> datetime | None:
         rules: protected numbers and overrides.
         at: now.
     """
-    now = _milliseconds(at)
+    now = times.to_ms(at)
     coming = [
         int(moments.min())
         for moments in (rows.since[rows.since > now], rows.until[(rows.until > now) & (rows.until != FOREVER_MS)])
         if len(moments)
     ]
-    coming += [_milliseconds(each.until) for each in rules.overrides.values() if each.until and each.until > at]
-    return _EPOCH + timedelta(milliseconds=min(coming)) if coming else None
+    coming += [times.to_ms(each.until) for each in rules.overrides.values() if each.until and each.until > at]
+    return times.from_ms(min(coming)) if coming else None
 
 
 def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> NDArray[np.bool_]:
@@ -166,7 +164,7 @@ def _piece(
         until = max(until, int(rows.until[row]))
     if rule is not None and rule[1] is not None:
         mask = wanted
-        until = max(until, FOREVER_MS if rule[1].until is None else _milliseconds(rule[1].until))
+        until = max(until, FOREVER_MS if rule[1].until is None else times.to_ms(rule[1].until))
     if not mask:
         return None
     category = rows.category.values[int(rows.category.codes[entries[0][1]])] if entries else OWN_CATEGORY
@@ -194,7 +192,3 @@ def _with(items: Items, swept: list[_Swept]) -> Items:
 
 def _column(values: list[int]) -> Int64s:
     return np.array(values, np.int64)
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -23,18 +23,21 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.acknowledged import GIVEN_UP, IN_DOUBT, Acknowledged, Record, patched
 from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
 from blocklist_sdk.enforcement.ledger_files import MENDING, items_of, items_table, read_table, write_table
+from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, IN_DOUBT, LedgerState, Record, patched
 from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, all_done
-from blocklist_sdk.errors import InvalidInput, Locked, Malformed
+from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.locks import acquired
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
@@ -51,7 +54,7 @@ _FOLD_SHARE: Final = 0.1
 class Ledger:
     """A sink's ledger. While it is open no other process can open it."""
 
-    def __init__(self, directory: Path, document: dict[str, Any], lock: FileLock) -> None:
+    def __init__(self, directory: Path, document: dict[str, Any], lock: "BaseFileLock | None") -> None:
         """Use :meth:`open`."""
         self.directory = directory
         self._document = document
@@ -75,7 +78,8 @@ class Ledger:
         """
         with storage(directory):
             (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
-        lock = _locked(directory / _LOCK, f"another process enforces into {directory.name}", wait_s)
+        busy = f"another process enforces into {directory.name}"
+        lock = acquired(directory / _LOCK, wait_s=wait_s, busy=busy)
         return cls._opened(directory, feed, lock, begin=True)
 
     @classmethod
@@ -96,7 +100,8 @@ class Ledger:
             StorageFailed: the disk refused.
         """
         _must_be(directory)
-        lock = _locked(directory / _OUTBOX_LOCK, f"another process sends the receipts of {directory.name}", wait_s)
+        busy = f"another process sends the receipts of {directory.name}"
+        lock = acquired(directory / _OUTBOX_LOCK, wait_s=wait_s, busy=busy)
         return cls._opened(directory, feed, lock, begin=False)
 
     @classmethod
@@ -112,10 +117,10 @@ class Ledger:
             Malformed: it is damaged.
         """
         _must_be(directory)
-        return cls._opened(directory, feed, FileLock(directory / _OUTBOX_LOCK), begin=False)
+        return cls._opened(directory, feed, None, begin=False)
 
     @classmethod
-    def _opened(cls, directory: Path, feed: str, lock: FileLock, *, begin: bool) -> Self:
+    def _opened(cls, directory: Path, feed: str, lock: "BaseFileLock | None", *, begin: bool) -> Self:
         try:
             document = read_json(directory / _LEDGER, format_version=_FORMAT)
             if document is None:
@@ -129,16 +134,17 @@ class Ledger:
             if document["feed"] != feed:
                 raise InvalidInput(f"{directory} is the ledger of a sink of feed {document['feed']!r}, not of {feed!r}")
             return cls(directory, document, lock)
-        except KeyError as error:
-            lock.release()
-            raise Malformed(f"{directory / _LEDGER} is damaged: it lacks {error}") from error
-        except BaseException:
-            lock.release()
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, KeyError):
+                raise Malformed(f"{directory / _LEDGER} is damaged: it lacks {error}") from error
             raise
 
     def close(self) -> None:
         """Let other processes have it."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -263,7 +269,7 @@ class Ledger:
                     for kind in ("batch", "done", "receipts"):
                         self._path(number, kind).unlink(missing_ok=True)
 
-    def replace(self, acknowledged: Acknowledged, *, after: int = 0) -> None:
+    def replace(self, acknowledged: LedgerState, *, after: int = 0) -> None:
         """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
 
         Args:
@@ -288,7 +294,7 @@ class Ledger:
 
     # Reading
 
-    def acknowledged(self) -> Acknowledged:
+    def acknowledged(self) -> LedgerState:
         """What the sink has acknowledged, up to the last record.
 
         Raises:
@@ -410,14 +416,14 @@ class Ledger:
         if lost:
             raise Malformed(f"{self._path(lost[0], 'batch')} is missing: {MENDING}")
 
-    def _base(self) -> Acknowledged:
+    def _base(self) -> LedgerState:
         name = self._document["base"]
         if name is None:
-            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
+            return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
         table, _ = read_table(self.directory / name)
         if not len(table):
-            return Acknowledged.of(Items.empty(), np.empty(0, np.uint8))
-        return Acknowledged.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+            return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
+        return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
     def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
         table, about = read_table(self._path(number, "batch"))
@@ -451,16 +457,6 @@ def _code_of(outcome: Outcome) -> int:
     return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
 
 
-def _locked(path: Path, what: str, wait_s: float) -> FileLock:
-    lock = FileLock(path)
-    with storage(path):
-        try:
-            lock.acquire(timeout=wait_s)
-        except Timeout as error:
-            raise Locked(f"{what}: try again", path=path.parent) from error
-    return lock
-
-
 def _must_be(directory: Path) -> None:
     if not (directory / _LEDGER).exists():
         raise _nothing_yet(directory)
@@ -468,8 +464,3 @@ def _must_be(directory: Path) -> None:
 
 def _nothing_yet(directory: Path) -> InvalidInput:
     return InvalidInput(f"nothing has been enforced into {directory.name} yet: run blocklist enforce first")
-
-
-def utc_now() -> datetime:
-    """This moment, UTC."""
-    return datetime.now(UTC)

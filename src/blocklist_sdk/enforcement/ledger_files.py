@@ -1,8 +1,6 @@
 """How a ledger's tables lie on the disk: Arrow files, each with a few words about itself."""
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from blocklist_sdk.disk import storage, sync_directory, sync_file
+from blocklist_sdk.disk import adopt, staged, storage
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.errors import Malformed
 
@@ -73,16 +71,10 @@ def write_table(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     """Write a table, durably, whole or not at all."""
     document = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in about.items()}
     table = table.replace_schema_metadata({"about": json.dumps(document)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with staged(path.parent) as temporary:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-        sync_file(temporary)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    sync_directory(path.parent)
+        adopt(temporary, path)
 
 
 def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from blocklist_sdk.enforcement.acknowledged import ASIDE, DOUBT, HELD, WIDER, Acknowledged, joined
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
+from blocklist_sdk.enforcement.ledger_state import ASIDE, DOUBT, HELD, WIDER, LedgerState, joined
 from blocklist_sdk.release.rows import Int64s
 
 _FEW: Final = 10_000
@@ -18,7 +18,7 @@ _AT_A_TIME: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EnforcementPlan:
     """What is to be done.
 
     Attributes:
@@ -63,7 +63,7 @@ class Plan:
                 yield operation, items.take(np.arange(start, min(start + most, len(items)))), is_urgent
 
 
-def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
+def make_plan(acknowledged: LedgerState, wanted: Items) -> EnforcementPlan:
     """What leads from one to the other, item by item, by their first numbers.
 
     What was refused, or given up, is not asked for again until something about it changes; what lifts something
@@ -73,7 +73,7 @@ def make_plan(acknowledged: Acknowledged, wanted: Items) -> Plan:
     return replace(plan, unblock=_without_what_stays(plan.unblock, wanted))
 
 
-def _compared(acknowledged: Acknowledged, wanted: Items) -> Plan:
+def _compared(acknowledged: LedgerState, wanted: Items) -> EnforcementPlan:
     if not len(acknowledged.later):
         return _plan(acknowledged.items, acknowledged.status, wanted)
     # Of a few numbers something was said after the base: they are compared by themselves.
@@ -83,7 +83,9 @@ def _compared(acknowledged: Acknowledged, wanted: Items) -> Plan:
     few = place[wanted.number[place] == acknowledged.later[inside]]
     late = _plan(acknowledged.patch, acknowledged.patch_status, wanted.take(few))
     base = _plan(acknowledged.items, acknowledged.status, wanted, without=(acknowledged.superseded(), few))
-    return Plan(*(_merged(getattr(base, each.name), getattr(late, each.name)) for each in fields(Plan)))
+    return EnforcementPlan(
+        *(_merged(getattr(base, each.name), getattr(late, each.name)) for each in fields(EnforcementPlan))
+    )
 
 
 _NOWHERE = np.empty(0, np.intp)
@@ -91,7 +93,7 @@ _NOWHERE = np.empty(0, np.intp)
 
 def _plan(
     held: Items, status: Masks, wanted: Items, *, without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE)
-) -> Plan:
+) -> EnforcementPlan:
     in_held, in_wanted = matched(held, wanted)
     is_gone = np.ones(len(held), np.bool_)
     is_gone[in_held] = False
@@ -114,7 +116,7 @@ def _plan(
     lift = (standing == WIDER) | ((standing == HELD) & goes)
     again = (standing == DOUBT) | ((standing == ASIDE) & is_less)
     anew = (standing == ASIDE) & ~is_less
-    return Plan(
+    return EnforcementPlan(
         unblock=held.take(np.flatnonzero(is_gone)),
         lift=items.take(np.flatnonzero(lift)),
         again=items.take(np.flatnonzero(again)),

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,16 +18,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.acknowledged import GIVEN_UP, Record
 from blocklist_sdk.enforcement.items import OWN, Batch, Operation
-from blocklist_sdk.enforcement.ledger import Ledger, utc_now
-from blocklist_sdk.enforcement.places import is_shadow
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, Record
+from blocklist_sdk.enforcement.paths import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, Outcome, ReceiptItem
+from blocklist_sdk.texts import printable
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def receipts_of(record: Record) -> Iterator[NewReceipt]:
             outcome = told.get(code)
             if outcome is None:
                 continue
-            detail = _printable(record.details.get(place, ""))
+            detail = printable(record.details.get(place, "")).strip()[:DETAIL_CHARS_MAX]
             for entry, said in _entries_told(batch, place, outcome):
                 yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=said, at=at, detail=detail)
 
@@ -102,7 +103,7 @@ def count_receipts(record: Record) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class SentReceipts:
+class ReceiptsResult:
     """What came of sending.
 
     Attributes:
@@ -123,8 +124,8 @@ def send_receipts(
     client: ExchangeClient,
     *,
     again: bool = False,
-    progress: Callable[[SentReceipts], None] | None = None,
-) -> SentReceipts:
+    progress: Callable[[ReceiptsResult], None] | None = None,
+) -> ReceiptsResult:
     """Send what the exchange has not acknowledged yet, the oldest record first.
 
     What an error cuts short goes on where it stopped at the next call, in any process. Memory does not grow with the
@@ -166,9 +167,11 @@ def send_receipts(
 class _Outbox:
     """One go at sending."""
 
-    def __init__(self, ledger: Ledger, client: ExchangeClient, progress: Callable[[SentReceipts], None] | None) -> None:
-        self.begun = utc_now()
-        self.sums = SentReceipts()
+    def __init__(
+        self, ledger: Ledger, client: ExchangeClient, progress: Callable[[ReceiptsResult], None] | None
+    ) -> None:
+        self.begun = times.now()
+        self.sums = ReceiptsResult()
         self._ledger = ledger
         self._client = client
         self._progress = progress
@@ -199,7 +202,7 @@ class _Outbox:
             self._add(items)
             if len(some) == RECEIPTS_MAX and not anew:
                 standing.save(self._file)
-        self._ledger.acknowledge(number, standing.noted(), at=utc_now())
+        self._ledger.acknowledge(number, standing.noted(), at=times.now())
         self.sums = replace(self.sums, records=self.sums.records + 1)
         self._tell()
 
@@ -217,7 +220,7 @@ class _Outbox:
     def note_wait(self, seconds: float) -> None:
         """Have the next call, after a restart too, wait as long as the exchange asked for."""
         document = _document(self._file) or {"format": _FORMAT}
-        until = utc_now() + min(timedelta(seconds=seconds), _WAIT_MAX)
+        until = times.now() + min(timedelta(seconds=seconds), _WAIT_MAX)
         with storage(self._file):
             write_json(self._file, document | {"not_before": until.isoformat()})
 
@@ -319,17 +322,6 @@ def _told(operation: Operation) -> dict[int, Outcome]:
     if operation == "unblock":
         kinds[KINDS.index("enforced")] = "reversed"
     return kinds
-
-
-def _printable(text: str) -> str:
-    """A sink's words as the exchange takes them, which refuses a whole batch for one control character."""
-    if not text.isprintable():
-        text = "".join("\N{REPLACEMENT CHARACTER}" if _is_control(character) else character for character in text)
-    return text.strip()[:DETAIL_CHARS_MAX]
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t"
 
 
 def _refused(ledger: Ledger, *, before: datetime) -> Iterator[Record]:

@@ -8,16 +8,17 @@ from typing import Final
 
 import numpy as np
 
-from blocklist_sdk.blocklist import Blocklist
-from blocklist_sdk.enforcement.acknowledged import DOUBT, HELD, NOTHING, WIDER, Acknowledged, joined
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
-from blocklist_sdk.enforcement.ledger import Ledger, utc_now
-from blocklist_sdk.enforcement.places import ledger_path
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import DOUBT, HELD, NOTHING, WIDER, LedgerState, joined
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement
-from blocklist_sdk.enforcement.sink import Held, Readable, Sink, SinkDown, Transactional
+from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
+from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.release.rows import FOREVER_MS
 
 _SHOWN: Final = 10
@@ -52,7 +53,7 @@ def reconcile(
     scopes: Collection[str] | None = None,
     only_operator: str | None = None,
     repair: bool = False,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] = times.now,
     wait_s: float = 10.0,
 ) -> Drift:
     """Compare what a sink really holds with what it should hold.
@@ -62,7 +63,7 @@ def reconcile(
 
     Args:
         blocklist: the list.
-        sink: which; it has to be `Readable`.
+        sink: which; it has to be `ReadableSink`.
         name: the sink's.
         scopes: as for `enforce`.
         only_operator: as for `enforce`.
@@ -75,15 +76,15 @@ def reconcile(
         NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
     """
     settings = Enforcement(scopes=scopes, only_operator=only_operator)
-    if not isinstance(sink, Readable):
+    if not isinstance(sink, ReadableSink):
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         generation, rules = blocklist.in_force()
         wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
         try:
-            applied = (sink.applied() or 0) if isinstance(sink, Transactional) else 0
+            applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
             held = _items_held(sink.current())
-        except SinkDown as error:
+        except SinkUnavailable as error:
             raise Unreachable(
                 f"the sink is down: {error}. Nothing was compared; run this again later.",
                 url=name,
@@ -113,7 +114,7 @@ def reconcile(
         )
 
 
-def _items_held(current: Iterable[Held]) -> Items:
+def _items_held(current: Iterable[HeldItem]) -> Items:
     """What a sink holds, as columns in order."""
     number, last, scope = array("q"), array("q"), array("B")
     for each in current:
@@ -146,7 +147,7 @@ def _items_held(current: Iterable[Held]) -> Items:
     )
 
 
-def _without_nothing(wanted: Items, known: Acknowledged) -> Items:
+def _without_nothing(wanted: Items, known: LedgerState) -> Items:
     """What should be there, less what the sink says that there is nothing to block of."""
     nothing = known.items.number[known.status == NOTHING]
     return wanted.take(np.flatnonzero(~np.isin(wanted.number, nothing))) if len(nothing) else wanted
@@ -154,7 +155,7 @@ def _without_nothing(wanted: Items, known: Acknowledged) -> Items:
 
 def _note(
     ledger: Ledger,
-    known: Acknowledged,
+    known: LedgerState,
     held: Items,
     wanted: Items,
     same_held: Positions,
@@ -179,7 +180,7 @@ def _note(
     ]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(Acknowledged.of(items.take(order), np.concatenate(status)[order]), after=applied)
+    ledger.replace(LedgerState.of(items.take(order), np.concatenate(status)[order]), after=applied)
 
 
 def _with_entries(items: Items, known: Items) -> Items:

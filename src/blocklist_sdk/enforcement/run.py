@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from blocklist_sdk.blocklist import Blocklist
-from blocklist_sdk.enforcement.acknowledged import ASIDE, GIVEN_UP, IN_DOUBT
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired, next_change
 from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
-from blocklist_sdk.enforcement.ledger import Ledger, utc_now
-from blocklist_sdk.enforcement.places import SHADOW, is_shadow, ledger_path
-from blocklist_sdk.enforcement.plan import Plan, make_plan
-from blocklist_sdk.enforcement.receipts import SentReceipts, send_receipts
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import ASIDE, GIVEN_UP, IN_DOUBT
+from blocklist_sdk.enforcement.paths import SHADOW, is_shadow, ledger_path
+from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
+from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
 from blocklist_sdk.enforcement.shadow import Shadow
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkDown, Transactional, all_done
+from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkUnavailable, TransactionalSink, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
+from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.rules import Rules
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
@@ -85,7 +86,7 @@ class Enforcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Enforced:
+class EnforcementResult:
     """What came of a run.
 
     Attributes:
@@ -108,7 +109,7 @@ class Enforced:
     next_change: datetime | None = None
     dry_run: bool = False
     seconds: float = 0.0
-    receipts: SentReceipts | None = None
+    receipts: ReceiptsResult | None = None
 
 
 def enforce(
@@ -124,16 +125,16 @@ def enforce(
     tries: int = TRIES,
     receipts: "ExchangeClient | None" = None,
     dry_run: bool = False,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] = times.now,
     sleep: Callable[[float], None] = time.sleep,
     wait_s: float = 10.0,
-) -> Enforced:
+) -> EnforcementResult:
     """Bring a sink to what is in force: entries, overrides, protected numbers and ends.
 
     Takes the difference to what the sink has acknowledged, so it is right after gaps, crashes and snapshots, and does
     nothing where nothing differs. Unblocks go first, also those that come up during a long run. Each batch's outcomes
     are written down before the next one goes; a run that is killed is taken up by the next. A change may reach the sink
-    twice, under the same key, unless the sink is `Transactional`.
+    twice, under the same key, unless the sink is `TransactionalSink`.
 
     Args:
         blocklist: the list; it is not synced here.
@@ -193,7 +194,7 @@ def enforce(
             if len(plan):
                 ledger.fold(at=clock())
                 acknowledged = ledger.acknowledged()
-        done = Enforced(
+        done = EnforcementResult(
             serial=generation.about.serial,
             planned=planned or plan.counts(),
             outcomes=dict(run.outcomes),
@@ -269,7 +270,7 @@ class _Run:
             else:
                 self._ledger.doubt(number, at=self._clock())
 
-    def all(self, plan: Plan, *, serial: int, published: datetime, watch: "_Watch") -> bool:
+    def all(self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: "_Watch") -> bool:
         """Enforce a plan; whether to its end: False where it was overtaken, and another one is to be made.
 
         Raises:
@@ -323,7 +324,7 @@ class _Run:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._sink.apply(batch)
-            except SinkDown as error:
+            except SinkUnavailable as error:
                 asked = error.retry_after or 0.0
                 if attempt == _ATTEMPTS or asked > _ASKED_WAIT_MAX_S:
                     raise Unreachable(
@@ -342,11 +343,11 @@ class _Run:
 
     def _applied(self) -> int:
         """The last batch that the sink says was applied; 0 where it says nothing."""
-        if not isinstance(self._sink, Transactional):
+        if not isinstance(self._sink, TransactionalSink):
             return 0
         try:
             return self._sink.applied() or 0
-        except SinkDown:
+        except SinkUnavailable:
             return 0
 
     def _check_age(self) -> None:

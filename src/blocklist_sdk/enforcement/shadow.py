@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch, Items, Operation, mask_of
 from blocklist_sdk.enforcement.sink import Outcome, Sink, all_done
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import normalize_column
+from blocklist_sdk.recipient.screening.files import open_table
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
-from blocklist_sdk.screening.files import open_table
 
 _MS_A_DAY: Final = 86_400_000
 
@@ -291,7 +292,7 @@ def _day(text: str | None) -> int:
     except ValueError:
         return _NO_DAY
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return int(_checked(np.array([int(moment.timestamp() * 1000)]))[0])
+    return int(_checked(np.array([times.to_ms(moment)]))[0])
 
 
 def _valid(column: pa.Array) -> Any:

@@ -64,7 +64,7 @@ def all_done(batch: Batch) -> Same:
     return Same(LIFTED if batch.operation == "unblock" else DONE, len(batch))
 
 
-class SinkDown(Exception):
+class SinkUnavailable(Exception):
     """The sink cannot be reached, or fails as a whole: nothing is known of the batch, which is tried again later.
 
     Attributes:
@@ -77,7 +77,7 @@ class SinkDown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldItem:
     """What a sink holds of one number or run of numbers.
 
     Attributes:
@@ -103,7 +103,7 @@ class Sink(Protocol):
         """Enforce the changes of a batch, durably, and say what came of each, in their order.
 
         Raises:
-            SinkDown: the sink as a whole fails.
+            SinkUnavailable: the sink as a whole fails.
         """
 
     def close(self) -> None:
@@ -111,19 +111,19 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class Readable(Protocol):
+class ReadableSink(Protocol):
     """A sink that can be read, so that it can be reconciled."""
 
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         """Everything that it holds of the feed, in any order.
 
         Raises:
-            SinkDown: the sink as a whole fails.
+            SinkUnavailable: the sink as a whole fails.
         """
 
 
 @runtime_checkable
-class Transactional(Protocol):
+class TransactionalSink(Protocol):
     """A sink that keeps the number of the last batch in the same transaction as what it holds: exactly once."""
 
     def applied(self) -> int | None:
@@ -132,5 +132,5 @@ class Transactional(Protocol):
         A batch of which a change was refused or failed is not said to be applied, since nobody would then know which.
 
         Raises:
-            SinkDown: the sink as a whole fails.
+            SinkUnavailable: the sink as a whole fails.
         """

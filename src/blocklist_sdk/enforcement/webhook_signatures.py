@@ -13,9 +13,10 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
 
 _PREFIX: Final = "whsec_"
@@ -51,6 +52,7 @@ def signed_headers(keys: tuple[bytes, ...], message_id: str, body: bytes, *, at:
     """The headers that sign a message.
 
     >>> keys = keys_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    >>> from datetime import UTC
     >>> at = datetime(2021, 1, 1, tzinfo=UTC)
     >>> signed_headers(keys, "msg_1", b"{}", at=at)["webhook-timestamp"]
     '1609459200'
@@ -83,7 +85,7 @@ def verify_webhook(
         Untrusted: a header is missing, the signature is another, or it is too old.
 
     >>> secret = new_webhook_secret()
-    >>> headers = signed_headers(keys_of(secret), "msg_1", b'{"type": "blocklist.block"}', at=datetime.now(UTC))
+    >>> headers = signed_headers(keys_of(secret), "msg_1", b'{"type": "blocklist.block"}', at=times.now())
     >>> verify_webhook(secret, headers, b'{"type": "blocklist.block"}')
     {'type': 'blocklist.block'}
     """
@@ -101,7 +103,7 @@ def verify_webhook(
     verified = [hmac.compare_digest(mine, theirs) for mine in expected for theirs in given]
     if not any(verified):
         raise Untrusted("the message's signature does not verify: check the secret, and that the body is as it came")
-    age_s = (now or datetime.now(UTC)).timestamp() - int(timestamp)
+    age_s = (now or times.now()).timestamp() - int(timestamp)
     if abs(age_s) > tolerance_s:
         raise Untrusted(f"the message is {age_s:,.0f} s old: it was sent before, or a clock is wrong")
     try:

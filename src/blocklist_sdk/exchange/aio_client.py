@@ -11,16 +11,16 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import anyio
-import httpx
 import tenacity
 
 from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.exchange import calls
-from blocklist_sdk.exchange.bounded import Deadline
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.client import as_method
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
-from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire, unusable
+from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
+from blocklist_sdk.net.bounded import Deadline
+from blocklist_sdk.net.http import checked_environment, httpx
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -81,10 +81,8 @@ class AsyncExchangeClient:
         """
         self._wire = Wire(url, settings)
         self._sleep = sleep
-        try:
+        with checked_environment():
             self._client = httpx.AsyncClient(**self._wire.options(auth=auth, tls=tls))
-        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            raise unusable(error) from error
 
     async def __aenter__(self) -> Self:
         return self

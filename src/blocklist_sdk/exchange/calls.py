@@ -52,6 +52,7 @@ from blocklist_sdk.exchange.models import (
     Statistics,
 )
 from blocklist_sdk.records import SCOPES, Scope
+from blocklist_sdk.texts import is_printable_ascii
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -442,7 +443,7 @@ def health() -> Call[Health]:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Generic[T]):
+class BulkCall(Generic[T]):
     """One call of several that carry many things together.
 
     Attributes:
@@ -456,28 +457,28 @@ class Batch(Generic[T]):
     call: Call[T]
 
 
-def bulks(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[Batch[BulkReports]]:
+def bulks(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[BulkCall[BulkReports]]:
     """Calls for any number of reports, `BULK_MAX` in each, made as they are asked for."""
     for place, (start, some) in enumerate(_batches(reports, NewReport, BULK_MAX)):
-        yield Batch(start, len(some), reports_bulk(some, idempotency_key=_numbered(idempotency_key, place)))
+        yield BulkCall(start, len(some), reports_bulk(some, idempotency_key=_numbered(idempotency_key, place)))
 
 
-def batches(receipts: Iterable[NewReceipt], idempotency_key: str | None = None) -> Iterator[Batch[ReceiptItems]]:
+def batches(receipts: Iterable[NewReceipt], idempotency_key: str | None = None) -> Iterator[BulkCall[ReceiptItems]]:
     """Calls for any number of receipts, `RECEIPTS_MAX` in each, made as they are asked for."""
     for place, (start, some) in enumerate(_batches(receipts, NewReceipt, RECEIPTS_MAX)):
-        yield Batch(start, len(some), receipts_batch(some, idempotency_key=_numbered(idempotency_key, place)))
+        yield BulkCall(start, len(some), receipts_batch(some, idempotency_key=_numbered(idempotency_key, place)))
 
 
 I = TypeVar("I", BulkItem, ReceiptItem)  # noqa: E741
 
 
-def renumbered(batch: Batch[Any], items: tuple[I, ...]) -> Iterator[I]:
+def renumbered(batch: BulkCall[Any], items: tuple[I, ...]) -> Iterator[I]:
     """What came of one batch, counted from the beginning of all.
 
     Raises:
         Malformed: it is not one answer for each, in their order.
 
-    >>> batch = Batch(5000, 1, account())
+    >>> batch = BulkCall(5000, 1, account())
     >>> [item.index for item in renumbered(batch, (ReceiptItem(index=0, status="accepted"),))]
     [5000]
     """
@@ -602,7 +603,7 @@ def _key(given: str | None) -> str:
 
 
 def _ascii(name: str, text: str) -> str:
-    if not text or text != text.strip() or not all(" " <= character <= "~" for character in text):
+    if not is_printable_ascii(text) or text != text.strip():
         raise InvalidInput(f"{name}: it must be printable ASCII, without blanks around it, and not empty")
     return text
 

@@ -1,32 +1,27 @@
 """`ExchangeClient`: the exchange's API, call by call."""
 
-import contextlib
 import functools
 import hashlib
 import inspect
-import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-import httpx
 import tenacity
 
 from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.exchange import calls
-from blocklist_sdk.exchange.bounded import Deadline
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
-from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire, unusable
+from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
+from blocklist_sdk.net.bounded import Deadline
+from blocklist_sdk.net.cutter import SocketCutter
+from blocklist_sdk.net.http import checked_environment, httpx
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-_GRACE_S: Final = 0.2
-"""A body that drips in is ended by itself, without harm to other connections."""
 
 
 def as_method(method: Any, make: Callable[..., Any], answers: object) -> None:
@@ -71,7 +66,7 @@ class ExchangeClient:
                 category="fraud",
                 channel="sms",
                 text="You have won",
-                happened_at=datetime.now(UTC),
+                happened_at=times.now(),
                 reporter="customer-17",
             )
 
@@ -111,11 +106,9 @@ class ExchangeClient:
         """
         self._wire = Wire(url, settings)
         self._sleep = sleep
-        self._sockets: list[socket.socket] = []
-        try:
+        self._cutter = SocketCutter()
+        with checked_environment():
             self._client = httpx.Client(**self._wire.options(auth=auth, tls=tls))
-        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            raise unusable(error) from error
 
     @property
     def url(self) -> str:
@@ -213,7 +206,7 @@ class ExchangeClient:
 
     def _attempt(self, call: Call[T]) -> T:
         wire, deadline = self._wire, self._wire.deadline_of(call)
-        with wire.translated(call), self._over_by(deadline):
+        with wire.translated(call), self._cutter.cut_after(deadline):
             response = self._send(call, deadline)
             try:
                 wire.bound(response, deadline)
@@ -225,7 +218,7 @@ class ExchangeClient:
     def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
         wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
         digest, length = hashlib.sha256(), 0
-        with wire.translated(call), self._over_by(deadline):
+        with wire.translated(call), self._cutter.cut_after(deadline):
             response = self._send(call, deadline)
             try:
                 if not response.is_success:
@@ -243,35 +236,8 @@ class ExchangeClient:
 
     def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
         request = self._wire.request(self._client, call, deadline)
-        request.extensions["trace"] = self._note_socket
+        request.extensions["trace"] = self._cutter.trace
         return self._client.send(request, stream=True)
-
-    @contextlib.contextmanager
-    def _over_by(self, deadline: Deadline) -> Iterator[None]:
-        """Cut what has not ended by then, also where headers drip in, which no timeout of httpx ends.
-
-        Which of the client's connections that is, nobody tells. So all are cut: what other threads have on theirs is
-        tried again.
-        """
-        timer = threading.Timer(deadline.seconds + _GRACE_S, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _note_socket(self, event: str, info: Mapping[str, Any]) -> None:
-        """Httpx's trace of a request: the only way to the socket before there is an answer."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            open_ones = [known for known in self._sockets if known.fileno() != -1]
-            self._sockets = [*open_ones, info["return_value"].get_extra_info("socket")]
-
-    def _cut(self) -> None:
-        for known in tuple(self._sockets):
-            with contextlib.suppress(OSError):
-                # Not TLS's own way to say goodbye, which would wait for an answer.
-                socket.socket.shutdown(known, socket.SHUT_RDWR)
 
     def _pages(self, call: Call[Page[T]]) -> Iterator[T]:
         following: Call[Page[T]] | None = call

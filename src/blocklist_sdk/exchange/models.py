@@ -6,7 +6,6 @@ Moments are UTC, numbers are E.164 digits as an integer unless a field says text
 """
 
 import re
-import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -25,6 +24,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.records import Level, Scope
+from blocklist_sdk.texts import is_control
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class CaseState(StrEnum):
 def _printable(text: str) -> str:
     """Refuse what no form has a field for: control characters but line ends and tabs, and halves of characters."""
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t":
+        if is_control(character):
             raise ValueError(f"it holds U+{ord(character):04X}, which is no text")
     return text
 
@@ -116,13 +116,13 @@ SentId = Annotated[Id, Strict()]
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
 
-class Request(BaseModel):
+class RequestModel(BaseModel):
     """A body that a client sends."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """A body that the exchange answers with."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -131,14 +131,14 @@ class Answer(BaseModel):
 # Problems (RFC 9457)
 
 
-class FieldProblem(Answer):
+class FieldProblem(ResponseModel):
     """What is wrong with one field."""
 
     field: str = Field(description="Where in the request: `body.reports.3.number`, `query.limit`.")
     reason: str
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """Why a request was not fulfilled (RFC 9457)."""
 
     type: str = Field(description="Which kind of problem; `urn:blocklist:problem:` and a name.")
@@ -152,7 +152,7 @@ class Problem(Answer):
 # Pages
 
 
-class Page(Answer, Generic[T]):
+class Page(ResponseModel, Generic[T]):
     """Some items; `next` is the cursor of the following page, null on the last."""
 
     items: tuple[T, ...]
@@ -162,7 +162,7 @@ class Page(Answer, Generic[T]):
 # Reports and their evidence
 
 
-class NewReport(Request):
+class NewReport(RequestModel):
     """A complaint about a number."""
 
     number: NumberText = Field(description="The number, as it was written down; read in the exchange's region.")
@@ -184,13 +184,13 @@ class NewReport(Request):
         return self
 
 
-class NewReports(Request):
+class NewReports(RequestModel):
     """Many complaints at once."""
 
     reports: Annotated[tuple[NewReport, ...], Field(min_length=1, max_length=BULK_MAX)]
 
 
-class Evidence(Answer):
+class Evidence(ResponseModel):
     """A file that belongs to a report or an appeal."""
 
     id: int
@@ -201,7 +201,7 @@ class Evidence(Answer):
     received_at: datetime
 
 
-class Report(Answer):
+class Report(ResponseModel):
     """A complaint as the exchange has it."""
 
     id: int
@@ -220,7 +220,7 @@ class Report(Answer):
     missing: tuple[str, ...] = Field(description="What keeps its case incomplete: `evidence`.")
 
 
-class BulkItem(Answer):
+class BulkItem(ResponseModel):
     """What came of one report of a bulk: the report or the problem."""
 
     index: int
@@ -228,7 +228,7 @@ class BulkItem(Answer):
     problem: Problem | None = None
 
 
-class BulkReports(Answer):
+class BulkReports(ResponseModel):
     """What came of each report, in their order."""
 
     items: tuple[BulkItem, ...]
@@ -237,7 +237,7 @@ class BulkReports(Answer):
 # Cases and decisions
 
 
-class NewDecision(Request):
+class NewDecision(RequestModel):
     """An officer's decision on a case."""
 
     kind: DecisionKind
@@ -253,7 +253,7 @@ class NewDecision(Request):
     urgent: StrictBool = Field(default=False, description="Publish at once, not with the next cycle.")
 
 
-class Decision(Answer):
+class Decision(ResponseModel):
     """A decision as it stands."""
 
     id: int
@@ -271,7 +271,7 @@ class Decision(Answer):
     confirmed_at: datetime | None
 
 
-class Listing(Answer):
+class Listing(ResponseModel):
     """Where a case's number stands, or stood, on a feed."""
 
     feed: str
@@ -286,7 +286,7 @@ class Listing(Answer):
     lifted_at: datetime | None
 
 
-class Case(Answer):
+class Case(ResponseModel):
     """All reports on one number, and what came of them."""
 
     id: int
@@ -310,7 +310,7 @@ class Case(Answer):
     listings: tuple[Listing, ...]
 
 
-class Event(Answer):
+class Event(ResponseModel):
     """One line of a case's history, which is only ever added to."""
 
     sequence: int
@@ -324,7 +324,7 @@ class Event(Answer):
 # Publishing
 
 
-class NewPublication(Request):
+class NewPublication(RequestModel):
     """What to publish."""
 
     everything: StrictBool = Field(
@@ -332,7 +332,7 @@ class NewPublication(Request):
     )
 
 
-class PublishedFeed(Answer):
+class PublishedFeed(ResponseModel):
     """One release that was published."""
 
     feed: str
@@ -343,7 +343,7 @@ class PublishedFeed(Answer):
     changed: int
 
 
-class Publication(Answer):
+class Publication(ResponseModel):
     """What was published; no feed where nothing had to be."""
 
     at: datetime
@@ -351,7 +351,7 @@ class Publication(Answer):
     feeds: tuple[PublishedFeed, ...]
 
 
-class Feed(Answer):
+class Feed(ResponseModel):
     """A feed that the account may read."""
 
     feed: str
@@ -363,7 +363,7 @@ class Feed(Answer):
 # Receipts
 
 
-class NewReceipt(Request):
+class NewReceipt(RequestModel):
     """What came of one entry in a recipient's system."""
 
     feed: FeedName
@@ -374,13 +374,13 @@ class NewReceipt(Request):
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
 
 
-class NewReceipts(Request):
+class NewReceipts(RequestModel):
     """A batch of receipts."""
 
     receipts: Annotated[tuple[NewReceipt, ...], Field(min_length=1, max_length=RECEIPTS_MAX)]
 
 
-class ReceiptItem(Answer):
+class ReceiptItem(ResponseModel):
     """What became of one receipt of a batch."""
 
     index: int
@@ -390,13 +390,13 @@ class ReceiptItem(Answer):
     reason: str | None = None
 
 
-class ReceiptItems(Answer):
+class ReceiptItems(ResponseModel):
     """What became of each receipt, in their order."""
 
     items: tuple[ReceiptItem, ...]
 
 
-class Receipt(Answer):
+class Receipt(ResponseModel):
     """A receipt as the exchange has it."""
 
     id: int
@@ -413,7 +413,7 @@ class Receipt(Answer):
 # Appeals
 
 
-class NewAppeal(Request):
+class NewAppeal(RequestModel):
     """Asks for a retraction, by number, or by feed and entry."""
 
     number: NumberText | None = None
@@ -430,14 +430,14 @@ class NewAppeal(Request):
         return self
 
 
-class NewAnswer(Request):
+class NewAnswer(RequestModel):
     """An officer's answer to an appeal."""
 
     grant: StrictBool
     reason: LongText
 
 
-class Lifted(Answer):
+class Lifted(ResponseModel):
     """One recipient, and whether it has lifted the block."""
 
     recipient: str
@@ -447,7 +447,7 @@ class Lifted(Answer):
     receipt: int | None
 
 
-class Appeal(Answer):
+class Appeal(ResponseModel):
     """An appeal as it stands."""
 
     id: int
@@ -466,14 +466,14 @@ class Appeal(Answer):
 # Look-up, statistics, accounts, health
 
 
-class NumberStatus(Answer):
+class NumberStatus(ResponseModel):
     """What is publicly said about a number."""
 
     number: int
     status: NumberAnswer
 
 
-class Spread(Answer):
+class Spread(ResponseModel):
     """How long something took, in seconds."""
 
     count: int
@@ -481,7 +481,7 @@ class Spread(Answer):
     p95_s: float | None
 
 
-class RecipientStatistics(Answer):
+class RecipientStatistics(ResponseModel):
     """One recipient's month."""
 
     recipient: str
@@ -498,7 +498,7 @@ class RecipientStatistics(Answer):
     retraction_to_lifting: Spread
 
 
-class Statistics(Answer):
+class Statistics(ResponseModel):
     """A month; a recipient sees its own part only, so what is the authority's is null."""
 
     month: str
@@ -514,14 +514,14 @@ class Statistics(Answer):
     recipients: tuple[RecipientStatistics, ...]
 
 
-class Account(Answer):
+class Account(ResponseModel):
     """Who is asking."""
 
     name: str
     scopes: tuple[str, ...]
 
 
-class Token(Answer):
+class Token(ResponseModel):
     """An access token (RFC 6749, 5.1)."""
 
     access_token: str
@@ -530,7 +530,7 @@ class Token(Answer):
     scope: str
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """Whether the exchange works."""
 
     status: Literal["ok"]

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import tenacity
 from pydantic import ValidationError
 
 from blocklist_sdk import __version__
-from blocklist_sdk.addresses import origin_of, shown
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
-from blocklist_sdk.exchange.auth import retry_after_in
-from blocklist_sdk.exchange.bounded import Bounded, Deadline
+from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
 from blocklist_sdk.exchange.models import Evidence
+from blocklist_sdk.net.addresses import origin_of, shown
+from blocklist_sdk.net.bounded import Bounded, Deadline
+from blocklist_sdk.net.http import ends_with_connection, httpx
+from blocklist_sdk.net.retry_after import retry_after_in
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class Wire:
             return call.answer.validate_json(response.content)
         except ValidationError as error:
             if not _is_json(response.content):
-                if _ends_with_connection(response):
+                if ends_with_connection(response):
                     raise Unreachable(f"{at}: the connection was cut half-way. Try again.", url=at) from error
                 raise Malformed(f"{at}: the answer is no JSON: {_network()}") from error
             places = [".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)]
@@ -288,14 +288,6 @@ def _piece(file: BinaryIO, path: Path) -> bytes:
         return file.read(_PIECE_BYTES)
 
 
-def unusable(error: Exception) -> BlocklistError:
-    """What is wrong where httpx cannot even make a client."""
-    return InvalidInput(
-        f"the proxy or certificate settings of the environment cannot be used: {error}. Check HTTPS_PROXY, ALL_PROXY "
-        "and SSL_CERT_FILE."
-    )
-
-
 def _base(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -351,11 +343,6 @@ def _is_json(data: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _ends_with_connection(response: httpx.Response) -> bool:
-    """Whether the end of the connection is the only end of the body, so that a cut looks like an end."""
-    return "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
 
 
 def _no_answer(at: str, response: httpx.Response) -> str:

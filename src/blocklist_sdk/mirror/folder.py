@@ -16,17 +16,28 @@ import contextlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from blocklist_sdk.disk import read_json, storage, storage_failed, sync_directory, sync_file, write_json
-from blocklist_sdk.errors import InvalidInput, Locked, Malformed
-from blocklist_sdk.publisher.disk import PUBLIC_DIRECTORY_MODE, PUBLIC_FILE_MODE, adopt, staged, sweep, write_new
+from blocklist_sdk import times
+from blocklist_sdk.disk import (
+    PUBLIC_DIRECTORY_MODE,
+    PUBLIC_FILE_MODE,
+    adopt,
+    read_json,
+    staged,
+    storage,
+    sweep,
+    sync_directory,
+    sync_file,
+    write_file,
+    write_json,
+)
+from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.fetch.contents import Contents, SignedFile
+from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.retention import retire
-from blocklist_sdk.sync.contents import Contents, SignedFile
 
 _FORMAT = 1
 _PRIVATE = ".mirror"
@@ -106,19 +117,8 @@ class Folder:
         with storage(self._private):
             self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=max(0.0, wait_s))  # filelock takes -1 for "for ever"
-        except Timeout as error:
-            raise Locked(
-                f"another run is mirroring into {self.directory} (waited {wait_s:g} s): try again later", path=path
-            ) from error
-        except OSError as error:
-            raise storage_failed(error, path) from error
-        try:
+        with file_lock(path, wait_s=wait_s, busy=f"another run is mirroring into {self.directory}"):
             yield
-        finally:
-            lock.release()
 
     # What follows is for who holds the folder
 
@@ -169,6 +169,7 @@ class Folder:
             for path in (self.metadata, self.directory / "targets"):
                 path.mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
                 sweep(path)
+            sweep(self._private)
             sync_directory(self.directory)
 
     def lacks(self, file: SignedFile) -> bool:
@@ -206,7 +207,7 @@ class Folder:
         with storage(self.metadata):
             for name, data in contents.roles.items():
                 if not self._has(name, data):
-                    write_new(self.metadata / name, data)
+                    write_file(self.metadata / name, data)
             last = {name: data for name, data in _last(contents).items() if not self._has(name, data)}
             self._rename_together(last)
         return _TIMESTAMP in last
@@ -240,7 +241,7 @@ class Folder:
         needed.update(self.metadata.glob("*.root.json"))
         needed.update(map(self._place, contents.files))
         ledger = self._private / "retired.json"
-        retire(self.directory, needed, ledger, now=datetime.now(UTC), grace=grace)
+        retire(self.directory, needed, ledger, now=times.now(), grace=grace)
 
     def _place(self, file: SignedFile) -> Path:
         return self.directory / "targets" / file.stored

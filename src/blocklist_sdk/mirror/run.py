@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocklist_sdk.errors import InvalidInput, Unreachable, Untrusted
+from blocklist_sdk.fetch.contents import Contents
+from blocklist_sdk.fetch.source import base_url, read_root
+from blocklist_sdk.fetch.transport import Transport, TransportSettings, shown
+from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.mirror.folder import Folder
 from blocklist_sdk.publisher.arguments import check_directory, check_list
 from blocklist_sdk.release.names import feed_name
-from blocklist_sdk.sync.contents import Contents
-from blocklist_sdk.sync.source import base_url, read_root
-from blocklist_sdk.sync.transport import Transport, TransportSettings, shown
-from blocklist_sdk.sync.trust import Trust
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx
+    from blocklist_sdk.net.http import httpx
 
 GRACE_S = 3600.0
 """As long as a publisher keeps what it drops (`Timing.grace_s`): a mirror's recipients are no faster."""

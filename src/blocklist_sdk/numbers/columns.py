@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers.fast import normalizer, plan_of
-from blocklist_sdk.numbers.plan import LEAD_DIGITS, Plan
+from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, NumberingPlan
 from blocklist_sdk.numbers.text import SEPARATORS
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -208,7 +208,7 @@ class _Shapes:
     memory until they are written.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: NumberingPlan) -> None:
         self._plan = plan
         self._table = np.zeros(2 * _SHAPES_PER_SIGN, dtype=np.int64)
         self._learning = ForkSafeLock()

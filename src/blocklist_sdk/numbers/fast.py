@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from blocklist_sdk.numbers import reference
-from blocklist_sdk.numbers.plan import LEAD_DIGITS, MAX_DIGITS, SHORTEST_LEAD, Plan, Settled
+from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, MAX_DIGITS, SHORTEST_LEAD, NumberingPlan, Settled
 from blocklist_sdk.numbers.text import DECIMAL_ENDS, SEPARATORS
 
 Normalizer = Callable[[str], int]
@@ -133,10 +133,10 @@ class _Learner:
 
 
 @lru_cache(maxsize=64)
-def plan_of(region: str | None, strict: bool) -> Plan:
+def plan_of(region: str | None, strict: bool) -> NumberingPlan:
     """Return the plan of a region, which all readers of the process share.
 
     Raises:
         InvalidInput: the region is unknown.
     """
-    return Plan(None if region is None else reference.check_region(region), strict=strict)
+    return NumberingPlan(None if region is None else reference.check_region(region), strict=strict)

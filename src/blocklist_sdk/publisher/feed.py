@@ -5,10 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import staged, storage
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.publisher.disk import staged
-from blocklist_sdk.publisher.release import NextRelease
+from blocklist_sdk.publisher.next_release import NextRelease
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
@@ -22,7 +21,7 @@ DELTAS_MAX: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class SignedFeed:
     """A feed as it is published.
 
     Attributes:
@@ -36,7 +35,7 @@ class Feed:
     index: FeedIndex | None
 
     @classmethod
-    def find(cls, repository: Repository, name: str) -> "Feed":
+    def find(cls, repository: Repository, name: str) -> "SignedFeed":
         """Look a feed up.
 
         Raises:

@@ -27,10 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.exceptions import KeyMismatchError
 from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
-from blocklist_sdk.disk import read_json, storage
+from blocklist_sdk.disk import read_json, storage, write_file
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed
 from blocklist_sdk.publisher.arguments import is_text
-from blocklist_sdk.publisher.disk import write_new
 
 Passphrase = str | Callable[[str], str]
 """A passphrase, or a function that is told a key's name (``root.1``, ``online``, …) and returns its passphrase."""
@@ -184,7 +183,7 @@ class Keyring:
         )
         path = self._directory / f"{label}.pem"
         with storage(path):
-            write_new(path, pem, mode=_PRIVATE_FILE_MODE)
+            write_file(path, pem, mode=_PRIVATE_FILE_MODE)
         return _Held(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
 
     def _signer(self, key: _Held) -> Signer:
@@ -240,7 +239,7 @@ class Keyring:
 
 def _write(directory: Path, held: Sequence[_Held]) -> None:
     document = {"format": _FORMAT, "keys": [key.to_json() for key in held]}
-    write_new(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
+    write_file(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
 
 
 def _read_public_key(path: Path) -> SSlibKey:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from blocklist_sdk.publisher.release import Candidate
-from blocklist_sdk.publisher.source import Reject
+from blocklist_sdk.publisher.cells import Reject
+from blocklist_sdk.publisher.next_release import Candidate
 from blocklist_sdk.release.rows import Int64s
 
 REASON = "a protected number, which no feed may list"

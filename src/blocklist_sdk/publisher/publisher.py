@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
-from filelock import FileLock, Timeout
-
-from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.errors import InvalidInput, Locked, Malformed, Refused, StorageFailed, mask
+from blocklist_sdk import times
+from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
+from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
+from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import normalize
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.publisher.arguments import (
@@ -29,17 +29,16 @@ from blocklist_sdk.publisher.arguments import (
     check_share,
     check_text,
 )
-from blocklist_sdk.publisher.disk import sweep, write_new
-from blocklist_sdk.publisher.feed import Feed
+from blocklist_sdk.publisher.cells import Reject, read_source
+from blocklist_sdk.publisher.feed import SignedFeed
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
+from blocklist_sdk.publisher.next_release import Defaults, plan_release
 from blocklist_sdk.publisher.protected import without_protected
-from blocklist_sdk.publisher.reading import read_level, read_rows, read_scope
 from blocklist_sdk.publisher.rejects import write_rejects
-from blocklist_sdk.publisher.release import Defaults, plan_release
-from blocklist_sdk.publisher.reports import FeedStatus, PublisherStatus, RefreshReport, ReleaseReport
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
-from blocklist_sdk.publisher.source import Reject, read_source
-from blocklist_sdk.release.index import FeedIndex, now
+from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
+from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope
+from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
@@ -70,7 +69,7 @@ class Timing:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace_s: float = 3600.0
     lock_wait_s: float = 60.0
-    clock: Callable[[], datetime] = now
+    clock: Callable[[], datetime] = times.this_second
 
 
 class Publisher:
@@ -158,7 +157,7 @@ class Publisher:
                 clock=timing.clock,
             )
             with storage(directory):
-                write_new(building / "root.json", repository.root)
+                write_file(building / "root.json", repository.root)
                 write_json(building / "publisher.json", settings)
                 os.replace(building, directory)
         finally:
@@ -197,7 +196,7 @@ class Publisher:
         published_at: datetime | None = None,
         allow_empty: bool = False,
         max_rejects: float = MAX_REJECTS,
-    ) -> ReleaseReport:
+    ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
         What is new is added, what is gone is removed, and what stays keeps its entry id. Columns that the list does not
@@ -236,7 +235,7 @@ class Publisher:
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
         with self._locked() as repository:
-            published = Feed.find(repository, feed)
+            published = SignedFeed.find(repository, feed)
             repository.require_keys(feed)
             moment = self._moment(published_at, published.index)
             region = self._region(region, published.index)
@@ -263,7 +262,7 @@ class Publisher:
             rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{serial}.csv")
             index, changes = published.publish(before, planned, published_at=moment, region=region)
         snapshot, delta = index.current.snapshot, index.current.delta
-        return ReleaseReport(
+        return ReleaseResult(
             feed=feed,
             serial=index.serial,
             rows=index.rows,
@@ -281,7 +280,7 @@ class Publisher:
             seconds=time.monotonic() - started,
         )
 
-    def refresh(self) -> RefreshReport:
+    def refresh(self) -> RefreshResult:
         """Sign the timestamp again, and what is near its expiry and has its keys at hand. To be run every hour.
 
         Raises:
@@ -292,7 +291,7 @@ class Publisher:
         """
         with self._locked() as repository:
             renewed, late = repository.renew()
-            return RefreshReport(renewed, late, min(role.expires for role in repository.roles))
+            return RefreshResult(renewed, late, min(role.expires for role in repository.roles))
 
     def add_feed(self, feed: str, *, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.
@@ -366,7 +365,7 @@ class Publisher:
         repository = self._load()
         names = (ROOT, TARGETS, ONLINE, *map(feed_key, repository.feeds))
         return PublisherStatus(
-            feeds=tuple(_feed_status(Feed.find(repository, feed)) for feed in repository.feeds),
+            feeds=tuple(_feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
             roles=repository.roles,
             absent_keys=tuple(self._keys.absent(names)),
             protected=len(self._protected(repository)),
@@ -384,31 +383,21 @@ class Publisher:
     def _locked(self) -> Iterator[Repository]:
         """The repository for one change; what a killed run left is cleared first, what is old goes afterwards."""
         path = self.directory / "lock"
-        lock = FileLock(path)
-        wait_s = self._timing.lock_wait_s
-        with storage(path):
-            try:
-                lock.acquire(timeout=wait_s)
-            except Timeout as error:
-                raise Locked(
-                    f"another run is publishing in {self.directory} (waited {wait_s:g} s): try again later", path=path
-                ) from error
-        try:
+        busy = f"another run is publishing in {self.directory}"
+        with file_lock(path, wait_s=self._timing.lock_wait_s, busy=busy):
             with storage(self.directory):
                 sweep(self.directory)
             repository = self._load()
             yield repository
             with storage(self.root):
                 if repository.root != self.root.read_bytes():
-                    write_new(self.root, repository.root)
+                    write_file(self.root, repository.root)
             grace = timedelta(seconds=self._timing.grace_s)
             try:
                 repository.retire(self.directory / "retired.json", grace=grace)
             except StorageFailed as error:
                 # What was asked for is published; old files that stay a while longer harm nobody.
                 log.error("old files stay until the next run: %s", error)
-        finally:
-            lock.release()
 
     def _protected(self, repository: Repository) -> Int64s:
         path = repository.file(TARGETS, PROTECTED_PATH)
@@ -464,7 +453,7 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
         )
 
 
-def _feed_status(feed: Feed) -> FeedStatus:
+def _feed_status(feed: SignedFeed) -> FeedStatus:
     index = feed.index
     if index is None:
         return FeedStatus(feed.name)

@@ -4,9 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from blocklist_sdk.disk import regular_target, storage
-from blocklist_sdk.publisher.disk import adopt, staged
-from blocklist_sdk.publisher.source import Reject
+from blocklist_sdk.disk import adopt, regular_target, staged, storage
+from blocklist_sdk.publisher.cells import Reject
 
 PRIVATE_FILE_MODE = 0o600
 """Rejects hold people's telephone numbers."""

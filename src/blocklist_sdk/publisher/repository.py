@@ -27,13 +27,12 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import PUBLIC_DIRECTORY_MODE, adopt, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
-from blocklist_sdk.publisher.disk import PUBLIC_DIRECTORY_MODE, adopt, write_new
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, Opened, feed_key
-from blocklist_sdk.publisher.published import SNAPSHOT, TIMESTAMP, Published, T, load_published, verify
-from blocklist_sdk.publisher.reports import LateRole, RoleStatus
+from blocklist_sdk.publisher.results import LateRole, RoleStatus
 from blocklist_sdk.publisher.retention import retire
+from blocklist_sdk.publisher.signed_state import SNAPSHOT, TIMESTAMP, SignedState, T, load_published, verify
 from blocklist_sdk.release.names import PROTECTED_PATH
 
 ROOT_KEYS: Final = 3
@@ -67,7 +66,7 @@ class Repository:
     """A repository on disk, as it is published; the caller holds the publisher's lock while it changes."""
 
     def __init__(
-        self, directory: Path, keys: Keyring, state: Published, *, lifetimes: Lifetimes, clock: Callable[[], datetime]
+        self, directory: Path, keys: Keyring, state: SignedState, *, lifetimes: Lifetimes, clock: Callable[[], datetime]
     ) -> None:
         """Use :meth:`create` or :meth:`load`."""
         self._directory = directory
@@ -109,7 +108,7 @@ class Repository:
         targets = Targets(version=1, expires=expires(TARGETS), delegations=Delegations({}, {}))
         for feed in feeds:
             _delegate(targets, feed, keys)
-        state = Published(
+        state = SignedState(
             root=Metadata(root),
             timestamp=Metadata(_unpublished(Timestamp())),
             snapshot=Metadata(_unpublished(Snapshot(meta={}))),
@@ -302,10 +301,10 @@ class Repository:
         signed_timestamp = self._sign(timestamp, TIMESTAMP, state.root.signed)
         with storage(self._directory):
             for name, data in pending.items():
-                write_new(self._directory / "metadata" / name, data)
-            write_new(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes())
+                write_file(self._directory / "metadata" / name, data)
+            write_file(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes())
         feeds = {**state.feeds, **{role: signed for role, signed in roles.items() if role != TARGETS}}
-        self._state = Published(state.root, signed_timestamp, snapshot, roles.get(TARGETS, state.targets), feeds)
+        self._state = SignedState(state.root, signed_timestamp, snapshot, roles.get(TARGETS, state.targets), feeds)
 
     def retire(self, ledger: Path, *, grace: timedelta) -> None:
         """Delete files that have not been part of what is published for longer than `grace`.
@@ -372,12 +371,12 @@ class Repository:
         """Recipients go from root to root, so a new one is in force as soon as its file is there."""
         signed = self._sign(root, ROOT, self._state.root.signed)
         verify(root, ROOT, signed)
-        write_new(self._directory / "metadata" / f"{root.version}.root.json", signed.to_bytes())
+        write_file(self._directory / "metadata" / f"{root.version}.root.json", signed.to_bytes())
         self._state = replace(self._state, root=signed)
 
     def _store_bytes(self, path: str, content: bytes) -> TargetFile:
         target = TargetFile.from_data(path, content, ["sha256"])
-        write_new(self._stored(target), content)
+        write_file(self._stored(target), content)
         return target
 
     def _store_file(self, path: str, staged: Path) -> TargetFile:

@@ -9,9 +9,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.disk import STAGED_PREFIX, read_json, storage, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.publisher.disk import STAGED_PREFIX
 
 _FORMAT = 1
 

@@ -1,6 +1,6 @@
 """The feed index: what releases a feed offers. A signed target of the repository, `FEED/index.json`."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated, Self
 
 from pydantic import (
@@ -117,8 +117,3 @@ class FeedIndex(_Document):
         if index.feed != feed:
             raise Malformed(f"the index of feed {feed!r} calls itself {index.feed!r}")
         return index
-
-
-def now() -> datetime:
-    """This moment in UTC, to the whole second: what the wire carries."""
-    return datetime.now(UTC).replace(microsecond=0)

@@ -5,20 +5,18 @@ Whole columns at once: a loop over changes costs more than the sink itself.
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import EVERYWHERE, OWN, Batch, Items, scopes_of
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS
 
 Texts = Any
 """A `pyarrow.StringArray`; pyarrow ships no types."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(milliseconds: int) -> str | None:
@@ -29,8 +27,7 @@ def moment(milliseconds: int) -> str | None:
     """
     if milliseconds == FOREVER_MS:
         return None
-    at = _EPOCH + timedelta(milliseconds=min(milliseconds, LATEST_MS))
-    return at.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds").replace("+00:00", "Z")
+    return times.iso(times.from_ms(min(milliseconds, LATEST_MS)))
 
 
 def numbers(column: Any) -> Texts:

@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS, Outcome
@@ -141,7 +142,7 @@ def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DropFileAnswer:
     """What a response file says.
 
     Attributes:
@@ -155,7 +156,7 @@ class Answer:
     is_cut: bool
 
 
-def read_answer(path: str | Path) -> Answer:
+def read_answer(path: str | Path) -> DropFileAnswer:
     """Read a response file: a header line, then ``number,outcome,detail``, then perhaps ``# end count=N``.
 
     An outcome that nobody knows is `failed`, so that the change is asked for again.
@@ -185,7 +186,7 @@ def read_answer(path: str | Path) -> Answer:
         raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(ANSWER_COLUMNS)}") from error
     if count is not None and count != len(said):
         raise Malformed(f"{path} has {len(said)} lines and says {count}: send it again")
-    return Answer(dict(said), count is not None, is_cut)
+    return DropFileAnswer(dict(said), count is not None, is_cut)
 
 
 def plain(text: str) -> str:
@@ -205,7 +206,7 @@ def moment_text(until_ms: int) -> str:
     """
     if until_ms == FOREVER_MS:
         return ""
-    return datetime.fromtimestamp(until_ms // 1000, UTC).isoformat().replace("+00:00", "Z")
+    return times.iso(times.from_ms(until_ms))
 
 
 # Writing
@@ -330,7 +331,7 @@ def _drop_file(head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Dr
 
 
 def _moment(text: str | None) -> int | None:
-    return int(datetime.fromisoformat(text).timestamp()) * 1000 if text else None
+    return times.to_ms(datetime.fromisoformat(text)) if text else None
 
 
 def _number(text: str | None) -> int:

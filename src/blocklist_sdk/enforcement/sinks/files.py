@@ -11,7 +11,6 @@ import logging
 import os
 import sqlite3
 import stat
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
-from blocklist_sdk.disk import storage, sync_directory, write_json
+from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import KINDS, LIFTED, PENDING, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sink import KINDS, LIFTED, PENDING, Outcome, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks.drop_files import FORMATS, NAME, FileFormat, answer_name, file_of, read_answer
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
@@ -125,16 +124,18 @@ class FileSink:
         """Write the changes that are not waiting for an answer already into one file.
 
         Raises:
-            SinkDown: the disk refused, or the directory holds files of a later batch.
+            SinkUnavailable: the disk refused, or the directory holds files of a later batch.
         """
         try:
             self._check_order(batch.number_in_ledger)
             if self._waiting is None or self._responses is None:
-                self._deliver(*file_of(batch, self._format))
+                name, data = file_of(batch, self._format)
+                # Whoever picks it up is another user.
+                write_file(self.directory / name, data)
                 return all_done(batch)
             return self._answered(batch, self._waiting, self._responses)
         except (OSError, StorageFailed, sqlite3.Error) as error:
-            raise SinkDown(f"the drop directory {self.directory} cannot be used: {error}") from error
+            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
     def close(self) -> None:
         """Forget answers that have been taken."""
@@ -152,14 +153,14 @@ class FileSink:
             )
             name, data = file_of(part, self._format)
             if (responses / answer_name(name)).exists():
-                raise SinkDown(
+                raise SinkUnavailable(
                     f"{responses} holds a response to {name}, which is only now about to be written: its ledger has "
                     "been begun anew. Move the old responses away."
                 )
             # Whatever was known of these numbers is past before the file lies there: should a run be killed between
             # the steps, nobody knows of them, and whatever is asked for next is written.
             waiting.forget(part)
-            self._deliver(name, data)
+            write_file(self.directory / name, data)
             waiting.add(part, [keys[place] for place in unknown], name)
         end, pause_s = time.monotonic() + self._wait_s, _POLL_MIN_S
         while waiting.is_unanswered(batch) and (left_s := end - time.monotonic()) > 0:
@@ -199,28 +200,11 @@ class FileSink:
                 (int(each["number"]) for each in found if each and each["feed"] == self.feed), default=0
             )
         if number < self._highest:
-            raise SinkDown(
+            raise SinkUnavailable(
                 f"{self.directory} holds files of {self.feed} up to batch {self._highest}, and this is batch {number}: "
                 "its ledger has been begun anew. Have them done and moved away first."
             )
         self._highest = number
-
-    def _deliver(self, name: str, data: bytes) -> None:
-        """Put a file there, durably; nobody sees a part of it."""
-        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=f".{name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                # Whoever picks it up is another user.
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(temporary, self.directory / name)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        sync_directory(self.directory)
 
 
 class _Waiting:
@@ -367,7 +351,7 @@ def _claim(directory: Path) -> None:
             if isinstance(document, dict) and document.get("format") == 1:
                 return
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade this one")
-    others = [name for name in os.listdir(directory) if not name.lstrip(".").startswith(_MARKER.lstrip("."))]
+    others = [name for name in os.listdir(directory) if name != _MARKER and not name.startswith(STAGED_PREFIX)]
     # Another process may have made one of it meanwhile.
     if others and not marker.exists():
         raise InvalidInput(f"{directory} holds something else already: a drop directory has to be empty at first")

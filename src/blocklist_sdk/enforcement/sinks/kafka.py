@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl, unquote
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from blocklist_sdk.addresses import shown
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, DONE, LIFTED, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, DONE, LIFTED, Outcome, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.addresses import shown
 
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "client.id": "blocklist-sdk",
@@ -100,7 +100,7 @@ class KafkaSink:
         """Send a message for each change, and wait until every one is acknowledged by all replicas in sync.
 
         Raises:
-            SinkDown: the cluster cannot be reached, or does not take messages. Some may have been taken.
+            SinkUnavailable: the cluster cannot be reached, or does not take messages. Some may have been taken.
         """
         numbers = columns.numbers(batch.items.number).cast("binary").to_pylist()
         values: Sequence[bytes | None] = [None] * len(batch)
@@ -134,7 +134,7 @@ class KafkaSink:
             self._producer.flush(self._wait_s)
         except KafkaException as error:
             self._drop()
-            raise SinkDown(f"Kafka: {error.args[0].str()}") from error
+            raise SinkUnavailable(f"Kafka: {error.args[0].str()}") from error
         except BaseException:
             self._drop()
             raise
@@ -143,7 +143,7 @@ class KafkaSink:
             # What still waits must not be sent after a later change of the same number.
             said = others[0].str() if others else self._last_error
             self._drop()
-            raise SinkDown(f"Kafka: {said} (topic {self._topic!r}; last error: {self._last_error})")
+            raise SinkUnavailable(f"Kafka: {said} (topic {self._topic!r}; last error: {self._last_error})")
         return self._failed
 
     def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> None:
@@ -158,7 +158,7 @@ class KafkaSink:
                     produce(topic, value, number, headers=[*common, ("key", key)])
                 except BufferError:
                     if time.monotonic() > deadline:
-                        raise SinkDown(f"Kafka: the queue stays full ({self._last_error})") from None
+                        raise SinkUnavailable(f"Kafka: the queue stays full ({self._last_error})") from None
                     poll(0.1)
                 except KafkaException as error:
                     if error.args[0].code() not in _REFUSALS:

@@ -16,9 +16,9 @@ from blocklist_sdk.enforcement.sink import (
     DETAIL_CHARS_MAX,
     DONE,
     LIFTED,
-    Held,
+    HeldItem,
     Outcome,
-    SinkDown,
+    SinkUnavailable,
     all_done,
 )
 from blocklist_sdk.enforcement.sinks import columns, urls
@@ -189,7 +189,7 @@ class PostgresSink:
         others go in, in the same transaction, and the cursor stays.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails.
+            SinkUnavailable: the server cannot be reached, or fails.
         """
         about = {"feed": self._feed, "ledger": self._ledger, "batch": batch.number_in_ledger, "serial": batch.serial}
         refused: dict[int, str] = {}
@@ -212,17 +212,17 @@ class PostgresSink:
         """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails.
+            SinkUnavailable: the server cannot be reached, or fails.
         """
         with self._connected() as connection, _transaction(connection):
             found = connection.execute(self._sql(_APPLIED), (self._feed, self._ledger)).fetchone()
             return None if found is None else int(found[0])
 
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         """Everything that the table holds of the feed, as of the moment when reading begins.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails.
+            SinkUnavailable: the server cannot be reached, or fails.
         """
         known: dict[str, tuple[str, ...]] = {}
         with self._connected():
@@ -240,7 +240,7 @@ class PostgresSink:
                 if scope is None:
                     said = set(text.split("+"))
                     scope = known[text] = tuple(each for each in SCOPES if each in said)
-                yield Held(number, last, scope)
+                yield HeldItem(number, last, scope)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -339,9 +339,9 @@ def _translated() -> Iterator[None]:
         message = (
             f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
         )
-        raise SinkDown(message) from error
+        raise SinkUnavailable(message) from error
     except psycopg.Error as error:
-        raise SinkDown(f"PostgreSQL: {_text(error)}") from error
+        raise SinkUnavailable(f"PostgreSQL: {_text(error)}") from error
 
 
 def _is_about_a_row(error: psycopg.Error) -> bool:

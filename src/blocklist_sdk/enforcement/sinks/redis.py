@@ -10,7 +10,7 @@
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -19,11 +19,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from blocklist_sdk.addresses import shown
+from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import Held, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.addresses import shown
 from blocklist_sdk.records import SCOPES
 
 _PREFIX: Final = "blocklist"
@@ -117,7 +118,7 @@ def is_blocked(
     if scope is not None and scope not in item["scope"]:
         return False
     until = item["until"]
-    return until is None or datetime.fromisoformat(until) > (at or datetime.now(UTC))
+    return until is None or datetime.fromisoformat(until) > (at or times.now())
 
 
 class RedisSink:
@@ -133,7 +134,7 @@ class RedisSink:
         """Put a batch into the hash, or take it out, in one transaction with the cursor.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails, or is a cluster.
+            SinkUnavailable: the server cannot be reached, or fails, or is a cluster.
         """
         with self._down():
             self._check()
@@ -168,18 +169,18 @@ class RedisSink:
         """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails, or is a cluster.
+            SinkUnavailable: the server cannot be reached, or fails, or is a cluster.
         """
         with self._down():
             self._check()
             found: Any = self._client.hget(self._cursor, self._ledger)
         return None if found is None else int(found)
 
-    def current(self) -> Iterator[Held]:
+    def current(self) -> Iterator[HeldItem]:
         """Everything that the hash holds of the feed. What changes meanwhile may come or not, or twice.
 
         Raises:
-            SinkDown: the server cannot be reached, or fails, or is a cluster; or an item is none of this sink's.
+            SinkUnavailable: the server cannot be reached, or fails, or is a cluster; or an item is none of this sink's.
         """
         with self._down():
             self._check()
@@ -205,12 +206,12 @@ class RedisSink:
         with contextlib.suppress(redis.exceptions.NoPermissionError):
             about = self._client.info("server")
         if about.get("redis_mode") == "cluster":
-            raise SinkDown("Redis: the server is part of a cluster, and this sink needs one that is not")
+            raise SinkUnavailable("Redis: the server is part of a cluster, and this sink needs one that is not")
         for key, expected in zip(self._keys, _TYPES, strict=True):
             kind: Any = self._client.type(key)
             name = kind.decode() if isinstance(kind, bytes) else str(kind)
             if name not in ("none", expected):
-                raise SinkDown(f"Redis: {key} is a {name}, not a {expected}: say another prefix, or delete it")
+                raise SinkUnavailable(f"Redis: {key} is a {name}, not a {expected}: say another prefix, or delete it")
         self._is_checked = True
 
     @contextlib.contextmanager
@@ -219,7 +220,7 @@ class RedisSink:
             yield
         except redis.RedisError as error:
             self._is_checked = False
-            raise SinkDown(f"Redis: {_text(error)}") from error
+            raise SinkUnavailable(f"Redis: {_text(error)}") from error
 
 
 def _text(error: redis.RedisError) -> str:
@@ -234,12 +235,12 @@ def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
     return parts
 
 
-def _held(number: bytes | str, text: bytes | str) -> Held:
+def _held(number: bytes | str, text: bytes | str) -> HeldItem:
     try:
         item = json.loads(text)
         said = set(item["scope"])
-        return Held(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in said))
+        return HeldItem(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in said))
     except (ValueError, TypeError, KeyError) as error:
-        raise SinkDown(
+        raise SinkUnavailable(
             f"Redis: an item is not one of this sink's ({type(error).__name__}): clear the feed's keys"
         ) from error

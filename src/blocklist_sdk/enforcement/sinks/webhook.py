@@ -4,31 +4,27 @@ A request says what is to be so from now on, so it does no harm if it comes twic
 again is the run's decision, since the sink cannot know what else has changed by then.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import socket
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-import httpx
-
-from blocklist_sdk import __version__
-from blocklist_sdk.addresses import is_loopback, origin_of, shown
+from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange
-from blocklist_sdk.enforcement.sink import DONE, KINDS, LIFTED, PENDING, Outcome, SinkDown, all_done
+from blocklist_sdk.enforcement.sink import DONE, KINDS, LIFTED, PENDING, Outcome, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks.drop_files import moment_text, plain
 from blocklist_sdk.enforcement.webhook_signatures import keys_of, signed_headers
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.exchange.auth import retry_after_in
-from blocklist_sdk.exchange.bounded import Bounded, Deadline
-from blocklist_sdk.exchange.tls import tls_context
+from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
+from blocklist_sdk.net.bounded import Bounded, Deadline
+from blocklist_sdk.net.cutter import SocketCutter
+from blocklist_sdk.net.http import checked_environment, httpx
+from blocklist_sdk.net.retry_after import retry_after_in
+from blocklist_sdk.net.tls import tls_context
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +42,6 @@ _ANSWER_BYTES_MAX: Final = 16_000_000
 _CONNECT_TIMEOUT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
 _TIMEOUT_MAX_S: Final = 3600.0
-_GRACE_S: Final = 0.2
 
 _BAD_ITEMS: Final = frozenset({400, 413, 422})
 """A receiver that answers so may mean a single change: the batch is sent in halves, until it is known which one."""
@@ -108,8 +103,8 @@ class WebhookSink:
         self.feed = feed
         self._keys = keys
         self._timeout_s = timeout_s
-        self._socket: socket.socket | None = None
-        try:
+        self._cutter = SocketCutter()
+        with checked_environment():
             self._client = httpx.Client(
                 verify=True if tls is None else tls,
                 headers={
@@ -121,17 +116,12 @@ class WebhookSink:
                 timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
                 follow_redirects=False,
             )
-        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            raise InvalidInput(
-                f"the proxy or certificate settings of the environment cannot be used: {error}. Check HTTPS_PROXY, "
-                "ALL_PROXY and SSL_CERT_FILE."
-            ) from error
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch, in as many requests as it takes, and read what came of each change.
 
         Raises:
-            SinkDown: the receiver cannot be reached, does not answer as a webhook does, or wants none of it.
+            SinkUnavailable: the receiver cannot be reached, does not answer as a webhook does, or wants none of it.
         """
         items = [_item_of(change) for change in batch]
         outcomes: list[Outcome] = list(all_done(batch))
@@ -154,7 +144,7 @@ class WebhookSink:
                     # Those that have been found are set aside some day, and the others go on then.
                     outcomes[part.start : part.stop] = [_AMONG_OTHERS] * len(part)
         if last is not None and not went_through and len(batch) > 1:
-            raise SinkDown(f"{self._at()}: the receiver wants no change of the batch: {last}") from last
+            raise SinkUnavailable(f"{self._at()}: the receiver wants no change of the batch: {last}") from last
         return outcomes
 
     def close(self) -> None:
@@ -168,7 +158,7 @@ class WebhookSink:
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": key,
-            **signed_headers(self._keys, key, body, at=datetime.now(UTC)),
+            **signed_headers(self._keys, key, body, at=times.now()),
         }
         status, answer_headers, content = self._exchange(body, headers)
         if not 200 <= status < 300:
@@ -177,9 +167,9 @@ class WebhookSink:
 
     def _exchange(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         try:
-            with self._over_by(Deadline(self._timeout_s)) as deadline:
+            with self._cutter.cut_after(Deadline(self._timeout_s)) as deadline:
                 request = self._client.build_request("POST", self.url, content=body, headers=dict(headers))
-                request.extensions["trace"] = self._note_socket
+                request.extensions["trace"] = self._cutter.trace
                 response = self._client.send(request, stream=True)
                 try:
                     response.stream = Bounded(response.stream, _ANSWER_BYTES_MAX, deadline)
@@ -188,9 +178,9 @@ class WebhookSink:
                     response.close()
         except (httpx.RequestError, httpx.InvalidURL, Malformed) as error:
             kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
-            raise SinkDown(f"{self._at()}: the request {kind} ({str(error) or type(error).__name__})") from error
+            raise SinkUnavailable(f"{self._at()}: the request {kind} ({str(error) or type(error).__name__})") from error
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise SinkDown(f"{self._at()}: the answer is compressed, which was not asked for")
+            raise SinkUnavailable(f"{self._at()}: the answer is compressed, which was not asked for")
         return response.status_code, response.headers, content
 
     def _refuse(self, status: int, headers: httpx.Headers, content: bytes) -> NoReturn:
@@ -201,7 +191,7 @@ class WebhookSink:
         text = f"the receiver answered {status}: {advice.get(status, 'it is tried again later')}"
         if 300 <= status < 400:
             text = f"the receiver answered {status} and leads elsewhere, which is not followed: check the address"
-        raise SinkDown(f"{self._at()}: {text}", retry_after=retry_after_in(headers))
+        raise SinkUnavailable(f"{self._at()}: {text}", retry_after=retry_after_in(headers))
 
     def _read(
         self, batch: Batch, keys: Sequence[str], status: int, headers: httpx.Headers, content: bytes
@@ -216,7 +206,7 @@ class WebhookSink:
         said: dict[str, Outcome] = {}
         for answer in answers:
             if not isinstance(answer, dict) or not isinstance(answer.get("key"), str):
-                raise SinkDown(f"{self._at()}: an item of the answer has no key: {_SHAPE}")
+                raise SinkUnavailable(f"{self._at()}: an item of the answer has no key: {_SHAPE}")
             said[answer["key"]] = _outcome_of(answer, batch)
         unsaid = PENDING if status == httpx.codes.ACCEPTED else Outcome("failed", "the answer does not mention it")
         return [said.get(key, unsaid) for key in keys]
@@ -228,39 +218,18 @@ class WebhookSink:
             document = json.loads(content)
         except (ValueError, RecursionError) as error:
             # A captive portal also answers 200.
-            raise SinkDown(f"{self._at()}: the answer is no JSON ({media_type or 'of no type'}): {_SHAPE}") from error
+            raise SinkUnavailable(
+                f"{self._at()}: the answer is no JSON ({media_type or 'of no type'}): {_SHAPE}"
+            ) from error
         items = document.get("items") if isinstance(document, dict) else document
         if items is None and isinstance(document, dict):
             return None
         if not isinstance(items, list):
-            raise SinkDown(f"{self._at()}: the answer has no list of items: {_SHAPE}")
+            raise SinkUnavailable(f"{self._at()}: the answer has no list of items: {_SHAPE}")
         return items
 
     def _at(self) -> str:
         return shown(self.url)
-
-    # Time
-
-    @contextlib.contextmanager
-    def _over_by(self, deadline: Deadline) -> Iterator[Deadline]:
-        """Cut what has not ended by then, also where an answer's headers drip in, which no timeout of httpx ends."""
-        timer = threading.Timer(deadline.seconds + _GRACE_S, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield deadline
-        finally:
-            timer.cancel()
-
-    def _note_socket(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _cut(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                # Not TLS's own way to say goodbye, which would wait for an answer.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Unwanted(Exception):

@@ -1,0 +1,138 @@
+"""The exchange as a web application, and its OpenAPI document."""
+
+from typing import Any, Final
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blocklist_sdk import __version__
+from blocklist_sdk.exchange.models import Problem
+from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, AccountCache, token_of
+from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, handle_problems
+from blocklist_sdk.exchange_server.http.rates import RateLimits
+from blocklist_sdk.exchange_server.http.request_log import RequestLog
+from blocklist_sdk.exchange_server.http.routes import (
+    appeal_routes,
+    case_routes,
+    feed_routes,
+    public_routes,
+    report_routes,
+)
+
+_BODY_BYTES_MAX: Final = 20 << 20
+"""Room for a whole bulk of the longest reports. Evidence has a limit of its own."""
+
+_OPEN_BYTES_MAX: Final = 1 << 16
+"""Of a body from somebody who has not shown a token yet: several times what asking for one takes."""
+
+_DESCRIPTION: Final = """
+Reports of fraud numbers, officers' decisions, releases of signed lists, receipts and appeals.
+
+Every answer that is no success is a problem document (RFC 9457). Every POST but the one for tokens needs an
+`Idempotency-Key`: sent again with the same body it gives the first answer, with another one 422. Lists come in pages:
+`next` is the cursor of the following one.
+"""
+
+
+def create_app(exchange: Exchange | None) -> FastAPI:
+    """The application.
+
+    Args:
+        exchange: what it serves; None where only its OpenAPI document is wanted.
+    """
+    app = FastAPI(
+        title="blocklist exchange", version=__version__, description=_DESCRIPTION.strip(), docs_url=None, redoc_url=None
+    )
+    app.state.exchange = exchange
+    app.state.limits = RateLimits()
+    app.state.accounts = AccountCache()
+    app.state.proofs = CapacityLimiter(public_routes.PROOFS)
+    app.state.uploads = report_routes.Uploads()
+    app.state.reports = CapacityLimiter(report_routes.TOGETHER)
+    for part in (public_routes, report_routes, case_routes, appeal_routes, feed_routes):
+        app.include_router(part.router)
+    handle_problems(app)
+    app.add_middleware(_Bounded)
+    app.add_middleware(RequestLog)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The API as an OpenAPI 3.1 document."""
+    return create_app(None).openapi()
+
+
+class _Bounded:
+    """ASGI middleware: no body is longer than it may be, whatever its headers say.
+
+    Bodies are read before routes ask who sends them, so a long one is not read on without a token.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].endswith("/evidence"):
+            await self._app(scope, receive, send)
+            return
+        received = 0
+        is_open = True
+
+        async def receive_bounded() -> Message:
+            nonlocal received, is_open
+            message = await receive()
+            received += len(message.get("body", b""))
+            if is_open and received > _OPEN_BYTES_MAX:
+                if token_of(scope["app"].state.exchange, Headers(scope=scope).get("Authorization")) is None:
+                    raise _too_long(scope["path"])
+                is_open = False
+            if received > _BODY_BYTES_MAX:
+                raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX:,} bytes")
+            return message
+
+        await self._app(scope, receive_bounded, send)
+
+
+def _too_long(path: str) -> HTTPException:
+    if path == TOKEN_PATH:
+        return HTTPException(413, f"what asks for a token has at most {_OPEN_BYTES_MAX:,} bytes")
+    return HTTPException(401, f"get a token at {TOKEN_PATH} first", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the problems that are answered in place of its own errors."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        models = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        schemas |= models.pop("$defs", {}) | {"Problem": models}
+        problem = {
+            "description": "Why the request was not fulfilled",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        refusal = {
+            "description": "Why no token was given (RFC 6749, 5.2)",
+            "content": {"application/json": {"schema": _TOKEN_ERROR}},
+        }
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = problem
+                if path == TOKEN_PATH:
+                    operation["responses"] |= {"400": refusal, "401": refusal}
+    assert app.openapi_schema is not None
+    return app.openapi_schema
+
+
+_TOKEN_ERROR: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+}

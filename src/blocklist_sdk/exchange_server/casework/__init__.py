@@ -1,0 +1,1 @@
+"""Reports, cases, decisions, appeals, receipts, publishing: what an exchange decides, without HTTP."""

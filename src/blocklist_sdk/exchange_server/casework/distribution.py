@@ -1,0 +1,247 @@
+"""Which feeds a decision reaches. The rules are data: ``docs/routing.md`` has the format."""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers import operator_of
+from blocklist_sdk.numbers.operators import known_operators
+from blocklist_sdk.numbers.reference import check_region, country_code_of, metadata_of
+from blocklist_sdk.records import SCOPES, Scope
+from blocklist_sdk.release.names import feed_name
+
+Numbers = Literal["any", "domestic", "foreign", "no-operator"]
+"""Kinds of numbers: every one; those with the region's country code; all others; those domestic ones that no known
+operator serves, such as fixed lines and prefixes that are given to nobody."""
+
+_KEYS: Final = ("region", "feed")
+_FEED_KEYS: Final = ("name", "operators", "numbers", "scopes")
+_OPERATOR: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_BYTES_MAX: Final = 1_000_000
+"""Far more than any country's operators need."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRule:
+    """What reaches one feed.
+
+    Attributes:
+        name: the feed's.
+        operators: whose numbers.
+        numbers: which kind of numbers besides, None for none.
+        scopes: what its recipients can act on.
+    """
+
+    name: str
+    operators: frozenset[str]
+    numbers: Numbers | None
+    scopes: frozenset[Scope]
+
+    def takes(self, *, operator: str | None, domestic: bool) -> bool:
+        """Whether numbers of an operator, or domestic ones of none, or foreign ones, are for this feed."""
+        if operator is not None and operator in self.operators:
+            return True
+        match self.numbers:
+            case None:
+                return False
+            case "any":
+                return True
+            case "domestic":
+                return domestic
+            case "foreign":
+                return not domestic
+            case "no-operator":
+                return domestic and operator is None
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Rules of all feeds.
+
+    Attributes:
+        region: the country whose numbers are domestic.
+        rules: one for each feed, in the order in which they stand in the file.
+
+    >>> routing = Routing.default("ID")
+    >>> routing.feeds
+    ('id-telkomsel', 'id-indosat', 'id-xlsmart', 'id-psn', 'id-messaging', 'id-all')
+    >>> routing.feeds_of(6281234567890, {"voice", "sms", "data", "messaging"})
+    ('id-telkomsel', 'id-messaging', 'id-all')
+    >>> routing.feeds_of(14155550100, {"voice", "sms"})
+    ('id-all',)
+    """
+
+    region: str
+    rules: tuple[FeedRule, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> "Routing":
+        """Read rules from a file.
+
+        Raises:
+            InvalidInput: it cannot be read, is no TOML, or a rule in it is none; says the file and the place in it.
+        """
+        try:
+            if path.exists() and not path.is_file():
+                raise InvalidInput(f"the rules {path} are no regular file: name one")
+            with path.open("rb") as file:
+                data = file.read(_BYTES_MAX + 1)
+            if len(data) > _BYTES_MAX:
+                raise InvalidInput(f"the rules {path} have more than {_BYTES_MAX:,} bytes: name another file")
+            text = data.decode()
+        except (OSError, ValueError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"cannot read the rules {path}: {error}") from error
+        return cls.parse(text, place=str(path))
+
+    @classmethod
+    def default(cls, region: str) -> "Routing":
+        """The rules that come with the package for a region.
+
+        Raises:
+            InvalidInput: the region is unknown, or none come for it.
+        """
+        return cls.parse(cls.shipped(region), place=f"the rules for {region}")
+
+    @classmethod
+    def shipped(cls, region: str) -> str:
+        """The rules that come with the package for a region, as their file has them.
+
+        Raises:
+            InvalidInput: the region is unknown, or none come for it.
+        """
+        known = check_region(region)
+        shipped = files("blocklist_sdk.exchange_server.casework") / "data" / f"routing-{known.lower()}.toml"
+        if not shipped.is_file():
+            raise InvalidInput(f"no rules come with the package for the region {known}: write a file of your own")
+        return shipped.read_text(encoding="utf-8")
+
+    @classmethod
+    def parse(cls, text: str, *, place: str) -> "Routing":
+        """Read rules from TOML.
+
+        Args:
+            text: the rules.
+            place: what error messages call them, such as the file's name.
+
+        Raises:
+            InvalidInput: as for `load`.
+        """
+        try:
+            document = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"{place} is no TOML: {error}") from error
+        _check_keys(document, _KEYS, place)
+        try:
+            region = check_region(document.get("region", ""))
+        except InvalidInput as error:
+            raise InvalidInput(f"{place}, region: {error}") from error
+        feeds = document.get("feed", [])
+        if not isinstance(feeds, list) or not feeds or not all(isinstance(feed, dict) for feed in feeds):
+            raise InvalidInput(f"{place} has no feed: write one [[feed]] for each")
+        rules: dict[str, FeedRule] = {}
+        for number, feed in enumerate(feeds, 1):
+            rule = _rule(feed, f"{place}, feed {number}")
+            if rule.name in rules:
+                raise InvalidInput(f"{place}, feed {number}: {rule.name!r} is there already")
+            rules[rule.name] = rule
+        return cls(region, tuple(rules.values()))
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """Names of all feeds, in the order of the rules."""
+        return tuple(rule.name for rule in self.rules)
+
+    @property
+    def unknown_operators(self) -> tuple[str, ...]:
+        """Operators in the rules that the package's table does not have, for a warning: a typing error, perhaps.
+
+        They are no error, since a portability database (`register_operators`) may know others.
+        """
+        known = known_operators()
+        return tuple(sorted({name for rule in self.rules for name in rule.operators} - known))
+
+    def feeds_of(self, number: int, scope: Collection[str]) -> tuple[str, ...]:
+        """Names of the feeds that a decision reaches, in the order of the rules.
+
+        These are the feeds that are for such numbers, as far as their recipients can act on at least one of the scopes.
+
+        Args:
+            number: the number decided on, as an E.164 integer.
+            scope: where it is to be blocked.
+
+        Raises:
+            InvalidInput: the number is no integer, or a scope is unknown. What a registered resolver raises goes
+                through.
+        """
+        wanted = frozenset(scope)
+        if unknown := sorted(wanted.difference(SCOPES)):
+            raise InvalidInput(f"unknown scope {unknown[0]!r}: there are {', '.join(SCOPES)}")
+        operator = operator_of(number)
+        domestic = country_code_of(str(number)) == self._country_code
+        return tuple(
+            rule.name
+            for rule in self.rules
+            if not rule.scopes.isdisjoint(wanted) and rule.takes(operator=operator, domestic=domestic)
+        )
+
+    def is_home(self, feed: str, number: int) -> bool:
+        """Whether a feed's rule names the number's home operator, so that its recipients know whose the number is.
+
+        >>> routing = Routing.default("ID")
+        >>> routing.is_home("id-telkomsel", 6281234567890), routing.is_home("id-all", 6281234567890)
+        (True, False)
+        """
+        operator = operator_of(number)
+        return any(rule.name == feed and operator in rule.operators for rule in self.rules)
+
+    @cached_property
+    def _country_code(self) -> int | None:
+        return metadata_of(self.region).country_code
+
+
+def _rule(feed: dict[str, Any], place: str) -> FeedRule:
+    """One rule, checked."""
+    try:
+        name = feed_name(feed.get("name", ""))
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}, name: {error}") from error
+    place = f"{place} ({name})"
+    _check_keys(feed, _FEED_KEYS, place)
+    numbers = feed.get("numbers")
+    if "numbers" in feed and numbers not in get_args(Numbers):
+        raise InvalidInput(f"{place}, numbers: {numbers!r} is none of {', '.join(get_args(Numbers))}")
+    if numbers is None and "operators" not in feed:
+        raise InvalidInput(f"{place} says not which numbers it is for: give operators, numbers or both")
+    operators = _texts(feed, "operators", place) if "operators" in feed else frozenset()
+    for operator in sorted(operators):
+        if not _OPERATOR.fullmatch(operator):
+            raise InvalidInput(f"{place}, operators: {operator!r} is no operator's name; they are as in 'telkomsel'")
+    scopes = _texts(feed, "scopes", place)
+    if unknown := sorted(scopes.difference(SCOPES)):
+        raise InvalidInput(f"{place}, scopes: unknown scope {unknown[0]!r}; there are {', '.join(SCOPES)}")
+    return FeedRule(name, operators, numbers, frozenset(known for known in SCOPES if known in scopes))
+
+
+def _texts(feed: dict[str, Any], key: str, place: str) -> frozenset[str]:
+    """A list of different texts, at least one."""
+    values = feed.get(key)
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise InvalidInput(f'{place}, {key}: give a list of at least one text, such as {key} = ["…"]')
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise InvalidInput(f"{place}, {key}: {twice[0]!r} is there twice")
+    return frozenset(values)
+
+
+def _check_keys(table: dict[str, Any], known: tuple[str, ...], place: str) -> None:
+    if unknown := sorted(table.keys() - set(known)):
+        raise InvalidInput(f"{place}: unknown key {unknown[0]!r}; there are {', '.join(known)}")

@@ -1,0 +1,359 @@
+"""Evidence files: taken in under a limit, judged by their content, kept by their hash.
+
+::
+
+    DIR/                       mode 0700
+        .incoming-XXXXXXXX     being received, locked by who receives it; gone when it is refused
+        ab/cdef…               what was accepted, by its SHA-256, mode 0600
+
+No name that a client gave ever reaches the disk.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import re
+import secrets
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Final, Literal
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.exchange_server.evidence.media import judge
+from blocklist_sdk.exchange_server.evidence.media.parts import Unfit
+
+NAME_CHARS_MAX: Final = 120
+"""Room for what phones and messaging apps call their files, three times over."""
+
+_INCOMING: Final = ".incoming-"
+_FILE_MODE: Final = 0o600
+_DIRECTORY_MODE: Final = 0o700
+_RESERVE_BYTES: Final = 256 << 20
+"""What evidence leaves free on its disk: decisions and releases, which may lie there as well, need some too."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Format characters that names of people and emoji need."""
+
+_PATH: Final = re.compile(r"[/\\]|%2f|%5c|^[a-z]:", re.IGNORECASE)
+"""Path parts, also as a browser or a Windows program would write them."""
+
+_NO_FILE: Final = frozenset({".", ".."})
+
+
+class EvidenceRefused(InvalidInput):
+    """A file, or its name, is not what the exchange takes as evidence. Nothing of it is kept.
+
+    Attributes:
+        reason: why, as a part of a sentence; it may be shown to the sender.
+        field: what is wrong, ``body`` or ``name``.
+        status: the HTTP status that says so: 413 for too long, 415 for another type, 422 for all else.
+    """
+
+    def __init__(self, reason: str, *, field: Literal["body", "name"], status: Literal[413, 415, 422]) -> None:
+        super().__init__(f"this {'file' if field == 'body' else 'file name'} is refused: {reason}")
+        self.reason = reason
+        self.field = field
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvidence:
+    """A file that was accepted.
+
+    Attributes:
+        sha256: of its content, 64 hexadecimal digits; what it is kept by.
+        media_type: what it is, by its content.
+        bytes: its length.
+        name: what the client called it: to be shown, never to be used as a path.
+    """
+
+    sha256: str
+    media_type: str
+    bytes: int
+    name: str
+
+
+def check_name(name: str) -> str:
+    """Return a file's name in Unicode's composed form, without white space around it.
+
+    Raises:
+        EvidenceRefused: it is empty, too long, or holds a path, control characters or marks that turn text around.
+
+    >>> check_name(" Bukti transfer.png ")
+    'Bukti transfer.png'
+    >>> check_name("../../etc/passwd")
+    Traceback (most recent call last):
+    blocklist_sdk.exchange_server.evidence.evidence_store.EvidenceRefused: this file name is refused: ...
+    """
+    composed = unicodedata.normalize("NFC", name)
+    reason = _why_no_name(composed)
+    if reason is not None:
+        raise EvidenceRefused(reason, field="name", status=422)
+    return composed.strip()
+
+
+def _why_no_name(name: str) -> str | None:
+    for character in name:
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS):
+            return f"it holds U+{ord(character):04X}, a character that cannot be seen"
+    bare = name.strip()
+    if not bare:
+        return "it is empty; give the file's name"
+    if len(bare) > NAME_CHARS_MAX:
+        return f"it is longer than {NAME_CHARS_MAX} characters"
+    if bare in _NO_FILE or any(_PATH.search(form) for form in (bare, unicodedata.normalize("NFKC", bare))):
+        return "it holds a path; give the file's name alone"
+    return None
+
+
+class EvidenceStore:
+    r"""A folder of evidence. Processes and threads may share it.
+
+    Args:
+        directory: where it is, or will be; its parent has to be there.
+        most: bytes that one file may have.
+
+    Raises:
+        InvalidInput: `most` is not positive, or the directory is none.
+        StorageFailed: the disk refused.
+
+    >>> import tempfile
+    >>> store = EvidenceStore(Path(tempfile.mkdtemp()) / "evidence", most=20_000_000)
+    >>> stored = store.receive([b"#!AMR\n", bytes([0x3C]), bytes(31)], name="voice.amr")
+    >>> stored.media_type, stored.bytes, store.verify(stored.sha256)
+    ('audio/AMR', 38, True)
+    """
+
+    def __init__(self, directory: Path, *, most: int) -> None:
+        if most < 1:
+            raise InvalidInput(f"evidence of at most {most} bytes is none: give a positive number")
+        self.directory = directory = directory.resolve()
+        self.most = most
+        with storage(directory):
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(mode=_DIRECTORY_MODE)
+            if not directory.is_dir():
+                raise InvalidInput(f"{directory} is no directory: give a new one, or one that holds evidence")
+            directory.chmod(_DIRECTORY_MODE)
+            self._sweep()
+
+    def receive(self, chunks: Iterable[bytes], *, name: str) -> StoredEvidence:
+        """Take in a file, judge it, and keep it.
+
+        Stops reading as soon as one byte too many has come. Equal content is stored once. When this returns, the file
+        outlives a power cut; when it raises, whatever, nothing of the file is left.
+
+        Args:
+            chunks: its bytes, in pieces of any length.
+            name: what the client calls it.
+
+        Raises:
+            EvidenceRefused: the file or its name is none that the exchange takes.
+            StorageFailed: the disk refused.
+        """
+        with self.incoming(name=name) as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            return incoming.keep()
+
+    def hash_of(self, chunks: Iterable[bytes], *, name: str) -> str:
+        """Read a file to its end without keeping it, and return its SHA-256.
+
+        Raises:
+            EvidenceRefused: the name is none, or the file is too long.
+        """
+        check_name(name)
+        sha256 = hashlib.sha256()
+        length = 0
+        for chunk in chunks:
+            length += len(chunk)
+            self._check_length(length)
+            sha256.update(chunk)
+        return sha256.hexdigest()
+
+    def _check_length(self, length: int) -> None:
+        if length > self.most:
+            reason = f"it has more than {self.most:,} bytes; send a shorter or smaller one"
+            raise EvidenceRefused(reason, field="body", status=413)
+
+    @contextlib.contextmanager
+    def incoming(self, *, name: str) -> Iterator["IncomingFile"]:
+        """A file that is being received piece by piece, for callers that cannot give an iterable.
+
+        Raises:
+            EvidenceRefused: the name is none.
+            StorageFailed: the disk refused.
+        """
+        checked = check_name(name)
+        with self._opened() as (folder, temporary, descriptor):
+            yield IncomingFile(self, checked, folder, temporary, descriptor)
+
+    def open(self, sha256: str) -> BufferedReader:
+        """Open a file that was accepted, for reading.
+
+        Raises:
+            InvalidInput: that is no SHA-256 in lower-case hexadecimal digits.
+            StorageFailed: it is not there, or cannot be read.
+        """
+        path = self._path(sha256)
+        with storage(path):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            finally:
+                os.close(folder)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise OSError("what is there is no file")
+            return os.fdopen(descriptor, "rb")
+
+    def verify(self, sha256: str) -> bool:
+        """Whether a file is there as it was accepted, to the bit.
+
+        Raises:
+            InvalidInput: that is no SHA-256 in lower-case hexadecimal digits.
+            StorageFailed: it is there and cannot be read.
+        """
+        path = self._path(sha256)
+        if not os.path.lexists(path):
+            return False
+        with self.open(sha256) as file, storage(path):
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+    def _path(self, sha256: str) -> Path:
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            raise InvalidInput("evidence is found by its SHA-256: 64 lower-case hexadecimal digits")
+        return self.directory / sha256[:2] / sha256[2:]
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[int, str, int]]:
+        """The folder and a new, locked, private file in it, which is gone at the end unless it has been moved."""
+        with contextlib.ExitStack() as stack:
+            with storage(self.directory):
+                folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                stack.callback(os.close, folder)
+                disk = os.statvfs(folder)
+                if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES + self.most:
+                    raise OSError(errno.ENOSPC, "evidence would take the last of the disk")
+                temporary, descriptor = self._new(folder)
+                stack.callback(os.close, descriptor)
+                stack.callback(self._discard, temporary, folder)
+            yield folder, temporary, descriptor
+
+    def _new(self, folder: int) -> tuple[str, int]:
+        while True:
+            name = _INCOMING + secrets.token_hex(8)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(name, flags, _FILE_MODE, dir_fd=folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return name, descriptor
+            os.close(descriptor)  # a sweep came between the two calls and took it for an old one
+
+    def _discard(self, temporary: str, folder: int) -> None:
+        with storage(self.directory):
+            _forget(temporary, folder)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left: their locks went with them."""
+        folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for name in os.listdir(folder):
+                if name.startswith(_INCOMING):
+                    _sweep_one(name, folder)
+        finally:
+            os.close(folder)
+
+
+class IncomingFile:
+    """One file on its way in; made by `EvidenceStore.incoming`."""
+
+    def __init__(self, store: EvidenceStore, name: str, folder: int, temporary: str, descriptor: int) -> None:
+        self._store = store
+        self._name = name
+        self._folder = folder
+        self._temporary = temporary
+        self._descriptor = descriptor
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+        self._is_kept = False
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            EvidenceRefused: that is more than the store takes.
+            InvalidInput: the file is complete.
+            StorageFailed: the disk refused.
+        """
+        if self._is_kept:
+            raise InvalidInput("this file is complete: begin another one")
+        self._bytes += len(chunk)
+        self._store._check_length(self._bytes)
+        self._hash.update(chunk)
+        with storage(self._store.directory):
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def keep(self) -> StoredEvidence:
+        """Judge what has come, and keep it.
+
+        Raises:
+            EvidenceRefused: it is no evidence.
+            StorageFailed: the disk refused.
+        """
+        if not self._bytes:
+            raise EvidenceRefused("it is empty", field="body", status=422)
+        try:
+            with storage(self._store.directory):
+                content = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            media_type = judge(content)
+        except Unfit as unfit:
+            raise EvidenceRefused(unfit.reason, field="body", status=422 if unfit.known else 415) from None
+        sha256 = self._hash.hexdigest()
+        self._place(sha256)
+        self._is_kept = True
+        return StoredEvidence(sha256=sha256, media_type=media_type, bytes=self._bytes, name=self._name)
+
+    def _place(self, sha256: str) -> None:
+        """Give the file its final name; an equal one, or a damaged or planted thing of that name, is replaced."""
+        with storage(self._store.directory / sha256[:2]), contextlib.ExitStack() as stack:
+            os.fsync(self._descriptor)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(sha256[:2], _DIRECTORY_MODE, dir_fd=self._folder)
+                os.fsync(self._folder)
+            drawer = os.open(sha256[:2], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
+            stack.callback(os.close, drawer)
+            os.replace(self._temporary, sha256[2:], src_dir_fd=self._folder, dst_dir_fd=drawer)
+            os.fsync(drawer)
+
+
+def _sweep_one(name: str, folder: int) -> None:
+    try:
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return  # gone meanwhile, or nothing that this store has put there
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _forget(name, folder)
+    except BlockingIOError:
+        pass  # it is being received
+    finally:
+        os.close(descriptor)
+
+
+def _forget(name: str, folder: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)

@@ -1,0 +1,199 @@
+"""What is open to everyone: tokens, number look-up, health."""
+
+import base64
+import binascii
+import logging
+from functools import partial
+from typing import Annotated, Any, Final
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blocklist_sdk import __version__
+from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
+from blocklist_sdk.exchange_server.casework import cases
+from blocklist_sdk.exchange_server.casework.accounts import (
+    NAME_CHARS_MAX,
+    Caller,
+    renewed,
+    subject_of,
+    verify_assertion,
+    verify_secret,
+)
+from blocklist_sdk.exchange_server.casework.intake import read_number
+from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, TheExchange, needs
+from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.rates import address_of, limit
+from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
+from blocklist_sdk.net.addresses import is_loopback
+from blocklist_sdk.net.oauth import token_url_of
+
+log = logging.getLogger(__name__)
+
+router = APIRouter()
+
+_ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+_ADDRESS_UNKNOWN: Final = "the exchange takes signed assertions on its own machine only, until its setting `url` is set"
+
+PROOFS: Final = 2
+"""Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
+is dear. Who waits here takes no thread from others."""
+
+_CLIENTS: Final = 10
+"""All clients at one address may ask for so many times as many tokens as one."""
+
+_FieldText = Annotated[str | None, Form(max_length=10_000)]
+
+
+@router.get("/healthz", response_model=Health, tags=["health"])
+async def healthz() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/readyz", response_model=Health, tags=["health"])
+def readyz(exchange: TheExchange) -> Health:
+    """Whether the database and the repository are at hand as well."""
+    try:
+        exchange.database.check()
+        exchange.publisher.protected()
+    except BlocklistError as error:
+        raise HttpRefusal("unavailable", f"not ready: {type(error).__name__}", headers={"Retry-After": "5"}) from error
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/v1/numbers/{number}", response_model=NumberStatus, tags=["look-up"])
+def number_status(
+    request: Request, exchange: TheExchange, number: Annotated[str, Path(min_length=1, max_length=64)]
+) -> NumberStatus:
+    """What is publicly said about a number, and nothing about who complained."""
+    limit(request, exchange.settings.public_rate, "numbers", address_of(request))
+    asked = read_number(number, region=exchange.settings.region, field="path.number")
+    with exchange.database.reading() as session:
+        return NumberStatus(number=asked, status=_status(session, asked, exchange))
+
+
+def _status(session: Session, number: int, exchange: Exchange) -> NumberAnswer:
+    levels = set(
+        session.scalars(
+            select(ListingRow.level)
+            .join(CaseRow, CaseRow.id == ListingRow.case_id)
+            .where(
+                ListingRow.number == number,
+                ListingRow.listed_at.is_not(None),
+                ListingRow.retracted_at.is_(None),
+                ListingRow.until.is_(None) | (ListingRow.until > exchange.clock()),
+                CaseRow.state.in_(cases.LISTED),
+            )
+        )
+    )
+    return "listed" if "block" in levels else "advisory" if levels else "not-known"
+
+
+@router.get("/v1/account", response_model=Account, tags=["accounts"])
+def account(caller: Annotated[Caller, Depends(needs())]) -> Account:
+    """Who the token stands for, and what it allows."""
+    return Account(name=caller.name, scopes=tuple(sorted(caller.scopes)))
+
+
+@router.post(TOKEN_PATH, response_model=Token, tags=["accounts"], responses={400: {}, 401: {}})
+async def token(
+    request: Request,
+    exchange: TheExchange,
+    grant_type: _FieldText = None,
+    scope: _FieldText = None,
+    client_id: _FieldText = None,
+    client_secret: _FieldText = None,
+    client_assertion_type: _FieldText = None,
+    client_assertion: _FieldText = None,
+) -> Response:
+    """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
+    name, secret = _basic(request) or (client_id, client_secret)
+    assertion = client_assertion if client_assertion_type == _ASSERTION else None
+    client = (name or "") if assertion is None else subject_of(assertion)
+    rate, address = exchange.settings.token_rate, address_of(request)
+    limit(request, rate, "token", address, times=_CLIENTS)
+    limit(request, rate, "token", address, client[:NAME_CHARS_MAX])
+    if grant_type != "client_credentials":
+        return _refused("unsupported_grant_type", "the grant type is client_credentials")
+    if assertion is not None:
+        if client_id not in (None, client):  # RFC 7521, 4.2
+            return _refused("invalid_client", "the assertion is another client's", status=401)
+        audiences = _audiences(request, exchange)
+        if not audiences:
+            return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
+        prove = partial(_signed, exchange, assertion, audiences)
+    else:
+        prove = partial(_known, exchange, name, secret)
+    threads: anyio.CapacityLimiter = request.app.state.proofs
+    row = await anyio.to_thread.run_sync(prove, limiter=threads)
+    if row is None or row.disabled_at is not None:
+        log.warning("credentials from %s do not hold", address_of(request))
+        return _refused("invalid_client", "the credentials do not hold", status=401)
+    request.state.account = row.name
+    allowed = row.scopes.split()
+    wanted = (scope or "").split() or allowed
+    if not set(wanted) <= set(allowed):
+        return _refused("invalid_scope", f"the account has the scopes {row.scopes}")
+    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp(), renewed=renewed(row))
+    answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
+    return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+def _audiences(request: Request, exchange: Exchange) -> set[str]:
+    """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3).
+
+    Without a known address it is the one that the request names, if that is this machine and the request comes from it:
+    with any other, what was made out to another server could be used here.
+    """
+    url = exchange.settings.url
+    if url is None:
+        asks = request.client.host if request.client else None
+        if not (is_loopback(asks) and is_loopback(request.base_url.hostname)):
+            return set()
+        url = str(request.base_url)
+    token_url = token_url_of(url)
+    origin = token_url.removesuffix(TOKEN_PATH)
+    return {token_url, origin, f"{origin}/"}
+
+
+def _signed(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
+    """The account that signed an assertion."""
+    now = exchange.clock()
+    return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
+
+
+def _known(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | None:
+    """The account that has a secret."""
+    if name is None or secret is None:
+        return None
+    with exchange.database.reading() as session:
+        row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
+    return row if verify_secret(row, secret) else None
+
+
+def _basic(request: Request) -> tuple[str, str] | None:
+    """Name and secret from the header, percent-encoded there (RFC 6749, 2.3.1)."""
+    from urllib.parse import unquote_plus
+
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        name, colon, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (unquote_plus(name), unquote_plus(secret)) if colon else None
+
+
+def _refused(error: str, description: str, *, status: int = 400) -> Response:
+    headers: dict[str, Any] = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Basic"
+    return JSONResponse({"error": error, "error_description": description}, status, headers)

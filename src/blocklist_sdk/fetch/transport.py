@@ -1,0 +1,383 @@
+"""Bytes from a repository: timeouts, retries, resumption and a minimum rate, over HTTP and from `file:` alike.
+
+Nothing is verified here; what arrives is bounded in length and in time, and that is all. This and the exchange are
+the only places that know httpx.
+"""
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import tenacity
+
+from blocklist_sdk import __version__
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable, Untrusted
+from blocklist_sdk.fetch.file_urls import FileTransport
+from blocklist_sdk.fetch.minimum_rate import MinimumRate
+from blocklist_sdk.fetch.partial import Partial
+from blocklist_sdk.fetch.stopping import SyncStopped
+from blocklist_sdk.net.addresses import shown as shown
+from blocklist_sdk.net.cutter import SocketCutter
+from blocklist_sdk.net.http import checked_environment, ends_with_connection, httpx
+from blocklist_sdk.net.retry_after import retry_after_in
+
+_REDIRECTS_MAX = 5
+_SCHEMES = ("https", "http", "file")
+_FILE_HOST = "localhost"
+_PORT_MAX = 65_535
+_PASSING_STATUSES = frozenset({408, 425, 429})
+"""Client errors that go away by themselves (RFC 9110 section 15.5, RFC 8470, RFC 6585); so do all of 500 and above."""
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
+_ADVICE = {
+    401: "it wants credentials: check them",
+    403: "it denies access: check the credentials",
+    404: "it has no such file: check the address",
+    429: "it gets too many requests: sync less often",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSettings:
+    """How patient a sync is with the network. The defaults suit a server anywhere and a line of 128 kbit/s or more.
+
+    Attributes:
+        connect_timeout_s: for a connection to be made.
+        read_timeout_s: without a single byte.
+        attempts: for one file, one after the other; those that bring a large file on do not count.
+        backoff_initial_s: the first wait between attempts is random between zero and this, the next twice as long…
+        backoff_max_s: …up to this.
+        retry_after_wait_max_s: a server that asks for a longer wait ends the sync; the error says how long it asked.
+        retry_after_cap_s: no server's wish beyond this is passed on (Safe Browsing's longest wait, 24 h).
+        minimum_bytes_per_s: what has to arrive, on average over a window; a timeout alone never ends where one byte
+            drips in after the other.
+        minimum_rate_window_s: the window. A server that has not begun to answer by its end is too slow as well.
+
+    >>> TransportSettings(attempts=2).read_timeout_s
+    30.0
+    """
+
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 30.0
+    attempts: int = 4
+    backoff_initial_s: float = 0.5
+    backoff_max_s: float = 8.0
+    retry_after_wait_max_s: float = 30.0
+    retry_after_cap_s: float = 86_400.0
+    minimum_bytes_per_s: float = 16_000.0
+    minimum_rate_window_s: float = 30.0
+
+
+_DEFAULTS = TransportSettings()
+
+
+class Transport:
+    """Fetches files of a repository, one after the other; for one thread, and as many files as a sync needs.
+
+    Only `abort` is for other threads. After it, whatever is asked for ends with `SyncStopped`.
+
+    Attributes:
+        bytes_received: bytes of bodies that came over the wire, discarded ones too.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: TransportSettings = _DEFAULTS,
+        auth: httpx.Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        """Opens no connection yet.
+
+        Args:
+            settings: timeouts and retries.
+            auth: credentials. They, and `headers`, go to the address asked for and never follow a redirect away.
+            headers: sent with every request.
+            tls: which servers are trusted, and the client's own certificate; by default public authorities and none.
+            sleep: how to wait between attempts; by default a wait that `abort` ends.
+
+        Raises:
+            InvalidInput: the proxy or certificate settings of the environment cannot be used.
+        """
+        self.bytes_received = 0
+        self._settings = settings
+        self._auth = auth
+        self._headers = dict(headers or {})
+        self._cutter = SocketCutter()
+        self._answered: httpx.Response | None = None
+        self._aborted = threading.Event()
+        self._backoff = tenacity.wait_random_exponential(
+            multiplier=settings.backoff_initial_s, max=settings.backoff_max_s
+        )
+        self._retrying = tenacity.Retrying(
+            sleep=sleep or self._pause,
+            stop=tenacity.stop_after_attempt(settings.attempts),
+            wait=self._wait_s,
+            retry=tenacity.retry_if_exception(self._may_pass),
+            reraise=True,
+        )
+        with checked_environment():
+            self._client = httpx.Client(
+                # Signed files are hashed as they travel: compression on the way would change their length.
+                headers={"User-Agent": f"blocklist-sdk/{__version__}", **self._headers, "Accept-Encoding": "identity"},
+                verify=True if tls is None else tls,
+                timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+                # With the host: NO_PROXY may name it, and the more precise of two mounts wins.
+                mounts={f"file://{_FILE_HOST}": FileTransport()},
+                event_hooks={"response": [self._note_answer]},
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. A closed transport is of no more use."""
+        self._client.close()
+
+    def abort(self) -> None:
+        """End what another thread is fetching, and let it fetch nothing more; returns at once.
+
+        A connection that is just being made is the exception: it ends with its timeout at the latest.
+        """
+        self._aborted.set()
+        self._cutter.cut_for_good()
+
+    def get(self, url: str, *, max_bytes: int) -> bytes:
+        """Fetch a small file whole.
+
+        Raises:
+            Unreachable: no answer, a status other than 200, or too slow, after all attempts; `status` says which.
+            Untrusted: it is longer than `max_bytes`, or a redirect leads from https elsewhere.
+            InvalidInput: the URL cannot be used.
+        """
+
+        def attempt() -> bytes:
+            with self._answer(url) as response:
+                return b"".join(self._read(response, max_bytes))
+
+        return self._retrying(attempt)
+
+    def download(self, url: str, path: Path, *, length: int) -> None:
+        """Fetch a large file to a path that nobody else reads; after a cut go on where it was cut.
+
+        What is there afterwards is at most `length` bytes, and fewer where the server's file is shorter: verify it.
+
+        Args:
+            url: where it is.
+            path: written over if it exists; left as it is after an error.
+            length: the bytes it must have.
+
+        Raises:
+            Unreachable, Untrusted, InvalidInput: as for `get`.
+            StorageFailed: the disk refused.
+        """
+        with storage(path), path.open("wb") as file:
+            partial = Partial(file, length)
+            # As long as a line that breaks carries on at the minimum rate, it is slow and not dead.
+            progress_bytes = self._floor_bytes * self._settings.attempts
+            while True:
+                before = file.tell()
+                try:
+                    return self._retrying(self._continue, url, partial)
+                except Unreachable as error:
+                    if error.status is not None or file.tell() - before < progress_bytes:
+                        raise
+
+    def _continue(self, url: str, partial: Partial) -> None:
+        if partial.is_complete:
+            return
+        with self._answer(url, partial.range_headers()) as response:
+            if not partial.accept(response.status_code, response.headers):
+                raise Unreachable(f"{shown(url)}: the server could not go on where the file was cut", url=shown(url))
+            for chunk in self._read(response, partial.missing_bytes):
+                partial.file.write(chunk)
+            self._stop_if_aborted()
+            if partial.missing_bytes and ends_with_connection(response):
+                raise Unreachable(f"{shown(url)}: the connection was cut half-way", url=shown(url))
+
+    @contextlib.contextmanager
+    def _answer(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+        """One attempt at one request, watched from the first byte to the last; all of httpx's errors end here."""
+        at = shown(url)
+        self._answered = None
+        self._stop_if_aborted()
+        with self._watch() as watch:
+            try:
+                with contextlib.closing(self._send(url, headers)) as response:
+                    self._check(response, at, ranged=headers is not None)
+                    yield response
+                slow = watch.fired
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
+                raise self._unusable(at, error) from error
+            except httpx.RequestError as error:
+                self._stop_if_aborted(error)
+                if not watch.fired:
+                    kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
+                    reason = str(error) or type(error).__name__
+                    raise Unreachable(
+                        f"{at}: the connection {kind} ({reason}). Check address and network, then try again.",
+                        url=at,
+                    ) from error
+                slow = True
+        # A body that ends with its connection looks whole after a cut.
+        self._stop_if_aborted()
+        if slow:
+            raise Unreachable(
+                f"{at}: less than {self._settings.minimum_bytes_per_s:g} bytes a second came for "
+                f"{self._settings.minimum_rate_window_s:g} s. Try again later, or lower the minimum rate.",
+                url=at,
+            )
+
+    def _unusable(self, at: str, error: Exception) -> InvalidInput | Unreachable:
+        """Whose fault an address is that cannot be asked: once there was an answer, the server led there."""
+        if self._answered is not None:
+            status = self._answered.status_code
+            return Unreachable(
+                f"{at}: the server answered {status} and leads to an address that cannot be fetched. Check the address "
+                "and the network in between; a captive portal may have answered in the server's stead.",
+                url=at,
+                status=status,
+            )
+        if isinstance(error, httpx.InvalidURL):
+            # Not in httpx's words: they repeat a part of the URL, which may be a password.
+            return InvalidInput(f"{at} is not a URL: check it")
+        return InvalidInput(f"{at} is not an address that can be fetched: {error}")
+
+    def _send(self, url: str, headers: Mapping[str, str] | None) -> httpx.Response:
+        """Send and follow redirects, bounded and without reading their bodies, as httpx itself would."""
+        request = self._client.build_request(
+            "GET", _address(url), headers=headers, extensions={"trace": self._cutter.trace}
+        )
+        auth = self._auth
+        for _ in range(_REDIRECTS_MAX + 1):
+            response = self._client.send(request, auth=auth, stream=True)
+            following = response.next_request
+            if following is None:
+                return response
+            response.close()
+            _check_redirect(request.url, following.url)
+            if _origin(request.url) != _origin(following.url):
+                auth = None
+                for name in ("Authorization", *self._headers):
+                    following.headers.pop(name, None)
+            request = following
+        raise Unreachable(
+            f"{shown(url)} leads from redirect to redirect: check the address",
+            url=shown(url),
+            status=response.status_code,
+        )
+
+    def _check(self, response: httpx.Response, at: str, *, ranged: bool) -> None:
+        status = response.status_code
+        if status == 200 or (ranged and status in (206, 416)):
+            coding = response.headers.get("Content-Encoding", "").lower()
+            if _COMPRESSED & {each.strip() for each in coding.split(",")}:
+                raise Malformed(
+                    f"{at} comes compressed ({coding}), which was not asked for: switch compression off for the "
+                    "repository, on the server or the proxy"
+                )
+            return
+        advice = _ADVICE.get(status, "try again later" if status >= 500 else "this is no answer of a repository")
+        raise Unreachable(
+            f"{at}: the server answered {status} {response.reason_phrase}: {advice}",
+            url=at,
+            status=status,
+            retry_after=retry_after_in(response.headers, cap_s=self._settings.retry_after_cap_s),
+        )
+
+    def _read(self, response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+        """The body as it came over the wire; refused as soon as it is, or says that it is, too long."""
+        if int(response.headers.get("Content-Length", 0)) > max_bytes:
+            raise _too_long(response, max_bytes)
+        received = 0
+        for chunk in response.iter_raw():
+            self._stop_if_aborted()
+            received += len(chunk)
+            self.bytes_received += len(chunk)
+            if received > max_bytes:
+                raise _too_long(response, max_bytes)
+            yield chunk
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = error.retry_after if isinstance(error, Unreachable) else None
+        # On top of what the server asks for, so that those whom it asked the same do not all come back at once.
+        return (asked_s or 0.0) + self._backoff(state)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return (
+            isinstance(error, Unreachable)
+            and (error.status is None or error.status in _PASSING_STATUSES or error.status >= 500)
+            and (error.retry_after or 0.0) <= self._settings.retry_after_wait_max_s
+        )
+
+    def _watch(self) -> MinimumRate:
+        return MinimumRate(
+            lambda: self.bytes_received,
+            floor_bytes=self._floor_bytes,
+            window_s=self._settings.minimum_rate_window_s,
+            cut=self._cutter.cut,
+        )
+
+    @property
+    def _floor_bytes(self) -> float:
+        return self._settings.minimum_bytes_per_s * self._settings.minimum_rate_window_s
+
+    def _note_answer(self, response: httpx.Response) -> None:
+        self._answered = response
+
+    def _pause(self, seconds: float) -> None:
+        self._aborted.wait(seconds)
+
+    def _stop_if_aborted(self, cause: Exception | None = None) -> None:
+        if self._aborted.is_set():
+            raise SyncStopped from cause
+
+
+def _address(url: str) -> httpx.URL:
+    """A URL that can be asked for; `httpx.UnsupportedProtocol` says what is wrong with any other."""
+    address = httpx.URL(url)
+    if address.scheme not in _SCHEMES:
+        raise httpx.UnsupportedProtocol("it must start with https:, http: or file:")
+    if address.scheme == "file":
+        if address.host not in ("", _FILE_HOST):
+            raise httpx.UnsupportedProtocol("file: has no host, as in file:///srv/repository")
+        # A URL without a host is a relative one for httpx, which loses its scheme.
+        return address.copy_with(host=_FILE_HOST)
+    if not address.host:
+        raise httpx.UnsupportedProtocol("it names no host")
+    if address.port is not None and address.port > _PORT_MAX:
+        raise httpx.UnsupportedProtocol(f"its port is above {_PORT_MAX}")
+    return address
+
+
+def _check_redirect(source: httpx.URL, target: httpx.URL) -> None:
+    allowed = ("https",) if source.scheme == "https" else ("https", "http")
+    if target.scheme not in allowed:
+        raise Untrusted(
+            f"{shown(str(source))} redirects from {source.scheme}: to {target.scheme}:, which is not followed. "
+            "Check the address and the network in between."
+        )
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _too_long(response: httpx.Response, max_bytes: int) -> Untrusted:
+    return Untrusted(
+        f"{shown(str(response.url))} is longer than the {max_bytes} bytes that it may have: it was not read. "
+        "Check the address and the network in between, and tell the publisher."
+    )

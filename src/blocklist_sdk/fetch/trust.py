@@ -1,0 +1,374 @@
+"""Trust: what a repository says, verified from the pinned root down (TUF). All of tuf's client stays behind this."""
+
+import contextlib
+import shutil
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError, LengthOrHashMismatchError, RepositoryError
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.serialization import DeserializationError, SerializationError
+from tuf.ngclient import FetcherInterface, Updater
+
+from blocklist_sdk.disk import adopt, storage
+from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.fetch.contents import HISTORY, Contents, SignedFile, feeds_of, read_contents, stored_path
+from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.release.names import index_path
+
+_NOTHING_CHANGED = "Nothing was changed here"
+_GET_ROOT = "get root.json from the authority, by a way you trust"
+_METADATA_BYTES_MAX = 5_000_000
+"""What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
+
+
+class Trust:
+    """A repository as one refresh shows it; for one thread, under the lock that guards `metadata_dir`.
+
+    What it accepts can still be an old state that has not expired, where the local metadata was lost: who calls keeps
+    the highest serial seen.
+
+    Use it like this::
+
+        trust = Trust(base_url=url, metadata_dir=directory, root=pinned, transport=transport)
+        trust.refresh()
+        index = trust.fetch("id-messaging/index.json", max_bytes=1 << 20)
+    """
+
+    def __init__(self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport) -> None:
+        """Touches neither network nor disk.
+
+        Args:
+            base_url: where `metadata/` and `targets/` are.
+            metadata_dir: for this repository alone: metadata verified before, to which nothing may go back.
+            root: the pinned root metadata, as the recipient got it by a way it trusts.
+            transport: fetches.
+
+        Raises:
+            InvalidInput: `root` is no root metadata, or not signed by its own keys.
+        """
+        _check_root(root)
+        self._base_url = base_url.rstrip("/")
+        self._shown_url = shown(self._base_url)
+        self._metadata_dir = metadata_dir
+        self._root = root
+        self._transport = transport
+        self._fetcher = _Fetcher(transport)
+        self._updater: Updater | None = None
+
+    def refresh(self) -> None:
+        """Bring root, timestamp, snapshot and targets up to date; a failure takes nothing back that was verified.
+
+        Raises:
+            Unreachable: the network, or a file that the repository lacks.
+            Untrusted: a signature, hash, length or version is wrong: an attack, or the pinned root of somebody else.
+            Stale: the repository's metadata has expired.
+            Malformed: an answer is not metadata.
+            StorageFailed: the disk refused.
+        """
+        self._updater = None
+        self._fetcher = _Fetcher(self._transport)
+        with self._translated():
+            _heal(self._metadata_dir)
+            updater = Updater(
+                metadata_dir=str(self._metadata_dir),
+                metadata_base_url=f"{self._base_url}/metadata/",
+                fetcher=self._fetcher,
+                bootstrap=self._root,
+            )
+            updater.refresh()
+        self._updater = updater
+
+    def target(self, path: str) -> TargetFile | None:
+        """The signed length and hashes of a target; None if no role lists it that may.
+
+        Raises:
+            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the role of its feed.
+        """
+        with self._translated():
+            return self._refreshed.get_targetinfo(path)
+
+    def fetch(self, path: str, *, max_bytes: int) -> bytes:
+        """A small target, verified.
+
+        Raises:
+            Untrusted: it is not what was signed, or nobody who may signed it.
+            Malformed: it was signed with more than `max_bytes` bytes.
+            Unreachable, Stale, StorageFailed: as for `refresh`.
+        """
+        target = self._listed(path)
+        if target.length > max_bytes:
+            raise Malformed(f"{path} is signed with {target.length} bytes, more than the {max_bytes} it may have")
+        data = self._transport.get(self._url(target), max_bytes=target.length)
+        with self._translated(path):
+            target.verify_length_and_hashes(data)
+        return data
+
+    def download(self, path: str, destination: Path) -> int:
+        """Fetch a large target; `destination` is replaced once it is verified and on disk, or stays as it is.
+
+        Returns:
+            Its length in bytes.
+
+        Raises:
+            Untrusted: it is not what was signed, or nobody who may signed it.
+            Unreachable, Stale, Malformed, StorageFailed: as for `refresh`.
+        """
+        return self.copy(SignedFile(self._listed(path)), destination)
+
+    def copy(self, file: SignedFile, destination: Path) -> int:
+        """Fetch one of the files of `contents`; otherwise as `download`."""
+        target = file.target
+        part = destination.with_name(destination.name + ".part")
+        try:
+            self._transport.download(self._url(target), part, length=target.length)
+            with self._translated(target.path), storage(part):
+                with part.open("rb") as fetched:
+                    target.verify_length_and_hashes(fetched)
+                adopt(part, destination)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        return target.length
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds that the repository signs, sorted; also those that have no release yet."""
+        with self._translated():
+            return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
+
+    def contents(self, feeds: Collection[str]) -> Contents:
+        """All that a copy of the repository with these of its `feeds` holds.
+
+        Raises:
+            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feeds' roles.
+        """
+        for feed in feeds:
+            # Fetches and verifies the feed's role, whether or not it has a release.
+            self.target(index_path(feed))
+        with self._translated("the repository's metadata"):
+            pinned = Metadata[Root].from_bytes(self._root).signed
+            return read_contents(self._metadata_dir, first_root=pinned.version, feeds=feeds)
+
+    def restore(self, published: Path) -> None:
+        """Where metadata verified before is lost or damaged, take back what a copy of the repository rests on.
+
+        Nothing is believed for it: a refresh looks at what it finds here as if it came from anywhere.
+
+        Args:
+            published: the copy's folder of metadata.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        with storage(self._metadata_dir):
+            _heal(self._metadata_dir)
+            for name, path in _newest(published).items():
+                kept = self._metadata_dir / name
+                if not _is_metadata(kept):
+                    shutil.copyfile(path, kept)
+
+    def expires(self, feed: str) -> datetime:
+        """When the feed becomes stale: the earliest end of what its verification rests on, timezone-aware UTC.
+
+        The root is not asked: an expired one is found out at the next refresh, and changes nothing about the list.
+
+        Raises:
+            InvalidInput: the repository has no such feed.
+            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feed's role.
+        """
+        signed = self._feed(feed).signed
+        with self._translated():
+            return min(
+                signed.expires,
+                Metadata[Timestamp].from_bytes(self._local(Timestamp.type)).signed.expires,
+                Metadata[Snapshot].from_bytes(self._local(Snapshot.type)).signed.expires,
+                Metadata[Targets].from_bytes(self._local(Targets.type)).signed.expires,
+            )
+
+    def signers(self, feed: str) -> tuple[str, ...]:
+        """Ids of the keys whose signatures on the feed's role hold, sorted.
+
+        Raises:
+            InvalidInput: the repository has no such feed.
+            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feed's role.
+        """
+        role = self._feed(feed)
+        with self._translated():
+            targets = Metadata[Targets].from_bytes(self._local(Targets.type)).signed
+            result = targets.get_verification_result(feed, role.signed_bytes, role.signatures)
+        return tuple(sorted(result.signed))
+
+    def is_target(self, target: TargetFile, data: bytes) -> bool:
+        """Whether data that is here already is what the target is signed to be."""
+        try:
+            target.verify_length_and_hashes(data)
+        except LengthOrHashMismatchError:
+            return False
+        return True
+
+    def evidence(self, feed: str) -> dict[str, bytes]:
+        """The signed metadata that a feed's index rests on, by file name: root, targets, and the feed's own role.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        with self._translated():
+            return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
+                "feed.json": self._local(feed)
+            }
+
+    @property
+    def _refreshed(self) -> Updater:
+        if self._updater is None:
+            raise RuntimeError("refresh() must have succeeded before anything is asked")
+        return self._updater
+
+    def _feed(self, feed: str) -> Metadata[Targets]:
+        """The verified role of a feed."""
+        if self.target(index_path(feed)) is None:
+            raise InvalidInput(f"the repository has no feed {feed!r}: check the name with the publisher")
+        with self._translated():
+            return Metadata[Targets].from_bytes(self._local(feed))
+
+    def _local(self, role: str) -> bytes:
+        """Metadata as it was last verified: tuf keeps it on disk, and under our lock nobody else writes there."""
+        return (self._metadata_dir / f"{role}.json").read_bytes()
+
+    def _listed(self, path: str) -> TargetFile:
+        target = self.target(path)
+        if target is None:
+            raise Untrusted(f"{path} is signed by nobody who may sign it. {_NOTHING_CHANGED}; tell the publisher.")
+        return target
+
+    def _url(self, target: TargetFile) -> str:
+        return f"{self._base_url}/targets/{quote(stored_path(target))}"
+
+    @contextlib.contextmanager
+    def _translated(self, subject: str | None = None) -> Iterator[None]:
+        """The one border where tuf's errors become ours, by type; what our transport raises passes as it is."""
+        try:
+            with storage(self._metadata_dir):
+                yield
+        except DownloadHTTPError as error:
+            if not isinstance(error.__cause__, Unreachable):
+                raise
+            raise error.__cause__ from error.__cause__.__cause__
+        except ExpiredMetadataError as error:
+            raise self._stale() from error
+        except (DeserializationError, SerializationError) as error:
+            raise Malformed(
+                f"{self._fetcher.last_name} from {self._shown_url} is not metadata ({error}). A captive portal or a "
+                "proxy may have answered in the server's stead, or the server does not say 404 for what it lacks."
+            ) from error
+        except RepositoryError as error:
+            raise self._untrusted(error, subject) from error
+
+    def _untrusted(self, error: Exception, subject: str | None) -> Untrusted:
+        what = subject or self._fetcher.last_name
+        return Untrusted(
+            f"{what} from {self._shown_url} does not verify: {error}. {_NOTHING_CHANGED}. Check that the pinned "
+            "root is this repository's, and tell its publisher."
+        )
+
+    def _stale(self) -> Stale:
+        """Find the role whose expiry it was that tuf ran into, in the order in which it looks at them."""
+        for role in (Root.type, Timestamp.type, Snapshot.type, Targets.type, self._fetcher.last_role):
+            with contextlib.suppress(OSError, DeserializationError):
+                data = self._fetcher.fetched.get(role) or self._local(role)
+                signed = Metadata.from_bytes(data).signed
+                if signed.is_expired():
+                    return Stale(
+                        f"the {role} metadata of {self._shown_url} expired on {signed.expires:%Y-%m-%d %H:%M} UTC: its "
+                        "publisher no longer renews it, or somebody withholds what is newer. "
+                        f"{_NOTHING_CHANGED}. Check this machine's clock, then ask the publisher.",
+                        role=role,
+                        expired=signed.expires,
+                    )
+        return Stale(f"the metadata of {self._shown_url} has expired. {_NOTHING_CHANGED}. Ask its publisher.")
+
+
+class _Fetcher(FetcherInterface):
+    """What tuf fetches metadata with.
+
+    Attributes:
+        fetched: what came last for each role, not verified.
+        last_name: the file asked for last.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.fetched: dict[str, bytes] = {}
+        self.last_name = "the repository's metadata"
+        self._transport = transport
+
+    @property
+    def last_role(self) -> str:
+        """The role of the file asked for last: `3.id-messaging.json` is of `id-messaging`."""
+        return self.last_name.removesuffix(".json").rpartition(".")[2]
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Fetch one metadata file. Overrides tuf's own, which goes through a temporary file and wraps our errors."""
+        self.last_name = url.rpartition("/")[2]
+        try:
+            data = self._transport.get(url, max_bytes=max_length)
+        except Unreachable as error:
+            if error.status in (403, 404):
+                # From these tuf learns that there is no newer root.
+                raise DownloadHTTPError(str(error), error.status) from error
+            raise
+        self.fetched[self.last_role] = data
+        return data
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return iter((self.download_bytes(url, _METADATA_BYTES_MAX),))
+
+
+def _check_root(root: bytes) -> None:
+    try:
+        metadata = Metadata[Root].from_bytes(root)
+        if metadata.signed.type != Root.type:
+            raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
+        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+    except RepositoryError as error:
+        raise InvalidInput(
+            f"the pinned root is no root metadata signed by its own keys ({error}): {_GET_ROOT}"
+        ) from error
+
+
+def _newest(published: Path) -> dict[str, Path]:
+    """The files of a copy's metadata by the names under which tuf keeps them; of a role the newest, of roots all."""
+    files = [path for path in published.glob("*.*.json") if path.is_file()]
+    numbered = [path for path in files if path.name.partition(".")[0].isdecimal()]
+    names: dict[str, Path] = {}
+    for path in sorted(numbered, key=lambda path: int(path.name.partition(".")[0])):
+        role = path.name.partition(".")[2]
+        names[f"{HISTORY}/{path.name}" if role == f"{Root.type}.json" else role] = path
+    timestamp = published / f"{Timestamp.type}.json"
+    return {**names, timestamp.name: timestamp} if timestamp.is_file() else names
+
+
+def _is_metadata(path: Path) -> bool:
+    try:
+        Metadata.from_bytes(path.read_bytes())
+    except (FileNotFoundError, DeserializationError):
+        return False
+    return True
+
+
+def _heal(directory: Path) -> None:
+    """Clear away what tuf would stumble over: it overlooks damaged files, not things in the place of files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    history = directory / HISTORY
+    if not history.is_dir():
+        history.unlink(missing_ok=True)
+        history.mkdir()
+    for path in (*directory.iterdir(), *history.iterdir()):
+        if path.suffix == ".json" and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.suffix == ".json" and not path.is_file():
+            path.unlink()
+        elif path.name.startswith("tmp") and path.is_file():
+            # What a run that was killed was writing.
+            path.unlink()

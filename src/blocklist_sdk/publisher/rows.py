@@ -1,0 +1,316 @@
+"""Cells into rows: numbers read, words checked, moments parsed; what does not fit is a reject with its reason."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers import normalize_column, parse_pattern
+from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.publisher.cells import NEGATIVE, Cells, Reject
+from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, Candidate, Defaults
+from blocklist_sdk.records import SCOPES
+from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
+
+LEVELS = ("block", "advisory")
+
+_MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]"
+"""A full stop is a separator between digits, but a wildcard behind them, and two of them part a range."""
+
+_NO_NUMBER = "there is no number in the cell"
+
+_LATEST_S = LATEST_MS // 1000
+
+ENTRY_MAX = 2**53 - 1
+"""The highest entry id that a list may give: every reader of JSON agrees on integers up to it (RFC 8259, section 6).
+
+Ids only ever rise. One typing error near the end of 64 bits would leave none for any later entry of the feed.
+"""
+
+_DIGITS = 10 ** np.arange(16, dtype=np.int64)
+
+V = TypeVar("V", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Rejections:
+    """Reasons by row; a row's first reason stands."""
+
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def add(self, rows: NDArray[np.integer], reason: str) -> None:
+        for row in rows.tolist():
+            self.reasons.setdefault(row, reason)
+
+    @property
+    def rows(self) -> Int64s:
+        return np.fromiter(self.reasons, np.int64, len(self.reasons))
+
+
+def read_rows(cells: Cells, *, region: str | None, defaults: Defaults) -> tuple[Candidate, list[Reject]]:
+    """Read a list's cells as the rows of a release.
+
+    Numbers are read as :func:`blocklist_sdk.numbers.normalize` does, and patterns as ranges. Integers stand for the
+    text of their digits; without a region, and in release files, they are E.164 numbers. Moments without an offset
+    are UTC.
+
+    Args:
+        cells: the list.
+        region: two-letter country code that national numbers are read in.
+        defaults: what an empty cell stands for.
+
+    Returns:
+        The rows, and every row that is none, by line.
+
+    Raises:
+        InvalidInput: a column is of a type that cannot be read, or the region is unknown.
+    """
+    columns = cells.columns
+    rejected = _Rejections()
+    row, number, last = _read_numbers(columns, region, cells.is_release, rejected)
+    given: dict[str, Any] = {}
+    for name in TEXT_COLUMNS:
+        if name in columns:
+            read = {"level": read_level, "scope": read_scope}.get(name, str)
+            given[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
+    for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
+        if name in columns:
+            given[name] = _read_moments(columns[name], name, empty, rejected)
+    if "entry" in columns:
+        given["entry"] = _read_entries(columns["entry"], rejected)
+        rejected.add(row[1:][np.diff(row) == 0], "a pattern that makes several ranges cannot share one entry id")
+    if "since" in given and "until" in given:
+        rejected.add(np.flatnonzero(given["until"] <= given["since"]), "until is not after since")
+
+    is_rejected = np.zeros(len(cells.line), bool)
+    is_rejected[rejected.rows] = True
+    keep = ~is_rejected[row]
+    kept = row[keep]
+    taken: dict[str, Any] = {
+        name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in given.items()
+    }
+    candidate = Candidate(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
+    rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
+    return candidate, sorted(rejects, key=lambda reject: reject.line)
+
+
+def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
+    rows = sorted(reasons)
+    written = cells.columns["number"].take(pa.array(rows, pa.int64())).to_pylist()
+    return [
+        Reject(int(cells.line[row]), reasons[row], "" if text is None else str(text))
+        for row, text in zip(rows, written, strict=True)
+    ]
+
+
+# Numbers
+
+
+def _read_numbers(
+    columns: Mapping[str, pa.Array], region: str | None, is_release: bool, rejected: _Rejections
+) -> tuple[Int64s, Int64s, Int64s]:
+    """For each row of the source its ranges: row, first, last; a pattern may make several, a reject makes none."""
+    written = columns["number"]
+    number = _read_singles(written, region, is_release)
+    row = np.arange(len(written))
+    for column in (written, columns.get("last")):
+        if column is not None and pa.types.is_signed_integer(column.type):
+            rejected.add(np.flatnonzero(np.asarray(column.fill_null(0)) < 0), NEGATIVE)
+    last = number.copy()
+    has_last = np.zeros(len(written), bool)
+    if "last" in columns:
+        end = columns["last"]
+        has_last = ~(_is_blank(end) | _is_blank(written))
+        last = np.where(has_last, _read_singles(end, region, is_release), number)
+        rejected.add(np.flatnonzero(has_last & ((number == 0) | (last == 0))), "one end of the range is no number")
+        rejected.add(np.flatnonzero(has_last & (last < number)), "the range ends before it begins")
+        lengths = [np.searchsorted(_DIGITS, ends, "right") for ends in (number, last)]
+        rejected.add(
+            np.flatnonzero(has_last & (lengths[0] != lengths[1])), "the ends of a range have different lengths"
+        )
+    rejected.add(np.flatnonzero(_is_blank(written)), _NO_NUMBER)
+    is_open = np.flatnonzero((number == 0) & ~has_last)
+    ranges = _read_patterns(written, is_open, region, rejected)
+    is_single = number != 0
+    row, number, last = row[is_single], number[is_single], last[is_single]
+    if len(ranges):
+        row, number, last = (np.concatenate((column, ranges[:, i])) for i, column in enumerate((row, number, last)))
+        order = np.argsort(row, kind="stable")
+        row, number, last = row[order], number[order], last[order]
+    return row, number, last
+
+
+def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> Int64s:
+    """Single numbers, whole columns at a time; 0 where the text is none, or may be a pattern."""
+    if pa.types.is_integer(written.type):
+        if is_release:
+            values = _int64s(written)
+            return np.where((values >= SMALLEST) & (values <= LARGEST), values, 0)
+        if region is None:
+            written = pc.binary_join_element_wise("+", written.cast(pa.string()), "")
+    numbers: Int64s = np.asarray(normalize_column(written, region=region).fill_null(0)).copy()
+    if not pa.types.is_integer(written.type):
+        texts = _plain(written)
+        dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, "[.．]").fill_null(False)))
+        if len(dotted):
+            maybe = np.asarray(pc.match_substring_regex(texts.take(pa.array(dotted)), _MAYBE_PATTERN))
+            numbers[dotted[maybe]] = 0
+    return numbers
+
+
+def _int64s(column: pa.Array) -> Int64s:
+    """Integers of any width; 0 where there is none, or one that is too large."""
+    if pa.types.is_uint64(column.type):
+        fits = pc.less_equal(column, pa.scalar(np.iinfo(np.int64).max, pa.uint64()))
+        column = pc.if_else(fits, column, pa.scalar(0, pa.uint64()))
+    values: Int64s = np.asarray(column.fill_null(0).cast(pa.int64()))
+    return values
+
+
+def _read_patterns(written: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
+    """Ranges of the rows that are no plain numbers, as (row, first, last); each distinct text is read once."""
+    known: dict[str, list[tuple[int, int]] | str] = {}
+    found: list[tuple[int, int, int]] = []
+    for row, text in zip(rows.tolist(), written.take(pa.array(rows)).to_pylist(), strict=True):
+        if row in rejected.reasons:
+            continue
+        text = str(text)
+        if text not in known:
+            try:
+                known[text] = [(each.first, each.last) for each in parse_pattern(text, region=region)]
+            except InvalidNumber as error:
+                known[text] = error.reason
+        ranges = known[text]
+        if isinstance(ranges, str):
+            rejected.reasons[row] = ranges
+        else:
+            found.extend((row, first, last) for first, last in ranges)
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+# Words and moments
+
+
+def read_level(text: str) -> str:
+    """Check a level.
+
+    Raises:
+        InvalidInput: it is neither ``block`` nor ``advisory``.
+    """
+    level = text.lower()
+    if level not in LEVELS:
+        raise InvalidInput(f"level is {text!r}, not block or advisory")
+    return level
+
+
+def read_scope(text: str) -> str:
+    """Bring a scope into the form it has in a release.
+
+    Raises:
+        InvalidInput: a part of it is no scope.
+
+    >>> read_scope("voice, sms")
+    'sms+voice'
+    """
+    parts = {part.lower() for part in text.replace("+", " ").replace(",", " ").replace("|", " ").split()}
+    if not parts or not parts <= set(SCOPES):
+        raise InvalidInput(f"scope is {text!r}, not some of {', '.join(SCOPES)} joined by +")
+    return "+".join(sorted(parts))
+
+
+def _read_texts(column: pa.Array, name: str, default: str, read: Callable[[str], str], rejected: _Rejections) -> Texts:
+    if isinstance(column, (pa.ListArray, pa.LargeListArray)) and _is_text_type(column.type.value_type):
+        column = pc.binary_join(column.cast(pa.large_list(pa.large_string())), pa.scalar("+", pa.large_string()))
+    _expect(column, name, "text", _is_text_type)
+    codes, values = _read_distinct(column, lambda text: read(text) if text else default, default, rejected)
+    return Texts.encode(codes, values)
+
+
+def _read_moments(column: pa.Array, name: str, empty: int, rejected: _Rejections) -> Int64s:
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments = column.cast(pa.timestamp("s", kind.tz if pa.types.is_timestamp(kind) else None), safe=False)
+        seconds: Int64s = np.asarray(moments.cast(pa.int64()).fill_null(0))
+        if len(seconds) and (seconds.min() < 0 or seconds.max() > _LATEST_S):
+            raise InvalidInput(f"the column {name!r} holds a moment before 1970 or after 9999: nothing was published")
+        return np.where(np.asarray(column.is_valid()), seconds * 1000, empty)
+    _expect(column, name, "text or timestamps", _is_text_type)
+    codes, values = _read_distinct(column, lambda text: _moment(text, name) if text else empty, empty, rejected)
+    return np.array(values, np.int64)[codes]
+
+
+def _moment(text: str, name: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is {text!r}, not a moment such as 2025-01-31T12:00:00Z") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = int(moment.timestamp() // 1)
+    if not 0 <= seconds <= _LATEST_S:
+        raise InvalidInput(f"{name} is {text!r}, before 1970 or after 9999")
+    return seconds * 1000
+
+
+def _read_entries(column: pa.Array, rejected: _Rejections) -> Int64s:
+    if pa.types.is_integer(column.type):
+        entries = _int64s(column)
+    else:
+        _expect(column, "entry", "integers", _is_text_type)
+        codes, values = _read_distinct(column, _entry, 0, rejected)
+        entries = np.array(values, np.int64)[codes]
+    is_id = (entries >= 1) & (entries <= ENTRY_MAX)
+    rejected.add(np.flatnonzero(~is_id), f"entry is not a whole number from 1 to {ENTRY_MAX}")
+    return entries
+
+
+def _entry(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def _read_distinct(
+    column: pa.Array, read: Callable[[str], V], empty: V, rejected: _Rejections
+) -> tuple[NDArray[np.intp], list[V]]:
+    """Read every distinct text once: codes into values, row for row; null and what is rejected become `empty`."""
+    encoded = column.dictionary_encode()
+    values: list[V] = [empty]
+    wrong: dict[int, str] = {}
+    for code, text in enumerate(encoded.dictionary.to_pylist(), 1):
+        try:
+            values.append(empty if text is None else read(text.strip()))
+        except InvalidInput as error:
+            values.append(empty)
+            wrong[code] = str(error)
+    codes: NDArray[np.intp] = np.asarray(encoded.indices.cast(pa.int64()).fill_null(-1)) + 1
+    for code, reason in wrong.items():
+        rejected.add(np.flatnonzero(codes == code), reason)
+    return codes, values
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.cast(pa.large_string())
+
+
+def _is_blank(column: pa.Array) -> NDArray[np.bool_]:
+    """Rows with nothing in them."""
+    blank: NDArray[np.bool_] = ~np.asarray(column.is_valid())
+    if not pa.types.is_integer(column.type) and not pa.types.is_null(column.type):
+        blank |= np.asarray(pc.equal(pc.utf8_trim_whitespace(_plain(column)), "").fill_null(True))
+    return blank
+
+
+def _is_text_type(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)) or bool(
+        pa.types.is_null(kind)
+    )
+
+
+def _expect(column: pa.Array, name: str, wanted: str, is_wanted: Callable[[pa.DataType], bool]) -> None:
+    if not is_wanted(column.type):
+        raise InvalidInput(f"the column {name!r} is {column.type}: give {wanted}")

@@ -1,0 +1,171 @@
+"""`AsyncBlocklist`: a list in a program that runs on asyncio or trio.
+
+Look-ups stay ordinary calls, since they take microseconds; what takes longer runs in a worker thread.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from anyio import CancelScope, to_thread
+
+from blocklist_sdk.fetch.stopping import StopSignal
+from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.recipient.in_force import WhenStale
+from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
+
+if TYPE_CHECKING:
+    import ssl
+
+    import pyarrow as pa
+
+    from blocklist_sdk.fetch.transport import TransportSettings
+    from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.recipient.background import BackgroundSync
+    from blocklist_sdk.recipient.guard import Guard
+
+
+class AsyncBlocklist:
+    """One feed, as a recipient holds it, for asynchronous programs. Made by `AsyncBlocklist.open`.
+
+    Use it like this::
+
+        async with AsyncBlocklist.open(url, feed="id-messaging", root="root.json", region="ID") as blocklist:
+            async with blocklist.keep_synced(every=3600):
+                ...
+
+    Attributes:
+        blocklist: the list itself, for what has no name here. Its calls do not give way to other tasks.
+    """
+
+    def __init__(self, blocklist: Blocklist) -> None:
+        """On a list that is open already."""
+        self.blocklist = blocklist
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        feed: str,
+        root: str | Path | bytes,
+        region: str | None = None,
+        cache_dir: str | Path | None = None,
+        state_dir: str | Path | None = None,
+        protected: str | Path | Iterable[str | int] = (),
+        guard: "Guard | Literal['default'] | None" = "default",
+        when_stale: WhenStale = "serve",
+        auth: "httpx.Auth | None" = None,
+        tls: "ssl.SSLContext | None" = None,
+        transport: "TransportSettings | None" = None,
+    ) -> Self:
+        """Open a feed, as `Blocklist.open` does; never touches the network.
+
+        Raises:
+            InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
+        """
+        return cls(
+            Blocklist.open(
+                url,
+                feed=feed,
+                root=root,
+                region=region,
+                cache_dir=cache_dir,
+                state_dir=state_dir,
+                protected=protected,
+                guard=guard,
+                when_stale=when_stale,
+                auth=auth,
+                tls=tls,
+                transport=transport,
+            )
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the generation, as `Blocklist.close` does."""
+        self.blocklist.close()
+
+    async def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
+        """Bring the feed up to date, as `Blocklist.sync` does, in a worker thread.
+
+        Where the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends by itself
+        soon after, and either puts a whole verified release in force or changes nothing.
+
+        Raises:
+            BlocklistError: as for `Blocklist.sync`.
+        """
+        stop = StopSignal()
+        try:
+            return await to_thread.run_sync(
+                partial(self.blocklist.sync, wait_s=wait_s, accept=accept, stop=stop), abandon_on_cancel=True
+            )
+        finally:
+            stop.give()
+
+    @contextlib.asynccontextmanager
+    async def keep_synced(self, every: float | timedelta = 3600.0) -> AsyncIterator["BackgroundSync"]:
+        """Sync within an ``async with`` block time and again, as `Blocklist.keep_synced` does, in a thread of its own.
+
+        Raises:
+            InvalidInput: `every` is not above zero, or above a year.
+        """
+        background = self.blocklist.keep_synced(every)
+        try:
+            yield background
+        finally:
+            # Not even cancellation leaves it running; it takes a second at most.
+            with CancelScope(shield=True):
+                await to_thread.run_sync(background.stop)
+
+    def __contains__(self, number: str | int) -> bool:
+        """Whether the number is blocked now, for any scope.
+
+        Raises:
+            InvalidNumber: it is no number.
+            NotSynced: there is no verified generation yet.
+        """
+        return number in self.blocklist
+
+    def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
+        """What to do about a number, now, and why: see `Blocklist.check`.
+
+        Raises:
+            InvalidNumber: it is no number.
+            InvalidInput: there is no such scope.
+            NotSynced: there is no verified generation yet.
+        """
+        return self.blocklist.check(number, scope=scope)
+
+    def entries(self, number: str | int) -> list[Entry]:
+        """Every entry that covers the number, in force or not, by entry id.
+
+        Raises:
+            InvalidNumber: it is no number.
+            NotSynced: there is no verified generation yet.
+        """
+        return self.blocklist.entries(number)
+
+    def status(self) -> Status:
+        """How the list stands."""
+        return self.blocklist.status()
+
+    async def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+        """Ask about a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`.
+
+        Raises:
+            InvalidInput: the column is of another type, or there is no such scope.
+            NotSynced: there is no verified generation yet.
+        """
+        return await to_thread.run_sync(partial(self.blocklist.screen, column, scope=scope), abandon_on_cancel=True)

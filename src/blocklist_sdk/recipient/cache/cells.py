@@ -1,0 +1,209 @@
+"""A table on disk that says what kind each listed number is, in one read, with nothing to build or load at open.
+
+It is an open-addressing hash table with linear probing. A cell holds the number and, in its low bits, its kind
+(`blocklist_sdk.recipient.cache.kinds`); an empty cell is 0.
+The hash is the number modulo a prime: quick to compute in Python
+and in numpy alike, and a run of consecutive numbers, as lists often have, falls into consecutive cells.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.release.rows import Int64s
+
+KIND_BITS: Final = 13
+"""A number of 15 digits takes 50 bits, which leaves 13 of a cell's 63."""
+
+KINDS_MAX: Final = 1 << KIND_BITS
+_KIND_MASK: Final = KINDS_MAX - 1
+
+_CELLS_PER_NUMBER: Final = 2
+"""At half load a hit takes 1.5 probes on average and a miss 2.5 (Knuth, TAOCP 3, 6.4)."""
+
+_LONGEST_RUN: Final = 512
+"""Longer runs of full cells mean that the numbers follow a pattern that the prime shares; another one is then tried."""
+
+_PRIMES_TRIED: Final = 4
+
+_NUMBERS_PER_PART: Final = 400_000
+"""Six megabytes of table, and what belongs into it."""
+
+_WORKERS: Final = 2
+"""numpy lets go of the interpreter, so parts are filled side by side."""
+
+Kinds = NDArray[np.uint16]
+
+
+def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
+    """Lay out the table.
+
+    Args:
+        numbers: distinct, each at most 15 digits.
+        kinds: the kind of each, below `KINDS_MAX`.
+
+    Returns:
+        The cells, of which the last is always empty, and the modulus.
+    """
+    modulus = _prime_from(_CELLS_PER_NUMBER * len(numbers))
+    for _ in range(_PRIMES_TRIED):
+        cells = _fill(numbers, kinds, modulus, longest_run=_LONGEST_RUN)
+        if cells is not None:
+            return cells, modulus
+        modulus = _prime_from(modulus + modulus // 8)
+    cells = _fill(numbers, kinds, modulus, longest_run=len(numbers))
+    assert cells is not None
+    return cells, modulus
+
+
+def _fill(numbers: Int64s, kinds: Kinds, modulus: int, *, longest_run: int) -> Int64s | None:
+    """Put each number into the first free cell from its home on; None if one had to go further than the longest run.
+
+    The table is filled in parts, side by side, since a part fits a processor's cache. What has to leave the end of its
+    part for a free cell waits until all are done.
+    """
+    cells = np.zeros(modulus + longest_run + 2, np.int64)
+    parts = max(1, len(numbers) // _NUMBERS_PER_PART)
+    ends = [modulus * (i + 1) // parts for i in range(parts)]
+    part = np.empty(len(numbers), np.uint16)
+
+    def find_parts(start: int) -> None:
+        some = slice(start, start + _NUMBERS_PER_PART)
+        part[some] = np.searchsorted(ends, _home(numbers[some], modulus), "right")
+
+    def fill_part(i: int) -> tuple[Int64s, Int64s]:
+        mine = np.flatnonzero(part == i)
+        number = numbers[mine]
+        contents = (number << KIND_BITS) | kinds[mine]
+        return _settle(cells, contents, _home(number, modulus), end=ends[i], rounds=longest_run)
+
+    from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(find_parts, range(0, len(numbers), _NUMBERS_PER_PART)))
+        waiting = list(pool.map(fill_part, range(parts)))
+    left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
+    left, _ = _settle(cells, left, at, end=len(cells) - 1, rounds=longest_run)
+    return None if len(left) else cells
+
+
+def _home(numbers: Int64s, modulus: int) -> Int64s:
+    """The remainder of each number, which numpy finds more slowly by itself."""
+    return numbers - numbers // modulus * modulus
+
+
+def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
+    """Let all contents try the next cell at once, again and again; where several want the same one, one of them has it.
+
+    Returns:
+        Those that have none, and where they would try next: at the end, or anywhere once the rounds are over.
+    """
+    waiting: list[tuple[Int64s, Int64s]] = []
+    for _ in range(rounds):
+        if not len(left):
+            break
+        if int(at.max()) >= end:
+            beyond = at >= end
+            waiting.append((left[beyond], at[beyond]))
+            left, at = left[~beyond], at[~beyond]
+        free = cells[at] == 0
+        cells[at[free]] = left[free]
+        lost = cells[at] != left
+        left, at = left[lost], at[lost] + 1
+    waiting.append((left, at))
+    none, nowhere = (np.concatenate(column) for column in zip(*waiting, strict=True))
+    return none, nowhere
+
+
+def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
+    """Where to write what so that numbers have a kind: in the cells that they have, or else in the first free ones.
+
+    Args:
+        cells: the table.
+        modulus: of the hash.
+        numbers: distinct.
+        kinds: the kind of each.
+
+    Returns:
+        Positions and contents; None where that takes longer runs of full cells than a table should have.
+    """
+    left, at = (numbers << KIND_BITS) | kinds, _home(numbers, modulus)
+    found: list[tuple[Int64s, Int64s]] = [(left[:0], at[:0])]
+    for _ in range(min(_LONGEST_RUN, len(cells) - 1 - modulus)):
+        if not len(left):
+            break
+        cell = cells[at]
+        # Of several that come to a free cell at once one has it, and none that comes later.
+        is_first = np.zeros(len(at), np.bool_)
+        is_first[np.unique(at, return_index=True)[1]] = True
+        taken = np.concatenate([where for where, _ in found])
+        settled = (cell >> KIND_BITS == left >> KIND_BITS) | ((cell == 0) & is_first & ~np.isin(at, taken))
+        found.append((at[settled], left[settled]))
+        left, at = left[~settled], at[~settled] + 1
+    if len(left):
+        return None
+    where, what = (np.concatenate(column) for column in zip(*found, strict=True))
+    return where, what
+
+
+def _prime_from(least: int) -> int:
+    """The smallest odd prime that is not below.
+
+    >>> _prime_from(2), _prime_from(2_000_000)
+    (3, 2000003)
+    """
+    candidate = max(3, least | 1)
+    while any(candidate % divisor == 0 for divisor in range(3, int(candidate**0.5) + 1, 2)):
+        candidate += 2
+    return candidate
+
+
+def kind_finder(
+    cells: memoryview, modulus: int, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
+) -> Callable[[int], bool | None]:
+    """What answers for one number by its kind; None where only its rows can tell, or where it is no number at all.
+
+    A function over its own variables, since it is called for every message and call, and those are the cheapest to
+    reach that Python has.
+
+    Args:
+        cells: the table.
+        modulus: of the hash.
+        answers: the answer for each kind.
+        elsewhere: who answers for numbers that have no cell; None: they are on no list.
+    """
+    bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
+
+    def find(number: int) -> bool | None:
+        at = number % modulus
+        while cell := cells[at]:
+            if cell >> bits == number:
+                return answers[cell & mask]
+            at += 1
+        if smallest <= number <= largest:
+            return False if elsewhere is None else elsewhere(number)
+        return None
+
+    return find
+
+
+def find_kinds(cells: Int64s, modulus: int, numbers: Int64s, *, unlisted: int) -> Kinds:
+    """The kind of each of many numbers, `unlisted` for those that have no cell."""
+    at = _home(numbers, modulus)
+    cell = cells[at]
+    kinds: Kinds = (cell & _KIND_MASK).astype(np.uint16)
+    going = np.flatnonzero(cell >> KIND_BITS != numbers)
+    cell = cell[going]
+    while len(going):
+        empty = cell == 0
+        kinds[going[empty]] = unlisted
+        going = going[~empty]
+        at[going] += 1
+        cell = cells[at[going]]
+        found = cell >> KIND_BITS == numbers[going]
+        kinds[going[found]] = cell[found] & _KIND_MASK
+        going, cell = going[~found], cell[~found]
+    return kinds

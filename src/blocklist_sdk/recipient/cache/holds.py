@@ -1,0 +1,43 @@
+"""Who still needs an older release, so that it is not forgotten."""
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.recipient.cache.local_database import LocalDatabase
+
+
+class Holds:
+    """Names, and the release that each needs. May be shared by threads and processes."""
+
+    def __init__(self, database: LocalDatabase) -> None:
+        """In a recipient's database."""
+        self._database = database
+
+    def put(self, name: str, serial: int) -> None:
+        """Hold a release under a name, in place of the one that was held so far.
+
+        Raises:
+            InvalidInput: the name is empty, or the serial none.
+            Locked, Malformed, StorageFailed: the database refused.
+        """
+        if not isinstance(name, str) or not name.strip() or type(serial) is not int or serial < 1:
+            raise InvalidInput("a hold needs a name, and the serial of a release")
+        with self._database.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO holds VALUES (?, ?)", (name, serial))
+
+    def drop(self, name: str) -> bool:
+        """Let go; False if nothing was held under that name.
+
+        Raises:
+            Locked, Malformed, StorageFailed: the database refused.
+        """
+        with self._database.writing() as connection:
+            return connection.execute("DELETE FROM holds WHERE name = ?", (name,)).rowcount > 0
+
+    def load(self) -> dict[str, int]:
+        """All of them.
+
+        Raises:
+            Locked, Malformed, StorageFailed: the database refused.
+        """
+        return {
+            name: int(serial) for name, serial in self._database.read("SELECT name, serial FROM holds ORDER BY name")
+        }

@@ -1,0 +1,140 @@
+"""What a recipient decides and keeps for itself, in SQLite: durable, for several processes, never touched by a sync."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from blocklist_sdk.disk import storage_failed
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_FORMAT: Final = 1
+
+_WAIT_S: Final = 10.0
+"""How long one change waits for another process's."""
+
+_SCHEMA: Final = (
+    """
+    CREATE TABLE overrides (
+        number INTEGER PRIMARY KEY,
+        decision TEXT NOT NULL CHECK (decision IN ('allow', 'block')),
+        reason TEXT NOT NULL,
+        author TEXT NOT NULL,
+        created TEXT NOT NULL,
+        until TEXT
+    ) STRICT
+    """,
+    "CREATE TABLE holds (name TEXT PRIMARY KEY, serial INTEGER NOT NULL) STRICT",
+)
+
+_COUNTER_START, _COUNTER_END = 24, 28
+"""Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
+
+Stamp = tuple[int, int, bytes]
+
+
+class LocalDatabase:
+    """One feed's file. May be shared by threads; each use opens it anew, so that a fork carries nothing across."""
+
+    def __init__(self, path: Path) -> None:
+        """On a file that need not exist; it is made at the first change."""
+        self.path = path
+
+    def stamp(self) -> Stamp | None:
+        """Changes whenever the content does; None for no file.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                return stat.st_ino, stat.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise storage_failed(error, self.path) from error
+
+    def read(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query finds; none where there is no file.
+
+        Raises:
+            Malformed: the file is damaged.
+            InvalidInput: it was written by a newer version of this library.
+            Locked, StorageFailed: it cannot be read.
+        """
+        if not self.path.exists():
+            return []
+        # Also a reader writes where it may: it takes back what a killed process left half-written.
+        with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
+            return [] if _is_empty(connection) else connection.execute(query, arguments).fetchall()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["sqlite3.Connection"]:
+        """One change, all of it or nothing, durable at the end.
+
+        Raises:
+            Malformed, InvalidInput, Locked, StorageFailed: as for `read`.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_failed(error, self.path.parent) from error
+        with self._connected("rwc") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) == 0:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            yield connection
+            connection.execute("COMMIT")
+
+    def damaged(self, error: Exception) -> Malformed:
+        """What to raise where the content makes no sense."""
+        return Malformed(
+            f"the overrides in {self.path} are damaged ({error}): bring a copy back, or remove the file and import "
+            "them anew. Nothing is answered without them, since an innocent number might then be blocked."
+        )
+
+    @contextlib.contextmanager
+    def _connected(self, mode: str) -> Iterator["sqlite3.Connection"]:
+        import sqlite3  # here, since most look-ups find no file
+
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        try:
+            connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA synchronous = FULL")
+                if _version(connection) > _FORMAT:
+                    raise InvalidInput(f"{self.path} was written by a newer blocklist-sdk: upgrade this one")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self.damaged(error) from error
+
+    def _refused(self, error: "sqlite3.OperationalError") -> BlocklistError:
+        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return Locked(f"another process is changing {self.path}: try again", path=self.path)
+        if error.sqlite_errorname == "SQLITE_ERROR":
+            return self.damaged(error)
+        return StorageFailed(
+            f"cannot use {self.path}: {error}. Check that the directory can be written and has room; "
+            "nothing half-written is in force.",
+            path=self.path,
+        )
+
+
+def _is_empty(connection: "sqlite3.Connection") -> bool:
+    """Whether nothing was ever written: the first change was killed, or found the disk full, and was taken back."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    return not pages
+
+
+def _version(connection: "sqlite3.Connection") -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

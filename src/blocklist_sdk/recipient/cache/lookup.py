@@ -1,0 +1,187 @@
+"""Answers straight from the mapped files: whether a number is blocked, and what kind each of many numbers is."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blocklist_sdk.recipient.cache.cells import Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, LOOK, UNLISTED, KindTable, KindVerdicts
+from blocklist_sdk.recipient.cache.ranges import range_rows
+from blocklist_sdk.release.rows import Int64s, Rows
+
+CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
+ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
+_MODULUS, _PATCHED = b"modulus", b"patched"
+
+_PATCHED_MAX = 1 / 10
+"""Share of the rows that may be patched into a table of numbers before it is made anew.
+
+So its load stays below 0.55, and what was left to the rows, or to numbers that are gone, stays rare.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Numbers of which one release may say something else than the one before: single ones, and all in a range.
+
+    Attributes:
+        first, last: of each entry that deltas put or remove; in any order, and more than once if need be.
+    """
+
+    first: Int64s
+    last: Int64s
+
+
+def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
+    """What `NumberLookup` reads, by file name.
+
+    Args:
+        rows: the release, in canonical order.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+    """
+    from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
+
+    found = classify(rows, published_ms)
+    cells, modulus = fill_cells(found.numbers, found.kinds)
+    table = pa.table({"cell": cells}).replace_schema_metadata({_MODULUS: str(modulus)})
+    return {CELLS: table, **_small_tables(found.segment_first, found.segment_kinds, found.table, patched=0)}
+
+
+def _small_tables(first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int) -> dict[str, pa.Table]:
+    return {
+        _SEGMENTS: pa.table({"first": first, "kind": segment_kinds}),
+        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched)}),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What makes of a release's answers the next one's.
+
+    Attributes:
+        tables: those that are small, whole, by file name.
+        at, cells: where to write which cells in a copy of the table of numbers.
+    """
+
+    tables: dict[str, pa.Table]
+    at: Int64s
+    cells: Int64s
+
+
+class NumberLookup:
+    """Over the memory-mapped tables of a generation."""
+
+    def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
+        """Takes what `answer_tables` made, and the same moment.
+
+        Raises:
+            KeyError, ValueError, pyarrow.ArrowException: they are not what was made.
+        """
+        cells, segments = tables[CELLS], tables[_SEGMENTS]
+        self.published_ms = published_ms
+        self._cells: Int64s = cells.column("cell").chunk(0).to_numpy(zero_copy_only=True)
+        self._modulus = int(cells.schema.metadata[_MODULUS])
+        if len(self._cells) <= self._modulus or self._cells[-1]:
+            raise ValueError("the table of numbers has no end")
+        self._kinds = KindTable.from_table(tables[_KINDS])
+        self._patched = int((tables[_KINDS].schema.metadata or {}).get(_PATCHED, 0))
+        self._first: Int64s = np.empty(0, np.int64)
+        self._segment_kinds: Kinds = np.empty(0, np.uint16)
+        if len(segments):
+            self._first, self._segment_kinds = (
+                segments.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("first", "kind")
+            )
+        self._made: tuple[int, Callable[[int], bool | None]] | None = None
+
+    def patch(self, rows: Rows, touched: Touched, *, published_ms: int) -> Patch | None:
+        """What makes these answer as `answer_tables` of the next release would; None where they must be made anew.
+
+        Only numbers that are touched are looked at. One that has no entry of its own any more keeps its cell, since the
+        cells behind it are found across it; the kind in there says that it is on no list, or where there are ranges,
+        that the rows can tell. What kinds say of other numbers holds on: it held from the earlier publication on.
+
+        Args:
+            rows: the next release, in canonical order.
+            touched: how it may differ from this one.
+            published_ms: when it was published, in milliseconds since 1970 UTC.
+        """
+        from blocklist_sdk.recipient.cache.classify import classify, count_up
+
+        start = np.searchsorted(rows.number, touched.first, "left")
+        size = np.searchsorted(rows.number, touched.last, "right") - start
+        patched = self._patched + len(size) + int(size.sum())
+        if (
+            patched > _PATCHED_MAX * len(rows)
+            or published_ms < self.published_ms
+            or rows.has_ranges != bool(len(self._first))
+            or not {*self._kinds.category} <= {"", *rows.category.values}
+        ):
+            return None
+        near = np.repeat(start, size) + count_up(size)
+        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms)
+        extended = self._kinds.extended(found.table)
+        if extended is None:
+            return None
+        table, number_of = extended
+        gone = np.setdiff1d(touched.first[touched.first == touched.last], found.numbers)
+        kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), LOOK if rows.has_ranges else UNLISTED)))
+        numbers = np.concatenate((found.numbers, gone))
+        written = cells_to_write(self._cells, self._modulus, numbers, kinds)
+        if written is None:
+            return None
+        tables = _small_tables(found.segment_first, number_of[found.segment_kinds], table, patched=patched)
+        return Patch(tables, *written)
+
+    def finder(self, day: int) -> Callable[[int], bool | None]:
+        """What tells whether a number is blocked on a day, counted from 1970 UTC, not before the publication.
+
+        It answers None where only the rows can tell, and for what is no number.
+        """
+        made = self._made
+        if made is None or made[0] != day:
+            answers = self._kinds.answers(day)
+            elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
+            made = self._made = day, kind_finder(self._cells.data, self._modulus, answers, elsewhere)
+        return made[1]
+
+    def kinds_of(self, numbers: Int64s) -> Kinds:
+        """The kind of each of many numbers."""
+        kinds = find_kinds(self._cells, self._modulus, numbers, unlisted=UNLISTED)
+        if len(self._first):
+            rest = np.flatnonzero(kinds == UNLISTED)
+            at = np.searchsorted(self._first, numbers[rest], "right") - 1
+            kinds[rest] = np.where(at < 0, UNLISTED, self._segment_kinds[at])
+        return kinds
+
+    def in_ranges(self, numbers: Int64s) -> NDArray[np.bool_]:
+        """Whether a range covers each of many numbers."""
+        if not len(self._first):
+            return np.zeros(len(numbers), np.bool_)
+        at = np.searchsorted(self._first, numbers, "right") - 1
+        covered: NDArray[np.bool_] = (at >= 0) & (self._segment_kinds[at] != UNLISTED)
+        return covered
+
+    def outcomes(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
+        """What each kind says at a moment.
+
+        Args:
+            now_ms: milliseconds since 1970 UTC.
+            scope: one scope, None for all together.
+            categories: every category of the release.
+        """
+        day = now_ms // DAY_MS if now_ms >= self.published_ms else None
+        return self._kinds.outcomes(day, scope, categories)
+
+
+def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
+    starts, kind = first.data, kinds.data
+    low, high = int(first[0]), int(first[-1])  # behind the last segment's beginning nothing is covered
+
+    def find(number: int) -> bool | None:
+        return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]
+
+    return find

@@ -1,0 +1,118 @@
+"""What a recipient remembers of a feed, apart from the cache, which may be wiped.
+
+TUF forgets with its metadata directory: after a wipe it accepts an old repository whose timestamp has not expired.
+The highest serial ever in force is therefore kept here.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.errors import InvalidInput, Malformed
+
+_FORMAT = 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRelease:
+    """A release that the guard refused, so that it is not fetched again to be refused again.
+
+    Attributes:
+        serial, digest: which.
+        guard: how the guard was set, as text; set otherwise, it is asked anew.
+        reasons: why.
+    """
+
+    serial: int
+    digest: str
+    guard: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What the last syncs came to.
+
+    Attributes:
+        highest_serial: the highest serial ever in force, 0 for none.
+        last_attempt, last_success: when a sync last ran, and last succeeded.
+        last_error: what the last sync failed with, None when it succeeded.
+        refused: the newest release that the guard refused, None when the last one passed.
+        failures: scheduled syncs that failed since one last succeeded.
+        next_attempt: after failures, when the next scheduled sync may run; None when there is nothing to wait for.
+    """
+
+    highest_serial: int = 0
+    last_attempt: datetime | None = None
+    last_success: datetime | None = None
+    last_error: str | None = None
+    refused: RefusedRelease | None = None
+    failures: int = 0
+    next_attempt: datetime | None = None
+
+
+def load_state(path: Path) -> SyncState:
+    """Read it; a fresh one where there is no file, or where it is damaged.
+
+    Raises:
+        InvalidInput: it was written by a newer version of this library.
+    """
+    try:
+        document = read_json(path, format_version=_FORMAT)
+        if document is None:
+            return SyncState()
+        return SyncState(
+            highest_serial=int(document["highest_serial"]),
+            last_attempt=_moment(document["last_attempt"]),
+            last_success=_moment(document["last_success"]),
+            last_error=document["last_error"],
+            refused=_refusal(document.get("refused")),
+            # These came later: a file without them was written by an older version, and says nothing about them.
+            failures=int(document.get("failures", 0)),
+            next_attempt=_moment(document.get("next_attempt")),
+        )
+    except InvalidInput:
+        # Which is a ValueError too: a newer version's file is not damaged, and must not be written over.
+        raise
+    except (Malformed, KeyError, TypeError, ValueError) as error:
+        # A sync must be able to mend this by itself; the generation in force still guards against going back.
+        log.error("%s is damaged and starts anew: %s", path, error)
+        return SyncState()
+
+
+def save_state(path: Path, state: SyncState) -> None:
+    """Replace it.
+
+    Raises:
+        StorageFailed: the disk refused.
+    """
+    document: dict[str, Any] = asdict(state)
+    for name in ("last_attempt", "last_success", "next_attempt"):
+        moment: datetime | None = document[name]
+        document[name] = moment and moment.isoformat()
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": _FORMAT, **document})
+
+
+def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:
+    if document is None:
+        return None
+    return RefusedRelease(
+        serial=int(document["serial"]),
+        digest=str(document["digest"]),
+        guard=str(document["guard"]),
+        reasons=tuple(map(str, document["reasons"])),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    moment = datetime.fromisoformat(text) if text else None
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment

@@ -1,0 +1,306 @@
+"""The generations of one feed on disk, and which one is in force.
+
+::
+
+    CACHE/FEED/
+        lock                    held while a sync runs
+        current.json            which generation is in force; replaced in one rename
+        protected.json          numbers that no feed may list, as the authority signed them
+        tuf/                    the repository's signed metadata
+        generations/SERIAL-RANDOM/
+        fetch-RANDOM/           what a running sync has fetched so far
+"""
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from blocklist_sdk.disk import (
+    read_json,
+    replaced,
+    storage,
+    sync_directory,
+    sync_file,
+    write_json,
+)
+from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.locks import file_lock
+from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
+from blocklist_sdk.release.rows import Rows
+
+_FORMAT = 1
+HELD_MAX = 8
+"""Older releases that are kept for whoever holds them, at most, so that disk use has a bound."""
+
+_WORKSPACE_PREFIX = "fetch-"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentGeneration:
+    """What `current.json` says.
+
+    Attributes:
+        generation: the directory's name under `generations/`.
+        expires: when the signed metadata expires; None when it is not known.
+    """
+
+    generation: str
+    expires: datetime | None
+
+
+class Store:
+    """The generations of one feed."""
+
+    def __init__(self, directory: Path) -> None:
+        """On a directory that need not exist; nothing is written before the first commit."""
+        self.directory = directory
+        self.pointer = directory / "current.json"
+        self.metadata = directory / "tuf"
+        self.protected = directory / "protected.json"
+        self._generations = directory / "generations"
+
+    @contextlib.contextmanager
+    def lock(self, wait_s: float) -> Iterator[None]:
+        """Hold the feed's lock, so that one sync runs at a time.
+
+        Raises:
+            InvalidInput: `wait_s` is no number of seconds.
+            Locked: another process still held it after `wait_s` seconds.
+            StorageFailed: the directory cannot be written.
+        """
+        if not math.isfinite(wait_s):
+            raise InvalidInput(f"wait must be a finite number of seconds, not {wait_s}")
+        path = self.directory / "lock"
+        with storage(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
+            yield
+
+    def in_force(self) -> CurrentGeneration | None:
+        """Which generation is in force, None before the first.
+
+        Raises:
+            Malformed: `current.json` is damaged or of a newer version.
+        """
+        document = read_json(self.pointer, format_version=_FORMAT)
+        if document is None:
+            return None
+        try:
+            expires = document["expires"] and datetime.fromisoformat(document["expires"])
+            if expires and expires.tzinfo is None:
+                raise ValueError(f"{expires} has no time zone")
+            return CurrentGeneration(str(document["generation"]), expires or None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed(f"{self.pointer} is damaged: {error}") from error
+
+    def open(self) -> tuple[Generation, datetime | None] | None:
+        """The generation in force and its expiry; None before the first.
+
+        Where it is damaged, the newest whole one that is left, with no known expiry: an old answer beats none.
+        """
+        opened_before: CurrentGeneration | None = None
+        while True:
+            try:
+                current = self.in_force()
+            except Malformed as error:
+                log.error("%s; going on with the newest whole generation", error)
+                return self._newest_whole()
+            if current is None:
+                return self._newest_whole()
+            try:
+                return Generation.open(self._generations / current.generation), current.expires
+            except Malformed as error:
+                if current == opened_before:
+                    log.error("%s; the next sync fetches it again", error)
+                    return self._newest_whole()
+                # Or syncs have switched on and forgotten it since the pointer was read: what is in force never goes.
+                opened_before = current
+
+    def _newest_whole(self) -> tuple[Generation, None] | None:
+        for name in self._names():
+            with contextlib.suppress(Malformed):
+                return Generation.open(self._generations / name), None
+        return None
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A private directory for a sync, gone at the end; the caller holds the lock.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        with storage(self.directory):
+            for left in self.directory.glob(f"{_WORKSPACE_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            directory = Path(tempfile.mkdtemp(dir=self.directory, prefix=_WORKSPACE_PREFIX))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def known_roots(self) -> list[bytes]:
+        """Roots that were met on the way from the pinned one.
+
+        Raises:
+            StorageFailed: they cannot be read.
+        """
+        with storage(self.metadata):
+            return [path.read_bytes() for path in self.metadata.glob("root_history/*.root.json")]
+
+    def protected_document(self) -> bytes | None:
+        """The authority's protected numbers, as they were signed; None before the first sync.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        with storage(self.protected):
+            return self.protected.read_bytes() if self.protected.exists() else None
+
+    def protect(self, document: bytes) -> None:
+        """Put a verified document of protected numbers in force.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        if self.protected_document() == document:
+            return
+        with replaced(self.protected) as temporary:
+            temporary.write_bytes(document)
+            temporary.chmod(0o644)
+            sync_file(temporary)
+        with storage(self.directory):
+            sync_directory(self.directory)
+
+    def commit(
+        self,
+        rows: Rows,
+        about: About,
+        expires: datetime,
+        *,
+        signed: Mapping[str, bytes] = MappingProxyType({}),
+        held: Set[int] = frozenset(),
+        step: DeltaStep | None = None,
+    ) -> None:
+        """Put a verified release in force: write it beside the others, then switch with one rename.
+
+        Args:
+            rows: the release.
+            about: what it is.
+            expires: when its signatures end.
+            signed: what shows later that it is the authority's, by file name.
+            held: serials of older releases that somebody still needs.
+            step: how it came out of a generation, where deltas told.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        opened = self.open()
+        # The random part keeps a release that is written again, since its first copy was damaged, apart from that copy.
+        name = f"{about.serial:012d}-{secrets.token_hex(4)}"
+        with storage(self._generations):
+            self._generations.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=".new-"))
+            try:
+                write_generation(staging, rows, about, signed=signed, step=step)
+                staging.chmod(0o755)
+                os.replace(staging, self._generations / name)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            sync_directory(self._generations)
+        self.switch(name, expires)
+        self._prune(name, before=opened[0].name if opened else None, held=held)
+
+    def switch(self, generation: str, expires: datetime) -> None:
+        """Point at a generation, with the expiry that now holds.
+
+        Raises:
+            StorageFailed: the disk refused; what was in force before still is.
+        """
+        with storage(self.pointer):
+            write_json(self.pointer, {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()})
+
+    def _names(self) -> list[str]:
+        """Whole generations, newest first."""
+        with storage(self._generations):
+            if not self._generations.is_dir():
+                return []
+            return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
+
+    def _sweep(self) -> None:
+        """Remove what killed runs left; the caller holds the lock."""
+        for path in self._generations.glob(".new-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
+        """Forget all but the one in force, the release before, and those that are held.
+
+        The release before is for readers that are just opening it. Another copy of the one in force was damaged.
+        """
+        serial = _serial_of(name)
+        others = [other for other in self._names() if _serial_of(other) != serial]
+        if before not in others:
+            before = others[0] if others else None
+        wanted = [other for other in others if other != before and _serial_of(other) in held]
+        if len(wanted) > HELD_MAX:
+            log.warning(
+                "%s: more than %d older releases are held; release %d and older ones are given up",
+                self.directory,
+                HELD_MAX,
+                _serial_of(wanted[HELD_MAX]),
+            )
+        for forgotten in set(self._names()) - {name, before, *wanted[:HELD_MAX]}:
+            shutil.rmtree(self._generations / forgotten, ignore_errors=True)
+
+    def serials(self) -> list[int]:
+        """Releases that are on this disk, whole or not, newest first."""
+        return [_serial_of(name) for name in self._names()]
+
+    def open_serial(self, serial: int) -> Generation | None:
+        """The generation of a release, None where it is not on this disk any more.
+
+        Raises:
+            Malformed: it is damaged.
+        """
+        damage: Malformed | None = None
+        for name in self._names():
+            if _serial_of(name) == serial:
+                try:
+                    generation = Generation.open(self._generations / name)
+                except Malformed as error:
+                    damage = error
+                    continue
+                if generation.is_whole():
+                    return generation
+                damage = Malformed(f"release {serial} in {self._generations} is damaged")
+        if damage is not None:
+            raise damage
+        return None
+
+    def disk_bytes(self) -> int:
+        """What all generations take on disk."""
+        total = 0
+        # A sync may be forgetting some of it right now: os.walk passes over what has gone.
+        for folder, _, names in os.walk(self._generations):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.stat(os.path.join(folder, name)).st_size
+        return total
+
+
+def _serial_of(name: str) -> int:
+    """The serial in a generation's name."""
+    head = name.partition("-")[0]
+    return int(head) if head.isdigit() else 0

@@ -1,0 +1,90 @@
+"""What differs between two releases on this disk: right after a gap, a crash or a snapshot as well."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from blocklist_sdk import times
+from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.records import Change
+from blocklist_sdk.release.arrow import to_table
+from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.rows import Rows
+
+
+class Changes:
+    """The changes from one release to another, made by `Blocklist.changes`.
+
+    Iterating gives a `Change` for each entry that differs: removed ones first, then changed ones, then added ones, each
+    by number. `to_arrow` gives them all at once.
+    """
+
+    def __init__(self, old: Generation | None, new: Generation, rules: Callable[[], Rules]) -> None:
+        """For `Blocklist.changes`."""
+        self._old = old
+        self._new = new
+        self._rules = rules
+        self._found = difference(old.rows if old else Rows.empty(), new.rows)
+
+    @property
+    def before(self) -> int | None:
+        """The serial they lead from, None for nothing at all."""
+        return self._old.about.serial if self._old else None
+
+    @property
+    def after(self) -> int:
+        """The serial they lead to."""
+        return self._new.about.serial
+
+    def __len__(self) -> int:
+        found = self._found
+        return len(found.removed) + len(found.changed_new) + len(found.added)
+
+    def __iter__(self) -> Iterator[Change]:
+        found, rules, now = self._found, self._rules(), times.now()
+        if self._old is not None:
+            for at in found.removed.tolist():
+                yield self._change("removed", self._old, at, rules, now)
+            for at, was in zip(found.changed_new.tolist(), found.changed_old.tolist(), strict=True):
+                yield self._change("changed", self._new, at, rules, now, was=was)
+        for at in found.added.tolist():
+            yield self._change("added", self._new, at, rules, now)
+
+    def _change(
+        self, kind: Any, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
+    ) -> Change:
+        entry = generation.entry(at)
+        rule = rules.of(entry.number, now) if entry.last is None else None
+        return Change(
+            kind=kind,
+            entry=entry,
+            before=self._old.entry(was) if self._old is not None and was is not None else None,
+            override=rule[1] if rule else None,
+            protected=rule is not None and rule[0] == "protected",
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """All of them as a table: a snapshot's columns, and ``change`` in front: removed, changed, added.
+
+        Rows that were removed are as they were; those that were changed are as they are now.
+        """
+        found = self._found
+        old = self._old.rows if self._old else Rows.empty()
+        parts = (
+            ("removed", old.take(found.removed)),
+            ("changed", self._new.rows.take(found.changed_new)),
+            ("added", self._new.rows.take(found.added)),
+        )
+        tables = [
+            to_table(rows).add_column(
+                0,
+                "change",
+                pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), pa.array([kind], pa.string())),
+            )
+            for kind, rows in parts
+        ]
+        return pa.concat_tables(tables).unify_dictionaries()

@@ -1,0 +1,237 @@
+"""Columns of numbers, screened row for row."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blocklist_sdk import times
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers import normalize_column
+from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
+from blocklist_sdk.recipient.rules import RULES, StandingRules
+from blocklist_sdk.recipient.verdicts import decide, deciding
+from blocklist_sdk.records import Scope
+from blocklist_sdk.release.rows import Int64s
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("number", pa.int64()),
+        pa.field("blocked", pa.bool_()),
+        pa.field("level", pa.dictionary(pa.int8(), pa.string())),
+        pa.field("category", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("reason", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+"""What comes out, a row for each row that went in; all null where the row is no number."""
+
+_ROWS_PER_BATCH: Final = 1 << 18
+"""Rows that one thread takes at a time: about 10 MB of output."""
+
+_THREADS_MAX: Final = 4
+"""More would wait for memory and for the interpreter lock."""
+
+_REMEMBERED_MAX: Final = 1 << 16
+"""Numbers whose rows were looked up and are remembered, at most; bounds the memory."""
+
+_OVERRIDE_BLOCK: Final = RULES.index("override-block")
+
+
+class Screening:
+    """One release at one moment, to screen columns against; made by `Blocklist.screening`.
+
+    It may be shared by threads.
+    """
+
+    def __init__(
+        self, generation: Generation, rules: StandingRules, *, region: str | None, scope: Scope | None, at: datetime
+    ) -> None:
+        """For `Blocklist.screening`."""
+        self._generation = generation
+        self._rules = rules
+        self._region = region
+        self._scope = scope
+        self._at = at
+        self._categories = generation.rows.category.values
+        self._now_ms = times.to_ms(at)
+        self._outcomes = generation.answers.outcomes(self._now_ms, scope, self._categories)
+        self._any_open = bool(self._outcomes.is_open.any())
+        self._remembered: dict[int, tuple[int, int, int]] = {}
+
+    @property
+    def serial(self) -> int:
+        """The release that is screened against."""
+        return self._generation.about.serial
+
+    def batch(self, column: Any) -> pa.RecordBatch:
+        """Screen one column in this thread.
+
+        Args:
+            column: strings or integers: anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``.
+
+        Returns:
+            A row for each row; see `SCHEMA`.
+
+        Raises:
+            InvalidInput: the column is of another type.
+        """
+        return self._batch(arrow_column(column).combine_chunks())
+
+    def table(self, column: Any) -> pa.Table:
+        """Screen one column, with several threads where it is long.
+
+        Args:
+            column: as for `batch`.
+
+        Returns:
+            A row for each row; see `SCHEMA`.
+
+        Raises:
+            InvalidInput: the column is of another type.
+        """
+        column = arrow_column(column)
+        chunks = column.chunks or [pa.array([], column.type)]
+        parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
+        if len(parts) <= 1:
+            return pa.Table.from_batches([self._batch(part) for part in parts or chunks[:1]], SCHEMA)
+        with ThreadPoolExecutor(threads()) as pool:
+            return pa.Table.from_batches(list(pool.map(self._batch, parts)), SCHEMA)
+
+    def _batch(self, column: pa.Array) -> pa.RecordBatch:
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        number = normalize_column(column, region=self._region)
+        validity, values = number.buffers()
+        # Where there is no number there is a 0, which is on no list.
+        numbers = np.frombuffer(values, np.int64, len(number)) if len(number) else np.empty(0, np.int64)
+        kinds = self._generation.answers.kinds_of(numbers)
+        outcomes = self._outcomes
+        level, category, reason = outcomes.level[kinds], outcomes.category[kinds], outcomes.reason[kinds]
+        if self._any_open:
+            self._look_up(numbers, np.flatnonzero(outcomes.is_open[kinds]), level, category, reason)
+        ruled, rule = self._rules.find(numbers)
+        if len(ruled):
+            # Whatever the feed says: a local decision holds for every scope, and is of no category.
+            level[ruled] = np.where(rule == _OVERRIDE_BLOCK, LEVELS.index("block"), -1)
+            category[ruled] = -1
+            reason[ruled] = rule + REASONS.index(RULES[0])
+        is_valid = None if validity is None or not number.null_count else validity
+        return pa.RecordBatch.from_arrays(
+            [
+                number,
+                pa.Array.from_buffers(
+                    pa.bool_(), len(number), [is_valid, pa.py_buffer(np.packbits(level == 0, bitorder="little"))]
+                ),
+                _encoded(level, LEVELS, SCHEMA.field("level").type),
+                _encoded(category, self._categories, SCHEMA.field("category").type),
+                pa.DictionaryArray.from_arrays(
+                    pa.Array.from_buffers(pa.int8(), len(number), [is_valid, pa.py_buffer(reason)]),
+                    pa.array(REASONS, pa.string()),
+                ),
+            ],
+            schema=SCHEMA,
+        )
+
+    def _look_up(
+        self,
+        numbers: Int64s,
+        rows: NDArray[np.intp],
+        level: NDArray[np.int8],
+        category: NDArray[np.int32],
+        reason: NDArray[np.int8],
+    ) -> None:
+        """Fill in the rows whose kind leaves the answer open, by the entries themselves."""
+        distinct, place = np.unique(numbers[rows], return_inverse=True)
+        if not len(distinct):
+            return
+        listed = self._generation.rows
+        first = np.searchsorted(listed.number, distinct)
+        after = np.searchsorted(listed.number, distinct, "right")
+        is_single = (after - first == 1) & ~self._generation.answers.in_ranges(distinct)
+        found = np.empty((3, len(distinct)), np.int32)
+        found[:, is_single] = self._by_only_rows(first[is_single])
+        others = np.flatnonzero(~is_single)
+        for i, number in zip(others.tolist(), distinct[others].tolist(), strict=True):
+            found[:, i] = self._by_entries(number)
+        level[rows], category[rows], reason[rows] = found[:, place]
+
+    def _by_only_rows(self, row: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Level, category and reason of numbers that have one row each, as `decide` would have them."""
+        listed, now_ms = self._generation.rows, self._now_ms
+        asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]
+        is_asked = np.array(asked, np.bool_)[listed.scope.codes[row]]
+        since, until = listed.since[row], listed.until[row]
+        in_force = is_asked & (since <= now_ms) & (now_ms < until)
+        blocks = np.array([text == "block" for text in listed.level.values], np.bool_)[listed.level.codes[row]]
+        over = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
+        stands = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
+        return np.stack(
+            (
+                np.where(in_force, np.where(blocks, LEVELS.index("block"), LEVELS.index("advisory")), -1),
+                np.where(in_force, listed.category.codes[row].astype(np.int32), -1),
+                np.where(in_force, stands, np.where(is_asked, over, REASONS.index("not-listed"))),
+            )
+        ).astype(np.int32)
+
+    def _by_entries(self, number: int) -> tuple[int, int, int]:
+        known = self._remembered.get(number)
+        if known is None:
+            entries = [e for e in self._generation.covering(number) if self._scope is None or self._scope in e.scope]
+            level, reason = decide(entries, self._at)
+            entry = deciding(entries, self._at)
+            known = (
+                -1 if level is None else LEVELS.index(level),
+                -1 if entry is None else self._categories.index(entry.category),
+                REASONS.index(reason),
+            )
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+            self._remembered[number] = known
+        return known
+
+
+def threads() -> int:
+    """How many threads screen at a time."""
+    return max(1, min(_THREADS_MAX, len(os.sched_getaffinity(0))))
+
+
+def arrow_column(column: Any) -> pa.ChunkedArray:
+    """What speaks Arrow's PyCapsule protocol, as one column of pyarrow; nothing is copied.
+
+    Raises:
+        InvalidInput: it does not speak it, or is a table of several columns.
+    """
+    if isinstance(column, pa.Array):
+        return pa.chunked_array([column])
+    if not isinstance(column, pa.ChunkedArray):
+        try:
+            if hasattr(column, "__arrow_c_stream__"):
+                column = pa.chunked_array(column)
+            elif hasattr(column, "__arrow_c_array__"):
+                column = pa.chunked_array([pa.array(column)])
+            else:
+                raise InvalidInput(
+                    f"a column is anything that speaks Arrow (pyarrow, Polars, pandas from 3.0, DuckDB), not a "
+                    f"{type(column).__name__}: make it one with pyarrow.array(…)"
+                )
+        except pa.ArrowException as error:
+            raise InvalidInput(f"the column cannot be taken over as Arrow: {error}") from error
+    if pa.types.is_struct(column.type):
+        if column.type.num_fields != 1:
+            names = ", ".join(field.name for field in column.type)
+            raise InvalidInput(f"that is a table with the columns {names}: give the one that holds the numbers")
+        column = pa.chunked_array([chunk.flatten()[0] for chunk in column.chunks], column.type.field(0).type)
+    return column
+
+
+def _encoded(codes: NDArray[np.integer], texts: tuple[str, ...], kind: pa.DataType) -> pa.DictionaryArray:
+    """Codes as a text column, null where they are negative."""
+    is_text = codes >= 0
+    validity = None if is_text.all() else pa.py_buffer(np.packbits(is_text, bitorder="little"))
+    indices = pa.Array.from_buffers(kind.index_type, len(codes), [validity, pa.py_buffer(codes)])
+    return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))

@@ -1,0 +1,75 @@
+"""Whether a generation on disk is what the authority signed, without the network."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.serialization import DeserializationError
+
+from blocklist_sdk.errors import Malformed
+from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.names import index_path
+
+Read = Callable[[str], bytes | None]
+
+
+def problems_of(generation: Generation, *, pinned: bytes, roots: Iterable[bytes]) -> list[str]:
+    """Follow the signatures from the pinned root down to the generation's digest; what does not hold.
+
+    Expiry is not asked about: what was signed in time stays signed.
+
+    Args:
+        generation: with the metadata that was kept when it came into force.
+        pinned: the root that the recipient trusts.
+        roots: newer roots that are known, in any order.
+    """
+    about = generation.about
+    try:
+        data = _kept(generation, "index.json")
+        index = FeedIndex.from_json(data, feed=about.feed)
+        root = _root(_kept(generation, "root.json"), pinned, roots)
+        targets = Metadata[Targets].from_bytes(_kept(generation, "targets.json"))
+        role = Metadata[Targets].from_bytes(_kept(generation, "feed.json"))
+        root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
+        targets.signed.verify_delegate(about.feed, role.signed_bytes, role.signatures)
+        listed = role.signed.targets.get(index_path(about.feed))
+        if listed is None:
+            return ["the feed's role signs no index"]
+        listed.verify_length_and_hashes(data)
+    except (Malformed, RepositoryError, DeserializationError, ValueError) as error:
+        return [f"it cannot be shown that the authority signed it: {error}"]
+    if (index.serial, index.digest, index.rows) != (about.serial, about.digest, about.rows):
+        return ["the signed index is of another release"]
+    return []
+
+
+def _kept(generation: Generation, name: str) -> bytes:
+    data = generation.signed(name)
+    if data is None:
+        raise Malformed(f"{name} was not kept with the release")
+    return data
+
+
+def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root]:
+    """The root that signed, if the pinned one leads to it: each is signed by the one before, and by itself."""
+    trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(wanted)
+    known = {trusted.signed.version: trusted}
+    for data in (*roots, wanted):
+        with contextlib.suppress(RepositoryError, DeserializationError):
+            candidate = Metadata[Root].from_bytes(data)
+            known.setdefault(candidate.signed.version, candidate)
+    # Whichever is older leads to the other; a recipient may have pinned a newer one since.
+    older, newer = sorted((trusted, found), key=lambda each: each.signed.version)
+    root = older
+    while root.signed.version < newer.signed.version:
+        following = known.get(root.signed.version + 1)
+        if following is None:
+            raise Malformed(f"root {root.signed.version + 1} is not here any more")
+        for signer in (root, following):
+            signer.signed.verify_delegate(Root.type, following.signed_bytes, following.signatures)
+        root = following
+    if root.signed_bytes != newer.signed_bytes:
+        raise Malformed("the root it rests on is not the pinned one's")
+    return found

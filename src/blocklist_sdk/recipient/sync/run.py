@@ -1,0 +1,369 @@
+"""One sync: lock → refresh → index → plan → download → verify → apply → digest → switch → forget what is old."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blocklist_sdk import times
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, Untrusted
+from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.fetch.trust import Trust
+from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
+from blocklist_sdk.recipient.cache.lookup import Touched
+from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.recipient.guard import Guard, impact_of
+from blocklist_sdk.recipient.sync.planner import FetchPlan, plan, snapshot_plan
+from blocklist_sdk.recipient.sync_outcomes import log_fields
+from blocklist_sdk.records import Impact, Override, SyncResult
+from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.files import read_delta, read_snapshot
+from blocklist_sdk.release.index import FeedIndex, FileRef
+from blocklist_sdk.release.merge import Delta, Difference, apply, difference
+from blocklist_sdk.release.names import PROTECTED_PATH, index_path
+from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
+from blocklist_sdk.release.rows import Int64s, Rows
+
+_INDEX_BYTES_MAX = 1 << 20
+"""An index lists a hundred releases at most, some 400 bytes each."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Syncer:
+    """Brings one feed up to date.
+
+    Attributes:
+        url: the repository's base URL.
+        feed: the feed's name.
+        root: the pinned root metadata.
+        store: where generations go.
+        state_file: what is remembered apart from them.
+        guard: what a release may change by itself; None for everything.
+        protected: the recipient's own protected numbers.
+        held: serials of older releases that somebody still needs.
+    """
+
+    url: str
+    feed: str
+    root: bytes
+    store: Store
+    state_file: Path
+    guard: Guard | None = None
+    protected: frozenset[int] = frozenset()
+    held: Callable[[], set[int]] = set
+
+    def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
+        """Sync once; whatever fails, a whole, verified release stays in force if one was.
+
+        Args:
+            transport: fetches.
+            wait_s: how long to wait, in seconds, while another process syncs.
+            accept: the serial of a release that the guard lets through.
+
+        Raises:
+            Locked: another process was syncing for longer than `wait_s` seconds.
+            InvalidInput: the repository has no such feed, or the pinned root is none, for which nothing is written.
+            Unreachable: the network, or a server that answers wrongly or too slowly.
+            Untrusted, Stale, Malformed: what came does not verify, has expired, or is not what the protocol says.
+            Refused: the guard kept the release out of force.
+            StorageFailed: the disk refused.
+        """
+        started = time.monotonic()
+        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
+        with self.store.lock(wait_s):
+            state = load_state(self.state_file)
+            now = times.now()
+            try:
+                result = self._run(trust, state, accept)
+            except BlocklistError as error:
+                log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
+                self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
+                raise
+            except Exception as error:
+                # Without its text, which is not ours and may hold anything; who called gets the whole of it.
+                fields = self._fields(error, transport, started)
+                log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
+                self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
+                raise
+            self._note(last_attempt=now, last_success=now, last_error=None, refused=None, failures=0, next_attempt=None)
+        seconds = time.monotonic() - started
+        fields = self._fields(result, transport, started)
+        log.info(
+            "feed %s: %s, release %d in force, %.2f s", self.feed, result.kind, result.after, seconds, extra=fields
+        )
+        return replace(result, bytes=transport.bytes_received, seconds=seconds)
+
+    def preview(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
+        """What a sync would change, without changing it.
+
+        Raises:
+            Locked, InvalidInput, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `run`.
+        """
+        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
+        with self.store.lock(wait_s):
+            offer = self._offer(trust, load_state(self.state_file))
+            old = offer.local.rows if offer.local else Rows.empty()
+            if offer.plan.kind == "none":
+                rows, found = old, difference(old, old)
+            else:
+                built = self._build(trust, offer, old)
+                rows, found = built.rows, built.changes
+        return impact_of(
+            old,
+            rows,
+            found,
+            before=offer.have,
+            after=offer.index.serial,
+            protected=offer.protected,
+            overrides=overrides,
+            refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, found),
+        )
+
+    def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
+        seconds = time.monotonic() - started
+        return log_fields(self.feed, ended, bytes=transport.bytes_received, seconds=seconds)
+
+    def _note(self, **went: Any) -> None:
+        """Remember how a sync went; where that fails, what became of the sync is still what the caller must hear."""
+        try:
+            # Read again: the highest serial may have risen meanwhile, and must never be taken back.
+            save_state(self.state_file, replace(load_state(self.state_file), **went))
+        except BlocklistError as error:
+            log.error("%s", error)
+
+    def _run(self, trust: Trust, state: SyncState, accept: int | None) -> SyncResult:
+        offer = self._offer(trust, state)
+        # Before the guard is asked: what must never be blocked does not wait until somebody has looked at a release.
+        self.store.protect(offer.protected_document)
+        if offer.local is not None and offer.plan.kind == "none":
+            self._mark(offer.index, state)
+            self.store.switch(offer.local.name, offer.expires)
+            return SyncResult(offer.have, offer.index.serial, "none", 0, 0, 0, 0, 0)
+
+        self._forbid_what_was_refused(offer, state, accept)
+        old = offer.local.rows if offer.local else Rows.empty()
+        built = self._build(trust, offer, old)
+        rows, changes = built.rows, built.changes
+        reasons = self._refusals(offer, old, rows, changes)
+        if reasons and accept != offer.index.serial:
+            self._note(refused=RefusedRelease(offer.index.serial, offer.index.digest, self._setting(offer), reasons))
+            raise self._refused(offer, reasons)
+        self._mark(offer.index, state)
+        about = About(
+            self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
+        )
+        step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held(), step=step)
+        return SyncResult(
+            before=offer.have,
+            after=offer.index.serial,
+            kind="delta" if built.touched else "snapshot",
+            added=len(changes.added),
+            removed=len(changes.removed),
+            changed=len(changes.changed_new),
+            bytes=0,
+            seconds=0,
+        )
+
+    def _offer(self, trust: Trust, state: SyncState) -> "_Offer":
+        """What the repository offers, verified, beside what is here."""
+        with storage(self.store.metadata):
+            self.store.metadata.mkdir(parents=True, exist_ok=True)
+        trust.refresh()
+        opened = self.store.open()
+        local = opened[0] if opened else None
+        have = local.about.serial if local else None
+        data, index = self._index(trust, have)
+        self._forbid_going_back(index, highest=max(state.highest_serial, have or 0))
+        planned = plan(index, serial=have, digest=local.about.digest if local else None)
+        if local is not None and planned.kind == "none" and not local.is_whole():
+            # Nothing else would find out before the next release.
+            log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
+            have, local, planned = None, None, snapshot_plan(index)
+        document = self._protected_document(trust)
+        return _Offer(
+            index=index,
+            expires=trust.expires(self.feed),
+            signers=trust.signers(self.feed),
+            local=local,
+            have=have,
+            plan=planned,
+            protected_document=document,
+            protected=np.array(sorted({*read_protected(document).tolist(), *self.protected}), np.int64),
+            signed={"index.json": data, **trust.evidence(self.feed)},
+        )
+
+    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> "_Built":
+        planned = offer.plan
+        with self.store.workspace() as directory:
+            fetched = _Fetch(trust, offer.index, directory)
+            try:
+                return fetched.build(planned, old)
+            except Malformed as error:
+                if planned.kind == "snapshot":
+                    raise
+                log.error(
+                    "the deltas of feed %s do not lead to its release %d: %s", self.feed, offer.index.serial, error
+                )
+                return fetched.build(snapshot_plan(offer.index), old)
+
+    def _protected_document(self, trust: Trust) -> bytes:
+        """The numbers that no feed may list, as the authority signed them; fetched where they are new."""
+        target = trust.target(PROTECTED_PATH)
+        if target is None:
+            return write_protected([])
+        known = self.store.protected_document()
+        if known is not None and trust.is_target(target, known):
+            return known
+        return trust.fetch(PROTECTED_PATH, max_bytes=PROTECTED_BYTES_MAX)
+
+    def _refusals(self, offer: "_Offer", old: Rows, new: Rows, found: Difference) -> tuple[str, ...]:
+        if self.guard is None:
+            return ()
+        published_ms = times.to_ms(offer.index.published_at)
+        return self.guard.refusals(old, new, found, offer.protected, published_ms=published_ms)
+
+    def _forbid_what_was_refused(self, offer: "_Offer", state: SyncState, accept: int | None) -> None:
+        """Refuse again without fetching again, as long as nothing is different."""
+        refused = state.refused
+        if (
+            refused is not None
+            and accept != offer.index.serial
+            and (refused.serial, refused.digest, refused.guard)
+            == (offer.index.serial, offer.index.digest, self._setting(offer))
+        ):
+            raise self._refused(offer, refused.reasons)
+
+    def _setting(self, offer: "_Offer") -> str:
+        """Everything that the guard's answer depends on, beside the two releases."""
+        protected = hashlib.sha256(offer.protected.tobytes()).hexdigest()[:16]
+        return f"{self.guard!r} {offer.have} {protected}"
+
+    def _refused(self, offer: "_Offer", reasons: tuple[str, ...]) -> Refused:
+        serial = offer.index.serial
+        return Refused(
+            f"release {serial} of feed {self.feed!r} is refused: {'; '.join(reasons)}. What was in force before still "
+            f"is. Ask the publisher; if it is right, let it through with accept={serial}, or --accept {serial}.",
+            serial=serial,
+            reasons=reasons,
+        )
+
+    def _index(self, trust: Trust, have: int | None) -> tuple[bytes, FeedIndex]:
+        path = index_path(self.feed)
+        if trust.target(path) is None:
+            if have is not None:
+                raise Untrusted(
+                    f"{shown(self.url)} signs no feed {self.feed!r} any more, but release {have} is in force here: "
+                    "the publisher gave it up, or somebody withholds it. Ask the publisher."
+                )
+            raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
+        data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
+        return data, FeedIndex.from_json(data, feed=self.feed)
+
+    def _forbid_going_back(self, index: FeedIndex, *, highest: int) -> None:
+        if index.serial < highest:
+            raise Untrusted(
+                f"{shown(self.url)} offers release {index.serial} of feed {self.feed!r}, but release {highest} was in "
+                "force here before: an old repository is being replayed, or the publisher lost data. Ask the publisher."
+            )
+
+    def _mark(self, index: FeedIndex, state: SyncState) -> None:
+        """Remember the serial as the highest, once its release is whole.
+
+        Before the switch: a mark that is ahead of the data harms nobody, one that is behind lets old data back in.
+        """
+        if index.serial != state.highest_serial:
+            save_state(self.state_file, replace(state, highest_serial=index.serial))
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a repository offers, verified, beside what is here.
+
+    Attributes:
+        index: the feed's index.
+        expires: when the signatures end.
+        signers: ids of the keys that signed the feed's role.
+        local: the generation in force, None for none.
+        have: its serial.
+        plan: how to get from there to the current release.
+        protected_document: the numbers that no feed may list, as they were signed.
+        protected: these and the recipient's own, ascending.
+        signed: what shows later that the release is the authority's, by file name.
+    """
+
+    index: FeedIndex
+    expires: datetime
+    signers: tuple[str, ...]
+    local: Generation | None
+    have: int | None
+    plan: FetchPlan
+    protected_document: bytes
+    protected: Int64s
+    signed: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A release as a plan led there.
+
+    Attributes:
+        rows: the release's, checked against the signed digest.
+        changes: how they differ from those in force.
+        touched: what the deltas touch that led from there to here; None where a snapshot came between.
+    """
+
+    rows: Rows
+    changes: Difference
+    touched: Touched | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """Carries out a plan in a private directory."""
+
+    trust: Trust
+    index: FeedIndex
+    directory: Path
+
+    def build(self, planned: FetchPlan, old: Rows) -> _Built:
+        """The current release, checked against the signed digest, and how it differs from `old`.
+
+        Raises:
+            Malformed: the files do not lead to the release that the index signs.
+        """
+        changes: Difference | None = None
+        rows = old
+        if planned.snapshot is not None:
+            rows = read_snapshot(self._download(planned.snapshot))
+        deltas = [read_delta(self._download(file)) for file in planned.deltas]
+        for delta in deltas:
+            rows, changes = apply(rows, delta)
+        if len(rows) != self.index.rows or digest(rows) != self.index.digest:
+            raise Malformed(
+                f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
+                "signs; nothing was changed. Tell the publisher."
+            )
+        if changes is None or planned.snapshot is not None or len(planned.deltas) > 1:
+            changes = difference(old, rows)
+        return _Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
+
+    def _download(self, file: FileRef) -> Path:
+        path = self.directory / file.path.rpartition("/")[2]
+        self.trust.download(file.path, path)
+        return path
+
+
+def _touched(deltas: Sequence[Delta]) -> Touched:
+    parts = [part for delta in deltas for part in (delta.puts, delta.removes)]
+    return Touched(np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts]))

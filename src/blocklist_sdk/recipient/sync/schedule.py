@@ -1,0 +1,111 @@
+"""When the next scheduled sync is due. Pure: time and chance are arguments.
+
+A draw is a random number from 0 (included) to 1 (excluded).
+"""
+
+import math
+from datetime import datetime, timedelta
+from typing import Final
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.recipient.cache.state import SyncState
+
+EVERY_MAX: Final = timedelta(days=366)
+"""Longer than any signature on a feed lasts by default."""
+
+_BACKOFF_FIRST_S: Final = 15 * 60.0
+BACKOFF_MAX_S: Final = 24 * 3600.0
+"""Safe Browsing's rule for its update servers: after N failures in a row wait MIN((2^(N-1) * 15 minutes) * (RAND + 1),
+24 hours), with RAND drawn anew each time (developers.google.com/safe-browsing/v4/request-frequency)."""
+
+_DOUBLINGS_MAX: Final = 10
+"""More would only pass 24 hours by more, and one day the largest float."""
+
+_OTHERS_SHARE: Final = 0.1
+"""Who finds that another process has synced comes later by up to this share of the time between syncs: the one that was
+first stays first, and the others find its work done."""
+
+
+def interval(every: float | timedelta) -> timedelta:
+    """The time between two scheduled syncs.
+
+    Args:
+        every: seconds, or a timedelta.
+
+    Raises:
+        InvalidInput: it is not above zero, or above `EVERY_MAX`.
+
+    >>> interval(3600)
+    datetime.timedelta(seconds=3600)
+    """
+    seconds = every.total_seconds() if isinstance(every, timedelta) else float(every)
+    if not 0 < seconds <= EVERY_MAX.total_seconds():
+        raise InvalidInput(f"a sync every {seconds:g} seconds cannot be: give more than 0 and at most a year")
+    return timedelta(seconds=seconds)
+
+
+def backoff_s(failures: int, *, draw: float, retry_after_s: float | None = None) -> float:
+    """How long to wait after a failure, in seconds; 24 hours at most.
+
+    Args:
+        failures: failures in a row, this one included.
+        draw: spreads recipients that failed at the same moment.
+        retry_after_s: what the server asked for, which is never undercut.
+
+    >>> backoff_s(1, draw=0.0), backoff_s(3, draw=0.5), backoff_s(9, draw=0.0)
+    (900.0, 5400.0, 86400.0)
+    >>> backoff_s(1, draw=0.0, retry_after_s=7200)
+    7200.0
+    """
+    wait_s = 2.0 ** min(max(failures, 1) - 1, _DOUBLINGS_MAX) * _BACKOFF_FIRST_S * (1 + draw)
+    if retry_after_s is not None and not math.isnan(retry_after_s):
+        # On top of it, so that those whom a server asked the same do not all come back at once.
+        wait_s = max(wait_s, retry_after_s + draw * _BACKOFF_FIRST_S)
+    return min(wait_s, BACKOFF_MAX_S)
+
+
+def first_attempt(state: SyncState, *, every: timedelta, now: datetime, draw: float) -> datetime:
+    """When to sync for the first time after a start.
+
+    At a random offset, since thousands of recipients start at the same full hour, or after the same power cut. At once
+    where the feed was never synced: until then nothing is blocked. But never before a wait is over that failures
+    before the start brought about.
+    """
+    waiting = _waiting_until(state, now)
+    if waiting is not None:
+        return waiting
+    return now if state.last_success is None else now + draw * every
+
+
+def postponed_until(
+    state: SyncState, *, known: datetime | None, every: timedelta, now: datetime, draw: float
+) -> datetime | None:
+    """When to come again instead of syncing now; None to sync.
+
+    Processes that share a recipient's state share the schedule: what one of them fetched, the others have.
+
+    Args:
+        state: what is remembered of the feed now.
+        known: the last success that whoever asks knew of when it planned this sync; a later one is another's.
+        every: the time from one sync to the next.
+        now: timezone-aware.
+        draw: keeps the others from coming all at once.
+    """
+    waiting = _waiting_until(state, now)
+    if waiting is not None:
+        return waiting
+    last = state.last_success
+    if last is None or (known is not None and last <= known):
+        return None
+    # A moment in the future is of a clock that has been set since, and says nothing.
+    if not last <= now < last + every:
+        return None
+    return last + (1 + _OTHERS_SHARE * draw) * every
+
+
+def _waiting_until(state: SyncState, now: datetime) -> datetime | None:
+    """The end of a wait that is on; None where none is."""
+    if not state.failures or state.next_attempt is None or state.next_attempt <= now:
+        return None
+    # The clock may have been far ahead when it was written.
+    return min(state.next_attempt, now + timedelta(seconds=BACKOFF_MAX_S))

@@ -1,0 +1,275 @@
+"""The monthly report: every change is counted once, the sums come out even, and the page is safe to open."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blocklist_sdk.enforcement.items import Operation
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.sink import DONE, Outcome
+from blocklist_sdk.enforcement.statement import OPERATIONS, Statement, monthly_statement
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.exchange.models import Spread
+from support.ledgers import FIRST, PUBLISHED, items_of, written
+
+FEED = "id-telkomsel"
+MONTH = "2026-10"
+AFTER = datetime(2026, 11, 3, 9, tzinfo=UTC)
+FAILED = Outcome("failed", "timeout")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(tmp_path / "hlr", feed=FEED) as opened:
+        yield opened
+
+
+def reported(ledger: Ledger, month: str = MONTH, now: datetime = AFTER) -> Statement:
+    report = monthly_statement(ledger, month, now=now)
+    for each in report.operations.values():
+        over = each.enforced + each.nothing_to_do + each.refused + each.set_aside + each.overtaken
+        assert each.carried + each.received == over + each.open
+        assert min(each.carried, each.open, each.received) >= 0
+    return report
+
+
+def test_a_month_says_what_came_of_every_change(ledger: Ledger) -> None:
+    numbers = range(FIRST, FIRST + 6)
+    kinds = [DONE, DONE, Outcome("refused", "not provisioned"), Outcome("recycled"), FAILED, FAILED]
+    written(ledger, items_of(numbers, categories=["fraud", "spam", *["fraud"] * 4]), kinds, given_up=[5])
+    written(ledger, items_of([FIRST]), operation="unblock", published=PUBLISHED + timedelta(days=1), serial=2)
+    report = reported(ledger)
+    block, unblock = report.operations["block"], report.operations["unblock"]
+    assert (block.received, block.enforced, block.nothing_to_do) == (6, 2, 1)
+    assert (block.refused, block.set_aside, block.overtaken) == (1, 1, 0)
+    assert block.open == 1  # the fifth, which failed and is tried again
+    assert (unblock.received, unblock.enforced, unblock.open) == (1, 1, 0)
+
+
+def test_the_sums_are_even_while_something_is_open(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST, FIRST + 1]), [DONE, FAILED])
+    block = reported(ledger).operations["block"]
+    assert (block.received, block.enforced, block.open) == (2, 1, 1)
+
+
+def test_what_is_tried_again_is_one_change_and_takes_as_long_as_all_its_tries(ledger: Ledger) -> None:
+    item = items_of([FIRST])
+    for hours in (1, 2):
+        written(ledger, item, [FAILED], begun=PUBLISHED + timedelta(hours=hours))
+    later = PUBLISHED + timedelta(hours=5)
+    written(ledger, item, published=later, serial=2, begun=later + timedelta(minutes=50), took=timedelta(minutes=10))
+    block = reported(ledger).operations["block"]
+    assert (block.received, block.enforced, block.open) == (1, 1, 0)
+    assert block.time == Spread(count=1, median_s=6 * 3600.0, p95_s=6 * 3600.0)
+
+
+def test_a_change_in_doubt_is_open_until_it_is_sent_again(ledger: Ledger) -> None:
+    item = items_of([FIRST])
+    batch = ledger.begin("block", item, serial=1, published=PUBLISHED, at=PUBLISHED)
+    assert reported(ledger).operations["block"].open == 1
+    ledger.doubt(batch.number_in_ledger, at=PUBLISHED)
+    assert reported(ledger).operations["block"].open == 1
+    written(ledger, item)
+    block = reported(ledger).operations["block"]
+    assert (block.received, block.enforced, block.open) == (1, 1, 0)
+
+
+def test_what_is_open_at_the_end_of_a_month_is_carried_over_into_the_next(ledger: Ledger) -> None:
+    night = datetime(2026, 10, 31, 23, 55, tzinfo=UTC)
+    written(ledger, items_of([FIRST]), published=night, begun=night, took=timedelta(minutes=10))
+    written(ledger, items_of([FIRST + 1]), [FAILED], published=night, begun=night, took=timedelta(minutes=1))
+    october, november = reported(ledger), reported(ledger, "2026-11")
+    assert (october.operations["block"].received, october.operations["block"].open) == (2, 2)
+    block = november.operations["block"]
+    assert (block.carried, block.received, block.enforced, block.open) == (2, 0, 1, 1)
+
+
+def test_a_block_that_an_unblock_overtakes_is_not_open(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]), [FAILED])
+    written(ledger, items_of([FIRST]), operation="unblock", serial=2, published=PUBLISHED + timedelta(hours=1))
+    block = reported(ledger).operations["block"]
+    assert (block.overtaken, block.open) == (1, 0)
+
+
+def test_lifting_what_has_ended_by_itself_is_measured_from_its_end(ledger: Ledger) -> None:
+    end = PUBLISHED + timedelta(days=3)
+    ended = items_of([FIRST], until=[int(end.timestamp() * 1000)])
+    written(ledger, ended, operation="unblock", begun=end + timedelta(minutes=2), took=timedelta(minutes=1))
+    assert reported(ledger).operations["unblock"].time.median_s == 180.0
+
+
+def test_own_decisions_are_in_no_other_figure(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST, FIRST + 1], entries=[(), (5,)]))
+    report = reported(ledger)
+    assert (report.own_decisions, report.operations["block"].received) == (1, 1)
+    assert [each.category for each in report.categories] == ["fraud"]
+
+
+def test_categories_and_days_add_up(ledger: Ledger) -> None:
+    for day in (1, 1, 9):
+        moment = datetime(2026, 10, day, 3, tzinfo=UTC)
+        written(ledger, items_of([FIRST + day, FIRST + 50 + day], categories=["spam", "fraud"]), published=moment)
+    report = reported(ledger)
+    assert {each.category: (each.received, each.blocked) for each in report.categories} == {
+        "fraud": (3, 3),
+        "spam": (3, 3),
+    }
+    assert len(report.days) == 31
+    assert {each.day.day: each.blocked for each in report.days if each.blocked} == {1: 4, 9: 2}
+
+
+def test_the_month_so_far_ends_now(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]))
+    written(ledger, items_of([FIRST + 1]), begun=datetime(2026, 10, 20, tzinfo=UTC))
+    report = reported(ledger, now=datetime(2026, 10, 8, 12, tzinfo=UTC))
+    assert not report.is_whole
+    assert report.days[-1].day == date(2026, 10, 8)
+    assert report.operations["block"].received == 1
+
+
+@pytest.mark.parametrize("month", ["2026-13", "October", "2026-1", "2027-01"])
+def test_a_month_that_is_none_or_is_to_come_is_refused(ledger: Ledger, month: str) -> None:
+    with pytest.raises(InvalidInput, match="month"):
+        monthly_statement(ledger, month, now=AFTER)
+
+
+def test_receipts_that_wait_and_that_were_refused_are_told(ledger: Ledger) -> None:
+    for place in range(3):
+        written(ledger, items_of([FIRST + place]))
+    ledger.acknowledge(2, [{"entry": 1, "reason": "no such entry"}], at=AFTER)
+    report = reported(ledger)
+    assert (report.receipts_waiting, report.receipts_refused) == (2, 1)
+
+
+def test_reasons_hold_no_numbers_and_very_many_are_summed_up(ledger: Ledger) -> None:
+    count = 1500
+    kinds = [Outcome("refused", f"case {place}") for place in range(count)]
+    kinds[0] = Outcome("refused", "+62 812-3456-7890 is not ours")
+    written(ledger, items_of(range(FIRST, FIRST + count)), kinds)
+    reasons = reported(ledger).reasons
+    assert sum(each.count for each in reasons) == count
+    assert len(reasons) == 1001
+    assert reasons[0].reason == "other reasons"
+    assert any(each.reason == "+62 …890 is not ours" for each in reasons)
+
+
+OUTCOMES = st.sampled_from([DONE, FAILED, Outcome("refused"), Outcome("not-ours")])
+TRIES = st.lists(
+    st.tuples(st.sampled_from(OPERATIONS), st.dictionaries(st.integers(0, 4), OUTCOMES, min_size=1)), max_size=12
+)
+
+
+@settings(max_examples=40)
+@given(tries=TRIES, hours=st.integers(1, 200))
+def test_whatever_happens_no_change_is_lost_between_two_months(
+    tmp_path_factory: pytest.TempPathFactory, tries: list[tuple[Operation, dict[int, Outcome]]], hours: int
+) -> None:
+    with Ledger.open(tmp_path_factory.mktemp("any") / "hlr", feed=FEED) as ledger:
+        begun = datetime(2026, 10, 28, tzinfo=UTC)
+        for operation, by_number in tries:
+            numbers = sorted(by_number)
+            items = items_of([FIRST + number for number in numbers])
+            written(ledger, items, [by_number[number] for number in numbers], operation=operation, begun=begun)
+            begun += timedelta(hours=hours)
+        later = datetime(2027, 6, 1, tzinfo=UTC)
+        months = [reported(ledger, month, now=later) for month in ("2026-10", "2026-11", "2026-12", "2027-01")]
+    for operation in OPERATIONS:
+        for before, after in pairwise(months):
+            assert before.operations[operation].open == after.operations[operation].carried
+
+
+# What is written
+
+
+def hostile(ledger: Ledger) -> Statement:
+    kinds = [
+        Outcome("refused", "<script>alert('+6281234567890')</script>"),
+        Outcome("refused", '=HYPERLINK("x")'),
+        DONE,
+    ]
+    written(ledger, items_of(range(FIRST, FIRST + 3), categories=["a&b<i>", '"x', "fraud"]), kinds)
+    written(ledger, items_of([FIRST + 2]), [Outcome("refused", "court")], operation="unblock", serial=2)
+    return reported(ledger)
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_needs_nothing_beside_itself_and_runs_nothing(ledger: Ledger) -> None:
+    text = hostile(ledger).to_html()
+    page = Page(text)
+    assert not {"script", "img", "link", "iframe", "object", "i", "a"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "http:" not in text
+    assert "<script>alert(" in page.text
+    assert "a&b<i>" in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_the_page_says_aloud_that_unblocks_are_stuck(ledger: Ledger) -> None:
+    assert "1 unblock not carried out" in Page(hostile(ledger).to_html()).text
+
+
+def test_no_form_shows_a_number(ledger: Ledger) -> None:
+    report = hostile(ledger)
+    for text in (report.to_html(), report.to_csv(), report.to_json()):
+        assert not re.search(r"\d{9}", text)
+
+
+def test_the_csv_form_is_read_as_it_was_meant(ledger: Ledger) -> None:
+    rows = list(csv.DictReader(io.StringIO(hostile(ledger).to_csv())))
+    assert {(row["month"], row["feed"], row["sink"]) for row in rows} == {(MONTH, FEED, "hlr")}
+    found = {(row["part"], row["name"], row["figure"]): row["value"] for row in rows}
+    assert found["operation", "block", "refused"] == "2"
+    assert found["operation", "change", "time_median_s"] == ""
+    assert found["category", "a&b<i>", "refused"] == "1"
+    assert not [row for row in rows if row["name"].startswith("=")]
+
+
+def test_the_json_form_has_everything(ledger: Ledger) -> None:
+    report = hostile(ledger)
+    document: Any = json.loads(report.to_json())
+    assert document["operations"]["block"]["time"] == {"count": 1, "median_s": 900.0, "p95_s": 900.0}
+    assert document["days"][4] == {"day": "2026-10-05", "blocked": 1, "lifted": 0}
+    assert document["made_at"] == "2026-11-03T09:00:00Z"
+
+
+def test_a_month_without_anything_is_a_report_as_well(ledger: Ledger) -> None:
+    report = reported(ledger)
+    assert report.operations["block"].received == 0
+    assert "<svg" in report.to_html()
+    assert report.to_csv().count("\n") > 30
+
+
+def test_a_shadows_report_says_that_nothing_has_happened(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "hlr.shadow", feed=FEED) as ledger:
+        written(ledger, items_of([FIRST]))
+        report = reported(ledger)
+    assert report.is_shadow
+    assert "None of it has happened" in report.to_html()

@@ -1,0 +1,150 @@
+"""Who takes more than a fair share, by malice or by a slow line, takes it from nobody else."""
+
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import pytest
+
+from blocklist_sdk.exchange_server.http.routes import public_routes, report_routes
+from support.talking import Talk, good, refused
+from support.waiting import until
+
+MANY = 45
+"""More than the threads of the server."""
+
+_KEYS = itertools.count(1)
+
+
+@pytest.fixture
+def begin(lite: Talk) -> Iterator[Callable[[str, int], socket.socket]]:
+    """Begins to send a file, and goes on holding the line."""
+    address = urlsplit(lite.url)
+    with ExitStack() as stack:
+
+        def begin(who: str, report: int) -> socket.socket:
+            line = stack.enter_context(socket.create_connection((address.hostname, address.port or 0), timeout=30))
+            head = [
+                f"POST /v1/reports/{report}/evidence?name=a.png HTTP/1.1",
+                "Host: exchange.example",
+                *(f"{name}: {value}" for name, value in lite.token(who).items()),
+                f"Idempotency-Key: slow-{next(_KEYS)}",
+                "Content-Length: 1000000",
+            ]
+            line.sendall("\r\n".join([*head, "", ""]).encode() + b"\x89PNG")
+            return line
+
+        yield begin
+
+
+def status_of(line: socket.socket) -> int:
+    """Of the answer that comes before the file is complete."""
+    return int(line.recv(65536).split(b" ", 2)[1])
+
+
+def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
+    slow = lite.report(who="bank")
+    lines = [begin("bank", slow["id"]) for _ in range(MANY)]
+    answered: list[socket.socket] = []
+    while len(answered) < MANY - report_routes._UPLOADS_EACH:
+        ready, _, _ = select.select([line for line in lines if line not in answered], [], [], 20)
+        assert ready
+        answered += ready
+    assert {status_of(line) for line in answered} == {429}
+
+    good(lite.get(None, "/healthz", timeout=20))
+    assert lite.complete(who="web")
+    refused(lite.post("bank", f"/v1/reports/{slow['id']}/evidence?name=b.png", content=b"more"), 429, "too-many")
+
+
+def test_a_file_that_does_not_come_is_given_up(
+    lite: Talk, begin: Callable[[str, int], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_routes, "_GRACE_S", 0.2)
+    report = lite.report()
+    assert status_of(begin("web", report["id"])) == 408
+    lite.attach(report["id"])
+
+
+def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
+    case = lite.complete()
+    turns = lite.exchange.report_queue.turns
+    with ThreadPoolExecutor(report_routes.TOGETHER + 6) as threads:
+        with turns.turn:
+            sent = [threads.submit(lite.report) for _ in range(report_routes.TOGETHER + 6)]
+            until(lambda: turns.waiting == report_routes.TOGETHER)
+            for path in ("/healthz", "/readyz", "/v1/numbers/+6281234567890"):
+                good(lite.get(None, path, timeout=20))
+            assert lite.decide(case)
+        assert all(each.result() for each in sent)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/reports", 401), ("/oauth/token", 413)])
+def test_without_a_token_nobody_is_listened_to_for_long(lite: Talk, path: str, status: int) -> None:
+    address = urlsplit(lite.url)
+    expired = lite.token("web")["Authorization"]
+    lite.clock.forward(days=1)
+    kind = "application/json" if status == 401 else "application/x-www-form-urlencoded"
+    head = f"Host: x\r\nAuthorization: {expired}\r\nContent-Type: {kind}\r\nContent-Length: 9000000\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port or 0), timeout=10) as line:
+        line.sendall(f"POST {path} HTTP/1.1\r\n{head}".encode() + b"[]," * 50_000)
+        assert status_of(line) == status
+
+
+def test_with_a_token_a_long_body_is_read(lite: Talk) -> None:
+    refused(lite.post("web", "/v1/reports", content=b'["' + b"x" * (5 << 20) + b'"]'), 422)
+
+
+def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
+    case = talk.listed()
+    number = f"+{talk.case(case)['number']}"
+
+    def appeal(appellant: str, who: str = "web") -> int:
+        body = {"number": number, "grounds": "mine by now", "appellant": appellant}
+        return talk.post(who, "/v1/appeals", body).status_code
+
+    assert [appeal(f"a{place}") for place in range(12)] == [201] * 10 + [409] * 2
+    assert appeal("b", "bank") == 201
+    for each in talk.read("anna", "/v1/appeals")["items"]:
+        talk.make("anna", f"/v1/appeals/{each['id']}/answer", {"grant": False, "reason": "no proof"})
+    assert talk.state(case) == "published"
+    assert appeal("a") == 201
+
+
+def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = most = 0
+    lock, go_on = threading.Lock(), threading.Event()
+
+    def dear(row: object, secret: str) -> bool:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        go_on.wait(30)
+        with lock:
+            at_once -= 1
+        return False
+
+    monkeypatch.setattr(public_routes, "verify_secret", dear)
+
+    def guess(place: int) -> int:
+        body = {"grant_type": "client_credentials", "client_id": f"guess-{place}", "client_secret": "word"}
+        return lite.request("POST", "/oauth/token", data=body).status_code
+
+    with ThreadPoolExecutor(MANY) as pool:
+        guesses = [pool.submit(guess, place) for place in range(MANY)]
+        while not most:
+            time.sleep(0.01)
+        try:
+            good(lite.get(None, "/healthz", timeout=20))
+            good(lite.get("web", "/v1/account", timeout=20))
+        finally:
+            go_on.set()
+        assert {each.result() for each in guesses} == {401}
+    assert most <= public_routes.PROOFS

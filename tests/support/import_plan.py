@@ -1,0 +1,204 @@
+"""The rooms of the house and who may import whom; `python -m support.import_plan` in `tests/` prints what is so today.
+
+A room is a module or package of `src/blocklist_sdk`. Where a package has rooms inside, such as `recipient/cache`, the
+longest name that fits is a module's room.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import blocklist_sdk
+
+PACKAGE = Path(blocklist_sdk.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+_GROUND = {"disk", "errors", "lazy", "locks", "records", "tabular", "texts", "times"}
+_ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
+_FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
+_WING = _ASKED | _FETCHED | {"recipient/background", "recipient/changes", "recipient/in_force", "recipient/screening"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # The ground floor
+    "__init__": {"lazy"},
+    "errors": set(),
+    "lazy": set(),
+    "records": set(),
+    "texts": set(),
+    "times": set(),
+    "disk": {"errors"},
+    "locks": {"disk", "errors"},
+    "tabular": {"errors"},
+    "numbers": {"errors", "lazy", "locks"},
+    "release": _GROUND | {"numbers"},
+    "net": _GROUND,
+    "fetch": _GROUND | {"net", "release"},
+    # The recipient's wing
+    "recipient/rules": {"records"},
+    "recipient/verdicts": {"records"},
+    "recipient/sync_outcomes": {"errors", "records", "times"},
+    "recipient/metrics": {"disk", "errors", "recipient/sync_outcomes", "records", "times"},
+    "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
+    "recipient/guard": {"errors", "numbers", "records", "release"},
+    "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
+    "recipient/changes": {"recipient/cache", "recipient/rules", "records", "release", "times"},
+    "recipient/in_force": _GROUND | {"recipient/cache", "recipient/rules", "release"},
+    "recipient/screening": _GROUND | _ASKED | {"numbers", "release"},
+    "recipient/sync": _GROUND | _FETCHED | {"recipient/cache", "release"},
+    "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
+    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release"},
+    # The publisher's wing
+    "publisher": _GROUND | {"numbers", "release"},
+    "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
+    # The exchange's wing: the client and what both ends share, and the server behind it
+    "exchange": _GROUND | {"net", "numbers", "release"},
+    "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
+    "exchange_server/store": _GROUND | {"exchange"},
+    "exchange_server/evidence": _GROUND,
+    "exchange_server/casework": _GROUND
+    | {"exchange", "exchange_server/evidence", "exchange_server/settings", "exchange_server/store"}
+    | {"numbers", "publisher", "release"},
+    "exchange_server/exchange": _GROUND
+    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/settings"}
+    | {"exchange_server/store", "publisher"},
+    "exchange_server/http": _GROUND
+    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/exchange"}
+    | {"exchange_server/store", "net", "numbers"},
+    "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
+    # Above the wings
+    "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
+    "testing": {"enforcement", "records", "release", "times"},
+    "demo": _GROUND | {"numbers", "publisher", "recipient", "release"},
+    "sandbox": _GROUND
+    | {"exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
+    | {"exchange_server/settings", "net", "numbers", "recipient"},
+    "cli": _GROUND
+    | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
+    | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
+    | {"recipient/changes", "recipient/metrics", "recipient/screening", "recipient/sync_outcomes"}
+    | {"release", "sandbox"},
+}
+"""The rooms, and which others each may know. Within a package the rooms inside come first."""
+
+BORDERS: dict[str, set[str]] = {
+    "httpx": {"net/http.py"},
+    "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
+    "tuf": {"fetch/trust.py", "fetch/contents.py", "recipient/sync/proof.py", "publisher/"},
+    "securesystemslib": {"publisher/"},
+    "filelock": {"locks.py"},
+    "phonenumbers": {"numbers/", "demo/"},
+    "pydantic": {"release/index.py", "exchange/", "exchange_server/"},
+    "fastapi": {"exchange_server/app.py", "exchange_server/http/"},
+    "starlette": {"exchange_server/app.py", "exchange_server/http/"},
+    "sqlalchemy": {"exchange_server/"},
+    "joserfc": {"net/oauth.py", "exchange_server/casework/accounts.py"},
+    "argon2": {"exchange_server/casework/accounts.py"},
+    "typer": {"cli/"},
+    "rich": {"cli/", "demo/"},
+    "anyio": {"recipient/aio.py", "net/oauth.py", "exchange/", "exchange_server/"},
+    "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
+    "uvicorn": {"exchange_server/serving.py"},
+    "redis": {"enforcement/sinks/redis.py"},
+    "psycopg": {"enforcement/sinks/postgresql.py"},
+    "confluent_kafka": {"enforcement/sinks/kafka.py"},
+    "opentelemetry": {"recipient/otel.py"},
+}
+"""Where each library of others may be imported: the day it is replaced, it is those files."""
+
+
+def room_of(path: Path) -> str:
+    """The room a module is in; the package that has it where no room is named."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    names = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in MAY_IMPORT), parts[0])
+
+
+def imported(path: Path, *, lazily: bool = True) -> Iterator[str]:
+    """What a module imports when it runs, with dots; imports for type checkers alone do not count.
+
+    Args:
+        path: the module's file.
+        lazily: also what functions import when they are called.
+    """
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that they can be followed by eye"
+            # `from blocklist_sdk import x` may mean a module: the dotted name covers both.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            pending.extend(node.orelse)
+        elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending.extend(ast.iter_child_nodes(node))
+
+
+def own_modules(path: Path, *, lazily: bool = True) -> set[Path]:
+    """The modules of the package that a module imports."""
+    found = set()
+    for target in imported(path, lazily=lazily):
+        if target.startswith("blocklist_sdk."):
+            parts = target.split(".")[1:]
+            candidates = (PACKAGE.joinpath(*parts[:count]) for count in range(len(parts), 0, -1))
+            files = (each for place in candidates for each in (place.with_suffix(".py"), place / "__init__.py"))
+            found.add(next((file for file in files if file.is_file()), PACKAGE / "__init__.py"))
+    return found - {path}
+
+
+def arrows(*, lazily: bool = True) -> dict[str, set[str]]:
+    """Which rooms each room imports today."""
+    known: dict[str, set[str]] = {}
+    for path in MODULES:
+        room = room_of(path)
+        targets = {room_of(target) for target in own_modules(path, lazily=lazily)} - {room, "__init__"}
+        known.setdefault(room, set()).update(targets)
+    return known
+
+
+def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
+    """How high each room stands: one floor above the highest room that it imports.
+
+    Raises:
+        ValueError: there is a circle.
+    """
+    heights: dict[str, int] = {}
+    left = dict(graph)
+    while left:
+        ready = [room for room, targets in left.items() if targets.isdisjoint(left)]
+        if not ready:
+            raise ValueError(f"rooms that import each other in a circle: {sorted(left)}")
+        for room in ready:
+            heights[room] = 1 + max((heights[target] for target in left[room]), default=0)
+        for room in ready:
+            del left[room]
+    return heights
+
+
+def circles() -> list[list[str]]:
+    """Modules that import each other in a circle, when they are loaded or later."""
+    graph = {path: own_modules(path) for path in MODULES}
+    # What is not in a circle can be taken away from either end, again and again.
+    while True:
+        aimed_at = set().union(*graph.values())
+        kept = {path: targets & graph.keys() for path, targets in graph.items() if targets & graph.keys()}
+        kept = {path: targets for path, targets in kept.items() if path in aimed_at}
+        if kept.keys() == graph.keys():
+            break
+        graph = kept
+    return [sorted(path.relative_to(PACKAGE).as_posix() for path in graph)] if graph else []
+
+
+def main() -> None:
+    """Print rooms by floor, and the counts."""
+    graph = arrows()
+    heights = floors(graph)
+    for floor in range(max(heights.values()), 0, -1):
+        print(f"{floor:2}  {'  '.join(sorted(room for room, height in heights.items() if height == floor))}")
+    count = sum(map(len, graph.values()))
+    print(f"{len(graph)} rooms, {max(heights.values())} floors, {count} arrows, {len(circles())} circles of modules")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""A sink in memory, and one that fails as it is told."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from blocklist_sdk.enforcement.items import Batch, SinkChange
+from blocklist_sdk.enforcement.sink import DONE, LIFTED, HeldItem, Outcome
+
+
+class MemorySink:
+    """Holds what it is told.
+
+    Attributes:
+        held: by first number.
+        seen: every change that came.
+        behave: what comes of a change; None for done. May raise.
+    """
+
+    def __init__(self, behave: Callable[[SinkChange], Outcome | None] = lambda change: None) -> None:
+        self.held: dict[int, SinkChange] = {}
+        self.seen: list[SinkChange] = []
+        self.behave = behave
+
+    def apply(self, batch: Batch) -> Sequence[Outcome]:
+        return [self._one(change) for change in batch]
+
+    def _one(self, change: SinkChange) -> Outcome:
+        self.seen.append(change)
+        outcome = self.behave(change)
+        if outcome is not None:
+            return outcome
+        if change.operation == "unblock":
+            self.held.pop(change.number, None)
+            return LIFTED
+        self.held[change.number] = change
+        return DONE
+
+    def current(self) -> Iterator[HeldItem]:
+        for change in self.held.values():
+            yield HeldItem(change.number, change.last, change.scope)
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def numbers(self) -> set[int]:
+        return {number for each in self.held.values() for number in range(each.number, each.last + 1)}
+
+    def scopes(self, number: int) -> set[str]:
+        return {scope for each in self.held.values() if each.number <= number <= each.last for scope in each.scope}

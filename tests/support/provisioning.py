@@ -1,0 +1,60 @@
+"""A provisioning system of the old kind: it picks files up, does what they say, and sends responses."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome
+from blocklist_sdk.enforcement.sinks.drop_files import NAME, answer_name, read_drop_file, write_answer
+
+Answers = Callable[[int], Outcome]
+"""What comes of a change, by its first number."""
+
+
+def files_in(directory: Path) -> list[Path]:
+    """What lies there for whoever picks files up, in the order in which it is to be done."""
+    return sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
+
+
+def replayed(directory: Path, feed: str) -> list[HeldItem]:
+    """What is blocked once every file of a feed has been done."""
+    held: dict[int, HeldItem] = {}
+    for path in files_in(directory):
+        file = read_drop_file(path)
+        if file.feed == feed:
+            for change in file.changes:
+                held.pop(change.number, None)
+                if change.operation != "unblock":
+                    held[change.number] = HeldItem(change.number, change.last, change.scope)
+    return list(held.values())
+
+
+def answer_all(directory: Path, responses: Path, answers: Answers = lambda _: Outcome("enforced")) -> int:
+    """Answer every file that is not answered yet, and say how many."""
+    count = 0
+    for path in files_in(directory):
+        answer = responses / answer_name(path.name)
+        if not answer.exists():
+            write_answer(answer, {change.number: answers(change.number) for change in read_drop_file(path).changes})
+            count += 1
+    return count
+
+
+@contextmanager
+def answering(directory: Path, responses: Path, answers: Answers = lambda _: Outcome("enforced")) -> Iterator[None]:
+    """Answer files as they come."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(0.005):
+            if directory.is_dir():
+                answer_all(directory, responses, answers)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
