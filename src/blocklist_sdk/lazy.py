@@ -15,7 +15,7 @@ def attach(package: str, homes: Mapping[str, str]) -> None:
 
     Args:
         package: the package's name.
-        homes: for each public name, the module under the package that defines it.
+        homes: for each public name, the module that defines it: its full name, or what follows the package's.
     """
     module = sys.modules[package]
     outer = package.partition(".")[0]
@@ -23,7 +23,8 @@ def attach(package: str, homes: Mapping[str, str]) -> None:
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{homes[name]}"), name)
+        home = homes[name]
+        value = getattr(import_module(home if home.startswith(f"{outer}.") else f"{package}.{home}"), name)
         if isinstance(value, type | FunctionType):
             # What two packages offer belongs to the outer one, whichever is asked first.
             value.__module__ = outer if name in vars(sys.modules[outer]).get("__all__", ()) else package
