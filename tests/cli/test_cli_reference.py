@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, NAMES
+from blocklist_sdk.cli.settings import LIST, NAMES, SERVER
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -51,13 +51,13 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
 
 
 SETTINGS = {
-    "sync": {*LIST, *CREDENTIALS},
+    "sync": {*LIST, *SERVER},
     "status": {*LIST},
     "check": {*LIST},
     "export": {*LIST},
-    "mirror": {"url", "root", *CREDENTIALS},
-    "report send": {*CREDENTIALS},
-    "case list": {*CREDENTIALS},
+    "mirror": {"url", "root", *SERVER},
+    "report send": {*SERVER},
+    "case list": {*SERVER},
 }
 
 
@@ -70,7 +70,7 @@ def test_commands_share_their_settings(name: str) -> None:
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *CREDENTIALS, "client_secret"}
+    assert set(NAMES) == {*LIST, *SERVER, "client_secret"}
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])

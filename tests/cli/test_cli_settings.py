@@ -1,6 +1,7 @@
 """Settings: flags > environment > blocklist.toml > defaults, and every way to get them wrong."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,17 +69,29 @@ def test_what_is_missing_is_named_with_every_way_to_give_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        (Settings(), "none"),
+        (Settings(client_secret="secret", client_key="key.pem"), "client_secret and client_key"),
+    ],
+)
+def test_an_account_proves_itself_in_one_way(settings: Settings, given: str) -> None:
+    with pytest.raises(InvalidInput, match=f"given: {given}$"):
+        replace(settings, client_id="gopay", exchange="https://exchange.example").auth()
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('fed = "x"\ncach_dir = "y"\n', ("cach_dir, fed", "cache_dir")),
         ("feed = 7\n", ("feed", "quotes")),
         ('feed = ""\n', ("feed", "quotes")),
-        ("feed = \n", ("no TOML",)),
+        ("feed = \n", ("not TOML",)),
         ('[blocklist]\nfeed = "x"\n', ("sets blocklist",)),
-        ('root = "~nobody-of-that-name/root.json"\n', ("root", "no such user")),
+        ('root = "~no-such-user/root.json"\n', ("root", "does not exist")),
         ('root = "a\\u0000b"\n', ("root", "quotes")),
         ('url = "http://a\\u0000b"\n', ("url", "quotes")),
-        ("feed = " + "9" * 5000 + "\n", ("no TOML",)),
+        ("feed = " + "9" * 5000 + "\n", ("not TOML",)),
         ("#" * 1_000_001, ("1,000,000 bytes",)),
     ],
 )
@@ -100,12 +113,12 @@ def test_a_file_that_is_not_there() -> None:
 @pytest.mark.parametrize("flags", [("--config", "other.toml"), ()])
 def test_only_a_regular_file_is_read(flags: tuple[str, ...]) -> None:
     os.mkfifo(flags[1] if flags else "blocklist.toml")
-    assert_fails(run("status", *flags, env=ENV), 2, "no regular file")
+    assert_fails(run("status", *flags, env=ENV), 2, "not a regular file")
 
 
 def test_a_device_without_an_end() -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("this system has no /dev/zero")
-    assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "no regular file")
+    assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "not a regular file")
     ran = run("publish", "init", "authority", "--feed", "x", "--passphrase-file", "/dev/zero")
     assert_fails(ran, 2, "10,000 bytes")
