@@ -255,8 +255,8 @@ def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from blocklist_sdk import cli\n"
-        "mend = cli._mend_streams\n"
-        "cli._mend_streams = lambda: (print(flush=True), mend())\n"
+        "repair = cli._repair_streams\n"
+        "cli._repair_streams = lambda: (print(flush=True), repair())\n"
         "cli.main()\n"
     )
     with subprocess.Popen(

@@ -13,11 +13,11 @@ import typer
 from typer.main import get_command
 
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
-from blocklist_sdk.cli.logs import Notes
-from blocklist_sdk.cli.prompts import say, say_bug, settle
+from blocklist_sdk.cli.logs import DeferredWarnings
+from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
 from blocklist_sdk.errors import BlocklistError
 
-_HOME: Final = {
+_MODULES: Final = {
     "demo": "demo",
     "sync": "recipient",
     "status": "recipient",
@@ -39,20 +39,20 @@ _HOME: Final = {
     "receipts": "receipts",
 }
 """Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
-options, and `blocklist check` stands in scripts' loops."""
+options, and scripts call `blocklist check` in loops."""
 
 
-def load(command: str) -> ModuleType:
-    """Load what a command is made of; where there is none of that name, nothing that is not loaded anyway."""
-    return import_module(f"blocklist_sdk.cli.{_HOME.get(command, 'app')}")
+def import_command(command: str) -> ModuleType:
+    """Import the module of a command; for an unknown name, return this module."""
+    return import_module(f"blocklist_sdk.cli.{_MODULES.get(command, 'app')}")
 
 
 def command_line(only: str | None = None) -> typer.Typer:
     """The commands, or only one of them; all where there is none of that name."""
     app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(blocklist)
-    for name in [only] if only in _HOME else _HOME:
-        module = load(name)
+    for name in [only] if only in _MODULES else _MODULES:
+        module = import_command(name)
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
@@ -89,25 +89,25 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: as a shell gives them, without the program's name.
     """
-    notes = Notes()
+    warnings = DeferredWarnings()
     root = logging.getLogger()
-    root.addHandler(notes)
+    root.addHandler(warnings)
     try:
-        code, failure = _outcome(arguments)
+        code, failure = _code_and_failure(arguments)
     finally:
-        root.removeHandler(notes)
-    notes.tell(but=failure)
+        root.removeHandler(warnings)
+    warnings.write(failure=failure)
     if failure is not None:
         say(failure)
     for stream in (sys.stdout, sys.stderr):
-        settle(stream)
+        flush_or_discard(stream)
     return code
 
 
-def _outcome(arguments: Sequence[str]) -> tuple[int, str | None]:
+def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
     """Run one command: its exit code, and what is left to say."""
     try:
-        return _invoke(arguments), None
+        return _call(arguments), None
     except typer.TyperException as error:
         return USAGE, f"{error.format_message().rstrip('.')}: see blocklist --help"
     except BlocklistError as error:
@@ -122,13 +122,13 @@ def _outcome(arguments: Sequence[str]) -> tuple[int, str | None]:
             return OUTPUT_CLOSED, None
         raise
     except OSError as error:
-        return _of_the_system(error)
+        return _code_and_failure_of_system(error)
     except Exception as error:  # noqa: BLE001 -- 1, Python's own exit code, means blocked
         say_bug(error)
         return SOFTWARE, None
 
 
-def _invoke(arguments: Sequence[str]) -> int:
+def _call(arguments: Sequence[str]) -> int:
     command = get_command(command_line(arguments[0] if arguments else None))
     try:
         with command.make_context("blocklist", list(arguments)) as context:
@@ -140,7 +140,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     return code
 
 
-def _of_the_system(error: OSError) -> tuple[int, str]:
+def _code_and_failure_of_system(error: OSError) -> tuple[int, str]:
     """The library translates its own errors; what is left is standard output on a full disk, or the like."""
     if error.filename is not None:
         return STORAGE, f"cannot use {error.filename}: {error.strerror}"

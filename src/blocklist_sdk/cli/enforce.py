@@ -104,7 +104,7 @@ def _rounds(
 ) -> Iterator["EnforcementResult"]:
     """Sync and enforce until told to stop; after failures of the sink, ever less often."""
     failures = 0
-    with StopOnSignal() as bell:
+    with StopOnSignal() as stop:
         while True:
             try:
                 blocklist.sync()
@@ -121,7 +121,7 @@ def _rounds(
                 asked = getattr(error, "retry_after", None) or 0.0
                 wait = max(asked, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
                 say(f"{error} It is tried again in {wait:.0f} s.")
-            if bell.wait(wait):
+            if stop.wait(wait):
                 return
 
 
