@@ -171,23 +171,28 @@ def test_a_list_that_cannot_be_published(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "command", "words"),
     [
-        (("chek",), ("chek", "Did you mean 'check'")),
-        (("check",), ("NUMBER",)),
-        (("check", "1", "--zork"), ("--zork",)),
-        (("check", "1", "--scope", "smoke"), ("--scope", "smoke")),
-        (("sync", "--wait", "soon"), ("--wait",)),
-        (("sync", "--wait", "-1"), ("--wait",)),
-        (("export", "--format", "xlsx"), ("--format", "xlsx")),
-        (("publish",), ("command",)),
-        (("publish", "init", "somewhere"), ("--feed",)),
-        (("publish", "release", "somewhere", "--feed", "x"), ("--from",)),
-        (("demo", "--rows", "0"), ("--rows",)),
+        (("chek",), "blocklist", ("chek", "Did you mean 'check'? See")),
+        (("check",), "blocklist check", ("NUMBER",)),
+        (("check", "1", "--zork"), "blocklist check", ("--zork. See",)),
+        (("check", "1", "--scope", "smoke"), "blocklist check", ("--scope", "smoke")),
+        (("sync", "--wait", "soon"), "blocklist sync", ("--wait",)),
+        (("sync", "--wait", "-1"), "blocklist sync", ("--wait",)),
+        (("export", "--format", "xlsx"), "blocklist export", ("--format", "xlsx")),
+        (("publish",), "blocklist publish", ("Missing command",)),
+        (("override",), "blocklist override", ("Missing command",)),
+        (("override", "allow"), "blocklist override allow", ("NUMBER",)),
+        (("publish", "init", "somewhere"), "blocklist publish init", ("--feed",)),
+        (("publish", "release", "somewhere", "--feed", "x"), "blocklist publish release", ("--from",)),
+        (("report", "1", "--zork"), "blocklist report send", ("--zork",)),
+        (("demo", "--rows", "0"), "blocklist demo", ("--rows",)),
     ],
 )
-def test_usage(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert_fails(run(*arguments), 2, *words, "blocklist --help")
+def test_usage(arguments: tuple[str, ...], command: str, words: tuple[str, ...]) -> None:
+    ran = run(*arguments)
+    assert_fails(ran, 2, *words)
+    assert ran.err.endswith(f" See {command} --help\n")
 
 
 def test_without_a_command_the_help_is_shown() -> None:

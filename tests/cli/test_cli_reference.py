@@ -1,16 +1,17 @@
 """The command-line reference is what the commands say, and they all say something."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from blocklist_sdk.cli.app import command_line
+from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.settings import LIST, NAMES, SERVER
+from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,7 +34,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
             yield " ".join((*path, name)), each
 
 
-COMMANDS = dict(commands(get_command(command_line())))
+COMMANDS = dict(commands(command_line()))
 
 
 def test_the_reference_is_current(generator: ModuleType) -> None:
@@ -48,6 +49,25 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
     for each in command.params:
         assert each.help, each.name
         assert each.metavar or each.is_flag, each.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_metavars_and_no_types_of_python(name: str) -> None:
+    shown = run(*name.split(), "--help")
+    assert shown.code == 0
+    assert not re.search(r"<\w+|\{", shown.out)
+
+
+def test_help_joins_the_lines_of_a_docstring() -> None:
+    shown = run("sync", "--help", env={"COLUMNS": "100"})
+    assert any(len(line.strip()) > 80 and line.startswith(" With --watch") for line in shown.lines)
+
+
+def test_every_command_is_in_a_panel_of_the_help() -> None:
+    shown = run("--help", env={"COLUMNS": "100"})
+    assert [name for panel in PANELS.values() for name in panel] == list(command_line().commands)
+    assert all(f"─ {panel} ─" in shown.out for panel in PANELS)
+    assert "─ Commands ─" not in shown.out
 
 
 SETTINGS = {
