@@ -1,4 +1,4 @@
-"""What commands tell of the log while they run."""
+"""What commands write of the log while they run."""
 
 import logging
 
@@ -7,20 +7,22 @@ import pytest
 from blocklist_sdk.cli.logs import DeferredWarnings, log_to_stderr
 
 
-def test_a_fault_is_told_by_its_kind_and_place_and_not_by_what_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_is_written_with_its_kind_and_place_and_not_with_what_it_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     log = logging.getLogger("blocklist_sdk.exchange_server.http.request_log")
     with log_to_stderr():
         try:
             int("+6281234567890 said that I had won")
         except ValueError as error:
             log.error("request abc failed", exc_info=error)
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "blocklist: request abc failed"
-    assert said[1].startswith("blocklist: internal error: ValueError in ")
-    assert "628" not in "".join(said)
+    written = capsys.readouterr().err.splitlines()
+    assert written[0] == "blocklist: request abc failed"
+    assert written[1].startswith("blocklist: internal error: ValueError in ")
+    assert "628" not in "".join(written)
 
 
-def test_nothing_is_kept_until_the_end_whoever_logs_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_kept_until_the_end_whichever_logger_it_is_from(capsys: pytest.CaptureFixture[str]) -> None:
     root, deferred = logging.getLogger(), DeferredWarnings()
     root.addHandler(deferred)
     try:
@@ -37,7 +39,7 @@ def test_nothing_is_kept_until_the_end_whoever_logs_it(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "blocklist: later\n"
 
 
-def test_the_journal_is_told_how_grave_each_line_is(
+def test_the_journal_gets_the_priority_of_each_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")

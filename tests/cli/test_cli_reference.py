@@ -1,4 +1,4 @@
-"""The command-line reference is what the commands say, and they all say something."""
+"""Every command and option has help, and the reference is made from it."""
 
 import importlib.util
 import re
@@ -43,7 +43,7 @@ def test_the_reference_is_current(generator: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_says_what_it_is(name: str) -> None:
+def test_every_command_and_option_has_help(name: str) -> None:
     command = COMMANDS[name]
     assert command.help
     for each in command.params:
@@ -84,7 +84,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_commands_share_their_settings(name: str) -> None:
     found = {each.name: each.envvar for each in COMMANDS[name].params if each.envvar}
-    # Where figures go is about the job that runs a command, and not about the list.
+    # Where figures are written is about the job that runs a command, and not about the list.
     found.pop("metrics_file", None)
     assert found == {each: f"BLOCKLIST_{each.upper()}" for each in {*SETTINGS[name], "config"}}
 
@@ -94,5 +94,5 @@ def test_every_setting_but_the_secret_itself_is_an_option() -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])
-def test_what_machines_read_has_json(name: str) -> None:
+def test_commands_for_machines_have_json(name: str) -> None:
     assert any(each.opts == ["--json"] for each in COMMANDS[name].params)

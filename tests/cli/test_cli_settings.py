@@ -44,7 +44,7 @@ def test_another_file_may_be_named(flags: tuple[str, ...]) -> None:
     assert feed_in_use(*flags, env=env if flags else {**env, "BLOCKLIST_CONFIG": "other.toml"}) == "from-other"
 
 
-def test_every_setting_can_stand_in_the_file() -> None:
+def test_every_setting_can_be_set_in_the_file() -> None:
     Path("blocklist.toml").write_text("".join(f'{name} = "/{name}"\n' for name in NAMES))
     assert read_config(None) == Settings(**{name: f"/{name}" for name in NAMES})
 
@@ -58,7 +58,7 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
     assert (found.root, found.cache_dir, found.url) == (str(folder / "root.json"), "/var/cache", "file:relative")
 
 
-def test_no_file_is_no_settings() -> None:
+def test_without_a_file_nothing_is_set() -> None:
     assert read_config(None) == Settings()
 
 
@@ -100,13 +100,13 @@ def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
     assert_fails(run("status", env=ENV), 2, "blocklist.toml", *words)
 
 
-def test_a_file_that_is_no_text() -> None:
+def test_a_file_that_is_not_text() -> None:
     Path("blocklist.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match="cannot read"):
         read_config(None)
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_a_file_that_does_not_exist() -> None:
     assert_fails(run("status", "--config", "nowhere.toml", env=ENV), 2, "nowhere.toml", "--config")
 
 

@@ -68,8 +68,8 @@ def command_line(only: str | None = None) -> TyperGroup:
 def _improve_help(command: Any) -> None:
     """Change what typer shows in help.
 
-    Docstrings' lines become paragraphs. Flags and arguments have no type beside them: flags take no value, and an
-    argument's metavar says it. In usage lines a metavar stands as it is, without braces.
+    The lines of a docstring become paragraphs. Flags have no type beside them, since they take no value, and neither
+    have arguments. Usage lines show the arguments' metavars without typer's braces.
     """
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     for parameter in [*command.params, command.get_help_option(typer.Context(command))]:

@@ -61,18 +61,14 @@ class Settings:
     feed: str | None = _setting("list", "NAME", "The feed's name.")
     root: str | None = _setting("list", "FILE", "The authority's root.json, got by a way you trust.")
     region: str | None = _setting(
-        "list",
-        "REGION",
-        "Two-letter country code in which national numbers are read; without it only international numbers are.",
+        "list", "REGION", "Two-letter country code for national numbers; without it only international ones are read."
     )
-    cache_dir: str | None = _setting(
-        "list", "DIR", "The folder for verified lists; by default in the user's cache directory."
-    )
+    cache_dir: str | None = _setting("list", "DIR", "For verified lists; by default in the user's cache directory.")
     state_dir: str | None = _setting(
         "list",
         "DIR",
-        "The folder for what must survive a wiped cache; by default CACHE_DIR/.state if a cache directory is given, or "
-        "else in the user's state directory.",
+        "For what must survive a wiped cache; by default CACHE_DIR/.state, or without CACHE_DIR in the user's state "
+        "directory.",
     )
     protected: str | None = _setting("list", "FILE", "Numbers of your own that are never blocked, one on each line.")
     exchange: str | None = _setting(
