@@ -19,7 +19,6 @@ class DeferredWarnings(logging.Handler):
     """Keeps warnings until the command's end, each once."""
 
     def __init__(self) -> None:
-        """Keep warnings and what is worse."""
         super().__init__(logging.WARNING)
         self._messages: dict[str, None] = {}
 

@@ -143,7 +143,7 @@ class Settings:
         """
         file = read_config(Path(self.config) if self.config else None)
         given = self
-        # A file with the secret was named on the command line or in the environment, which is as near as the variable.
+        # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             given = replace(given, client_secret=secret)
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
@@ -152,7 +152,12 @@ class Settings:
         settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
         missing = [name for name in required if getattr(settings, name) is None]
         if missing:
-            raise InvalidInput(_how_to_set(missing))
+            lines = ", ".join(f'{name} = "…"' for name in missing)
+            raise InvalidInput(
+                f"missing {' and '.join(missing)}: give {' '.join(f'{flag(name)} …' for name in missing)}, or set "
+                f"{' '.join(f'{variable(name)}=…' for name in missing)} in the environment, "
+                f"or write {lines} into {CONFIG_NAME}"
+            )
         return settings
 
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
@@ -199,18 +204,13 @@ class Settings:
 
 _FIELDS: Final = {each.name: each for each in fields(Settings)}
 
-
-def _names(group: str) -> tuple[str, ...]:
-    return tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == group)
-
-
 NAMES: Final = tuple(name for name in _FIELDS if name != "config")
 """The names that a settings file may have. All but `client_secret` have a flag as well."""
 
-LIST: Final = _names("list")
+LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "list")
 """Settings of commands that look something up in a list on this machine."""
 
-SERVER: Final = _names("server")
+SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
 """Settings of commands that ask a server."""
 
 REPOSITORY: Final = ("url", "root")
@@ -308,7 +308,11 @@ def read_config(path: Path | None) -> Settings:
         if not isinstance(value, str) or not value or "\0" in value:
             raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
-            document[name] = str(file.parent / _expanded(value, name, file))
+            try:
+                document[name] = str(file.parent / Path(value).expanduser())
+            except RuntimeError as error:
+                message = f"{name} in the settings file {file} is {value!r}, but that user does not exist"
+                raise InvalidInput(message) from error
     return Settings(**document)
 
 
@@ -321,21 +325,3 @@ def _text_of(file: Path) -> str:
     if len(data) > _CONFIG_BYTES_MAX:
         raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
     return data.decode()
-
-
-def _expanded(value: str, name: str, file: Path) -> Path:
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise InvalidInput(f"{name} in the settings file {file} is {value!r}, but that user does not exist") from error
-
-
-def _how_to_set(missing: list[str]) -> str:
-    """Every way to give the settings that are missing."""
-    flags = " ".join(f"{flag(name)} …" for name in missing)
-    variables = " ".join(f"{variable(name)}=…" for name in missing)
-    lines = ", ".join(f'{name} = "…"' for name in missing)
-    return (
-        f"missing {' and '.join(missing)}: give {flags}, or set {variables} in the environment, "
-        f"or write {lines} into {CONFIG_NAME}"
-    )

@@ -19,7 +19,6 @@ class StopOnSignal:
     """
 
     def __init__(self, *, interrupts: bool = False) -> None:
-        """Prepare an event that listens from the beginning of the block to its end."""
         self.interrupts = interrupts
 
     def __enter__(self) -> Self:
