@@ -143,7 +143,7 @@ def _default(parameter: Any) -> str:
         return " (required)"
     if parameter.secondary_opts:
         return f" (default: `{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`)"
-    return "" if parameter.default in (None, False) else f" (default: `{parameter.default}`)"
+    return "" if parameter.default is None or parameter.is_flag else f" (default: `{parameter.default}`)"
 
 
 if __name__ == "__main__":
