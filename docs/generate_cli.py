@@ -1,127 +1,149 @@
 """Write ``docs/cli.md`` from the commands themselves: ``python docs/generate_cli.py``.
 
-A test fails while the file differs from what this writes, so no command or option goes undocumented.
+A test fails while the file differs from what this writes, so that every command and option is documented.
 """
 
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
-
-from blocklist_sdk.cli import exit_codes
-from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, SECRET_VARIABLE
+from blocklist_sdk.cli.app import PANELS, command_line
+from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
+from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, Settings, flag, variable
 
 PATH = Path(__file__).with_name("cli.md")
 
 _INTRODUCTION = f"""\
+<!-- Written by docs/generate_cli.py: change the commands, not this page. -->
+
 # Command line
 
-`docs/generate_cli.py` writes this page from the commands.
+A `{CONFIG_NAME}` in the working directory says which list to use:
 
-Commands write data to standard output and talk to standard error. `--json` writes one line of JSON for each answer.
-Colours appear on a terminal only; `NO_COLOR` turns them off.
+```toml
+url = "https://lists.example/repository"
+feed = "id-messaging"
+root = "root.json"
+region = "ID"
+```
 
-## Settings
+Then fetch the list, and ask about numbers:
 
-Commands share these settings, and each takes those that it needs. Flags win over the environment, the environment over
-`{CONFIG_NAME}`, and that over the defaults. `{CONFIG_NAME}` is read from the working directory, or from where
-`--config` or `BLOCKLIST_CONFIG` say; relative paths in it are relative to it, and a name that is no setting is an
-error.
+```console
+$ blocklist sync
+$ blocklist check 0812-3456-7890
+```
 
-| setting | flag | environment | meaning |
-|---|---|---|---|
+`blocklist --help` lists the commands, and `blocklist COMMAND --help` explains one. Commands write data to standard
+output and messages to standard error. With `--json` each answer is one line of JSON. Colours appear only on a terminal,
+and not if `NO_COLOR` is set.
+
 """
 
-_EXIT_CODES = (
-    (exit_codes.FINE, "fine; for `check`: no number is blocked"),
-    (exit_codes.BLOCKED, "`check`: at least one number is blocked; `demo`: a step did not come out as it must"),
-    (exit_codes.USAGE, "usage, or input that cannot be used; for `check`: none is blocked, but one is no number"),
-    (exit_codes.SOFTWARE, "an internal error, which is a bug: `BLOCKLIST_DEBUG=1` shows its traceback"),
-    (exit_codes.STORAGE, "standard output is closed or full"),
-    (exit_codes.TRY_AGAIN, "`ExchangeError` with status 408, 425, 429 or 500 and above"),
-    (exit_codes.NOT_PERMITTED, "`ExchangeError` with status 401 or 403, or where no token was given"),
-    (exit_codes.INTERRUPTED, "interrupted with Ctrl-C; `publish serve`, which is stopped in that way, ends with 0"),
-    (exit_codes.OUTPUT_CLOSED, "whoever read standard output has gone"),
-)
+_SETTINGS = f"""
+## Settings
+
+Several commands share these settings. A flag wins over the environment, the environment over `{CONFIG_NAME}`, and that
+over the default. The file is read from the working directory, or from the path in `--config` or `BLOCKLIST_CONFIG`.
+Relative paths in it are relative to its folder. An unknown name in it is an error.
+
+"""
+
+_EXIT_CODES = """
+## Exit codes
+
+| code | meaning |
+|---|---|
+"""
+
+_AFTER_EXIT_CODES = """
+The names are those of the library's exceptions. An error is one line on standard error; if that is closed or full, the
+exit code is the same.
+"""
 
 
 def render() -> str:
-    """The whole page."""
+    """Make the whole page."""
     return "".join(_pieces())
 
 
 def _pieces() -> Iterator[str]:
-    command: Any = get_command(command_line())
+    commands: Any = command_line().commands
     yield _INTRODUCTION
-    for each in _parameters(command.commands["sync"], shared=True):
-        if each.name in NAMES:
-            yield f"| `{each.name}` | `{each.opts[0]}` | `{each.envvar}` | {_cell(each.help)} |\n"
-    yield f"| `client_secret` | | `{SECRET_VARIABLE}` | The account's secret itself. |\n"
-    yield "\n## Exit codes\n\n| code | meaning |\n|---|---|\n"
-    meanings: dict[int, list[str]] = {code: [meaning] for code, meaning in _EXIT_CODES}
-    for kind, code in exit_codes.ERRORS.items():
-        meanings.setdefault(code, []).append(f"`{kind.__name__}`: {_summary(kind)}")
-    for code, parts in sorted(meanings.items()):
-        yield f"| {code} | {'<br>'.join(parts)} |\n"
-    yield "\nWhat went wrong is one line on standard error. If that is closed or full, the exit code is the same.\n"
-    yield from _commands(command, "blocklist")
+    for panel, names in PANELS.items():
+        yield f"- {panel}: {', '.join(f'[{name}](#blocklist-{name})' for name in names)}\n"
+    yield _SETTINGS
+    for setting in fields(Settings):
+        if setting.name in NAMES:
+            metavar = setting.metadata.get("metavar")
+            ways = [f"`{flag(setting.name)} {metavar}`"] if metavar else []
+            ways.append(f"`{variable(setting.name)}`")
+            yield f"- `{setting.name}` ({', '.join(ways)}): {_text(setting.metadata['help'])}\n"
+    yield _EXIT_CODES
+    for code, meaning in MEANINGS.items():
+        errors = ", ".join(f"`{kind.__name__}`" for kind, its_code in ERRORS.items() if its_code == code)
+        yield f"| {code} | {meaning}{f' ({errors})' if errors else ''} |\n"
+    yield _AFTER_EXIT_CODES
+    for panel, names in PANELS.items():
+        yield f"\n## {panel}\n"
+        for name in names:
+            yield from _command(commands[name], f"blocklist {name}", usage=f"blocklist {name}")
 
 
-def _summary(kind: type) -> str:
-    """The first sentence of a class's docstring, without its full stop."""
-    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split()).rstrip(".")
+def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
+    """Describe a command, or a group and its commands.
 
-
-def _parameters(command: Any, *, shared: bool) -> list[Any]:
-    """A command's parameters: the settings that commands share, or its own."""
-    has_settings = any(each.name == "config" for each in command.params)
-    return [each for each in command.params if (has_settings and each.name in (*NAMES, "config")) is shared]
-
-
-def _commands(group: Any, path: str) -> Iterator[str]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{path} {name}")
-        else:
-            yield from _command(command, f"{path} {name}")
-
-
-def _command(command: Any, path: str) -> Iterator[str]:
-    rows = _parameters(command, shared=False)
-    arguments = [each.metavar for each in rows if each.param_type_name == "argument"]
-    usage = " ".join([path, *(["[OPTIONS]"] if command.params else []), *arguments])
-    yield f"\n## {path}\n\n```\n{usage}\n```\n\n{command.help.strip()}\n"
-    if rows:
-        yield "\n| argument or option | meaning | default |\n|---|---|---|\n"
-    for each in rows:
-        yield f"| {_written(each)} | {_cell(each.help)} | {_default(each)} |\n"
-    settings = [each.name for each in _parameters(command, shared=True) if each.name in NAMES]
+    Args:
+        command: what typer made of it.
+        path: its names.
+        usage: its names, with ``[OPTIONS]`` after each that takes some.
+    """
+    subcommands = getattr(command, "commands", {})
+    own = [each for each in command.params if each.name not in (*NAMES, "config") or not _takes_settings(command)]
+    settings = [each.name for each in command.params if each.name in NAMES and each not in own]
+    if command.params:
+        usage += " [OPTIONS]"
+    whole = " ".join([usage, *(each.metavar for each in own if each.param_type_name == "argument")])
+    yield f"\n### {path}\n\n```\n{whole}{' COMMAND' if subcommands else ''}\n```\n\n{_text(command.help)}\n"
+    if own:
+        yield "\n"
+    for each in own:
+        yield f"- {_written(each)}{_default(each)}: {_text(each.help)}\n"
     if settings:
-        yield f"\nAnd the [settings](#settings) {_listed(settings)}.\n"
+        *others, last = [f"`{name}`" for name in settings]
+        place = f", as flags right after `{path}`" if subcommands else ""
+        yield f"\nIt takes the [settings](#settings) {', '.join(others)} and {last}{place}.\n"
+    for name, subcommand in subcommands.items():
+        yield from _command(subcommand, f"{path} {name}", usage=f"{usage} {name}")
 
 
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(f"`{name}`" for name in names[:-1]), f"`{names[-1]}`"]))
+def _takes_settings(command: Any) -> bool:
+    """Whether names such as `feed` are settings here; some commands have options of the same name."""
+    return any(each.name == "config" for each in command.params)
+
+
+def _text(help_text: str) -> str:
+    """Help as Markdown: in running text, two hyphens would become a dash."""
+    return re.sub(r"`[^`]*`|(--[a-z][a-z-]*|BLOCKLIST_[A-Z_]+)", lambda found: f"`{found[0].strip('`')}`", help_text)
 
 
 def _written(parameter: Any) -> str:
+    """A parameter as a user types it."""
     if parameter.param_type_name == "argument":
-        return _cell(f"`{parameter.metavar}`")
+        return f"`{parameter.metavar}`"
     value = "" if parameter.is_flag else f" {parameter.metavar}"
-    return ", ".join(f"`{name}{value}`" for name in parameter.opts)
+    return ", ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
 
 
 def _default(parameter: Any) -> str:
     if parameter.required:
-        return "required"
-    return "" if parameter.default in (None, False) else f"`{parameter.default}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+        return " (required)"
+    if parameter.secondary_opts:
+        return f" (default: `{(parameter.opts if parameter.default else parameter.secondary_opts)[0]}`)"
+    return "" if parameter.default is None or parameter.is_flag else f" (default: `{parameter.default}`)"
 
 
 if __name__ == "__main__":

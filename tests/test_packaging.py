@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import typer
-from typer.main import get_command
 
 from blocklist_sdk.cli.app import command_line
 from blocklist_sdk.cli.watch import duration
@@ -80,7 +79,7 @@ def command_of(unit: Path) -> typer.Context:
     """What a service calls."""
     program, *words = shlex.split(read(unit)["Service"]["ExecStart"])
     assert program.endswith("/blocklist")
-    command: Any = get_command(command_line())
+    command: Any = command_line()
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     context: typer.Context = command.make_context(command.name, words)
@@ -104,7 +103,7 @@ def test_the_exchange_calls_a_command_that_exists() -> None:
 
 @pytest.mark.parametrize("unit", RECIPIENTS, ids=lambda unit: unit.name)
 def test_a_service_sets_settings_that_exist(unit: Path) -> None:
-    command = get_command(command_line()).commands["sync"]  # type: ignore[attr-defined]
+    command = command_line().commands["sync"]
     known = {parameter.envvar for parameter in command.params}
     names = re.findall(r"(?m)^Environment=(\w+)=", unit.read_text())
     assert names

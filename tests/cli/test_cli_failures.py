@@ -1,4 +1,4 @@
-"""Every failure is one line on standard error and the exit code of its kind; what was in force still is."""
+"""Every failure is one line on standard error and the exit code of its kind; the list in force still answers."""
 
 import inspect
 import logging
@@ -81,28 +81,28 @@ def test_a_repository_that_is_refused(world: World, harm: Callable[[World], obje
     assert answer.out.startswith("blocked")
 
 
-def test_a_server_that_is_not_there(world: World) -> None:
+def test_a_server_that_does_not_answer(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert_fails(run("sync", *settings(world, url=f"http://127.0.0.1:{port}")), 3, str(port))
 
 
-def test_the_root_of_somebody_else(world: World, tmp_path: Path) -> None:
+def test_the_root_of_another_authority(world: World, tmp_path: Path) -> None:
     other = make_world(tmp_path / "other")
     empty = tmp_path / "empty"
     assert_fails(run("sync", *settings(world, root=other.publisher.root, cache_dir=empty)), 4)
 
 
 def test_an_unknown_feed(world: World) -> None:
-    assert_fails(run("sync", *settings(world, feed="id-nobody")), 2, "id-nobody")
+    assert_fails(run("sync", *settings(world, feed="id-unknown")), 2, "id-unknown")
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "export"])
-def test_a_root_that_is_not_there(world: World, command: str) -> None:
+def test_a_root_that_does_not_exist(world: World, command: str) -> None:
     assert_fails(run(command, *settings(world, root="nowhere.json")), 2, "nowhere.json", "from the authority")
 
 
-def test_a_root_that_is_none(world: World, tmp_path: Path) -> None:
+def test_a_root_that_is_not_one(world: World, tmp_path: Path) -> None:
     root = tmp_path / "wrong.json"
     root.write_text("{}")
     assert_fails(run("sync", *settings(world, root=root)), 2)
@@ -121,7 +121,7 @@ def test_settings_that_cannot_be_used(world: World, changed: dict[str, str], wor
 
 
 def test_a_cache_that_cannot_be_written(world: World, tmp_path: Path) -> None:
-    # Under a file nobody can make a directory, not even root.
+    # Not even root can make a directory under a file.
     (tmp_path / "file").write_text("")
     assert_fails(run("sync", *settings(world, cache_dir=tmp_path / "file" / "cache")), 74, "cannot use")
 
@@ -137,7 +137,7 @@ def test_a_sync_while_another_one_runs(world: World) -> None:
     assert run("sync", *settings(world)).code == 0
 
 
-def test_damage_that_was_survived_is_told(world: World) -> None:
+def test_damage_that_was_survived_is_written(world: World) -> None:
     pointer = world.directory / "cache" / FEED / "current.json"
     pointer.write_text("damaged")
     ran = run("check", LISTED, *settings(world))
@@ -171,23 +171,28 @@ def test_a_list_that_cannot_be_published(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "command", "words"),
     [
-        (("chek",), ("chek", "Did you mean 'check'")),
-        (("check",), ("NUMBER",)),
-        (("check", "1", "--zork"), ("--zork",)),
-        (("check", "1", "--scope", "smoke"), ("--scope", "smoke")),
-        (("sync", "--wait", "soon"), ("--wait",)),
-        (("sync", "--wait", "-1"), ("--wait",)),
-        (("export", "--format", "xlsx"), ("--format", "xlsx")),
-        (("publish",), ("command",)),
-        (("publish", "init", "somewhere"), ("--feed",)),
-        (("publish", "release", "somewhere", "--feed", "x"), ("--from",)),
-        (("demo", "--rows", "0"), ("--rows",)),
+        (("chek",), "blocklist", ("chek", "Did you mean 'check'? See")),
+        (("check",), "blocklist check", ("NUMBER",)),
+        (("check", "1", "--zork"), "blocklist check", ("--zork. See",)),
+        (("check", "1", "--scope", "smoke"), "blocklist check", ("--scope", "smoke")),
+        (("sync", "--wait", "soon"), "blocklist sync", ("--wait",)),
+        (("sync", "--wait", "-1"), "blocklist sync", ("--wait",)),
+        (("export", "--format", "xlsx"), "blocklist export", ("--format", "xlsx")),
+        (("publish",), "blocklist publish", ("Missing command",)),
+        (("override",), "blocklist override", ("Missing command",)),
+        (("override", "allow"), "blocklist override allow", ("NUMBER",)),
+        (("publish", "init", "somewhere"), "blocklist publish init", ("--feed",)),
+        (("publish", "release", "somewhere", "--feed", "x"), "blocklist publish release", ("--from",)),
+        (("report", "1", "--zork"), "blocklist report send", ("--zork",)),
+        (("demo", "--rows", "0"), "blocklist demo", ("--rows",)),
     ],
 )
-def test_usage(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    assert_fails(run(*arguments), 2, *words, "blocklist --help")
+def test_usage(arguments: tuple[str, ...], command: str, words: tuple[str, ...]) -> None:
+    ran = run(*arguments)
+    assert_fails(ran, 2, *words)
+    assert ran.err.endswith(f" See {command} --help\n")
 
 
 def test_without_a_command_the_help_is_shown() -> None:
@@ -196,7 +201,7 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert "Usage" in ran.err
 
 
-def test_a_warning_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def warns(directory: Path, **options: object) -> None:
         for _ in range(3):
             logging.getLogger("blocklist_sdk").warning("the clock is wrong in %s", directory)

@@ -86,7 +86,7 @@ def test_overrides_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
         (("allow", "GoPay", "--reason", "x"), "letters"),
         (("allow", LISTED, "--reason", " "), "reason"),
         (("allow", LISTED, "--reason", "x", "--until", "2020-01-01"), "past"),
-        (("allow", LISTED, "--reason", "x", "--until", "soon"), "no moment"),
+        (("allow", LISTED, "--reason", "x", "--until", "soon"), "not a date or time"),
         (("allow", LISTED), "--reason"),
         (("import", "nowhere.csv"), "cannot read"),
     ],

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: exit codes, signals, pipes, what is loaded."""
+"""What only a separate process shows: exit codes, signals, pipes, which modules are loaded."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from support.world import FEED, LISTED, World, make_world
 BLOCKLIST = [
     sys.executable,
     "-c",
-    # Test runs in the background are started with Ctrl-C ignored, and processes inherit that.
+    # Test runs in the background are started with Ctrl-C ignored, and their processes inherit that.
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from blocklist_sdk.cli import main; main()",
 ]
@@ -47,7 +47,7 @@ def env(world: World) -> dict[str, str]:
 
 
 def stale(env: dict[str, str]) -> dict[str, str]:
-    """The settings of a recipient who has not synced for long."""
+    """The settings of a recipient that has not synced for a long time."""
     cache = Path(env["BLOCKLIST_CACHE_DIR"])
     copied = cache.with_name(f"{cache.name}-stale")
     if not copied.exists():
@@ -59,7 +59,7 @@ def stale(env: dict[str, str]) -> dict[str, str]:
 
 
 def interrupt(process: "subprocess.Popen[Any]") -> int:
-    """Press Ctrl-C until it helps: Python misses one that comes between its last look and a read that then blocks."""
+    """Press Ctrl-C until it works: Python misses one between its last check for signals and a read that then blocks."""
     for _ in range(6):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,14 +81,14 @@ def test_a_failure_is_one_line(env: dict[str, str]) -> None:
     assert ran.stderr.count("\n") == 1
 
 
-def test_a_reader_that_goes_away_is_no_error(env: dict[str, str]) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(env: dict[str, str]) -> None:
     with subprocess.Popen(
         [*BLOCKLIST, "check", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin
         assert process.stdout
         assert process.stderr
-        # Each answer comes as soon as its number is there.
+        # Each answer is written as soon as its number arrives.
         process.stdin.write(f"{LISTED}\n".encode())
         process.stdin.flush()
         assert process.stdout.readline().startswith(b"blocked")
@@ -99,7 +99,7 @@ def test_a_reader_that_goes_away_is_no_error(env: dict[str, str]) -> None:
         assert process.stderr.read() == b""
 
 
-def test_ctrl_c_is_no_traceback(env: dict[str, str]) -> None:
+def test_ctrl_c_shows_no_traceback(env: dict[str, str]) -> None:
     with subprocess.Popen(
         [*BLOCKLIST, "check", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -149,10 +149,10 @@ def test_a_check_loads_neither_the_network_nor_the_signing(env: dict[str, str]) 
     ],
 )
 def test_streams_that_are_closed_or_full(env: dict[str, str], redirection: str, code: int, words: str) -> None:
-    """What cannot be written is an error where it is data, and none where it is talk."""
+    """Data that cannot be written is an error, a message that cannot be written is not."""
     if "/dev/full" in redirection and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    # So that there is talk as well: that the list is past its expiry.
+    # So that there is a message as well: the list is past its expiry.
     env = stale(env)
     command = ["sh", "-c", f'"$@" {redirection}', "sh", *BLOCKLIST, "check", LISTED]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -165,7 +165,7 @@ def test_streams_that_are_closed_or_full(env: dict[str, str], redirection: str, 
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("status", "--root", "nowhere.json"), 2), (("check", "GoPay"), 2), (("zork",), 2), ((), 2)]
 )
-def test_talk_that_nobody_hears_changes_no_exit_code(
+def test_a_message_that_cannot_be_written_changes_no_exit_code(
     env: dict[str, str], redirection: str, arguments: tuple[str, ...], code: int
 ) -> None:
     command = ["sh", "-c", f'"$@" {redirection}', "sh", *BLOCKLIST, *arguments]
@@ -174,7 +174,7 @@ def test_talk_that_nobody_hears_changes_no_exit_code(
 
 
 @pytest.mark.parametrize("arguments", [("status", "--json"), ("export",), ("--version",), ("--help",)])
-def test_data_that_has_nowhere_to_go_is_an_error(env: dict[str, str], arguments: tuple[str, ...]) -> None:
+def test_data_that_cannot_be_written_is_an_error(env: dict[str, str], arguments: tuple[str, ...]) -> None:
     command = ["sh", "-c", '"$@" >&-', "sh", *BLOCKLIST, *arguments]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 74
@@ -183,7 +183,9 @@ def test_data_that_has_nowhere_to_go_is_an_error(env: dict[str, str], arguments:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("check", "--help"), ("demo", "--rows", "300"), ("export",)])
 @pytest.mark.parametrize("buffered", [True, False])
-def test_a_reader_that_was_never_there(env: dict[str, str], arguments: tuple[str, ...], buffered: bool) -> None:
+def test_a_reader_that_has_gone_before_the_start(
+    env: dict[str, str], arguments: tuple[str, ...], buffered: bool
+) -> None:
     env = {name: value for name, value in env.items() if name != "PYTHONUNBUFFERED"}
     if not buffered:
         env["PYTHONUNBUFFERED"] = "1"
@@ -219,7 +221,7 @@ main()
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_error_that_nobody_thought_of_is_not_taken_for_a_block(env: dict[str, str], debug: bool) -> None:
+def test_an_unexpected_error_is_not_mistaken_for_a_block(env: dict[str, str], debug: bool) -> None:
     env["BLOCKLIST_DEBUG"] = "1" if debug else "0"
     ran = subprocess.run(
         [sys.executable, "-c", BROKEN], env=env, capture_output=True, text=True, timeout=60, check=False
@@ -232,7 +234,7 @@ def test_an_error_that_nobody_thought_of_is_not_taken_for_a_block(env: dict[str,
     assert (traceback[:1] == ["Traceback (most recent call last):"]) is debug
 
 
-def test_an_installation_that_is_broken_is_not_taken_for_a_block(env: dict[str, str]) -> None:
+def test_a_broken_installation_is_not_mistaken_for_a_block(env: dict[str, str]) -> None:
     program = (
         "import sys; sys.modules['tomllib'] = sys.modules['typer'] = None\nfrom blocklist_sdk.cli import main; main()"
     )
@@ -250,13 +252,13 @@ def test_an_installation_that_is_broken_is_not_taken_for_a_block(env: dict[str, 
 
 
 @pytest.mark.parametrize("delay_ms", range(0, 400, 40))
-def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms: int) -> None:
-    """The process says when it begins; what Python itself does before that is not ours."""
+def test_ctrl_c_while_modules_load_shows_no_traceback(env: dict[str, str], delay_ms: int) -> None:
+    """The process writes a line when it begins; before that, Python itself may fail."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from blocklist_sdk import cli\n"
-        "mend = cli._mend_streams\n"
-        "cli._mend_streams = lambda: (print(flush=True), mend())\n"
+        "repair = cli._repair_streams\n"
+        "cli._repair_streams = lambda: (print(flush=True), repair())\n"
         "cli.main()\n"
     )
     with subprocess.Popen(
@@ -271,9 +273,9 @@ def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms
         process.stdout.readline()
         time.sleep(delay_ms / 1000)
         assert interrupt(process) == 130
-        said = process.stderr.read()
-        # Python tells of an interrupt by itself where it was just letting go of an object, and it has to come again.
-        assert said == b"" or said.startswith(b"Exception ignored in")
+        written = process.stderr.read()
+        # If Python was deleting an object just then, it writes the interrupt itself and goes on until the next one.
+        assert written == b"" or written.startswith(b"Exception ignored in")
 
 
 def test_a_working_directory_that_was_deleted(env: dict[str, str], tmp_path: Path) -> None:

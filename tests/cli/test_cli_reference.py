@@ -1,16 +1,17 @@
-"""The command-line reference is what the commands say, and they all say something."""
+"""Every command and option has help, and the reference is made from it."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, NAMES
+from blocklist_sdk.cli.app import PANELS, command_line
+from blocklist_sdk.cli.settings import LIST, NAMES, SERVER
+from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,7 +34,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
             yield " ".join((*path, name)), each
 
 
-COMMANDS = dict(commands(get_command(command_line())))
+COMMANDS = dict(commands(command_line()))
 
 
 def test_the_reference_is_current(generator: ModuleType) -> None:
@@ -42,7 +43,7 @@ def test_the_reference_is_current(generator: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_says_what_it_is(name: str) -> None:
+def test_every_command_and_option_has_help(name: str) -> None:
     command = COMMANDS[name]
     assert command.help
     for each in command.params:
@@ -50,29 +51,48 @@ def test_every_command_and_option_says_what_it_is(name: str) -> None:
         assert each.metavar or each.is_flag, each.name
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_metavars_and_no_types_of_python(name: str) -> None:
+    shown = run(*name.split(), "--help")
+    assert shown.code == 0
+    assert not re.search(r"<\w+|\{", shown.out)
+
+
+def test_help_joins_the_lines_of_a_docstring() -> None:
+    shown = run("sync", "--help", env={"COLUMNS": "100"})
+    assert any(len(line.strip()) > 80 and line.startswith(" With --watch") for line in shown.lines)
+
+
+def test_every_command_is_in_a_panel_of_the_help() -> None:
+    shown = run("--help", env={"COLUMNS": "100"})
+    assert [name for panel in PANELS.values() for name in panel] == list(command_line().commands)
+    assert all(f"─ {panel} ─" in shown.out for panel in PANELS)
+    assert "─ Commands ─" not in shown.out
+
+
 SETTINGS = {
-    "sync": {*LIST, *CREDENTIALS},
+    "sync": {*LIST, *SERVER},
     "status": {*LIST},
     "check": {*LIST},
     "export": {*LIST},
-    "mirror": {"url", "root", *CREDENTIALS},
-    "report send": {*CREDENTIALS},
-    "case list": {*CREDENTIALS},
+    "mirror": {"url", "root", *SERVER},
+    "report send": {*SERVER},
+    "case list": {*SERVER},
 }
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_commands_share_their_settings(name: str) -> None:
     found = {each.name: each.envvar for each in COMMANDS[name].params if each.envvar}
-    # Where figures go is about the job that runs a command, and not about the list.
+    # Where figures are written is about the job that runs a command, and not about the list.
     found.pop("metrics_file", None)
     assert found == {each: f"BLOCKLIST_{each.upper()}" for each in {*SETTINGS[name], "config"}}
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *CREDENTIALS, "client_secret"}
+    assert set(NAMES) == {*LIST, *SERVER, "client_secret"}
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])
-def test_what_machines_read_has_json(name: str) -> None:
+def test_commands_for_machines_have_json(name: str) -> None:
     assert any(each.opts == ["--json"] for each in COMMANDS[name].params)

@@ -1,6 +1,7 @@
 """Settings: flags > environment > blocklist.toml > defaults, and every way to get them wrong."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_another_file_may_be_named(flags: tuple[str, ...]) -> None:
     assert feed_in_use(*flags, env=env if flags else {**env, "BLOCKLIST_CONFIG": "other.toml"}) == "from-other"
 
 
-def test_every_setting_can_stand_in_the_file() -> None:
+def test_every_setting_can_be_set_in_the_file() -> None:
     Path("blocklist.toml").write_text("".join(f'{name} = "/{name}"\n' for name in NAMES))
     assert read_config(None) == Settings(**{name: f"/{name}" for name in NAMES})
 
@@ -57,7 +58,7 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
     assert (found.root, found.cache_dir, found.url) == (str(folder / "root.json"), "/var/cache", "file:relative")
 
 
-def test_no_file_is_no_settings() -> None:
+def test_without_a_file_nothing_is_set() -> None:
     assert read_config(None) == Settings()
 
 
@@ -68,17 +69,29 @@ def test_what_is_missing_is_named_with_every_way_to_give_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        (Settings(), "none"),
+        (Settings(client_secret="secret", client_key="key.pem"), "client_secret and client_key"),
+    ],
+)
+def test_an_account_proves_itself_in_one_way(settings: Settings, given: str) -> None:
+    with pytest.raises(InvalidInput, match=f"given: {given}$"):
+        replace(settings, client_id="gopay", exchange="https://exchange.example").auth()
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('fed = "x"\ncach_dir = "y"\n', ("cach_dir, fed", "cache_dir")),
         ("feed = 7\n", ("feed", "quotes")),
         ('feed = ""\n', ("feed", "quotes")),
-        ("feed = \n", ("no TOML",)),
+        ("feed = \n", ("not TOML",)),
         ('[blocklist]\nfeed = "x"\n', ("sets blocklist",)),
-        ('root = "~nobody-of-that-name/root.json"\n', ("root", "no such user")),
+        ('root = "~no-such-user/root.json"\n', ("root", "does not exist")),
         ('root = "a\\u0000b"\n', ("root", "quotes")),
         ('url = "http://a\\u0000b"\n', ("url", "quotes")),
-        ("feed = " + "9" * 5000 + "\n", ("no TOML",)),
+        ("feed = " + "9" * 5000 + "\n", ("not TOML",)),
         ("#" * 1_000_001, ("1,000,000 bytes",)),
     ],
 )
@@ -87,25 +100,25 @@ def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
     assert_fails(run("status", env=ENV), 2, "blocklist.toml", *words)
 
 
-def test_a_file_that_is_no_text() -> None:
+def test_a_file_that_is_not_text() -> None:
     Path("blocklist.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match="cannot read"):
         read_config(None)
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_a_file_that_does_not_exist() -> None:
     assert_fails(run("status", "--config", "nowhere.toml", env=ENV), 2, "nowhere.toml", "--config")
 
 
 @pytest.mark.parametrize("flags", [("--config", "other.toml"), ()])
 def test_only_a_regular_file_is_read(flags: tuple[str, ...]) -> None:
     os.mkfifo(flags[1] if flags else "blocklist.toml")
-    assert_fails(run("status", *flags, env=ENV), 2, "no regular file")
+    assert_fails(run("status", *flags, env=ENV), 2, "not a regular file")
 
 
 def test_a_device_without_an_end() -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("this system has no /dev/zero")
-    assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "no regular file")
+    assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "not a regular file")
     ran = run("publish", "init", "authority", "--feed", "x", "--passphrase-file", "/dev/zero")
     assert_fails(ran, 2, "10,000 bytes")

@@ -1,4 +1,4 @@
-"""Runs commands in this process, as a shell would, and looks at what they write."""
+"""Run commands in this process as a shell would, and check what they write."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from blocklist_sdk.cli.app import run as run_command
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a command."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -28,7 +28,7 @@ class Ran:
 
     @property
     def documents(self) -> list[Any]:
-        """Standard output as JSON lines."""
+        """Standard output, read as lines of JSON."""
         return [json.loads(line) for line in self.lines]
 
     @property
@@ -38,7 +38,7 @@ class Ran:
 
 
 def run(*arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ran:
-    """Run one command; no settings come from outside but those given."""
+    """Run one command; of settings it sees only those that are given here."""
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(stream, encoding="utf-8", newline="") for stream in written)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKLIST_")}
@@ -55,7 +55,7 @@ def run(*arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | Non
 
 
 def assert_fails(ran: Ran, code: int, *words: str) -> None:
-    """One line on standard error that says so, nothing on standard output, no traceback."""
+    """Check the exit code, and for one line on standard error with these words, no output and no traceback."""
     assert (ran.code, ran.out) == (code, ""), ran
     assert ran.err.startswith("blocklist: ")
     assert ran.err.count("\n") == 1, ran.err

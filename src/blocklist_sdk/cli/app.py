@@ -1,4 +1,4 @@
-"""The commands put together, and the border where errors become one line and an exit code."""
+"""All commands together, and the place where errors become one line and an exit code."""
 
 import contextlib
 import logging
@@ -7,76 +7,100 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from typer.main import get_command
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
-from blocklist_sdk.cli.logs import Notes
-from blocklist_sdk.cli.prompts import say, say_bug, settle
+from blocklist_sdk.cli.logs import DeferredWarnings
+from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
 from blocklist_sdk.errors import BlocklistError
 
-_HOME: Final = {
-    "demo": "demo",
-    "sync": "recipient",
-    "status": "recipient",
-    "check": "recipient",
-    "screen": "screen",
-    "explain": "inspect",
-    "verify": "inspect",
-    "changes": "inspect",
-    "export": "export",
-    "override": "override",
-    "mirror": "mirror",
-    "publish": "publish",
-    "enforce": "enforce",
-    "exchange": "exchange",
-    "sandbox": "sandbox",
-    "report": "report",
-    "case": "case",
-    "appeal": "appeal",
-    "receipts": "receipts",
+PANELS: Final = {
+    "Try it": {"demo": "demo", "sandbox": "sandbox", "version": "app"},
+    "Receive a list": {
+        "sync": "recipient",
+        "status": "recipient",
+        "check": "recipient",
+        "explain": "inspect",
+        "override": "override",
+        "verify": "inspect",
+    },
+    "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},
+    "Enforce": {"enforce": "enforce", "receipts": "receipts"},
+    "Exchange": {"report": "report", "case": "case", "appeal": "appeal", "exchange": "exchange"},
+    "Publish": {"publish": "publish", "mirror": "mirror"},
 }
-"""Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
-options, and `blocklist check` stands in scripts' loops."""
+"""The module of each command, by the panel of ``blocklist --help`` that shows the command."""
+
+_MODULES: Final = {command: module for panel in PANELS.values() for command, module in panel.items()}
 
 
-def load(command: str) -> ModuleType:
-    """Load what a command is made of; where there is none of that name, nothing that is not loaded anyway."""
-    return import_module(f"blocklist_sdk.cli.{_HOME.get(command, 'app')}")
+def import_command(command: str) -> ModuleType:
+    """Import the module of a command; for an unknown name, return this module.
+
+    Only the module that is needed is imported: typer takes a while to read the options of a command, and scripts call
+    `blocklist check` in loops.
+    """
+    return import_module(f"blocklist_sdk.cli.{_MODULES.get(command, 'app')}")
 
 
-def command_line(only: str | None = None) -> typer.Typer:
-    """The commands, or only one of them; all where there is none of that name."""
+def command_line(only: str | None = None) -> TyperGroup:
+    """Make the group of all commands, or of one of them; an unknown name means all."""
     app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(blocklist)
-    for name in [only] if only in _HOME else _HOME:
-        module = load(name)
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
-        else:
-            app.command(name)(getattr(module, name))
-    app.command("version")(show_version)
-    return app
+    for panel, commands in PANELS.items():
+        for name in commands if only not in _MODULES else commands.keys() & {only}:
+            module = import_command(name)
+            if hasattr(module, "app"):
+                app.add_typer(module.app, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(getattr(module, name))
+    group = get_group(app)
+    # Typer puts commands before groups, and shows panels in the order of their first command.
+    group.commands = {name: group.commands[name] for name in _MODULES if name in group.commands}
+    _improve_help(group)
+    return group
+
+
+def _improve_help(command: Any) -> None:
+    """Change what typer shows in help.
+
+    The lines of a docstring become paragraphs. Flags have no type beside them, since they take no value, and neither
+    have arguments. Usage lines show the arguments' metavars without typer's braces.
+    """
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
+    for parameter in [*command.params, command.get_help_option(typer.Context(command))]:
+        is_argument = parameter.param_type_name == "argument"
+        if is_argument or parameter.is_flag:
+            parameter.display_type_rich = lambda ctx: ""
+        if is_argument:
+            parameter.get_usage_pieces = lambda ctx, metavar=parameter.metavar: [metavar]
+    if isinstance(command, TyperGroup):
+        # Typer would write the group's help to standard output, and raise an error without a message.
+        command.no_args_is_help = False
+        for subcommand in command.commands.values():
+            _improve_help(subcommand)
 
 
 def blocklist(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Exchange signed blocklists of fraud phone numbers: publish, sync, verify, check."""
-    if version:
-        show_version()
+    if show_version:
+        version()
         raise typer.Exit(FINE)
     if context.invoked_subcommand is None:
-        # Typer prints help on standard output by itself; here it is no data, and may be lost.
+        # Typer prints help on standard output; here it is a message, and may be lost.
         with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(OSError):
             typer.echo(context.get_help())
         raise typer.Exit(USAGE)
 
 
-def show_version() -> None:
+def version() -> None:
     """Show the version."""
     from blocklist_sdk import __version__
 
@@ -84,68 +108,72 @@ def show_version() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; what failed is one line on standard error.
+    """Run one command and return its exit code; a failure is one line on standard error.
 
     Args:
         arguments: as a shell gives them, without the program's name.
     """
-    notes = Notes()
+    warnings = DeferredWarnings()
     root = logging.getLogger()
-    root.addHandler(notes)
+    root.addHandler(warnings)
     try:
-        code, failure = _outcome(arguments)
+        code, failure = _code_and_failure(arguments)
     finally:
-        root.removeHandler(notes)
-    notes.tell(but=failure)
+        root.removeHandler(warnings)
+    warnings.write(failure=failure)
     if failure is not None:
         say(failure)
     for stream in (sys.stdout, sys.stderr):
-        settle(stream)
+        flush_or_discard(stream)
     return code
 
 
-def _outcome(arguments: Sequence[str]) -> tuple[int, str | None]:
-    """Run one command: its exit code, and what is left to say."""
+def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
+    """Run one command; return its exit code, and the message if it failed and has not written one."""
     try:
-        return _invoke(arguments), None
+        return _call(arguments), None
     except typer.TyperException as error:
-        return USAGE, f"{error.format_message().rstrip('.')}: see blocklist --help"
+        context: typer.Context | None = getattr(error, "ctx", None)
+        path = "blocklist" if context is None else context.command_path
+        message = error.format_message().rstrip(".")
+        return USAGE, f"{message}{'' if message.endswith('?') else '.'} See {path} --help"
     except BlocklistError as error:
         return exit_code(error), str(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED, None
     except BrokenPipeError:
         return OUTPUT_CLOSED, None
-    except SystemExit as left:
-        # Rich leaves in this way when the reader of what it writes has gone.
-        if isinstance(left.__context__, BrokenPipeError):
+    except SystemExit as exit_:
+        # Rich exits when the reader of its output has gone.
+        if isinstance(exit_.__context__, BrokenPipeError):
             return OUTPUT_CLOSED, None
         raise
     except OSError as error:
-        return _of_the_system(error)
+        return _code_and_failure_of_system(error)
     except Exception as error:  # noqa: BLE001 -- 1, Python's own exit code, means blocked
         say_bug(error)
         return SOFTWARE, None
 
 
-def _invoke(arguments: Sequence[str]) -> int:
-    command = get_command(command_line(arguments[0] if arguments else None))
+def _call(arguments: Sequence[str]) -> int:
+    """Parse the arguments, call the command and return its exit code."""
+    command = command_line(arguments[0] if arguments else None)
     try:
         with command.make_context("blocklist", list(arguments)) as context:
             command.invoke(context)
         code = FINE
-    except typer.Exit as done:
-        code = done.exit_code
+    except typer.Exit as exit_:
+        code = exit_.exit_code
     sys.stdout.flush()
     return code
 
 
-def _of_the_system(error: OSError) -> tuple[int, str]:
-    """The library translates its own errors; what is left is standard output on a full disk, or the like."""
+def _code_and_failure_of_system(error: OSError) -> tuple[int, str]:
+    """The library translates its own errors; the others are about standard output, such as on a full disk."""
     if error.filename is not None:
         return STORAGE, f"cannot use {error.filename}: {error.strerror}"
     try:
         os.getcwd()
     except FileNotFoundError:
-        return USAGE, "the working directory has been deleted: change to one that is there"
+        return USAGE, "the working directory has been deleted: change to one that exists"
     return STORAGE, f"cannot write the output: {error}"

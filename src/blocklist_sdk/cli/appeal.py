@@ -16,7 +16,7 @@ from blocklist_sdk.cli.exchange_session import (
     write_model,
 )
 from blocklist_sdk.cli.output import AsJson, indented, moment
-from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ AppealArgument = Annotated[int, typer.Argument(metavar="ID", help="The appeal's 
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def send(
     settings: Settings,
     grounds: Annotated[str, typer.Option(metavar="TEXT", help="Why it should be retracted.")],
@@ -76,7 +76,7 @@ def send(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def attach(
     settings: Settings,
     appeal: AppealArgument,
@@ -97,7 +97,7 @@ def attach(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) -> None:
     """Show an appeal as it stands, and who has lifted the block."""
     with settings.client() as exchange:
@@ -117,7 +117,7 @@ def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) ->
 
 
 @app.command("list")
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show_all(
     settings: Settings,
     state: Annotated[
@@ -131,7 +131,7 @@ def show_all(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def answer(
     settings: Settings,
     appeal: AppealArgument,
@@ -150,7 +150,7 @@ def answer(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def evidence(
     settings: Settings,
     appeal: AppealArgument,

@@ -9,7 +9,7 @@ from blocklist_sdk.cli.exchange_session import KeyOption, fetch_evidence, write_
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
 from blocklist_sdk.cli.report import report_line
-from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.records import SCOPES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ DecisionArgument = Annotated[int, typer.Argument(metavar="DECISION", help="The d
 
 
 @app.command("list")
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show_all(
     settings: Settings,
     state: Annotated[
@@ -40,7 +40,7 @@ def show_all(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
     """Show a case, its reports, decisions and listings; with --json the case alone."""
     with settings.client() as exchange:
@@ -62,7 +62,7 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
     """Show what happened to a case, from the beginning."""
     with settings.client() as exchange:
@@ -70,7 +70,7 @@ def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> 
 
 
 @app.command("take-up")
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def take_up(settings: Settings, case: CaseArgument, idempotency_key: KeyOption = None, as_json: AsJson = False) -> None:
     """Begin to verify a case."""
     with settings.client() as exchange:
@@ -78,7 +78,7 @@ def take_up(settings: Settings, case: CaseArgument, idempotency_key: KeyOption =
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def decide(
     settings: Settings,
     case: CaseArgument,
@@ -113,7 +113,7 @@ def decide(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def confirm(
     settings: Settings, decision: DecisionArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
 ) -> None:
@@ -123,7 +123,7 @@ def confirm(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def withdraw(
     settings: Settings, decision: DecisionArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
 ) -> None:
@@ -133,7 +133,7 @@ def withdraw(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def evidence(
     settings: Settings,
     case: CaseArgument,

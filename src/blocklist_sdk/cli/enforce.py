@@ -13,7 +13,7 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
+from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.errors import BlocklistError, InvalidInput
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BACKOFF_MAX_S: Final = 3600.0
 
 
-@takes(*LIST, *CREDENTIALS)
+@with_settings(*LIST, *SERVER)
 def enforce(
     settings: Settings,
     sink: Annotated[
@@ -104,7 +104,7 @@ def _rounds(
 ) -> Iterator["EnforcementResult"]:
     """Sync and enforce until told to stop; after failures of the sink, ever less often."""
     failures = 0
-    with StopOnSignal() as bell:
+    with StopOnSignal() as stop:
         while True:
             try:
                 blocklist.sync()
@@ -121,7 +121,7 @@ def _rounds(
                 asked = getattr(error, "retry_after", None) or 0.0
                 wait = max(asked, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
                 say(f"{error} It is tried again in {wait:.0f} s.")
-            if bell.wait(wait):
+            if stop.wait(wait):
                 return
 
 

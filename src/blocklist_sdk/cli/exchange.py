@@ -9,7 +9,7 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
-from blocklist_sdk.cli.logs import log_told
+from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
@@ -114,17 +114,17 @@ def serve(
     tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (
-        log_told(levels),
+        log_to_stderr(levels),
         _open(directory, passphrase_file if publish else None, needs_keys=publish) as exchange,
-        StopOnSignal() as bell,
+        StopOnSignal() as stop,
     ):
         _warn(exchange.routing.unknown_operators)
         with serving_exchange(
-            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, ended=bell.ring
+            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, ended=stop.set
         ) as url:
             typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")
-            bell.wait()
+            stop.wait()
 
 
 @user.command()

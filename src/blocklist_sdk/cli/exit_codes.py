@@ -1,6 +1,6 @@
-"""Which exit code each failure gets; scripts rely on it, so this table is the only place that decides.
+"""The exit codes, on which scripts rely: this is the only place that decides them.
 
-The reasons stand in ``docs/adr/0004-exit-codes-and-settings.md``.
+``docs/adr/0004-exit-codes-and-settings.md`` has the reasons.
 """
 
 from typing import Final
@@ -20,58 +20,58 @@ from blocklist_sdk.errors import (
 )
 
 FINE: Final = 0
-"""Done; for ``check``: none of the numbers is blocked."""
-
 BLOCKED: Final = 1
-"""``check``: at least one number is blocked."""
-
 FAILED: Final = 1
-"""``demo``: a step did not come out as it must."""
-
 USAGE: Final = 2
-"""Usage, or input that cannot be used."""
-
 TRY_AGAIN: Final = 3
-"""The network, or a server that cannot just now."""
-
+UNTRUSTED: Final = 4
 STALE: Final = 5
-"""Past the signed expiry, where ``--require-fresh`` asks for it or a sync found it."""
-
+REFUSED: Final = 6
 SOFTWARE: Final = 70
-"""Any other error of this library, or one that nobody thought of: EX_SOFTWARE of sysexits.h."""
-
 STORAGE: Final = 74
-"""The local disk, or standard output that is closed or full: EX_IOERR of sysexits.h."""
-
 LOCKED: Final = 75
-"""Another process holds the lock, try again: EX_TEMPFAIL of sysexits.h."""
-
 NOT_PERMITTED: Final = 77
-"""The exchange does not know the account, or does not let it do that: EX_NOPERM of sysexits.h."""
-
 INTERRUPTED: Final = 130
-"""Ctrl-C: 128 + SIGINT, as shells report it."""
-
 OUTPUT_CLOSED: Final = 141
-"""Whoever read standard output has gone: 128 + SIGPIPE, as shells report it."""
+
+MEANINGS: Final = {
+    FINE: "Done. `check`: no number is blocked.",
+    BLOCKED: "`check`, `explain`: at least one number is blocked. `enforce --reconcile`: the sink differs. "
+    "`demo`: a step failed. `exchange verify`: something is damaged.",
+    USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced. "
+    "`check`: no number is blocked, but at least one text is not a number.",
+    TRY_AGAIN: "Try again later: the network failed, or an exchange answered with status 408, 425, 429, or 500 and "
+    "above.",
+    UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers.",
+    STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
+    REFUSED: "A guard refused a release, or too many rows of a list to publish are rejects.",
+    SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
+    STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
+    LOCKED: "Another process held the lock for longer than `--wait`: try again.",
+    NOT_PERMITTED: "The exchange does not know the account or does not permit this: it gave no token, or answered with "
+    "status 401 or 403.",
+    INTERRUPTED: "Interrupted with Ctrl-C. Commands that run until Ctrl-C, such as `publish serve`, end with 0.",
+    OUTPUT_CLOSED: "The reader of standard output, such as `head`, has gone.",
+}
+"""What each code means. From 70 on they are those of sysexits.h, and from 128 on those of shells: 128 + the signal."""
 
 ERRORS: Final[dict[type[BlocklistError], int]] = {
     InvalidInput: USAGE,
     NotSynced: USAGE,
     ExchangeError: USAGE,
     Unreachable: TRY_AGAIN,
-    Untrusted: 4,
-    Malformed: 4,
+    Untrusted: UNTRUSTED,
+    Malformed: UNTRUSTED,
     Stale: STALE,
-    Refused: 6,
+    Refused: REFUSED,
     StorageFailed: STORAGE,
     Locked: LOCKED,
     BlocklistError: SOFTWARE,
 }
-"""By class of error; a subclass has its parent's code. What an exchange refuses goes by its status as well."""
+"""The code of each class of error; a subclass has its parent's. That of `ExchangeError` also depends on its status."""
 
-_PASSING = frozenset({408, 425, 429})
-_CREDENTIALS = frozenset({401, 403})
+_STATUSES_TO_TRY_AGAIN: Final = frozenset({408, 425, 429})
+_STATUSES_NOT_PERMITTED: Final = frozenset({401, 403})
 
 
 def exit_code(error: BlocklistError) -> int:
@@ -84,9 +84,9 @@ def exit_code(error: BlocklistError) -> int:
     77
     """
     if isinstance(error, ExchangeError):
-        if error.status in _PASSING or error.status >= 500:
+        if error.status in _STATUSES_TO_TRY_AGAIN or error.status >= 500:
             return TRY_AGAIN
-        # What OAuth refuses (RFC 6749, 5.2) has a name in place of a problem's members.
-        if error.status in _CREDENTIALS or "error" in error.problem:
+        # OAuth's refusals (RFC 6749, 5.2) have an `error` instead of a problem's members.
+        if error.status in _STATUSES_NOT_PERMITTED or "error" in error.problem:
             return NOT_PERMITTED
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import typer
 
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, takes
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 
@@ -20,7 +20,7 @@ _ROWS_PER_BATCH = 1 << 16
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def export(
     settings: Settings,
     format_: Annotated[

@@ -1,4 +1,4 @@
-"""What is said where an extra of the package is not installed."""
+"""The error where an extra of the package is not installed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from blocklist_sdk.errors import InvalidInput
 
 @contextlib.contextmanager
 def needs_extra(name: str) -> Iterator[None]:
-    """Say which extra to install where an import within fails.
+    """Import an extra's packages within this block, so that an error says how to install them.
 
     Raises:
         InvalidInput: a package is not installed.

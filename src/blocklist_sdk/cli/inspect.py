@@ -17,7 +17,7 @@ from blocklist_sdk.cli.output import (
     verdict_document,
     write_json,
 )
-from blocklist_sdk.cli.settings import LIST, Settings, takes
+from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
 
@@ -33,7 +33,7 @@ _REASONS = {
 }
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def explain(
     settings: Settings,
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it.")],
@@ -89,7 +89,7 @@ def _entry_line(entry: Entry) -> str:
     )
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def verify(
     settings: Settings,
     as_json: AsJson = False,
@@ -112,7 +112,7 @@ def verify(
         raise typer.Exit(ERRORS[Untrusted])
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def changes(
     settings: Settings,
     since: Annotated[

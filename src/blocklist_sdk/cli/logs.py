@@ -1,4 +1,4 @@
-"""What commands tell of the log: at their end, or as it comes where the end is far."""
+"""Log records on standard error: at a command's end, or at once if it runs for long."""
 
 import contextlib
 import logging
@@ -6,48 +6,48 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from blocklist_sdk.cli.prompts import say, say_bug
+from blocklist_sdk.cli.messages import say, say_bug
 
 _SYNCS: Final = "blocklist_sdk.recipient.sync.run"
+"""The logger that has a record for each sync."""
 
 _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-"""Of syslog, which systemd's journal reads in front of a line (sd-daemon(3))."""
+"""Syslog's priorities, which systemd's journal reads at the beginning of a line (sd-daemon(3))."""
 
 
-class Notes(logging.Handler):
-    """Warnings, told at the end, each once; the one that is also raised is told as the failure."""
+class DeferredWarnings(logging.Handler):
+    """Keeps warnings until the command's end, each once."""
 
     def __init__(self) -> None:
-        """Has heard of nothing yet."""
         super().__init__(logging.WARNING)
         self._messages: dict[str, None] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep one message."""
         self._messages[record.getMessage()] = None
 
-    def tell(self, *, but: str | None) -> None:
-        """Print them, without those about the failure that is reported anyway."""
+    def write(self, *, failure: str | None) -> None:
+        """Write the messages to standard error, without those that quote the failure, which is written anyway."""
         for message in self._messages:
-            if but is None or but not in message:
+            if failure is None or failure not in message:
                 say(message)
 
 
 @contextlib.contextmanager
-def log_told(levels: Mapping[str, int] = {}) -> Iterator[None]:
-    """Tell warnings, and what is worse, on standard error as they come, and keep none of them as a note.
+def log_to_stderr(levels: Mapping[str, int] = {}) -> Iterator[None]:
+    """Write warnings, and what is worse, to standard error at once, and keep none until the end.
 
     Args:
-        levels: of loggers of which more, or less, is to be told.
+        levels: the lowest level to write for loggers that should write more, or less.
     """
     root = logging.getLogger()
-    notes = [handler for handler in root.handlers if isinstance(handler, Notes)]
+    deferred = [handler for handler in root.handlers if isinstance(handler, DeferredWarnings)]
     loggers = {logging.getLogger(name): level for name, level in levels.items()}
     before = {logger: logger.level for logger in loggers}
-    talk = _Talk()
-    for handler in notes:
+    immediate = _StderrHandler()
+    for handler in deferred:
         root.removeHandler(handler)
-    root.addHandler(talk)
+    root.addHandler(immediate)
     for logger, level in loggers.items():
         logger.setLevel(level)
     try:
@@ -55,23 +55,24 @@ def log_told(levels: Mapping[str, int] = {}) -> Iterator[None]:
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
-        root.removeHandler(talk)
-        for handler in notes:
+        root.removeHandler(immediate)
+        for handler in deferred:
             root.addHandler(handler)
 
 
-class _Talk(logging.Handler):
+class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        # The background tells of a failed sync too, and says when the next one is.
+        # The background thread logs a failed sync too, and adds when the next one is.
         if record.name == _SYNCS and hasattr(record, "outcome"):
             return
         error = record.exc_info[1] if record.exc_info else None
-        say(record.getMessage(), mark=_mark(record.levelno))
+        say(record.getMessage(), prefix=_journal_priority(record.levelno))
         if isinstance(error, Exception):
             say_bug(error)
 
 
-def _mark(level: int) -> str:
+def _journal_priority(level: int) -> str:
+    """The priority for systemd's journal, such as ``<4>``; empty if standard error goes elsewhere."""
     if "JOURNAL_STREAM" not in os.environ:
         return ""
     return next((f"<{priority}>" for least, priority in _PRIORITIES if level >= least), "<7>")

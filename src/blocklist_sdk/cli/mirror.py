@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.output import AsJson, moment, write_json
-from blocklist_sdk.cli.settings import CREDENTIALS, SOURCE, Settings, takes
+from blocklist_sdk.cli.settings import REPOSITORY, SERVER, Settings, with_settings
 
 if TYPE_CHECKING:
     from blocklist_sdk.mirror import MirrorResult
 
 
-@takes(*SOURCE, *CREDENTIALS)
+@with_settings(*REPOSITORY, *SERVER)
 def mirror(
     settings: Settings,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The mirror's folder, new or an earlier run's.")],
@@ -33,7 +33,7 @@ def mirror(
 
     Whatever fails, the copy goes on serving the state that it had.
     """
-    settings = settings.complete(SOURCE)
+    settings = settings.complete(REPOSITORY)
     assert settings.url is not None
     assert settings.root is not None
     from blocklist_sdk.mirror import mirror as make_mirror

@@ -1,4 +1,4 @@
-"""What commands write: data to standard output, talk to standard error, files that are whole or not there."""
+"""What commands write: data to standard output, messages to standard error."""
 
 import json
 import os
@@ -12,32 +12,31 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.prompts import say as say
+from blocklist_sdk.cli.messages import say as say
 from blocklist_sdk.records import Entry, Verdict
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
+_VERDICT_FIELDS = tuple(each.name for each in fields(Verdict))
+_ENTRY_FIELDS = tuple(each.name for each in fields(Entry))
 
-_VERDICT = tuple(each.name for each in fields(Verdict))
-_ENTRY = tuple(each.name for each in fields(Entry))
-
-_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that turn the text after them around (Unicode Standard Annex 9)."""
+_DIRECTION_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction in which the text after them is written (Unicode Standard Annex 9)."""
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document as one line on standard output."""
+    """Write a JSON document to standard output as one line."""
     is_utf8 = sys.stdout.encoding.lower() == "utf-8"
     typer.echo((_AS_UTF8 if is_utf8 else _AS_ASCII).encode(document))
 
 
 def in_colour(stream: TextIO) -> bool:
-    """Whether colours are welcome: on a terminal, unless NO_COLOR (no-color.org) is set."""
+    """Whether to write colours: on a terminal, unless NO_COLOR (no-color.org) is set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def moment(when: datetime | None) -> str | None:
-    """A moment as text, UTC to the second.
+    """A moment as text, in UTC and whole seconds; None for None.
 
     >>> from datetime import UTC
     >>> moment(datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
@@ -47,13 +46,27 @@ def moment(when: datetime | None) -> str | None:
 
 
 def indented(text: str, by: str) -> str:
-    r"""What a stranger wrote, so that none of its lines can be taken for one of ours.
+    r"""A stranger's text with each line indented, so that none of them looks like a line of this program.
 
     >>> indented("won\r\ncase 5: decided \u202edne", "    ")
     '    won\n    case 5: decided \\u202edne'
     """
-    lines = _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", text).splitlines()
+    lines = _DIRECTION_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text).splitlines()
     return "\n".join(by + line for line in lines)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A count and its noun, in the plural unless the count is 1.
+
+    Args:
+        count: how many.
+        noun: the singular.
+        plural: the plural; by default the singular and "s".
+
+    >>> counted(1, "file"), counted(1_000, "entry", "entries")
+    ('1 file', '1,000 entries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def scope_text(scope: frozenset[str]) -> str:
@@ -66,20 +79,20 @@ def scope_text(scope: frozenset[str]) -> str:
 
 
 def verdict_document(text: str, verdict: Verdict) -> dict[str, Any]:
-    """A verdict for JSON: the text that was asked about, then the record's own fields."""
-    # Not asdict, which copies every value deeply: a million verdicts then take much longer.
-    document = {"input": text} | {name: getattr(verdict, name) for name in _VERDICT}
+    """A verdict as JSON: the text that was looked up, then the record's own fields."""
+    # Not asdict: it copies every value deeply, which takes long for a million verdicts.
+    document = {"input": text} | {name: getattr(verdict, name) for name in _VERDICT_FIELDS}
     document["entries"] = [entry_document(entry) for entry in verdict.entries]
     document["override"] = verdict.override and asdict(verdict.override)
     return document
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """An entry for JSON, with the columns of a release file."""
-    return {name: getattr(entry, name) for name in _ENTRY} | {"scope": scope_text(entry.scope)}
+    """An entry as JSON, with the columns of a release file."""
+    return {name: getattr(entry, name) for name in _ENTRY_FIELDS} | {"scope": scope_text(entry.scope)}
 
 
-def _plain(value: object) -> str | None:
+def _json_value(value: object) -> str | None:
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, Path):
@@ -87,6 +100,6 @@ def _plain(value: object) -> str | None:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-_AS_UTF8 = json.JSONEncoder(default=_plain, ensure_ascii=False, check_circular=False)
-_AS_ASCII = json.JSONEncoder(default=_plain, ensure_ascii=True, check_circular=False)
-"""For streams in an encoding that lacks characters."""
+_AS_UTF8 = json.JSONEncoder(default=_json_value, ensure_ascii=False, check_circular=False)
+_AS_ASCII = json.JSONEncoder(default=_json_value, ensure_ascii=True, check_circular=False)
+"""For streams whose encoding lacks some characters."""

@@ -10,7 +10,7 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIST, Settings, takes
+from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's.")
@@ -24,7 +24,7 @@ AuthorOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who deci
 
 
 @app.callback()
-@takes(*LIST)
+@with_settings(*LIST)
 def override(
     context: typer.Context,
     settings: Settings,

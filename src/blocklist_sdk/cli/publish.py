@@ -195,10 +195,10 @@ def serve(
     from blocklist_sdk.publisher import Publisher, serving
 
     publisher = Publisher.open(directory, passphrase=None)
-    with serving(publisher.repository, host=host, port=port) as url, StopOnSignal() as bell:
+    with serving(publisher.repository, host=host, port=port) as url, StopOnSignal() as stop:
         typer.echo(url)
         say(f"serving {publisher.repository} until Ctrl-C")
-        bell.wait()
+        stop.wait()
 
 
 @app.command()

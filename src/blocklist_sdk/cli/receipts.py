@@ -12,7 +12,7 @@ from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, w
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, check_output, takes
+from blocklist_sdk.cli.settings import LIST, SERVER, Settings, check_output, with_settings
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Form(StrEnum):
 
 
 @app.command()
-@takes(*LIST, *CREDENTIALS)
+@with_settings(*LIST, *SERVER)
 def send(
     settings: Settings,
     file: Annotated[
@@ -125,7 +125,7 @@ def _sums(sums: "ReceiptsResult") -> str:
 
 
 @app.command()
-@takes(*LIST)
+@with_settings(*LIST)
 def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> None:
     """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
     from blocklist_sdk.enforcement.ledger import Ledger
@@ -152,7 +152,7 @@ def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> No
 
 
 @app.command()
-@takes(*LIST)
+@with_settings(*LIST)
 def report(
     settings: Settings,
     sink: SinkOption,
@@ -183,7 +183,7 @@ def report(
 
 
 @app.command("list")
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show_all(
     settings: Settings,
     feed: Annotated[str | None, typer.Option(metavar="NAME", help="Of this feed only.")] = None,
@@ -196,7 +196,7 @@ def show_all(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def statistics(
     settings: Settings,
     month: Annotated[str, typer.Argument(metavar="MONTH", help="Such as 2026-11.")],

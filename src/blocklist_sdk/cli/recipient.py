@@ -18,7 +18,7 @@ from blocklist_sdk.cli.output import (
     verdict_document,
     write_json,
 )
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
+from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 
@@ -41,7 +41,7 @@ MetricsFile = Annotated[
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
-@takes(*LIST, *CREDENTIALS)
+@with_settings(*LIST, *SERVER)
 def sync(
     settings: Settings,
     wait: Annotated[
@@ -97,7 +97,7 @@ def sync(
         raise metrics.error
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def status(
     settings: Settings,
     require_fresh: RequireFresh = False,
@@ -120,7 +120,7 @@ def status(
         _require_fresh(found)
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def check(
     settings: Settings,
     numbers: Annotated[

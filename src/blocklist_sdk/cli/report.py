@@ -20,7 +20,7 @@ from blocklist_sdk.cli.exchange_session import (
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
-from blocklist_sdk.cli.settings import CREDENTIALS, Settings, takes
+from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
@@ -36,7 +36,7 @@ ReportArgument = Annotated[int, typer.Argument(metavar="ID", help="The report's 
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def send(
     settings: Settings,
     number: Annotated[str, typer.Argument(metavar="NUMBER", help="As it was written down.")],
@@ -79,7 +79,7 @@ def send(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def attach(
     settings: Settings,
     report: ReportArgument,
@@ -93,7 +93,7 @@ def attach(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def bulk(
     settings: Settings,
     file: Annotated[
@@ -130,7 +130,7 @@ def bulk(
 
 
 @app.command()
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) -> None:
     """Show a report as it stands."""
     with settings.client() as exchange:
@@ -145,7 +145,7 @@ def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) ->
 
 
 @app.command("list")
-@takes(*CREDENTIALS)
+@with_settings(*SERVER)
 def show_all(
     settings: Settings,
     number: Annotated[str | None, typer.Option(metavar="NUMBER", help="On this number only.")] = None,

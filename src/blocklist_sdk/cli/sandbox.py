@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.extras import needs_extra
-from blocklist_sdk.cli.logs import log_told
+from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.signals import StopOnSignal
 
@@ -38,8 +38,8 @@ def sandbox(
     from blocklist_sdk import sandbox as room
 
     with (
-        StopOnSignal(interrupts=True) as bell,
-        log_told(),
+        StopOnSignal(interrupts=True) as stop,
+        log_to_stderr(),
         needs_extra("exchange"),
         room.sandbox(directory, port=port, cases=cases) as box,
     ):
@@ -52,9 +52,9 @@ def sandbox(
             if as_json:
                 write_json({"scenes": scenes})
             return
-        bell.interrupts = False  # from here on that is how it is stopped
+        stop.interrupts = False  # from here on that is how it is stopped
         _tell(box, as_json=as_json)
-        bell.wait()
+        stop.wait()
 
 
 def _tell(box: "Sandbox", *, as_json: bool) -> None:

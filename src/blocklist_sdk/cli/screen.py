@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, takes
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
 from blocklist_sdk.records import Scope
 
 
-@takes(*LIST)
+@with_settings(*LIST)
 def screen(
     settings: Settings,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, gzipped or not, or Parquet.")],

@@ -1,7 +1,7 @@
-"""Settings common to the recipient's commands: flags > ``BLOCKLIST_*`` environment > ``blocklist.toml`` > defaults.
+"""Settings common to several commands: flags > ``BLOCKLIST_*`` environment > ``blocklist.toml`` > defaults.
 
-Typer reads flags and the environment, in that order; the file comes in here. Which settings a command takes, `takes`
-says; what each option is stands here once.
+Typer reads flags and the environment; `Settings.complete` adds the file. Each setting is declared once, as a field of
+`Settings`: its flag, its variable, its name in the file and its line in ``docs/cli.md`` follow from that.
 """
 
 import functools
@@ -27,174 +27,85 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONFIG_NAME: Final = "blocklist.toml"
-"""Read from the working directory unless another file is named."""
+"""The settings file that is read from the working directory unless another one is named."""
+
+SECRET_VARIABLE: Final = "BLOCKLIST_CLIENT_SECRET"  # noqa: S105 -- its name
+"""The variable for an account's secret. There is no flag for it, since other users see command lines."""
 
 _CONFIG_BYTES_MAX: Final = 1_000_000
 """Far more than all settings need."""
 
-SECRET_VARIABLE: Final = "BLOCKLIST_CLIENT_SECRET"  # noqa: S105
-"""Where the client's secret may stand. It has no flag, since other users see command lines."""
-
-_PATHS = ("root", "cache_dir", "state_dir", "protected", "client_secret_file", "client_key", "client_cert", "ca")
-_REQUIRED = ("url", "feed", "root")
-SOURCE: Final = ("url", "root")
-"""What commands need that are about a repository, and not about one feed."""
-
-_EXCHANGE = ("exchange",)
-_PROOFS = ("client_secret", "client_secret_file", "client_key")
 _KEY_BYTES_MAX: Final = 100_000
-"""A private key of any kind has a few thousand at most."""
+"""Far more than a private key of any kind needs, which is a few thousand."""
 
-_PANEL = "Settings"
-
-
-def _setting(name: str, metavar: str, meaning: str) -> Any:
-    """A setting's option, and the variable that it stands for."""
-    return Annotated[
-        str | None,
-        typer.Option(
-            f"--{name.replace('_', '-')}",
-            envvar=f"BLOCKLIST_{name.upper()}",
-            metavar=metavar,
-            rich_help_panel=_PANEL,
-            help=meaning,
-        ),
-    ]
+_PROOFS: Final = ("client_secret", "client_secret_file", "client_key")
+"""The ways in which an account proves itself, of which it needs exactly one."""
 
 
-_OPTIONS: Final = {
-    "url": _setting("url", "URL", "The repository: https:, http: or file:."),
-    "feed": _setting("feed", "NAME", "The feed's name."),
-    "root": _setting("root", "FILE", "The authority's root.json, got by a way you trust."),
-    "region": _setting(
-        "region",
-        "REGION",
-        "Two-letter country code in which national numbers are read; without it only international ones.",
-    ),
-    "cache_dir": _setting(
-        "cache_dir", "DIR", "Where verified lists are kept; by default in the user's cache directory."
-    ),
-    "state_dir": _setting(
-        "state_dir",
-        "DIR",
-        "What must survive a wiped cache; by default CACHE_DIR/.state if a cache directory is given, or else in the "
-        "user's state directory.",
-    ),
-    "protected": _setting("protected", "FILE", "Numbers of your own that are never blocked, one a line."),
-    "exchange": _setting(
-        "exchange", "URL", "The exchange: https: or http:. By default tokens are fetched where the repository is."
-    ),
-    "client_id": _setting("client_id", "ID", "Your account at the exchange; without it nobody asks for a token."),
-    "client_secret_file": _setting(
-        "client_secret_file",
-        "FILE",
-        f"The account's secret, on the first line; or set {SECRET_VARIABLE}, or client_secret in the settings file.",
-    ),
-    "client_key": _setting(
-        "client_key", "FILE", "In place of a secret: the account's private key as PEM, on P-256 or Ed25519."
-    ),
-    "client_cert": _setting(
-        "client_cert", "FILE", "Your own TLS certificate and its key as PEM, where the server asks for one."
-    ),
-    "ca": _setting("ca", "FILE", "The authorities as PEM that sign the server's certificate; by default public ones."),
-    "config": _setting(
-        "config",
-        "FILE",
-        f"A file with these settings; by default {CONFIG_NAME} of the working directory, if there is one.",
-    ),
-}
+def _setting(group: str | None, metavar: str, meaning: str) -> Any:
+    """A setting with a flag.
 
-LIST: Final = ("url", "feed", "root", "region", "cache_dir", "state_dir", "protected")
-"""What commands take that ask a list on this machine."""
-
-CREDENTIALS: Final = ("exchange", "client_id", "client_secret_file", "client_key", "client_cert", "ca")
-"""What commands take that ask a server."""
-
-
-def takes(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`."""
-
-    def decorate(command: Callable[..., T]) -> Callable[..., T]:
-        own = inspect.signature(command, eval_str=True)
-        added = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_OPTIONS[name])
-            for name in (*names, "config")
-        ]
-
-        @functools.wraps(command)
-        def run(**values: Any) -> T:
-            settings = Settings(**{each.name: values.pop(each.name) for each in added})
-            return command(settings=settings, **values)
-
-        parameters = [*(each for each in own.parameters.values() if each.name != "settings"), *added]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return run
-
-    return decorate
+    Args:
+        group: the commands that take it: "list", "server", or None if not one of these.
+        metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
+        meaning: its help.
+    """
+    return field(default=None, metadata={"group": group, "metavar": metavar, "help": meaning})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What commands need to know; each of their options of that name, or None.
+    """The values of settings, None for each that is not given."""
 
-    Attributes:
-        url: the repository's base URL.
-        feed: the feed's name.
-        root: file with the authority's root metadata.
-        region: CLDR region in which national numbers are read.
-        cache_dir: where generations are kept.
-        state_dir: what must survive a wiped cache.
-        protected: file with the recipient's own protected numbers.
-        exchange: the exchange's base URL.
-        client_id: the account there.
-        client_secret: its secret; from the settings file only.
-        client_secret_file: or the file that has it.
-        client_key: or file with its private key.
-        client_cert: file with a TLS certificate and its key.
-        ca: file with the authorities that servers' certificates are checked against.
-        config: the file that the rest comes from, None for `CONFIG_NAME` in the working directory, if there is one.
-    """
-
-    url: str | None = None
-    feed: str | None = None
-    root: str | None = None
-    region: str | None = None
-    cache_dir: str | None = None
-    state_dir: str | None = None
-    protected: str | None = None
-    exchange: str | None = None
-    client_id: str | None = None
-    client_secret: str | None = field(default=None, repr=False)
-    client_secret_file: str | None = None
-    client_key: str | None = None
-    client_cert: str | None = None
-    ca: str | None = None
-    config: str | None = None
-
-    def over(self, other: "Settings") -> "Settings":
-        """These settings, and the other's where these have none; how an account proves itself is taken as a whole.
-
-        >>> found = Settings(feed="id-all").over(Settings(feed="id-messaging", region="ID"))
-        >>> found.feed, found.region, found.root
-        ('id-all', 'ID', None)
-        """
-        names = set(NAMES) - set(_PROOFS if any(getattr(self, name) for name in _PROOFS) else ())
-        return Settings(
-            **{name: _first(getattr(self, name), getattr(other, name) if name in names else None) for name in NAMES},
-            config=self.config,
-        )
+    url: str | None = _setting("list", "URL", "The repository: https:, http: or file:.")
+    feed: str | None = _setting("list", "NAME", "The feed's name.")
+    root: str | None = _setting("list", "FILE", "The authority's root.json, got by a way you trust.")
+    region: str | None = _setting(
+        "list", "REGION", "Two-letter country code for national numbers; without it only international ones are read."
+    )
+    cache_dir: str | None = _setting("list", "DIR", "For verified lists; by default in the user's cache directory.")
+    state_dir: str | None = _setting(
+        "list",
+        "DIR",
+        "For what must survive a wiped cache; by default CACHE_DIR/.state, or without CACHE_DIR in the user's state "
+        "directory.",
+    )
+    protected: str | None = _setting("list", "FILE", "Numbers of your own that are never blocked, one on each line.")
+    exchange: str | None = _setting(
+        "server", "URL", "The exchange: https: or http:. By default the repository's server is asked for tokens."
+    )
+    client_id: str | None = _setting("server", "ID", "Your account at the exchange; without it no token is asked for.")
+    client_secret: str | None = field(default=None, repr=False, metadata={"help": "The account's secret itself."})
+    client_secret_file: str | None = _setting(
+        "server",
+        "FILE",
+        f"The account's secret, on the first line; or set {SECRET_VARIABLE}, or client_secret in the settings file.",
+    )
+    client_key: str | None = _setting(
+        "server", "FILE", "The account's private key (PEM, P-256 or Ed25519), instead of a secret."
+    )
+    client_cert: str | None = _setting(
+        "server", "FILE", "Your own TLS certificate and its key (PEM), if the server asks for one."
+    )
+    ca: str | None = _setting(
+        "server",
+        "FILE",
+        "Certificates (PEM) of the authorities that may sign the server's; by default the public ones.",
+    )
+    config: str | None = _setting(
+        None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
+    )
 
     def open(self, *, online: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
         Args:
-            online: also with what it takes to ask the server: account, certificates.
+            online: also use what is needed to ask the server: account and certificates.
 
         Raises:
-            InvalidInput: a setting that is needed is missing, or one cannot be used.
+            InvalidInput: a required setting is missing, or one cannot be used.
         """
-        settings = self.complete(_REQUIRED)
+        settings = self.complete(("url", "feed", "root"))
         assert settings.url is not None
         assert settings.feed is not None
         assert settings.root is not None
@@ -213,39 +124,47 @@ class Settings:
         )
 
     def client(self) -> "ExchangeClient":
-        """A client of the exchange; settings that are missing come from the file.
+        """Make a client of the exchange; settings that are missing come from the file.
 
         Raises:
-            InvalidInput: a setting that is needed is missing, or one cannot be used.
+            InvalidInput: a required setting is missing, or one cannot be used.
         """
-        settings = self.complete(_EXCHANGE)
+        settings = self.complete(("exchange",))
         assert settings.exchange is not None
         from blocklist_sdk.exchange.client import ExchangeClient
 
         return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
 
-    def complete(self, needed: tuple[str, ...]) -> "Settings":
-        """These settings with those of the file.
+    def complete(self, required: tuple[str, ...]) -> "Settings":
+        """Add what is missing from the file, and check that the required settings are there.
 
         Raises:
-            InvalidInput: one that is needed is missing, or the file cannot be used.
+            InvalidInput: a required setting is missing, or the file cannot be used.
         """
         file = read_config(Path(self.config) if self.config else None)
         given = self
-        # A file of its own was named on the command line, or in the environment next to it.
+        # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             given = replace(given, client_secret=secret)
-        settings = given.over(file)
-        missing = [name for name in needed if getattr(settings, name) is None]
+        # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
+        if any(getattr(given, name) for name in _PROOFS):
+            file = replace(file, **dict.fromkeys(_PROOFS))
+        settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
+        missing = [name for name in required if getattr(settings, name) is None]
         if missing:
-            raise InvalidInput(_how_to_set(missing))
+            lines = ", ".join(f'{name} = "…"' for name in missing)
+            raise InvalidInput(
+                f"missing {' and '.join(missing)}: give {' '.join(f'{flag(name)} …' for name in missing)}, or set "
+                f"{' '.join(f'{variable(name)}=…' for name in missing)} in the environment, "
+                f"or write {lines} into {CONFIG_NAME}"
+            )
         return settings
 
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
-        """How to ask for tokens; None where there is no account, or no server to ask.
+        """How to get tokens; None without an account, or for a repository on this disk.
 
         Raises:
-            InvalidInput: what proves the account is missing or there twice, or cannot be used.
+            InvalidInput: the account's proof is missing, given twice, or cannot be used.
         """
         if self.client_id is None:
             return None
@@ -255,8 +174,8 @@ class Settings:
         proofs = [name for name in _PROOFS if getattr(self, name) is not None]
         if len(proofs) != 1:
             raise InvalidInput(
-                f"client_id needs one of client_secret_file, client_key and {SECRET_VARIABLE} beside it, but there "
-                f"{'are ' + ' and '.join(proofs) if proofs else 'is none'}"
+                f"client_id needs exactly one of client_secret_file, client_key and {SECRET_VARIABLE}; "
+                f"given: {' and '.join(proofs) or 'none'}"
             )
         from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt, token_url_of
 
@@ -271,7 +190,7 @@ class Settings:
         return ClientCredentials(self.client_id, secret, token_url=token_url)
 
     def tls(self) -> "ssl.SSLContext | None":
-        """Whom to trust and how to show oneself; None for what is usual.
+        """Which servers to trust, and the own certificate; None for the usual ones.
 
         Raises:
             InvalidInput: a file cannot be used.
@@ -283,6 +202,67 @@ class Settings:
         return tls_context(ca=self.ca, client_cert=self.client_cert)
 
 
+_FIELDS: Final = {each.name: each for each in fields(Settings)}
+
+NAMES: Final = tuple(name for name in _FIELDS if name != "config")
+"""The names that a settings file may have. All but `client_secret` have a flag as well."""
+
+LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "list")
+"""Settings of commands that look something up in a list on this machine."""
+
+SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
+"""Settings of commands that ask a server."""
+
+REPOSITORY: Final = ("url", "root")
+"""Settings of commands that are about a whole repository, and not about one feed."""
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        signature = inspect.signature(command, eval_str=True)
+        options = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+            for name in (*names, "config")
+        ]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> T:
+            settings = Settings(**{option.name: values.pop(option.name) for option in options})
+            return command(settings=settings, **values)
+
+        parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _option(name: str) -> Any:
+    """The type of a command's parameter for one setting, as typer reads it."""
+    metadata = _FIELDS[name].metadata
+    option = typer.Option(
+        flag(name),
+        envvar=variable(name),
+        metavar=metadata["metavar"],
+        help=metadata["help"],
+        rich_help_panel="Settings",
+    )
+    return Annotated[str | None, option]
+
+
+def flag(name: str) -> str:
+    """The flag of a setting, such as ``--cache-dir``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting, such as ``BLOCKLIST_CACHE_DIR``."""
+    return f"BLOCKLIST_{name.upper()}"
+
+
 def check_output(output: Path, blocklist: "Blocklist") -> None:
     """Keep a file that is about to be written away from the list's own files.
 
@@ -292,21 +272,17 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     target = output.resolve()
     for folder in (blocklist._store.directory, blocklist._state_file.parent):
         if target.is_relative_to(folder.resolve()):
-            raise InvalidInput(f"{output} is among the list's own files in {folder}: name one elsewhere")
-
-
-NAMES: Final = tuple(each.name for each in fields(Settings) if each.name != "config")
-"""What may stand in the file. All but `client_secret` are options as well."""
+            raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")
 
 
 def read_config(path: Path | None) -> Settings:
-    """Settings from a TOML file; relative paths in it are relative to where it stands.
+    """Read settings from a TOML file; relative paths in it are relative to its folder.
 
     Args:
         path: the file; None for `CONFIG_NAME` in the working directory, which need not exist.
 
     Raises:
-        InvalidInput: it cannot be read, is no TOML, or sets something that is not a setting.
+        InvalidInput: it cannot be read, is not TOML, or has a name that is not a setting's.
     """
     file = path or Path(CONFIG_NAME)
     try:
@@ -314,7 +290,7 @@ def read_config(path: Path | None) -> Settings:
     except FileNotFoundError as error:
         if path is None:
             return Settings()
-        raise InvalidInput(f"there is no settings file {file}: correct --config or BLOCKLIST_CONFIG") from error
+        raise InvalidInput(f"the settings file {file} does not exist: correct --config or BLOCKLIST_CONFIG") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read the settings file {file}: {error}") from error
     import tomllib
@@ -322,7 +298,7 @@ def read_config(path: Path | None) -> Settings:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"the settings file {file} is no TOML: {error}") from error
+        raise InvalidInput(f"the settings file {file} is not TOML: {error}") from error
     unknown = sorted(set(document) - set(NAMES))
     if unknown:
         raise InvalidInput(
@@ -330,40 +306,22 @@ def read_config(path: Path | None) -> Settings:
         )
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
-            raise InvalidInput(f'{name} in the settings file {file} must be a text in quotes, such as {name} = "…"')
-        if name in _PATHS:
-            document[name] = str(file.parent / _expanded(value, name, file))
+            raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
+        if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
+            try:
+                document[name] = str(file.parent / Path(value).expanduser())
+            except RuntimeError as error:
+                message = f"{name} in the settings file {file} is {value!r}, but that user does not exist"
+                raise InvalidInput(message) from error
     return Settings(**document)
 
 
 def _text_of(file: Path) -> str:
-    """A settings file's text; devices and pipes may have no end, or never begin."""
+    """Read a settings file, but no device or pipe: it may have no end, or never begin."""
     if file.exists() and not file.is_file():
-        raise InvalidInput(f"the settings file {file} is no regular file: name one with --config")
+        raise InvalidInput(f"the settings file {file} is not a regular file: give another one with --config")
     with file.open("rb") as opened:
         data = opened.read(_CONFIG_BYTES_MAX + 1)
     if len(data) > _CONFIG_BYTES_MAX:
-        raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: name another one")
+        raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
     return data.decode()
-
-
-def _expanded(value: str, name: str, file: Path) -> Path:
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise InvalidInput(f"{name} in the settings file {file} is {value!r}, but there is no such user") from error
-
-
-def _first(one: str | None, other: str | None) -> str | None:
-    return other if one is None else one
-
-
-def _how_to_set(missing: list[str]) -> str:
-    """Every way to give the settings that are missing."""
-    flags = " ".join(f"--{name.replace('_', '-')} …" for name in missing)
-    variables = " ".join(f"BLOCKLIST_{name.upper()}=…" for name in missing)
-    lines = ", ".join(f'{name} = "…"' for name in missing)
-    return (
-        f"missing {' and '.join(missing)}: give {flags}, or set {variables} in the environment, "
-        f"or write {lines} into {CONFIG_NAME}"
-    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from blocklist_sdk.cli.exit_codes import FINE
-from blocklist_sdk.cli.logs import log_told
+from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import write_json
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import BlocklistError, InvalidInput
@@ -46,7 +46,7 @@ def sync_until_told(
     """
     interval = duration(every)
     lost: list[OSError] = []
-    with StopOnSignal() as bell, log_told():
+    with StopOnSignal() as stop, log_to_stderr():
 
         def show(outcome: SyncOutcome) -> None:
             try:
@@ -56,11 +56,11 @@ def sync_until_told(
                     typer.echo(told(outcome.feed, outcome.result))
             except OSError as error:
                 lost.append(error)
-                bell.ring()
+                stop.set()
 
         blocklist.add_listener(show)
         with blocklist.keep_synced(interval) as background:
-            bell.wait()
+            stop.wait()
     if lost:
         raise lost[0]
     if background.is_running:
