@@ -156,6 +156,7 @@ class ExchangeError(BlocklistError):
 
 for _class in [each for each in vars().values() if isinstance(each, type) and issubclass(each, BlocklistError)]:
     _class.__module__ = "blocklist_sdk"  # where users import it from, also in a traceback
+del _class
 
 
 def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dict[str, Any]) -> BlocklistError:
