@@ -46,16 +46,18 @@ bench: $(VENV)/.bench.stamp
 docs: $(VENV)/.docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-# Pins for every Python from 3.11 on, with hashes and without the address of any index.
+# Pins for every Python from 3.11 on, with hashes and without the address of any index. All have the versions of dev.txt,
+# since they are installed into one environment one after the other.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
+LIKE_DEV = --constraint requirements/dev.txt
 EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
 lock:
-	$(LOCK) -o requirements/run.txt
-	$(LOCK) --extra exchange -o requirements/exchange.txt
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
-	$(LOCK) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
-	$(LOCK) --group docs -o requirements/docs.txt
+	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
+	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
+	$(LOCK) $(LIKE_DEV) --group docs -o requirements/docs.txt
 
 clean:
 	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache
