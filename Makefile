@@ -1,14 +1,18 @@
 # Each target does its own set-up: a machine with Python 3.11+, pip and make is enough.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+# `make` uses the environment .venv, `make PYTHON=python3.13` one of that version's own, .venv-3.13.
+PYTHON  ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])' 2> /dev/null)
+VENV    := .venv$(if $(filter-out file,$(origin PYTHON)),-$(VERSION))
+BIN      = $(VENV)/bin
+PYTEST   = $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo sandbox test lint differential chaos bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(if $(VERSION),,$(error $(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=python3.13))
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # One stamp per set of requirements; it goes stale when its pins or the project's metadata change.
 $(VENV)/.%.stamp: requirements/%.txt pyproject.toml | $(VENV)/bin/python
@@ -24,7 +28,7 @@ sandbox: $(VENV)/.exchange.stamp
 	$(BIN)/blocklist sandbox
 
 test: $(VENV)/.dev.stamp
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(PYTEST) -n 3 --dist worksteal
 
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .
@@ -33,12 +37,12 @@ lint: $(VENV)/.dev.stamp
 
 # Millions of generated texts, read the fast way and by the reference.
 differential: $(VENV)/.dev.stamp
-	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
+	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(PYTEST) -n 2 tests/numbers/test_numbers_agreement.py
 
 # Everything that goes wrong, for long; the tests do a little of each.
 SCALED = $(shell grep -rlE --include='test_*.py' '^from (support.scale|hypothesis) import' tests)
 chaos: $(VENV)/.dev.stamp
-	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
+	BLOCKLIST_CHAOS=long $(PYTEST) -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json
@@ -60,4 +64,4 @@ lock:
 	$(LOCK) $(LIKE_DEV) --group docs -o requirements/docs.txt
 
 clean:
-	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* docs/_build .mypy_cache .ruff_cache .pytest_cache
