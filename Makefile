@@ -7,7 +7,7 @@ BIN      = $(VENV)/bin
 PYTEST   = $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo sandbox test lint differential chaos bench docs lock clean
+.PHONY: demo sandbox test lint differential chaos test-httpx2 bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -44,6 +44,11 @@ SCALED = $(shell grep -rlE --include='test_*.py' '^from (support.scale|hypothesi
 chaos: $(VENV)/.dev.stamp
 	BLOCKLIST_CHAOS=long $(PYTEST) -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 
+# The same tests with httpx2, httpx's successor, wherever httpx is asked for; in an environment of their own.
+test-httpx2:
+	$(MAKE) VENV=$(VENV)-httpx2 $(VENV)-httpx2/.httpx2.stamp
+	PYTHONPATH=$(CURDIR)/tests/with_httpx2 $(VENV)-httpx2/bin/python -m pytest -n 3 --dist worksteal
+
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json
 
@@ -60,6 +65,7 @@ lock:
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
 	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
 	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
 	$(LOCK) $(LIKE_DEV) --group docs -o requirements/docs.txt
 
