@@ -7,7 +7,7 @@ BIN      = $(VENV)/bin
 PYTEST   = $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo sandbox test lint differential chaos test-httpx2 bench docs lock clean
+.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -44,6 +44,20 @@ SCALED = $(shell grep -rlE --include='test_*.py' '^from (support.scale|hypothesi
 chaos: $(VENV)/.dev.stamp
 	BLOCKLIST_CHAOS=long $(PYTEST) -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
 
+# The tests whose course depends on the machine's speed, again and again, while every processor is busy with something else.
+TIMES = 10
+timing: $(VENV)/.dev.stamp
+	@for processor in $$(seq $$(getconf _NPROCESSORS_ONLN)); do (while :; do :; done) & busy="$$busy $$!"; done; \
+	trap 'kill $$busy' EXIT; \
+	for time in $$(seq $(TIMES)); do echo "run $$time of $(TIMES)"; $(PYTEST) -q -m timing -n 2 --dist worksteal || exit 1; done
+
+# Which branches the tests take, in their own process and in all that they start.
+coverage: $(VENV)/.dev.stamp
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 3 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 # The same tests with httpx2, httpx's successor, wherever httpx is asked for; in an environment of their own.
 test-httpx2:
 	$(MAKE) VENV=$(VENV)-httpx2 $(VENV)-httpx2/.httpx2.stamp
@@ -70,4 +84,4 @@ lock:
 	$(LOCK) $(LIKE_DEV) --group docs -o requirements/docs.txt
 
 clean:
-	rm -rf .venv .venv-* docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* .coverage .coverage.* docs/_build .mypy_cache .ruff_cache .pytest_cache

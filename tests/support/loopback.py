@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.repository / self.path.lstrip("/")
         data = path.read_bytes() if path.is_file() else bytes(1_000_000)
         self.answer(data[:10], length=len(data))
-        self.stopped.wait(30)
+        self.stopped.wait(600)
         return True
 
     def fail(self, status: int, *, retry_after: str | None = None) -> bool:
