@@ -19,6 +19,7 @@ from support.world import FEED, LISTED, World, make_world
 
 BLOCKLIST = [
     sys.executable,
+    "-P",  # as in the console script, the working directory is no place to import from
     "-c",
     # Test runs in the background are started with Ctrl-C ignored, and processes inherit that.
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
