@@ -1,7 +1,10 @@
 """Imports follow the plan in `support/import_plan.py`: downwards only, and libraries stay behind their borders."""
 
+from pathlib import Path
+
 import pytest
 
+import support
 from support.import_plan import BORDERS, MAY_IMPORT, MODULES, PACKAGE, arrows, circles, floors, imported, room_of
 
 ARROWS = arrows()
@@ -60,3 +63,8 @@ def test_a_library_stays_behind_its_border() -> None:
 
 def _folders(borders: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(border for border in borders if border.endswith("/"))
+
+
+def test_every_helper_of_the_tests_is_listed() -> None:
+    helpers = {path.stem for path in Path(support.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {helper for helper in helpers if f"`{helper}`" not in (support.__doc__ or "")} == set()
