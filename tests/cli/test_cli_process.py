@@ -100,6 +100,7 @@ def test_a_reader_that_goes_away_is_no_error(env: dict[str, str]) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.timing
 def test_ctrl_c_is_no_traceback(env: dict[str, str]) -> None:
     with subprocess.Popen(
         [*BLOCKLIST, "check", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -250,6 +251,7 @@ def test_an_installation_that_is_broken_is_not_taken_for_a_block(env: dict[str, 
     assert "ModuleNotFoundError" in ran.stderr
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("delay_ms", range(0, 400, 40))
 def test_ctrl_c_while_modules_load_is_no_traceback(env: dict[str, str], delay_ms: int) -> None:
     """The process says when it begins; what Python itself does before that is not ours."""

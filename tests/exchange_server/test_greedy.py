@@ -118,6 +118,7 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
     assert appeal("a") == 201
 
 
+@pytest.mark.timing
 def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = most = 0
     lock, go_on = threading.Lock(), threading.Event()

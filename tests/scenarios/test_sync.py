@@ -203,6 +203,7 @@ def test_a_cache_directory_that_cannot_be_written(world: World) -> None:
         world.recipient().sync()
 
 
+@pytest.mark.timing
 def test_what_another_process_fetched_is_noticed_within_a_second(world: World) -> None:
     context = multiprocessing.get_context("spawn")
     failures: Strings = context.Queue()

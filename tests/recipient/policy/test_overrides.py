@@ -79,6 +79,7 @@ def test_an_override_ends_by_itself(recipient: Blocklist, monkeypatch: pytest.Mo
     assert recipient.status().overrides == 0
 
 
+@pytest.mark.timing
 def test_another_process_sees_them_within_a_second(world: World, recipient: Blocklist) -> None:
     other = world.recipient()
     assert LISTED in other
