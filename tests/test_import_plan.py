@@ -27,7 +27,7 @@ def test_every_module_is_in_a_room_of_the_plan() -> None:
 
 
 def test_the_plan_has_floors() -> None:
-    """So imports run downwards only: with a circle in the plan there would be none."""
+    """Imports run downwards only: a plan with a circle has no floors."""
     assert floors(MAY_IMPORT)
 
 

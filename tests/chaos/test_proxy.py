@@ -1,4 +1,4 @@
-"""A network that does anything at all: a sync succeeds or says what is wrong, and the list goes on answering."""
+"""A network with every kind of fault: a sync succeeds or says what is wrong, and the list goes on answering."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ ROUNDS = scaled(4, long=60)
 SYNCS_PER_ROUND = scaled(4, long=8)
 
 NETWORK_ERRORS = (Unreachable, Untrusted, Malformed)
-"""What a recipient may hold a network to be guilty of."""
+"""Errors that a fault of the network may end in."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Processes that are killed while they do something, as by a power cut or a memory killer."""
+"""Processes that are killed at work, as by a power cut or when memory runs out."""
 
 import contextlib
 import multiprocessing
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Act = Callable[[int, Say], None]
-"""What a child does, given a number; what it says is kept whatever becomes of it. Must be picklable."""
+"""What a child does, given a number. What it says is kept, also if it is killed. Must be picklable."""
 
 LATER, SOONER = 1.1, 0.8
-"""What becomes of the longest delay after a child that was killed, and after one that was done before: on a machine of
-any speed, some are killed at the very end."""
+"""Factors for the longest delay after a child that was killed, and after one that ended first: so, on a machine of any
+speed, some are killed at their very end."""
 
 _WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: at some time, of which each machine makes something else, or at a step, which each one has.
+    """When to kill: after a time, which differs from machine to machine, or at a step, which does not.
 
     Attributes:
         delay_s: so long after what `pattern` says.
         pattern: a file under `directory` has appeared; ``""``: the child has said something; None: it was started.
         directory: where to look.
-        step: just before the child renames a file for the so-manieth time, counted from 0; then the rest is not asked.
+        step: just before the child renames a file, after it has renamed this many; the other attributes do not count.
     """
 
     delay_s: float = 0.0
@@ -100,7 +100,7 @@ def counted_steps(*, kill_at: int | None = None) -> Iterator[Steps]:
 
 
 def spread(steps: int, kills: int) -> list[int]:
-    """So many of a run's steps, from the first to the last."""
+    """Numbers of `kills` steps, evenly spread from the first to the last."""
     return [index * (steps - 1) // (kills - 1) for index in range(kills)]
 
 

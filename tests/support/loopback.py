@@ -9,7 +9,7 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """Says nothing of clients that hang up, which would stand among what a command says."""
+    """Prints nothing about clients that hang up, since tests read what a command prints."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing is wrong with the test."""
