@@ -193,7 +193,7 @@ def _pictures() -> Iterator[Hostile]:
         ("WebP with an unknown part", riff(b"WEBP", WEBP_LOSSLESS, (b"EVIL", ELF)), "no viewer knows"),
         ("WebP that unpacks to a wall", riff(b"WEBP", (b"VP8L", b"\x2f\xff\xff\xff\x0f")), "megapixels"),
         ("WebP of a wide canvas", riff(b"WEBP", (b"VP8X", b"\0\0\0\0" + b"\xff" * 6), WEBP_LOSSLESS), "megapixels"),
-        ("WebP without a picture", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
+        ("WebP whose picture is damaged", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
     ):
         yield Hostile(what, "a.png", content, reason)
 
