@@ -48,7 +48,7 @@ chaos: $(VENV)/.dev.stamp
 TIMES = 10
 timing: $(VENV)/.dev.stamp
 	@for processor in $$(seq $$(getconf _NPROCESSORS_ONLN)); do (while :; do :; done) & busy="$$busy $$!"; done; \
-	trap 'kill $$busy' EXIT; \
+	trap 'kill $$busy' EXIT; trap 'exit 1' INT TERM; \
 	for time in $$(seq $(TIMES)); do echo "run $$time of $(TIMES)"; $(PYTEST) -q -m timing -n 2 --dist worksteal || exit 1; done
 
 # Which branches the tests take, in their own process and in all that they start.
