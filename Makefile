@@ -1,14 +1,18 @@
 # Each target does its own set-up: a machine with Python 3.11+, pip and make is enough.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+# `make` uses the environment .venv, `make PYTHON=python3.13` one of that version's own, .venv-3.13.
+PYTHON  ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; sys.version_info >= (3, 11) and print("%d.%d" % sys.version_info[:2])' 2> /dev/null)
+VENV    := .venv$(if $(filter-out file,$(origin PYTHON)),-$(VERSION))
+BIN      = $(VENV)/bin
+PYTEST   = $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo sandbox test lint differential chaos bench docs lock clean
+.PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench docs lock clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(if $(VERSION),,$(error $(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=python3.13))
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # One stamp per set of requirements; it goes stale when its pins or the project's metadata change.
 $(VENV)/.%.stamp: requirements/%.txt pyproject.toml | $(VENV)/bin/python
@@ -24,7 +28,7 @@ sandbox: $(VENV)/.exchange.stamp
 	$(BIN)/blocklist sandbox
 
 test: $(VENV)/.dev.stamp
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(PYTEST) -n 3 --dist worksteal
 
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .
@@ -33,12 +37,31 @@ lint: $(VENV)/.dev.stamp
 
 # Millions of generated texts, read the fast way and by the reference.
 differential: $(VENV)/.dev.stamp
-	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 2 tests/numbers/test_numbers_agreement.py
+	BLOCKLIST_TEXTS=500000 BLOCKLIST_CHAOS=long $(PYTEST) -n 2 tests/numbers/test_numbers_agreement.py
 
 # Everything that goes wrong, for long; the tests do a little of each.
 SCALED = $(shell grep -rlE --include='test_*.py' '^from (support.scale|hypothesis) import' tests)
 chaos: $(VENV)/.dev.stamp
-	BLOCKLIST_CHAOS=long $(BIN)/python -m pytest -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
+	BLOCKLIST_CHAOS=long $(PYTEST) -n 3 --dist worksteal tests/chaos $(filter-out tests/chaos/%,$(SCALED))
+
+# The tests whose course depends on the machine's speed, again and again, while every processor is busy with something else.
+TIMES = 10
+timing: $(VENV)/.dev.stamp
+	@for processor in $$(seq $$(getconf _NPROCESSORS_ONLN)); do (while :; do :; done) & busy="$$busy $$!"; done; \
+	trap 'kill $$busy' EXIT; trap 'exit 1' INT TERM; \
+	for time in $$(seq $(TIMES)); do echo "run $$time of $(TIMES)"; $(PYTEST) -q -m timing -n 2 --dist worksteal || exit 1; done
+
+# Which branches the tests take, in their own process and in all that they start.
+coverage: $(VENV)/.dev.stamp
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 3 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# The same tests with httpx2, httpx's successor, wherever httpx is asked for; in an environment of their own.
+test-httpx2:
+	$(MAKE) VENV=$(VENV)-httpx2 $(VENV)-httpx2/.httpx2.stamp
+	PYTHONPATH=$(CURDIR)/tests/with_httpx2 $(VENV)-httpx2/bin/python -m pytest -n 3 --dist worksteal
 
 bench: $(VENV)/.bench.stamp
 	$(BIN)/python -m benchmarks --rows 1000000,10000000 --json benchmarks/results/latest.json
@@ -46,16 +69,19 @@ bench: $(VENV)/.bench.stamp
 docs: $(VENV)/.docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-# Pins for every Python from 3.11 on, with hashes and without the address of any index.
+# Pins for every Python from 3.11 on, with hashes and without the address of any index. All have the versions of dev.txt,
+# since they are installed into one environment one after the other.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --group build pyproject.toml
+LIKE_DEV = --constraint requirements/dev.txt
 EVERYTHING = --extra exchange --extra kafka --extra postgres --extra redis
 lock:
-	$(LOCK) -o requirements/run.txt
-	$(LOCK) --extra exchange -o requirements/exchange.txt
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
-	$(LOCK) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
-	$(LOCK) --group docs -o requirements/docs.txt
+	$(LOCK) $(LIKE_DEV) -o requirements/run.txt
+	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
+	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
+	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
+	$(LOCK) $(LIKE_DEV) --group docs -o requirements/docs.txt
 
 clean:
-	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* .coverage .coverage.* docs/_build .mypy_cache .ruff_cache .pytest_cache

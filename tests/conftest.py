@@ -13,12 +13,12 @@ from support.scale import scaled
 pytest_plugins = ["support.exchange_fixtures", "support.sink_fixtures"]
 
 _COUNTED = "counted "
-"""Stands before what a test counts, among the properties that travel with its report."""
+"""Prefix of the names of counts among the properties of a test's report."""
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real input, or a skip that says where it was looked for."""
+    """The folder of real lists; without it the test is skipped, and the reason names the folder."""
     root = Path(__file__).resolve().parents[1]
     path = Path(os.environ.get("BLOCKLIST_SHARED_DATA", root.parent / "shared" / "data"))
     if not path.is_dir():
@@ -30,12 +30,12 @@ settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(50, long=200)
 )
 settings.load_profile("here")
-"""No test asserts a time, and a slow machine is no failure; what is drawn differs from run to run."""
+"""A slow machine must not fail a test, so there is no deadline. Each run draws other examples."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No public authority is trusted: none has signed for a server of these tests.
+    """Trust no public certificate authority: none has signed for a server of these tests.
 
     To read them all takes longer than a sync, and each client would, here and in the processes that tests start.
     """
@@ -47,7 +47,7 @@ def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Say how many kills, syncs and so on a test has made; the counts stand at the end of a run."""
+    """A function that counts kills, syncs and so on; the counts are shown at the end of a run."""
 
     def add(**counts: int) -> None:
         request.node.user_properties.extend((_COUNTED + name, count) for name, count in counts.items())
@@ -56,7 +56,7 @@ def tally(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was done, by the tests that count."""
+    """Print what the tests have counted."""
     reports = terminalreporter.stats.get("passed", [])
     counted = [(report, said) for report in reports if report.when == "call" and (said := _counts(report))]
     if counted:

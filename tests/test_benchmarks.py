@@ -45,7 +45,7 @@ def test_a_small_run_has_every_row(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr
     document = json.loads(out.read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def test_a_small_run_writes_into_every_sink() -> None:
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert run.returncode == 0, run.stderr
     for name in ("postgresql", "redis", "kafka", "file"):

@@ -10,7 +10,7 @@ import pytest
 from blocklist_sdk.locks import ForkSafeLock
 from support.world import ADDED, SECOND, make_world
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 """Python from 3.12 on warns of what is tested here."""

@@ -73,8 +73,8 @@ def test_every_error_of_the_tree_is_exported() -> None:
     from blocklist_sdk import errors
 
     defined = {
-        name
-        for name, value in vars(errors).items()
+        value.__name__
+        for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, errors.BlocklistError)
     }
     assert defined <= PUBLIC

@@ -22,6 +22,8 @@ from support.killing import LATER, SOONER, Moment, Say, nursery
 from support.scale import Tally, scaled
 from support.world import FEED, World, make_world
 
+pytestmark = pytest.mark.timing
+
 KILLS = scaled(3, long=70)
 CHANGES = scaled(3000, long=100_000)
 BATCH = scaled(100, long=2000)

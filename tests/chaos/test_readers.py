@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 READERS = scaled(2, long=8)
 CHECKS = scaled(2000, long=50_000)
 GENERATIONS_MIN = scaled(3, long=25)
-"""So many releases every reader sees at least, however fast it is."""
+"""Number of releases that every reader sees at least, however fast it is."""
 
 PATIENCE_S = 300
 

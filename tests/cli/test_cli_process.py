@@ -19,6 +19,7 @@ from support.world import FEED, LISTED, World, make_world
 
 BLOCKLIST = [
     sys.executable,
+    "-P",  # as in the console script, the working directory is no place to import from
     "-c",
     # Test runs in the background are started with Ctrl-C ignored, and their processes inherit that.
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -99,6 +100,7 @@ def test_a_reader_that_goes_away_is_not_an_error(env: dict[str, str]) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.timing
 def test_ctrl_c_shows_no_traceback(env: dict[str, str]) -> None:
     with subprocess.Popen(
         [*BLOCKLIST, "check", "-"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -251,6 +253,7 @@ def test_a_broken_installation_is_not_mistaken_for_a_block(env: dict[str, str]) 
     assert "ModuleNotFoundError" in ran.stderr
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("delay_ms", range(0, 400, 40))
 def test_ctrl_c_while_modules_load_shows_no_traceback(env: dict[str, str], delay_ms: int) -> None:
     """The process writes a line when it begins; before that, Python itself may fail."""

@@ -17,6 +17,7 @@ from blocklist_sdk import InvalidInput
 from blocklist_sdk.cli.watch import duration
 from support.command_line import assert_fails, run
 from support.loopback import Handler, answering
+from support.waiting import until
 from support.world import FEED, FIRST, SECOND, World, copy_world, make_world
 
 PROGRAM = """
@@ -118,12 +119,12 @@ def stalled(handler: Handler) -> bool:
     return handler.path.endswith(".parquet") and handler.hang()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_running_download(world: World, number: signal.Signals) -> None:
     with answering(world.repository, stalled) as (url, asked), watching(settings(world, url)) as process:
-        while not any(path.endswith(".parquet") for path in asked):
-            assert process.poll() is None
-            time.sleep(0.01)
+        until(lambda: process.poll() is not None or any(path.endswith(".parquet") for path in asked))
+        assert process.poll() is None
         process.send_signal(number)
         assert process.wait(timeout=20) == 0  # its minimum rate alone would give it 30 seconds
         assert errors_of(process) == ""
@@ -156,6 +157,7 @@ def test_a_signal_ends_what_cannot_be_cut(world: World) -> None:
     assert (ran.code, ran.err) == (0, "")
 
 
+@pytest.mark.timing
 def test_signals_at_random_moments_end_it_with_0_and_leave_a_whole_list(world: World) -> None:
     for turn in range(6):
         world.release(SECOND if turn % 2 else FIRST)

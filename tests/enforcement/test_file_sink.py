@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, rea
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch, make_items
 from support.provisioning import answer_all, answering, files_in, replayed
+from support.waiting import until
 
 A, B, C = 6281200000001, 6281200000002, 6281200000003
 NOW = datetime(2026, 11, 2, 8, tzinfo=UTC)
@@ -192,6 +194,7 @@ def test_files_can_be_picked_up_by_others_and_lie_there_whole_only(drop: Path) -
     assert [name for name in os.listdir(drop) if not name.startswith(".")] == [files_in(drop)[0].name]
 
 
+@pytest.mark.timing
 def test_a_writer_that_is_killed_leaves_whole_files_only(drop: Path) -> None:
     program = (
         "import itertools, sys\n"
@@ -206,6 +209,7 @@ def test_a_writer_that_is_killed_leaves_whole_files_only(drop: Path) -> None:
         writer = subprocess.Popen([sys.executable, "-c", program, drop.as_uri()], stdout=subprocess.PIPE)
         assert writer.stdout
         writer.stdout.readline()
+        until(lambda: files_in(drop) != [])
         with pytest.raises(subprocess.TimeoutExpired):
             writer.wait(0.3)
         writer.send_signal(signal.SIGKILL)
@@ -355,6 +359,11 @@ def test_a_run_that_is_killed_finds_the_answer_again(drop: Path, responses: Path
     assert len(files_in(drop)) == 1
 
 
+def wrote_after(drop: Path, number: int) -> bool:
+    return any(read_drop_file(path).number > number for path in files_in(drop)[-1:])
+
+
+@pytest.mark.timing
 def test_whenever_a_run_is_killed_the_files_say_in_the_end_what_is_to_be_so(drop: Path, responses: Path) -> None:
     program = (
         "import itertools, random, sys\n"
@@ -372,6 +381,7 @@ def test_whenever_a_run_is_killed_the_files_say_in_the_end_what_is_to_be_so(drop
         run = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert run.stdout
         run.stdout.readline()
+        until(partial(wrote_after, drop, last))
         with pytest.raises(subprocess.TimeoutExpired):
             run.wait(0.2)
         run.send_signal(signal.SIGKILL)

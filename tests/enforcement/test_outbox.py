@@ -357,6 +357,7 @@ def send(box: Sandbox, directory: Path, argument: int, say: Say) -> None:
         send_receipts(ledger, client)
 
 
+@pytest.mark.timing
 def test_receipts_are_complete_and_single_however_often_sending_is_killed(
     box: Sandbox, tmp_path: Path, tally: Any
 ) -> None:

@@ -247,6 +247,7 @@ def test_a_sink_that_keeps_every_promise_passes() -> None:
     check_sink(maker(BlindSink))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_a_broken_promise_is_found(kind: type[MemorySink]) -> None:
     with pytest.raises(ContractBroken) as found:

@@ -105,5 +105,7 @@ def test_what_is_no_secret_is_refused_and_not_repeated(secret: str) -> None:
     assert not secret.strip() or secret not in str(found.value) or secret == "whsec_"
 
 
-def test_secrets_are_never_the_same() -> None:
-    assert len({new_webhook_secret() for _ in range(100)}) == 100
+def test_a_new_secret_has_32_bytes_that_no_other_has() -> None:
+    one, other = keys_of(f"{new_webhook_secret()} {new_webhook_secret()}")
+    assert len(one) == len(other) == 32
+    assert one != other

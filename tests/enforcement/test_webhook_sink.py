@@ -397,7 +397,7 @@ def test_a_connection_that_is_cut_is_a_sink_that_is_down_and_the_next_batch_goes
 
 
 def hanging(handler: Handler, _: dict[str, Any]) -> bool:
-    handler.receiver.stopped.wait(60)
+    handler.receiver.stopped.wait(600)
     return True
 
 
@@ -417,13 +417,14 @@ def dripping_body(handler: Handler, _: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("step_in", [hanging, dripping_head, dripping_body], ids=lambda step_in: step_in.__name__)
 def test_nobody_waits_for_ever(receiver: Receiver, step_in: Any) -> None:
     receiver.step_in = step_in
     begun = time.monotonic()
     with pytest.raises(SinkUnavailable):
         block(receiver.url, secret=SECRET, timeout=0.5)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 300  # much more than it needs, much less than the receiver takes
 
 
 def test_an_endless_answer_is_cut(sink: Sink, receiver: Receiver) -> None:

@@ -183,15 +183,12 @@ def test_no_call_of_either_client_is_left_out() -> None:
         assert methods - own == CALLS.keys()
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_a_method_has_the_documentation_and_the_arguments_of_its_call(name: str) -> None:
-    made = inspect.signature(getattr(calls, name))
-    for kind in (ExchangeClient, AsyncExchangeClient):
-        method = getattr(kind, name)
-        assert method.__doc__
-        assert list(inspect.signature(method).parameters) == ["self", *made.parameters]
-        bound = inspect.signature(getattr(kind("http://127.0.0.1:9"), name)) if kind is ExchangeClient else None
-        assert bound is None or list(bound.parameters) == list(made.parameters)
+@pytest.mark.parametrize("kind", [ExchangeClient, AsyncExchangeClient])
+def test_every_method_has_the_documentation_and_the_arguments_of_its_call(kind: type) -> None:
+    for name in CALLS:
+        method, call = getattr(kind, name), getattr(calls, name)
+        assert method.__doc__, name
+        assert list(inspect.signature(method).parameters) == ["self", *inspect.signature(call).parameters], name
 
 
 @both

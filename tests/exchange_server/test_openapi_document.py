@@ -1,17 +1,14 @@
 """The OpenAPI document is what the server does, and says what each thing is."""
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from blocklist_sdk.exchange_server.app import openapi_document
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = openapi_document()
-OPERATIONS = {
+OPERATIONS: dict[str, dict[str, Any]] = {
     f"{verb.upper()} {path}": operation
     for path, operations in DOCUMENT["paths"].items()
     for verb, operation in operations.items()
@@ -28,24 +25,21 @@ def test_the_document_is_current() -> None:
     assert written == module.render(), "run: python docs/generate_openapi.py"
 
 
-def test_it_is_openapi_3_1() -> None:
-    assert json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))["openapi"].startswith("3.1")
+def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
+    for name, operation in OPERATIONS.items():
+        assert operation["description"], name
+        assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"], name
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_says_what_it_does_and_how_it_fails(name: str) -> None:
-    operation: dict[str, Any] = OPERATIONS[name]
-    assert operation["description"]
-    assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
+def test_every_post_takes_an_idempotency_key() -> None:
+    for name in (name for name in OPERATIONS if name.startswith("POST /v1")):
+        assert ("header", "Idempotency-Key") in _parameters(name), name
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("POST /v1")])
-def test_every_post_takes_an_idempotency_key(name: str) -> None:
-    assert any(each["name"] == "Idempotency-Key" and each["in"] == "header" for each in OPERATIONS[name]["parameters"])
+def test_every_list_comes_in_pages() -> None:
+    for name in (name for name in OPERATIONS if name.startswith("GET") and "Page" in str(OPERATIONS[name])):
+        assert {("query", "limit"), ("query", "cursor")} <= _parameters(name), name
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in OPERATIONS if name.startswith("GET") and "Page" in str(OPERATIONS[name])]
-)
-def test_every_list_comes_in_pages(name: str) -> None:
-    assert {"limit", "cursor"} <= {each["name"] for each in OPERATIONS[name]["parameters"]}
+def _parameters(name: str) -> set[tuple[str, str]]:
+    return {(each["in"], each["name"]) for each in OPERATIONS[name]["parameters"]}

@@ -10,10 +10,13 @@ import pytest
 from blocklist_sdk.fetch.stopping import StopSignal, SyncStopped
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 from support.loopback import Handler, answering
+from support.waiting import until
+
+PATIENT = TransportSettings(read_timeout_s=600, minimum_rate_window_s=600, retry_after_wait_max_s=600)
 
 
 def silent(handler: Handler) -> bool:
-    return handler.stopped.wait(30)
+    return handler.stopped.wait(600)
 
 
 def half(handler: Handler) -> bool:
@@ -27,12 +30,12 @@ def without_length(handler: Handler) -> bool:
     handler.wfile.write(b"0123456789")
     handler.wfile.flush()
     handler.close_connection = True
-    return handler.stopped.wait(30)
+    return handler.stopped.wait(600)
 
 
 def busy(handler: Handler) -> bool:
     """Answered at once, and then waited for."""
-    return handler.fail(503, retry_after="20")
+    return handler.fail(503, retry_after="600")
 
 
 def endless(handler: Handler) -> bool:
@@ -44,11 +47,12 @@ def endless(handler: Handler) -> bool:
     return True
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("step_in", [silent, half, without_length, busy, endless])
 @pytest.mark.parametrize("kind", ["get", "download"])
 def test_abort_ends_what_another_thread_fetches(step_in: Callable[[Handler], bool], kind: str, tmp_path: Path) -> None:
     ended: list[BaseException] = []
-    with answering(tmp_path, step_in) as (url, asked), Transport() as transport:
+    with answering(tmp_path, step_in) as (url, asked), Transport(settings=PATIENT) as transport:
 
         def fetch() -> None:
             try:
@@ -61,12 +65,11 @@ def test_abort_ends_what_another_thread_fetches(step_in: Callable[[Handler], boo
 
         thread = threading.Thread(target=fetch)
         thread.start()
-        while not asked:
-            time.sleep(0.01)
+        until(lambda: bool(asked))
         time.sleep(0.1)
         transport.abort()
         # Far less than what it would take by itself, and far more than it needs.
-        thread.join(10)
+        thread.join(120)
         assert not thread.is_alive()
     assert [type(error) for error in ended] == [SyncStopped]
 

@@ -72,7 +72,7 @@ class ScriptedServer:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            connection.settimeout(10)
+            connection.settimeout(60)
             head = b"\r\n\r\n" if self._tls else b""
             while not head.endswith(b"\r\n\r\n"):
                 received = connection.recv(65_536)
@@ -93,8 +93,15 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
+def twice() -> Iterator[Transport]:
+    """For what must fail, and says so."""
+    with Transport(settings=TransportSettings(attempts=2), sleep=lambda _: None) as made:
+        yield made
+
+
+@pytest.fixture
 def impatient() -> Iterator[Transport]:
-    """For what must fail."""
+    """For what does not end by itself."""
     settings = TransportSettings(
         attempts=2, connect_timeout_s=5, read_timeout_s=0.15, minimum_rate_window_s=0.15, minimum_bytes_per_s=1000
     )
@@ -165,16 +172,17 @@ def drip(beginning: bytes, drop: bytes) -> Step:
 # For ever out of reach
 
 
-def test_refused(impatient: Transport, tmp_path: Path) -> None:
+def test_refused(twice: Transport, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/file"
     with pytest.raises(Unreachable, match="refused") as caught:
-        impatient.get(url, max_bytes=5)
+        twice.get(url, max_bytes=5)
     assert (caught.value.status, caught.value.url) == (None, url)
     with pytest.raises(Unreachable):
-        impatient.download(url, tmp_path / "file", length=5)
+        twice.download(url, tmp_path / "file", length=5)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "step",
     [
@@ -198,20 +206,20 @@ def test_a_server_that_stalls_or_drips(impatient: Transport, serve: Serve, tmp_p
         impatient.download(server.url, tmp_path / "file", length=len(BODY))
 
 
-def test_failing_for_ever(impatient: Transport, serve: Serve) -> None:
+def test_failing_for_ever(twice: Transport, serve: Serve) -> None:
     server = serve(failing(503))
     with pytest.raises(Unreachable, match="answered 503") as caught:
-        impatient.get(server.url, max_bytes=5)
+        twice.get(server.url, max_bytes=5)
     assert caught.value.status == 503
     assert len(server.heads) == 2
 
 
-def test_cut_for_ever(impatient: Transport, serve: Serve, tmp_path: Path) -> None:
+def test_cut_for_ever(twice: Transport, serve: Serve, tmp_path: Path) -> None:
     server = serve(cut(BODY[:1]))
     with pytest.raises(Unreachable):
-        impatient.get(server.url, max_bytes=len(BODY))
+        twice.get(server.url, max_bytes=len(BODY))
     with pytest.raises(Unreachable):
-        impatient.download(server.url, tmp_path / "file", length=len(BODY))
+        twice.download(server.url, tmp_path / "file", length=len(BODY))
 
 
 def test_endless(transport: Transport, serve: Serve, tmp_path: Path) -> None:
@@ -223,10 +231,10 @@ def test_endless(transport: Transport, serve: Serve, tmp_path: Path) -> None:
         transport.get(server.url, max_bytes=len(BODY))
 
 
-def test_no_http_at_all(impatient: Transport, serve: Serve) -> None:
+def test_no_http_at_all(twice: Transport, serve: Serve) -> None:
     server = serve(lambda connection, _: connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"))
     with pytest.raises(Unreachable):
-        impatient.get(server.url, max_bytes=5)
+        twice.get(server.url, max_bytes=5)
 
 
 # Well in the end
@@ -373,12 +381,13 @@ def encrypted(certificate: Path, step: Step) -> Step:
     return wrapped
 
 
+@pytest.mark.timing
 def test_over_tls(
-    serve: Serve, certificate: Path, tmp_path: Path, impatient: Transport, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, certificate: Path, tmp_path: Path, twice: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = serve(encrypted(certificate, whole()), tls=True).url.replace("http:", "https:")
     with pytest.raises(Unreachable, match="certificate verify failed"):
-        impatient.get(url, max_bytes=len(BODY))
+        twice.get(url, max_bytes=len(BODY))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Transport(sleep=lambda _: None) as transport:
         assert transport.get(url, max_bytes=len(BODY)) == BODY

@@ -26,7 +26,7 @@ from support.mirrors import (
     replace_online_key,
     served,
 )
-from support.world import FEED, IMPATIENT, OTHER_FEED, SECOND, Forger, World, copy_world, make_world, past, stranger
+from support.world import FEED, OTHER_FEED, PATIENT, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 NOWHERE = Path("/proc/nowhere/mirror")
 """Where not even root can make a folder."""
@@ -226,7 +226,7 @@ def nothing_changes(world: World, error: type[BlocklistError], match: str, **nam
         "url": world.url,
         "directory": place(world),
         "root": world.publisher.root,
-        "transport": IMPATIENT,
+        "transport": PATIENT,
         **named,
     }
     before = contents(world.directory)

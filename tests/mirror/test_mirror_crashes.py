@@ -1,31 +1,27 @@
 """A run that is cut, killed or out of room at any moment: readers see whole releases, and the next run repairs."""
 
 import contextlib
-import multiprocessing
 import os
 import random
 import shutil
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from blocklist_sdk import StorageFailed, Untrusted
 from blocklist_sdk.publisher import serving
 from support.full_disk import FullDisk
+from support.killing import LATER, SOONER, Moment, Say, counted_steps, nursery, spread
 from support.mirrors import assert_mirror_answers, at_mirror, make_mirror, place, published, replace_online_key, served
 from support.scale import scaled
+from support.waiting import until
 from support.world import FIRST, SECOND, Forger, World, copy_world, is_whole, make_world, whole_releases_only
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
 KILLS = scaled(14, long=30)
-WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 @pytest.fixture(scope="module")
@@ -129,25 +125,8 @@ def test_a_new_online_key_is_repaired_as_well(world: World) -> None:
     assert refusals == 1
 
 
-def nursery(connection: "Connection", world: World) -> None:
-    """Mirrors in a process of its own, as often as it is asked, and kills it so many seconds after a file has appeared.
-
-    Forked from here, since a fresh interpreter would take longer to start than to mirror.
-    """
-    import blocklist_sdk.mirror  # noqa: F401 - before the forks, so that it is not what gets killed
-
-    while (when := connection.recv()) is not None:
-        pattern, delay_s = when
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(BaseException):
-                make_mirror(world)
-            os._exit(0)
-        while not any(place(world).glob(pattern)) and os.waitid(os.P_PID, child, WITHOUT_WAITING) is None:
-            pass
-        time.sleep(delay_s)
-        os.kill(child, signal.SIGKILL)
-        connection.send(os.WIFSIGNALED(os.waitpid(child, 0)[1]))
+def copy_again(world: World, _: int, say: Say) -> None:
+    make_mirror(world)
 
 
 class Reader(threading.Thread):
@@ -172,48 +151,56 @@ class Reader(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test must show it
             self.failure = error
 
-    def stop(self) -> None:
+    def __enter__(self) -> "Reader":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self.join()
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.timing
 def test_a_run_that_is_killed_at_any_moment(world: World) -> None:
     make_mirror(world)
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=nursery, args=(there, world), daemon=True)
-    process.start()
     chance = random.Random(5)
-    # Half of the kills at any moment, half of them while the new state is put in force.
-    longest_s = {"*": 0.2, "metadata/.new-*": 0.02}
-    kills, serial, switched = 0, 1, set()
-    with serving(place(world)) as url:
-        reader = Reader(lambda: serial_seen(world, url))
-        reader.start()
-        try:
-            while kills < KILLS and reader.failure is None:
-                serial += 1
-                world.release(SECOND if serial % 2 == 0 else FIRST)
+    serial = 1
+    switched: set[bool] = set()
+
+    def release_next() -> None:
+        nonlocal serial
+        serial += 1
+        world.release(SECOND if serial % 2 == 0 else FIRST)
+
+    def killed(moment: Moment) -> bool:
+        release_next()
+        was_killed = children.run(serial, moment).was_killed
+        if was_killed:
+            timestamps = [path / "metadata" / "timestamp.json" for path in (world.repository, place(world))]
+            switched.add(timestamps[0].read_bytes() == timestamps[1].read_bytes())
+        make_mirror(world)
+        assert served(place(world)).items() >= published(world).items()
+        until(lambda: reader.failure is not None or reader.seen[-1:] == [serial])
+        return was_killed
+
+    with nursery(partial(copy_again, world)) as children:
+        release_next()
+        with counted_steps() as steps:
+            make_mirror(world)
+        with serving(place(world)) as url, Reader(lambda: serial_seen(world, url)) as reader:
+            for step in spread(steps.count, KILLS // 2):
+                assert killed(Moment(step=step))
+            assert switched == {False, True}
+            # Half of these kills at any moment, half of them while the new state is put in force.
+            longest_s = {"*": 0.2, "metadata/.new-*": 0.02}
+            kills = 0
+            while kills < KILLS // 2:
                 pattern = chance.choice(sorted(longest_s))
-                here.send((pattern, chance.uniform(0, longest_s[pattern])))
-                if here.recv():
-                    kills += 1
-                    timestamps = [path / "metadata" / "timestamp.json" for path in (world.repository, place(world))]
-                    switched.add(timestamps[0].read_bytes() == timestamps[1].read_bytes())
-                else:
-                    longest_s[pattern] *= 0.9
-                make_mirror(world)
-                assert served(place(world)).items() >= published(world).items()
-        finally:
-            reader.stop()
-            here.send(None)
-            process.join()
+                was_killed = killed(Moment(chance.uniform(0, longest_s[pattern]), pattern, place(world)))
+                longest_s[pattern] *= LATER if was_killed else SOONER
+                kills += was_killed
     assert reader.failure is None
-    assert process.exitcode == 0
     assert reader.seen == sorted(reader.seen)
-    assert len(set(reader.seen)) > KILLS / 4
-    assert switched == {False, True}, "the kills all came too early, or too late, to show much"
     assert serial_seen(world) == serial
     assert not list(place(world).rglob(".new-*"))
     make_mirror(world, grace_s=0)

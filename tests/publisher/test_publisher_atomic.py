@@ -132,6 +132,7 @@ for line in sys.stdin:
 """Each line of input starts a process that publishes for ever; forked, since starting Python takes long."""
 
 
+@pytest.mark.timing
 def test_killed_at_any_moment_the_next_run_goes_on(publisher: Publisher) -> None:
     publisher.release("a", numbers(0))
     reader = Reader(publisher)

@@ -13,6 +13,7 @@ import pytest
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.serve import RepositoryServer, serving
+from support.waiting import until
 
 BODY = bytes(range(256)) * 40
 FILE = "/targets/a/abc.1.snapshot.parquet"
@@ -37,7 +38,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def connection(repository: Path) -> Iterator[http.client.HTTPConnection]:
     with serving(repository) as url:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         yield connection
         connection.close()
 
@@ -62,16 +63,17 @@ def test_a_file_as_it_is(connection: http.client.HTTPConnection) -> None:
     assert ask(connection, "/targets/empty")[:2] == (200, b"")
 
 
+@pytest.mark.timing
 def test_a_kept_connection_does_not_wait_between_head_and_body(connection: http.client.HTTPConnection) -> None:
-    """Forty milliseconds each time, where it does."""
+    """Forty milliseconds each time, where it does; otherwise only a busy machine takes as long, now and then."""
 
-    def seconds() -> float:
+    def is_at_once() -> bool:
         started = time.perf_counter()
         connection.request("GET", "/metadata/timestamp.json")
         assert connection.getresponse().read()
-        return time.perf_counter() - started
+        return time.perf_counter() - started < 0.03
 
-    assert min(seconds() for _ in range(20)) < 0.03
+    until(is_at_once)
 
 
 def test_only_the_timestamp_may_not_be_cached(connection: http.client.HTTPConnection) -> None:
@@ -137,13 +139,13 @@ def test_nothing_can_be_sent(connection: http.client.HTTPConnection, method: str
 
 def test_it_stops_although_clients_keep_their_connections(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with serving(repository) as url:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         assert ask(connection)[0] == 200
     with pytest.raises((http.client.HTTPException, OSError)):
         ask(connection)
     connection.close()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url + FILE, timeout=10)
+        urllib.request.urlopen(url + FILE, timeout=60)
     assert capfd.readouterr() == ("", "")
 
 
@@ -152,7 +154,7 @@ def test_many_at_once(repository: Path) -> None:
     with serving(repository) as url:
 
         def fetch() -> None:
-            with urllib.request.urlopen(url + FILE, timeout=10) as response:
+            with urllib.request.urlopen(url + FILE, timeout=60) as response:
                 bodies.append(response.read())
 
         threads = [threading.Thread(target=fetch) for _ in range(16)]

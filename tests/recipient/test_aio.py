@@ -74,6 +74,7 @@ def test_a_failure_is_the_same_error(world: World) -> None:
         anyio.run(main, url)
 
 
+@pytest.mark.timing
 def test_other_tasks_go_on_while_it_syncs(world: World) -> None:
     async def main(url: str, may_end: threading.Event) -> None:
         async with anyio.create_task_group() as tasks:
@@ -112,6 +113,7 @@ def test_cancelling_a_sync_cuts_it_and_harms_nothing(world: World) -> None:
     assert not list((world.directory / "cache" / FEED).glob("fetch-*"))
 
 
+@pytest.mark.timing
 def test_cancelling_at_random_moments_never_leaves_half_a_list(world: World) -> None:
     world.recipient().sync()
 

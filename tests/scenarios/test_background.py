@@ -35,6 +35,8 @@ from support.world import (
     stranger,
 )
 
+pytestmark = pytest.mark.timing
+
 SOON = 0.05
 NEVER = 300.0 * 86_400
 """No test sees the end of it."""

@@ -9,7 +9,7 @@ import pytest
 
 from blocklist_sdk import StorageFailed
 from support.full_disk import FullDisk
-from support.killing import LATER, SOONER, Moment, Say, nursery
+from support.killing import LATER, SOONER, Moment, Say, counted_steps, nursery, spread
 from support.scale import scaled
 from support.world import FIRST, SECOND, Recipient, World, copy_world, is_whole, make_world, whole_releases_only
 
@@ -72,26 +72,42 @@ def sync(world: World, _: int, say: Say) -> None:
     world.recipient().sync()
 
 
+@pytest.mark.timing
 def test_a_sync_that_is_killed_at_any_moment(world: World) -> None:
     world.recipient().sync()
+    cache = world.directory / "cache"
     chance = random.Random(11)
-    # Half of the kills at any moment, half of them while the new generation is written and put in force.
-    longest_s = {"*": 0.1, "*/generations/.new-*": 0.02}
-    kills, serial, after_a_kill = 0, 1, set()
+    serial = 1
+    after_a_kill: set[bool] = set()
+
+    def release_next() -> None:
+        nonlocal serial
+        serial += 1
+        world.release(SECOND if serial % 2 == 0 else FIRST)
+
+    def killed(moment: Moment) -> bool:
+        release_next()
+        was_killed = children.run(serial, moment).was_killed
+        assert_whole(world.recipient(), serial - 1, serial)
+        if was_killed:
+            after_a_kill.add(world.recipient().status().serial == serial)
+        assert world.recipient().sync().after == serial
+        assert_whole(world.recipient(), serial)
+        return was_killed
+
     with nursery(partial(sync, world)) as children:
-        while kills < KILLS:
-            serial += 1
-            world.release(SECOND if serial % 2 == 0 else FIRST)
+        release_next()
+        with counted_steps() as steps:
+            world.recipient().sync()
+        for step in spread(steps.count, KILLS // 2):
+            assert killed(Moment(step=step))
+        assert after_a_kill == {False, True}
+        # Half of these kills at any moment, half of them while the new generation is written and put in force.
+        longest_s = {"*": 0.1, "*/generations/.new-*": 0.02}
+        kills = 0
+        while kills < KILLS // 2:
             pattern = chance.choice(sorted(longest_s))
-            moment = Moment(chance.uniform(0, longest_s[pattern]), pattern, world.directory / "cache")
-            was_killed = children.run(serial, moment).was_killed
-            assert_whole(world.recipient(), serial - 1, serial)
-            if was_killed:
-                kills += 1
-                after_a_kill.add(world.recipient().status().serial == serial)
+            was_killed = killed(Moment(chance.uniform(0, longest_s[pattern]), pattern, cache))
             longest_s[pattern] *= LATER if was_killed else SOONER
-            assert world.recipient().sync().after == serial
-            assert_whole(world.recipient(), serial)
-    # How many come after the switch depends on the machine; before it, while much is half-written, is what counts.
-    assert False in after_a_kill, "the kills all came too late to show much"
-    assert len(list((world.directory / "cache").glob("*/fetch-*"))) == 0
+            kills += was_killed
+    assert len(list(cache.glob("*/fetch-*"))) == 0

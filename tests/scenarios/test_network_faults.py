@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk import Malformed, Unreachable, Untrusted
-from support.world import FIRST, SECOND, World, assert_still_answers, copy_world, make_world, refused
+from support.world import (
+    FIRST,
+    IMPATIENT,
+    PATIENT,
+    SECOND,
+    World,
+    assert_still_answers,
+    copy_world,
+    make_world,
+    refused,
+)
 
 Fault = Callable[["Handler", bytes], bool]
 """Answers a request in its own way and returns True, or returns False to have it answered properly."""
@@ -117,7 +127,7 @@ def stalled_metadata(handler: Handler, data: bytes) -> bool:
 def stall(handler: Handler, data: bytes) -> bool:
     handler.answer(data[:10], length=len(data))
     handler.wfile.flush()
-    handler.stopped.wait(20)
+    handler.stopped.wait(600)
     return True
 
 
@@ -197,6 +207,11 @@ def missing(handler: Handler, data: bytes) -> bool:
     return True
 
 
+STANDING_STILL = (stalled, dripping, stalled_metadata, dripping_metadata)
+"""Nothing but patience ends them."""
+
+
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -220,8 +235,8 @@ def missing(handler: Handler, data: bytes) -> bool:
 )
 def test_a_fault(world: World, fault: Fault, error: type[Unreachable] | type[Untrusted] | type[Malformed]) -> None:
     with faulty(world, fault) as url:
-        recipient = world.recipient(url=url)
-        refused(recipient, error)
+        patience = IMPATIENT if fault in STANDING_STILL else PATIENT
+        refused(world.recipient(url=url, transport=patience), error)
     # The fault over, the next sync needs no help.
     assert world.recipient().sync().after == 2
 

@@ -1,1 +1,46 @@
-"""Helpers of the tests: worlds, servers, clocks, kills."""
+"""What several test modules use. Import a helper from its module; fixtures need no import.
+
+Fixtures
+
+- `tests/conftest.py`: `shared_data` (the folder of real lists), `tally` (counts shown at the end of a run).
+- `exchange_fixtures`: `talk` (an exchange on SQLite and on PostgreSQL, with a client for each role), `lite` (on SQLite
+  only), `start` (the same, with settings), `clock`, `template`, `secrets`, `server`, `database`, `postgres`,
+  `new_postgres`.
+- `sink_fixtures`: `redis_url`, `postgres_url`, `kafka_url`, `redis_running`, `kafka_brokers`.
+- From pytest plug-ins: `respx_mock` (respx) answers requests of httpx without a network.
+
+Publisher and recipient
+
+- `world`: a publisher with a repository, recipients of it, and a forger who signs with stolen keys.
+- `strategies`, `reference`: generated rows, and the slow and obvious answers about them.
+- `audit`, `decisions`, `model`: whether a recipient answers from one whole release; overrides and all the rest in
+  dictionaries.
+- `mirrors`: making a mirror, and looking at what it serves.
+- `tuf_repository`: a repository of TUF that tests may sign wrongly.
+- `clock`: a clock that can be set, for whatever a recipient asks the time.
+
+Servers and networks
+
+- `loopback`, `receiving`, `exchanges`: a repository, a webhook's receiver and an exchange whose answers a test decides.
+- `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
+- `proxy`: a proxy that cuts, delays and corrupts.
+- `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs.
+
+Enforcement
+
+- `memory_sink`, `sink_batches`, `ledgers`, `provisioning`: a sink in memory, batches, ledgers without a run, and a
+  system that picks up files.
+
+Faults
+
+- `killing`, `killed_sinks`: processes that are killed at a step, at a moment, or in the middle of a batch.
+- `full_disk`: a disk that refuses from a chosen write on.
+- `hostile_files`, `evidence_files`: files that an exchange must refuse, and those that it must keep.
+
+Running tests
+
+- `command_line`: runs commands in this process. `waiting`: waits for what another thread does. `scale`: how much is
+  done, in the short and in the long form.
+- `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.
+- `../with_httpx2`: puts httpx2 in the place of httpx, for `make test-httpx2`.
+"""

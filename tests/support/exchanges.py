@@ -1,4 +1,4 @@
-"""An exchange on loopback that answers what a test tells it to, and remembers what it was asked."""
+"""An exchange on loopback whose answers a test decides, and which records the requests."""
 
 import json
 import threading
@@ -111,7 +111,7 @@ def routes(table: Mapping[str, Any]) -> Answer:
 
 @contextmanager
 def exchanging(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
-    """The exchange's address, and what it was asked so far."""
+    """The exchange's address, and its requests so far."""
     stopped, asked = threading.Event(), list[Asked]()
     members = {"answer": staticmethod(answer), "asked": asked, "stopped": stopped}
     server = QuietServer(("127.0.0.1", 0), type("Exchanging", (Handler,), members))

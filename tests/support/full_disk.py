@@ -14,7 +14,7 @@ REAL_OPEN: Callable[..., Any] = io.open
 
 
 class FullDisk:
-    """Counts what needs room on the disk, and refuses the n-th time: only then, or from then on."""
+    """Counts writes that need room on the disk, and refuses the n-th: only that one, or all from there on."""
 
     def __init__(self, refuse_at: int, *, once: bool) -> None:
         self.refuse_at = refuse_at

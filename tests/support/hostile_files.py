@@ -1,4 +1,4 @@
-"""Files that no exchange should keep, made here; each with what the refusal has to say."""
+"""Generated files that an exchange must refuse, each with words that the refusal must have."""
 
 import gzip
 import io
@@ -164,7 +164,7 @@ def _pictures() -> Iterator[Hostile]:
         ("PNG that unpacks to a wall", png(header=png_header(60_000, 60_000, depth=1)), "megapixels"),
         ("PNG as wide as can be", png(header=png_header(0xFFFFFFFF, 0xFFFFFFFF)), "megapixels"),
         ("PNG without pixels", png(header=png_header(0, 5)), "no pixels"),
-        ("PNG of a colour that is none", png(header=png_header(colour=5)), "damaged"),
+        ("PNG of an unknown colour type", png(header=png_header(colour=5)), "damaged"),
         ("PNG without a picture", PNG_START + png_header() + PNG_END, "no picture"),
         ("PNG without a header", PNG_START + PNG_PIXELS + PNG_END, "begin with its header"),
         ("PNG with two headers", two_headers, "two headers"),
@@ -193,7 +193,7 @@ def _pictures() -> Iterator[Hostile]:
         ("WebP with an unknown part", riff(b"WEBP", WEBP_LOSSLESS, (b"EVIL", ELF)), "no viewer knows"),
         ("WebP that unpacks to a wall", riff(b"WEBP", (b"VP8L", b"\x2f\xff\xff\xff\x0f")), "megapixels"),
         ("WebP of a wide canvas", riff(b"WEBP", (b"VP8X", b"\0\0\0\0" + b"\xff" * 6), WEBP_LOSSLESS), "megapixels"),
-        ("WebP that is none", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
+        ("WebP whose picture is damaged", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
     ):
         yield Hostile(what, "a.png", content, reason)
 
@@ -223,7 +223,7 @@ def _documents() -> Iterator[Hostile]:
         ("PDF with a script behind it", whole + SCRIPT, "follows the end"),
         ("PDF with much behind it", whole + b"%" + bytes(5000), "cut off, or something follows"),
         ("PDF with a ZIP behind it", whole + zipped(comment=b"%%EOF"), "follows the end"),
-        ("PDF of a version that is none", whole.replace(b"%PDF-1.7", b"%PDF-<sc"), "header"),
+        ("PDF of an unknown version", whole.replace(b"%PDF-1.7", b"%PDF-<sc"), "header"),
         ("PDF with a table elsewhere", whole.replace(b"startxref\n", b"startxref\n1"), "table of contents"),
     ):
         yield Hostile(what, "a.pdf", content, reason)
@@ -270,7 +270,7 @@ def _sounds() -> Iterator[Hostile]:
         ("MP3 tag past its end", b"ID3\4\0\0\x7f\x7f\x7f\x7f" + MP3_FRAME * 3, "cut off"),
         ("MP3 with a damaged tag", b"ID3\4\0\0\xff\0\0\0" + MP3_FRAME * 3, "tag is damaged"),
         ("MP3 that changes", MP3_FRAME * 2 + other, "changes its kind"),
-        ("MP3 of a rate that is none", b"\xff\xfb\xf0\xc0" + bytes(413), "damaged"),
+        ("MP3 of an unknown rate", b"\xff\xfb\xf0\xc0" + bytes(413), "damaged"),
         ("UTF-16 text that looks like sound", b"\xff\xfe<\0s\0c\0r\0i\0p\0t\0>\0", "unknown|page"),
         ("Ogg with a wrong checksum", whole[:-1] + b"\x01", "damaged"),
         ("Ogg cut off", whole[:-1], "cut off"),

@@ -1,4 +1,4 @@
-"""Processes that are killed while they do something, as by a power cut or a memory killer."""
+"""Processes that are killed at work, as by a power cut or when memory runs out."""
 
 import contextlib
 import multiprocessing
@@ -9,35 +9,39 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 Say = Callable[[str], None]
 Act = Callable[[int, Say], None]
-"""What a child does, given a number; what it says is kept whatever becomes of it. Must be picklable."""
+"""What a child does, given a number. What it says is kept, also if it is killed. Must be picklable."""
 
 LATER, SOONER = 1.1, 0.8
-"""What becomes of the longest delay after a child that was killed, and after one that was done before: on a machine of
-any speed, some are killed at the very end."""
+"""Factors for the longest delay after a child that was killed, and after one that ended first: so, on a machine of any
+speed, some are killed at their very end."""
 
 _WITHOUT_WAITING = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill.
+    """When to kill: after a time, which differs from machine to machine, or at a step, which does not.
 
     Attributes:
         delay_s: so long after what `pattern` says.
         pattern: a file under `directory` has appeared; ``""``: the child has said something; None: it was started.
         directory: where to look.
+        step: just before the child renames a file, after it has renamed this many; the other attributes do not count.
     """
 
-    delay_s: float
+    delay_s: float = 0.0
     pattern: str | None = None
     directory: Path = Path()
+    step: int | None = None
 
     def has_come(self, said: int) -> bool:
         if self.pattern is None:
@@ -70,6 +74,34 @@ class Nursery:
         self._connection.send((argument, moment))
         end: End = self._connection.recv()
         return end
+
+
+@dataclass
+class Steps:
+    """How often a file was renamed."""
+
+    count: int = 0
+
+
+@contextlib.contextmanager
+def counted_steps(*, kill_at: int | None = None) -> Iterator[Steps]:
+    """A rename is a step: it puts something in force. Just before step `kill_at` this process kills itself."""
+    steps, rename = Steps(), os.replace
+
+    def counted(source: Any, target: Any, **folders: int) -> None:
+        if steps.count == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps.count += 1
+        rename(source, target, **folders)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", counted)
+        yield steps
+
+
+def spread(steps: int, kills: int) -> list[int]:
+    """Numbers of `kills` steps, evenly spread from the first to the last."""
+    return [index * (steps - 1) // (kills - 1) for index in range(kills)]
 
 
 @contextlib.contextmanager
@@ -106,11 +138,13 @@ def _serve(connection: "Connection", act: Act) -> None:
 def _run(act: Act, argument: int, moment: Moment, said: int) -> bool:
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException):
+        with contextlib.suppress(BaseException), counted_steps(kill_at=moment.step):
             act(argument, lambda line: _write(said, line))
         os._exit(0)
+    if moment.step is not None:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
     while not moment.has_come(said) and os.waitid(os.P_PID, child, _WITHOUT_WAITING) is None:
-        pass
+        time.sleep(0.0002)
     time.sleep(moment.delay_s)
     os.kill(child, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])

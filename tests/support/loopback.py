@@ -9,7 +9,7 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """Says nothing of clients that hang up, which would stand among what a command says."""
+    """Prints nothing about clients that hang up, since tests read what a command prints."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing is wrong with the test."""
@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.repository / self.path.lstrip("/")
         data = path.read_bytes() if path.is_file() else bytes(1_000_000)
         self.answer(data[:10], length=len(data))
-        self.stopped.wait(30)
+        self.stopped.wait(600)
         return True
 
     def fail(self, status: int, *, retry_after: str | None = None) -> bool:

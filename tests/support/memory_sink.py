@@ -1,4 +1,4 @@
-"""A sink in memory, and one that fails as it is told."""
+"""A sink in memory, and one that fails where a test wants it to."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,12 +7,12 @@ from blocklist_sdk.enforcement.sink import DONE, LIFTED, HeldItem, Outcome
 
 
 class MemorySink:
-    """Holds what it is told.
+    """Holds what it is given.
 
     Attributes:
         held: by first number.
         seen: every change that came.
-        behave: what comes of a change; None for done. May raise.
+        behave: returns the outcome of a change, or None if it is done. May raise.
     """
 
     def __init__(self, behave: Callable[[SinkChange], Outcome | None] = lambda change: None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from blocklist_sdk.mirror import MirrorResult, mirror
 from blocklist_sdk.publisher.signed_state import load_published
-from support.world import FEED, FIRST, IMPATIENT, OTHER_FEED, Forger, Recipient, World, assert_still_answers, stranger
+from support.world import FEED, FIRST, OTHER_FEED, PATIENT, Forger, Recipient, World, assert_still_answers, stranger
 
 
 def place(world: World) -> Path:
@@ -15,7 +15,7 @@ def place(world: World) -> Path:
 
 
 def make_mirror(world: World, *, url: str | None = None, **named: Any) -> MirrorResult:
-    return mirror(url or world.url, place(world), root=world.publisher.root, transport=IMPATIENT, **named)
+    return mirror(url or world.url, place(world), root=world.publisher.root, transport=PATIENT, **named)
 
 
 def served(directory: Path) -> dict[str, bytes]:

@@ -17,11 +17,11 @@ _USER = "postgres"
 """PostgreSQL refuses to run as root."""
 
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=200")
-"""Nobody pulls the plug on a test. Not for the load test, which measures what durability costs."""
+"""Faster settings that lose data in a power cut, which tests do not have. The load test must not use them."""
 
 
 class NoPostgres(Exception):
-    """There is no server, and why."""
+    """No server can be started; the message says why."""
 
 
 def _programs() -> Path:
@@ -34,7 +34,7 @@ def _programs() -> Path:
 
 
 def _user() -> str | None:
-    """Who runs it: None for whoever runs the tests."""
+    """The user who runs it; None if it is the one who runs the tests."""
     if os.geteuid() != 0:
         return None
     try:

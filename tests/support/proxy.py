@@ -15,7 +15,7 @@ CHUNK_BYTES = 1500
 """About what one packet carries."""
 
 STALL_S = 0.8
-"""Longer than the recipients of these tests wait for a byte."""
+"""Longer than `world.IMPATIENT` recipients wait for a byte, seconds."""
 
 STATUSES = ("204 No Content", "206 Partial Content", "304 Not Modified", "404 Not Found", "503 Busy")
 

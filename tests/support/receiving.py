@@ -20,7 +20,7 @@ StepIn = Callable[["Handler", dict[str, Any]], bool]
 
 @dataclass
 class Receiver:
-    """What it was sent, and what it holds of each feed by first number."""
+    """The requests so far, and what it holds of each feed by first number."""
 
     url: str = ""
     step_in: StepIn = lambda _, __: False
@@ -32,7 +32,7 @@ class Receiver:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def do(self, message: dict[str, Any]) -> list[dict[str, str]]:
-        """Do what a message says, and say what came of it."""
+        """Do what a message says, and return the outcomes."""
         answers = []
         with self.lock:
             mine = self.held.setdefault(message["feed"], {})
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver that does what it is told until a test steps in."""
+    """A receiver that does what each message says, until a test steps in."""
     receiver = Receiver()
     server = QuietServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
     server.daemon_threads = True

@@ -19,7 +19,7 @@ def _free_port() -> int:
 
 
 class NoRedis(Exception):
-    """There is no server, and why."""
+    """No server can be started; the message says why."""
 
 
 class RedisServer:

@@ -1,4 +1,4 @@
-"""How much is done: a little in every test run, much under `make chaos`, which runs whatever imports this."""
+"""How much tests do: a little in every run, much in `make chaos`, which runs the modules that import this one."""
 
 import os
 from collections.abc import Callable

@@ -42,7 +42,7 @@ def batch_of(number_in_ledger: int, operation: Operation, items: Items, *, feed:
 
 
 def numbered(number_in_ledger: int, *, size: int = 1000) -> Batch:
-    """The batch that blocks its own thousand numbers, so that content tells which batches are in it."""
+    """The batch that blocks its own thousand numbers, so that the content shows which batches are in it."""
     first = FIRST + number_in_ledger * size
     return batch_of(number_in_ledger, "block", items_of(range(first, first + size)))
 

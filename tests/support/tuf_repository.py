@@ -1,4 +1,4 @@
-"""A TUF repository that tests can make, sign and spoil as they like; ours signs properly, so it cannot serve here."""
+"""A TUF repository that tests may sign wrongly, which the publisher of this package never does."""
 
 import hashlib
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ class TufRepository:
         self.publish()
 
     def publish(self) -> None:
-        """Write every role as it stands, referred to by the versions it has."""
+        """Write every role as it is now, and refer to the versions it has."""
         for feed, role in self.feeds.items():
             self.write(f"{role.version}.{feed}.json", role, [self.keys[feed]])
             self.snapshot.meta[f"{feed}.json"] = MetaFile(role.version)
@@ -89,7 +89,7 @@ class TufRepository:
         self.write_online()
 
     def write_online(self) -> None:
-        """Write snapshot and timestamp as they stand."""
+        """Write snapshot and timestamp as they are now."""
         self.write(f"{self.snapshot.version}.snapshot.json", self.snapshot, [self.keys["online"]])
         self.timestamp.snapshot_meta = MetaFile(self.snapshot.version)
         self.write("timestamp.json", self.timestamp, [self.keys["online"]])

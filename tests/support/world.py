@@ -4,6 +4,7 @@ All numbers are generated, none is anybody's.
 """
 
 import copy
+import dataclasses
 import json
 import random
 import shutil
@@ -31,15 +32,13 @@ FIRST = [LISTED, *(f"+62812{i:08d}" for i in random.Random(7).sample(range(10_00
 """The first release's numbers; the second lacks the first hundred, but for LISTED, and has ADDED."""
 SECOND = [LISTED, *FIRST[100:], ADDED]
 
-IMPATIENT = TransportSettings(
-    connect_timeout_s=2,
-    read_timeout_s=0.6,
-    attempts=3,
-    backoff_initial_s=0.01,
-    backoff_max_s=0.02,
-    minimum_bytes_per_s=2000,
-    minimum_rate_window_s=0.6,
+PATIENT = TransportSettings(attempts=3, backoff_initial_s=0.01, backoff_max_s=0.02)
+"""Waits as long as anybody for a server, which on a busy machine has its reasons, and not at all between attempts."""
+
+IMPATIENT = dataclasses.replace(
+    PATIENT, connect_timeout_s=2, read_timeout_s=0.6, minimum_bytes_per_s=2000, minimum_rate_window_s=0.6
 )
+"""For servers that shall not be waited for."""
 
 
 class Recipient(Blocklist):
@@ -73,7 +72,14 @@ class World:
         source.write_text("\n".join(numbers) + "\n")
         return self.publisher.release(feed, source)
 
-    def recipient(self, *, url: str | None = None, cache: str = "cache", feed: str = FEED) -> "Recipient":
+    def recipient(
+        self,
+        *,
+        url: str | None = None,
+        cache: str = "cache",
+        feed: str = FEED,
+        transport: TransportSettings = PATIENT,
+    ) -> "Recipient":
         opened = Recipient.open(
             url or self.url,
             feed=feed,
@@ -81,9 +87,9 @@ class World:
             region="ID",
             cache_dir=self.directory / cache,
             state_dir=self.directory / f"{cache}-state",
-            transport=IMPATIENT,
+            transport=transport,
         )
-        opened.anew = lambda: self.recipient(url=url, cache=cache, feed=feed)
+        opened.anew = lambda: self.recipient(url=url, cache=cache, feed=feed, transport=transport)
         return opened
 
     def release_files(self, pattern: str = "*.parquet") -> list[Path]:

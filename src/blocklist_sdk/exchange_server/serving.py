@@ -143,6 +143,7 @@ def serving_exchange(
         RuntimeError: the server ended without being told to.
     """
     told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    over = threading.Event()
     server = server_of(exchange, host=host, port=port, started=told.put, tls=tls, behind_proxy=behind_proxy)
 
     def run() -> None:
@@ -151,6 +152,7 @@ def serving_exchange(
         except SystemExit:  # how Uvicorn says that it cannot listen there
             log.error("the exchange's server has ended")
         finally:
+            over.set()
             told.put(None)
             ended()
 
@@ -162,7 +164,8 @@ def serving_exchange(
             if url is None:
                 raise InvalidInput(f"cannot listen on {host}, port {port}")
             yield url
-            if not thread.is_alive():
+            # Not `thread.is_alive`: a thread that has called `ended` is alive for a moment.
+            if over.is_set():
                 raise RuntimeError("the exchange's server has ended by itself")
         finally:
             server.should_exit = True
