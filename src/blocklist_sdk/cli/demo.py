@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from blocklist_sdk.demo import Step
+    from blocklist_sdk.demo.story import Step
 
 _WIDTH_CHARS = 120
 """Where standard output is no terminal."""
@@ -53,13 +53,13 @@ def demo(
 
     Exits with 0 only if every step came out as it must.
     """
-    from blocklist_sdk.demo import play
+    from blocklist_sdk.demo.loop import play_loop
 
     steps: list[Step] = []
     with _refusals_are_no_news():
-        told = play(rows=rows, source=source, column=column, region=region, directory=directory)
+        story = play_loop(rows=rows, source=source, column=column, region=region, directory=directory)
         if as_json:
-            steps.extend(told)
+            steps.extend(story)
             write_json(
                 {
                     "ok": all(step.ok for step in steps),
@@ -69,7 +69,7 @@ def demo(
                 }
             )
         else:
-            _tell(told, steps, generated=source is None)
+            _tell(story, steps, generated=source is None)
             if directory is not None:
                 _tell_what_is_kept(directory)
     failed = next((step for step in steps if not step.ok), None)
@@ -90,7 +90,7 @@ def _refusals_are_no_news() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _tell(told: Iterator["Step"], steps: list["Step"], *, generated: bool) -> None:
+def _tell(story: Iterator["Step"], steps: list["Step"], *, generated: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -99,7 +99,7 @@ def _tell(told: Iterator["Step"], steps: list["Step"], *, generated: bool) -> No
         console.width = _WIDTH_CHARS
     numbers = "generated numbers, nobody's list" if generated else "a real list; its numbers are shown masked"
     console.print(f"The whole loop on this machine, with {numbers}.\n")
-    for step in told:
+    for step in story:
         steps.append(step)
         mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
         console.print(f"{mark} [bold]{step.name}[/]: {escape(step.outcome)}")

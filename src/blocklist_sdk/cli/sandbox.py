@@ -1,6 +1,5 @@
 """``blocklist sandbox``: a whole exchange on this machine, to develop against."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,20 +34,21 @@ def sandbox(
 
     Its address goes to standard output; each account has a folder with a blocklist.toml that is ready to use.
     """
-    from blocklist_sdk import sandbox as room
+    from blocklist_sdk import sandbox as exchange
+    from blocklist_sdk.demo.complaint import play_complaint
 
     with (
         StopOnSignal(interrupts=True) as bell,
         log_told(),
         needs_extra("exchange"),
-        room.sandbox(directory, port=port, cases=cases) as box,
+        exchange.sandbox(directory, port=port, cases=cases) as box,
     ):
         if script:
             scenes = []
-            for scene in room.story(box):
-                scenes.append(asdict(scene))
+            for step in play_complaint(box):
+                scenes.append({"who": step.name, "what": step.outcome})
                 if not as_json:
-                    typer.echo(f"{scene.who:>9}  {scene.what}")
+                    typer.echo(f"{step.name:>9}  {step.outcome}")
             if as_json:
                 write_json({"scenes": scenes})
             return
