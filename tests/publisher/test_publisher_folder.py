@@ -28,7 +28,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Malformed, Untrusted
 from blocklist_sdk.publisher import KeyUri, Lifetimes, Publisher, Timing
-from blocklist_sdk.publisher.feed import DELTAS_MAX, SignedFeed
+from blocklist_sdk.publisher.signed_feed import DELTAS_MAX, SignedFeed
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 
@@ -602,7 +602,7 @@ def test_what_is_published_reads_back_as_what_was_planned(
     publisher.release("id-all", numbers(1, 2))
     before = everything(publisher)
     monkeypatch.setattr(
-        "blocklist_sdk.publisher.feed.read_delta",
+        "blocklist_sdk.publisher.signed_feed.read_delta",
         lambda path: read_delta(path).__class__(
             puts=read_delta(path).puts.take(np.arange(0)), removes=read_delta(path).removes
         ),
@@ -610,7 +610,7 @@ def test_what_is_published_reads_back_as_what_was_planned(
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-all", numbers(2, 3))
     monkeypatch.setattr(
-        "blocklist_sdk.publisher.feed.read_snapshot", lambda path: read_snapshot(path).take(np.arange(1))
+        "blocklist_sdk.publisher.signed_feed.read_snapshot", lambda path: read_snapshot(path).take(np.arange(1))
     )
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-telkomsel", numbers(2, 3))

@@ -13,7 +13,7 @@ import pytest
 from blocklist_sdk.errors import InvalidNumber
 from blocklist_sdk.numbers import normalize
 from blocklist_sdk.publisher import Publisher
-from blocklist_sdk.publisher.feed import SignedFeed
+from blocklist_sdk.publisher.signed_feed import SignedFeed
 
 PASSPHRASE = "correct horse battery"
 

@@ -13,17 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.cells import Reject, read_source
-from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS
 
-DEFAULTS = Defaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
+DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
 A, B, C = 6281234567890, 6281234567891, 6281234567892
 
 
-def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[Candidate, list[Reject]]:
-    return read_rows(read_source(source, column=column), region=region, defaults=DEFAULTS)
+def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[ListRows, list[Reject]]:
+    return read_rows(read_cells(source, column=column), region=region, defaults=DEFAULTS)
 
 
 @pytest.fixture
@@ -36,11 +37,11 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def numbers(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, int]]:
+def numbers(found: tuple[ListRows, list[Reject]]) -> list[tuple[int, int]]:
     return list(zip(found[0].line.tolist(), found[0].number.tolist(), strict=True))
 
 
-def rejects(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, str]]:
+def rejects(found: tuple[ListRows, list[Reject]]) -> list[tuple[int, str]]:
     return [(reject.line, reject.text) for reject in found[1]]
 
 
@@ -274,7 +275,7 @@ def test_no_line_is_ever_lost(tmp_path_factory: pytest.TempPathFactory, cells: l
     path = tmp_path_factory.mktemp("lists") / "list.csv"
     text = "number,x\n" + "".join(f"{cell},x\n" for cell in cells)
     path.write_text(text, newline="", encoding="utf-8")
-    cells_read = read_source(path)
+    cells_read = read_cells(path)
     _, invalid = read_rows(cells_read, region="ID", defaults=DEFAULTS)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:-1]
     found = {*cells_read.line.tolist(), *(reject.line for reject in invalid)}
@@ -404,10 +405,10 @@ def test_white_space_around_column_names_makes_no_difference(tmp_path: Path, nam
     [("GoPay\n081234567890\n", "GoPay"), ("number\n081234567890\n", "number"), ("081234567890\n081234567891\n", None)],
 )
 def test_what_was_taken_for_the_columns_name_is_told(write: Any, text: str, column: str | None) -> None:
-    assert read_source(write(text)).column == column
+    assert read_cells(write(text)).column == column
 
 
 def test_things_that_are_no_tables_after_all() -> None:
     for source in (pa.array(["0812-3456-7890"]), "a\0b", Path("x" * 5000)):
         with pytest.raises(InvalidInput):
-            read_source(source)
+            read_cells(source)

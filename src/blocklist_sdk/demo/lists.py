@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize
-from blocklist_sdk.publisher.cells import Cells, read_source
-from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.cells import Cells, read_cells
+from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
 from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s
 
-DEFAULTS = Defaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
+DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
 """What the list's rows get where it does not say."""
 
 _SHARE = 100
@@ -70,7 +70,7 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
     Raises:
         InvalidInput: the list cannot be read, or has fewer than three numbers that can be shown as blocked.
     """
-    cells = read_source(path, column=column)
+    cells = read_cells(path, column=column)
     rows, rejects = read_rows(cells, region=region, defaults=DEFAULTS)
     numbers = np.unique(rows.number)
     shown = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])
@@ -115,7 +115,7 @@ def _without_ids(cells: Cells) -> pa.Table:
     return pa.table(columns)
 
 
-def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
+def _is_plain(rows: ListRows) -> NDArray[np.bool_]:
     """Which rows are single numbers, blocked now and without an end."""
     plain: NDArray[np.bool_] = rows.last == rows.number
     if rows.since is not None:
@@ -128,7 +128,7 @@ def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
     return plain
 
 
-def _is_in_range(numbers: Int64s, rows: Candidate) -> NDArray[np.bool_]:
+def _is_in_range(numbers: Int64s, rows: ListRows) -> NDArray[np.bool_]:
     """Which numbers a range covers, whatever their own rows say."""
     is_range = rows.last > rows.number
     begun = np.searchsorted(np.sort(rows.number[is_range]), numbers, "right")

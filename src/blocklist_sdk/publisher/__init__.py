@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
     from blocklist_sdk.publisher.publisher import Timing as Timing
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
-    from blocklist_sdk.publisher.results import LateRole as LateRole
+    from blocklist_sdk.publisher.results import OverdueRole as OverdueRole
     from blocklist_sdk.publisher.results import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.results import RefreshResult as RefreshResult
     from blocklist_sdk.publisher.results import ReleaseResult as ReleaseResult
@@ -22,7 +22,7 @@ attach(
     __name__,
     {
         "KeyUri": "keys",
-        "LateRole": "results",
+        "OverdueRole": "results",
         "Lifetimes": "repository",
         "Publisher": "publisher",
         "PublisherStatus": "results",

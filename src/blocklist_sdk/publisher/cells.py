@@ -1,7 +1,9 @@
-"""Lists as people keep them: CSV, plain text, JSONL, Parquet, Arrow; gzipped or not. Cut into cells, with their lines.
+"""A list, cut into cells: the first of two steps from a file to rows; the second is `rows`.
 
-Nothing is interpreted here but the shape of the file. A line that cannot be cut is a reject with its number, and a
-file that cannot be read at all is an error.
+A list is a file as people keep it (CSV, plain text, JSONL, Parquet; gzipped or not) or an Arrow table. Only its shape
+is interpreted here: where a row ends, which column is which. A cell is still what was written: whether it holds a
+number, a level or a moment is for `rows` to decide. A line that cannot be cut is a reject, and a file that cannot be
+read at all is an error.
 """
 
 import csv
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.arguments import check_column, check_path, is_text
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.release.arrow import SCHEMA
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tabular import OPTIONAL_COLUMNS, delimiter_of, encoding_of, first_line, header_of, number_column
@@ -31,21 +34,6 @@ _ROWS_PER_BATCH = 1 << 16
 _CELL_CHARS_MAX = csv.field_size_limit()
 
 NEGATIVE = "a negative integer is no number"
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A row that cannot be published.
-
-    Attributes:
-        line: where it stands: the line of a text file, the row of a table, from 1.
-        reason: why it cannot be published.
-        text: the number as it was written, or the line.
-    """
-
-    line: int
-    reason: str
-    text: str
 
 
 @dataclass(slots=True)
@@ -69,7 +57,7 @@ class Cells:
     is_release: bool = False
 
 
-def read_source(source: Any, *, column: str | None = None) -> Cells:
+def read_cells(source: Any, *, column: str | None = None) -> Cells:
     """Cut a list into cells.
 
     Args:

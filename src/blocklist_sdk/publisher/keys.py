@@ -61,7 +61,7 @@ class KeyUri:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _KeyRecord:
     """One key as `keys.json` describes it: `location` is a file in the folder, or a URI."""
 
     name: str
@@ -80,7 +80,7 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedKeys:
     """The keys of one name, as far as they are at hand.
 
     Attributes:
@@ -115,7 +115,7 @@ class Keyring:
         if document is None:
             raise InvalidInput(f"{directory} holds no keys.json: give the folder that `publish init` made")
         try:
-            self._held = [_Held.from_json(key) for key in document["keys"]]
+            self._held = [_KeyRecord.from_json(key) for key in document["keys"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Malformed(f"{directory / 'keys.json'} is damaged: bring it back from your backup") from error
 
@@ -142,7 +142,7 @@ class Keyring:
         if self.public(name):
             raise InvalidInput(f"there is a key called {name!r} already in {self._directory}")
         if uris:
-            added = [_Held(name, _read_public_key(uri.public_key), None, uri.uri) for uri in uris]
+            added = [_KeyRecord(name, _read_public_key(uri.public_key), None, uri.uri) for uri in uris]
         else:
             added = [self._generate(name, i if count > 1 else None) for i in range(1, count + 1)]
         held = [*self._held, *added]
@@ -154,7 +154,7 @@ class Keyring:
         """The public halves of a name's keys."""
         return [key.public for key in self._held if key.name == name]
 
-    def open(self, name: str) -> Opened:
+    def open(self, name: str) -> OpenedKeys:
         """Open those of a name's keys that are at hand; what keeps the others from it is told, not raised."""
         signers: list[Signer] = []
         missing: list[str] = []
@@ -164,7 +164,7 @@ class Keyring:
                     signers.append(self._signer(key))
                 except InvalidInput as error:
                     missing.append(str(error))
-        return Opened(tuple(signers), tuple(missing))
+        return OpenedKeys(tuple(signers), tuple(missing))
 
     def absent(self, names: Iterable[str]) -> list[str]:
         """Files of keys that are not at hand."""
@@ -175,7 +175,7 @@ class Keyring:
             if key.name == name and key.file and not (self._directory / key.file).exists()
         ]
 
-    def _generate(self, name: str, ordinal: int | None) -> _Held:
+    def _generate(self, name: str, ordinal: int | None) -> _KeyRecord:
         label = name if ordinal is None else f"{name}.{ordinal}"
         private = Ed25519PrivateKey.generate()
         pem = private.private_bytes(
@@ -184,15 +184,15 @@ class Keyring:
         path = self._directory / f"{label}.pem"
         with storage(path):
             write_file(path, pem, mode=_PRIVATE_FILE_MODE)
-        return _Held(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
+        return _KeyRecord(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
 
-    def _signer(self, key: _Held) -> Signer:
+    def _signer(self, key: _KeyRecord) -> Signer:
         keyid = key.public.keyid
         if keyid not in self._signers:
             self._signers[keyid] = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
         return self._signers[keyid]
 
-    def _open_file(self, key: _Held, file: str) -> Signer:
+    def _open_file(self, key: _KeyRecord, file: str) -> Signer:
         path = self._directory / file
         try:
             pem = path.read_bytes()
@@ -211,7 +211,7 @@ class Keyring:
                 "made with; a damaged file comes back from your backup."
             ) from error
 
-    def _open_uri(self, key: _Held, uri: str) -> Signer:
+    def _open_uri(self, key: _KeyRecord, uri: str) -> Signer:
         try:
             return Signer.from_priv_key_uri(uri, key.public, lambda secret: self._ask(f"{key.name} ({secret})"))
         except BlocklistError:
@@ -237,7 +237,7 @@ class Keyring:
         return passphrase.encode()
 
 
-def _write(directory: Path, held: Sequence[_Held]) -> None:
+def _write(directory: Path, held: Sequence[_KeyRecord]) -> None:
     document = {"format": _FORMAT, "keys": [key.to_json() for key in held]}
     write_file(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
 

@@ -1,4 +1,25 @@
-"""The publisher of one or more feeds: a folder with keys and a signed repository."""
+"""The publisher of one or more feeds: a folder with keys and a signed repository.
+
+:meth:`Publisher.release` makes a feed's next release from a list. Step by step:
+
+1. Take the folder's lock, remove what a killed run left half-written, and load the repository, verified from the root
+   down (`repository.Repository.load`, `signed_state`).
+2. Make sure, before any work is done, that the keys that have to sign can be opened (`keys`).
+3. Cut the list into cells: only its shape is interpreted (`cells.read_cells`).
+4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does one that covers a
+   protected number (`rows.reject_protected`).
+5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
+   (`rejects`).
+6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
+   from the current release what the list does not give (`next_release.plan_release`).
+7. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
+8. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
+   role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
+9. Delete files that have not been part of the repository for longer than the grace period (`retention`).
+
+A run that is killed before the end of step 8 has published nothing, and the next run needs no help. Steps 3, 4 and 6
+read and decide, the others act.
+"""
 
 import contextlib
 import logging
@@ -29,15 +50,14 @@ from blocklist_sdk.publisher.arguments import (
     check_share,
     check_text,
 )
-from blocklist_sdk.publisher.cells import Reject, read_source
-from blocklist_sdk.publisher.feed import SignedFeed
+from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.next_release import Defaults, plan_release
-from blocklist_sdk.publisher.protected import without_protected
-from blocklist_sdk.publisher.rejects import write_rejects
+from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
+from blocklist_sdk.publisher.rejects import Reject, write_rejects
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
-from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope
+from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
+from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
@@ -226,7 +246,7 @@ class Publisher:
             StorageFailed: the disk refused. What is published is whole: the release before, or this one.
         """
         started = time.monotonic()
-        defaults = Defaults(
+        defaults = EntryDefaults(
             level=read_level(check_text("level", level)),
             category=check_text("category", category),
             issuer=check_text("issuer", issuer),
@@ -235,32 +255,31 @@ class Publisher:
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
         with self._locked() as repository:
-            published = SignedFeed.find(repository, feed)
+            signed_feed = SignedFeed.find(repository, feed)
             repository.require_keys(feed)
-            moment = self._moment(published_at, published.index)
-            region = self._region(region, published.index)
+            moment = self._moment(published_at, signed_feed.index)
+            region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
-            cells = read_source(source, column=column)
-            candidate, invalid = read_rows(cells, region=region, defaults=defaults)
-            candidate, refused = without_protected(candidate, self._protected(repository))
+            cells = read_cells(source, column=column)
+            rows, invalid = read_rows(cells, region=region, defaults=defaults)
+            rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
-            if not len(candidate) and (invalid or not allow_empty):
+            if not len(rows) and (invalid or not allow_empty):
                 raise InvalidInput(_why_empty(invalid))
-            rows = len(cells.line) + len(cells.rejects)
-            if len({reject.line for reject in invalid}) > max_rejects * rows:
+            count = len(cells.line) + len(cells.rejects)
+            if len({reject.line for reject in invalid}) > max_rejects * count:
                 path = self._write_rejects(invalid, rejects, f"{feed}.refused.csv")
-                raise Refused(_why_refused(invalid, rows=rows, max_rejects=max_rejects, path=path))
-            before = published.rows()
-            planned = plan_release(
+                raise Refused(_why_refused(invalid, count=count, max_rejects=max_rejects, path=path))
+            before = signed_feed.rows()
+            following = plan_release(
                 before,
-                candidate,
-                now_ms=int(moment.timestamp()) * 1000,
-                last_entry=published.index.last_entry if published.index else 0,
+                rows,
+                now_ms=times.to_ms(moment),
+                last_entry=signed_feed.index.last_entry if signed_feed.index else 0,
                 defaults=defaults,
             )
-            serial = published.index.serial + 1 if published.index else 1
-            rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{serial}.csv")
-            index, changes = published.publish(before, planned, published_at=moment, region=region)
+            rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
+            index, changes = signed_feed.add_release(before, following, published_at=moment, region=region)
         snapshot, delta = index.current.snapshot, index.current.delta
         return ReleaseResult(
             feed=feed,
@@ -271,7 +290,7 @@ class Publisher:
             removed=len(changes.removed),
             changed=len(changes.changed_new),
             invalid=len(invalid),
-            duplicates=planned.duplicates,
+            duplicates=following.duplicates,
             blank=cells.blank,
             rejects_path=rejects_path,
             snapshot_bytes=snapshot.length if snapshot else 0,
@@ -336,7 +355,7 @@ class Publisher:
         with self._locked() as repository:
             region = self._region(None, None)
             protected = {normalize(number, region=region) for number in numbers}
-            repository.publish(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
+            repository.set_targets(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
             return len(protected)
 
     @property
@@ -471,10 +490,10 @@ def _why_empty(invalid: Sequence[Reject]) -> str:
     )
 
 
-def _why_refused(invalid: Sequence[Reject], *, rows: int, max_rejects: float, path: Path | None) -> str:
+def _why_refused(invalid: Sequence[Reject], *, count: int, max_rejects: float, path: Path | None) -> str:
     lines = len({reject.line for reject in invalid})
     return (
-        f"{lines:,} of the list's {rows:,} rows cannot be published, a share of more than {max_rejects:g}; "
+        f"{lines:,} of the list's {count:,} rows cannot be published, a share of more than {max_rejects:g}; "
         f"{_first_of(invalid)}. Nothing was published, since what is left out would be lifted. {path} lists them all. "
         "Correct the list, or allow a larger share of rejects."
     )

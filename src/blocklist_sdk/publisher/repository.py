@@ -29,8 +29,8 @@ from tuf.api.metadata import (
 
 from blocklist_sdk.disk import PUBLIC_DIRECTORY_MODE, adopt, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
-from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, Opened, feed_key
-from blocklist_sdk.publisher.results import LateRole, RoleStatus
+from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, OpenedKeys, feed_key
+from blocklist_sdk.publisher.results import OverdueRole, RoleStatus
 from blocklist_sdk.publisher.retention import retire
 from blocklist_sdk.publisher.signed_state import SNAPSHOT, TIMESTAMP, SignedState, T, load_published, verify
 from blocklist_sdk.release.names import PROTECTED_PATH
@@ -198,7 +198,7 @@ class Repository:
 
     # Changing
 
-    def publish(self, role: str, *, files: Mapping[str, Path | bytes], keep: Collection[str] = ()) -> None:
+    def set_targets(self, role: str, *, files: Mapping[str, Path | bytes], keep: Collection[str] = ()) -> None:
         """Replace a role's targets: `files` are new (a staged file is taken over), of the old ones only `keep` stays.
 
         Raises:
@@ -229,7 +229,7 @@ class Repository:
         empty = Targets(version=1, expires=self._expires(feed))
         self._commit({TARGETS: targets, feed: empty})
 
-    def renew(self) -> tuple[tuple[str, ...], tuple[LateRole, ...]]:
+    def renew(self) -> tuple[tuple[str, ...], tuple[OverdueRole, ...]]:
         """Sign the timestamp again, and every role whose life is more than two thirds over.
 
         Returns:
@@ -243,7 +243,7 @@ class Repository:
         self._require_signers(TIMESTAMP, self._threshold(TIMESTAMP))
         due = [status for status in self.roles if self._is_due(status)]
         signed: dict[str, Metadata[Targets]] = {}
-        late: list[LateRole] = []
+        late: list[OverdueRole] = []
         for status in due:
             role = status.role
             try:
@@ -252,7 +252,7 @@ class Repository:
                 elif role not in (SNAPSHOT, TIMESTAMP):
                     signed[role] = self._sign_targets(_successor(self._state.targets_role(role).signed), role)
             except (InvalidInput, Untrusted) as error:
-                late.append(LateRole(role, status.expires, str(error)))
+                late.append(OverdueRole(role, status.expires, str(error)))
         renewed = [status.role for status in due if status.role not in {each.role for each in late}]
         self._put(signed, renew_snapshot=SNAPSHOT in renewed)
         return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), tuple(late)
@@ -328,7 +328,7 @@ class Repository:
         """Sign a role with every key of its that is at hand, and check that recipients will take it."""
         trusted = signed if isinstance(signed, Root) else delegator
         threshold = trusted.get_delegated_role(role).threshold
-        opened: Opened = self._require_signers(role, threshold)
+        opened: OpenedKeys = self._require_signers(role, threshold)
         metadata = Metadata(signed)
         failed: list[str] = []
         for signer in opened.signers:
@@ -351,7 +351,7 @@ class Repository:
         for each in (role, SNAPSHOT, TIMESTAMP):
             self._require_signers(each, self._threshold(each))
 
-    def _require_signers(self, role: str, threshold: int) -> Opened:
+    def _require_signers(self, role: str, threshold: int) -> OpenedKeys:
         opened = self._keys.open(_key_name(role))
         if len(opened.signers) < threshold:
             raise _too_few(role, threshold, len(opened.signers), opened.missing)

@@ -43,7 +43,7 @@ class ReleaseResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LateRole:
+class OverdueRole:
     """A role that should be signed again, but whose keys are not at hand.
 
     Attributes:
@@ -68,7 +68,7 @@ class RefreshResult:
     """
 
     renewed: tuple[str, ...]
-    late: tuple[LateRole, ...]
+    late: tuple[OverdueRole, ...]
     expires: datetime
 
 

@@ -1,4 +1,8 @@
-"""Cells into rows: numbers read, words checked, moments parsed; what does not fit is a reject with its reason."""
+"""Rows, read from cells: the second of two steps from a file to rows; the first is `cells`.
+
+Here the cells get their meaning: texts become numbers and ranges, words are checked, moments are parsed. A row with a
+cell that cannot be read is a reject, with the reason, and so is a row that covers a protected number.
+"""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +17,9 @@ from numpy.typing import NDArray
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize_column, parse_pattern
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.publisher.cells import NEGATIVE, Cells, Reject
-from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, Candidate, Defaults
+from blocklist_sdk.publisher.cells import NEGATIVE, Cells
+from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 
@@ -24,6 +29,8 @@ _MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]"
 """A full stop is a separator between digits, but a wildcard behind them, and two of them part a range."""
 
 _NO_NUMBER = "there is no number in the cell"
+
+_PROTECTED = "a protected number, which no feed may list"
 
 _LATEST_S = LATEST_MS // 1000
 
@@ -53,7 +60,7 @@ class _Rejections:
         return np.fromiter(self.reasons, np.int64, len(self.reasons))
 
 
-def read_rows(cells: Cells, *, region: str | None, defaults: Defaults) -> tuple[Candidate, list[Reject]]:
+def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> tuple[ListRows, list[Reject]]:
     """Read a list's cells as the rows of a release.
 
     Numbers are read as :func:`blocklist_sdk.numbers.normalize` does, and patterns as ranges. Integers stand for the
@@ -95,9 +102,27 @@ def read_rows(cells: Cells, *, region: str | None, defaults: Defaults) -> tuple[
     taken: dict[str, Any] = {
         name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in given.items()
     }
-    candidate = Candidate(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
+    candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
     rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
     return candidate, sorted(rejects, key=lambda reject: reject.line)
+
+
+def reject_protected(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[Reject]]:
+    """Divide rows into those that cover no protected number, and rejects.
+
+    Args:
+        rows: the rows of a list.
+        protected: E.164 integers, ascending.
+    """
+    covers = np.searchsorted(protected, rows.last, "right") > np.searchsorted(protected, rows.number, "left")
+    if not covers.any():
+        return rows, []
+    refused = rows.take(covers)
+    rejects = [
+        Reject(line, _PROTECTED, f"+{first}" if first == last else f"+{first}-+{last}")
+        for line, first, last in zip(refused.line.tolist(), refused.number.tolist(), refused.last.tolist(), strict=True)
+    ]
+    return rows.take(~covers), rejects
 
 
 def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:

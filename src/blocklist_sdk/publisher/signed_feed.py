@@ -47,6 +47,11 @@ class SignedFeed:
         path = repository.file(name, index_path(name))
         return cls(repository, name, FeedIndex.from_json(path.read_bytes(), feed=name) if path else None)
 
+    @property
+    def next_serial(self) -> int:
+        """The serial of the next release."""
+        return self.index.serial + 1 if self.index else 1
+
     def rows(self) -> Rows:
         """The current release's rows, none before the first.
 
@@ -61,16 +66,16 @@ class SignedFeed:
             raise Malformed(f"the current release of {self.name!r} has no snapshot: bring the repository back")
         return read_snapshot(path)
 
-    def publish(
-        self, before: Rows, release: NextRelease, *, published_at: datetime, region: str | None
+    def add_release(
+        self, before: Rows, following: NextRelease, *, published_at: datetime, region: str | None
     ) -> tuple[FeedIndex, Difference]:
         """Write, check, sign and publish the next release.
 
         Args:
-            before: the current release's rows.
-            release: the next one.
-            published_at: when it is published, UTC.
-            region: where its national numbers were read.
+            before: the rows of the current release.
+            following: the next release.
+            published_at: the moment of the release, UTC.
+            region: the region in which its national numbers were read.
 
         Returns:
             The new index, and what changed.
@@ -81,8 +86,8 @@ class SignedFeed:
             StorageFailed: the disk refused.
         """
         folder = self.repository.folder(self.name)
-        serial = self.index.serial + 1 if self.index else 1
-        rows, expected = release.rows, digest(release.rows)
+        serial = self.next_serial
+        rows, expected = following.rows, digest(following.rows)
         with storage(folder), staged(folder) as snapshot_file, staged(folder) as delta_file:
             write_snapshot(rows, snapshot_file)
             _check(read_snapshot(snapshot_file), expected)
@@ -113,11 +118,11 @@ class SignedFeed:
                 published_at=published_at,
                 rows=len(rows),
                 digest=expected,
-                last_entry=release.last_entry,
+                last_entry=following.last_entry,
                 releases=(*older, current),
             )
             files[index_path(self.name)] = index.to_json()
-            self.repository.publish(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
+            self.repository.set_targets(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
         return index, changes
 
 
