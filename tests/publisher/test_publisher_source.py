@@ -160,13 +160,13 @@ def test_optional_columns_are_read_and_empty_cells_mean_the_default(write: Any) 
 @pytest.mark.parametrize(
     ("column", "cell", "reason"),
     [
-        ("level", "blocked", "level is 'blocked'"),
-        ("scope", "fax", "scope is 'fax'"),
-        ("since", "31.01.2025", "since is '31.01.2025'"),
-        ("until", "soon", "until is 'soon'"),
-        ("entry", "0", "entry is not a whole number"),
-        ("entry", "x", "entry is not a whole number"),
-        ("entry", "", "entry is not a whole number"),
+        ("level", "blocked", "level must be block or advisory, not 'blocked'"),
+        ("scope", "fax", "scope must be data, messaging"),
+        ("since", "31.01.2025", "since must be a moment such as 2025-01-31T12:00:00Z, not '31.01.2025'"),
+        ("until", "soon", "until must be a moment such as 2025-01-31T12:00:00Z, not 'soon'"),
+        ("entry", "0", "entry must be a whole number"),
+        ("entry", "x", "entry must be a whole number"),
+        ("entry", "", "entry must be a whole number"),
     ],
 )
 def test_a_cell_that_cannot_be_read_rejects_its_row(write: Any, column: str, cell: str, reason: str) -> None:
@@ -243,7 +243,7 @@ def test_national_numbers_need_a_region(write: Any) -> None:
         (b"0812,0813\n", "list.csv", None, "no header line"),
         (b'number\n"0812\n0813\n', "list.csv", None, "line 3"),
         (b'number\n"0812"x\n', "list.csv", None, "line 2"),
-        (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "cut off"),
+        (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "incomplete"),
         (b"\x1f\x8bnot gzip at all", "list.csv.gz", None, "cannot read|cut off"),
         (b"PAR1 is not enough", "list.parquet", None, "not a readable Parquet file"),
         (b"[1]\n", "list.jsonl", None, "no JSON object"),
@@ -263,7 +263,7 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
         (tmp_path, "cannot read"),
         (["0812"], "not a list"),
         (pa.table({"number": [1.5]}), "double"),
-        (pa.table({"number": ["0812"], "level": [1]}), "'level' is int64"),
+        (pa.table({"number": ["0812"], "level": [1]}), "'level' must be text, not int64"),
     ):
         with pytest.raises(InvalidInput, match=message):
             read(source)
@@ -303,7 +303,7 @@ def test_json_lines_that_python_cannot_read_cost_themselves_only(write: Any) -> 
     reasons = {reject.line: reject.reason for reject in found[1]}
     assert reasons[2].startswith("not JSON")
     assert reasons[3] == "its 'number' is not UTF-8"
-    assert reasons[5] == reasons[6] == "a negative integer is no number"
+    assert reasons[5] == reasons[6] == "a negative integer is not a telephone number"
     assert all(reject.text.encode() is not None for reject in found[1])
 
 
@@ -364,7 +364,9 @@ def test_negative_integers_are_no_numbers(region: str | None, column: str) -> No
     columns[column][1] = -B
     found = read(pa.table(columns), region=region)
     assert numbers(found) == [(1, A)]
-    assert [(reject.line, reject.reason) for reject in found[1]] == [(2, "a negative integer is no number")]
+    assert [(reject.line, reject.reason) for reject in found[1]] == [
+        (2, "a negative integer is not a telephone number")
+    ]
 
 
 @pytest.mark.parametrize("entry", [2**53, 10**18 - 1, 2**63 - 1])

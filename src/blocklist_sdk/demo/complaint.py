@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.sandbox import Sandbox
 
 _PREFIX: Final = 62_812
-"""An operator's of the sandbox; its subscriber numbers have 8 digits."""
+"""The prefix of an operator in the sandbox; 8 subscriber digits follow."""
 
 _WAIT_S: Final = 30.0
 
@@ -33,7 +33,7 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
     """Play the story on a running exchange; each step is named after who acts.
 
     Raises:
-        BlocklistError: a step failed, or had another result than the expected one.
+        BlocklistError: a step failed, or did not have the expected result.
     """
     number = _PREFIX * 10**8 + secrets.randbelow(10**8)
     shown = format_e164(number)
@@ -53,7 +53,7 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
             happened_at=times.now() - timedelta(hours=1),
             reporter="caller-1",
         )
-        yield Step("hotline", f"reports {shown}: case {report.case} is {report.case_state}, it lacks evidence")
+        yield Step("hotline", f"reports {shown}: case {report.case} is {report.case_state}, because it lacks evidence")
         evidence = hotline.attach_evidence(report.id, screenshot(), name="screenshot.png")
         state = officer.case(report.case).state
         yield Step("hotline", f"adds a screenshot of {evidence.bytes} bytes: the case is {state}")
@@ -62,11 +62,11 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         decision = officer.decide(report.case, "block", reason="The message asks for a one-time code.", urgent=True)
         yield Step("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
         case = _published(officer, report.case, lambda case: all(each.listed_serial for each in case.listings))
-        yield Step("exchange", "publishes " + ", ".join(f"{e.feed} {e.listed_serial}" for e in case.listings))
+        yield Step("exchange", "publishes releases: " + ", ".join(f"{e.feed} {e.listed_serial}" for e in case.listings))
 
         for name, blocklist in lists.items():
             result = blocklist.sync()
-            yield Step(name, f"syncs by {result.kind} in {result.bytes:,} bytes: {_verdict(blocklist, number)}")
+            yield Step(name, f"syncs ({result.kind}, {result.bytes:,} bytes): {_verdict(blocklist, number)}")
         _check_blocked(lists, number, by={"telkomsel", "chat"})
 
         for name in ("telkomsel", "chat"):
@@ -81,13 +81,11 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         yield Step("hotline", f"passes on appeal {appeal.id}: the case is {officer.case(case.id).state}")
         officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
         case = _published(officer, case.id, lambda case: all(each.lifted_serial for each in case.listings))
-        yield Step(
-            "officer", "grants it: " + ", ".join(f"{e.feed} {e.lifted_serial}" for e in case.listings) + " lift it"
-        )
+        yield Step("officer", "grants it, lifted by " + ", ".join(f"{e.feed} {e.lifted_serial}" for e in case.listings))
         for name in ("telkomsel", "chat"):
             result = lists[name].sync()
             _send(clients[name], case, RECIPIENTS[name], "reversed", result)
-            yield Step(name, f"syncs by {result.kind}: {_verdict(lists[name], number)}; sends its receipt: reversed")
+            yield Step(name, f"syncs ({result.kind}): {_verdict(lists[name], number)}; sends its receipt: reversed")
         _check_blocked(lists, number, by=set())
         proof = ", ".join(
             f"{each.recipient} {each.lifted_at:%H:%M:%S}" if each.lifted_at else f"{each.recipient} not yet"

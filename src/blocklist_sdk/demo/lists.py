@@ -20,10 +20,10 @@ from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s
 
 DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
-"""What the list's rows get where it does not say."""
+"""The values of entries where the list gives none."""
 
 _SHARE = 100
-"""One number in so many comes late, and another one in so many is missing from the second release."""
+"""One in this many numbers comes late, and as many are missing from the second release."""
 
 _SEED = 1
 
@@ -105,7 +105,7 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
 
 
 def _without_ids(cells: Cells) -> pa.Table:
-    """The list as a table. An id that goes must never come back, which is just what the dropped numbers do."""
+    """The list as a table without entry ids: a removed id must not come back, but the dropped numbers do."""
     columns = {name: column for name, column in cells.columns.items() if name != "entry"}
     if cells.is_release:
         # Without the ids it is not a release file any more, whose integers are E.164 numbers whatever the region.

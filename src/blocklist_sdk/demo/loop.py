@@ -89,7 +89,7 @@ def _plot(
     yield "serve, pin the root"
     with serving(publisher.repository) as url, _recipient(folder, url, publisher, region) as blocklist:
         recipient = _Recipient(blocklist, is_masked=not is_generated)
-        yield StepResult(f"static files at {url}; root.json came to the recipient by another way")
+        yield StepResult(f"static files at {url}; the recipient got root.json in another way")
 
         yield "first sync"
         yield recipient.sync("snapshot", before=None, after=1)
@@ -111,7 +111,7 @@ def _plot(
         yield _published(second)
 
         yield "delta sync"
-        # The planner takes what is fewer bytes; of a very short list that is the snapshot.
+        # The planner takes whatever has fewer bytes: for a very short list, that is the snapshot.
         kind = "delta" if (second.delta_bytes or 0) <= second.snapshot_bytes else "snapshot"
         yield recipient.sync(kind, before=1, after=2, published=second)
 
@@ -128,8 +128,8 @@ def _plot(
         third = _release(publisher, lists.third, lists)
         result = _published(third)
         if third.rejects_path is not None:
-            where = f" in {third.rejects_path}" if is_kept else ""
-            result = result._replace(outcome=f"{result.outcome}; {third.invalid:,} rejects listed by line{where}")
+            where = f", listed in {third.rejects_path}" if is_kept else ""
+            result = result._replace(outcome=f"{result.outcome}; rejected rows: {third.invalid:,}{where}")
         yield result
 
         yield "attack: release file tampered"
@@ -214,9 +214,9 @@ class _Recipient:
                 published.removed,
                 published.changed,
             ):
-                raise StepFailed("the recipient added and removed something else than the authority did")
+                raise StepFailed("the recipient added and removed something other than the authority did")
             if self.blocklist.status().digest != published.digest:
-                raise StepFailed("the recipient's list has another digest than the authority's")
+                raise StepFailed("the digest of the recipient's list is not the authority's")
         if result.kind == "none":
             return StepResult(f"nothing new; release {after} is in force", result.bytes)
         return StepResult(f"{result.kind} verified: {result.added:,} added, {result.removed:,} removed", result.bytes)
@@ -272,7 +272,7 @@ def _reasons(invalid: Mapping[str, int]) -> str:
     frequent = list(invalid.items())[:_REASONS_SHOWN]
     parts = [f"{count:,} {reason}" for reason, count in frequent]
     if rest := total - sum(count for _, count in frequent):
-        parts.append(f"{rest:,} others")
+        parts.append(f"{rest:,} for other reasons")
     return f"{total:,} {'row is not a number' if total == 1 else 'rows are not numbers'} ({'; '.join(parts)})"
 
 
@@ -280,7 +280,7 @@ def _reasons(invalid: Mapping[str, int]) -> str:
 
 
 def _flip(data: bytes) -> bytes:
-    """The same bytes but for one bit in the middle."""
+    """The same bytes, except for one bit in the middle."""
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 

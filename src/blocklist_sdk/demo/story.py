@@ -65,7 +65,7 @@ class StepResult(NamedTuple):
 
 
 class StepFailed(Exception):
-    """A step had another result than the expected one."""
+    """A step did not have the expected result."""
 
     def __init__(self, outcome: str, samples: tuple[Sample, ...] = ()) -> None:
         super().__init__(outcome)
@@ -78,7 +78,7 @@ def play(plot: Iterator[str | StepResult]) -> Iterator[Step]:
     The story ends after the first step that fails.
 
     Raises:
-        InvalidInput, StorageFailed: the plot raised it: the user has something to correct.
+        InvalidInput, StorageFailed: the plot raised it; it is for the user to correct.
     """
     name, started = "", 0.0
     try:
@@ -121,7 +121,9 @@ def new_passphrase(folder: Path) -> str:
 def write_settings(folder: Path, settings: Mapping[str, str | None]) -> None:
     """Write a ``blocklist.toml`` in a folder, which is made if need be; a setting that is None is left out."""
     # A text in JSON is a text in TOML.
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items() if value]
+    lines = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items() if value is not None
+    ]
     with storage(folder):
         folder.mkdir(exist_ok=True)
         write_file(folder / "blocklist.toml", "".join(lines).encode(), mode=_PRIVATE_FILE_MODE)

@@ -27,10 +27,10 @@ class Reject:
 
 
 def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
-    """Write rejects as CSV (`line`, `reason`, `text`), whole or not at all; readable by the owner only.
+    """Write rejects as CSV (`line`, `reason`, `text`), whole or not at all, readable by the owner alone.
 
     Raises:
-        InvalidInput: something else than a file is there.
+        InvalidInput: `path` is something other than a file.
         StorageFailed: the disk refused.
     """
     path = regular_target(path)
