@@ -32,6 +32,9 @@ _FULLWIDTH = str.maketrans("0123456789", "０１２３４５６７８９")
 _SENDER = "GoPay"
 """A sender id: messages come from it, but it is not a number."""
 
+_FREE = ("not listed", "not listed yet", "removed")
+"""What a number can be that is expected to be free."""
+
 _REASONS_SHOWN = 3
 
 
@@ -43,14 +46,7 @@ def play_loop(
     region: str | None = None,
     directory: Path | None = None,
 ) -> Iterator[Step]:
-    """Play the whole loop; it ends after the first step that fails.
-
-    Args:
-        rows: how many numbers to generate, on the Indonesian plan.
-        source: a real list, in place of generated numbers.
-        column: the column of `source` with the numbers.
-        region: two-letter country code in which the numbers of `source` are read.
-        directory: a new or empty folder in which everything is kept; None to keep nothing.
+    """Play the whole loop, with generated numbers or those of a list; the options are those of ``blocklist demo``.
 
     Raises:
         InvalidInput: the list cannot be used, or the folder is not empty.
@@ -95,14 +91,10 @@ def _plot(
         yield recipient.sync("snapshot", before=None, after=1)
 
         yield "check numbers"
-        asked = [("listed", text, "blocked") for text in _spellings(lists.listed, region)]
-        asked += [
-            ("not listed", f"+{lists.unlisted}", "free"),
-            ("not listed yet", f"+{lists.late}", "free"),
-            ("listed", f"+{lists.dropped}", "blocked"),
-            ("a sender id", _SENDER, "invalid"),
-        ]
-        yield recipient.check(asked, "one number in several spellings, other numbers, and a text that is not a number")
+        texts = [(text, "listed") for text in _spellings(lists.listed, region)]
+        texts += [(f"+{lists.unlisted}", "not listed"), (f"+{lists.late}", "not listed yet")]
+        texts += [(f"+{lists.dropped}", "listed"), (_SENDER, "a sender id")]
+        yield recipient.check(texts, "one number in several spellings, other numbers, and a text that is not a number")
 
         yield "publish release 2"
         second = _release(publisher, lists.second, lists)
@@ -116,12 +108,8 @@ def _plot(
         yield recipient.sync(kind, before=1, after=2, published=second)
 
         yield "check what changed"
-        asked = [
-            ("removed", f"+{lists.dropped}", "free"),
-            ("added", f"+{lists.late}", "blocked"),
-            ("listed", f"+{lists.listed}", "blocked"),
-        ]
-        yield recipient.check(asked, "the removed number is free, the added one blocked")
+        texts = [(f"+{lists.dropped}", "removed"), (f"+{lists.late}", "added"), (f"+{lists.listed}", "listed")]
+        yield recipient.check(texts, "the removed number is free, the added one blocked")
 
         yield "publish release 3"
         old_timestamp = timestamp.read_bytes()
@@ -173,23 +161,14 @@ def _published(result: ReleaseResult) -> StepResult:
 
 def _recipient(folder: Path, url: str, publisher: Publisher, region: str | None) -> Blocklist:
     """Open the recipient's list, and write the settings with which a user who keeps the folder can continue."""
-    root = folder / "recipient" / "root.json"
-    cache = root.with_name("cache")
-    with storage(root):
-        root.parent.mkdir()
+    root, cache = "recipient/root.json", "recipient/cache"
+    with storage(folder):
+        (folder / "recipient").mkdir()
         # By hand, by letter, in person: never from the repository itself.
-        root.write_bytes(publisher.root.read_bytes())
-    write_settings(
-        folder,
-        {
-            "url": publisher.repository.as_uri(),  # verified like any other
-            "feed": FEED,
-            "root": "recipient/root.json",
-            "cache_dir": "recipient/cache",
-            "region": region,
-        },
-    )
-    return Blocklist.open(url, feed=FEED, root=root, region=region, cache_dir=cache)
+        (folder / root).write_bytes(publisher.root.read_bytes())
+    settings = {"feed": FEED, "root": root, "cache_dir": cache, "region": region}
+    write_settings(folder, {"url": publisher.repository.as_uri(), **settings})
+    return Blocklist.open(url, feed=FEED, root=folder / root, region=region, cache_dir=folder / cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +200,16 @@ class _Recipient:
             return StepResult(f"nothing new; release {after} is in force", result.bytes)
         return StepResult(f"{result.kind} verified: {result.added:,} added, {result.removed:,} removed", result.bytes)
 
-    def check(self, asked: Sequence[tuple[str, str, str]], outcome: str) -> StepResult:
-        """Look up numbers, each given as what it is, its text, and the expected answer."""
-        samples = tuple(self._check(*question) for question in asked)
+    def check(self, texts: Sequence[tuple[str, str]], outcome: str) -> StepResult:
+        """Look up texts, each given with what it is."""
+        samples = tuple(self._check(text, what) for text, what in texts)
         for sample in samples:
             if sample.answer != sample.expected:
                 raise StepFailed(f"{sample.text} should be {sample.expected}, but is {sample.answer}", samples)
         return StepResult(outcome, samples=samples)
 
-    def _check(self, what: str, text: str, expected: str) -> Sample:
+    def _check(self, text: str, what: str) -> Sample:
+        expected = "free" if what in _FREE else "invalid" if text == _SENDER else "blocked"
         shown = mask(text) if self.is_masked and text != _SENDER else text
         try:
             verdict = self.blocklist.check(text)
@@ -244,24 +224,18 @@ class _Recipient:
             raise StepFailed("the sync went through, but must be refused as untrusted")
         if self.blocklist.status().serial != serial:
             raise StepFailed(f"release {serial} should still be in force")
-        asked = [("listed", f"+{number}", "blocked") for number in blocked]
-        asked.append(("not listed", f"+{free}", "free"))
-        return self.check(asked, f"refused as untrusted; release {serial} keeps answering")
+        texts = [*((f"+{number}", "listed") for number in blocked), (f"+{free}", "not listed")]
+        return self.check(texts, f"refused as untrusted; release {serial} keeps answering")
 
 
 def _spellings(number: int, region: str | None) -> list[str]:
     """One number as different people write it."""
     parsed = phonenumbers.parse(f"+{number}")
-    international = phonenumbers.format_number(parsed, PhoneNumberFormat.INTERNATIONAL)
-    written = [
-        f"+{number}",
-        international,
-        phonenumbers.format_number(parsed, PhoneNumberFormat.RFC3966),
-        international.replace(" ", "\N{NO-BREAK SPACE}").translate(_FULLWIDTH),
-    ]
+    formats = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966]
     if region is not None and phonenumbers.country_code_for_region(region.upper()) == parsed.country_code:
-        written.append(phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL))
-    return written
+        formats.append(PhoneNumberFormat.NATIONAL)
+    texts = [phonenumbers.format_number(parsed, form) for form in formats]
+    return [*texts, texts[1].replace(" ", "\N{NO-BREAK SPACE}").translate(_FULLWIDTH)]
 
 
 def _reasons(invalid: Mapping[str, int]) -> str:

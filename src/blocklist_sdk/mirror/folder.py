@@ -97,8 +97,12 @@ class MirrorFolder:
         """
         self.check(root)
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
+        busy = f"another run is mirroring into {self.directory}"
         try:
-            with self._lock(wait_s):
+            with storage(self._private):
+                self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
+                self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
+            with file_lock(self._private / "lock", wait_s=wait_s, busy=busy):
                 try:
                     self.check(root)
                     yield
@@ -110,15 +114,6 @@ class MirrorFolder:
                 # This fails if there is something in the folder by now.
                 with contextlib.suppress(OSError):
                     path.rmdir()
-
-    @contextlib.contextmanager
-    def _lock(self, wait_s: float) -> Iterator[None]:
-        path = self._private / "lock"
-        with storage(self._private):
-            self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
-            self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
-        with file_lock(path, wait_s=wait_s, busy=f"another run is mirroring into {self.directory}"):
-            yield
 
     # All methods below need the lock
 
@@ -208,7 +203,9 @@ class MirrorFolder:
             for name, data in contents.roles.items():
                 if not self._has(name, data):
                     write_file(self.metadata / name, data)
-            last = {name: data for name, data in _last(contents).items() if not self._has(name, data)}
+            # These are in force as soon as they exist, so the timestamp is the last.
+            files = {**contents.roots, _TIMESTAMP: contents.timestamp}
+            last = {name: data for name, data in files.items() if not self._has(name, data)}
             self._rename_together(last)
         return _TIMESTAMP in last
 
@@ -249,8 +246,3 @@ class MirrorFolder:
     def _has(self, name: str, data: bytes) -> bool:
         path = self.metadata / name
         return path.is_file() and path.read_bytes() == data
-
-
-def _last(contents: Contents) -> dict[str, bytes]:
-    """The files that are in force as soon as they exist, in the order in which they must appear."""
-    return {**contents.roots, _TIMESTAMP: contents.timestamp}

@@ -103,13 +103,13 @@ def mirror(
     """
     started = time.monotonic()
     address = base_url(url)
-    wanted = None if feeds is None else _checked(feeds)
+    feed_names = None if feeds is None else _checked(feeds)
     pinned = read_root(root)
     folder = MirrorFolder(check_directory(directory))
     with Transport(settings=transport or TransportSettings(), auth=auth, tls=tls) as fetching:
         trust = Trust(base_url=address, metadata_dir=folder.trust, root=pinned, transport=fetching)
         with folder.locked(pinned, wait_s=wait_s):
-            contents, mirrored = _verify(trust, folder, wanted, address)
+            contents, mirrored = _verify(trust, folder, feed_names, address)
             fetched = _fetch(folder, trust, contents)
             changed = folder.switch(contents)
             folder.write_feeds(mirrored)
@@ -135,13 +135,13 @@ def _checked(feeds: Iterable[str]) -> tuple[str, ...]:
 
 
 def _verify(
-    trust: Trust, folder: MirrorFolder, wanted: tuple[str, ...] | None, address: str
+    trust: Trust, folder: MirrorFolder, feed_names: tuple[str, ...] | None, address: str
 ) -> tuple[Contents, tuple[str, ...]]:
     """Verify the repository's metadata: the new contents of the mirror, and the names of its feeds."""
     trust.restore(folder.metadata)
     trust.refresh()
     before, signed = folder.feeds(), trust.feeds
-    feeds = signed if wanted is None else wanted
+    feeds = signed if feed_names is None else feed_names
     for feed in feeds:
         if feed not in signed:
             raise _not_signed(feed, shown(address), is_mirrored=feed in before)
@@ -150,7 +150,7 @@ def _verify(
     try:
         return trust.contents(feeds), feeds
     except Unreachable as error:
-        if wanted is not None or error.status not in (403, 404):
+        if feed_names is not None or error.status not in (403, 404):
             raise
         raise Unreachable(
             f"{error}. If this repository is a mirror of some feeds only, name them", url=error.url, status=error.status

@@ -1,4 +1,7 @@
-"""Checks of callers' arguments, made first, so that a wrong type is invalid input and not a crash later on."""
+"""Checks of callers' arguments, made before anything is done with them.
+
+Each returns the value that was checked or raises `InvalidInput`; a wrong type, too, is invalid input and not a crash.
+"""
 
 import os
 from collections.abc import Iterable
@@ -20,22 +23,14 @@ def is_text(value: object) -> bool:
 
 
 def check_path(name: str, value: object) -> Path:
-    """A path.
-
-    Raises:
-        InvalidInput: the value is not a path.
-    """
+    """A path."""
     if isinstance(value, (str, os.PathLike)) and "\0" not in str(value):
         return Path(value)
     raise InvalidInput(f"{name} must be a path, not {value!r}")
 
 
 def check_directory(value: object) -> Path:
-    """The absolute path of the publisher's folder.
-
-    Raises:
-        InvalidInput: the value is not a path, or it is relative and the working directory has been deleted.
-    """
+    """The absolute path of the publisher's folder."""
     path = check_path("the folder", value)
     try:
         return path.absolute()
@@ -44,11 +39,7 @@ def check_directory(value: object) -> Path:
 
 
 def check_text(name: str, value: object) -> str:
-    """A text for an entry, without white space around it.
-
-    Raises:
-        InvalidInput: the value is not a text, is empty, or is not UTF-8.
-    """
+    """A text for an entry, without white space around it."""
     text = value.strip() if isinstance(value, str) else ""
     if not text or not is_text(text):
         raise InvalidInput(f"{name} must be a text in UTF-8 that is not empty, not {value!r}")
@@ -56,43 +47,27 @@ def check_text(name: str, value: object) -> str:
 
 
 def check_list(name: str, values: Iterable[str]) -> list[str]:
-    """A list of texts; a single text is a mistake, since it would be read letter by letter.
-
-    Raises:
-        InvalidInput: the value is a single text, or not iterable.
-    """
+    """A list of texts; a single text is a mistake, since it would be read letter by letter."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidInput(f"{name} must be a list of texts, not a {type(values).__name__}")
     return list(values)
 
 
 def check_scope(scope: str | Iterable[str]) -> str:
-    """A scope, its parts joined by ``+``; whether the parts are known is not checked here.
-
-    Raises:
-        InvalidInput: the scope is neither a text nor a list of texts.
-    """
+    """A scope, its parts joined by ``+``; whether the parts are known is not checked here."""
     parts = [scope] if isinstance(scope, str) else check_list("scope", scope)
     return "+".join(check_text("scope", part) for part in parts)
 
 
 def check_share(name: str, value: object) -> float:
-    """A share of a whole, from 0 to 1.
-
-    Raises:
-        InvalidInput: the value is not a number from 0 to 1.
-    """
+    """A share of a whole, from 0 to 1."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise InvalidInput(f"{name} must be a share from 0 to 1, such as 0.1, not {value!r}")
 
 
 def check_moment(name: str, value: object) -> datetime | None:
-    """A moment with its time zone, or None.
-
-    Raises:
-        InvalidInput: the value is something else.
-    """
+    """A moment with its time zone, or None."""
     if value is None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
@@ -101,22 +76,14 @@ def check_moment(name: str, value: object) -> datetime | None:
 
 
 def check_column(column: object) -> str | None:
-    """A column's name, without white space around it, or None.
-
-    Raises:
-        InvalidInput: the value is not a text.
-    """
+    """A column's name, without white space around it, or None."""
     if column is not None and not isinstance(column, str):
         raise InvalidInput(f"column must be the name of a column, not {column!r}")
     return None if column is None else column.strip()
 
 
 def check_outside(path: Path, directory: Path, *, but: Path) -> None:
-    """Make sure that a file to be written is not in a folder whose files the caller must not replace.
-
-    Raises:
-        InvalidInput: the file is in `directory` and not under `but`.
-    """
+    """Make sure that a file to be written is not in a folder whose files the caller must not replace."""
     target = path.resolve()
     if target.is_relative_to(directory.resolve()) and not target.is_relative_to(but.resolve()):
         raise InvalidInput(f"{path} is among the publisher's own files: give a file elsewhere, or under {but}")

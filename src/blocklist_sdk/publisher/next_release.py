@@ -5,7 +5,8 @@ know an entry by its id.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,25 +63,13 @@ class ListRows:
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "ListRows":
         """Some rows, by position or by mask, in that order."""
-
-        def numbers(column: Int64s | None) -> Int64s | None:
-            return None if column is None else column[index]
-
-        def texts(column: Texts | None) -> Texts | None:
-            return None if column is None else column.take(index)
-
-        return ListRows(
-            line=self.line[index],
-            number=self.number[index],
-            last=self.last[index],
-            entry=numbers(self.entry),
-            level=texts(self.level),
-            category=texts(self.category),
-            issuer=texts(self.issuer),
-            scope=texts(self.scope),
-            since=numbers(self.since),
-            until=numbers(self.until),
-        )
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken: dict[str, Any] = {
+            name: column.take(index) if isinstance(column, Texts) else column[index]
+            for name, column in columns.items()
+            if column is not None
+        }
+        return ListRows(**taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -426,23 +426,23 @@ class Publisher:
         path = repository.file(TARGETS, PROTECTED_PATH)
         return read_protected(path.read_bytes() if path else write_protected([]))
 
-    def _region(self, given: str | None, index: FeedIndex | None) -> str | None:
-        if given is not None:
-            return check_region(given)
+    def _region(self, region: str | None, index: FeedIndex | None) -> str | None:
+        if region is not None:
+            return check_region(region)
         if index is not None:
             return index.region
         settings = read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
         return settings.get("region")
 
-    def _moment(self, given: datetime | None, index: FeedIndex | None) -> datetime:
+    def _moment(self, published_at: datetime | None, index: FeedIndex | None) -> datetime:
         clock = self._timing.clock()
-        moment = (given or clock).replace(microsecond=0)
+        moment = (published_at or clock).replace(microsecond=0)
         if moment > clock + _CLOCK_SKEW:
             raise InvalidInput(
                 f"published_at is {moment.isoformat()}, which is in the future: give a moment in the past"
             )
         if index is not None and moment < index.published_at:
-            if given is not None:
+            if published_at is not None:
                 raise InvalidInput(
                     f"published_at is {moment.isoformat()}, but the current release is of "
                     f"{index.published_at.isoformat()}: give a later moment, or set the clock right"
@@ -460,10 +460,10 @@ class Publisher:
         if isinstance(source, (str, Path)) and path.resolve() == check_path("the list", source).resolve():
             raise InvalidInput("the rejects would be written over the list itself: give another file")
 
-    def _write_rejects(self, invalid: Sequence[Reject], given: str | Path | None, name: str) -> Path | None:
-        if given is None and not invalid:
+    def _write_rejects(self, invalid: Sequence[Reject], path: str | Path | None, name: str) -> Path | None:
+        if path is None and not invalid:
             return None
-        path = Path(given) if given is not None else self.directory / "rejects" / name
+        path = Path(path) if path is not None else self.directory / "rejects" / name
         write_rejects(invalid, path)
         return path
 

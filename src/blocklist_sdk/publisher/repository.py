@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -67,6 +68,10 @@ class Lifetimes:
         known = {ROOT: self.root, TARGETS: self.targets, SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}
         return known.get(role, self.feed)
 
+    def expiry(self, role: str, now: datetime) -> datetime:
+        """When the signature of a role expires that is made now, UTC, to the whole second."""
+        return (now + self.of(role)).astimezone(UTC).replace(microsecond=0)
+
 
 class Repository:
     """A repository on disk; whoever changes it holds the publisher's lock."""
@@ -105,7 +110,7 @@ class Repository:
                 f"the root needs signatures by {ROOT_THRESHOLD} different keys: give at least {ROOT_THRESHOLD} root "
                 f"keys, better {ROOT_KEYS}, so that one may be lost"
             )
-        expires = _Expiry(lifetimes, clock())
+        expires = partial(lifetimes.expiry, now=clock())
         root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
         for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
             for key in keys.public(name):
@@ -376,7 +381,7 @@ class Repository:
         return status.expires - self._clock() < self._lifetimes.of(status.role) / 3
 
     def _expires(self, role: str) -> datetime:
-        return _Expiry(self._lifetimes, self._clock())(role)
+        return self._lifetimes.expiry(role, self._clock())
 
     def _put_root(self, root: Root) -> None:
         """Publish a root. Recipients go from root to root, so it is in force as soon as its file exists."""
@@ -401,15 +406,6 @@ class Repository:
         """The path of a target file: with consistent snapshots, its hash is put before its name."""
         folder, _, name = target.path.rpartition("/")
         return self._directory / "targets" / folder / f"{target.hashes['sha256']}.{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Expiry:
-    lifetimes: Lifetimes
-    now: datetime
-
-    def __call__(self, role: str) -> datetime:
-        return (self.now + self.lifetimes.of(role)).astimezone(UTC).replace(microsecond=0)
 
 
 def _key_name(role: str) -> str:

@@ -82,26 +82,26 @@ def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> t
     columns = cells.columns
     rejected = _Rejections()
     row, number, last = _read_numbers(columns, region, cells.is_release, rejected)
-    given: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
             read = {"level": read_level, "scope": read_scope}.get(name, str)
-            given[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
+            optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
-            given[name] = _read_moments(columns[name], name, empty, rejected)
+            optional[name] = _read_moments(columns[name], name, empty, rejected)
     if "entry" in columns:
-        given["entry"] = _read_entries(columns["entry"], rejected)
+        optional["entry"] = _read_entries(columns["entry"], rejected)
         rejected.add(row[1:][np.diff(row) == 0], "a pattern of several ranges cannot have a single entry id")
-    if "since" in given and "until" in given:
-        rejected.add(np.flatnonzero(given["until"] <= given["since"]), "until is not after since")
+    if "since" in optional and "until" in optional:
+        rejected.add(np.flatnonzero(optional["until"] <= optional["since"]), "until is not after since")
 
     is_rejected = np.zeros(len(cells.line), bool)
     is_rejected[rejected.rows] = True
     keep = ~is_rejected[row]
     kept = row[keep]
     taken: dict[str, Any] = {
-        name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in given.items()
+        name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in optional.items()
     }
     candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
     rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
@@ -128,10 +128,10 @@ def reject_protected(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[
 
 def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
     rows = sorted(reasons)
-    written = cells.columns["number"].take(pa.array(rows, pa.int64())).to_pylist()
+    number_cells = cells.columns["number"].take(pa.array(rows, pa.int64())).to_pylist()
     return [
         Reject(int(cells.line[row]), reasons[row], "" if text is None else str(text))
-        for row, text in zip(rows, written, strict=True)
+        for row, text in zip(rows, number_cells, strict=True)
     ]
 
 
@@ -142,17 +142,17 @@ def _read_numbers(
     columns: Mapping[str, pa.Array], region: str | None, is_release: bool, rejected: _Rejections
 ) -> tuple[Int64s, Int64s, Int64s]:
     """The ranges of each row of the list, as row, first, last: several for some patterns, none for a reject."""
-    written = columns["number"]
-    number = _read_singles(written, region, is_release)
-    row = np.arange(len(written))
-    for column in (written, columns.get("last")):
+    number_cells = columns["number"]
+    number = _read_singles(number_cells, region, is_release)
+    row = np.arange(len(number_cells))
+    for column in (number_cells, columns.get("last")):
         if column is not None and pa.types.is_signed_integer(column.type):
             rejected.add(np.flatnonzero(np.asarray(column.fill_null(0)) < 0), NEGATIVE)
     last = number.copy()
-    has_last = np.zeros(len(written), bool)
+    has_last = np.zeros(len(number_cells), bool)
     if "last" in columns:
         end = columns["last"]
-        has_last = ~(_is_blank(end) | _is_blank(written))
+        has_last = ~(_is_blank(end) | _is_blank(number_cells))
         last = np.where(has_last, _read_singles(end, region, is_release), number)
         rejected.add(np.flatnonzero(has_last & ((number == 0) | (last == 0))), "one end of the range is not a number")
         rejected.add(np.flatnonzero(has_last & (last < number)), "the range ends before it begins")
@@ -160,9 +160,9 @@ def _read_numbers(
         rejected.add(
             np.flatnonzero(has_last & (lengths[0] != lengths[1])), "the ends of a range have different lengths"
         )
-    rejected.add(np.flatnonzero(_is_blank(written)), _NO_NUMBER)
+    rejected.add(np.flatnonzero(_is_blank(number_cells)), _NO_NUMBER)
     is_open = np.flatnonzero((number == 0) & ~has_last)
-    ranges = _read_patterns(written, is_open, region, rejected)
+    ranges = _read_patterns(number_cells, is_open, region, rejected)
     is_single = number != 0
     row, number, last = row[is_single], number[is_single], last[is_single]
     if len(ranges):
@@ -172,17 +172,17 @@ def _read_numbers(
     return row, number, last
 
 
-def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> Int64s:
+def _read_singles(column: pa.Array, region: str | None, is_release: bool) -> Int64s:
     """Single numbers, a whole column at a time; 0 for a text that is not a number, or may be a pattern."""
-    if pa.types.is_integer(written.type):
+    if pa.types.is_integer(column.type):
         if is_release:
-            values = _int64s(written)
+            values = _int64s(column)
             return np.where((values >= SMALLEST) & (values <= LARGEST), values, 0)
         if region is None:
-            written = pc.binary_join_element_wise("+", written.cast(pa.string()), "")
-    numbers: Int64s = np.asarray(normalize_column(written, region=region).fill_null(0)).copy()
-    if not pa.types.is_integer(written.type):
-        texts = _plain(written)
+            column = pc.binary_join_element_wise("+", column.cast(pa.string()), "")
+    numbers: Int64s = np.asarray(normalize_column(column, region=region).fill_null(0)).copy()
+    if not pa.types.is_integer(column.type):
+        texts = _plain(column)
         dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, "[.．]").fill_null(False)))
         if len(dotted):
             maybe = np.asarray(pc.match_substring_regex(texts.take(pa.array(dotted)), _MAYBE_PATTERN))
@@ -199,11 +199,11 @@ def _int64s(column: pa.Array) -> Int64s:
     return values
 
 
-def _read_patterns(written: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
+def _read_patterns(number_cells: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
     """The ranges of rows that are not single numbers, as (row, first, last); each distinct text is read once."""
     known: dict[str, list[tuple[int, int]] | str] = {}
     pieces: list[tuple[int, int, int]] = []
-    for row, text in zip(rows.tolist(), written.take(pa.array(rows)).to_pylist(), strict=True):
+    for row, text in zip(rows.tolist(), number_cells.take(pa.array(rows)).to_pylist(), strict=True):
         if row in rejected.reasons:
             continue
         text = str(text)
@@ -337,6 +337,6 @@ def _is_text_type(kind: pa.DataType) -> bool:
     )
 
 
-def _expect(column: pa.Array, name: str, wanted: str, is_wanted: Callable[[pa.DataType], bool]) -> None:
-    if not is_wanted(column.type):
-        raise InvalidInput(f"the column {name!r} must be {wanted}, not {column.type}")
+def _expect(column: pa.Array, name: str, expected: str, is_expected: Callable[[pa.DataType], bool]) -> None:
+    if not is_expected(column.type):
+        raise InvalidInput(f"the column {name!r} must be {expected}, not {column.type}")
