@@ -1,12 +1,14 @@
 """The demonstration: every step is real, and one that goes wrong is named."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from blocklist_sdk import normalize, operator_of
-from blocklist_sdk.demo import story
+from blocklist_sdk.demo import loop
 from blocklist_sdk.demo.generated import generate_numbers, write_generated
 from blocklist_sdk.demo.lists import make_lists
 from support.command_line import assert_fails, run
@@ -50,11 +52,19 @@ def test_the_demo_in_json() -> None:
 def test_the_demo_tells_a_story() -> None:
     ran = run("demo", "--rows", "300")
     assert (ran.code, ran.err) == (0, "")
-    assert "generated numbers, nobody's list" in ran.out
+    assert "with generated numbers." in ran.out
     for step in STEPS:
         assert f"✓ {step}: " in ran.out
-    assert f"All {len(STEPS)} steps came out as they must" in ran.out
+    assert f"All {len(STEPS)} steps had the expected result" in ran.out
     assert "\x1b" not in ran.out
+
+
+def test_the_demo_needs_no_exchange_server() -> None:
+    """It is an extra."""
+    program = "import sys, blocklist_sdk.demo.loop, blocklist_sdk.sandbox; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "blocklist_sdk.exchange.client" in loaded
+    assert not [name for name in loaded if name.startswith("blocklist_sdk.exchange_server") or name == "sqlalchemy"]
 
 
 def test_the_same_numbers_every_time(tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_the_real_list_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     steps = {step["name"]: step for step in ran.document["steps"]}
     assert ran.document["generated"] is False
     assert list(steps) == STEPS
-    assert "rejects listed by line" in steps["publish release 3"]["outcome"]
+    assert "rejected rows: " in steps["publish release 3"]["outcome"]
     shown = {sample["text"] for step in steps.values() for sample in step["samples"]}
     assert all("…" in text for text in shown - {"GoPay"})
     (rejects,) = (tmp_path / "demo" / "authority" / "rejects").glob("*.3.csv")
@@ -129,7 +139,7 @@ def test_samples_are_numbers_that_the_list_decides(tmp_path: Path, header: str, 
     source.write_text("\n".join([header, *rows]) + "\n")
     ran = run("demo", "--from", source, "--region", "GB", "--json")
     if rows[-1].endswith("####"):
-        assert_fails(ran, 2, "0 numbers to demonstrate with", "in no range")
+        assert_fails(ran, 2, "too few numbers to demonstrate with: 0", "in no range")
     else:
         assert ran.document["ok"] is True, ran
 
@@ -193,7 +203,7 @@ def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
 def test_a_step_that_goes_wrong_is_named(monkeypatch: pytest.MonkeyPatch, broken: str, step: str) -> None:
     """Bytes that were not flipped are let through, and a number that is not listed is not blocked."""
     changed = {"_flip": lambda data: data, "_spellings": lambda number, region: ["+6281299999999"]}
-    monkeypatch.setattr(story, broken, changed[broken])
+    monkeypatch.setattr(loop, broken, changed[broken])
     ran = run("demo", "--rows", "300", "--json")
     assert ran.code == 1
     assert ran.document["ok"] is False

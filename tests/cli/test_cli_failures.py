@@ -149,7 +149,7 @@ def test_damage_that_was_survived_is_written(world: World) -> None:
     ("content", "options", "words"),
     [
         ("", (), ("empty",)),
-        ("number\nGoPay\n1\n", (), ("none of the list's 2 rows", "region")),
+        ("number\nGoPay\n1\n", (), ("0 of 2 rows in the list", "region")),
         ("number\n0812-0000-0001\n", ("--column", "phone"), ("phone", "number")),
         ("number\n0812-0000-0001\n", ("--region", "Narnia"), ("Narnia",)),
         ("number\n0812-0000-0001\n", ("--level", "maybe"), ("maybe",)),

@@ -35,7 +35,7 @@ def mirrored(world: World, *flags: str | Path, directory: Path | None = None, **
 def test_a_mirror_is_made_and_brought_up_to_date(world: World) -> None:
     made = mirrored(world)
     assert made.code == 0, made.err
-    assert made.out.startswith(f"{OTHER_FEED}, {FEED}: brought up to date, 5 files fetched, 0 kept, fresh until 20")
+    assert made.out.startswith(f"{OTHER_FEED}, {FEED}: updated, 5 files fetched, 0 kept, fresh until 20")
     assert served(place(world)) == published(world)
     again = mirrored(world)
     assert again.out.startswith(f"{OTHER_FEED}, {FEED}: up to date, 0 files fetched, 5 kept")
@@ -112,7 +112,7 @@ def test_bad_input(world: World) -> None:
     (world.directory / "full" / "notes.txt").write_text("mine")
     assert_fails(mirrored(world, directory=world.directory / "full"), 2, "neither empty nor a mirror")
     assert_fails(mirrored(world, directory=world.repository), 2, "neither empty nor a mirror")
-    assert_fails(mirrored(world, directory=world.publisher.root), 2, "no folder")
+    assert_fails(mirrored(world, directory=world.publisher.root), 2, "is not a folder")
     assert_fails(mirrored(world, "--feed", "id-nobody"), 2, "no feed 'id-nobody'")
     assert_fails(mirrored(world, "--feed", "No Feed"), 2, "no feed name")
     assert_fails(mirrored(world, root="nowhere.json"), 2, "cannot read the root")
@@ -126,7 +126,7 @@ def test_the_wrong_root(world: World, tmp_path_factory: pytest.TempPathFactory) 
     assert_fails(mirrored(world, root=other.publisher.root), 4, "does not verify")
     assert not place(world).exists()
     mirrored(world)
-    assert_fails(mirrored(world, root=other.publisher.root), 2, "does not rest on this root")
+    assert_fails(mirrored(world, root=other.publisher.root), 2, "a repository with another root")
 
 
 def test_a_folder_that_another_run_holds(world: World) -> None:

@@ -52,7 +52,7 @@ def test_init_in_json(tmp_path: Path) -> None:
 
 def test_init_where_something_is_already(folder: Path) -> None:
     before = (folder / "root.json").read_bytes()
-    assert_fails(run("publish", "init", folder, "--feed", "id-all", env=ENV), 2, "there already")
+    assert_fails(run("publish", "init", folder, "--feed", "id-all", env=ENV), 2, "exists already")
     assert (folder / "root.json").read_bytes() == before
 
 
@@ -107,16 +107,16 @@ def test_keys_that_the_file_does_not_name_are_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("[[root]", "no TOML"),
+        ("[[root]", "is not TOML"),
         ("\xff", "cannot read"),
         ("root = 1", "[[root]]"),
         ("[root]\nuri = 'x'\npublic_key = 'x'", "[[root]]"),
         ("[[root]]\nuri = 'x'", "public_key"),
         ("[[root]]\nuri = 'x'\npublic_key = 1", "in quotes"),
         ("[[root]]\nuri = 'x'\npublic_key = 'x'\npin = '1234'", "uri and public_key"),
-        ("[[feed.id-other]]\nuri = 'x'\npublic_key = 'x'", "'feed.id-other' signs nothing"),
-        ("[[roots]]\nuri = 'x'\npublic_key = 'x'", "'roots' signs nothing"),
-        ("[[root]]\nuri = 'x'\npublic_key = 'x'", "no public key"),
+        ("[[feed.id-other]]\nuri = 'x'\npublic_key = 'x'", "'feed.id-other' is not the name of a key here"),
+        ("[[roots]]\nuri = 'x'\npublic_key = 'x'", "'roots' is not the name of a key here"),
+        ("[[root]]\nuri = 'x'\npublic_key = 'x'", "is not a public key"),
         (None, "cannot read"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_file_of_keys_without_the_feed_that_is_added(folder: Path, tmp_path: P
 
 
 def test_refresh_says_what_it_could_not_sign_and_why(folder: Path, tmp_path: Path) -> None:
-    """All but the targets key are at hand when everything is near its end."""
+    """All keys but the targets key are available when every signature expires soon."""
     publisher = Publisher.open(
         folder, passphrase=PASSPHRASE, timing=Timing(lifetimes=Lifetimes(targets=timedelta(minutes=1)))
     )
@@ -149,12 +149,12 @@ def test_refresh_says_what_it_could_not_sign_and_why(folder: Path, tmp_path: Pat
     ran = run("publish", "refresh", folder, env=ENV)
     assert ran.code == 0
     assert "timestamp" in ran.out
-    assert "'targets' needs 1 signature(s)" in ran.err
+    assert "'targets' needs 1 signature, but none of its keys can sign" in ran.err
     assert "put back targets.pem" in ran.err
-    (late,) = run("publish", "refresh", folder, "--json", env=ENV).document["late"]
-    assert late["role"] == "targets"
-    assert late["expires"].endswith("Z")
-    assert "put back targets.pem" in late["reason"]
+    (overdue,) = run("publish", "refresh", folder, "--json", env=ENV).document["overdue"]
+    assert overdue["role"] == "targets"
+    assert overdue["expires"].endswith("Z")
+    assert "put back targets.pem" in overdue["reason"]
 
 
 def test_release_adds_and_removes(folder: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_release_lists_what_it_rejects(folder: Path, tmp_path: Path, named: bool
 def test_a_list_that_is_mostly_rejects_is_refused(folder: Path, tmp_path: Path) -> None:
     release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001"))
     source = write_list(tmp_path / "2.csv", "0812-0000-0002", "GoPay")
-    assert_fails(release(folder, source), 6, "1 of the list's 2 rows", "id-all.refused.csv", "Nothing was published")
+    assert_fails(release(folder, source), 6, "1 of 2 rows in the list", "id-all.refused.csv", "Nothing was published")
     rejects = folder / "rejects" / "id-all.refused.csv"
     assert rejects.read_text().splitlines()[1].startswith("3,")
     assert release(folder, source, "--max-rejects", "0.5", "--json").document["serial"] == 2
@@ -264,7 +264,7 @@ def test_a_damaged_list_of_keys(folder: Path, command: str, content: str) -> Non
 
 
 def test_the_root_of_the_file_system_is_no_new_folder() -> None:
-    assert_fails(run("publish", "init", "/", "--feed", "f", env=ENV), 2, "there already")
+    assert_fails(run("publish", "init", "/", "--feed", "f", env=ENV), 2, "exists already")
 
 
 def test_an_empty_list_must_be_meant(folder: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_refresh_signs_the_timestamp_again(folder: Path) -> None:
     assert json.loads(timestamp.read_text())["signed"]["version"] == before + 1
     document = run("publish", "refresh", folder, "--json", env=ENV).document
     assert document["renewed"] == ["timestamp"]
-    assert document["late"] == []
+    assert document["overdue"] == []
 
 
 def test_add_feed(folder: Path, tmp_path: Path) -> None:
@@ -307,13 +307,13 @@ def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
         "timestamp": 1,
         "online": 1,
     }
-    assert [key["at_hand"] for key in roles["root"]["keys"]] == [True, False, True]
+    assert [key["available"] for key in roles["root"]["keys"]] == [True, False, True]
     assert roles["online"]["keys"] != roles["timestamp"]["keys"] == roles["snapshot"]["keys"]
     assert roles["timestamp"]["expires"].endswith("Z")
     ran = run("publish", "keys", folder)
     assert ran.code == 0
     assert len(ran.lines) == 7
-    assert "root.2.pem (not at hand)" in ran.out
+    assert "root.2.pem (not available)" in ran.out
 
 
 def test_a_passphrase_from_a_file(tmp_path: Path) -> None:

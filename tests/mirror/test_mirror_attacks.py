@@ -201,7 +201,7 @@ def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
         del targets.delegations.roles[FEED]
 
     forger.forge("targets", without_the_feed)
-    refused(world, Untrusted, f"no feed '{FEED}' any more, but it is mirrored", feeds=[FEED])
+    refused(world, Untrusted, f"no longer signs the feed '{FEED}', which is mirrored", feeds=[FEED])
     assert make_mirror(world).feeds == (OTHER_FEED,)
 
 
@@ -241,10 +241,10 @@ def test_a_folder_that_holds_something_else(world: World, there: str) -> None:
     directory, match = place(world), "neither empty nor a mirror"
     if there == "a file":
         directory.write_text("mine")
-        match = "no folder"
+        match = "is not a folder"
     elif there == "a link to nowhere":
         directory.symlink_to(world.directory / "nowhere")
-        match = "no folder"
+        match = "is not a folder"
     elif there == "a folder":
         directory.mkdir()
         (directory / "notes.txt").write_text("mine")
@@ -267,8 +267,8 @@ def test_the_root_of_somebody_else(world: World, tmp_path_factory: pytest.TempPa
     place(world).mkdir()
     nothing_changes(world, Untrusted, "does not verify", root=root)
     make_mirror(world)
-    nothing_changes(world, InvalidInput, "does not rest on this root", root=root)
-    nothing_changes(world, InvalidInput, "does not rest on this root", root=root, url=other.url)
+    nothing_changes(world, InvalidInput, "a repository with another root", root=root)
+    nothing_changes(world, InvalidInput, "a repository with another root", root=root, url=other.url)
 
 
 @pytest.mark.parametrize("is_mirror", [False, True])
@@ -285,7 +285,7 @@ def test_a_root_that_the_mirror_has_not_seen_yet(world: World, forger: Forger) -
     make_mirror(world)
     renew_root(forger)
     latest = (world.metadata / "2.root.json").read_bytes()
-    nothing_changes(world, InvalidInput, "root.json that it was made with", root=latest)
+    nothing_changes(world, InvalidInput, "root.json that the mirror was made with", root=latest)
 
 
 def test_an_unknown_feed(world: World) -> None:
@@ -316,7 +316,7 @@ def test_a_source_that_is_not_there(world: World) -> None:
 def test_a_folder_that_cannot_be_made(world: World) -> None:
     nothing_changes(world, StorageFailed, "cannot use", directory=NOWHERE)
     nothing_changes(world, StorageFailed, "cannot use", directory=world.publisher.root / "below-a-file")
-    with pytest.raises(InvalidInput, match="give a path"):
+    with pytest.raises(InvalidInput, match="must be a path"):
         mirror(world.url, "mirror\0", root=world.publisher.root)
 
 

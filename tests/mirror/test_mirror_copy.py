@@ -189,7 +189,7 @@ def test_a_mirror_of_a_mirror(world: World) -> None:
 
 def test_a_whole_mirror_of_some_feeds_says_what_is_wrong(world: World) -> None:
     make_mirror(world, feeds=[FEED])
-    with pytest.raises(Unreachable, match=r"404.*mirror of some feeds only, name them"):
+    with pytest.raises(Unreachable, match=r"404.*is a mirror of some feeds only, name them"):
         mirror(place(world).as_uri(), world.directory / "inside", root=world.publisher.root)
     assert not (world.directory / "inside").exists()
     mirror(place(world).as_uri(), world.directory / "inside", root=world.publisher.root, feeds=[FEED])

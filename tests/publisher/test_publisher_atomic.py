@@ -151,12 +151,12 @@ def test_killed_at_any_moment_the_next_run_goes_on(publisher: Publisher) -> None
             between = reader.read()
             assert between is not None
             assert between.serial >= serial
-            report = publisher.release("a", numbers(kill))
-            assert report.serial == between.serial + 1
+            result = publisher.release("a", numbers(kill))
+            assert result.serial == between.serial + 1
             after = reader.read()
             assert after is not None
-            assert (after.serial, after.digest) == (report.serial, report.digest)
-            serial = report.serial
+            assert (after.serial, after.digest) == (result.serial, result.digest)
+            serial = result.serial
         parent.stdin.close()
     assert parent.returncode == 0
     assert serial > KILLS
@@ -196,8 +196,8 @@ def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monke
         between = reader.read()
         assert between is not None
         assert between.serial in (before.serial, before.serial + 1)
-        report = publisher.release("a", numbers(allowed + 1))
-        assert report.serial == between.serial + 1
+        result = publisher.release("a", numbers(allowed + 1))
+        assert result.serial == between.serial + 1
     # Snapshot, delta, index, feed role, snapshot role, timestamp; then only the ledger of what was dropped.
     assert steps == 7
 

@@ -69,10 +69,10 @@ def test_rejects_over_the_list_itself(publisher: Publisher, tmp_path: Path) -> N
 def test_pipes_are_neither_read_nor_replaced(publisher: Publisher, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(InvalidInput, match="no regular file"):
+    with pytest.raises(InvalidInput, match="regular file"):
         publisher.release("id-all", pipe)
     (tmp_path / "list.txt").write_text(f"{NUMBER}\nGoPay\n")
-    with pytest.raises(InvalidInput, match="no regular file"):
+    with pytest.raises(InvalidInput, match="regular file"):
         publisher.release("id-all", tmp_path / "list.txt", rejects=pipe)
     assert pipe.is_fifo()
 
@@ -84,7 +84,7 @@ def test_a_clock_that_was_ahead_holds_no_unblock_back(publisher: Publisher, tmp_
     ahead.release("id-all", pa.table({"number": [NUMBER, other]}))
     publisher.release("id-all", pa.table({"number": [other]}))
     assert NUMBER not in synced(publisher, tmp_path)
-    with pytest.raises(InvalidInput, match="yet to come"):
+    with pytest.raises(InvalidInput, match="in the future"):
         publisher.release("id-all", pa.table({"number": [other]}), published_at=datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -107,7 +107,7 @@ def published(publisher: Publisher) -> Publisher:
     ids=["another column", "moments in another format"],
 )
 def test_a_list_that_is_mostly_rejects_lifts_nothing(published: Publisher, table: pa.Table, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="of the list's 20 rows") as caught:
+    with pytest.raises(Refused, match="of 20 rows in the list") as caught:
         published.release("id-all", table)
     assert (rows_of(published), published.status().feeds[0].serial) == (20, 1)
     rejects = published.directory / "rejects" / "id-all.refused.csv"
@@ -217,7 +217,7 @@ def test_a_passphrase_that_is_no_text(publisher: Publisher, tmp_path: Path, pass
 
 
 def test_the_root_of_the_file_system_is_no_new_folder() -> None:
-    with pytest.raises(InvalidInput, match="there already"):
+    with pytest.raises(InvalidInput, match="exists already"):
         Publisher.init("/", feeds=["id-all"], passphrase=PASSPHRASE)
 
 

@@ -28,7 +28,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Malformed, Untrusted
 from blocklist_sdk.publisher import KeyUri, Lifetimes, Publisher, Timing
-from blocklist_sdk.publisher.feed import DELTAS_MAX, SignedFeed
+from blocklist_sdk.publisher.signed_feed import DELTAS_MAX, SignedFeed
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 
@@ -172,7 +172,7 @@ def test_init_refuses_and_leaves_nothing(
 
 def test_init_never_writes_over_a_folder(publisher: Publisher) -> None:
     before = everything(publisher)
-    with pytest.raises(InvalidInput, match="is there already"):
+    with pytest.raises(InvalidInput, match="exists already"):
         Publisher.init(publisher.directory, feeds=["id-all"], passphrase=PASSPHRASE)
     assert everything(publisher) == before
 
@@ -189,7 +189,7 @@ def test_a_key_may_live_elsewhere(tmp_path: Path) -> None:
     assert {path.name.split(".")[0] for path in (made.directory / "keys").glob("*.pem")} == {"root", "targets"}
     assert reopened(made).release("online", numbers(1)).serial == 1
     (tmp_path / "online.pem").unlink()
-    with pytest.raises(InvalidInput, match="cannot use the key of 'online'"):
+    with pytest.raises(InvalidInput, match="cannot use the key 'online'"):
         reopened(made).refresh()
 
 
@@ -197,9 +197,9 @@ def test_a_key_elsewhere_must_make_sense(tmp_path: Path) -> None:
     public = tmp_path / "public.pem"
     public.write_text("no key")
     for uris, message in (
-        ({"nobody": [KeyUri("file2:x", public)]}, "'nobody' signs nothing"),
-        ({"feed.b": [KeyUri("file2:x", public)]}, "'feed.b' signs nothing"),
-        ({"targets": [KeyUri("file2:x", public)]}, "no public key"),
+        ({"nobody": [KeyUri("file2:x", public)]}, "'nobody' is not the name of a key here"),
+        ({"feed.b": [KeyUri("file2:x", public)]}, "'feed.b' is not the name of a key here"),
+        ({"targets": [KeyUri("file2:x", public)]}, "not a public key"),
     ):
         with pytest.raises(InvalidInput, match=message):
             Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, key_uris=uris)
@@ -255,11 +255,11 @@ def test_a_release_that_changes_nothing_is_published_all_the_same(publisher: Pub
 def test_rejects_are_listed_and_for_the_owner_only(publisher: Publisher, tmp_path: Path) -> None:
     source = tmp_path / "list.csv"
     source.write_text("number\n0812-3456-7890\n\nGoPay\n*****\n")
-    report = publisher.release("id-all", source, max_rejects=1)
-    assert (report.rows, report.invalid, report.blank) == (1, 2, 1)
-    assert report.rejects_path is not None
-    assert stat.S_IMODE(report.rejects_path.stat().st_mode) == 0o600
-    with report.rejects_path.open(newline="") as file:
+    result = publisher.release("id-all", source, max_rejects=1)
+    assert (result.rows, result.invalid, result.blank) == (1, 2, 1)
+    assert result.rejects_path is not None
+    assert stat.S_IMODE(result.rejects_path.stat().st_mode) == 0o600
+    with result.rejects_path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["line"], row["text"]) for row in rows] == [("4", "GoPay"), ("5", "*****")]
     assert all(row["reason"] for row in rows)
@@ -268,9 +268,9 @@ def test_rejects_are_listed_and_for_the_owner_only(publisher: Publisher, tmp_pat
 def test_a_rejects_file_that_was_asked_for_is_there_even_if_nothing_was_rejected(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    report = publisher.release("id-all", numbers(1), rejects=tmp_path / "out" / "rejects.csv")
-    assert report.rejects_path == tmp_path / "out" / "rejects.csv"
-    assert report.rejects_path.read_text() == "line,reason,text\n"
+    result = publisher.release("id-all", numbers(1), rejects=tmp_path / "out" / "rejects.csv")
+    assert result.rejects_path == tmp_path / "out" / "rejects.csv"
+    assert result.rejects_path.read_text() == "line,reason,text\n"
 
 
 @pytest.mark.parametrize(
@@ -278,13 +278,13 @@ def test_a_rejects_file_that_was_asked_for_is_there_even_if_nothing_was_rejected
     [
         ("", {}, "is empty"),
         ("number\n", {}, "no rows"),
-        ("number\nGoPay\n112\n", {}, "none of the list's 2 rows can be published; the first is line 2"),
-        ("number\nGoPay\n", {"allow_empty": True}, "none of the list's 1 rows"),
+        ("number\nGoPay\n112\n", {}, "0 of 2 rows in the list can be published; the first is line 2"),
+        ("number\nGoPay\n", {"allow_empty": True}, "0 of 1 rows in the list"),
         ("number\n081234567890\n", {"column": "msisdn"}, "its columns are: number"),
         ("number\n081234567890\n", {"feed": "id-none"}, "only: id-all, id-telkomsel"),
         ("number\n081234567890\n", {"region": "XX"}, "XX"),
-        ("number\n081234567890\n", {"level": "blocked"}, "level is 'blocked'"),
-        ("number\n081234567890\n", {"scope": ["fax"]}, "scope is 'fax'"),
+        ("number\n081234567890\n", {"level": "blocked"}, "level must be block or advisory, not 'blocked'"),
+        ("number\n081234567890\n", {"scope": ["fax"]}, "scope must be data"),
         ("number\n081234567890\n", {"published_at": START - timedelta(days=1)}, "set the clock right"),
         ("number\n081234567890\n", {"published_at": datetime(2031, 1, 1)}, "time zone"),  # noqa: DTZ001
     ],
@@ -304,8 +304,8 @@ def test_bad_input_changes_nothing(
 def test_an_empty_list_is_published_on_purpose_only(publisher: Publisher, tmp_path: Path) -> None:
     publisher.release("id-all", numbers(1))
     (tmp_path / "list.csv").write_text("number\n")
-    report = publisher.release("id-all", tmp_path / "list.csv", allow_empty=True)
-    assert (report.rows, report.removed) == (0, 1)
+    result = publisher.release("id-all", tmp_path / "list.csv", allow_empty=True)
+    assert (result.rows, result.removed) == (0, 1)
     assert publisher.release("id-all", numbers(1)).added == 1
     assert index_of(publisher).last_entry == 2
 
@@ -398,11 +398,11 @@ def test_a_feed_can_be_added(publisher: Publisher) -> None:
 def test_protected_numbers_never_reach_a_feed(publisher: Publisher, tmp_path: Path) -> None:
     assert publisher.protect(["0812-3456-7001", "0812-3456-7001"]) == 1
     source = pa.table({"number": ["+6281234567001", "+6281234567002", "+62812345670##"]})
-    report = publisher.release("id-all", source, max_rejects=1)
-    assert (report.rows, report.invalid) == (1, 2)
-    assert report.rejects_path is not None
-    assert report.rejects_path.read_text().count("a protected number") == 2
-    assert publisher.status().protected == 1
+    result = publisher.release("id-all", source, max_rejects=1)
+    assert (result.rows, result.invalid) == (1, 2)
+    assert result.rejects_path is not None
+    assert result.rejects_path.read_text().count("a protected number") == 2
+    assert publisher.status().protected_numbers == 1
     with pytest.raises(InvalidNumber):
         publisher.protect(["112"])
     assert publisher.protect([]) == 0
@@ -418,13 +418,13 @@ def test_refresh_signs_the_timestamp_and_what_is_near_its_end(publisher: Publish
     clock.move(days=5)
     assert publisher.refresh().renewed == ("snapshot", "timestamp")
     clock.move(days=60)
-    report = publisher.refresh()
-    assert set(report.renewed) == {"id-all", "id-telkomsel", "snapshot", "timestamp"}
-    assert report.expires == clock.now + timedelta(hours=48)
+    result = publisher.refresh()
+    assert set(result.renewed) == {"id-all", "id-telkomsel", "snapshot", "timestamp"}
+    assert result.expires == clock.now + timedelta(hours=48)
     clock.move(days=200)
-    report = publisher.refresh()
-    assert {"root", "targets"} <= set(report.renewed)
-    assert report.late == ()
+    result = publisher.refresh()
+    assert {"root", "targets"} <= set(result.renewed)
+    assert result.overdue == ()
     assert (publisher.repository / "metadata" / "2.root.json").read_bytes() == publisher.root.read_bytes()
     assert publisher.release("id-all", numbers(1)).serial == 1
 
@@ -437,21 +437,21 @@ def test_refresh_says_which_roles_it_could_not_renew(publisher: Publisher, clock
         shutil.move(keys / name, safe)
     assert publisher.status().absent_keys == ("root.1.pem", "root.2.pem", "targets.pem")
     clock.move(days=300)
-    report = reopened(publisher).refresh()
-    assert [late.role for late in report.late] == ["root", "targets"]
-    assert [late.expires for late in report.late] == [START + timedelta(days=365)] * 2
-    assert report.late[0].reason.endswith("put back root.1.pem; put back root.2.pem")
+    result = reopened(publisher).refresh()
+    assert [overdue.role for overdue in result.overdue] == ["root", "targets"]
+    assert [overdue.expires for overdue in result.overdue] == [START + timedelta(days=365)] * 2
+    assert result.overdue[0].reason.endswith("put back root.1.pem; put back root.2.pem")
     assert max(role.expires for role in publisher.status().roles) == START + timedelta(days=390)
-    assert min(role.expires for role in publisher.status().roles) == report.expires
+    assert min(role.expires for role in publisher.status().roles) == result.expires
     for call in (lambda: reopened(publisher).add_feed("id-xl"), lambda: reopened(publisher).protect([])):
         with pytest.raises(InvalidInput, match=r"put back targets\.pem"):
             call()
     # Two of three root keys are enough.
     for name in ("root.2.pem", "targets.pem"):
         shutil.move(safe / name, keys)
-    report = reopened(publisher).refresh()
-    assert report.late == ()
-    assert {"root", "targets"} <= set(report.renewed)
+    result = reopened(publisher).refresh()
+    assert result.overdue == ()
+    assert {"root", "targets"} <= set(result.renewed)
 
 
 def elsewhere(directory: Path, name: str, private: PrivateKey | None = None) -> KeyUri:
@@ -470,15 +470,15 @@ def test_a_key_elsewhere_that_is_away_keeps_nothing_else_from_being_signed(tmp_p
     )
     (tmp_path / "targets.pem").unlink()
     clock.move(days=300)
-    report = reopened(publisher).refresh()
-    assert set(report.renewed) == {"root", "a", "b", "snapshot", "timestamp"}
-    (late,) = report.late
-    assert late.role == "targets"
-    assert "cannot use the key of 'targets' at file2:" in late.reason
-    assert report.expires == clock.now + timedelta(hours=48)
+    result = reopened(publisher).refresh()
+    assert set(result.renewed) == {"root", "a", "b", "snapshot", "timestamp"}
+    (overdue,) = result.overdue
+    assert overdue.role == "targets"
+    assert "cannot use the key 'targets' at file2:" in overdue.reason
+    assert result.expires == clock.now + timedelta(hours=48)
     (tmp_path / "online.pem").unlink()
     before = everything(publisher)
-    with pytest.raises(InvalidInput, match="cannot use the key of 'online'"):
+    with pytest.raises(InvalidInput, match="cannot use the key 'online'"):
         reopened(publisher).refresh()
     assert everything(publisher) == before
 
@@ -493,11 +493,11 @@ def test_a_passphrase_that_does_not_fit_keeps_nothing_else_from_being_signed(
         return known.get(key, PASSPHRASE)
 
     clock.move(days=300)
-    report = reopened(publisher, passphrase=passphrase).refresh()
-    assert set(report.renewed) == {"root", "id-all", "id-telkomsel", "snapshot", "timestamp"}
-    (late,) = report.late
-    assert late.role == "targets"
-    assert "passphrase" in late.reason
+    result = reopened(publisher, passphrase=passphrase).refresh()
+    assert set(result.renewed) == {"root", "id-all", "id-telkomsel", "snapshot", "timestamp"}
+    (overdue,) = result.overdue
+    assert overdue.role == "targets"
+    assert "passphrase" in overdue.reason
 
 
 def test_two_root_keys_sign_though_the_third_cannot_be_opened(publisher: Publisher, clock: Clock) -> None:
@@ -543,9 +543,11 @@ def test_a_module_that_is_not_plugged_in_keeps_nothing_else_from_being_signed(
     )
     Unplugged.absent.update({"root.2", "targets"})
     clock.move(days=300)
-    report = reopened(publisher).refresh()
-    assert set(report.renewed) == {"root", "a", "snapshot", "timestamp"}
-    assert [(late.role, "no token in the slot" in late.reason) for late in report.late] == [("targets", True)]
+    result = reopened(publisher).refresh()
+    assert set(result.renewed) == {"root", "a", "snapshot", "timestamp"}
+    assert [(overdue.role, "no token in the slot" in overdue.reason) for overdue in result.overdue] == [
+        ("targets", True)
+    ]
 
 
 def test_an_expired_repository_can_be_brought_back(publisher: Publisher, clock: Clock) -> None:
@@ -602,7 +604,7 @@ def test_what_is_published_reads_back_as_what_was_planned(
     publisher.release("id-all", numbers(1, 2))
     before = everything(publisher)
     monkeypatch.setattr(
-        "blocklist_sdk.publisher.feed.read_delta",
+        "blocklist_sdk.publisher.signed_feed.read_delta",
         lambda path: read_delta(path).__class__(
             puts=read_delta(path).puts.take(np.arange(0)), removes=read_delta(path).removes
         ),
@@ -610,7 +612,7 @@ def test_what_is_published_reads_back_as_what_was_planned(
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-all", numbers(2, 3))
     monkeypatch.setattr(
-        "blocklist_sdk.publisher.feed.read_snapshot", lambda path: read_snapshot(path).take(np.arange(1))
+        "blocklist_sdk.publisher.signed_feed.read_snapshot", lambda path: read_snapshot(path).take(np.arange(1))
     )
     with pytest.raises(Malformed, match="nothing was published"):
         publisher.release("id-telkomsel", numbers(2, 3))

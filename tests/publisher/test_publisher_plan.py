@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, Candidate, Defaults, NextRelease, plan_release
+from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows, NextRelease, plan_release
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 
-DEFAULTS = Defaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
+DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
 DAY_MS = 86_400_000
 
 
@@ -50,7 +50,7 @@ lists = st.lists(lines, max_size=12)
 columns = st.sets(st.sampled_from(COLUMNS))
 
 
-def to_candidate(rows: list[Line], given_columns: set[str] = frozenset(COLUMNS)) -> Candidate:  # type: ignore[assignment]
+def to_list_rows(rows: list[Line], given_columns: set[str] = frozenset(COLUMNS)) -> ListRows:  # type: ignore[assignment]
     def texts(name: str) -> Texts | None:
         if name not in given_columns:
             return None
@@ -60,7 +60,7 @@ def to_candidate(rows: list[Line], given_columns: set[str] = frozenset(COLUMNS))
     def integers(name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array([getattr(row, name) for row in rows], np.int64)
 
-    return Candidate(
+    return ListRows(
         line=np.arange(2, 2 + len(rows)),
         number=integers("number"),
         last=integers("last"),
@@ -73,9 +73,9 @@ def to_candidate(rows: list[Line], given_columns: set[str] = frozenset(COLUMNS))
     )
 
 
-def plan(previous: NextRelease | None, candidate: Candidate, now_ms: int = 3 * DAY_MS) -> NextRelease:
+def plan(previous: NextRelease | None, list_rows: ListRows, now_ms: int = 3 * DAY_MS) -> NextRelease:
     rows, last_entry = (previous.rows, previous.last_entry) if previous else (Rows.empty(), 0)
-    return plan_release(rows, candidate, now_ms=now_ms, last_entry=last_entry, defaults=DEFAULTS)
+    return plan_release(rows, list_rows, now_ms=now_ms, last_entry=last_entry, defaults=DEFAULTS)
 
 
 def listings(release: NextRelease) -> list[tuple[object, ...]]:
@@ -97,9 +97,9 @@ def listings(release: NextRelease) -> list[tuple[object, ...]]:
 
 @given(lists, columns)
 def test_the_same_list_twice_changes_nothing(rows: list[Line], given_columns: set[str]) -> None:
-    candidate = to_candidate(rows, given_columns)
-    first = plan(None, candidate)
-    second = plan(first, candidate, now_ms=5 * DAY_MS)
+    list_rows = to_list_rows(rows, given_columns)
+    first = plan(None, list_rows)
+    second = plan(first, list_rows, now_ms=5 * DAY_MS)
     assert digest(second.rows) == digest(first.rows)
     assert second.last_entry == first.last_entry
 
@@ -108,9 +108,9 @@ def test_the_same_list_twice_changes_nothing(rows: list[Line], given_columns: se
 def test_the_order_of_the_list_is_irrelevant(
     before: list[Line], after: list[Line], given_columns: set[str], shuffler: random.Random
 ) -> None:
-    previous = plan(None, to_candidate(before))
+    previous = plan(None, to_list_rows(before))
     shuffled = shuffler.sample(after, len(after))
-    one, other = (plan(previous, to_candidate(rows, given_columns)) for rows in (after, shuffled))
+    one, other = (plan(previous, to_list_rows(rows, given_columns)) for rows in (after, shuffled))
     assert digest(one.rows) == digest(other.rows)
     assert one.duplicates == other.duplicates
 
@@ -121,7 +121,7 @@ def test_no_entry_id_is_ever_given_out_twice(releases: list[tuple[list[Line], se
     owner: dict[int, tuple[int, int]] = {}
     gone: set[int] = set()
     for rows, given_columns in releases:
-        following = plan(release, to_candidate(rows, given_columns))
+        following = plan(release, to_list_rows(rows, given_columns))
         following.rows.validate()
         entries = following.rows.entry.tolist()
         assert len(set(entries)) == len(entries)
@@ -137,7 +137,7 @@ def test_no_entry_id_is_ever_given_out_twice(releases: list[tuple[list[Line], se
 
 @given(lists, lists)
 def test_the_release_lists_what_the_list_says_and_each_row_once(before: list[Line], after: list[Line]) -> None:
-    release = plan(plan(None, to_candidate(before)), to_candidate(after))
+    release = plan(plan(None, to_list_rows(before)), to_list_rows(after))
     said = [
         (row.number, row.last, row.issuer, row.level, row.category, row.scope, row.until) for row in sorted(set(after))
     ]
@@ -148,8 +148,8 @@ def test_the_release_lists_what_the_list_says_and_each_row_once(before: list[Lin
 @given(lists, lists)
 def test_only_what_differs_changes(before: list[Line], after: list[Line]) -> None:
     """Rows that stand in both lists, in all they say, keep their entry untouched."""
-    first = plan(None, to_candidate(before))
-    second = plan(first, to_candidate(after), now_ms=4 * DAY_MS)
+    first = plan(None, to_list_rows(before))
+    second = plan(first, to_list_rows(after), now_ms=4 * DAY_MS)
     # As many entries stay as there are rows of the same number, range and issuer in both lists.
     keys = [Counter((row.number, row.last, row.issuer) for row in set(rows)) for rows in (before, after)]
     kept = (keys[0] & keys[1]).total()
@@ -162,8 +162,8 @@ def test_only_what_differs_changes(before: list[Line], after: list[Line]) -> Non
 
 
 def test_a_number_that_comes_back_gets_a_new_id() -> None:
-    alone = to_candidate([Line(6281100, 6281100, "ojk", "block", "fraud", "sms", DAY_MS, FOREVER_MS)])
-    other = to_candidate([Line(6281199, 6281199, "ojk", "block", "fraud", "sms", DAY_MS, FOREVER_MS)])
+    alone = to_list_rows([Line(6281100, 6281100, "ojk", "block", "fraud", "sms", DAY_MS, FOREVER_MS)])
+    other = to_list_rows([Line(6281199, 6281199, "ojk", "block", "fraud", "sms", DAY_MS, FOREVER_MS)])
     first = plan(None, alone)
     third = plan(plan(first, other), alone)
     assert first.rows.entry.tolist() == [1]
@@ -174,18 +174,18 @@ def test_a_number_that_comes_back_gets_a_new_id() -> None:
 def test_what_the_list_does_not_say_stays_as_it_was() -> None:
     first = plan(
         None,
-        to_candidate([Line(6281100, 6281100, "authority", "advisory", "phishing", "sms", DAY_MS, 9 * DAY_MS)]),
+        to_list_rows([Line(6281100, 6281100, "authority", "advisory", "phishing", "sms", DAY_MS, 9 * DAY_MS)]),
     )
-    bare = Candidate(line=np.array([1, 2]), number=np.array([6281100, 6281101]), last=np.array([6281100, 6281101]))
+    bare = ListRows(line=np.array([1, 2]), number=np.array([6281100, 6281101]), last=np.array([6281100, 6281101]))
     assert listings(plan(first, bare)) == [
         (6281100, 6281100, "authority", "advisory", "phishing", "sms", DAY_MS, 9 * DAY_MS),
         (6281101, 6281101, "authority", "block", "fraud", "sms+voice", 3 * DAY_MS, FOREVER_MS),
     ]
 
 
-def with_entries(pairs: list[tuple[int, int]]) -> Candidate:
+def with_entries(pairs: list[tuple[int, int]]) -> ListRows:
     numbers = np.array([number for number, _ in pairs])
-    return Candidate(
+    return ListRows(
         line=np.arange(2, 2 + len(pairs)),
         number=numbers,
         last=numbers,
@@ -205,8 +205,8 @@ def test_an_entry_column_says_which_entry_is_which() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([(6281100, 7), (6281101, 7)], r"entry 7 stands in lines 2 and 3"),
-        ([(6281100, 7), (6281102, 3)], r"line 3: entry 3 was given out before"),
+        ([(6281100, 7), (6281101, 7)], r"lines 2 and 3 both have entry 7"),
+        ([(6281100, 7), (6281102, 3)], r"line 3: entry 3 was used before"),
         ([(6281101, 7)], r"line 2: entry 7 belongs to another number"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from blocklist_sdk.errors import InvalidNumber
 from blocklist_sdk.numbers import normalize
 from blocklist_sdk.publisher import Publisher
-from blocklist_sdk.publisher.feed import SignedFeed
+from blocklist_sdk.publisher.signed_feed import SignedFeed
 
 PASSPHRASE = "correct horse battery"
 
@@ -30,7 +30,7 @@ def snapshot_of(publisher: Publisher, feed: str) -> Path:
 def test_a_real_list_is_published_as_it_is(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "ftc" / "ftc-2025-11-14.csv.gz"
     publisher = Publisher.init(tmp_path / "p", feeds=["us"], passphrase=PASSPHRASE, region="US")
-    report = publisher.release("us", source)
+    result = publisher.release("us", source)
 
     lines = gzip.decompress(source.read_bytes()).decode().splitlines()[1:]
     assert (len(lines), len(set(lines))) == (239_764, 213_243)
@@ -43,12 +43,12 @@ def test_a_real_list_is_published_as_it_is(shared_data: Path, tmp_path: Path) ->
     distinct = sorted({number for number in known.values() if number is not None})
     bad = [(line, text) for line, text in enumerate(lines, 2) if known[text] is None]
 
-    assert report.rows == len(distinct)
-    assert report.invalid == len(bad)
-    assert report.rows + report.invalid + report.duplicates == len(lines)
+    assert result.rows == len(distinct)
+    assert result.invalid == len(bad)
+    assert result.rows + result.invalid + result.duplicates == len(lines)
     assert pq.read_table(snapshot_of(publisher, "us")).column("number").to_pylist() == distinct
-    assert report.rejects_path is not None
-    with report.rejects_path.open(newline="", encoding="utf-8") as file:
+    assert result.rejects_path is not None
+    with result.rejects_path.open(newline="", encoding="utf-8") as file:
         rejected = [(int(row["line"]), row["text"]) for row in csv.DictReader(file)]
     assert rejected == bad
 

@@ -13,17 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.cells import Reject, read_source
-from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS
 
-DEFAULTS = Defaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
+DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
 A, B, C = 6281234567890, 6281234567891, 6281234567892
 
 
-def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[Candidate, list[Reject]]:
-    return read_rows(read_source(source, column=column), region=region, defaults=DEFAULTS)
+def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[ListRows, list[Reject]]:
+    return read_rows(read_cells(source, column=column), region=region, defaults=DEFAULTS)
 
 
 @pytest.fixture
@@ -36,11 +37,11 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def numbers(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, int]]:
+def numbers(found: tuple[ListRows, list[Reject]]) -> list[tuple[int, int]]:
     return list(zip(found[0].line.tolist(), found[0].number.tolist(), strict=True))
 
 
-def rejects(found: tuple[Candidate, list[Reject]]) -> list[tuple[int, str]]:
+def rejects(found: tuple[ListRows, list[Reject]]) -> list[tuple[int, str]]:
     return [(reject.line, reject.text) for reject in found[1]]
 
 
@@ -159,13 +160,13 @@ def test_optional_columns_are_read_and_empty_cells_mean_the_default(write: Any) 
 @pytest.mark.parametrize(
     ("column", "cell", "reason"),
     [
-        ("level", "blocked", "level is 'blocked'"),
-        ("scope", "fax", "scope is 'fax'"),
-        ("since", "31.01.2025", "since is '31.01.2025'"),
-        ("until", "soon", "until is 'soon'"),
-        ("entry", "0", "entry is not a whole number"),
-        ("entry", "x", "entry is not a whole number"),
-        ("entry", "", "entry is not a whole number"),
+        ("level", "blocked", "level must be block or advisory, not 'blocked'"),
+        ("scope", "fax", "scope must be data, messaging"),
+        ("since", "31.01.2025", "since must be a moment such as 2025-01-31T12:00:00Z, not '31.01.2025'"),
+        ("until", "soon", "until must be a moment such as 2025-01-31T12:00:00Z, not 'soon'"),
+        ("entry", "0", "entry must be a whole number"),
+        ("entry", "x", "entry must be a whole number"),
+        ("entry", "", "entry must be a whole number"),
     ],
 )
 def test_a_cell_that_cannot_be_read_rejects_its_row(write: Any, column: str, cell: str, reason: str) -> None:
@@ -242,7 +243,7 @@ def test_national_numbers_need_a_region(write: Any) -> None:
         (b"0812,0813\n", "list.csv", None, "no header line"),
         (b'number\n"0812\n0813\n', "list.csv", None, "line 3"),
         (b'number\n"0812"x\n', "list.csv", None, "line 2"),
-        (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "cut off"),
+        (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "incomplete"),
         (b"\x1f\x8bnot gzip at all", "list.csv.gz", None, "cannot read|cut off"),
         (b"PAR1 is not enough", "list.parquet", None, "not a readable Parquet file"),
         (b"[1]\n", "list.jsonl", None, "no JSON object"),
@@ -262,7 +263,7 @@ def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
         (tmp_path, "cannot read"),
         (["0812"], "not a list"),
         (pa.table({"number": [1.5]}), "double"),
-        (pa.table({"number": ["0812"], "level": [1]}), "'level' is int64"),
+        (pa.table({"number": ["0812"], "level": [1]}), "'level' must be text, not int64"),
     ):
         with pytest.raises(InvalidInput, match=message):
             read(source)
@@ -274,7 +275,7 @@ def test_no_line_is_ever_lost(tmp_path_factory: pytest.TempPathFactory, cells: l
     path = tmp_path_factory.mktemp("lists") / "list.csv"
     text = "number,x\n" + "".join(f"{cell},x\n" for cell in cells)
     path.write_text(text, newline="", encoding="utf-8")
-    cells_read = read_source(path)
+    cells_read = read_cells(path)
     _, invalid = read_rows(cells_read, region="ID", defaults=DEFAULTS)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:-1]
     found = {*cells_read.line.tolist(), *(reject.line for reject in invalid)}
@@ -302,7 +303,7 @@ def test_json_lines_that_python_cannot_read_cost_themselves_only(write: Any) -> 
     reasons = {reject.line: reject.reason for reject in found[1]}
     assert reasons[2].startswith("not JSON")
     assert reasons[3] == "its 'number' is not UTF-8"
-    assert reasons[5] == reasons[6] == "a negative integer is no number"
+    assert reasons[5] == reasons[6] == "a negative integer is not a telephone number"
     assert all(reject.text.encode() is not None for reject in found[1])
 
 
@@ -363,7 +364,9 @@ def test_negative_integers_are_no_numbers(region: str | None, column: str) -> No
     columns[column][1] = -B
     found = read(pa.table(columns), region=region)
     assert numbers(found) == [(1, A)]
-    assert [(reject.line, reject.reason) for reject in found[1]] == [(2, "a negative integer is no number")]
+    assert [(reject.line, reject.reason) for reject in found[1]] == [
+        (2, "a negative integer is not a telephone number")
+    ]
 
 
 @pytest.mark.parametrize("entry", [2**53, 10**18 - 1, 2**63 - 1])
@@ -404,10 +407,10 @@ def test_white_space_around_column_names_makes_no_difference(tmp_path: Path, nam
     [("GoPay\n081234567890\n", "GoPay"), ("number\n081234567890\n", "number"), ("081234567890\n081234567891\n", None)],
 )
 def test_what_was_taken_for_the_columns_name_is_told(write: Any, text: str, column: str | None) -> None:
-    assert read_source(write(text)).column == column
+    assert read_cells(write(text)).column == column
 
 
 def test_things_that_are_no_tables_after_all() -> None:
     for source in (pa.array(["0812-3456-7890"]), "a\0b", Path("x" * 5000)):
         with pytest.raises(InvalidInput):
-            read_source(source)
+            read_cells(source)

@@ -68,10 +68,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Above the wings
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
     "testing": {"enforcement", "records", "release", "times"},
-    "demo": _GROUND | {"numbers", "publisher", "recipient", "release"},
+    "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
-    | {"exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
-    | {"exchange_server/settings", "net", "numbers", "recipient"},
+    | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
+    | {"exchange_server/settings", "net", "recipient"},
     "cli": _GROUND
     | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}

@@ -1,4 +1,4 @@
-"""``blocklist demo``: the whole loop, told as a short story."""
+"""``blocklist demo``: the whole loop, as a short story."""
 
 import contextlib
 import logging
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from blocklist_sdk.demo import Step
+    from blocklist_sdk.demo.story import Step
 
 _WIDTH_CHARS = 120
-"""Where standard output is no terminal."""
+"""The width of the output if it is not a terminal."""
 
 _SAMPLE_CELLS = 30
 
 _ROWS_MAX = 10_000_000
-"""As large as the largest list that the benchmarks measure; it takes some 5 GB of memory."""
+"""The size of the largest list in the benchmarks; it takes about 5 GB of memory."""
 
 
 def demo(
@@ -33,33 +33,35 @@ def demo(
     ] = 100_000,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="A real list instead: CSV, Parquet, JSON lines, or text."),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A real list, in place of generated numbers: CSV, Parquet, JSON lines or text.",
+        ),
     ] = None,
-    column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The column of FILE that holds the numbers.")
-    ] = None,
+    column: Annotated[str | None, typer.Option(metavar="NAME", help="The column of FILE with the numbers.")] = None,
     region: Annotated[
         str | None, typer.Option(metavar="REGION", help="Two-letter country code in which FILE's numbers are read.")
     ] = None,
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", help="Keep everything in this new folder; by default nothing is kept."),
+        typer.Option("--dir", metavar="DIR", help="A new folder in which everything is kept; by default nothing is."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the whole loop on this machine: keys, signing, serving, sync, checks, a delta, two attacks refused.
 
-    The numbers are generated unless --from names a real list; those are shown masked.
+    The numbers are generated, unless --from gives a real list; its numbers are shown masked.
 
-    Exits with 0 only if every step came out as it must.
+    Exits with 0 only if every step had the expected result.
     """
-    from blocklist_sdk.demo import play
+    from blocklist_sdk.demo.loop import play_loop
 
     steps: list[Step] = []
-    with _refusals_are_no_news():
-        told = play(rows=rows, source=source, column=column, region=region, directory=directory)
+    with _without_logs():
+        story = play_loop(rows=rows, source=source, column=column, region=region, directory=directory)
         if as_json:
-            steps.extend(told)
+            steps.extend(story)
             write_json(
                 {
                     "ok": all(step.ok for step in steps),
@@ -69,9 +71,9 @@ def demo(
                 }
             )
         else:
-            _tell(told, steps, generated=source is None)
+            _show(story, steps, generated=source is None)
             if directory is not None:
-                _tell_what_is_kept(directory)
+                _show_folder(directory)
     failed = next((step for step in steps if not step.ok), None)
     if failed is not None:
         say(f"the step {failed.name!r} failed: {failed.outcome}")
@@ -79,8 +81,8 @@ def demo(
 
 
 @contextlib.contextmanager
-def _refusals_are_no_news() -> Iterator[None]:
-    """The library logs every sync that it refuses; here two are meant to be, and the story tells of them."""
+def _without_logs() -> Iterator[None]:
+    """The library logs every sync that it refuses; here two are expected, and the story shows them."""
     logger = logging.getLogger("blocklist_sdk")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -90,16 +92,16 @@ def _refusals_are_no_news() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _tell(told: Iterator["Step"], steps: list["Step"], *, generated: bool) -> None:
+def _show(story: Iterator["Step"], steps: list["Step"], *, generated: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_CHARS
-    numbers = "generated numbers, nobody's list" if generated else "a real list; its numbers are shown masked"
+    numbers = "generated numbers" if generated else "a real list; its numbers are shown masked"
     console.print(f"The whole loop on this machine, with {numbers}.\n")
-    for step in told:
+    for step in story:
         steps.append(step)
         mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
         console.print(f"{mark} [bold]{step.name}[/]: {escape(step.outcome)}")
@@ -108,7 +110,7 @@ def _tell(told: Iterator["Step"], steps: list["Step"], *, generated: bool) -> No
     console.print(_table(steps))
     if all(step.ok for step in steps):
         seconds = sum(step.seconds for step in steps)
-        console.print(f"\nAll {len(steps)} steps came out as they must, in {seconds:.1f} s.")
+        console.print(f"\nAll {len(steps)} steps had the expected result, in {seconds:.1f} s.")
 
 
 def _show_samples(console: "Console", step: "Step") -> None:
@@ -128,20 +130,20 @@ def _table(steps: Sequence["Step"]) -> "Table":
 
     table = Table(caption="bytes published, or fetched over the wire", caption_justify="right")
     table.add_column("step")
-    table.add_column("came out")
+    table.add_column("result")
     table.add_column("bytes", justify="right")
     table.add_column("seconds", justify="right")
     for step in steps:
         table.add_row(
             step.name,
-            Text("as it must", "green") if step.ok else Text("WRONG", "red"),
+            Text("as expected", "green") if step.ok else Text("WRONG", "red"),
             "" if step.bytes is None else f"{step.bytes:,}",
             f"{step.seconds:.2f}",
         )
     return table
 
 
-def _tell_what_is_kept(directory: Path) -> None:
+def _show_folder(directory: Path) -> None:
     settings = directory / "blocklist.toml"
-    say(f"kept in {directory}; the keys' passphrase is in {directory / 'passphrase'}")
-    say(f"go on with: blocklist status --config {settings}; blocklist publish serve {directory / 'authority'}")
+    say(f"everything is in {directory}; the passphrase of the keys is in {directory / 'passphrase'}")
+    say(f"continue with: blocklist status --config {settings}; blocklist publish serve {directory / 'authority'}")

@@ -1,4 +1,4 @@
-"""A TOML file that says where keys are which exist already: in hardware modules, in key management services.
+"""The TOML file that refers to existing keys, in hardware modules or key management services.
 
 ::
 
@@ -27,8 +27,8 @@ KeysOption = Annotated[
     typer.Option(
         "--keys",
         metavar="FILE",
-        help="TOML file that says where keys are which exist already, such as in a hardware module: for each of them a "
-        "table root, targets, online or feed.NAME with uri and public_key. All other keys are made.",
+        help="TOML file that refers to existing keys, such as in a hardware module: for each key a table root, "
+        "targets, online or feed.NAME with uri and public_key. All other keys are made.",
     ),
 ]
 
@@ -36,10 +36,10 @@ _FIELDS = {"uri", "public_key"}
 
 
 def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
-    """Keys by their name; relative paths of public keys are relative to where the file stands.
+    """References to keys, by the keys' names; paths of public keys are relative to the file's folder.
 
     Raises:
-        InvalidInput: it cannot be read, is no TOML, or says something else than where keys are.
+        InvalidInput: the file cannot be read, is not TOML, or has other contents than references to keys.
     """
     import tomllib
 
@@ -50,7 +50,7 @@ def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read the file of keys {path}: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInput(f"the file of keys {path} is no TOML: {error}") from error
+        raise InvalidInput(f"the file of keys {path} is not TOML: {error}") from error
     return {
         name: [KeyUri(uri, path.parent / public_key) for uri, public_key in _references(path, name, tables)]
         for name, tables in _named(document)
@@ -58,7 +58,7 @@ def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
 
 
 def _named(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every list of tables under the name of its key, as in `Publisher.init`."""
+    """Each list of tables with the name of its key, as in `Publisher.init`."""
     for name, value in document.items():
         if name == "feed" and isinstance(value, dict):
             yield from ((f"feed.{feed}", tables) for feed, tables in value.items())
@@ -70,7 +70,7 @@ def _references(path: Path, name: str, tables: Any) -> Iterator[tuple[str, Path]
     for table in tables if isinstance(tables, list) else [None]:
         if not isinstance(table, dict) or set(table) != _FIELDS or not all(isinstance(v, str) for v in table.values()):
             raise InvalidInput(
-                f"{name} in the file of keys {path} must be written as [[{name}]], with uri and public_key, each "
-                "a text in quotes, and nothing else"
+                f"{name} in the file of keys {path} must be a table [[{name}]] with uri and public_key, each a text in "
+                "quotes, and nothing else"
             )
         yield table["uri"], Path(table["public_key"]).expanduser()

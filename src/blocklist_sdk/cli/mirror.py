@@ -16,22 +16,20 @@ if TYPE_CHECKING:
 @with_settings(*REPOSITORY, *SERVER)
 def mirror(
     settings: Settings,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The mirror's folder, new or an earlier run's.")],
-    # Not the setting `feed`: what a recipient on this machine syncs says nothing about what the mirror is for.
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The mirror's folder; it may be new.")],
+    # Not the setting `feed`: which feed a recipient on this machine syncs has nothing to do with the mirror.
     feeds: Annotated[
         list[str] | None,
-        typer.Option(
-            "--feed", metavar="NAME", help="A feed to mirror, and no other; may be repeated. By default all feeds."
-        ),
+        typer.Option("--feed", metavar="NAME", help="The only feed to mirror; may be repeated. By default all feeds."),
     ] = None,
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run mirrors into DIR.")
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Make a verified copy of a repository, byte for byte, or bring one up to date; serve it like the repository.
+    """Make a verified copy of a repository, byte for byte, or update one; serve it like the repository.
 
-    Whatever fails, the copy goes on serving the state that it had.
+    Whatever fails, the copy stays in the state that it was in.
     """
     settings = settings.complete(REPOSITORY)
     assert settings.url is not None
@@ -50,12 +48,13 @@ def mirror(
     if as_json:
         write_json(asdict(result))
     else:
-        typer.echo(_told(result))
+        typer.echo(_summary(result))
 
 
-def _told(result: "MirrorResult") -> str:
-    news = "brought up to date" if result.changed else "up to date"
+def _summary(result: "MirrorResult") -> str:
+    state = "updated" if result.changed else "up to date"
+    files = "file" if result.fetched == 1 else "files"
     return (
-        f"{', '.join(result.feeds) or 'no feed'}: {news}, {result.fetched:,} files fetched, {result.kept:,} kept, "
+        f"{', '.join(result.feeds) or 'no feed'}: {state}, {result.fetched:,} {files} fetched, {result.kept:,} kept, "
         f"fresh until {moment(result.expires)} ({result.bytes:,} bytes, {result.seconds:.2f} s)"
     )

@@ -1,4 +1,4 @@
-"""Where the passphrase of the publisher's keys comes from."""
+"""The passphrase of the publisher's keys: from a file, the environment or a prompt."""
 
 import os
 import sys
@@ -24,24 +24,24 @@ PassphraseFileOption = Annotated[
 
 
 class PassphraseSource:
-    """Asked for the passphrase when the first key is needed; the answer holds for all keys of one command."""
+    """Gets the passphrase when the first key is needed; it is the same for all keys of one command."""
 
     def __init__(self, file: Path | None, *, is_new: bool = False) -> None:
-        """Asks nothing yet.
+        """Read nothing yet.
 
         Args:
-            file: whose first line it is; None for the environment, else a hidden prompt where there is a terminal.
-            is_new: the keys are yet to be made, so a prompt asks twice.
+            file: the file whose first line is the passphrase; None for the environment, or else a hidden prompt.
+            is_new: whether the keys are about to be made, so that a prompt asks twice.
         """
         self._file = file
         self._is_new = is_new
         self._known: str | None = None
 
     def __call__(self, key: str) -> str:
-        """The passphrase; which key it is for makes no difference here.
+        """The passphrase, the same for every key.
 
         Raises:
-            InvalidInput: there is none to be had.
+            InvalidInput: no passphrase was given.
         """
         if self._known is None:
             self._known = self._find()
@@ -50,16 +50,16 @@ class PassphraseSource:
     def _find(self) -> str:
         if self._file is not None:
             return first_line(self._file, "passphrase")
-        if found := os.environ.get(VARIABLE):
-            return found
+        if passphrase := os.environ.get(VARIABLE):
+            return passphrase
         if sys.stdin is None or not sys.stdin.isatty():
             raise InvalidInput(
-                f"the keys are encrypted and there is no terminal to ask at: set {VARIABLE} in the environment or give "
-                "--passphrase-file FILE"
+                f"the keys are encrypted, and no terminal can prompt for the passphrase: set {VARIABLE} in the "
+                "environment or give --passphrase-file FILE"
             )
         from getpass import getpass
 
         passphrase = getpass("Passphrase of the keys: ", stream=sys.stderr)
         if self._is_new and getpass("The same again: ", stream=sys.stderr) != passphrase:
-            raise InvalidInput("the two passphrases differ: nothing was made, start again")
+            raise InvalidInput("the two passphrases differ, so nothing was made: start again")
         return passphrase

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 
-Wait = Annotated[
-    float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run publishes in DIR.")
-]
+Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 
 
@@ -58,7 +56,7 @@ def init(
         typer.echo(f"  serve this, and nothing else   {directory / 'repository'}")
         typer.echo(f"  give this to recipients        {directory / 'root.json'}")
         typer.echo(
-            f"  keep this to yourself          {directory / 'keys'} (root and targets keys are best kept offline)"
+            f"  keep this secret               {directory / 'keys'} (best keep the root and targets keys offline)"
         )
 
 
@@ -69,15 +67,15 @@ def add_feed(
     keys_file: KeysOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Add a feed, with a key of its own; needs the targets key at hand.
+    """Add a feed with its own key; needs the targets key.
 
-    Of the tables in --keys only that of the new feed is read.
+    Only the new feed's table in the --keys file is read.
     """
     from blocklist_sdk.publisher import Publisher
 
     uris = read_keys(keys_file).get(f"feed.{feed}", []) if keys_file else []
     if keys_file and not uris:
-        raise InvalidInput(f"the file of keys {keys_file} has no [[feed.{feed}]]: write one, or leave out --keys")
+        raise InvalidInput(f"the file of keys {keys_file} has no table [[feed.{feed}]]: add it, or leave out --keys")
     Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed, key_uris=uris)
     typer.echo(f"added feed {feed} to {directory}")
 
@@ -100,27 +98,34 @@ def release(
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(metavar="REGION", help="Two-letter country code for national numbers; by default as before."),
+        typer.Option(
+            metavar="REGION", help="Two-letter country code for national numbers; by default as in the release before."
+        ),
     ] = None,
     issuer: Annotated[
-        str, typer.Option(metavar="NAME", help="Who decided, for new entries where the list does not say.")
+        str, typer.Option(metavar="NAME", help="The issuer of rows for which the list gives none.")
     ] = "authority",
     level: Annotated[
-        str, typer.Option(metavar="LEVEL", help="block or advisory, for new entries where the list does not say.")
+        str,
+        typer.Option(
+            metavar="LEVEL", help="block or advisory: the level of new entries for which the list gives none."
+        ),
     ] = "block",
     category: Annotated[
-        str, typer.Option(metavar="CATEGORY", help="Why, for new entries where the list does not say.")
+        str, typer.Option(metavar="CATEGORY", help="The category of new entries for which the list gives none.")
     ] = "fraud",
     scope: Annotated[
         str,
         typer.Option(
             metavar="SCOPE",
-            help="data, messaging, sms and voice joined by +, for new entries where the list does not say.",
+            help="data, messaging, sms and voice joined by +: the scope of new entries for which the list gives none.",
         ),
     ] = "sms+voice",
     rejects: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to list rows that cannot be published; by default under DIR/rejects."),
+        typer.Option(
+            metavar="FILE", help="The file for rows that cannot be published; by default one under DIR/rejects."
+        ),
     ] = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Publish even an empty list, which lifts every entry.")
@@ -131,15 +136,15 @@ def release(
             min=0,
             max=1,
             metavar="SHARE",
-            help="The largest share of the list's rows, 0 to 1, that may be rejects; beyond it nothing is published.",
+            help="The largest share of the list's rows, 0 to 1, that may be rejects; above it nothing is published.",
         ),
     ] = 0.1,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish the next release: what is new on the list is added, what is gone from it is removed."""
-    report = _open(directory, passphrase_file, wait).release(
+    """Publish the next release: numbers new on the list are added, numbers gone from it are removed."""
+    result = _open(directory, passphrase_file, wait).release(
         feed,
         source,
         column=column,
@@ -153,14 +158,15 @@ def release(
         max_rejects=max_rejects,
     )
     if as_json:
-        write_json(asdict(report))
+        write_json(asdict(result))
     else:
         typer.echo(
-            f"{report.feed}: release {report.serial} with {report.rows:,} entries: {report.added:,} added, "
-            f"{report.removed:,} removed, {report.changed:,} changed{_told(report.column)} ({report.seconds:.2f} s)"
+            f"{result.feed}: release {result.serial} with {result.rows:,} entries: {result.added:,} added, "
+            f"{result.removed:,} removed, {result.changed:,} changed{_column(result.column)} ({result.seconds:.2f} s)"
         )
-    if report.invalid:
-        say(f"{report.invalid:,} rows cannot be published; {report.rejects_path} lists them with their reasons")
+    if result.invalid:
+        rows = "row" if result.invalid == 1 else "rows"
+        say(f"{result.invalid:,} {rows} cannot be published; see {result.rejects_path} for the reasons")
 
 
 @app.command()
@@ -170,16 +176,14 @@ def refresh(
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the timestamp again, and whatever else is near its expiry; to be run every hour."""
-    report = _open(directory, passphrase_file, wait).refresh()
+    """Sign the timestamp again, and every role that expires soon. Run it every hour."""
+    result = _open(directory, passphrase_file, wait).refresh()
     if as_json:
-        write_json(asdict(report))
+        write_json(asdict(result))
     else:
-        typer.echo(
-            f"signed again: {', '.join(report.renewed)}; the first signature to end does on {moment(report.expires)}"
-        )
-    for late in report.late:
-        say(f"not signed again, and its signature ends on {moment(late.expires)}: {late.reason}; then refresh again")
+        typer.echo(f"signed again: {', '.join(result.renewed)}; the next signature expires on {moment(result.expires)}")
+    for role in result.overdue:
+        say(f"not signed again, and its signature expires on {moment(role.expires)}: {role.reason}; then refresh again")
 
 
 @app.command()
@@ -188,9 +192,9 @@ def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 8080,
 ) -> None:
-    """Serve the repository over HTTP until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output.
+    """Serve the repository over HTTP until Ctrl-C or SIGTERM, then exit with 0; print its address to standard output.
 
-    For trying things out: the repository is static files, which any web server or CDN serves to real recipients.
+    This server is for trials. The repository is static files, which any web server or CDN can serve to recipients.
     """
     from blocklist_sdk.publisher import Publisher, serving
 
@@ -203,19 +207,19 @@ def serve(
 
 @app.command()
 def keys(directory: Directory, as_json: AsJson = False) -> None:
-    """Show every role: until when it is signed, which keys sign it, and where they are. Needs no passphrase."""
+    """Show every role: when its signature expires, which keys sign it, and where they are. Needs no passphrase."""
     from blocklist_sdk.publisher import Publisher
 
-    found = Publisher.open(directory, passphrase=None).status()
-    held = list(_held(directory / "keys"))
-    roles = [{**asdict(status), "keys": [key for roles, key in held if status.role in roles]} for status in found.roles]
+    status = Publisher.open(directory, passphrase=None).status()
+    keys = list(_keys(directory / "keys"))
+    roles = [{**asdict(role), "keys": [key for roles, key in keys if role.role in roles]} for role in status.roles]
     if as_json:
         write_json({"roles": roles})
         return
     width = max(len(role["role"]) for role in roles)
     for role in roles:
         for key in role["keys"]:
-            absent = "" if key["at_hand"] else " (not at hand)"
+            absent = "" if key["available"] else " (not available)"
             typer.echo(
                 f"{role['role']:<{width}}  until {moment(role['expires'])}  key {key['keyid'][:16]}  "
                 f"{key['where']}{absent}"
@@ -229,23 +233,23 @@ def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publis
     return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
 
 
-def _told(column: str | None) -> str:
-    """Which column was read, where that was for the command to find out: it may have been a row of the list."""
+def _column(column: str | None) -> str:
+    """The column that was read, if it was guessed: its name may have been a row of the list."""
     return "" if column is None or column.lower() == "number" else f"; numbers from the column {column!r}"
 
 
-def _held(directory: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Each key with the roles that it signs."""
+def _keys(directory: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every key, with the roles that it signs."""
     document = read_json(directory / "keys.json", format_version=1) or {"keys": []}
     for key in document["keys"]:
         name, file = key["name"], key.get("file")
-        # The online key signs two roles; feeds' keys are called feed.NAME, and a feed may be called online.
+        # The online key signs two roles. A feed's key is called feed.NAME, and a feed may be called online.
         roles = ("snapshot", "timestamp") if name == "online" else (name.removeprefix("feed."),)
         yield (
             roles,
             {
                 "keyid": key["keyid"],
                 "where": str(directory / file) if file else key["uri"],
-                "at_hand": file is None or (directory / file).exists(),
+                "available": file is None or (directory / file).exists(),
             },
         )

@@ -1,6 +1,5 @@
 """``blocklist sandbox``: a whole exchange on this machine, to develop against."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,48 +19,51 @@ _CASES_MAX = 100_000
 def sandbox(
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", help="Keep everything in this new folder; by default nothing is kept."),
+        typer.Option("--dir", metavar="DIR", help="A new folder in which everything is kept; by default nothing is."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 0,
     cases: Annotated[
-        int, typer.Option(min=1, max=_CASES_MAX, metavar="N", help="How many generated numbers are listed at first.")
+        int,
+        typer.Option(min=1, max=_CASES_MAX, metavar="N", help="How many generated numbers are listed from the start."),
     ] = 300,
     script: Annotated[
-        bool, typer.Option("--script", help="Play one complaint from the report to the receipt, tell it, and end.")
+        bool,
+        typer.Option("--script", help="Play one complaint from the report to the receipts, show each step, and exit."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a real exchange on loopback, with keys, accounts and generated numbers, until Ctrl-C.
 
-    Its address goes to standard output; each account has a folder with a blocklist.toml that is ready to use.
+    Prints its address to standard output. Each account has a folder with a blocklist.toml that is ready to use.
     """
-    from blocklist_sdk import sandbox as room
+    from blocklist_sdk import sandbox as exchange
+    from blocklist_sdk.demo.complaint import play_complaint
 
     with (
         StopOnSignal(interrupts=True) as stop,
         log_to_stderr(),
         needs_extra("exchange"),
-        room.sandbox(directory, port=port, cases=cases) as box,
+        exchange.sandbox(directory, port=port, cases=cases) as box,
     ):
         if script:
             scenes = []
-            for scene in room.story(box):
-                scenes.append(asdict(scene))
+            for step in play_complaint(box):
+                scenes.append({"who": step.name, "what": step.outcome})
                 if not as_json:
-                    typer.echo(f"{scene.who:>9}  {scene.what}")
+                    typer.echo(f"{step.name:>9}  {step.outcome}")
             if as_json:
                 write_json({"scenes": scenes})
             return
-        stop.interrupts = False  # from here on that is how it is stopped
-        _tell(box, as_json=as_json)
+        stop.interrupts = False  # from here on, Ctrl-C ends the command as intended
+        _show(box, as_json=as_json)
         stop.wait()
 
 
-def _tell(box: "Sandbox", *, as_json: bool) -> None:
+def _show(box: "Sandbox", *, as_json: bool) -> None:
     if as_json:
         write_json({"url": box.url, "directory": box.directory, "root": box.root, "accounts": list(box.secrets)})
         return
     typer.echo(box.url)
-    say(f"the accounts {', '.join(box.secrets)} have their blocklist.toml in {box.directory}")
-    say(f"for instance: cd {box.directory / 'telkomsel'} && blocklist sync")
+    say(f"accounts, each with a folder in {box.directory}: {', '.join(box.secrets)}")
+    say(f"try: cd {box.directory / 'telkomsel'} && blocklist sync")
     say("Ctrl-C stops it")

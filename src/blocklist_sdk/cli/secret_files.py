@@ -1,4 +1,4 @@
-"""Files that hold a secret: read no further than needed, since they may be pipes, and never quoted."""
+"""Files with a secret. They may be pipes, so no more than needed is read; their contents are never in a message."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ def first_line(file: Path, what: str) -> str:
     """The first line of a file, which must not be empty.
 
     Args:
-        file: it may be a pipe, as a password manager's output is.
-        what: for messages, such as ``passphrase``.
+        file: the file; it may be a pipe, such as the output of a password manager.
+        what: what the secret is, for messages, such as ``passphrase``.
 
     Raises:
-        InvalidInput: it cannot be read, is empty, or has no end.
+        InvalidInput: the file cannot be read, or its first line is empty or too long.
     """
     try:
         with file.open("rb") as opened:
@@ -31,10 +31,10 @@ def first_line(file: Path, what: str) -> str:
 
 
 def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
-    """A file whole.
+    """The whole contents of a file.
 
     Raises:
-        InvalidInput: it cannot be read, or has more than `max_bytes`.
+        InvalidInput: the file cannot be read, or has more than `max_bytes`.
     """
     try:
         with file.open("rb") as opened:
@@ -42,5 +42,5 @@ def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
     except OSError as error:
         raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error
     if len(data) > max_bytes:
-        raise InvalidInput(f"the {what} {file} has more than {max_bytes:,} bytes: name another one")
+        raise InvalidInput(f"the {what} {file} has more than {max_bytes:,} bytes: give another one")
     return data

@@ -1,5 +1,1 @@
-"""The demonstration: the whole loop for real, on loopback, with two attacks. `blocklist demo` shows it."""
-
-from blocklist_sdk.demo.story import Sample, Step, play
-
-__all__ = ["Sample", "Step", "play"]
+"""Two stories that are played for real: the whole loop with two attacks, and one complaint at an exchange."""

@@ -1,11 +1,11 @@
 """One list of numbers made into three releases: some numbers come late, others are missing from the second."""
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,43 +14,41 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize
-from blocklist_sdk.publisher.cells import Cells, read_source
-from blocklist_sdk.publisher.next_release import Candidate, Defaults
+from blocklist_sdk.publisher.cells import Cells, read_cells
+from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
 from blocklist_sdk.publisher.rows import read_rows
-from blocklist_sdk.release.rows import FOREVER_MS
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s
 
-DEFAULTS = Defaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
-"""What the list's rows get where it does not say."""
+DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
+"""The values of entries where the list gives none."""
 
 _SHARE = 100
-"""One number in so many comes late, and another one in so many is missing from the second release."""
+"""One in this many numbers comes late, and as many are missing from the second release."""
 
 _SEED = 1
-
-Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """The three lists, and a few numbers to ask about.
+    """The three lists, and a few numbers to look up.
 
     Attributes:
         first: the list without the numbers that come late.
-        second: the list without others that were in the first, and with those that come late.
+        second: the list with those, and without others that were in the first.
         third: the file as it is; without its entry ids, if it has any.
-        column: of the file, with the numbers.
-        rows: valid rows of the file.
-        numbers: distinct numbers in them; the first of a range counts.
-        invalid: how many rows are no numbers, by reason, the most frequent first.
-        listed: a number on all three.
-        late: a number that comes with the second.
-        dropped: a number that the second leaves out.
-        unlisted: a number on none.
+        column: the file's column with the numbers.
+        rows: number of valid rows in the file.
+        numbers: number of distinct numbers in them; of a range, the first counts.
+        invalid: how many rows are not numbers, by reason, the most frequent first.
+        listed: a number on all three lists.
+        late: a number that comes with the second list.
+        dropped: a number that is missing from the second list.
+        unlisted: a number on none of them.
     """
 
-    first: Any
-    second: Any
-    third: Any
+    first: pa.Table
+    second: pa.Table
+    third: pa.Table | Path
     column: str | None
     rows: int
     numbers: int
@@ -70,27 +68,27 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
         region: two-letter country code in which national numbers are read.
 
     Raises:
-        InvalidInput: it cannot be read, or has fewer than three numbers that can be shown as blocked.
+        InvalidInput: the list cannot be read, or has fewer than three numbers that can be shown as blocked.
     """
-    cells = read_source(path, column=column)
+    cells = read_cells(path, column=column)
     rows, rejects = read_rows(cells, region=region, defaults=DEFAULTS)
     numbers = np.unique(rows.number)
-    plain = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])
-    usable = np.random.default_rng(_SEED).permutation(plain[~_is_in_a_range(plain, rows)])
-    if len(usable) < 3:
+    shown = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])
+    shown = np.random.default_rng(_SEED).permutation(shown[~_is_in_range(shown, rows)])
+    if len(shown) < 3:
         raise InvalidInput(
-            f"{path} has {len(usable)} numbers to demonstrate with, but three are needed: single numbers of level "
-            "block, in force, without an end, and in no range. Is the --region right?"
+            f"{path} has too few numbers to demonstrate with: {len(shown)}, but three are needed. They must be single "
+            "numbers of level block, in force, without an end, and in no range. Is the --region right?"
         )
-    share = max(1, len(usable) // _SHARE)
-    late, dropped, kept = usable[:share], usable[share : 2 * share], usable[2 * share :]
+    share = max(1, len(shown) // _SHARE)
+    late, dropped, listed = shown[:share], shown[share : 2 * share], _sample(shown[2 * share :])
+    free = np.setdiff1d(rows.last + 1, rows.number)
     table = _without_ids(cells)
 
-    def without(left_out: Int64s) -> Any:
+    def without(left_out: Int64s) -> pa.Table:
         lines = rows.line[~np.isin(rows.number, left_out)]
         return table.filter(pa.array(np.isin(cells.line, lines)))
 
-    listed = _first_shown(kept)
     return Lists(
         first=without(late),
         second=without(dropped),
@@ -100,25 +98,25 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
         numbers=len(numbers),
         invalid=dict(Counter(reject.reason for reject in rejects).most_common()),
         listed=listed,
-        late=_first_shown(late),
-        dropped=_first_shown(dropped),
-        unlisted=_unlisted_after(listed, rows),
+        late=_sample(late),
+        dropped=_sample(dropped),
+        unlisted=_sample(free[(free > listed) & ~_is_in_range(free, rows)]),
     )
 
 
 def _without_ids(cells: Cells) -> pa.Table:
-    """The list as a table. An id that goes must never come back, which is just what the dropped numbers do."""
+    """The list as a table without entry ids: a removed id must not come back, but the dropped numbers do."""
     columns = {name: column for name, column in cells.columns.items() if name != "entry"}
     if cells.is_release:
-        # Without the ids it is no release file any more, whose integers are E.164 numbers in whatever region.
+        # Without the ids it is not a release file any more, whose integers are E.164 numbers whatever the region.
         columns |= {
             name: pc.binary_join_element_wise("+", columns[name].cast(pa.string()), "") for name in ("number", "last")
         }
     return pa.table(columns)
 
 
-def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
-    """Single numbers, blocked now and without an end."""
+def _is_plain(rows: ListRows) -> NDArray[np.bool_]:
+    """Which rows are single numbers, blocked now and without an end."""
     plain: NDArray[np.bool_] = rows.last == rows.number
     if rows.since is not None:
         plain &= rows.since <= time.time_ns() // 1_000_000
@@ -130,39 +128,18 @@ def _is_plain(rows: Candidate) -> NDArray[np.bool_]:
     return plain
 
 
-def _is_in_a_range(numbers: Int64s, rows: Candidate) -> NDArray[np.bool_]:
-    """Numbers that a range goes on covering when their own row is gone, or decides differently."""
-    starts, reach = _coverage(rows.take(rows.last > rows.number))
-    place = np.searchsorted(starts, numbers, "right")
-    return np.append(0, reach)[place] >= numbers
+def _is_in_range(numbers: Int64s, rows: ListRows) -> NDArray[np.bool_]:
+    """Which numbers a range covers, whatever their own rows say."""
+    is_range = rows.last > rows.number
+    begun = np.searchsorted(np.sort(rows.number[is_range]), numbers, "right")
+    ended = np.searchsorted(np.sort(rows.last[is_range]), numbers, "left")
+    return begun > ended
 
 
-def _coverage(rows: Candidate) -> tuple[Int64s, Int64s]:
-    """Where rows begin, ascending, and how far those up to there reach."""
-    order = np.argsort(rows.number, kind="stable")
-    return rows.number[order], np.maximum.accumulate(rows.last[order])
-
-
-def _first_shown(numbers: Int64s) -> int:
-    """The first that makes a good sample: valid in its plan, if there is one."""
-    return next((number for number in numbers.tolist() if _is_valid(number)), int(numbers[0]))
-
-
-def _is_valid(number: int) -> bool:
-    try:
-        normalize(f"+{number}", strict=True)
-    except InvalidNumber:
-        return False
-    return True
-
-
-def _unlisted_after(number: int, rows: Candidate) -> int:
-    """A number after this one that is on no list: right behind a block of numbers that are."""
-    starts, reach = _coverage(rows)
-    behind = reach[np.append(starts[1:] > reach[:-1] + 1, True)] + 1
-    for candidate in behind[behind > number].tolist():
-        try:
-            return normalize(f"+{candidate}")
-        except InvalidNumber:
-            continue
+def _sample(numbers: Int64s) -> int:
+    """The first number that is valid in its plan, or else the first possible one."""
+    for strict in (True, False):
+        for number in numbers.tolist():
+            with contextlib.suppress(InvalidNumber):
+                return normalize(f"+{number}", strict=strict)
     raise InvalidInput("the list leaves no number free to demonstrate with")

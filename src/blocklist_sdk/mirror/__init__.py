@@ -1,6 +1,14 @@
-"""Mirrors: verified copies of a repository, for networks that do not reach it."""
+"""Mirrors: verified copies of a repository, for networks that do not reach it.
 
-from blocklist_sdk.mirror.run import MirrorResult as MirrorResult
-from blocklist_sdk.mirror.run import mirror as mirror
+Names load when they are first used.
+"""
 
-__all__ = ["MirrorResult", "mirror"]
+from typing import TYPE_CHECKING
+
+from blocklist_sdk.lazy import attach
+
+if TYPE_CHECKING:
+    from blocklist_sdk.mirror.run import MirrorResult as MirrorResult
+    from blocklist_sdk.mirror.run import mirror as mirror
+
+attach(__name__, {"MirrorResult": "run", "mirror": "run"})

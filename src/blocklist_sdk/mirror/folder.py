@@ -1,14 +1,14 @@
-"""A mirror on disk: whose it is, one run at a time, and a state that changes in one step.
+"""A mirror on disk: which repository it mirrors, one run at a time, and a state that changes in one step.
 
 ::
 
     DIR/
-        metadata/  targets/   what is served: the layout of every repository
-        .mirror/              for the owner alone
-            mirror.json       that this is a mirror, and of which feeds
-            tuf/              metadata verified before, behind which nothing goes back
-            retired.json      since when files are no longer referred to
-            arriving          what is being fetched
+        metadata/  targets/   the part to serve, in the layout of every repository
+        .mirror/              readable by the owner alone
+            mirror.json       marks the folder as a mirror, and lists its feeds
+            tuf/              metadata verified so far, which guards against a rollback
+            retired.json      when files were dropped that wait to be deleted
+            arriving          the file that is being fetched
             lock
 """
 
@@ -37,7 +37,7 @@ from blocklist_sdk.disk import (
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.fetch.contents import Contents, SignedFile
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.publisher.retention import retire
+from blocklist_sdk.publisher.retention import delete_unneeded
 
 _FORMAT = 1
 _PRIVATE = ".mirror"
@@ -45,11 +45,11 @@ _PRIVATE_MODE = 0o700
 _TIMESTAMP = "timestamp.json"
 
 
-class Folder:
-    """A mirror's folder."""
+class MirrorFolder:
+    """The folder of a mirror."""
 
     def __init__(self, directory: Path) -> None:
-        """On a folder that need not exist; touches nothing."""
+        """Touch nothing yet; the folder need not exist."""
         self.directory = directory
         self.metadata = directory / "metadata"
         self._private = directory / _PRIVATE
@@ -58,11 +58,11 @@ class Folder:
         self.arriving = self._private / "arriving"
 
     def check(self, root: bytes) -> None:
-        """Make sure that a mirror which rests on this root stands here, or nothing at all.
+        """Make sure that the folder is empty, new, or a mirror of the repository with this root.
 
         Raises:
-            InvalidInput: something else does.
-            StorageFailed: that cannot be seen.
+            InvalidInput: it is something else.
+            StorageFailed: the folder cannot be read.
         """
         with storage(self.directory):
             if self._marker.is_file():
@@ -70,35 +70,39 @@ class Folder:
             elif self.directory.is_dir():
                 self._check_empty()
             elif self.directory.exists() or self.directory.is_symlink():
-                raise InvalidInput(f"{self.directory} is no folder: give a new one, or a mirror")
+                raise InvalidInput(f"{self.directory} is not a folder: give a new folder, or a mirror")
 
     def _check_root(self, root: bytes) -> None:
-        self.feeds()  # who cannot read what a newer version wrote had better not change it
+        self.feeds()  # refuses a mirror that a newer version has written
         roots = chain(self.trust.glob("root_history/*.json"), self.metadata.glob("*.root.json"))
         if not any(path.read_bytes() == root for path in roots):
             raise InvalidInput(
-                f"{self.directory} mirrors a repository that does not rest on this root: give the root.json that it "
-                "was made with, or another folder"
+                f"{self.directory} mirrors a repository with another root: give the root.json that the mirror was made "
+                "with, or another folder"
             )
 
     def _check_empty(self) -> None:
-        # Its own folder without the marker is what a first run left that was killed before it had verified anything.
+        # A first run that was killed before it had verified anything leaves .mirror without the marker.
         if any(path != self._private for path in self.directory.iterdir()):
             raise InvalidInput(f"{self.directory} is neither empty nor a mirror: give a new folder, or a mirror")
 
     @contextlib.contextmanager
-    def held(self, root: bytes, *, wait_s: float) -> Iterator[None]:
-        """Hold the folder, so that one run at a time changes it. What is begun and not claimed goes without a trace.
+    def locked(self, root: bytes, *, wait_s: float) -> Iterator[None]:
+        """Lock the folder, so that one run at a time changes it. A new folder that is not claimed is removed again.
 
         Raises:
-            InvalidInput: something else stands here than a mirror which rests on this root.
-            Locked: another run held it for longer than `wait_s` seconds.
+            InvalidInput: the folder is something other than a mirror of the repository with this root.
+            Locked: another run locked it for longer than `wait_s` seconds.
             StorageFailed: the folder cannot be written.
         """
         self.check(root)
         made = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
+        busy = f"another run is mirroring into {self.directory}"
         try:
-            with self._lock(wait_s):
+            with storage(self._private):
+                self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
+                self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
+            with file_lock(self._private / "lock", wait_s=wait_s, busy=busy):
                 try:
                     self.check(root)
                     yield
@@ -107,23 +111,14 @@ class Folder:
                         shutil.rmtree(self._private, ignore_errors=True)
         finally:
             for path in made:
-                # Refused wherever there is something in it by now.
+                # This fails if there is something in the folder by now.
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
-    @contextlib.contextmanager
-    def _lock(self, wait_s: float) -> Iterator[None]:
-        path = self._private / "lock"
-        with storage(self._private):
-            self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
-            self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
-        with file_lock(path, wait_s=wait_s, busy=f"another run is mirroring into {self.directory}"):
-            yield
-
-    # What follows is for who holds the folder
+    # All methods below need the lock
 
     def feeds(self) -> tuple[str, ...]:
-        """The feeds that the last whole run mirrored; none before the first.
+        """The feeds that the last complete run mirrored; empty before the first.
 
         Raises:
             InvalidInput: a newer version of this library made the mirror.
@@ -137,7 +132,7 @@ class Folder:
         return tuple(map(str, feeds)) if isinstance(feeds, list) else ()
 
     def claim(self) -> None:
-        """Make what was verified survive a power cut, and then say that this is a mirror which rests on it.
+        """Make the verified metadata survive a power cut, and then mark the folder as a mirror.
 
         Raises:
             StorageFailed: the disk refused.
@@ -148,10 +143,10 @@ class Folder:
             for folder in (self.trust, *self.trust.glob("*/")):
                 sync_directory(folder)
         if not self._marker.is_file():
-            self.note(feeds=())
+            self.write_feeds(())
 
-    def note(self, *, feeds: Collection[str]) -> None:
-        """Remember which feeds are mirrored.
+    def write_feeds(self, feeds: Collection[str]) -> None:
+        """Record which feeds are mirrored.
 
         Raises:
             StorageFailed: the disk refused.
@@ -160,7 +155,7 @@ class Folder:
             write_json(self._marker, {"format": _FORMAT, "feeds": list(feeds)})
 
     def prepare(self) -> None:
-        """Make the folders to serve, and clear away what a killed run was writing there.
+        """Make the folders to serve, and delete what a killed run left half-written.
 
         Raises:
             StorageFailed: the disk refused.
@@ -173,50 +168,52 @@ class Folder:
             sync_directory(self.directory)
 
     def lacks(self, file: SignedFile) -> bool:
-        """Whether a target file is not here, or not as it was signed.
+        """Whether a target file is missing here, or is not the one that was signed.
 
         Raises:
             StorageFailed: the disk refused.
         """
         with storage(self.directory):
-            return not file.is_at(self._place(file))
+            return not file.is_at(self._path(file))
 
-    def take_in(self, file: SignedFile) -> None:
-        """Put the file that has arrived, and was verified, where it belongs.
+    def add(self, file: SignedFile) -> None:
+        """Move the file that has arrived, and was verified, to its path.
 
         Raises:
             StorageFailed: the disk refused.
         """
-        place = self._place(file)
-        with storage(place):
-            if not place.parent.is_dir():
-                place.parent.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True)
-                for folder in place.parent.relative_to(self.directory).parents:
+        path = self._path(file)
+        with storage(path):
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True)
+                for folder in path.parent.relative_to(self.directory).parents:
                     sync_directory(self.directory / folder)
-            adopt(self.arriving, place)
+            adopt(self.arriving, path)
 
     def switch(self, contents: Contents) -> bool:
-        """Put a state in force whose target files are all here: its metadata, the timestamp last.
+        """Put a state in force, once all its target files are here: write its metadata, the timestamp last.
 
         Returns:
-            Whether it is another one than before.
+            Whether the state has changed.
 
         Raises:
-            StorageFailed: the disk refused; the state before is in force, or already this one.
+            StorageFailed: the disk refused; the state before is in force, or already the new one.
         """
         with storage(self.metadata):
             for name, data in contents.roles.items():
                 if not self._has(name, data):
                     write_file(self.metadata / name, data)
-            last = {name: data for name, data in _last(contents).items() if not self._has(name, data)}
+            # These are in force as soon as they exist, so the timestamp is the last.
+            files = {**contents.roots, _TIMESTAMP: contents.timestamp}
+            last = {name: data for name, data in files.items() if not self._has(name, data)}
             self._rename_together(last)
         return _TIMESTAMP in last
 
     def _rename_together(self, files: Mapping[str, bytes]) -> None:
-        """Write files, and then only rename them, in order.
+        """Write all files, then rename them, in order.
 
-        A root is in force when its file is there. Where it replaces the online key, a reader is refused between its
-        rename and the timestamp's: that has to be short.
+        A root is in force as soon as its file exists. If it replaces the online key, readers are refused until the
+        timestamp is renamed as well, so the renames must follow each other at once.
         """
         with contextlib.ExitStack() as stack:
             renames: list[tuple[Path, Path]] = []
@@ -230,27 +227,22 @@ class Folder:
                 os.replace(temporary, path)
         sync_directory(self.metadata)
 
-    def retire(self, contents: Contents, *, grace: timedelta) -> None:
-        """Delete files that the state in force has not referred to for longer than `grace`.
+    def delete_unreferenced(self, contents: Contents, *, grace: timedelta) -> None:
+        """Delete files to which the state in force has not referred for longer than `grace`.
 
         Raises:
             StorageFailed: the disk refused.
         """
         needed = {self.metadata / name for name in (*contents.roles, _TIMESTAMP)}
-        # Of roots the earlier ones, too: a recipient may have pinned an older one than this run did.
+        # Earlier roots, too: a recipient may have pinned an older one than this run did.
         needed.update(self.metadata.glob("*.root.json"))
-        needed.update(map(self._place, contents.files))
-        ledger = self._private / "retired.json"
-        retire(self.directory, needed, ledger, now=times.now(), grace=grace)
+        needed.update(map(self._path, contents.files))
+        record = self._private / "retired.json"
+        delete_unneeded(self.directory, needed, record, now=times.now(), grace=grace)
 
-    def _place(self, file: SignedFile) -> Path:
+    def _path(self, file: SignedFile) -> Path:
         return self.directory / "targets" / file.stored
 
     def _has(self, name: str, data: bytes) -> bool:
         path = self.metadata / name
         return path.is_file() and path.read_bytes() == data
-
-
-def _last(contents: Contents) -> dict[str, bytes]:
-    """What is in force as soon as it is there, in the order in which it has to come."""
-    return {**contents.roots, _TIMESTAMP: contents.timestamp}

@@ -1,4 +1,4 @@
-"""One run of a mirror: refresh → what is there to hold → target files → metadata → timestamp → forget what is old."""
+"""One run of a mirror: refresh → list of files → target files → metadata → timestamp → delete old files."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from blocklist_sdk.fetch.contents import Contents
 from blocklist_sdk.fetch.source import base_url, read_root
 from blocklist_sdk.fetch.transport import Transport, TransportSettings, shown
 from blocklist_sdk.fetch.trust import Trust
-from blocklist_sdk.mirror.folder import Folder
+from blocklist_sdk.mirror.folder import MirrorFolder
 from blocklist_sdk.publisher.arguments import check_directory, check_list
 from blocklist_sdk.release.names import feed_name
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from blocklist_sdk.net.http import httpx
 
 GRACE_S = 3600.0
-"""As long as a publisher keeps what it drops (`Timing.grace_s`): a mirror's recipients are no faster."""
+"""The grace period of a publisher (`Timing.grace_s`): recipients of a mirror are no faster."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorResult:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        feeds: the feeds that the mirror holds now, sorted.
-        changed: whether its state is another one than before.
-        fetched: target files that were fetched: new ones, and those that were damaged or lost here.
-        kept: target files that were here already.
-        expires: when the first of the signatures ends that its recipients' lists rest on, UTC.
-        bytes: what went over the wire, metadata included.
-        seconds: how long it took.
+        feeds: the feeds in the mirror, sorted.
+        changed: whether the state of the mirror has changed.
+        fetched: number of target files that were fetched: new ones, and those that were damaged or missing here.
+        kept: number of target files that were here already.
+        expires: when the first of the signatures expires that recipients of the mirror need, UTC.
+        bytes: bytes received, metadata included.
+        seconds: duration.
     """
 
     feeds: tuple[str, ...]
@@ -63,31 +63,32 @@ def mirror(
     wait_s: float = 60.0,
     grace_s: float = GRACE_S,
 ) -> MirrorResult:
-    """Make a verified copy of a repository, byte for byte, or bring one up to date.
+    """Make a verified copy of a repository, byte for byte, or update one.
 
-    Whatever fails, and wherever a run is killed, the copy goes on serving the whole state that it had. The next run
+    Whatever fails, and wherever a run is killed, the copy stays in the complete state that it was in. The next run
     fetches only what is missing.
 
     Args:
-        url: the repository's base URL: ``https:``, ``http:`` or ``file:``; another mirror will do.
-        directory: the mirror's folder; it need not exist. ``metadata/`` and ``targets/`` in it are what to serve.
-        root: the authority's root metadata: a path, or its bytes. Of several that recipients have pinned the oldest,
-            since the mirror holds the roots from this one on.
-        feeds: the feeds to hold from now on; None for all that the repository signs.
-        auth: credentials for the repository, as for `Blocklist.open`.
-        tls: as for `Blocklist.open`.
-        transport: timeouts and retries.
+        url: the repository's base URL: ``https:``, ``http:`` or ``file:``; it may be another mirror.
+        directory: the mirror's folder; it need not exist. Serve ``metadata/`` and ``targets/`` in it.
+        root: the authority's root metadata: a path, or its bytes. If recipients have pinned several roots, give the
+            oldest, since the mirror has the roots from this one on.
+        feeds: the feeds to mirror from now on; None for all that the repository signs.
+        auth: credentials for the repository, as for `Blocklist.open`; None if it needs none.
+        tls: TLS settings, as for `Blocklist.open`; None for the defaults.
+        transport: timeouts and retries; None for the defaults.
         wait_s: how long to wait, in seconds, while another run changes the folder.
-        grace_s: how long files stay that are no longer referred to, in seconds: a recipient may still be reading them.
+        grace_s: how long files that are no longer referred to stay, in seconds: a recipient may still be reading them.
 
     Raises:
-        InvalidInput: the folder holds something else, or a mirror that rests on another root; there is no such feed;
-            the URL, the root or a feed's name cannot be used.
+        InvalidInput: the folder is not empty and not a mirror, or a mirror of a repository with another root; the
+            repository has no such feed; the URL, the root or a feed's name is invalid.
         Locked: another run took longer than `wait_s` seconds.
-        Unreachable: the network, or a file that the repository lacks.
-        Untrusted: a signature, a hash, a rollback, or a feed mirrored here that is signed no more.
+        Unreachable: the network failed, or the repository lacks a file.
+        Untrusted: a signature or a hash is wrong, the repository went back to an older state, or it no longer signs a
+            feed that is mirrored here.
         Stale: signed metadata has expired.
-        Malformed: what came is not what the protocol says.
+        Malformed: the repository does not follow the protocol.
         StorageFailed: the local disk refused.
 
     Example:
@@ -102,21 +103,21 @@ def mirror(
     """
     started = time.monotonic()
     address = base_url(url)
-    chosen = None if feeds is None else _chosen(feeds)
+    feed_names = None if feeds is None else _checked(feeds)
     pinned = read_root(root)
-    folder = Folder(check_directory(directory))
+    folder = MirrorFolder(check_directory(directory))
     with Transport(settings=transport or TransportSettings(), auth=auth, tls=tls) as fetching:
         trust = Trust(base_url=address, metadata_dir=folder.trust, root=pinned, transport=fetching)
-        with folder.held(pinned, wait_s=wait_s):
-            contents, held = _verified(trust, folder, chosen, address)
-            fetched = _fill(folder, trust, contents)
+        with folder.locked(pinned, wait_s=wait_s):
+            contents, mirrored = _verify(trust, folder, feed_names, address)
+            fetched = _fetch(folder, trust, contents)
             changed = folder.switch(contents)
-            folder.note(feeds=held)
-            folder.retire(contents, grace=timedelta(seconds=grace_s))
+            folder.write_feeds(mirrored)
+            folder.delete_unreferenced(contents, grace=timedelta(seconds=grace_s))
     seconds = time.monotonic() - started
-    log.info("mirrored %s into %s: %d files fetched, %.2f s", ", ".join(held), folder.directory, fetched, seconds)
+    log.info("mirrored %s into %s: %d files fetched, %.2f s", ", ".join(mirrored), folder.directory, fetched, seconds)
     return MirrorResult(
-        feeds=held,
+        feeds=mirrored,
         changed=changed,
         fetched=fetched,
         kept=len(contents.files) - fetched,
@@ -126,51 +127,51 @@ def mirror(
     )
 
 
-def _chosen(feeds: Iterable[str]) -> tuple[str, ...]:
+def _checked(feeds: Iterable[str]) -> tuple[str, ...]:
     names = tuple(sorted({feed_name(feed) for feed in check_list("feeds", feeds)}))
     if not names:
-        raise InvalidInput("no feed is chosen: name at least one, or leave the choice out to mirror all")
+        raise InvalidInput("the list of feeds is empty: give at least one, or leave it out to mirror all")
     return names
 
 
-def _verified(
-    trust: Trust, folder: Folder, chosen: tuple[str, ...] | None, address: str
+def _verify(
+    trust: Trust, folder: MirrorFolder, feed_names: tuple[str, ...] | None, address: str
 ) -> tuple[Contents, tuple[str, ...]]:
-    """All that the mirror is to hold, verified but for the target files, and the names of its feeds."""
+    """Verify the repository's metadata: the new contents of the mirror, and the names of its feeds."""
     trust.restore(folder.metadata)
     trust.refresh()
     before, signed = folder.feeds(), trust.feeds
-    held = signed if chosen is None else chosen
-    for feed in held:
+    feeds = signed if feed_names is None else feed_names
+    for feed in feeds:
         if feed not in signed:
-            raise _not_signed(feed, shown(address), was_here=feed in before)
-    if gone := sorted(set(before) - set(held)):
-        log.warning("no longer mirrored, and soon deleted in %s: %s", folder.directory, ", ".join(gone))
+            raise _not_signed(feed, shown(address), is_mirrored=feed in before)
+    if dropped := sorted(set(before) - set(feeds)):
+        log.warning("no longer mirrored, and soon deleted in %s: %s", folder.directory, ", ".join(dropped))
     try:
-        return trust.contents(held), held
+        return trust.contents(feeds), feeds
     except Unreachable as error:
-        if chosen is not None or error.status not in (403, 404):
+        if feed_names is not None or error.status not in (403, 404):
             raise
         raise Unreachable(
-            f"{error}. If this is a mirror of some feeds only, name them", url=error.url, status=error.status
+            f"{error}. If this repository is a mirror of some feeds only, name them", url=error.url, status=error.status
         ) from error
 
 
-def _not_signed(feed: str, address: str, *, was_here: bool) -> InvalidInput | Untrusted:
-    if was_here:
+def _not_signed(feed: str, address: str, *, is_mirrored: bool) -> InvalidInput | Untrusted:
+    if is_mirrored:
         return Untrusted(
-            f"{address} signs no feed {feed!r} any more, but it is mirrored here: the publisher gave it up, or "
-            "somebody withholds it. Ask the publisher; then mirror without it."
+            f"{address} no longer signs the feed {feed!r}, which is mirrored here: the publisher gave it up, or it is "
+            "being withheld. Ask the publisher; if it was given up, mirror without it."
         )
     return InvalidInput(f"{address} has no feed {feed!r}: check the name with the publisher")
 
 
-def _fill(folder: Folder, trust: Trust, contents: Contents) -> int:
-    """Fetch the target files that are not here; how many those were."""
+def _fetch(folder: MirrorFolder, trust: Trust, contents: Contents) -> int:
+    """Fetch the target files that are missing here, and return their number."""
     folder.claim()
     folder.prepare()
     missing = [file for file in contents.files if folder.lacks(file)]
     for file in missing:
         trust.copy(file, folder.arriving)
-        folder.take_in(file)
+        folder.add(file)
     return len(missing)

@@ -1,4 +1,4 @@
-"""The publisher's wing: keys, rows from files, the signed repository, and a server for it.
+"""The publisher: keys, rows from lists, the signed repository, and a server for it.
 
 Names load when they are first used: the signing libraries are heavy.
 """
@@ -12,22 +12,26 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
     from blocklist_sdk.publisher.publisher import Timing as Timing
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
-    from blocklist_sdk.publisher.results import LateRole as LateRole
+    from blocklist_sdk.publisher.results import FeedStatus as FeedStatus
+    from blocklist_sdk.publisher.results import OverdueRole as OverdueRole
     from blocklist_sdk.publisher.results import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.results import RefreshResult as RefreshResult
     from blocklist_sdk.publisher.results import ReleaseResult as ReleaseResult
+    from blocklist_sdk.publisher.results import RoleStatus as RoleStatus
     from blocklist_sdk.publisher.serve import serving as serving
 
 attach(
     __name__,
     {
+        "FeedStatus": "results",
         "KeyUri": "keys",
-        "LateRole": "results",
         "Lifetimes": "repository",
+        "OverdueRole": "results",
         "Publisher": "publisher",
         "PublisherStatus": "results",
         "RefreshResult": "results",
         "ReleaseResult": "results",
+        "RoleStatus": "results",
         "Timing": "publisher",
         "serving": "serve",
     },

@@ -1,7 +1,9 @@
-"""Lists as people keep them: CSV, plain text, JSONL, Parquet, Arrow; gzipped or not. Cut into cells, with their lines.
+"""A list, cut into cells: the first of two steps from a file to rows; the second is `rows`.
 
-Nothing is interpreted here but the shape of the file. A line that cannot be cut is a reject with its number, and a
-file that cannot be read at all is an error.
+A list is a file as people keep it (CSV, plain text, JSONL, Parquet; gzipped or not) or an Arrow table. Only its shape
+is interpreted here: where a row ends, which column is which. A cell is still what was written: whether it holds a
+number, a level or a moment is for `rows` to decide. A line that cannot be cut is a reject, and a file that cannot be
+read at all is an error.
 """
 
 import csv
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.arguments import check_column, check_path, is_text
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.release.arrow import SCHEMA
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tabular import OPTIONAL_COLUMNS, delimiter_of, encoding_of, first_line, header_of, number_column
@@ -30,22 +33,7 @@ _ROWS_PER_BATCH = 1 << 16
 
 _CELL_CHARS_MAX = csv.field_size_limit()
 
-NEGATIVE = "a negative integer is no number"
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A row that cannot be published.
-
-    Attributes:
-        line: where it stands: the line of a text file, the row of a table, from 1.
-        reason: why it cannot be published.
-        text: the number as it was written, or the line.
-    """
-
-    line: int
-    reason: str
-    text: str
+NEGATIVE = "a negative integer is not a telephone number"
 
 
 @dataclass(slots=True)
@@ -53,12 +41,12 @@ class Cells:
     """A list cut into cells.
 
     Attributes:
-        line: where each row stands, from 1; a header is line 1.
-        columns: `number` and those of `OPTIONAL_COLUMNS` that the list has, as Arrow arrays of one length.
+        line: the line of each row, from 1; a header is line 1.
+        columns: `number` and those of `OPTIONAL_COLUMNS` that the list has, as Arrow arrays of equal length.
         rejects: lines that could not be cut.
-        blank: empty lines that were passed over.
-        column: what the list calls the column with the numbers; None where it has no header.
-        is_release: whether it is a release file, whose integers are E.164 numbers whatever the region.
+        blank: number of empty lines.
+        column: the list's name for the column with the numbers; None if the list has no header.
+        is_release: whether the list is a release file, whose integers are E.164 numbers whatever the region.
     """
 
     line: Int64s
@@ -69,35 +57,37 @@ class Cells:
     is_release: bool = False
 
 
-def read_source(source: Any, *, column: str | None = None) -> Cells:
+def read_cells(source: Any, *, column: str | None = None) -> Cells:
     """Cut a list into cells.
 
     Args:
         source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or a table: anything with
             ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB).
-        column: the column with the numbers. By default ``number``, or else the only one that means nothing else.
+        column: the column with the numbers; by default ``number``, or else the only one that is not an optional column.
 
     Raises:
-        InvalidInput: it cannot be read, or it has no such column.
+        InvalidInput: the list cannot be read, or has no such column.
     """
     column = check_column(column)
     if not isinstance(source, (str, Path)):
         if not hasattr(source, "__arrow_c_stream__"):
-            raise InvalidInput(f"a list is a file's path or an Arrow table, not a {type(source).__name__}")
+            raise InvalidInput(f"the list must be the path of a file or an Arrow table, not a {type(source).__name__}")
         return _from_table(_table_of(source), column)
     path = check_path("the list", source)
     try:
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"{path} is no regular file: cannot read a list from it")
+            raise InvalidInput(f"{path} is not a regular file: cannot read a list from it")
         with path.open("rb") as file:
             head = file.read(4)
         if head == b"PAR1":
             return _read_parquet(path, column)
         return _read_text(path, column, is_gzip=head[:2] == b"\x1f\x8b")
     except UnicodeError as error:
-        raise InvalidInput(f"{path} is not text in the encoding that its first bytes name: save it as UTF-8") from error
+        raise InvalidInput(
+            f"{path} is not text in the encoding that its first bytes announce: save it as UTF-8"
+        ) from error
     except (EOFError, zlib.error) as error:
-        raise InvalidInput(f"{path} is cut off or damaged: {error}. Nothing was published.") from error
+        raise InvalidInput(f"{path} is incomplete or damaged: {error}. Nothing was published.") from error
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -137,7 +127,7 @@ def _from_table(table: pa.Table, column: str | None) -> Cells:
 
 
 def _without_other_bytes(cells: Cells) -> Cells:
-    """The rows whose texts are UTF-8; Parquet files hold others where their writer did not look."""
+    """The rows whose texts are UTF-8; some writers of Parquet files do not check it."""
     good = np.ones(len(cells.line), bool)
     for name, column in cells.columns.items():
         try:
@@ -169,7 +159,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array; large strings, since ten million texts may exceed what 32-bit offsets reach."""
+    """A column as one array; of large strings, since ten million texts may be too long for 32-bit offsets."""
     if pa.types.is_dictionary(column.type):
         plain = [_large(chunk.dictionary).take(chunk.indices) for chunk in column.chunks]
         column = pa.chunked_array(plain, None if plain else pa.large_string())
@@ -196,7 +186,7 @@ def _read_text(path: Path, column: str | None, *, is_gzip: bool) -> Cells:
 
 
 _ESCAPE = "surrogateescape"
-"""Bytes that are no UTF-8 survive reading, so that only their own line is rejected."""
+"""Bytes that are not UTF-8 are kept when they are read, so that only their own line becomes a reject."""
 
 _NOT_UTF8 = "not UTF-8"
 
@@ -210,13 +200,13 @@ def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
         top = next(reader)
         names = header_of([cell.strip() for cell in top], column)
         given_name: str | None = None
-        place = {"number": 0}
+        positions = {"number": 0}
         if names is not None:
             given_name = number_column(names, column)
             number = names.index(given_name)
             others = [name for i, name in enumerate(names) if i != number]
-            place = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
-        cut = _Cutter(width=len(top), place=place, blank=blank)
+            positions = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
+        cut = _Cutter(width=len(top), positions=positions, blank=blank)
         if names is None:
             cut.add([top], blank, blank + reader.line_num)
         line = reader.line_num
@@ -226,48 +216,48 @@ def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
     except csv.Error as error:
         what = f"a cell is longer than {_CELL_CHARS_MAX:,} characters" if "field limit" in str(error) else str(error)
         raise InvalidInput(
-            f"{name}, line {blank + reader.line_num}: {what}. A quotation mark must be closed before the next cell or "
-            "line begins. Nothing was published."
+            f"{name}, line {blank + reader.line_num}: {what}. Close each quotation mark before the next cell or line "
+            "begins. Nothing was published."
         ) from error
     return replace(cut.cells(), column=given_name)
 
 
 def _number_name(names: Sequence[str], column: str | None) -> str:
-    """What the list calls the column with the numbers; white space around names makes no difference."""
+    """The list's name for the column with the numbers; white space around names is ignored."""
     trimmed = [name.strip() for name in names]
     return names[trimmed.index(number_column(trimmed, column))]
 
 
 def _optional(names: Sequence[str]) -> dict[str, str]:
-    """The optional columns that a list has, by the name that we know them by; capitals make no difference.
+    """The list's names for the optional columns that it has, by our names; upper and lower case are the same.
 
     Raises:
-        InvalidInput: one of them stands there twice, so that nobody can tell which is meant.
+        InvalidInput: the list has one of them twice.
     """
-    found: dict[str, str] = {}
+    optional: dict[str, str] = {}
     for name in names:
         known = name.strip().lower()
-        if known in found:
+        if known in optional:
             raise InvalidInput(f"the list has the column {known!r} twice: leave one out")
         if known in OPTIONAL_COLUMNS:
-            found[known] = name
-    return found
+            optional[known] = name
+    return optional
 
 
 class _Cutter:
-    """Gathers rows of text cells into columns."""
+    """Collects rows of text cells into columns; `positions` are those of the columns in a row."""
 
-    def __init__(self, *, width: int, place: dict[str, int], blank: int) -> None:
+    def __init__(self, *, width: int, positions: dict[str, int], blank: int) -> None:
         self._width = width
-        self._place = place
+        self._positions = positions
         self._lines: list[Int64s] = []
-        self._columns: dict[str, list[pa.Array]] = {name: [] for name in place}
+        self._columns: dict[str, list[pa.Array]] = {name: [] for name in positions}
         self._rejects: list[Reject] = []
         self._blank = blank
 
     def add(self, rows: list[list[str]], start: int, stop: int) -> None:
-        """Add rows that stand after line `start`, up to and including line `stop`."""
-        number = self._place["number"]
+        """Add the rows after line `start`, up to and including line `stop`."""
+        number = self._positions["number"]
         is_even = stop - start == len(rows) and set(map(len, rows)) == {self._width}
         if is_even and all(row[number].strip() for row in rows):
             self._append(rows, np.arange(start + 1, stop + 1))
@@ -275,7 +265,7 @@ class _Cutter:
             self._append(*self._sift(rows, start))
 
     def cells(self) -> Cells:
-        """What was gathered."""
+        """The cells collected so far."""
         columns = {name: pa.chunked_array(parts, pa.large_string()) for name, parts in self._columns.items()}
         return Cells(
             line=np.concatenate([np.empty(0, np.int64), *self._lines]),
@@ -293,7 +283,9 @@ class _Cutter:
             if not any(map(str.strip, row)):
                 self._blank += 1
             elif len(row) != self._width:
-                self._reject(line, f"{len(row)} cells where the first line has {self._width}", row)
+                self._reject(
+                    line, f"the line has another number of cells ({len(row)}) than the first ({self._width})", row
+                )
             else:
                 kept.append(row)
                 lines.append(line)
@@ -304,7 +296,7 @@ class _Cutter:
             return
         columns = list(zip(*rows, strict=True))
         try:
-            arrays = {name: pa.array(columns[i], pa.large_string()) for name, i in self._place.items()}
+            arrays = {name: pa.array(columns[i], pa.large_string()) for name, i in self._positions.items()}
         except UnicodeEncodeError:
             good = [all(map(is_text, row)) for row in rows]
             for row, at, is_good in zip(rows, line.tolist(), good, strict=True):
@@ -342,7 +334,7 @@ def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
             rejects.append(Reject(line, "not a JSON object", _printable(written.strip())))
     names = list(dict.fromkeys(key for _, document in documents for key in document))
     if not documents:
-        raise InvalidInput(f"{name} holds no JSON object: one object a line is expected. Nothing was published.")
+        raise InvalidInput(f"{name} has no JSON object: each line must be one. Nothing was published.")
     number = _number_name(names, column)
     keys = {"number": number} | _optional([key for key in names if key != number])
     kept: list[int] = []
@@ -383,7 +375,7 @@ def _json_cell(key: str, value: Any) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Text that may hold bytes that are no UTF-8, or halves of JSON's escapes, as text that can be written."""
+    """Text that can be written: bytes that are not UTF-8, and halves of JSON's escapes, with backslashes."""
     try:
         data = text.encode("utf-8", _ESCAPE)
     except UnicodeEncodeError:

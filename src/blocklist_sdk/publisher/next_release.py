@@ -1,11 +1,12 @@
-"""The next release, from the one before and the list as it should be from now on. Pure.
+"""The next release, planned from the current one and the list as it should be from now on. Pure.
 
-What matters here is that an entry keeps its id for as long as it stands on the list, and that no id is ever given to
-another: recipients' systems know an entry by its id.
+An entry keeps its id for as long as it is on the list, and an id is never given to another entry: recipients' systems
+know an entry by its id.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,15 @@ from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
 Positions = NDArray[np.intp]
 
 NOT_GIVEN_MS = np.iinfo(np.int64).min
-"""`since` of a row whose cell is empty: the matched entry's own, or this release's."""
+"""`since` of a row whose cell is empty; it gets the `since` of the entry that it matches, or this release's moment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
-    """What a row gets that the list says nothing about, unless it had something else in the release before.
+class EntryDefaults:
+    """The values of a new entry where the list gives none.
 
     Attributes:
-        level, category, issuer, scope: as in a release's rows.
+        level, category, issuer, scope: values as in a release's rows.
     """
 
     level: str
@@ -34,11 +35,11 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """The list as it should be, row for row; a column that it does not have is None.
+class ListRows:
+    """The rows of a list, row for row; a column that the list does not have is None.
 
     Attributes:
-        line: where each row stands in the source, for messages.
+        line: the line of each row in the list, for messages.
         number, last: E.164 integers; `last` is `number` itself for a single number.
         entry: entry ids.
         level, category, issuer, scope: text columns.
@@ -60,37 +61,25 @@ class Candidate:
     def __len__(self) -> int:
         return len(self.number)
 
-    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Candidate":
+    def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "ListRows":
         """Some rows, by position or by mask, in that order."""
-
-        def numbers(column: Int64s | None) -> Int64s | None:
-            return None if column is None else column[index]
-
-        def texts(column: Texts | None) -> Texts | None:
-            return None if column is None else column.take(index)
-
-        return Candidate(
-            line=self.line[index],
-            number=self.number[index],
-            last=self.last[index],
-            entry=numbers(self.entry),
-            level=texts(self.level),
-            category=texts(self.category),
-            issuer=texts(self.issuer),
-            scope=texts(self.scope),
-            since=numbers(self.since),
-            until=numbers(self.until),
-        )
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken: dict[str, Any] = {
+            name: column.take(index) if isinstance(column, Texts) else column[index]
+            for name, column in columns.items()
+            if column is not None
+        }
+        return ListRows(**taken)
 
 
 @dataclass(frozen=True, slots=True)
 class NextRelease:
-    """What `plan_release` decides.
+    """A release that is planned, but not yet written or signed.
 
     Attributes:
-        rows: the release, in canonical form.
-        last_entry: the highest entry id ever given out, from now on.
-        duplicates: rows of the list that repeated another one in everything they said.
+        rows: the rows of the release, in canonical form.
+        last_entry: the highest entry id given out on this feed so far, this release included.
+        duplicates: number of rows in the list that were equal to another row in every column.
     """
 
     rows: Rows
@@ -99,26 +88,26 @@ class NextRelease:
 
 
 def plan_release(
-    previous: Rows, candidate: Candidate, *, now_ms: int, last_entry: int, defaults: Defaults
+    previous: Rows, list_rows: ListRows, *, now_ms: int, last_entry: int, defaults: EntryDefaults
 ) -> NextRelease:
-    """Decide the next release's rows.
+    """Plan the rows of the next release.
 
-    A row of the list is the same entry as a row of the release before if number, last and issuer are equal. Where
-    there are several of those, rows equal in everything the list gives are matched first, the others in order. What
-    the list does not give is taken from the matched entry; a new entry gets the defaults, `since` = now, and an id of
-    its own. An `entry` column settles by itself which entry is which.
+    A row of the list is the same entry as a row of the current release if number, last and issuer are equal. If that
+    fits several rows, those that are equal in everything the list gives are matched first, the others in order. What
+    the list does not give is taken from the matched entry; a new entry gets the defaults, `since` = now, and the next
+    free id. If the list has a column `entry`, that column alone says which entry is which.
 
     Args:
-        previous: the release in force; empty before the first.
-        candidate: the list as it should be, in any order.
+        previous: the rows of the current release; empty before the first.
+        list_rows: the list as it should be, in any order.
         now_ms: the moment of the release, milliseconds since 1970 UTC, whole seconds.
-        last_entry: the highest entry id ever given out on this feed.
-        defaults: what new entries get where the list gives nothing.
+        last_entry: the highest entry id given out on this feed so far.
+        defaults: the values of new entries where the list gives none.
 
     Raises:
         InvalidInput: the list's own entry ids contradict each other or earlier releases.
     """
-    distinct = _distinct(candidate)
+    distinct = _distinct(list_rows)
     if distinct.entry is None:
         issuer = distinct.issuer or Texts.repeat(defaults.issuer, len(distinct))
         match = _match_by_key(previous, replace(distinct, issuer=issuer))
@@ -150,30 +139,33 @@ def plan_release(
     return NextRelease(
         rows=rows if order is None else rows.take(order),
         last_entry=max(last_entry, int(entry.max(initial=0))),
-        duplicates=len(candidate) - len(distinct),
+        duplicates=len(list_rows) - len(distinct),
     )
 
 
-def _distinct(candidate: Candidate) -> Candidate:
-    """The rows in an order that depends on what they say alone, each once."""
-    order = _order(candidate.number, [*_said(candidate), candidate.line])
-    ordered = candidate if order is None else candidate.take(order)
-    said = [ordered.number, *_said(ordered)]
+def _distinct(list_rows: ListRows) -> ListRows:
+    """The rows, each once, in an order that depends on their contents alone."""
+    order = _order(list_rows.number, [*_sort_columns(list_rows), list_rows.line])
+    ordered = list_rows if order is None else list_rows.take(order)
+    columns = [ordered.number, *_sort_columns(ordered)]
     repeats = np.zeros(len(ordered), bool)
-    repeats[1:] = np.logical_and.reduce([column[1:] == column[:-1] for column in said])
+    repeats[1:] = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
     return ordered.take(~repeats) if repeats.any() else ordered
 
 
-def _said(candidate: Candidate) -> list[NDArray[np.integer]]:
-    """Every column but the number that the list has, as integers that sort as the column does."""
-    columns: list[NDArray[np.integer]] = [candidate.last]
-    columns += [c.codes for c in (candidate.issuer, candidate.level, candidate.category, candidate.scope) if c]
-    columns += [c for c in (candidate.since, candidate.until, candidate.entry) if c is not None]
+def _sort_columns(list_rows: ListRows) -> list[NDArray[np.integer]]:
+    """Every column that the list has but the number, as integers that sort as the column does."""
+    columns: list[NDArray[np.integer]] = [list_rows.last]
+    columns += [c.codes for c in (list_rows.issuer, list_rows.level, list_rows.category, list_rows.scope) if c]
+    columns += [c for c in (list_rows.since, list_rows.until, list_rows.entry) if c is not None]
     return columns
 
 
 def _order(number: Int64s, rest: Sequence[NDArray[np.integer]]) -> Positions | None:
-    """The order by number, then by the rest; None if it is that already. Only rows of the same number cost anything."""
+    """The order by number, then by the rest; None if the rows are in that order already.
+
+    Only rows of the same number are sorted by the rest.
+    """
     order: Positions = np.arange(len(number))
     step = np.diff(number)
     if bool((step < 0).any()):
@@ -187,85 +179,85 @@ def _order(number: Int64s, rest: Sequence[NDArray[np.integer]]) -> Positions | N
     return None if np.array_equal(order, np.arange(len(number))) else order
 
 
-def _match_by_entry(previous: Rows, candidate: Candidate, entry: Int64s, last_entry: int) -> Positions:
-    """Where each row's entry stands in `previous`, -1 where it is new."""
+def _match_by_entry(previous: Rows, list_rows: ListRows, entry: Int64s, last_entry: int) -> Positions:
+    """The position in `previous` of each row's entry, -1 for a new entry."""
     ascending = np.argsort(entry, kind="stable")
     twice = np.flatnonzero(np.diff(entry[ascending]) == 0)
     if len(twice):
         first, second = ascending[twice[0]], ascending[twice[0] + 1]
-        lines = sorted((int(candidate.line[first]), int(candidate.line[second])))
+        lines = sorted((int(list_rows.line[first]), int(list_rows.line[second])))
         raise InvalidInput(
-            f"entry {entry[first]} stands in lines {lines[0]} and {lines[1]} with different contents: "
-            "give every entry an id of its own"
+            f"lines {lines[0]} and {lines[1]} both have entry {entry[first]}, with different contents: "
+            "give each entry its own id"
         )
     by_entry = np.argsort(previous.entry, kind="stable")
-    place = np.searchsorted(previous.entry[by_entry], entry)
-    found = np.full(len(entry), -1, np.intp)
-    inside = place < len(by_entry)
-    at = by_entry[place[inside]]
-    found[inside] = np.where(previous.entry[at] == entry[inside], at, -1)
+    position = np.searchsorted(previous.entry[by_entry], entry)
+    match = np.full(len(entry), -1, np.intp)
+    inside = position < len(by_entry)
+    at = by_entry[position[inside]]
+    match[inside] = np.where(previous.entry[at] == entry[inside], at, -1)
 
-    reused = np.flatnonzero((found < 0) & (entry <= last_entry))
+    reused = np.flatnonzero((match < 0) & (entry <= last_entry))
     if len(reused):
         row = reused[0]
         raise InvalidInput(
-            f"line {candidate.line[row]}: entry {entry[row]} was given out before and is not in force any more: "
-            f"give a new listing an id above {last_entry}"
+            f"line {list_rows.line[row]}: entry {entry[row]} was used before and is not in the current release: "
+            f"give a new entry an id above {last_entry}"
         )
-    known = np.flatnonzero(found >= 0)
-    at = found[known]
-    moved = known[(previous.number[at] != candidate.number[known]) | (previous.last[at] != candidate.last[known])]
+    known = np.flatnonzero(match >= 0)
+    at = match[known]
+    moved = known[(previous.number[at] != list_rows.number[known]) | (previous.last[at] != list_rows.last[known])]
     if len(moved):
         row = moved[0]
         raise InvalidInput(
-            f"line {candidate.line[row]}: entry {entry[row]} belongs to another number: an entry keeps its number; "
-            f"give a new listing an id above {last_entry}"
+            f"line {list_rows.line[row]}: entry {entry[row]} belongs to another number, and an entry keeps its number: "
+            f"give a new entry an id above {last_entry}"
         )
-    return found
+    return match
 
 
-def _match_by_key(previous: Rows, candidate: Candidate) -> Positions:
-    """Which row of `previous` each row is, -1 where it is new; both are sorted by number."""
-    assert candidate.issuer is not None
-    issuer = _common_codes(previous.issuer, candidate.issuer)
-    match = np.full(len(candidate), -1, np.intp)
+def _match_by_key(previous: Rows, list_rows: ListRows) -> Positions:
+    """The position in `previous` of each row's entry, -1 for a new entry; both are sorted by number."""
+    assert list_rows.issuer is not None
+    issuer = _common_codes(previous.issuer, list_rows.issuer)
+    match = np.full(len(list_rows), -1, np.intp)
 
     # Two sorted runs: numpy's stable sort merges them in one pass, the previous row before the new one.
-    number = np.concatenate((previous.number, candidate.number))
+    number = np.concatenate((previous.number, list_rows.number))
     order = np.argsort(number, kind="stable")
     begins = np.ones(len(number), bool)
     begins[1:] = np.diff(number[order]) != 0
     start = np.flatnonzero(begins)
     size = np.diff(np.append(start, len(number)))
 
-    # By far the most numbers stand once in both.
+    # Most numbers by far have one row in each.
     pair = start[size == 2]
     left, right = order[pair], order[pair + 1] - len(previous)
     across = (left < len(previous)) & (right >= 0)
     left, right = left[across], right[across]
-    same = (previous.last[left] == candidate.last[right]) & (issuer[0][left] == issuer[1][right])
+    same = (previous.last[left] == list_rows.last[right]) & (issuer[0][left] == issuer[1][right])
     match[right[same]] = left[same]
 
     many = order[np.repeat(size > 2, size)]
     left, right = many[many < len(previous)], many[many >= len(previous)] - len(previous)
     key = [
-        (previous.number, candidate.number),
-        (previous.last, candidate.last),
+        (previous.number, list_rows.number),
+        (previous.last, list_rows.last),
         issuer,
     ]
     given = [
         *(
             _common_codes(before, after)
             for before, after in (
-                (previous.level, candidate.level),
-                (previous.category, candidate.category),
-                (previous.scope, candidate.scope),
+                (previous.level, list_rows.level),
+                (previous.category, list_rows.category),
+                (previous.scope, list_rows.scope),
             )
             if after is not None
         ),
-        *([] if candidate.until is None else [(previous.until, candidate.until)]),
+        *([] if list_rows.until is None else [(previous.until, list_rows.until)]),
     ]
-    since = [] if candidate.since is None else [(previous.since, candidate.since)]
+    since = [] if list_rows.since is None else [(previous.since, list_rows.since)]
     for columns in ([*key, *given, *since], [*key, *given], key):
         before, after = _pair([(old[left], new[right]) for old, new in columns])
         match[right[after]] = left[before]
@@ -274,7 +266,7 @@ def _match_by_key(previous: Rows, candidate: Candidate) -> Positions:
 
 
 def _pair(columns: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]) -> tuple[Positions, Positions]:
-    """Pair rows of two tables that are equal in every column: the first with the first, and so on."""
+    """Pair rows of two tables that are equal in every column: the first with the first, the second with the second."""
     count = len(columns[0][0])
     both = [np.concatenate(column) for column in columns]
     order = np.lexsort(both[::-1])
@@ -291,16 +283,16 @@ def _pair(columns: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]) ->
 
 
 def _rank(group: Positions) -> Positions:
-    """The how-manieth of its group each element is; groups stand together."""
+    """Rank of each element within its group; the elements of a group are neighbours."""
     return np.arange(len(group)) - np.searchsorted(group, group, "left")
 
 
 def _common_codes(before: Texts, after: Texts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Two text columns as integers that are equal where the texts are."""
-    place = {value: i for i, value in enumerate(dict.fromkeys((*before.values, *after.values)))}
+    code = {value: i for i, value in enumerate(dict.fromkeys((*before.values, *after.values)))}
 
     def codes(column: Texts) -> NDArray[np.int64]:
-        return np.array([place[value] for value in column.values] or [0], np.int64)[column.codes]
+        return np.array([code[value] for value in column.values] or [0], np.int64)[column.codes]
 
     return codes(before), codes(after)
 

@@ -1,4 +1,25 @@
-"""The publisher of one or more feeds: a folder with keys and a signed repository."""
+"""The publisher of one or more feeds: a folder with keys and a signed repository.
+
+:meth:`Publisher.release` makes a feed's next release from a list. Step by step:
+
+1. Take the folder's lock, remove what a killed run left half-written, and load the repository, verified from the root
+   down (`repository.Repository.load`, `signed_state`).
+2. Make sure, before any work is done, that the keys that have to sign can be opened (`keys`).
+3. Cut the list into cells: only its shape is interpreted (`cells.read_cells`).
+4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does one that covers a
+   protected number (`rows.reject_protected`).
+5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
+   (`rejects`).
+6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
+   from the current release what the list does not give (`next_release.plan_release`).
+7. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
+8. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
+   role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
+9. Delete files that have not been part of the repository for longer than the grace period (`retention`).
+
+A run that is killed before the end of step 8 has published nothing, and the next run needs no help. Steps 3, 4 and 6
+read and decide, the others act.
+"""
 
 import contextlib
 import logging
@@ -29,26 +50,25 @@ from blocklist_sdk.publisher.arguments import (
     check_share,
     check_text,
 )
-from blocklist_sdk.publisher.cells import Reject, read_source
-from blocklist_sdk.publisher.feed import SignedFeed
+from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.next_release import Defaults, plan_release
-from blocklist_sdk.publisher.protected import without_protected
-from blocklist_sdk.publisher.rejects import write_rejects
+from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
+from blocklist_sdk.publisher.rejects import Reject, write_rejects
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
-from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope
+from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
+from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
 
 MAX_REJECTS: Final = 0.1
-"""Real lists have about 1 % of them: three daily lists of complaints of the US FTC have 0.99, 1.00 and 0.99 %. A column
-in another format, or another column, makes all rows rejects."""
+"""Real lists have about 1 % of rejects: three daily lists of complaints of the US FTC have 0.99, 1.00 and 0.99 %. The
+wrong column, or numbers in another format, make rejects of all rows."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
-"""How far ahead of this machine's clock a release may be dated."""
+"""How far a release's moment may be ahead of this machine's clock."""
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +77,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The publisher's clock and patience.
+    """The publisher's clock, and how long it waits.
 
     Attributes:
-        lifetimes: how long signatures hold.
-        grace_s: how long files stay that are no longer published, seconds: a recipient may still be reading them.
-        lock_wait_s: how long to wait for another run on the same folder, seconds.
-        clock: tells the time, UTC, to the whole second.
+        lifetimes: how long signatures are valid.
+        grace_s: how long files that are no longer published stay, in seconds: a recipient may still be reading them.
+        lock_wait_s: how long to wait for another run on the same folder, in seconds.
+        clock: returns the current moment, UTC, to the whole second.
     """
 
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
@@ -80,10 +100,10 @@ class Publisher:
         DIR/
             repository/      metadata/ and targets/: the only part to serve
             keys/            private keys, mode 0700
-            root.json        what recipients pin
+            root.json        the root metadata that recipients pin
             rejects/         rows that could not be published, by feed and release
             publisher.json   settings
-            retired.json     since when files are no longer published
+            retired.json     when files were dropped that wait to be deleted
             lock
 
     Example:
@@ -92,8 +112,8 @@ class Publisher:
         >>> folder = Path(tempfile.mkdtemp()) / "publisher"
         >>> publisher = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery", region="ID")
         >>> _ = (folder / "list.txt").write_text("0812-3456-7890")
-        >>> report = publisher.release("id-all", folder / "list.txt")
-        >>> report.serial, report.rows, report.invalid
+        >>> result = publisher.release("id-all", folder / "list.txt")
+        >>> result.serial, result.rows, result.invalid
         (1, 1, 0)
     """
 
@@ -119,29 +139,30 @@ class Publisher:
         """Make a publisher's folder, whole or not at all: keys, and a repository whose feeds have no release yet.
 
         Args:
-            directory: the folder; it must not exist yet, or be empty.
-            feeds: the feeds' names.
-            passphrase: encrypts the private keys, at least 12 characters; or a function that is told a key's name.
-            region: two-letter country code in which the feeds' national numbers are read.
-            key_uris: keys that exist elsewhere, by their names: ``root`` (at least two), ``targets``, ``online``,
-                ``feed.NAME``. The others are made here.
-            timing: lifetimes of signatures, and waits.
+            directory: the folder; it must be empty or not exist yet.
+            feeds: the names of the feeds.
+            passphrase: encrypts the private keys, at least 12 characters; or a function that takes a key's name and
+                returns its passphrase; None if all keys exist elsewhere.
+            region: two-letter country code in which national numbers are read; None if lists have none.
+            key_uris: existing keys elsewhere, by their names: ``root`` (at least two), ``targets``, ``online``,
+                ``feed.NAME``. All other keys are made here.
+            timing: the clock, lifetimes of signatures, and waits.
 
         Raises:
-            InvalidInput: the folder is not empty, or a feed's name, the region, a key or the passphrase is no good.
+            InvalidInput: the folder is not empty, or a feed's name, the region, a key or the passphrase is invalid.
             StorageFailed: the disk refused.
         """
         directory = check_directory(directory)
         timing = timing or Timing()
         names = sorted({feed_name(feed) for feed in check_list("feeds", feeds)})
         if not names:
-            raise InvalidInput("name at least one feed")
+            raise InvalidInput("give at least one feed")
         uris = key_uris or {}
         _check_key_names(uris, names)
         settings = {"format": _FORMAT, "region": None if region is None else check_region(region)}
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-                raise InvalidInput(f"{directory} is there already: give a new folder, or open this one")
+                raise InvalidInput(f"{directory} exists already: give a new folder, or open this one")
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
             building.mkdir(parents=True)
         try:
@@ -170,15 +191,16 @@ class Publisher:
 
         Args:
             directory: the folder that :meth:`init` made.
-            passphrase: of the keys, or a function that is told a key's name; None where no key file will be needed.
-            timing: lifetimes of signatures, and waits.
+            passphrase: the passphrase of the keys, or a function that takes a key's name and returns its passphrase;
+                None if no key file will be opened.
+            timing: the clock, lifetimes of signatures, and waits.
 
         Raises:
-            InvalidInput: it is no publisher's folder.
+            InvalidInput: the folder is not a publisher's folder.
         """
         directory = check_directory(directory)
         if not (directory / "root.json").is_file():
-            raise InvalidInput(f"{directory} is no publisher's folder: make one with `blocklist publish init`")
+            raise InvalidInput(f"{directory} is not a publisher's folder: make one with `blocklist publish init`")
         return cls(directory, passphrase=passphrase, timing=timing or Timing())
 
     def release(
@@ -199,34 +221,36 @@ class Publisher:
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
-        What is new is added, what is gone is removed, and what stays keeps its entry id. Columns that the list does not
-        have keep what they said in the release before. Rows that cannot be published are written to a file.
+        A row that is new on the list is added, one that is gone is removed, and one that stays keeps its entry id. If
+        the list lacks a column, entries keep their values of the current release. Rows that cannot be published, the
+        rejects, are written to a file.
 
         Args:
-            feed: the feed.
+            feed: the feed's name.
             source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or an Arrow table.
             column: the column with the numbers; by default ``number``, or else the only one.
-            region: where national numbers are read; by default as in the release before, or as given to :meth:`init`.
-            issuer: who decided, of rows where the list does not say.
-            level: ``block`` or ``advisory``, of new entries where the list does not say.
-            category: of new entries, where the list does not say.
-            scope: where new entries apply, where the list does not say: ``sms+voice``, or the parts.
-            rejects: file for the rows that cannot be published; by default one under ``rejects/``.
+            region: two-letter country code in which national numbers are read; by default as in the current release,
+                or as given to :meth:`init`.
+            issuer: the issuer of rows for which the list gives none.
+            level: the level of new entries for which the list gives none: ``block`` or ``advisory``.
+            category: the category of new entries for which the list gives none.
+            scope: the scope of new entries for which the list gives none: ``sms+voice``, or the parts.
+            rejects: the file for the rejects; by default one under ``rejects/``.
             published_at: the moment of the release; by default now.
-            allow_empty: publish even a list without a single row, which lifts every entry.
-            max_rejects: the largest share of the list's rows, from 0 to 1, that may be left out as rejects: what is
-                left out is also lifted.
+            allow_empty: publish even a list without any rows, which lifts every entry.
+            max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
+                a reject is lifted.
 
         Raises:
-            Refused: more rows than that cannot be published. They are written to the file, and nothing is published.
-            InvalidInput: an unknown feed; a list that cannot be read, has no such column or no valid number; a key
-                that is not at hand, or its passphrase.
+            Refused: the share of rejects is larger. The rejects are written to the file, and nothing is published.
+            InvalidInput: the feed is unknown; the list cannot be read, or has no such column or no valid number; a key
+                is not available, or its passphrase is wrong.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused. What is published is whole: the release before, or this one.
         """
         started = time.monotonic()
-        defaults = Defaults(
+        defaults = EntryDefaults(
             level=read_level(check_text("level", level)),
             category=check_text("category", category),
             issuer=check_text("issuer", issuer),
@@ -235,32 +259,31 @@ class Publisher:
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
         with self._locked() as repository:
-            published = SignedFeed.find(repository, feed)
+            signed_feed = SignedFeed.find(repository, feed)
             repository.require_keys(feed)
-            moment = self._moment(published_at, published.index)
-            region = self._region(region, published.index)
+            moment = self._moment(published_at, signed_feed.index)
+            region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
-            cells = read_source(source, column=column)
-            candidate, invalid = read_rows(cells, region=region, defaults=defaults)
-            candidate, refused = without_protected(candidate, self._protected(repository))
+            cells = read_cells(source, column=column)
+            rows, invalid = read_rows(cells, region=region, defaults=defaults)
+            rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
-            if not len(candidate) and (invalid or not allow_empty):
+            if not len(rows) and (invalid or not allow_empty):
                 raise InvalidInput(_why_empty(invalid))
-            rows = len(cells.line) + len(cells.rejects)
-            if len({reject.line for reject in invalid}) > max_rejects * rows:
+            count = len(cells.line) + len(cells.rejects)
+            if len({reject.line for reject in invalid}) > max_rejects * count:
                 path = self._write_rejects(invalid, rejects, f"{feed}.refused.csv")
-                raise Refused(_why_refused(invalid, rows=rows, max_rejects=max_rejects, path=path))
-            before = published.rows()
-            planned = plan_release(
+                raise Refused(_why_refused(invalid, count=count, max_rejects=max_rejects, path=path))
+            before = signed_feed.rows()
+            following = plan_release(
                 before,
-                candidate,
-                now_ms=int(moment.timestamp()) * 1000,
-                last_entry=published.index.last_entry if published.index else 0,
+                rows,
+                now_ms=times.to_ms(moment),
+                last_entry=signed_feed.index.last_entry if signed_feed.index else 0,
                 defaults=defaults,
             )
-            serial = published.index.serial + 1 if published.index else 1
-            rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{serial}.csv")
-            index, changes = published.publish(before, planned, published_at=moment, region=region)
+            rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
+            index, changes = signed_feed.add_release(before, following, published_at=moment, region=region)
         snapshot, delta = index.current.snapshot, index.current.delta
         return ReleaseResult(
             feed=feed,
@@ -271,7 +294,7 @@ class Publisher:
             removed=len(changes.removed),
             changed=len(changes.changed_new),
             invalid=len(invalid),
-            duplicates=planned.duplicates,
+            duplicates=following.duplicates,
             blank=cells.blank,
             rejects_path=rejects_path,
             snapshot_bytes=snapshot.length if snapshot else 0,
@@ -281,27 +304,27 @@ class Publisher:
         )
 
     def refresh(self) -> RefreshResult:
-        """Sign the timestamp again, and what is near its expiry and has its keys at hand. To be run every hour.
+        """Sign the timestamp again, and every role that expires soon and whose keys are available. Run it every hour.
 
         Raises:
-            InvalidInput: the online key is not at hand, or its passphrase is wrong.
+            InvalidInput: the online key is not available, or its passphrase is wrong.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
         with self._locked() as repository:
-            renewed, late = repository.renew()
-            return RefreshResult(renewed, late, min(role.expires for role in repository.roles))
+            renewed, overdue = repository.renew()
+            return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
 
     def add_feed(self, feed: str, *, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.
 
         Args:
-            feed: its name.
-            key_uris: its key, where it exists elsewhere; by default one is made.
+            feed: the name of the new feed.
+            key_uris: its existing keys elsewhere; by default a key is made.
 
         Raises:
-            InvalidInput: the name is no feed's or taken, or a key is not at hand.
+            InvalidInput: the name is invalid or taken, or a key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
@@ -309,25 +332,25 @@ class Publisher:
         feed_name(feed)
         with self._locked() as repository:
             if feed in repository.feeds:
-                raise InvalidInput(f"there is a feed {feed!r} already")
+                raise InvalidInput(f"the feed {feed!r} exists already")
             repository.require_keys(TARGETS)
-            # A run that was killed in between may have made the key already.
+            # A run that was killed may have made the key already.
             if not self._keys.public(feed_key(feed)):
                 self._keys.add(feed_key(feed), uris=key_uris)
             repository.delegate(feed)
 
     def protect(self, numbers: Iterable[str]) -> int:
-        """Say which numbers no feed may list: all of them, in place of those before. Needs the targets key.
+        """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
 
         Args:
-            numbers: texts; national numbers are read in the region given to :meth:`init`.
+            numbers: numbers as text; national numbers are read in the region given to :meth:`init`.
 
         Returns:
-            How many there are now.
+            How many protected numbers there are now.
 
         Raises:
-            InvalidNumber: one of them is no number.
-            InvalidInput: the targets key is not at hand.
+            InvalidNumber: a text is not a number.
+            InvalidInput: the targets key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
@@ -336,12 +359,12 @@ class Publisher:
         with self._locked() as repository:
             region = self._region(None, None)
             protected = {normalize(number, region=region) for number in numbers}
-            repository.publish(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
+            repository.set_targets(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
             return len(protected)
 
     @property
     def feeds(self) -> tuple[str, ...]:
-        """The feeds' names.
+        """The names of the feeds.
 
         Raises:
             Malformed, Untrusted: the repository was damaged.
@@ -349,7 +372,7 @@ class Publisher:
         return tuple(self._load().feeds)
 
     def protected(self) -> frozenset[int]:
-        """The numbers that no feed may list, as E.164 integers.
+        """The protected numbers, as E.164 integers.
 
         Raises:
             Malformed, Untrusted: the repository was damaged.
@@ -357,7 +380,7 @@ class Publisher:
         return frozenset(self._protected(self._load()).tolist())
 
     def status(self) -> PublisherStatus:
-        """How the publisher stands; needs no key.
+        """The state of feeds, signatures and keys; needs no key.
 
         Raises:
             Malformed, Untrusted: the repository was damaged.
@@ -368,20 +391,20 @@ class Publisher:
             feeds=tuple(_feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
             roles=repository.roles,
             absent_keys=tuple(self._keys.absent(names)),
-            protected=len(self._protected(repository)),
+            protected_numbers=len(self._protected(repository)),
         )
 
     def _load(self) -> Repository:
         try:
             root = self.root.read_bytes()
         except OSError as error:
-            raise Malformed(f"{self.root} cannot be read: bring it back from your backup") from error
+            raise Malformed(f"{self.root} cannot be read: restore it from your backup") from error
         timing = self._timing
         return Repository.load(self.repository, self._keys, root=root, lifetimes=timing.lifetimes, clock=timing.clock)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Repository]:
-        """The repository for one change; what a killed run left is cleared first, what is old goes afterwards."""
+        """The repository for one change: leftovers of a killed run are removed before it, old files after it."""
         path = self.directory / "lock"
         busy = f"another run is publishing in {self.directory}"
         with file_lock(path, wait_s=self._timing.lock_wait_s, busy=busy):
@@ -394,38 +417,38 @@ class Publisher:
                     write_file(self.root, repository.root)
             grace = timedelta(seconds=self._timing.grace_s)
             try:
-                repository.retire(self.directory / "retired.json", grace=grace)
+                repository.delete_unpublished(self.directory / "retired.json", grace=grace)
             except StorageFailed as error:
-                # What was asked for is published; old files that stay a while longer harm nobody.
-                log.error("old files stay until the next run: %s", error)
+                # The change is published; old files that stay a while longer do no harm.
+                log.error("old files are not deleted until the next run: %s", error)
 
     def _protected(self, repository: Repository) -> Int64s:
         path = repository.file(TARGETS, PROTECTED_PATH)
         return read_protected(path.read_bytes() if path else write_protected([]))
 
-    def _region(self, given: str | None, index: FeedIndex | None) -> str | None:
-        if given is not None:
-            return check_region(given)
+    def _region(self, region: str | None, index: FeedIndex | None) -> str | None:
+        if region is not None:
+            return check_region(region)
         if index is not None:
             return index.region
         settings = read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
         return settings.get("region")
 
-    def _moment(self, given: datetime | None, index: FeedIndex | None) -> datetime:
+    def _moment(self, published_at: datetime | None, index: FeedIndex | None) -> datetime:
         clock = self._timing.clock()
-        moment = (given or clock).replace(microsecond=0)
+        moment = (published_at or clock).replace(microsecond=0)
         if moment > clock + _CLOCK_SKEW:
             raise InvalidInput(
-                f"published_at is {moment.isoformat()}, which is yet to come: give a moment that has been"
+                f"published_at is {moment.isoformat()}, which is in the future: give a moment in the past"
             )
         if index is not None and moment < index.published_at:
-            if given is not None:
+            if published_at is not None:
                 raise InvalidInput(
-                    f"the release before is of {index.published_at.isoformat()}, after {moment.isoformat()}: "
-                    "set the clock right, or give a later moment"
+                    f"published_at is {moment.isoformat()}, but the current release is of "
+                    f"{index.published_at.isoformat()}: give a later moment, or set the clock right"
                 )
-            # A clock that was ahead once must not keep unblocks back until it is right again.
-            log.warning("the release before is of %s, later than now: check the clock", index.published_at.isoformat())
+            # If the clock was ahead once, unblocks must not wait until that moment has come.
+            log.warning("the current release is of %s, later than now: check the clock", index.published_at.isoformat())
             return index.published_at
         return moment
 
@@ -435,12 +458,12 @@ class Publisher:
         path = check_path("rejects", rejects)
         check_outside(path, self.directory, but=self.directory / "rejects")
         if isinstance(source, (str, Path)) and path.resolve() == check_path("the list", source).resolve():
-            raise InvalidInput("the rejects would be written over the list itself: name another file")
+            raise InvalidInput("the rejects would be written over the list itself: give another file")
 
-    def _write_rejects(self, invalid: Sequence[Reject], given: str | Path | None, name: str) -> Path | None:
-        if given is None and not invalid:
+    def _write_rejects(self, invalid: Sequence[Reject], path: str | Path | None, name: str) -> Path | None:
+        if path is None and not invalid:
             return None
-        path = Path(given) if given is not None else self.directory / "rejects" / name
+        path = Path(path) if path is not None else self.directory / "rejects" / name
         write_rejects(invalid, path)
         return path
 
@@ -449,7 +472,7 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
     unknown = sorted(set(uris) - {ROOT, TARGETS, ONLINE, *map(feed_key, feeds)})
     if unknown:
         raise InvalidInput(
-            f"{unknown[0]!r} signs nothing here: name root, targets, online, or feed.NAME of a feed here"
+            f"{unknown[0]!r} is not the name of a key here: give root, targets, online, or feed.NAME of a feed here"
         )
 
 
@@ -464,24 +487,24 @@ def _feed_status(feed: SignedFeed) -> FeedStatus:
 
 def _why_empty(invalid: Sequence[Reject]) -> str:
     if not invalid:
-        return "the list has no rows: nothing was published. To lift every entry on purpose, allow an empty list."
+        return "the list has no rows, so nothing was published. To lift every entry on purpose, allow an empty list."
     return (
-        f"none of the list's {len(invalid)} rows can be published; {_first_of(invalid)}. "
-        "Nothing was published. Check the column and the region."
+        f"0 of {len(invalid):,} rows in the list can be published; {_first_of(invalid)}. Nothing was published. Check "
+        "the column and the region."
     )
 
 
-def _why_refused(invalid: Sequence[Reject], *, rows: int, max_rejects: float, path: Path | None) -> str:
+def _why_refused(invalid: Sequence[Reject], *, count: int, max_rejects: float, path: Path | None) -> str:
     lines = len({reject.line for reject in invalid})
     return (
-        f"{lines:,} of the list's {rows:,} rows cannot be published, a share of more than {max_rejects:g}; "
-        f"{_first_of(invalid)}. Nothing was published, since what is left out would be lifted. {path} lists them all. "
-        "Correct the list, or allow a larger share of rejects."
+        f"{lines:,} of {count:,} rows in the list cannot be published, a share of more than {max_rejects:g}; "
+        f"{_first_of(invalid)}. Nothing was published, since the entries of these rows would be lifted. {path} lists "
+        "the rows. Correct the list, or allow a larger share of rejects."
     )
 
 
 def _first_of(invalid: Sequence[Reject]) -> str:
     first = invalid[0]
-    # A reason quotes the cell it is about, and in a list with its columns mixed up that may be a number.
+    # A reason quotes the cell, which may be a number if the columns of the list are mixed up.
     reason = re.sub(r"\d{6,}", lambda digits: mask(digits[0]), first.reason)
     return f"the first is line {first.line}: {reason}"

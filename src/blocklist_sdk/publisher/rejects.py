@@ -1,21 +1,36 @@
-"""The file that says which rows were not published, and why."""
+"""Rows that cannot be published, and the file that lists them."""
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from blocklist_sdk.disk import adopt, regular_target, staged, storage
-from blocklist_sdk.publisher.cells import Reject
 
 PRIVATE_FILE_MODE = 0o600
 """Rejects hold people's telephone numbers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that cannot be published.
+
+    Attributes:
+        line: the line of a text file, or the row of a table, from 1.
+        reason: why the row cannot be published.
+        text: the number as it was written, or the whole line.
+    """
+
+    line: int
+    reason: str
+    text: str
+
+
 def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
-    """Write rejects as CSV (`line`, `reason`, `text`), whole or not at all; readable by the owner only.
+    """Write rejects as CSV (`line`, `reason`, `text`), whole or not at all, readable by the owner alone.
 
     Raises:
-        InvalidInput: something else than a file is there.
+        InvalidInput: `path` is something other than a file.
         StorageFailed: the disk refused.
     """
     path = regular_target(path)

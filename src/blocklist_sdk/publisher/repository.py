@@ -1,8 +1,8 @@
-"""The signed repository: TUF metadata and target files, as static files that any web server can hand out.
+"""The signed repository: TUF metadata and target files, as static files that any web server can serve.
 
-What is published is what `timestamp.json` refers to, and nothing else. Every change adds files under names that were
-never in use, and takes effect when `timestamp.json` is replaced, last, in one rename. A run that is killed leaves
-files that nothing refers to; the next one writes over them. ``docs/adr/0003-repository-is-its-own-state.md`` says why.
+Published is what `timestamp.json` refers to, and nothing else. A change adds files under names that were never used,
+and takes effect when `timestamp.json` is replaced, last, in one rename. A run that is killed leaves files that nothing
+refers to; the next run writes over them. ``docs/adr/0003-repository-is-its-own-state.md`` gives the reasons.
 """
 
 import copy
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,15 +30,15 @@ from tuf.api.metadata import (
 
 from blocklist_sdk.disk import PUBLIC_DIRECTORY_MODE, adopt, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
-from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, Opened, feed_key
-from blocklist_sdk.publisher.results import LateRole, RoleStatus
-from blocklist_sdk.publisher.retention import retire
+from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, OpenedKeys, feed_key
+from blocklist_sdk.publisher.results import OverdueRole, RoleStatus
+from blocklist_sdk.publisher.retention import delete_unneeded
 from blocklist_sdk.publisher.signed_state import SNAPSHOT, TIMESTAMP, SignedState, T, load_published, verify
 from blocklist_sdk.release.names import PROTECTED_PATH
 
 ROOT_KEYS: Final = 3
 ROOT_THRESHOLD: Final = 2
-"""Two of three: one root key may be lost, and one may be stolen, before recipients have to be told anything."""
+"""Two of three: one root key may be lost and another stolen before recipients have to pin a new root."""
 
 TARGETS_METADATA_BYTES_MAX: Final = 5_000_000
 """TUF clients read no more of a targets role (`targets_max_length` of python-tuf)."""
@@ -45,9 +46,15 @@ TARGETS_METADATA_BYTES_MAX: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a signature holds before it has to be renewed (DESIGN's defaults).
+    """How long signatures are valid. A refresh signs a role again when less than a third of its time is left.
 
-    The timestamp's is the longest for which a recipient can be kept from seeing something newer.
+    Attributes:
+        timestamp: also the longest time for which an attacker can hide newer releases from a recipient. Every refresh
+            renews it, so two days are enough to repair a publisher that has stopped.
+        snapshot: signed with the same online key, by every release.
+        feed: signed by every release, too; a quarter of a year for feeds that seldom have one.
+        targets: signed with a key that is kept offline, which should be fetched only about once a year.
+        root: as `targets`.
     """
 
     timestamp: timedelta = timedelta(hours=48)
@@ -61,9 +68,13 @@ class Lifetimes:
         known = {ROOT: self.root, TARGETS: self.targets, SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}
         return known.get(role, self.feed)
 
+    def expiry(self, role: str, now: datetime) -> datetime:
+        """When the signature of a role expires that is made now, UTC, to the whole second."""
+        return (now + self.of(role)).astimezone(UTC).replace(microsecond=0)
+
 
 class Repository:
-    """A repository on disk, as it is published; the caller holds the publisher's lock while it changes."""
+    """A repository on disk; whoever changes it holds the publisher's lock."""
 
     def __init__(
         self, directory: Path, keys: Keyring, state: SignedState, *, lifetimes: Lifetimes, clock: Callable[[], datetime]
@@ -91,15 +102,15 @@ class Repository:
         """Make and sign a repository whose feeds have no release yet.
 
         Raises:
-            InvalidInput: a key is not at hand, or there are fewer root keys than have to sign.
+            InvalidInput: a key is not available, or there are fewer root keys than have to sign.
             StorageFailed: the disk refused.
         """
         if len({key.keyid for key in keys.public(ROOT)}) < ROOT_THRESHOLD:
             raise InvalidInput(
-                f"the root needs {ROOT_THRESHOLD} signatures, each by another key: give at least {ROOT_THRESHOLD} root "
+                f"the root needs signatures by {ROOT_THRESHOLD} different keys: give at least {ROOT_THRESHOLD} root "
                 f"keys, better {ROOT_KEYS}, so that one may be lost"
             )
-        expires = _Expiry(lifetimes, clock())
+        expires = partial(lifetimes.expiry, now=clock())
         root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
         for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
             for key in keys.public(name):
@@ -136,7 +147,7 @@ class Repository:
         lifetimes: Lifetimes,
         clock: Callable[[], datetime],
     ) -> Self:
-        """Read and verify what is published, starting from a pinned root as a recipient does; expiry is no matter.
+        """Read and verify what is published, starting from a pinned root as a recipient does; expiry is not checked.
 
         Raises:
             Malformed: a file is missing or cannot be read.
@@ -145,7 +156,7 @@ class Repository:
         state = load_published(directory / "metadata", root)
         return cls(directory, keys, state, lifetimes=lifetimes, clock=clock)
 
-    # Looking
+    # Reading
 
     @property
     def feeds(self) -> tuple[str, ...]:
@@ -159,7 +170,7 @@ class Repository:
 
     @property
     def roles(self) -> tuple[RoleStatus, ...]:
-        """Every role with its version and expiry; root first, feeds last."""
+        """Every role; root first, feeds last."""
         state = self._state
         signed: dict[str, Signed] = {
             ROOT: state.root.signed,
@@ -171,11 +182,11 @@ class Repository:
         return tuple(RoleStatus(role, each.version, each.expires) for role, each in signed.items())
 
     def file(self, role: str, path: str) -> Path | None:
-        """A published target file, checked against its signed length and hash; None where the role has none.
+        """A published target file, checked against its signed length and hash; None if the role does not list it.
 
         Raises:
-            Malformed: it is missing.
-            Untrusted: it is not the file that was signed.
+            Malformed: the file is missing.
+            Untrusted: the file is not the one that was signed.
         """
         target = self._state.targets_role(role).signed.targets.get(path)
         if target is None:
@@ -185,24 +196,29 @@ class Repository:
             with stored.open("rb") as file:
                 target.verify_length_and_hashes(file)
         except OSError as error:
-            raise Malformed(f"{stored} is missing: bring the repository back from your backup") from error
+            raise Malformed(f"{stored} is missing: restore the repository from your backup") from error
         except LengthOrHashMismatchError as error:
             raise Untrusted(
-                f"{stored} is not the file that was signed: bring the repository back from your backup"
+                f"{stored} is not the file that was signed: restore the repository from your backup"
             ) from error
         return stored
 
     def folder(self, feed: str) -> Path:
-        """Where a feed's target files stand."""
+        """The folder of a feed's target files."""
         return self._directory / "targets" / feed
 
     # Changing
 
-    def publish(self, role: str, *, files: Mapping[str, Path | bytes], keep: Collection[str] = ()) -> None:
-        """Replace a role's targets: `files` are new (a staged file is taken over), of the old ones only `keep` stays.
+    def set_targets(self, role: str, *, files: Mapping[str, Path | bytes], keep: Collection[str] = ()) -> None:
+        """Set the target files of a role, sign and publish.
+
+        Args:
+            role: `targets`, or a feed.
+            files: the new files by their paths; a file on disk is moved, so it must be staged.
+            keep: paths of the role's current files to keep; the others are no longer published.
 
         Raises:
-            InvalidInput: a key is not at hand, or the role would list more than TUF clients read.
+            InvalidInput: a key is not available, or the role's metadata would be too long for TUF clients.
             StorageFailed: the disk refused; what is published is whole.
         """
         current = self._state.targets_role(role).signed
@@ -214,14 +230,14 @@ class Repository:
         self._commit({role: _successor(current, targets=targets)})
 
     def delegate(self, feed: str) -> None:
-        """Add a feed that has no release yet; its key is in the keyring.
+        """Add a feed that has no release yet; the keyring must already contain its key.
 
         Raises:
-            InvalidInput: it exists already, or the targets key is not at hand.
+            InvalidInput: the feed exists already, or the targets key is not available.
             StorageFailed: the disk refused; what is published is whole.
         """
         if feed in self._state.feeds:
-            raise InvalidInput(f"there is a feed {feed!r} already")
+            raise InvalidInput(f"the feed {feed!r} exists already")
         targets = _successor(self._state.targets.signed)
         _delegate(targets, feed, self._keys)
         with storage(self._directory):
@@ -229,21 +245,21 @@ class Repository:
         empty = Targets(version=1, expires=self._expires(feed))
         self._commit({TARGETS: targets, feed: empty})
 
-    def renew(self) -> tuple[tuple[str, ...], tuple[LateRole, ...]]:
-        """Sign the timestamp again, and every role whose life is more than two thirds over.
+    def renew(self) -> tuple[tuple[str, ...], tuple[OverdueRole, ...]]:
+        """Sign the timestamp again, and every role of whose time less than a third is left.
 
         Returns:
-            The roles that were signed again, and those that should have been but whose keys are not at hand. Those
-            keep nobody from signing the rest.
+            The roles that were signed again, and the roles that were due as well but lack the keys. One of the latter
+            does not stop the others.
 
         Raises:
-            InvalidInput: the online key is not at hand.
+            InvalidInput: the online key is not available.
             StorageFailed: the disk refused; what is published is whole.
         """
         self._require_signers(TIMESTAMP, self._threshold(TIMESTAMP))
         due = [status for status in self.roles if self._is_due(status)]
         signed: dict[str, Metadata[Targets]] = {}
-        late: list[LateRole] = []
+        overdue: list[OverdueRole] = []
         for status in due:
             role = status.role
             try:
@@ -252,10 +268,10 @@ class Repository:
                 elif role not in (SNAPSHOT, TIMESTAMP):
                     signed[role] = self._sign_targets(_successor(self._state.targets_role(role).signed), role)
             except (InvalidInput, Untrusted) as error:
-                late.append(LateRole(role, status.expires, str(error)))
-        renewed = [status.role for status in due if status.role not in {each.role for each in late}]
+                overdue.append(OverdueRole(role, status.expires, str(error)))
+        renewed = [status.role for status in due if status.role not in {each.role for each in overdue}]
         self._put(signed, renew_snapshot=SNAPSHOT in renewed)
-        return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), tuple(late)
+        return (*(role for role in renewed if role != TIMESTAMP), TIMESTAMP), tuple(overdue)
 
     def _renew_root(self) -> None:
         root = _successor(self._state.root.signed)
@@ -264,25 +280,25 @@ class Repository:
             self._put_root(root)
 
     def _commit(self, roles: Mapping[str, Targets]) -> None:
-        """Sign roles and put them in force."""
+        """Sign roles and publish them."""
         targets = roles.get(TARGETS, self._state.targets.signed)
         self._put({role: self._sign_targets(roles[role], role, targets=targets) for role in roles})
 
     def _sign_targets(self, signed: Targets, role: str, *, targets: Targets | None = None) -> Metadata[Targets]:
-        """Sign the targets role, or a feed's, under the top role that names its keys."""
+        """Sign the targets role, or a feed's role, as the role that delegates to it demands."""
         signed.expires = self._expires(role)
         delegator = self._state.root.signed if role == TARGETS else targets or self._state.targets.signed
         metadata = self._sign(signed, role, delegator)
         length = len(metadata.to_bytes())
         if length > TARGETS_METADATA_BYTES_MAX:
             raise InvalidInput(
-                f"the metadata of {role!r} would have {length:,} bytes, but recipients read at most "
+                f"the metadata of {role!r} would be {length:,} bytes long, but recipients read at most "
                 f"{TARGETS_METADATA_BYTES_MAX:,}: spread the feeds over several repositories"
             )
         return metadata
 
     def _put(self, roles: Mapping[str, Metadata[Targets]], *, renew_snapshot: bool = True) -> None:
-        """Write signed roles, then what refers to them, the timestamp last."""
+        """Write signed roles, then the snapshot that refers to them, then the timestamp."""
         state = self._state
         pending = {f"{signed.signed.version}.{role}.json": signed.to_bytes() for role, signed in roles.items()}
         snapshot = state.snapshot
@@ -306,8 +322,8 @@ class Repository:
         feeds = {**state.feeds, **{role: signed for role, signed in roles.items() if role != TARGETS}}
         self._state = SignedState(state.root, signed_timestamp, snapshot, roles.get(TARGETS, state.targets), feeds)
 
-    def retire(self, ledger: Path, *, grace: timedelta) -> None:
-        """Delete files that have not been part of what is published for longer than `grace`.
+    def delete_unpublished(self, record: Path, *, grace: timedelta) -> None:
+        """Delete files that have not been published for longer than `grace`; see :func:`delete_unneeded`.
 
         Raises:
             StorageFailed: the disk refused.
@@ -320,41 +336,41 @@ class Repository:
             signed = state.targets_role(role).signed
             needed.add(metadata / f"{signed.version}.{role}.json")
             needed.update(self._stored(target) for target in signed.targets.values())
-        retire(self._directory, needed, ledger, now=self._clock(), grace=grace)
+        delete_unneeded(self._directory, needed, record, now=self._clock(), grace=grace)
 
     # Signing and storing
 
     def _sign(self, signed: T, role: str, delegator: Root | Targets) -> Metadata[T]:
-        """Sign a role with every key of its that is at hand, and check that recipients will take it."""
+        """Sign a role with all its keys that are available, and check that recipients will accept it."""
         trusted = signed if isinstance(signed, Root) else delegator
         threshold = trusted.get_delegated_role(role).threshold
-        opened: Opened = self._require_signers(role, threshold)
+        opened: OpenedKeys = self._require_signers(role, threshold)
         metadata = Metadata(signed)
         failed: list[str] = []
         for signer in opened.signers:
             try:
                 metadata.sign(signer, append=True)
             except UnsignedMetadataError as error:
-                # A hardware module or service is asked only now. That it is absent matters where the rest is too few.
-                failed.append(f"a key of {role!r} could not sign ({error.__cause__ or error}): bring it")
+                # A hardware module or service is used only now. If it fails, the other keys may still be enough.
+                failed.append(f"a key of {role!r} could not sign ({error.__cause__ or error}): make it available")
         if len(metadata.signatures) < threshold:
-            raise _too_few(role, threshold, len(metadata.signatures), (*opened.missing, *failed))
+            raise _too_few(role, threshold, len(metadata.signatures), (*opened.remedies, *failed))
         verify(delegator, role, metadata)
         return metadata
 
     def require_keys(self, role: str) -> None:
-        """Make sure that a role, and what refers to it, can be signed, before any work is done.
+        """Make sure, before any work is done, that a role and the roles that refer to it can be signed.
 
         Raises:
-            InvalidInput: a key is not at hand, or the passphrase is wrong.
+            InvalidInput: a key is not available, or the passphrase is wrong.
         """
         for each in (role, SNAPSHOT, TIMESTAMP):
             self._require_signers(each, self._threshold(each))
 
-    def _require_signers(self, role: str, threshold: int) -> Opened:
+    def _require_signers(self, role: str, threshold: int) -> OpenedKeys:
         opened = self._keys.open(_key_name(role))
         if len(opened.signers) < threshold:
-            raise _too_few(role, threshold, len(opened.signers), opened.missing)
+            raise _too_few(role, threshold, len(opened.signers), opened.remedies)
         return opened
 
     def _threshold(self, role: str) -> int:
@@ -365,10 +381,10 @@ class Repository:
         return status.expires - self._clock() < self._lifetimes.of(status.role) / 3
 
     def _expires(self, role: str) -> datetime:
-        return _Expiry(self._lifetimes, self._clock())(role)
+        return self._lifetimes.expiry(role, self._clock())
 
     def _put_root(self, root: Root) -> None:
-        """Recipients go from root to root, so a new one is in force as soon as its file is there."""
+        """Publish a root. Recipients go from root to root, so it is in force as soon as its file exists."""
         signed = self._sign(root, ROOT, self._state.root.signed)
         verify(root, ROOT, signed)
         write_file(self._directory / "metadata" / f"{root.version}.root.json", signed.to_bytes())
@@ -387,28 +403,20 @@ class Repository:
         return target
 
     def _stored(self, target: TargetFile) -> Path:
-        """Consistent snapshots put the hash before the file's name."""
+        """The path of a target file: with consistent snapshots, its hash is put before its name."""
         folder, _, name = target.path.rpartition("/")
         return self._directory / "targets" / folder / f"{target.hashes['sha256']}.{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Expiry:
-    lifetimes: Lifetimes
-    now: datetime
-
-    def __call__(self, role: str) -> datetime:
-        return (self.now + self.lifetimes.of(role)).astimezone(UTC).replace(microsecond=0)
 
 
 def _key_name(role: str) -> str:
     return {ROOT: ROOT, TARGETS: TARGETS, SNAPSHOT: ONLINE, TIMESTAMP: ONLINE}.get(role) or feed_key(role)
 
 
-def _too_few(role: str, threshold: int, count: int, missing: Collection[str]) -> InvalidInput:
+def _too_few(role: str, threshold: int, count: int, remedies: Collection[str]) -> InvalidInput:
+    signatures = "1 signature" if threshold == 1 else f"{threshold} signatures"
     return InvalidInput(
-        f"{role!r} needs {threshold} signature(s), and {count} of its keys are at hand: "
-        f"{'; '.join(missing) or 'no other is known here'}"
+        f"{role!r} needs {signatures}, but {count or 'none'} of its keys can sign: "
+        f"{'; '.join(remedies) or 'it has no other keys'}"
     )
 
 
@@ -422,7 +430,7 @@ def _delegate(targets: Targets, feed: str, keys: Keyring) -> None:
 
 
 def _successor(signed: T, *, targets: dict[str, TargetFile] | None = None) -> T:
-    """An unsigned copy with the next version; the version after a killed run's leftover is the same one again."""
+    """An unsigned copy with the next version; after a killed run, that is the version of its leftover again."""
     following = copy.deepcopy(signed)
     following.version += 1
     if targets is not None and isinstance(following, Targets):
@@ -431,7 +439,7 @@ def _successor(signed: T, *, targets: dict[str, TargetFile] | None = None) -> T:
 
 
 def _unpublished(signed: T) -> T:
-    """Metadata whose first version its first commit will make."""
+    """Metadata before its first version, which the first commit makes."""
     signed.version = 0
     return signed
 

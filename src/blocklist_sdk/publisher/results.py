@@ -1,4 +1,4 @@
-"""What the publisher answers with."""
+"""What the publisher's methods return."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,22 +7,22 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """What a release did.
+    """The result of a release.
 
     Attributes:
-        feed: the feed.
-        serial: the new release.
-        rows: entries in it.
-        column: what the list calls the column that the numbers were read from; None where it has no header.
-        added, removed, changed: entries that differ from the release before.
-        invalid: rows of the list that could not be published.
-        duplicates: rows of the list that repeated another one.
-        blank: empty lines of the list.
-        rejects_path: the file that lists the invalid rows with their lines and reasons; None where there is none.
+        feed: the feed's name.
+        serial: the serial of the new release.
+        rows: number of entries in it.
+        column: the list's name for the column with the numbers; None if the list has no header.
+        added, removed, changed: number of entries that differ from the release before.
+        invalid: number of rejects: rows of the list that could not be published.
+        duplicates: number of rows in the list that were equal to another row.
+        blank: number of empty lines in the list.
+        rejects_path: the file that lists the rejects with their lines and reasons; None if no file was written.
         snapshot_bytes: size of the snapshot.
         delta_bytes: size of the delta; None for the first release.
         digest: SHA-256 of the release's canonical rows.
-        seconds: how long it took.
+        seconds: duration.
     """
 
     feed: str
@@ -43,13 +43,13 @@ class ReleaseResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LateRole:
-    """A role that should be signed again, but whose keys are not at hand.
+class OverdueRole:
+    """A role that is due to be signed again, but lacks the keys.
 
     Attributes:
-        role: its name.
-        expires: when its signature ends, UTC: bring the keys before.
-        reason: what keeps its keys from signing.
+        role: the role's name; a feed's role has the feed's name.
+        expires: when its signature expires, UTC: sign before that.
+        reason: why its keys cannot sign, and what to do.
     """
 
     role: str
@@ -59,27 +59,27 @@ class LateRole:
 
 @dataclass(frozen=True, slots=True)
 class RefreshResult:
-    """What a refresh did.
+    """The result of a refresh.
 
     Attributes:
-        renewed: roles that were signed again.
-        late: roles that should have been, but whose keys are not at hand.
-        expires: when the first of all signatures ends, UTC.
+        renewed: the roles that were signed again.
+        overdue: the roles that were due as well, but lack the keys.
+        expires: when the first of all signatures expires, UTC.
     """
 
     renewed: tuple[str, ...]
-    late: tuple[LateRole, ...]
+    overdue: tuple[OverdueRole, ...]
     expires: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RoleStatus:
-    """How one signing role stands.
+    """A signing role.
 
     Attributes:
-        role: its name; feeds are roles of their own.
-        version: of its metadata.
-        expires: when its signature ends, UTC.
+        role: the role's name; a feed's role has the feed's name.
+        version: version of its metadata.
+        expires: when its signature expires, UTC.
     """
 
     role: str
@@ -89,16 +89,16 @@ class RoleStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """How a feed stands; all but its name None before its first release.
+    """A feed and its current release. Before the first release, all but the name is None.
 
     Attributes:
-        feed: its name.
-        serial: the current release.
-        rows: entries in it.
+        feed: the feed's name.
+        serial: the serial of the current release.
+        rows: number of entries in it.
         published_at: when it was published, UTC.
         digest: SHA-256 of its canonical rows.
-        region: where its national numbers were read.
-        last_entry: the highest entry id ever given out.
+        region: two-letter code of the country in which its national numbers were read; None if no region was given.
+        last_entry: the highest entry id given out on the feed so far.
     """
 
     feed: str
@@ -112,16 +112,16 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class PublisherStatus:
-    """How a publisher stands.
+    """A publisher's feeds, signatures and keys.
 
     Attributes:
-        feeds: its feeds.
-        roles: every signing role with its version and expiry.
-        absent_keys: key files that are not in the folder: kept offline, or lost.
-        protected: how many numbers no feed may list.
+        feeds: every feed.
+        roles: every signing role.
+        absent_keys: names of the key files that are not in the folder: kept offline, or lost.
+        protected_numbers: number of protected numbers.
     """
 
     feeds: tuple[FeedStatus, ...]
     roles: tuple[RoleStatus, ...]
     absent_keys: tuple[str, ...]
-    protected: int
+    protected_numbers: int

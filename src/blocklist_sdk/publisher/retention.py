@@ -1,8 +1,8 @@
-"""When files that are no longer published may go.
+"""When files that are no longer published are deleted.
 
-A recipient that read `timestamp.json` a moment ago is about to fetch what it referred to then. So a file stays for a
-while after the release that dropped it. That moment is kept in a small ledger beside the repository, since a file's
-own age says nothing about it; if the ledger is lost, the wait starts anew.
+A recipient that read `timestamp.json` a moment ago is about to fetch the files that it referred to then. So a file
+stays for a while after the release that dropped it. The moment at which it was dropped is recorded in a small file
+beside the repository, since the file's own age does not show it; if the record is lost, the wait starts again.
 """
 
 from collections.abc import Collection
@@ -15,23 +15,25 @@ from blocklist_sdk.errors import InvalidInput, Malformed
 _FORMAT = 1
 
 FOLDERS = ("metadata", "targets")
-"""What is ours in the repository; other files, such as a robots.txt, are left alone."""
+"""The folders of a repository; files elsewhere, such as a robots.txt, are left alone."""
 
 
-def retire(directory: Path, needed: Collection[Path], ledger: Path, *, now: datetime, grace: timedelta) -> None:
-    """Delete files under `directory` that `needed` has not named for longer than `grace`.
+def delete_unneeded(
+    directory: Path, needed: Collection[Path], record: Path, *, now: datetime, grace: timedelta
+) -> None:
+    """Delete files of a repository that have not been needed for longer than `grace`.
 
     Args:
         directory: the repository.
-        needed: the files that are published.
-        ledger: where the moment is kept at which each file was dropped.
-        now: the moment to measure from.
+        needed: the files that are published now.
+        record: the file that records when each file was dropped.
+        now: the current moment, UTC.
         grace: how long a dropped file stays.
 
     Raises:
         StorageFailed: the disk refused.
     """
-    dropped_at = _read(ledger)
+    dropped_at = _read(record)
     waiting: dict[str, str] = {}
     with storage(directory):
         for path in sorted(path for folder in FOLDERS for path in (directory / folder).rglob("*")):
@@ -43,14 +45,14 @@ def retire(directory: Path, needed: Collection[Path], ledger: Path, *, now: date
                 path.unlink()
             else:
                 waiting[name] = dropped.isoformat()
-        write_json(ledger, {"format": _FORMAT, "dropped": waiting})
+        write_json(record, {"format": _FORMAT, "dropped": waiting})
 
 
-def _read(ledger: Path) -> dict[str, datetime]:
+def _read(record: Path) -> dict[str, datetime]:
     try:
-        document = read_json(ledger, format_version=_FORMAT)
+        document = read_json(record, format_version=_FORMAT)
         dropped = document["dropped"] if document else {}
         return {name: datetime.fromisoformat(moment).astimezone(UTC) for name, moment in dropped.items()}
     except (Malformed, InvalidInput, AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        # Of a newer version, too: what was asked for is published already, and waiting anew does no harm.
+        # The record of a newer version, too: the release is published already, and a longer wait does no harm.
         return {}

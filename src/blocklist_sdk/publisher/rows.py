@@ -1,4 +1,8 @@
-"""Cells into rows: numbers read, words checked, moments parsed; what does not fit is a reject with its reason."""
+"""Rows, read from cells: the second of two steps from a file to rows; the first is `cells`.
+
+Here the cells get their meaning: texts become numbers and ranges, words are checked, moments are parsed. A row with a
+cell that cannot be read is a reject, with the reason, and so is a row that covers a protected number.
+"""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -13,24 +17,28 @@ from numpy.typing import NDArray
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize_column, parse_pattern
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.publisher.cells import NEGATIVE, Cells, Reject
-from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, Candidate, Defaults
+from blocklist_sdk.publisher.cells import NEGATIVE, Cells
+from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
+from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 
 LEVELS = ("block", "advisory")
 
 _MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]"
-"""A full stop is a separator between digits, but a wildcard behind them, and two of them part a range."""
+"""A full stop between digits is a separator, but after them it is a wildcard, and two of them separate the ends of a
+range."""
 
-_NO_NUMBER = "there is no number in the cell"
+_NO_NUMBER = "the number is missing"
+
+_PROTECTED = "a protected number, which no feed may list"
 
 _LATEST_S = LATEST_MS // 1000
 
 ENTRY_MAX = 2**53 - 1
 """The highest entry id that a list may give: every reader of JSON agrees on integers up to it (RFC 8259, section 6).
 
-Ids only ever rise. One typing error near the end of 64 bits would leave none for any later entry of the feed.
+Ids only rise: a typing error near the end of 64 bits would leave no ids for later entries of the feed.
 """
 
 _DIGITS = 10 ** np.arange(16, dtype=np.int64)
@@ -40,7 +48,7 @@ V = TypeVar("V", bound=Hashable)
 
 @dataclass(slots=True)
 class _Rejections:
-    """Reasons by row; a row's first reason stands."""
+    """The reason for each rejected row; the first reason of a row is kept."""
 
     reasons: dict[int, str] = field(default_factory=dict)
 
@@ -53,59 +61,77 @@ class _Rejections:
         return np.fromiter(self.reasons, np.int64, len(self.reasons))
 
 
-def read_rows(cells: Cells, *, region: str | None, defaults: Defaults) -> tuple[Candidate, list[Reject]]:
+def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> tuple[ListRows, list[Reject]]:
     """Read a list's cells as the rows of a release.
 
-    Numbers are read as :func:`blocklist_sdk.numbers.normalize` does, and patterns as ranges. Integers stand for the
+    Numbers are read as :func:`blocklist_sdk.numbers.normalize` does, and patterns as ranges. Integers are read like the
     text of their digits; without a region, and in release files, they are E.164 numbers. Moments without an offset
     are UTC.
 
     Args:
         cells: the list.
-        region: two-letter country code that national numbers are read in.
-        defaults: what an empty cell stands for.
+        region: two-letter country code in which national numbers are read.
+        defaults: the values for empty cells.
 
     Returns:
-        The rows, and every row that is none, by line.
+        The rows, and the rejects by line.
 
     Raises:
-        InvalidInput: a column is of a type that cannot be read, or the region is unknown.
+        InvalidInput: a column has a type that cannot be read, or the region is unknown.
     """
     columns = cells.columns
     rejected = _Rejections()
     row, number, last = _read_numbers(columns, region, cells.is_release, rejected)
-    given: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
             read = {"level": read_level, "scope": read_scope}.get(name, str)
-            given[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
+            optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
-            given[name] = _read_moments(columns[name], name, empty, rejected)
+            optional[name] = _read_moments(columns[name], name, empty, rejected)
     if "entry" in columns:
-        given["entry"] = _read_entries(columns["entry"], rejected)
-        rejected.add(row[1:][np.diff(row) == 0], "a pattern that makes several ranges cannot share one entry id")
-    if "since" in given and "until" in given:
-        rejected.add(np.flatnonzero(given["until"] <= given["since"]), "until is not after since")
+        optional["entry"] = _read_entries(columns["entry"], rejected)
+        rejected.add(row[1:][np.diff(row) == 0], "a pattern of several ranges cannot have a single entry id")
+    if "since" in optional and "until" in optional:
+        rejected.add(np.flatnonzero(optional["until"] <= optional["since"]), "until is not after since")
 
     is_rejected = np.zeros(len(cells.line), bool)
     is_rejected[rejected.rows] = True
     keep = ~is_rejected[row]
     kept = row[keep]
     taken: dict[str, Any] = {
-        name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in given.items()
+        name: column.take(kept) if isinstance(column, Texts) else column[kept] for name, column in optional.items()
     }
-    candidate = Candidate(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
+    candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
     rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
     return candidate, sorted(rejects, key=lambda reject: reject.line)
 
 
+def reject_protected(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[Reject]]:
+    """Divide rows into those that cover no protected number, and rejects.
+
+    Args:
+        rows: the rows of a list.
+        protected: E.164 integers, ascending.
+    """
+    covers = np.searchsorted(protected, rows.last, "right") > np.searchsorted(protected, rows.number, "left")
+    if not covers.any():
+        return rows, []
+    refused = rows.take(covers)
+    rejects = [
+        Reject(line, _PROTECTED, f"+{first}" if first == last else f"+{first}-+{last}")
+        for line, first, last in zip(refused.line.tolist(), refused.number.tolist(), refused.last.tolist(), strict=True)
+    ]
+    return rows.take(~covers), rejects
+
+
 def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
     rows = sorted(reasons)
-    written = cells.columns["number"].take(pa.array(rows, pa.int64())).to_pylist()
+    number_cells = cells.columns["number"].take(pa.array(rows, pa.int64())).to_pylist()
     return [
         Reject(int(cells.line[row]), reasons[row], "" if text is None else str(text))
-        for row, text in zip(rows, written, strict=True)
+        for row, text in zip(rows, number_cells, strict=True)
     ]
 
 
@@ -115,28 +141,28 @@ def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
 def _read_numbers(
     columns: Mapping[str, pa.Array], region: str | None, is_release: bool, rejected: _Rejections
 ) -> tuple[Int64s, Int64s, Int64s]:
-    """For each row of the source its ranges: row, first, last; a pattern may make several, a reject makes none."""
-    written = columns["number"]
-    number = _read_singles(written, region, is_release)
-    row = np.arange(len(written))
-    for column in (written, columns.get("last")):
+    """The ranges of each row of the list, as row, first, last: several for some patterns, none for a reject."""
+    number_cells = columns["number"]
+    number = _read_singles(number_cells, region, is_release)
+    row = np.arange(len(number_cells))
+    for column in (number_cells, columns.get("last")):
         if column is not None and pa.types.is_signed_integer(column.type):
             rejected.add(np.flatnonzero(np.asarray(column.fill_null(0)) < 0), NEGATIVE)
     last = number.copy()
-    has_last = np.zeros(len(written), bool)
+    has_last = np.zeros(len(number_cells), bool)
     if "last" in columns:
         end = columns["last"]
-        has_last = ~(_is_blank(end) | _is_blank(written))
+        has_last = ~(_is_blank(end) | _is_blank(number_cells))
         last = np.where(has_last, _read_singles(end, region, is_release), number)
-        rejected.add(np.flatnonzero(has_last & ((number == 0) | (last == 0))), "one end of the range is no number")
+        rejected.add(np.flatnonzero(has_last & ((number == 0) | (last == 0))), "one end of the range is not a number")
         rejected.add(np.flatnonzero(has_last & (last < number)), "the range ends before it begins")
         lengths = [np.searchsorted(_DIGITS, ends, "right") for ends in (number, last)]
         rejected.add(
             np.flatnonzero(has_last & (lengths[0] != lengths[1])), "the ends of a range have different lengths"
         )
-    rejected.add(np.flatnonzero(_is_blank(written)), _NO_NUMBER)
+    rejected.add(np.flatnonzero(_is_blank(number_cells)), _NO_NUMBER)
     is_open = np.flatnonzero((number == 0) & ~has_last)
-    ranges = _read_patterns(written, is_open, region, rejected)
+    ranges = _read_patterns(number_cells, is_open, region, rejected)
     is_single = number != 0
     row, number, last = row[is_single], number[is_single], last[is_single]
     if len(ranges):
@@ -146,17 +172,17 @@ def _read_numbers(
     return row, number, last
 
 
-def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> Int64s:
-    """Single numbers, whole columns at a time; 0 where the text is none, or may be a pattern."""
-    if pa.types.is_integer(written.type):
+def _read_singles(column: pa.Array, region: str | None, is_release: bool) -> Int64s:
+    """Single numbers, a whole column at a time; 0 for a text that is not a number, or may be a pattern."""
+    if pa.types.is_integer(column.type):
         if is_release:
-            values = _int64s(written)
+            values = _int64s(column)
             return np.where((values >= SMALLEST) & (values <= LARGEST), values, 0)
         if region is None:
-            written = pc.binary_join_element_wise("+", written.cast(pa.string()), "")
-    numbers: Int64s = np.asarray(normalize_column(written, region=region).fill_null(0)).copy()
-    if not pa.types.is_integer(written.type):
-        texts = _plain(written)
+            column = pc.binary_join_element_wise("+", column.cast(pa.string()), "")
+    numbers: Int64s = np.asarray(normalize_column(column, region=region).fill_null(0)).copy()
+    if not pa.types.is_integer(column.type):
+        texts = _plain(column)
         dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, "[.．]").fill_null(False)))
         if len(dotted):
             maybe = np.asarray(pc.match_substring_regex(texts.take(pa.array(dotted)), _MAYBE_PATTERN))
@@ -165,7 +191,7 @@ def _read_singles(written: pa.Array, region: str | None, is_release: bool) -> In
 
 
 def _int64s(column: pa.Array) -> Int64s:
-    """Integers of any width; 0 where there is none, or one that is too large."""
+    """Integers of any width as 64 bits; 0 for null, or if the integer is too large."""
     if pa.types.is_uint64(column.type):
         fits = pc.less_equal(column, pa.scalar(np.iinfo(np.int64).max, pa.uint64()))
         column = pc.if_else(fits, column, pa.scalar(0, pa.uint64()))
@@ -173,11 +199,11 @@ def _int64s(column: pa.Array) -> Int64s:
     return values
 
 
-def _read_patterns(written: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
-    """Ranges of the rows that are no plain numbers, as (row, first, last); each distinct text is read once."""
+def _read_patterns(number_cells: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
+    """The ranges of rows that are not single numbers, as (row, first, last); each distinct text is read once."""
     known: dict[str, list[tuple[int, int]] | str] = {}
-    found: list[tuple[int, int, int]] = []
-    for row, text in zip(rows.tolist(), written.take(pa.array(rows)).to_pylist(), strict=True):
+    pieces: list[tuple[int, int, int]] = []
+    for row, text in zip(rows.tolist(), number_cells.take(pa.array(rows)).to_pylist(), strict=True):
         if row in rejected.reasons:
             continue
         text = str(text)
@@ -190,8 +216,8 @@ def _read_patterns(written: pa.Array, rows: Int64s, region: str | None, rejected
         if isinstance(ranges, str):
             rejected.reasons[row] = ranges
         else:
-            found.extend((row, first, last) for first, last in ranges)
-    return np.array(found, np.int64).reshape(-1, 3)
+            pieces.extend((row, first, last) for first, last in ranges)
+    return np.array(pieces, np.int64).reshape(-1, 3)
 
 
 # Words and moments
@@ -201,26 +227,26 @@ def read_level(text: str) -> str:
     """Check a level.
 
     Raises:
-        InvalidInput: it is neither ``block`` nor ``advisory``.
+        InvalidInput: `text` is neither ``block`` nor ``advisory``.
     """
     level = text.lower()
     if level not in LEVELS:
-        raise InvalidInput(f"level is {text!r}, not block or advisory")
+        raise InvalidInput(f"level must be block or advisory, not {text!r}")
     return level
 
 
 def read_scope(text: str) -> str:
-    """Bring a scope into the form it has in a release.
+    """A scope in the form that it has in a release.
 
     Raises:
-        InvalidInput: a part of it is no scope.
+        InvalidInput: a part of `text` is not a scope.
 
     >>> read_scope("voice, sms")
     'sms+voice'
     """
     parts = {part.lower() for part in text.replace("+", " ").replace(",", " ").replace("|", " ").split()}
     if not parts or not parts <= set(SCOPES):
-        raise InvalidInput(f"scope is {text!r}, not some of {', '.join(SCOPES)} joined by +")
+        raise InvalidInput(f"scope must be {', '.join(SCOPES)}, or several of these joined by +, not {text!r}")
     return "+".join(sorted(parts))
 
 
@@ -238,7 +264,7 @@ def _read_moments(column: pa.Array, name: str, empty: int, rejected: _Rejections
         moments = column.cast(pa.timestamp("s", kind.tz if pa.types.is_timestamp(kind) else None), safe=False)
         seconds: Int64s = np.asarray(moments.cast(pa.int64()).fill_null(0))
         if len(seconds) and (seconds.min() < 0 or seconds.max() > _LATEST_S):
-            raise InvalidInput(f"the column {name!r} holds a moment before 1970 or after 9999: nothing was published")
+            raise InvalidInput(f"the column {name!r} has a moment before 1970 or after 9999: nothing was published")
         return np.where(np.asarray(column.is_valid()), seconds * 1000, empty)
     _expect(column, name, "text or timestamps", _is_text_type)
     codes, values = _read_distinct(column, lambda text: _moment(text, name) if text else empty, empty, rejected)
@@ -249,12 +275,12 @@ def _moment(text: str, name: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidInput(f"{name} is {text!r}, not a moment such as 2025-01-31T12:00:00Z") from error
+        raise InvalidInput(f"{name} must be a moment such as 2025-01-31T12:00:00Z, not {text!r}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     seconds = int(moment.timestamp() // 1)
     if not 0 <= seconds <= _LATEST_S:
-        raise InvalidInput(f"{name} is {text!r}, before 1970 or after 9999")
+        raise InvalidInput(f"{name} must be a moment from 1970 to 9999, not {text!r}")
     return seconds * 1000
 
 
@@ -266,7 +292,7 @@ def _read_entries(column: pa.Array, rejected: _Rejections) -> Int64s:
         codes, values = _read_distinct(column, _entry, 0, rejected)
         entries = np.array(values, np.int64)[codes]
     is_id = (entries >= 1) & (entries <= ENTRY_MAX)
-    rejected.add(np.flatnonzero(~is_id), f"entry is not a whole number from 1 to {ENTRY_MAX}")
+    rejected.add(np.flatnonzero(~is_id), f"entry must be a whole number from 1 to {ENTRY_MAX}")
     return entries
 
 
@@ -277,7 +303,7 @@ def _entry(text: str) -> int:
 def _read_distinct(
     column: pa.Array, read: Callable[[str], V], empty: V, rejected: _Rejections
 ) -> tuple[NDArray[np.intp], list[V]]:
-    """Read every distinct text once: codes into values, row for row; null and what is rejected become `empty`."""
+    """Read every distinct text once: codes into values, row for row; null and rejected texts become `empty`."""
     encoded = column.dictionary_encode()
     values: list[V] = [empty]
     wrong: dict[int, str] = {}
@@ -298,7 +324,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _is_blank(column: pa.Array) -> NDArray[np.bool_]:
-    """Rows with nothing in them."""
+    """Which rows are empty."""
     blank: NDArray[np.bool_] = ~np.asarray(column.is_valid())
     if not pa.types.is_integer(column.type) and not pa.types.is_null(column.type):
         blank |= np.asarray(pc.equal(pc.utf8_trim_whitespace(_plain(column)), "").fill_null(True))
@@ -311,6 +337,6 @@ def _is_text_type(kind: pa.DataType) -> bool:
     )
 
 
-def _expect(column: pa.Array, name: str, wanted: str, is_wanted: Callable[[pa.DataType], bool]) -> None:
-    if not is_wanted(column.type):
-        raise InvalidInput(f"the column {name!r} is {column.type}: give {wanted}")
+def _expect(column: pa.Array, name: str, expected: str, is_expected: Callable[[pa.DataType], bool]) -> None:
+    if not is_expected(column.type):
+        raise InvalidInput(f"the column {name!r} must be {expected}, not {column.type}")

@@ -1,4 +1,4 @@
-"""One feed in the repository: its signed index, its current rows, and the next release's files."""
+"""One feed of a repository: its signed index, the rows of its current release, and the files of the next one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,8 @@ from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
 from blocklist_sdk.release.rows import Rows
 
 DELTAS_MAX: Final = 90
-"""Deltas on offer: a quarter of a year of daily releases. Who was away for longer takes the snapshot."""
+"""How many deltas are offered: a quarter of a year of daily releases. A recipient that was away for longer takes the
+snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class SignedFeed:
     """A feed as it is published.
 
     Attributes:
-        repository: where.
-        name: which.
-        index: its signed index; None before the first release.
+        repository: the repository.
+        name: the feed's name.
+        index: the signed index; None before the first release.
     """
 
     repository: Repository
@@ -36,53 +37,60 @@ class SignedFeed:
 
     @classmethod
     def find(cls, repository: Repository, name: str) -> "SignedFeed":
-        """Look a feed up.
+        """The feed of that name.
 
         Raises:
-            InvalidInput: there is none of that name.
-            Malformed, Untrusted: its index was damaged.
+            InvalidInput: the repository has no such feed.
+            Malformed, Untrusted: the index was damaged.
         """
         if name not in repository.feeds:
-            raise InvalidInput(f"there is no feed {name!r} here, only: {', '.join(repository.feeds)}")
+            raise InvalidInput(f"the repository has no feed {name!r}, only: {', '.join(repository.feeds)}")
         path = repository.file(name, index_path(name))
         return cls(repository, name, FeedIndex.from_json(path.read_bytes(), feed=name) if path else None)
 
+    @property
+    def next_serial(self) -> int:
+        """The serial of the next release."""
+        return self.index.serial + 1 if self.index else 1
+
     def rows(self) -> Rows:
-        """The current release's rows, none before the first.
+        """The rows of the current release, empty before the first.
 
         Raises:
-            Malformed, Untrusted: its snapshot was damaged.
+            Malformed, Untrusted: the snapshot was damaged.
         """
         if self.index is None:
             return Rows.empty()
         snapshot = self.index.current.snapshot
         path = self.repository.file(self.name, snapshot.path) if snapshot else None
         if path is None:
-            raise Malformed(f"the current release of {self.name!r} has no snapshot: bring the repository back")
+            raise Malformed(
+                f"the current release of {self.name!r} has no snapshot: restore the repository from your backup"
+            )
         return read_snapshot(path)
 
-    def publish(
-        self, before: Rows, release: NextRelease, *, published_at: datetime, region: str | None
+    def add_release(
+        self, before: Rows, following: NextRelease, *, published_at: datetime, region: str | None
     ) -> tuple[FeedIndex, Difference]:
         """Write, check, sign and publish the next release.
 
         Args:
-            before: the current release's rows.
-            release: the next one.
-            published_at: when it is published, UTC.
-            region: where its national numbers were read.
+            before: the rows of the current release.
+            following: the next release.
+            published_at: the moment of the release, UTC.
+            region: the region in which its national numbers were read.
 
         Returns:
             The new index, and what changed.
 
         Raises:
-            InvalidInput: a key is not at hand.
-            Malformed: the files do not read back as the release they are; a bug, of which nothing was published.
+            InvalidInput: a key is not available.
+            Malformed: the files do not read back as they were written. That is a bug; nothing was published.
             StorageFailed: the disk refused.
         """
         folder = self.repository.folder(self.name)
-        serial = self.index.serial + 1 if self.index else 1
-        rows, expected = release.rows, digest(release.rows)
+        serial = self.next_serial
+        rows, expected = following.rows, digest(following.rows)
         with storage(folder), staged(folder) as snapshot_file, staged(folder) as delta_file:
             write_snapshot(rows, snapshot_file)
             _check(read_snapshot(snapshot_file), expected)
@@ -113,19 +121,19 @@ class SignedFeed:
                 published_at=published_at,
                 rows=len(rows),
                 digest=expected,
-                last_entry=release.last_entry,
+                last_entry=following.last_entry,
                 releases=(*older, current),
             )
             files[index_path(self.name)] = index.to_json()
-            self.repository.publish(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
+            self.repository.set_targets(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
         return index, changes
 
 
 def still_offered(earlier: tuple[Release, ...], current: Release) -> list[Release]:
-    """Earlier releases whose deltas, all the way to the current one, cost fewer bytes than its snapshot.
+    """Earlier releases from which the deltas up to the current one are no more bytes than its snapshot.
 
-    Only their deltas stay on offer. Who still reads an older snapshot finds the file for a while, since nothing that
-    was published is deleted at once.
+    Only their deltas stay on offer. A recipient that is reading an older snapshot still finds the file for a while,
+    since nothing that was published is deleted at once.
     """
     offered: list[Release] = []
     if current.snapshot is None or current.delta is None:
