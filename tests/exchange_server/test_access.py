@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, OKPKey
 from sqlalchemy import event
 
 from blocklist_sdk.exchange_server.casework.accounts import Claims, add_account, disable_account, renew_secret
-from blocklist_sdk.exchange_server.http.authentication import AccountCache
+from blocklist_sdk.exchange_server.http.account_cache import AccountCache
 from support import quick_secrets
 from support.talking import SECRETIVE, START, Talk, good, refused
 
@@ -91,7 +91,7 @@ def routes(talk: Talk) -> list[tuple[str, str]]:
             elif hasattr(route, "original_router"):
                 walk(route.original_router.routes)
 
-    walk(talk.app.routes)
+    walk(talk.server.app.routes)
     return found
 
 
@@ -431,10 +431,10 @@ def test_an_account_is_read_once_for_all_who_ask_at_a_time(lite: Talk) -> None:
         statements.append(statement)
 
     event.listen(lite.exchange.database._engine, "before_cursor_execute", note)
-    accounts, claims = AccountCache(), Claims("web", frozenset({"report"}), 0)
+    accounts, claims = AccountCache(lite.exchange.database), Claims("web", frozenset({"report"}), 0)
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(accounts.find(lite.exchange, claims) for _ in range(10)))
+        return await asyncio.gather(*(accounts.find(claims) for _ in range(10)))
 
     assert {row.name for row in asyncio.run(ask())} == {"web"}
     assert len([each for each in statements if "FROM accounts" in each]) == 1

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from blocklist_sdk.exchange_server.http.routes import public_routes, report_routes
+from blocklist_sdk.exchange_server.http import uploads
+from blocklist_sdk.exchange_server.http.routes import public_routes
+from blocklist_sdk.exchange_server.http.state import PROOFS_AT_A_TIME, REPORTS_AT_A_TIME
 from support.talking import Talk, good, refused
 from support.waiting import until
 
@@ -52,7 +54,7 @@ def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str,
     slow = lite.report(who="bank")
     lines = [begin("bank", slow["id"]) for _ in range(MANY)]
     answered: list[socket.socket] = []
-    while len(answered) < MANY - report_routes._UPLOADS_EACH:
+    while len(answered) < MANY - uploads.UPLOADS_OF_ACCOUNT:
         ready, _, _ = select.select([line for line in lines if line not in answered], [], [], 20)
         assert ready
         answered += ready
@@ -66,7 +68,7 @@ def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str,
 def test_a_file_that_does_not_come_is_given_up(
     lite: Talk, begin: Callable[[str, int], socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_routes, "_GRACE_S", 0.2)
+    monkeypatch.setattr(uploads, "_GRACE_S", 0.2)
     report = lite.report()
     assert status_of(begin("web", report["id"])) == 408
     lite.attach(report["id"])
@@ -75,10 +77,10 @@ def test_a_file_that_does_not_come_is_given_up(
 def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
     case = lite.complete()
     turns = lite.exchange.report_queue.turns
-    with ThreadPoolExecutor(report_routes.TOGETHER + 6) as threads:
+    with ThreadPoolExecutor(REPORTS_AT_A_TIME + 6) as threads:
         with turns.turn:
-            sent = [threads.submit(lite.report) for _ in range(report_routes.TOGETHER + 6)]
-            until(lambda: turns.waiting == report_routes.TOGETHER)
+            sent = [threads.submit(lite.report) for _ in range(REPORTS_AT_A_TIME + 6)]
+            until(lambda: turns.waiting == REPORTS_AT_A_TIME)
             for path in ("/healthz", "/readyz", "/v1/numbers/+6281234567890"):
                 good(lite.get(None, path, timeout=20))
             assert lite.decide(case)
@@ -147,4 +149,4 @@ def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytes
         finally:
             go_on.set()
         assert {each.result() for each in guesses} == {401}
-    assert most <= public_routes.PROOFS
+    assert most <= PROOFS_AT_A_TIME

@@ -20,8 +20,7 @@ from joserfc.jwk import OKPKey
 import support.quick_secrets  # noqa: F401
 from blocklist_sdk.exchange_server.casework.accounts import add_account, check_scopes, disable_account
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import AccountCache
-from blocklist_sdk.exchange_server.http.rates import RateLimits
+from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
 from support.evidence_files import png_of
 
@@ -88,10 +87,8 @@ class Server:
         return self._server.config
 
     def serve(self, exchange: Exchange) -> None:
-        """From now on, this one; nobody remembers anything of the one before."""
-        self.app.state.exchange = exchange
-        self.app.state.accounts = AccountCache()
-        self.app.state.limits = RateLimits()
+        """From now on, this one; nothing of the one before is remembered."""
+        set_state(self.app, AppState.of(exchange))
 
     def close(self) -> None:
         self.client.close()
@@ -106,13 +103,14 @@ class Talk:
         exchange: it.
         clock: its clock.
         url: its address.
+        server: what serves it.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, server: Server) -> None:
         self.exchange = exchange
         self.clock = clock
         self.url = server.url
-        self.app = server.app
+        self.server = server
         self._client = server.client
         self._keys = itertools.count(1)
         self._numbers = itertools.count(TELKOMSEL)

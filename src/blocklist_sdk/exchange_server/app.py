@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -11,9 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, AccountCache, token_of
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, token_of
 from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, handle_problems
-from blocklist_sdk.exchange_server.http.rates import RateLimits
 from blocklist_sdk.exchange_server.http.request_log import RequestLog
 from blocklist_sdk.exchange_server.http.routes import (
     appeal_routes,
@@ -22,6 +20,7 @@ from blocklist_sdk.exchange_server.http.routes import (
     public_routes,
     report_routes,
 )
+from blocklist_sdk.exchange_server.http.state import AppState, set_state, state_of
 
 _BODY_BYTES_MAX: Final = 20 << 20
 """Room for a whole bulk of the longest reports. Evidence has a limit of its own."""
@@ -47,12 +46,8 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     app = FastAPI(
         title="blocklist exchange", version=__version__, description=_DESCRIPTION.strip(), docs_url=None, redoc_url=None
     )
-    app.state.exchange = exchange
-    app.state.limits = RateLimits()
-    app.state.accounts = AccountCache()
-    app.state.proofs = CapacityLimiter(public_routes.PROOFS)
-    app.state.uploads = report_routes.Uploads()
-    app.state.reports = CapacityLimiter(report_routes.TOGETHER)
+    if exchange is not None:
+        set_state(app, AppState.of(exchange))
     for part in (public_routes, report_routes, case_routes, appeal_routes, feed_routes):
         app.include_router(part.router)
     handle_problems(app)
@@ -88,7 +83,7 @@ class _Bounded:
             message = await receive()
             received += len(message.get("body", b""))
             if is_open and received > _OPEN_BYTES_MAX:
-                if token_of(scope["app"].state.exchange, Headers(scope=scope).get("Authorization")) is None:
+                if token_of(state_of(scope["app"]).exchange, Headers(scope=scope).get("Authorization")) is None:
                     raise _too_long(scope["path"])
                 is_open = False
             if received > _BODY_BYTES_MAX:

@@ -16,7 +16,8 @@ from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.idempotency import Question, StoredResponse, answer_once, answered, is_used
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TheToken, exchange_of, permitted
+from blocklist_sdk.exchange_server.http.authentication import TheToken, permitted
+from blocklist_sdk.exchange_server.http.state import state_of
 
 REPLAYED: Final = "Idempotent-Replayed"
 
@@ -97,7 +98,7 @@ def posting(*permissions: str) -> Callable[..., Coroutine[Any, Any, IdempotentRe
         ] = None,
     ) -> IdempotentRequest:
         # Not by more dependencies, which cost more than what they do.
-        caller, exchange = await permitted(request, token, permissions), exchange_of(request)
+        caller, exchange = await permitted(request, token, permissions), state_of(request.app).exchange
         if key is None:
             raise Refusal("no-idempotency-key", "send an Idempotency-Key, made anew for each request")
         about = f"{request.method} {request.url.path}?{request.url.query}"

@@ -37,16 +37,6 @@ class RateLimits:
             raise HttpRefusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
 
 
-def limit(request: Request, rate: str, *who: str, times: int = 1) -> None:
-    """Count one more request of somebody, of so many times the rate.
-
-    Raises:
-        Refusal: it is one too many.
-    """
-    limits: RateLimits = request.app.state.limits
-    limits.check(rate, *who, times=times)
-
-
 def address_of(request: Request) -> str:
     """Where a request comes from; behind a proxy that is trusted, where it says.
 

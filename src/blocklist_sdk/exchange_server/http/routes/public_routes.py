@@ -26,9 +26,9 @@ from blocklist_sdk.exchange_server.casework.accounts import (
 )
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, TheExchange, needs
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, TheExchange, TheState, needs
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
-from blocklist_sdk.exchange_server.http.rates import address_of, limit
+from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
@@ -40,10 +40,6 @@ router = APIRouter()
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _ADDRESS_UNKNOWN: Final = "the exchange takes signed assertions on its own machine only, until its setting `url` is set"
-
-PROOFS: Final = 2
-"""Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
-is dear. Who waits here takes no thread from others."""
 
 _CLIENTS: Final = 10
 """All clients at one address may ask for so many times as many tokens as one."""
@@ -70,10 +66,11 @@ def readyz(exchange: TheExchange) -> Health:
 
 @router.get("/v1/numbers/{number}", response_model=NumberStatus, tags=["look-up"])
 def number_status(
-    request: Request, exchange: TheExchange, number: Annotated[str, Path(min_length=1, max_length=64)]
+    request: Request, state: TheState, number: Annotated[str, Path(min_length=1, max_length=64)]
 ) -> NumberStatus:
     """What is publicly said about a number, and nothing about who complained."""
-    limit(request, exchange.settings.public_rate, "numbers", address_of(request))
+    exchange = state.exchange
+    state.limits.check(exchange.settings.public_rate, "numbers", address_of(request))
     asked = read_number(number, region=exchange.settings.region, field="path.number")
     with exchange.database.reading() as session:
         return NumberStatus(number=asked, status=_status(session, asked, exchange))
@@ -105,7 +102,7 @@ def account(caller: Annotated[Caller, Depends(needs())]) -> Account:
 @router.post(TOKEN_PATH, response_model=Token, tags=["accounts"], responses={400: {}, 401: {}})
 async def token(
     request: Request,
-    exchange: TheExchange,
+    state: TheState,
     grant_type: _FieldText = None,
     scope: _FieldText = None,
     client_id: _FieldText = None,
@@ -117,9 +114,9 @@ async def token(
     name, secret = _basic(request) or (client_id, client_secret)
     assertion = client_assertion if client_assertion_type == _ASSERTION else None
     client = (name or "") if assertion is None else subject_of(assertion)
-    rate, address = exchange.settings.token_rate, address_of(request)
-    limit(request, rate, "token", address, times=_CLIENTS)
-    limit(request, rate, "token", address, client[:NAME_CHARS_MAX])
+    exchange, rate, address = state.exchange, state.exchange.settings.token_rate, address_of(request)
+    state.limits.check(rate, "token", address, times=_CLIENTS)
+    state.limits.check(rate, "token", address, client[:NAME_CHARS_MAX])
     if grant_type != "client_credentials":
         return _refused("unsupported_grant_type", "the grant type is client_credentials")
     if assertion is not None:
@@ -131,8 +128,7 @@ async def token(
         prove = partial(_signed, exchange, assertion, audiences)
     else:
         prove = partial(_known, exchange, name, secret)
-    threads: anyio.CapacityLimiter = request.app.state.proofs
-    row = await anyio.to_thread.run_sync(prove, limiter=threads)
+    row = await anyio.to_thread.run_sync(prove, limiter=state.proofs)
     if row is None or row.disabled_at is not None:
         log.warning("credentials from %s do not hold", address_of(request))
         return _refused("invalid_client", "the credentials do not hold", status=401)

@@ -1,13 +1,8 @@
 """Reports and evidence."""
 
-import contextlib
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
-import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -31,10 +26,12 @@ from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused
 from blocklist_sdk.exchange_server.evidence.media import EXTENSIONS
-from blocklist_sdk.exchange_server.http.authentication import TheExchange, needs
+from blocklist_sdk.exchange_server.http.authentication import TheExchange, TheState, needs
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, posting, response
 from blocklist_sdk.exchange_server.http.pagination import ThePage, page_by_id
-from blocklist_sdk.exchange_server.http.problems import HttpRefusal, problem_of
+from blocklist_sdk.exchange_server.http.problems import problem_of
+from blocklist_sdk.exchange_server.http.state import state_of
+from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
 
 router = APIRouter(tags=["reports"])
@@ -56,27 +53,13 @@ FileName = Annotated[str, Query(max_length=1000, description="What the file is c
 
 _PIECE_BYTES: Final = 1 << 16
 
-TOGETHER: Final = 64
-"""Single reports that are taken at a time, and so at most together. Nor do these take the threads of all else."""
-
-_UPLOADS: Final = 32
-"""Files that are received at a time, each by a thread. The threads that answer all else are not among these."""
-
-_UPLOADS_EACH: Final = 8
-"""Of which one account may have so many."""
-
-_GRACE_S: Final = 30.0
-_BYTES_A_S: Final = 4_000
-"""How fast a file has to come, after the first half minute: a telephone does that in the poorest network (GPRS)."""
-
 _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 
 
 @router.post("/v1/reports", response_model=Report, status_code=201)
-async def report(request: Request, new: NewReport, posted: Posting) -> Response:
+async def report(new: NewReport, posted: Posting, state: TheState) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
-    threads: anyio.CapacityLimiter = request.app.state.reports
-    return await anyio.to_thread.run_sync(_report, new, posted, limiter=threads)
+    return await anyio.to_thread.run_sync(_report, new, posted, limiter=state.reports)
 
 
 def _report(new: NewReport, posted: IdempotentRequest) -> Response:
@@ -144,39 +127,11 @@ async def attach_to_report(request: Request, report: Id, name: FileName, posted:
     return await attach(request, posted, name, find)
 
 
-class Uploads:
-    """Who sends files at the moment: however slowly they come, they hold up nobody else."""
-
-    def __init__(self) -> None:
-        self._threads = anyio.CapacityLimiter(_UPLOADS)
-        self._lock = threading.Lock()
-        self._sending: Counter[int] = Counter()
-
-    @contextlib.contextmanager
-    def one_of(self, account: int) -> Iterator[anyio.CapacityLimiter]:
-        """One more file of an account; yields what counts the threads.
-
-        Raises:
-            Refusal: it sends as many as it may already.
-        """
-        with self._lock:
-            if self._sending[account] >= _UPLOADS_EACH:
-                why = f"{_UPLOADS_EACH} files of this account are on their way: send the next when one has come"
-                raise HttpRefusal("too-many", why, headers={"Retry-After": "5"})
-            self._sending[account] += 1
-        try:
-            yield self._threads
-        finally:
-            with self._lock:
-                self._sending -= Counter((account,))
-
-
 async def attach(
     request: Request, posted: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
 ) -> Response:
     """Store the request's body as evidence of what `find` finds."""
-    uploads: Uploads = request.app.state.uploads
-    with uploads.one_of(posted.caller.id) as threads:
+    with state_of(request.app).uploads.one_of(posted.caller.id) as threads:
         return await anyio.to_thread.run_sync(_attach, request, posted, name, find, limiter=threads)
 
 
@@ -193,9 +148,9 @@ def _attach(
     stored = None
     try:
         if is_full or posted.is_used():
-            sha256 = exchange.evidence.hash_of(_chunks(request), name=name)
+            sha256 = exchange.evidence.hash_of(chunks_of(request), name=name)
         else:
-            stored = exchange.evidence.receive(_chunks(request), name=name)
+            stored = exchange.evidence.receive(chunks_of(request), name=name)
             sha256 = stored.sha256
     except EvidenceRefused as error:
         field = error.field if error.field == "body" else f"query.{error.field}"
@@ -215,27 +170,6 @@ def _attach(
         )
 
     return posted.once(sha256, act, status=201)
-
-
-def _chunks(request: Request) -> Iterator[bytes]:
-    """The body as it arrives.
-
-    Raises:
-        Refusal: it comes too slowly.
-    """
-    stream = request.stream().__aiter__()
-    end = time.monotonic() + _GRACE_S
-
-    async def following() -> bytes | None:
-        with anyio.fail_after(end - time.monotonic()):
-            return await anext(stream, None)
-
-    try:
-        while (chunk := anyio.from_thread.run(following)) is not None:
-            end += len(chunk) / _BYTES_A_S
-            yield chunk
-    except TimeoutError as error:
-        raise Refusal("too-slow", f"a file comes with at least {_BYTES_A_S:,} bytes a second") from error
 
 
 @router.get(
