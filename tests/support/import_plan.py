@@ -54,13 +54,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": _GROUND | {"net", "numbers", "release"},
     "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
     "exchange_server/store": _GROUND | {"exchange"},
-    "exchange_server/evidence": _GROUND,
+    "exchange_server/evidence/judge": set(),
+    "exchange_server/evidence/media": {"exchange_server/evidence/judge"},
+    "exchange_server/evidence": _GROUND | {"exchange_server/evidence/judge", "exchange_server/evidence/media"},
     "exchange_server/casework": _GROUND
     | {"exchange", "exchange_server/evidence", "exchange_server/settings", "exchange_server/store"}
     | {"numbers", "publisher", "release"},
     "exchange_server/exchange": _GROUND
-    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/settings"}
-    | {"exchange_server/store", "publisher"},
+    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/evidence/judge"}
+    | {"exchange_server/settings", "exchange_server/store", "publisher"},
     "exchange_server/http": _GROUND
     | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/exchange"}
     | {"exchange_server/store", "net", "numbers"},

@@ -23,7 +23,8 @@ from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
-from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
+from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
+from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
@@ -135,6 +136,7 @@ class Exchange:
         *,
         passphrase: Passphrase | None,
         clock: Callable[[], datetime] = times.this_second,
+        judge: Judge = DEFAULT_JUDGE,
         **settings: Any,
     ) -> Self:
         """Open an exchange's folder.
@@ -143,6 +145,7 @@ class Exchange:
             directory: the folder that :meth:`init` made.
             passphrase: of the publisher's keys; None where nothing will be published.
             clock: tells the time, UTC, to the whole second.
+            judge: decides which files are evidence; by default `MediaJudge`.
             settings: in place of those in the folder.
 
         Raises:
@@ -165,7 +168,7 @@ class Exchange:
             settings=used,
             routing=routing,
             database=database,
-            evidence=EvidenceStore(directory / _EVIDENCE, most=used.evidence_bytes),
+            evidence=EvidenceStore(directory / _EVIDENCE, most=used.evidence_bytes, judge=judge),
             publisher=publisher,
             tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
             report_queue=ReportQueue(database),

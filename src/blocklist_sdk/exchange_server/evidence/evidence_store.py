@@ -27,8 +27,8 @@ from typing import Final, Literal
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange_server.evidence.media import judge
-from blocklist_sdk.exchange_server.evidence.media.parts import Unfit
+from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
+from blocklist_sdk.exchange_server.evidence.media import MediaJudge
 
 NAME_CHARS_MAX: Final = 120
 """Room for what phones and messaging apps call their files, three times over."""
@@ -48,6 +48,8 @@ _PATH: Final = re.compile(r"[/\\]|%2f|%5c|^[a-z]:", re.IGNORECASE)
 """Path parts, also as a browser or a Windows program would write them."""
 
 _NO_FILE: Final = frozenset({".", ".."})
+
+DEFAULT_JUDGE: Final = MediaJudge()
 
 
 class EvidenceRefused(InvalidInput):
@@ -123,6 +125,7 @@ class EvidenceStore:
     Args:
         directory: where it is, or will be; its parent has to be there.
         most: bytes that one file may have.
+        judge: decides which files are evidence; by default `MediaJudge`.
 
     Raises:
         InvalidInput: `most` is not positive, or the directory is none.
@@ -135,11 +138,12 @@ class EvidenceStore:
     ('audio/AMR', 38, True)
     """
 
-    def __init__(self, directory: Path, *, most: int) -> None:
+    def __init__(self, directory: Path, *, most: int, judge: Judge = DEFAULT_JUDGE) -> None:
         if most < 1:
             raise InvalidInput(f"evidence of at most {most} bytes is none: give a positive number")
         self.directory = directory = directory.resolve()
         self.most = most
+        self.judge = judge
         with storage(directory):
             with contextlib.suppress(FileExistsError):
                 directory.mkdir(mode=_DIRECTORY_MODE)
@@ -319,7 +323,7 @@ class IncomingFile:
         try:
             with storage(self._store.directory):
                 content = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-            media_type = judge(content)
+            media_type = self._store.judge.judge(content)
         except Unfit as unfit:
             raise EvidenceRefused(unfit.reason, field="body", status=422 if unfit.known else 415) from None
         sha256 = self._hash.hexdigest()

@@ -9,13 +9,13 @@ import re
 import struct
 from typing import Final
 
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
 from blocklist_sdk.exchange_server.evidence.media.boxes import film_or_recording
 from blocklist_sdk.exchange_server.evidence.media.documents import PDF_START, pdf
 from blocklist_sdk.exchange_server.evidence.media.images import JPEG_START, PNG_START, jpeg, png, webp
-from blocklist_sdk.exchange_server.evidence.media.parts import Data, Unfit
 from blocklist_sdk.exchange_server.evidence.media.sound import amr, is_mp3_frame, mp3, ogg, wav
 
-EXTENSIONS: Final = {
+_EXTENSIONS: Final = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
@@ -32,8 +32,6 @@ EXTENSIONS: Final = {
     "audio/AMR-WB": "awb",
     "audio/wav": "wav",
 }
-"""Every media type that is evidence, and how a file of it is called."""
-
 ALLOWED: Final = "PNG, JPEG, WebP, PDF, MP4, M4A, 3GP, MP3, OGG (Opus or Vorbis), AMR or WAV"
 
 _ACTIVE_TEXT: Final = re.compile(rb"<(?:script|html[\s>]|iframe|!doctype\s+html|svg\s+xmlns|\?php\s)", re.IGNORECASE)
@@ -73,27 +71,33 @@ _OTHERS: Final = (
 """What people send, or attackers do, and a word for it. Whatever is not named here is refused as well."""
 
 
-def judge(data: Data) -> str:
-    r"""Return the media type of a file that is evidence; one of `EXTENSIONS`.
+class MediaJudge:
+    r"""Judges the pictures, documents, recordings and films that phones make; see `Judge`.
 
-    Raises:
-        Unfit: it is none, with the reason.
-
-    >>> judge(b"#!AMR\n" + bytes([0x3C]) + bytes(31))
+    >>> MediaJudge().judge(b"#!AMR\n" + bytes([0x3C]) + bytes(31))
     'audio/AMR'
-    >>> judge(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    >>> MediaJudge().judge(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     Traceback (most recent call last):
-    blocklist_sdk.exchange_server.evidence.media.parts.Unfit: it is an SVG, which is no evidence here: send PNG, ...
+    blocklist_sdk.exchange_server.evidence.judge.Unfit: it is an SVG, which is not evidence here: send PNG, ...
     """
-    media_type = _walk(data)
-    if _ACTIVE_TEXT.search(data) is not None:
-        raise Unfit("a web page or a script hides in it")
-    if _ARCHIVE.search(data) is not None or _ends_as_zip(data):
-        raise Unfit("an archive hides in it")
-    return media_type
+
+    extensions: Final = _EXTENSIONS
+
+    def judge(self, content: Content) -> str:
+        """Return the media type of a file that is evidence.
+
+        Raises:
+            Unfit: the file is not evidence, with the reason.
+        """
+        media_type = _walk(content)
+        if _ACTIVE_TEXT.search(content) is not None:
+            raise Unfit("a web page or a script hides in it")
+        if _ARCHIVE.search(content) is not None or _ends_as_zip(content):
+            raise Unfit("an archive hides in it")
+        return media_type
 
 
-def _walk(data: Data) -> str:
+def _walk(data: Content) -> str:
     head = data[:16]
     if head.startswith(PNG_START):
         return png(data)
@@ -113,10 +117,10 @@ def _walk(data: Data) -> str:
         return amr(data)
     if head.startswith(b"ID3") or is_mp3_frame(head):
         return mp3(data)
-    raise Unfit(f"it is {_what(data)}, which is no evidence here: send {ALLOWED}", known=False)
+    raise Unfit(f"it is {_what(data)}, which is not evidence here: send {ALLOWED}", known=False)
 
 
-def _what(data: Data) -> str:
+def _what(data: Content) -> str:
     """A word for what is refused."""
     head = data[:1024]
     for start, word in _OTHERS:
@@ -134,7 +138,7 @@ def _what(data: Data) -> str:
     return "of an unknown type"
 
 
-def _ends_as_zip(data: Data) -> bool:
+def _ends_as_zip(data: Content) -> bool:
     """Whether an unpacker would find a ZIP archive in a file that begins as something else."""
     at = len(data)
     lowest = max(0, at - _ZIP_END_BYTES - _ZIP_COMMENT_MAX)

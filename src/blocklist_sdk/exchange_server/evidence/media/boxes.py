@@ -4,7 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Data, Part, Unfit, check
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Part, check
 
 _MP4_BRANDS: Final = frozenset(
     {b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"avc1"}
@@ -20,7 +21,7 @@ _TOP: Final = frozenset(
 """What stands outermost in a film or a recording: ISO/IEC 14496-12:2022, table 1; `wide` is QuickTime's padding."""
 
 
-def film_or_recording(data: Data) -> str:
+def film_or_recording(data: Content) -> str:
     """Judge an MP4, M4A or 3GP: the brand says which family, the tracks whether there is anything to see."""
     outer = list(_boxes(data, Part(b"", 0, len(data))))
     check(outer[0].kind == b"ftyp", "the file does not begin with its type")
@@ -35,7 +36,7 @@ def film_or_recording(data: Data) -> str:
     return f"{'video' if b'vide' in handlers else 'audio'}/{family}"
 
 
-def _family(data: Data, box: Part) -> str:
+def _family(data: Content, box: Part) -> str:
     check(box.end - box.start >= 8 and (box.end - box.start) % 4 == 0, "its type is damaged")
     major = data[box.start : box.start + 4]
     compatible = [data[at : at + 4] for at in range(box.start + 8, box.end, 4)]
@@ -47,7 +48,7 @@ def _family(data: Data, box: Part) -> str:
     raise Unfit(f"it is of the type {name!r}, neither MP4 nor M4A nor 3GP", known=False)
 
 
-def _handlers(data: Data, film: Part) -> Iterator[bytes]:
+def _handlers(data: Content, film: Part) -> Iterator[bytes]:
     """What each track is: `vide`, `soun` or another kind."""
     inner = list(_boxes(data, film))
     check(any(box.kind == b"mvhd" for box in inner), "its index is damaged")
@@ -61,7 +62,7 @@ def _handlers(data: Data, film: Part) -> Iterator[bytes]:
         yield data[found[0].start + 8 : found[0].start + 12]
 
 
-def _boxes(data: Data, around: Part) -> Iterator[Part]:
+def _boxes(data: Content, around: Part) -> Iterator[Part]:
     """Walk over the boxes inside another one, or over the outermost."""
     at = around.start
     for _ in range(PARTS_MAX):

@@ -4,7 +4,8 @@ import re
 import zlib
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import Data, Unfit, check
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import check
 
 PDF_START: Final = b"%PDF-"
 
@@ -48,7 +49,7 @@ _TAIL_BYTES: Final = 1024
 """ISO 32000-1, annex H, implementation note 18."""
 
 
-def pdf(data: Data) -> str:
+def pdf(data: Content) -> str:
     """Judge a PDF. What it holds is searched by name, in packed objects too; contents of pages are not read."""
     check(_HEADER.match(data) is not None, "the PDF does not begin with its header")
     end = _END.search(data[-_TAIL_BYTES:])
@@ -66,14 +67,14 @@ def pdf(data: Data) -> str:
     return "application/pdf"
 
 
-def _refuse_active(data: Data) -> None:
+def _refuse_active(data: Content) -> None:
     found = _ACTIVE_NAME.search(data)
     if found is not None:
         raise Unfit(f"the PDF is not only to be looked at: {_ACTIVE[str(found.lastgroup)]}")
     check(_SCRIPTED_FORM.search(data) is None, "the PDF is not only to be looked at: it holds a form with scripts")
 
 
-def _unpacked(data: Data, after: int, name: int, most: int) -> tuple[bytes, int]:
+def _unpacked(data: Content, after: int, name: int, most: int) -> tuple[bytes, int]:
     """Packed objects (ISO 32000-2, 7.5.7), given where their name stands; and where they end."""
     hidden = "the PDF hides what is in it"
     begin = data.rfind(b"obj", max(after, name - _NEAR), name)

@@ -5,15 +5,8 @@ import struct
 import zlib
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import (
-    PARTS_MAX,
-    Data,
-    Part,
-    Unfit,
-    check,
-    check_pixels,
-    riff_parts,
-)
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Part, check, check_pixels, riff_parts
 
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_START: Final = b"\xff\xd8\xff"
@@ -25,7 +18,7 @@ _PNG_CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 """A chunk with a capital first letter that is none of these says that nobody can show the picture: 5.4."""
 
 
-def png(data: Data) -> str:
+def png(data: Content) -> str:
     """Judge a PNG: every chunk with its checksum, from the header to the end, and nothing behind that."""
     kinds: list[bytes] = []
     at = len(PNG_START)
@@ -47,7 +40,7 @@ def png(data: Data) -> str:
     return "image/png"
 
 
-def _png_chunk(data: Data, at: int) -> Part:
+def _png_chunk(data: Content, at: int) -> Part:
     check(at + 12 <= len(data), "the PNG is cut off")
     length, kind = struct.unpack_from(">I4s", data, at)
     part = Part(kind, at + 8, at + 8 + length)
@@ -59,7 +52,7 @@ def _png_chunk(data: Data, at: int) -> Part:
     return part
 
 
-def _png_header(data: Data, part: Part) -> None:
+def _png_header(data: Content, part: Part) -> None:
     check(part.end - part.start == 13, "the PNG's header is damaged")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(">IIBBBBB", data, part.start)
     known = depth in _PNG_DEPTHS.get(colour, ()) and compression == filtering == 0 and interlace <= 1
@@ -82,7 +75,7 @@ _PICTURES_MAX: Final = 16
 """Phones put a preview and a map of brightness behind a picture (CIPA DC-007 Multi-Picture Format)."""
 
 
-def jpeg(data: Data) -> str:
+def jpeg(data: Content) -> str:
     """Judge a JPEG: segment after segment, scan after scan, to its end.
 
     Where it says that more pictures follow, as phones' pictures do, these are walked over as well. Nothing else may.
@@ -95,7 +88,7 @@ def jpeg(data: Data) -> str:
     return "image/jpeg"
 
 
-def _jpeg_picture(data: Data, at: int) -> tuple[int, bool]:
+def _jpeg_picture(data: Content, at: int) -> tuple[int, bool]:
     """Where a picture ends, and whether it says that others follow."""
     at += 2
     frames = scans = 0
@@ -137,7 +130,7 @@ _WEBP_PARTS: Final = _WEBP_PICTURES | {b"VP8X", b"ALPH", b"ANIM", b"ICCP", b"EXI
 """Google, WebP Container Specification (RFC 9649), 2."""
 
 
-def webp(data: Data) -> str:
+def webp(data: Content) -> str:
     """Judge a WebP: chunks that add up, all of them known, and a picture among them."""
     parts = list(riff_parts(data))
     check(bool(parts) and parts[0].kind in (b"VP8 ", b"VP8L", b"VP8X"), "the WebP does not begin with its header")
@@ -150,7 +143,7 @@ def webp(data: Data) -> str:
     return "image/webp"
 
 
-def _webp_size(data: Data, part: Part) -> tuple[int, int] | None:
+def _webp_size(data: Content, part: Part) -> tuple[int, int] | None:
     """Width and height, where a chunk says them."""
     head = data[part.start : min(part.end, part.start + 10)]
     if part.kind == b"VP8X":

@@ -1,32 +1,16 @@
 """What the judges of all types share: how they refuse, and the walk over RIFF."""
 
-import mmap
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-Data = bytes | mmap.mmap
-"""A whole file. Judges only look at it; a mapped one costs no memory of its own."""
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
 
 PARTS_MAX: Final = 65_536
 """Chunks, segments, boxes or pages in one file. 20 MB in pieces of 4 kB are 5,000; more only keeps a judge busy."""
 
 PIXELS_MAX: Final = 120_000_000
 """Phones take pictures of 108 megapixels; as RGB, these are 360 MB in whatever program shows them."""
-
-
-class Unfit(Exception):
-    """A file is no evidence.
-
-    Attributes:
-        reason: why, as a part of a sentence.
-        known: whether it is of an allowed type, but not as that type should be.
-    """
-
-    def __init__(self, reason: str, *, known: bool = True) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.known = known
 
 
 def check(holds: bool, reason: str) -> None:
@@ -49,7 +33,7 @@ class Part(NamedTuple):
     end: int
 
 
-def riff_parts(data: Data) -> Iterator[Part]:
+def riff_parts(data: Content) -> Iterator[Part]:
     """Walk over the chunks of a RIFF file, whose sizes have to add up to the byte.
 
     Source: Multimedia Programming Interface and Data Specifications 1.0 (IBM and Microsoft, 1991), "RIFF".

@@ -5,7 +5,8 @@ import struct
 import zlib
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Data, Unfit, check, riff_parts
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, check, riff_parts
 
 _FRAMES_MAX: Final = 1_000_000
 """Over five hours of 20 ms each; more fit into 20 MB only where there is nothing to hear."""
@@ -31,7 +32,7 @@ def is_mp3_frame(head: bytes) -> bool:
     return len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
 
 
-def mp3(data: Data) -> str:
+def mp3(data: Content) -> str:
     """Judge an MP3: an ID3 tag or none, frames of one kind without a gap, an ID3v1 tag or none."""
     at, end = _after_tags(data), len(data)
     if end - at >= _TAG_V1_BYTES and data[end - _TAG_V1_BYTES : end - _TAG_V1_BYTES + 3] == b"TAG":
@@ -50,7 +51,7 @@ def mp3(data: Data) -> str:
     return "audio/mpeg"
 
 
-def _after_tags(data: Data) -> int:
+def _after_tags(data: Content) -> int:
     at = 0
     while data[at : at + 3] == b"ID3":
         head = data[at : at + 10]
@@ -91,7 +92,7 @@ def ogg_checksum(page: bytes) -> int:
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
-def ogg(data: Data) -> str:
+def ogg(data: Content) -> str:
     """Judge an Ogg file: one stream of Opus or Vorbis, page after page, each with its number and checksum."""
     at = number = 0
     stream = None
@@ -130,7 +131,7 @@ _AMR_PADDING: Final = 0x83
 """Bits of a frame's first byte that are zero."""
 
 
-def amr(data: Data) -> str:
+def amr(data: Content) -> str:
     """Judge an AMR voice note, narrow or wide band: one channel, frames to the end."""
     magic = next((magic for magic in _AMR_BYTES if data[: len(magic)] == magic), None)
     if magic is None:
@@ -158,7 +159,7 @@ _WAV_FORMATS: Final = frozenset({0x0001, 0x0002, 0x0003, 0x0006, 0x0007, 0x0011,
 _WAV_NAME: Final = re.compile(rb"[A-Za-z0-9 _-]{4}")
 
 
-def wav(data: Data) -> str:
+def wav(data: Content) -> str:
     """Judge a WAV: chunks that add up, first what kind of sound it is, then the sound."""
     kinds: list[bytes] = []
     for part in riff_parts(data):

@@ -25,7 +25,6 @@ from blocklist_sdk.exchange_server.casework import intake, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused
-from blocklist_sdk.exchange_server.evidence.media import EXTENSIONS
 from blocklist_sdk.exchange_server.http.authentication import TheExchange, TheState, needs
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, posting, response
 from blocklist_sdk.exchange_server.http.pagination import ThePage, page_by_id
@@ -183,12 +182,13 @@ def evidence(evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depe
         row = session.get(EvidenceRow, evidence)
     if row is None:
         raise Refusal("not-found", f"there is no evidence {evidence}")
+    extension = exchange.evidence.judge.extensions.get(row.media_type, "bin")
     return StreamingResponse(
         _pieces(exchange.evidence.open(row.sha256)),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(row.bytes),
-            "Content-Disposition": f'attachment; filename="evidence-{row.id}.{EXTENSIONS[row.media_type]}"',
+            "Content-Disposition": f'attachment; filename="evidence-{row.id}.{extension}"',
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cache-Control": "no-store",
