@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
     "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release"},
     # The publisher's wing
-    "publisher": _GROUND | {"numbers", "release"},
+    "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
     # The exchange's wing: the client and what both ends share, and the server behind it
     "exchange": _GROUND | {"net", "numbers", "release"},

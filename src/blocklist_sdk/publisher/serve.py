@@ -5,12 +5,9 @@ validators, caching headers; not TLS.
 """
 
 import contextlib
-import email.utils
 import logging
 import os
-import re
 import socket
-import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +18,8 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.ranges import FileVersion
+from blocklist_sdk.net.static_files import cache_control, find_file
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +27,6 @@ IDLE_S: Final = 30
 """How long a connection may stay silent, so that slow or forgotten clients do not pile up threads."""
 
 _SERVED_FOLDERS = ("metadata", "targets")
-_MUTABLE = "timestamp.json"
-"""The only file that ever changes under its name."""
-
-_NO_CACHE = "no-cache"
-_FOR_EVER = "public, max-age=31536000, immutable"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @contextlib.contextmanager
@@ -137,12 +130,10 @@ class RepositoryServer(ThreadingHTTPServer):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An open file and how it is to be answered."""
+    """An open file and how to answer with it."""
 
     file: BinaryIO
-    everything: range
-    etag: str
-    modified: str
+    version: FileVersion
     cache_control: str
 
 
@@ -170,33 +161,32 @@ class _Handler(BaseHTTPRequestHandler):
             if found is None:
                 self._refuse(HTTPStatus.NOT_FOUND)
                 return
-            if self.headers.get("If-None-Match") == found.etag:
+            if found.version.is_known(self.headers):
                 self._begin(HTTPStatus.NOT_MODIFIED, found)
                 self.end_headers()
                 return
-            wanted = self._range(found)
-            if wanted is None:
+            size, part = found.version.size, found.version.requested_range(self.headers)
+            if part is None:
+                self._begin(HTTPStatus.OK, found)
+                part = range(size)
+            elif part:
+                self._begin(HTTPStatus.PARTIAL_CONTENT, found)
+                self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
+            else:
                 self._begin(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, found)
-                self.send_header("Content-Range", f"bytes */{len(found.everything)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            is_part = wanted is not found.everything
-            self._begin(HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK, found)
-            if is_part:
-                self.send_header("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{len(found.everything)}")
-            self.send_header("Content-Length", str(len(wanted)))
+                self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", str(len(part)))
             self.end_headers()
-            if with_body and len(wanted):
+            if with_body and part:
                 self.wfile.flush()
-                self.connection.sendfile(found.file, wanted.start, len(wanted))
+                self.connection.sendfile(found.file, part.start, len(part))
 
     def _begin(self, status: HTTPStatus, found: _Found) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", found.etag)
-        self.send_header("Last-Modified", found.modified)
+        self.send_header("ETag", found.version.etag)
+        self.send_header("Last-Modified", found.version.modified)
         self.send_header("Cache-Control", found.cache_control)
 
     def _refuse(self, status: HTTPStatus) -> None:
@@ -207,41 +197,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _find(self, stack: contextlib.ExitStack) -> _Found | None:
-        """The file that is asked for, opened; None where there is none to be served."""
+        """The file that is asked for, opened; None if the repository does not have it."""
         parts = unquote(urlsplit(self.path).path).split("/")[1:]
-        is_fit = len(parts) > 1 and parts[0] in _SERVED_FOLDERS
-        if not is_fit or any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
+        known = find_file(self.server.repository, parts) if parts and parts[0] in _SERVED_FOLDERS else None
+        if known is None:
             return None
-        path = self.server.repository.joinpath(*parts)
+        path, _ = known
         try:
-            if not path.resolve().is_relative_to(self.server.repository):
-                return None
             file = stack.enter_context(path.open("rb"))
-            about = os.fstat(file.fileno())
-        except (OSError, ValueError):
+            version = FileVersion.of(os.fstat(file.fileno()))
+        except OSError:
             return None
-        if not stat.S_ISREG(about.st_mode):
-            return None
-        return _Found(
-            file=file,
-            everything=range(about.st_size),
-            etag=f'"{about.st_mtime_ns:x}-{about.st_size:x}"',
-            modified=email.utils.formatdate(about.st_mtime, usegmt=True),
-            cache_control=_NO_CACHE if parts[-1] == _MUTABLE else _FOR_EVER,
-        )
-
-    def _range(self, found: _Found) -> range | None:
-        """What to send: the range asked for if it is one (RFC 9110, 14.2), else everything; None if out of reach."""
-        everything = found.everything
-        unchanged = self.headers.get("If-Range") in (None, found.etag, found.modified)
-        asked = _RANGE.fullmatch(self.headers.get("Range", "").replace(" ", ""))
-        if not unchanged or asked is None or not any(asked.groups()):
-            return everything
-        first, last = asked.groups()
-        if first and last and int(last) < int(first):
-            return everything
-        if first:
-            part = everything[int(first) : int(last) + 1 if last else None]
-        else:
-            part = everything[max(len(everything) - int(last), 0) :]
-        return part or None
+        return _Found(file, version, cache_control(path.name, kept_by="public"))

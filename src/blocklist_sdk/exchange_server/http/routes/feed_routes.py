@@ -1,8 +1,5 @@
 """Feeds: their files, publishing, receipts, and the month's figures."""
 
-import re
-import stat
-from email.utils import formatdate
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -33,16 +30,13 @@ from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest
 from blocklist_sdk.exchange_server.http.pagination import ThePage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.net.ranges import FileVersion
+from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
 router = APIRouter()
 
-_MUTABLE: Final = "timestamp.json"
-"""The only file of a repository that ever changes under its name."""
-
 _COMMON: Final = ("root", "targets", "snapshot")
 """Roles whose metadata everyone reads; every other one is a feed's."""
-
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 _FILE_TYPES: Final = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
@@ -135,43 +129,28 @@ def repository_file(
     """A file of the signed repository: metadata, and the targets of the feeds that the account may read."""
     parts = path.split("/")
     _check_rights(parts, exchange, caller)
-    if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
-        raise _no_such_file()
-    file = exchange.repository.joinpath(*parts)
-    try:
-        about = file.stat()
-        is_within = file.resolve().is_relative_to(exchange.repository.resolve())
-    except (OSError, ValueError) as error:
-        raise _no_such_file() from error
-    if not stat.S_ISREG(about.st_mode) or not is_within:
-        raise _no_such_file()
-    etag = f'"{about.st_mtime_ns:x}-{about.st_size:x}"'
+    known = find_file(exchange.repository, parts)
+    if known is None:
+        raise Refusal("not-found", "the repository has no such file")
+    file, status = known
+    version = FileVersion.of(status)
     headers = {
-        "ETag": etag,
-        "Last-Modified": formatdate(about.st_mtime, usegmt=True),
-        "Cache-Control": "no-cache" if parts[-1] == _MUTABLE else "private, max-age=31536000, immutable",
+        "ETag": version.etag,
+        "Last-Modified": version.modified,
+        "Cache-Control": cache_control(file.name, kept_by="private"),
     }
-    if request.headers.get("If-None-Match") == etag:
+    if version.is_known(request.headers):
         return Response(status_code=304, headers=headers)
-    _check_range(request, about.st_size)
-    return FileResponse(file, media_type="application/octet-stream", headers=headers, stat_result=about)
-
-
-def _check_range(request: Request, size: int) -> None:
-    """Let one range of bytes through, and ignore what is none (RFC 9110, 14.2).
-
-    Raises:
-        Refusal: it lies outside the file.
-    """
-    if "Range" not in request.headers:
-        return
-    found = _RANGE.fullmatch(request.headers["Range"].strip())
-    first, last = found.groups() if found else ("", "")
-    if (not first and not last) or (first and last and int(first) > int(last)):
-        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
-    elif int(first) >= size if first else not int(last):
-        where = {"Content-Range": f"bytes */{size}"}
-        raise HttpRefusal("out-of-range", f"the file has {size} bytes", headers=where)
+    part = version.requested_range(request.headers)
+    # The response reads these headers itself, by rules of its own: give it what was understood.
+    kept = [each for each in request.scope["headers"] if each[0] not in (b"range", b"if-range")]
+    if part:
+        kept.append((b"range", f"bytes={part.start}-{part.stop - 1}".encode()))
+    elif part is not None:
+        where = {"Content-Range": f"bytes */{version.size}"}
+        raise HttpRefusal("out-of-range", f"the file has {version.size} bytes", headers=where)
+    request.scope["headers"] = kept
+    return FileResponse(file, media_type="application/octet-stream", headers=headers, stat_result=status)
 
 
 def _check_rights(parts: list[str], exchange: Exchange, caller: Caller) -> None:
@@ -199,11 +178,7 @@ def feed_of(parts: list[str]) -> str | None:
     """
     if len(parts) > 2 and parts[0] == "targets":
         return parts[1]
-    if len(parts) == 2 and parts[0] == "metadata" and parts[1] != _MUTABLE:
+    if len(parts) == 2 and parts[0] == "metadata" and parts[1] != MUTABLE:
         role = parts[1].partition(".")[2].removesuffix(".json")
         return None if role in _COMMON else role
     return None
-
-
-def _no_such_file() -> Refusal:
-    return Refusal("not-found", "the repository has no such file")
