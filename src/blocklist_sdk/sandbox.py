@@ -23,7 +23,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import Case, NewDecision, NewReceipt, NewReport, Outcome
-from blocklist_sdk.net.oauth import ClientCredentials, token_url_of
+from blocklist_sdk.net.oauth import ClientCredentials
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import SyncResult
@@ -70,7 +70,7 @@ class Sandbox:
 
     def auth(self, name: str) -> ClientCredentials:
         """An account's credentials."""
-        return ClientCredentials(name, self.secrets[name], token_url=token_url_of(self.url))
+        return ClientCredentials.for_exchange(self.url, name, self.secrets[name])
 
     def client(self, name: str) -> ExchangeClient:
         """The exchange, as an account sees it."""
@@ -154,7 +154,7 @@ def story(box: Sandbox) -> Iterator[Scene]:
         for held in lists.values():
             held.sync()
 
-        report = hotline.report(
+        report = hotline.submit_report(
             shown,
             category="fraud",
             channel="messaging",
@@ -165,10 +165,10 @@ def story(box: Sandbox) -> Iterator[Scene]:
         )
         yield Scene("hotline", f"reports {shown}: case {report.case} is {report.case_state}, it lacks evidence")
         evidence = hotline.attach_evidence(report.id, screenshot(), name="screenshot.png")
-        state = officer.case(report.case).state
+        state = officer.get_case(report.case).state
         yield Scene("hotline", f"adds a screenshot of {evidence.bytes} bytes: the case is {state}")
 
-        officer.take_up(report.case)
+        officer.start_verification(report.case)
         decision = officer.decide(report.case, "block", reason="The message asks for a one-time code.", urgent=True)
         yield Scene("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
         case = _until(officer, report.case, lambda case: all(each.listed_serial for each in case.listings))
@@ -182,13 +182,13 @@ def story(box: Sandbox) -> Iterator[Scene]:
         for name in ("telkomsel", "chat"):
             _send(clients[name], case, RECIPIENTS[name], "enforced", lists[name].sync())
             yield Scene(name, "sends its receipt: enforced")
-        case = officer.case(report.case)
+        case = officer.get_case(report.case)
         if case.state != "enforced":
             raise BlocklistError(f"the case is {case.state}, not enforced")
         yield Scene("exchange", f"case {case.id} is {case.state}: every recipient concerned has answered")
 
-        appeal = hotline.appeal(number=shown, grounds="The number is mine since last week.", appellant="owner-1")
-        yield Scene("hotline", f"passes on appeal {appeal.id}: the case is {officer.case(case.id).state}")
+        appeal = hotline.submit_appeal(number=shown, grounds="The number is mine since last week.", appellant="owner-1")
+        yield Scene("hotline", f"passes on appeal {appeal.id}: the case is {officer.get_case(case.id).state}")
         officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
         case = _until(officer, case.id, lambda case: all(each.lifted_serial for each in case.listings))
         yield Scene(
@@ -201,10 +201,10 @@ def story(box: Sandbox) -> Iterator[Scene]:
         _expect({name: number in held for name, held in lists.items()}, telkomsel=False, indosat=False, chat=False)
         proof = ", ".join(
             f"{each.recipient} {each.lifted_at:%H:%M:%S}" if each.lifted_at else f"{each.recipient} not yet"
-            for each in hotline.appeal_status(appeal.id).lifted
+            for each in hotline.get_appeal(appeal.id).lifted
         )
         yield Scene("hotline", f"learns who has lifted the block, and when: {proof}")
-        month = officer.statistics(f"{times.now():%Y-%m}")
+        month = officer.get_statistics(f"{times.now():%Y-%m}")
         yield Scene(
             "exchange",
             f"counts {month.month}: {month.reports} reported, {month.published} published, {month.enforced} enforced",
@@ -318,7 +318,7 @@ def _until(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) ->
     """A case as it is once the publisher has been at work."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        found = officer.case(case)
+        found = officer.get_case(case)
         if is_so(found):
             return found
         time.sleep(0.1)
@@ -328,7 +328,7 @@ def _until(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) ->
 def _send(client: ExchangeClient, case: Case, feed: str, outcome: Outcome, synced: SyncResult) -> None:
     entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
     new = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=times.now())
-    for item in client.send_receipts([new]):
+    for item in client.submit_receipts([new]):
         if item.status == "refused":
             raise BlocklistError(f"the exchange refuses the receipt: {item.reason}")
 

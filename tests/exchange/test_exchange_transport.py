@@ -73,11 +73,11 @@ both = pytest.mark.parametrize("ask", [synchronously, asynchronously])
 
 
 def account(client: Any) -> Any:
-    return client.account()
+    return client.get_account()
 
 
 def file_a_report(client: Any) -> Any:
-    return client.report("0812-3456-7890", **REPORT)
+    return client.submit_report("0812-3456-7890", **REPORT)
 
 
 @both
@@ -242,7 +242,7 @@ def test_a_redirect_to_nowhere_is_told_all_the_same(target: str) -> None:
 def test_a_number_does_not_stand_in_a_message() -> None:
     told = Told(b"<html>", 404, media_type="text/html")
     with exchanging(lambda asked, handler: told) as (url, _), pytest.raises(Malformed) as failed:
-        synchronously(url, lambda client: client.number_status("+6281234567890"))
+        synchronously(url, lambda client: client.get_number_status("+6281234567890"))
     assert "6281234567890" not in str(failed.value)
     assert "/v1/numbers/…" in str(failed.value)
 
@@ -350,7 +350,7 @@ def test_headers_that_drip_in_on_a_connection_that_was_used_before_are_given_up(
         return drip_headers(asked, handler) if len(times) == 2 else Told(ACCOUNT)
 
     with exchanging(second) as (url, _), ExchangeClient(url, settings=ClientSettings(answer_timeout_s=0.4)) as client:
-        assert client.account() == client.account()
+        assert client.get_account() == client.get_account()
     assert len(times) == 3
 
 
@@ -466,7 +466,7 @@ def test_evidence_is_fetched_and_verified(ask: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"older")
     with exchanging(routes({"GET /v1/evidence/3": [problem(503, "not now"), STREAM]})) as (url, _):
-        assert ask(url, lambda client: client.evidence(FILE, path)) == path
+        assert ask(url, lambda client: client.download_evidence(FILE, path)) == path
     assert path.read_bytes() == DATA
     assert list(tmp_path.iterdir()) == [path]
 
@@ -487,7 +487,7 @@ def test_evidence_that_is_not_what_was_told_is_not_written(
     told: Told, kind: type[Exception], ask: Any, tmp_path: Path
 ) -> None:
     with exchanging(routes({"GET /v1/evidence/3": told})) as (url, _), pytest.raises(kind):
-        ask(url, lambda client: client.evidence(FILE, tmp_path / "a.png"))
+        ask(url, lambda client: client.download_evidence(FILE, tmp_path / "a.png"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -495,9 +495,9 @@ def test_evidence_that_is_not_what_was_told_is_not_written(
 def test_evidence_that_cannot_be_written(ask: Any, tmp_path: Path) -> None:
     with exchanging(routes({"GET /v1/evidence/3": STREAM})) as (url, _):
         with pytest.raises(StorageFailed):
-            ask(url, lambda client: client.evidence(FILE, tmp_path / "nowhere" / "a.png"))
+            ask(url, lambda client: client.download_evidence(FILE, tmp_path / "nowhere" / "a.png"))
         with pytest.raises(InvalidInput, match="no regular file"):
-            ask(url, lambda client: client.evidence(FILE, tmp_path))
+            ask(url, lambda client: client.download_evidence(FILE, tmp_path))
 
 
 # TLS
@@ -541,16 +541,16 @@ def test_certificates_of_ones_own(authority: trustme.CA, tmp_path: Path) -> None
     settings = ClientSettings(attempts=1)
     with _with_tls(authority) as url:
         with ExchangeClient(url, tls=tls_context(ca=ca, client_cert=own), settings=settings) as client:
-            assert client.account().name == "gopay"
+            assert client.get_account().name == "gopay"
 
         async def ask() -> str:
             async with AsyncExchangeClient(url, tls=tls_context(ca=ca, client_cert=own)) as client:
-                return (await client.account()).name
+                return (await client.get_account()).name
 
         assert anyio.run(ask) == "gopay"
         for context in (tls_context(ca=ca), None):
             with ExchangeClient(url, tls=context, settings=settings) as client, pytest.raises(Unreachable):
-                client.account()
+                client.get_account()
         with Transport(tls=tls_context(ca=ca, client_cert=own)) as transport:
             assert b"gopay" in transport.get(f"{url}/v1/account", max_bytes=1000)
         once = TransportSettings(attempts=1)

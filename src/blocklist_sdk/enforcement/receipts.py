@@ -225,7 +225,7 @@ class _Outbox:
             write_json(self._file, document | {"not_before": until.isoformat()})
 
     def _call(self, number: int, part: int, some: tuple[NewReceipt, ...], *, anew: bool) -> Any:
-        call = calls.receipts_batch(some)
+        call = calls.submit_receipts(some)
         if anew:
             return call
         # With the body's digest: a ledger that was brought back from a copy, or a version that says a detail in other
@@ -237,7 +237,7 @@ class _Outbox:
         """See that the exchange does not refuse each receipt for whose they are."""
         if self._is_checked:
             return
-        account, feed = self._client.account(), self._ledger.feed
+        account, feed = self._client.get_account(), self._ledger.feed
         missing = {"receipt", f"feed:{feed}"} - set(account.scopes)
         if missing:
             raise InvalidInput(

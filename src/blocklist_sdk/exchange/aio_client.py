@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeCl
     async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(make(*args, **kwargs))
 
-    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    as_method(method, make)
     return method
 
 
@@ -53,7 +52,7 @@ class AsyncExchangeClient:
 
         async with AsyncExchangeClient("https://exchange.example", auth=auth) as exchange:
             async for case in exchange.cases(overdue=True):
-                await exchange.take_up(case.id)
+                await exchange.start_verification(case.id)
     """
 
     def __init__(
@@ -96,32 +95,32 @@ class AsyncExchangeClient:
         """Close the connections. A closed client is of no more use."""
         await self._client.aclose()
 
-    report = _answer(calls.report)
+    submit_report = _answer(calls.submit_report)
     reports = _items(calls.reports)
-    report_status = _answer(calls.report_status)
+    get_report = _answer(calls.get_report)
     attach_evidence = _answer(calls.attach_evidence)
     cases = _items(calls.cases)
-    case = _answer(calls.case)
+    get_case = _answer(calls.get_case)
     case_reports = _items(calls.case_reports)
-    history = _items(calls.history)
-    take_up = _answer(calls.take_up)
+    case_history = _items(calls.case_history)
+    start_verification = _answer(calls.start_verification)
     decide = _answer(calls.decide)
-    confirm = _answer(calls.confirm)
-    withdraw = _answer(calls.withdraw)
-    appeal = _answer(calls.appeal)
+    confirm_decision = _answer(calls.confirm_decision)
+    withdraw_decision = _answer(calls.withdraw_decision)
+    submit_appeal = _answer(calls.submit_appeal)
     appeals = _items(calls.appeals)
-    appeal_status = _answer(calls.appeal_status)
+    get_appeal = _answer(calls.get_appeal)
     attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
     answer_appeal = _answer(calls.answer_appeal)
     receipts = _items(calls.receipts)
     feeds = _answer(calls.feeds)
     publish = _answer(calls.publish)
-    statistics = _answer(calls.statistics)
-    number_status = _answer(calls.number_status)
-    account = _answer(calls.account)
-    health = _answer(calls.health)
+    get_statistics = _answer(calls.get_statistics)
+    get_number_status = _answer(calls.get_number_status)
+    get_account = _answer(calls.get_account)
+    get_health = _answer(calls.get_health)
 
-    async def report_all(
+    async def submit_reports(
         self, reports: Iterable[NewReport], *, idempotency_key: str | None = None
     ) -> AsyncIterator[BulkItem]:
         """Complain about many numbers: what came of each, in their order, `index` counted from the first.
@@ -133,11 +132,11 @@ class AsyncExchangeClient:
             reports: any number of them; `calls.new_report` makes one of plain values.
             idempotency_key: for all of them, so that the same reports sent again are the same reports.
         """
-        for batch in calls.bulks(reports, idempotency_key):
+        for batch in calls.report_batches(reports, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
-    async def send_receipts(
+    async def submit_receipts(
         self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ReceiptItem]:
         """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
@@ -149,11 +148,11 @@ class AsyncExchangeClient:
             receipts: any number of them; `calls.new_receipt` makes one of plain values.
             idempotency_key: for all of them.
         """
-        for batch in calls.batches(receipts, idempotency_key):
+        for batch in calls.receipt_batches(receipts, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
-    async def evidence(self, evidence: Evidence, to: str | Path) -> Path:
+    async def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
         """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
 
         Args:
@@ -164,7 +163,7 @@ class AsyncExchangeClient:
             Untrusted: it is not the file that the exchange told of.
             StorageFailed: the disk refused.
         """
-        call = calls.evidence(evidence.id)
+        call = calls.download_evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
             await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary))
@@ -214,7 +213,7 @@ class AsyncExchangeClient:
             page = await self.send(following)
             for item in page.items:
                 yield item
-            following = calls.following(following, page)
+            following = calls.next_page(following, page)
 
 
 @contextlib.contextmanager

@@ -114,7 +114,7 @@ class Call(Generic[T]):
 # Reports
 
 
-def report(
+def submit_report(
     number: str,
     *,
     category: str,
@@ -154,7 +154,7 @@ def report(
 
 
 def new_report(fields: Mapping[str, Any]) -> NewReport:
-    """A report for `report_all`, from plain values such as a row of a table.
+    """A report for `submit_reports`, from plain values such as a row of a table.
 
     Raises:
         InvalidInput: a field is missing, unknown, or cannot be used.
@@ -163,7 +163,7 @@ def new_report(fields: Mapping[str, Any]) -> NewReport:
 
 
 def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
-    """A receipt for `send_receipts`, from plain values such as a row of a table.
+    """A receipt for `submit_receipts`, from plain values such as a row of a table.
 
     Raises:
         InvalidInput: a field is missing, unknown, or cannot be used.
@@ -172,7 +172,7 @@ def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
     return _made(NewReceipt, **{**fields, **ids})
 
 
-def reports_bulk(reports: tuple[NewReport, ...], *, idempotency_key: str | None = None) -> Call[BulkReports]:
+def submit_reports(reports: tuple[NewReport, ...], *, idempotency_key: str | None = None) -> Call[BulkReports]:
     """Up to `BULK_MAX` complaints at once; each is taken or refused by itself."""
     return _post("/v1/reports/bulk", BulkReports, _made(models.NewReports, reports=reports), key=idempotency_key)
 
@@ -187,7 +187,7 @@ def reports(*, number: str | None = None, since: datetime | None = None) -> Call
     return _get("/v1/reports", Page[Report], number=number, since=_moment("since", since))
 
 
-def report_status(report: int) -> Call[Report]:
+def get_report(report: int) -> Call[Report]:
     """A report as it stands."""
     return _get(f"/v1/reports/{_id('report', report)}", Report)
 
@@ -235,7 +235,7 @@ def cases(
     return _get("/v1/cases", Page[Case], state=state, number=number, overdue="true" if overdue else None)
 
 
-def case(case: int) -> Call[Case]:
+def get_case(case: int) -> Call[Case]:
     """A case as it stands."""
     return _get(f"/v1/cases/{_id('case', case)}", Case)
 
@@ -245,12 +245,12 @@ def case_reports(case: int) -> Call[Page[Report]]:
     return _get(f"/v1/cases/{_id('case', case)}/reports", Page[Report])
 
 
-def history(case: int) -> Call[Page[Event]]:
+def case_history(case: int) -> Call[Page[Event]]:
     """What happened to a case, from the beginning, page after page."""
     return _get(f"/v1/cases/{_id('case', case)}/history", Page[Event])
 
 
-def take_up(case: int, *, idempotency_key: str | None = None) -> Call[Case]:
+def start_verification(case: int, *, idempotency_key: str | None = None) -> Call[Case]:
     """Begin to verify a case."""
     return _post(f"/v1/cases/{_id('case', case)}/verification", Case, key=idempotency_key)
 
@@ -293,17 +293,17 @@ def decide(
     return _post(f"/v1/cases/{_id('case', case)}/decisions", Decision, body, key=idempotency_key)
 
 
-def confirm(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
+def confirm_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
     """Confirm another officer's decision."""
     return _post(f"/v1/decisions/{_id('decision', decision)}/confirmation", Decision, key=idempotency_key)
 
 
-def withdraw(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
+def withdraw_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
     """Withdraw a decision that is only proposed."""
     return _post(f"/v1/decisions/{_id('decision', decision)}/withdrawal", Decision, key=idempotency_key)
 
 
-def evidence(evidence: int) -> Call[None]:
+def download_evidence(evidence: int) -> Call[None]:
     """A file that belongs to a report or an appeal."""
     return Call(method="GET", path=f"/v1/evidence/{_id('evidence', evidence)}", answer=None)
 
@@ -311,7 +311,7 @@ def evidence(evidence: int) -> Call[None]:
 # Appeals
 
 
-def appeal(
+def submit_appeal(
     *,
     grounds: str,
     appellant: str,
@@ -347,7 +347,7 @@ def appeals(*, state: AppealState | None = None) -> Call[Page[Appeal]]:
     return _get("/v1/appeals", Page[Appeal], state=state_)
 
 
-def appeal_status(appeal: int) -> Call[Appeal]:
+def get_appeal(appeal: int) -> Call[Appeal]:
     """An appeal as it stands, with who has lifted the block."""
     return _get(f"/v1/appeals/{_id('appeal', appeal)}", Appeal)
 
@@ -382,7 +382,7 @@ def answer_appeal(appeal: int, *, grant: bool, reason: str, idempotency_key: str
 # Receipts, feeds, publishing, the rest
 
 
-def receipts_batch(receipts: tuple[NewReceipt, ...], *, idempotency_key: str | None = None) -> Call[ReceiptItems]:
+def submit_receipts(receipts: tuple[NewReceipt, ...], *, idempotency_key: str | None = None) -> Call[ReceiptItems]:
     """Up to `RECEIPTS_MAX` receipts at once."""
     return _post("/v1/receipts", ReceiptItems, _made(models.NewReceipts, receipts=receipts), key=idempotency_key)
 
@@ -412,7 +412,7 @@ def publish(*, everything: bool = False, idempotency_key: str | None = None) -> 
     return _post("/v1/publications", Publication, models.NewPublication(everything=everything), key=idempotency_key)
 
 
-def statistics(month: str) -> Call[Statistics]:
+def get_statistics(month: str) -> Call[Statistics]:
     """A month's figures; a recipient sees its own part.
 
     Args:
@@ -421,7 +421,7 @@ def statistics(month: str) -> Call[Statistics]:
     return _get(f"/v1/statistics/{_valid('month', models.Month, month)}", Statistics)
 
 
-def number_status(number: str) -> Call[NumberStatus]:
+def get_number_status(number: str) -> Call[NumberStatus]:
     """What is publicly said about a number; needs no account."""
     text = _valid("number", models.NumberText, number)
     if text in (".", ".."):
@@ -429,12 +429,12 @@ def number_status(number: str) -> Call[NumberStatus]:
     return dataclasses.replace(_get(f"/v1/numbers/{quote(text, safe='')}", NumberStatus), shown="/v1/numbers/…")
 
 
-def account() -> Call[Account]:
+def get_account() -> Call[Account]:
     """Who you are to the exchange, and what you may do."""
     return _get("/v1/account", Account)
 
 
-def health() -> Call[Health]:
+def get_health() -> Call[Health]:
     """Whether the exchange works; needs no account."""
     return _get("/readyz", Health)
 
@@ -457,16 +457,18 @@ class BulkCall(Generic[T]):
     call: Call[T]
 
 
-def bulks(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[BulkCall[BulkReports]]:
+def report_batches(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[BulkCall[BulkReports]]:
     """Calls for any number of reports, `BULK_MAX` in each, made as they are asked for."""
     for place, (start, some) in enumerate(_batches(reports, NewReport, BULK_MAX)):
-        yield BulkCall(start, len(some), reports_bulk(some, idempotency_key=_numbered(idempotency_key, place)))
+        yield BulkCall(start, len(some), submit_reports(some, idempotency_key=_numbered(idempotency_key, place)))
 
 
-def batches(receipts: Iterable[NewReceipt], idempotency_key: str | None = None) -> Iterator[BulkCall[ReceiptItems]]:
+def receipt_batches(
+    receipts: Iterable[NewReceipt], idempotency_key: str | None = None
+) -> Iterator[BulkCall[ReceiptItems]]:
     """Calls for any number of receipts, `RECEIPTS_MAX` in each, made as they are asked for."""
     for place, (start, some) in enumerate(_batches(receipts, NewReceipt, RECEIPTS_MAX)):
-        yield BulkCall(start, len(some), receipts_batch(some, idempotency_key=_numbered(idempotency_key, place)))
+        yield BulkCall(start, len(some), submit_receipts(some, idempotency_key=_numbered(idempotency_key, place)))
 
 
 I = TypeVar("I", BulkItem, ReceiptItem)  # noqa: E741
@@ -478,7 +480,7 @@ def renumbered(batch: BulkCall[Any], items: tuple[I, ...]) -> Iterator[I]:
     Raises:
         Malformed: it is not one answer for each, in their order.
 
-    >>> batch = BulkCall(5000, 1, account())
+    >>> batch = BulkCall(5000, 1, get_account())
     >>> [item.index for item in renumbered(batch, (ReceiptItem(index=0, status="accepted"),))]
     [5000]
     """
@@ -489,7 +491,7 @@ def renumbered(batch: BulkCall[Any], items: tuple[I, ...]) -> Iterator[I]:
     return (item.model_copy(update={"index": batch.start + item.index}) for item in items)
 
 
-def following(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
+def next_page(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
     """The call for the next page, None after the last.
 
     Raises:

@@ -6,7 +6,7 @@ import inspect
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import tenacity
@@ -24,14 +24,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def as_method(method: Any, make: Callable[..., Any], answers: object) -> None:
-    """Give a method the name, documentation and signature of the call that it makes."""
+def as_method(method: Any, make: Callable[..., Any], many: Any = None) -> None:
+    """Give a method the name, documentation and signature of the function that makes its call.
+
+    Args:
+        method: the method.
+        make: makes the call.
+        many: for lists, the type of iterator that the method returns; None for a single answer.
+    """
     functools.update_wrapper(method, make)
     signature = inspect.signature(make)
+    answer = signature.return_annotation.__args__[0]
+    if many is not None:
+        answer = GenericAlias(many, answer.__pydantic_generic_metadata__["args"])
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = signature.replace(
-        parameters=[own, *signature.parameters.values()], return_annotation=answers
-    )
+    method.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()], return_annotation=answer)
 
 
 def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["ExchangeClient", P], T]:
@@ -40,7 +47,7 @@ def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["ExchangeClient"
     def method(self: "ExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.send(make(*args, **kwargs))
 
-    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    as_method(method, make)
     return method
 
 
@@ -59,9 +66,10 @@ class ExchangeClient:
 
     May be shared by threads. Use it like this::
 
-        auth = ClientCredentials("gopay", secret, token_url="https://exchange.example/oauth/token")
-        with ExchangeClient("https://exchange.example", auth=auth) as exchange:
-            report = exchange.report(
+        url = "https://exchange.example"
+        auth = ClientCredentials.for_exchange(url, "gopay", secret)
+        with ExchangeClient(url, auth=auth) as exchange:
+            report = exchange.submit_report(
                 "0812-3456-7890",
                 category="fraud",
                 channel="sms",
@@ -127,32 +135,32 @@ class ExchangeClient:
         """Close the connections. A closed client is of no more use."""
         self._client.close()
 
-    report = _answer(calls.report)
+    submit_report = _answer(calls.submit_report)
     reports = _items(calls.reports)
-    report_status = _answer(calls.report_status)
+    get_report = _answer(calls.get_report)
     attach_evidence = _answer(calls.attach_evidence)
     cases = _items(calls.cases)
-    case = _answer(calls.case)
+    get_case = _answer(calls.get_case)
     case_reports = _items(calls.case_reports)
-    history = _items(calls.history)
-    take_up = _answer(calls.take_up)
+    case_history = _items(calls.case_history)
+    start_verification = _answer(calls.start_verification)
     decide = _answer(calls.decide)
-    confirm = _answer(calls.confirm)
-    withdraw = _answer(calls.withdraw)
-    appeal = _answer(calls.appeal)
+    confirm_decision = _answer(calls.confirm_decision)
+    withdraw_decision = _answer(calls.withdraw_decision)
+    submit_appeal = _answer(calls.submit_appeal)
     appeals = _items(calls.appeals)
-    appeal_status = _answer(calls.appeal_status)
+    get_appeal = _answer(calls.get_appeal)
     attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
     answer_appeal = _answer(calls.answer_appeal)
     receipts = _items(calls.receipts)
     feeds = _answer(calls.feeds)
     publish = _answer(calls.publish)
-    statistics = _answer(calls.statistics)
-    number_status = _answer(calls.number_status)
-    account = _answer(calls.account)
-    health = _answer(calls.health)
+    get_statistics = _answer(calls.get_statistics)
+    get_number_status = _answer(calls.get_number_status)
+    get_account = _answer(calls.get_account)
+    get_health = _answer(calls.get_health)
 
-    def report_all(self, reports: Iterable[NewReport], *, idempotency_key: str | None = None) -> Iterator[BulkItem]:
+    def submit_reports(self, reports: Iterable[NewReport], *, idempotency_key: str | None = None) -> Iterator[BulkItem]:
         """Complain about many numbers: what came of each, in their order, `index` counted from the first.
 
         Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
@@ -162,10 +170,10 @@ class ExchangeClient:
             reports: any number of them; `calls.new_report` makes one of plain values.
             idempotency_key: for all of them, so that the same reports sent again are the same reports.
         """
-        for batch in calls.bulks(reports, idempotency_key):
+        for batch in calls.report_batches(reports, idempotency_key):
             yield from calls.renumbered(batch, self.send(batch.call).items)
 
-    def send_receipts(
+    def submit_receipts(
         self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
     ) -> Iterator[ReceiptItem]:
         """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
@@ -177,10 +185,10 @@ class ExchangeClient:
             receipts: any number of them; `calls.new_receipt` makes one of plain values.
             idempotency_key: for all of them.
         """
-        for batch in calls.batches(receipts, idempotency_key):
+        for batch in calls.receipt_batches(receipts, idempotency_key):
             yield from calls.renumbered(batch, self.send(batch.call).items)
 
-    def evidence(self, evidence: Evidence, to: str | Path) -> Path:
+    def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
         """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
 
         Args:
@@ -191,7 +199,7 @@ class ExchangeClient:
             Untrusted: it is not the file that the exchange told of.
             StorageFailed: the disk refused.
         """
-        call = calls.evidence(evidence.id)
+        call = calls.download_evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
             self._retrying(call, lambda: self._fetch(call, evidence, temporary))
@@ -244,4 +252,4 @@ class ExchangeClient:
         while following is not None:
             page = self.send(following)
             yield from page.items
-            following = calls.following(following, page)
+            following = calls.next_page(following, page)

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote_plus, urlsplit
 
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
@@ -168,11 +168,7 @@ class _TokenAuth(httpx.Auth, abc.ABC):
 
 
 class ClientCredentials(_TokenAuth):
-    """An account's ID and secret, as `auth` of `ExchangeClient`, `Blocklist.open` or any client of httpx.
-
-    >>> ClientCredentials("telkomsel", "a-secret", token_url="https://exchange.example/oauth/token")
-    ClientCredentials('telkomsel', token_url='https://exchange.example/oauth/token', scopes=())
-    """
+    """An account's ID and secret, as `auth` of `ExchangeClient`, `Blocklist.open` or any client of httpx."""
 
     def __init__(self, client_id: str, secret: str, *, token_url: str, scopes: Iterable[str] = ()) -> None:
         """Touches no network.
@@ -188,6 +184,24 @@ class ClientCredentials(_TokenAuth):
         """
         super().__init__(client_id, token_url=token_url, scopes=scopes)
         self._secret = _usable(secret, "client secret")
+
+    @classmethod
+    def for_exchange(cls, url: str, client_id: str, secret: str, *, scopes: Iterable[str] = ()) -> Self:
+        """Credentials for the exchange that has this base URL, or serves this repository.
+
+        Args:
+            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
+            client_id: the account's ID, as the exchange gave it.
+            secret: its secret.
+            scopes: what the token is for; by default everything that the account may do.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+
+        >>> ClientCredentials.for_exchange("https://exchange.example", "telkomsel", "a-secret")
+        ClientCredentials('telkomsel', token_url='https://exchange.example/oauth/token', scopes=())
+        """
+        return cls(client_id, secret, token_url=token_url_of(url), scopes=scopes)
 
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         # Each part form-encoded first, since an ID may hold a colon (RFC 6749, 2.3.1).
@@ -216,6 +230,21 @@ class PrivateKeyJwt(_TokenAuth):
         """
         super().__init__(client_id, token_url=token_url, scopes=scopes)
         self._key, self._algorithm = _private_key(key)
+
+    @classmethod
+    def for_exchange(cls, url: str, client_id: str, key: str | bytes, *, scopes: Iterable[str] = ()) -> Self:
+        """Credentials for the exchange that has this base URL, or serves this repository.
+
+        Args:
+            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
+            client_id: the account's ID, as the exchange gave it.
+            key: its private key, as for the class itself.
+            scopes: what the token is for; by default everything that the account may do.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+        """
+        return cls(client_id, key, token_url=token_url_of(url), scopes=scopes)
 
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         from joserfc import jwt

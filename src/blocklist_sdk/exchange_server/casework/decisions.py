@@ -23,7 +23,7 @@ _FROM: Final = {
 """In which states of a case each may be decided."""
 
 
-def take_up(session: Session, case: CaseRow, officer: str, *, at: datetime) -> None:
+def start_verification(session: Session, case: CaseRow, officer: str, *, at: datetime) -> None:
     """An officer begins to verify a complete case; who takes it up again does nothing.
 
     Raises:
@@ -102,7 +102,7 @@ def decide(
     if row.state == "proposed":
         cases.note(session, case, at=at, actor=officer, event="proposed", decision=row.id, kind=row.kind)
         if state == cases.RECEIVED:
-            take_up(session, case, officer, at=at)
+            start_verification(session, case, officer, at=at)
     else:
         _take_effect(session, case, row, actor=officer, at=at, routing=routing)
     return row

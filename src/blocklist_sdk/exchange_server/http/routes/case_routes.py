@@ -87,12 +87,12 @@ def case_history(case: Id, exchange: TheExchange, officer: Officer, page: ThePag
 
 
 @router.post("/v1/cases/{case}/verification", response_model=Case)
-def take_up(case: Id, posted: Posting) -> Response:
+def start_verification(case: Id, posted: Posting) -> Response:
     """Begin to verify it."""
 
     def act(session: Session) -> Case:
         row = cases.locked(session, case)
-        decisions.take_up(session, row, posted.caller.name, at=posted.at)
+        decisions.start_verification(session, row, posted.caller.name, at=posted.at)
         session.flush()
         return _view(session, row, posted.exchange)
 
