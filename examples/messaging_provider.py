@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocklist_sdk import Blocklist, ExchangeClient
-from blocklist_sdk.exchange.models import NewReceipt, Outcome
+from blocklist_sdk.exchange.models import NewReceipt, ReceiptOutcome
 from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
 
 FEED, NUMBER = "id-messaging", "+6281355501234"
@@ -51,7 +51,7 @@ def act(exchange: ExchangeClient, blocklist: Blocklist, *, until_listed: bool) -
     for change in blocklist.changes(since=before):
         blocked = change.kind != "removed"
         print(f"{'suspend' if blocked else 'restore'} the account of {change.entry.number}")
-        outcome: Outcome = "enforced" if blocked else "reversed"
+        outcome: ReceiptOutcome = "enforced" if blocked else "reversed"
         receipts.append(
             NewReceipt(feed=FEED, serial=after, entry=change.entry.entry, outcome=outcome, at=datetime.now(UTC))
         )

@@ -22,7 +22,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange.client import ExchangeClient
-from blocklist_sdk.exchange.models import Case, NewDecision, NewReceipt, NewReport, Outcome
+from blocklist_sdk.exchange.models import Case, NewDecision, NewReceipt, NewReport, ReceiptOutcome
 from blocklist_sdk.net.oauth import ClientCredentials
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.recipient.blocklist import Blocklist
@@ -258,16 +258,16 @@ def _list_some(exchange: "Exchange", count: int) -> None:
             for i in range(count)
         ]
         region = exchange.settings.region
-        incoming = [intake.IncomingReport.read(hotline, each, region=region, at=at) for each in reports]
+        incoming = [intake.IncomingReport.read(hotline, each, region=region, now=at) for each in reports]
         for report, case in intake.receive_all(session, incoming):
-            intake.attach(session, hotline, report, sha256=stored.sha256, stored=stored, at=at)
+            intake.attach_evidence(session, hotline, report, sha256=stored.sha256, stored=stored, now=at)
             decisions.decide(
                 session,
                 case,
                 "officer",
                 NewDecision(kind="block", reason="generated"),
-                at=at,
-                usual=exchange.settings.listing,
+                now=at,
+                default_listing=exchange.settings.listing,
                 two_person=False,
                 protected=frozenset(),
                 routing=exchange.routing,
@@ -325,7 +325,7 @@ def _until(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) ->
     raise BlocklistError(f"case {case} was not published within {_WAIT_S:g} s")
 
 
-def _send(client: ExchangeClient, case: Case, feed: str, outcome: Outcome, synced: SyncResult) -> None:
+def _send(client: ExchangeClient, case: Case, feed: str, outcome: ReceiptOutcome, synced: SyncResult) -> None:
     entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
     new = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=times.now())
     for item in client.submit_receipts([new]):

@@ -1,4 +1,4 @@
-"""Who takes more than a fair share, by malice or by a slow line, takes it from nobody else."""
+"""A client that takes more than its share, by malice or by a slow line, does not hold up others."""
 
 import itertools
 import select
@@ -50,7 +50,7 @@ def status_of(line: socket.socket) -> int:
     return int(line.recv(65536).split(b" ", 2)[1])
 
 
-def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
+def test_files_that_come_slowly_hold_up_nothing_else(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
     slow = lite.report(who="bank")
     lines = [begin("bank", slow["id"]) for _ in range(MANY)]
     answered: list[socket.socket] = []
@@ -76,11 +76,11 @@ def test_a_file_that_does_not_come_is_given_up(
 
 def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
     case = lite.complete()
-    turns = lite.exchange.report_queue.turns
+    commit = lite.exchange.report_queue.group_commit
     with ThreadPoolExecutor(REPORTS_AT_A_TIME + 6) as threads:
-        with turns.turn:
+        with commit.lock:
             sent = [threads.submit(lite.report) for _ in range(REPORTS_AT_A_TIME + 6)]
-            until(lambda: turns.waiting == REPORTS_AT_A_TIME)
+            until(lambda: commit.waiting == REPORTS_AT_A_TIME)
             for path in ("/healthz", "/readyz", "/v1/numbers/+6281234567890"):
                 good(lite.get(None, path, timeout=20))
             assert lite.decide(case)
@@ -88,7 +88,7 @@ def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/reports", 401), ("/oauth/token", 413)])
-def test_without_a_token_nobody_is_listened_to_for_long(lite: Talk, path: str, status: int) -> None:
+def test_without_a_token_a_long_body_is_not_read(lite: Talk, path: str, status: int) -> None:
     address = urlsplit(lite.url)
     expired = lite.token("web")["Authorization"]
     lite.clock.forward(days=1)
@@ -119,7 +119,7 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
     assert appeal("a") == 201
 
 
-def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_secrets_keeps_no_other_request_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = most = 0
     lock, go_on = threading.Lock(), threading.Event()
 

@@ -9,7 +9,7 @@ import trustme
 from blocklist_sdk import Blocklist, ExchangeClient, InvalidInput, Unreachable
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.serving import Tls, serving_exchange
+from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
 from blocklist_sdk.net.oauth import ClientCredentials
 from blocklist_sdk.net.tls import tls_context
 
@@ -40,7 +40,7 @@ def test_a_certificate_is_needed_on_both_sides(exchange: Exchange, tmp_path: Pat
     own, foreign = certificate(authority, tmp_path, "telkomsel.example"), certificate(stranger, tmp_path, "x.example")
     secret = exchange.add_account("telkomsel", ("receipt", "feed:id-telkomsel"))
     assert secret is not None
-    with serving_exchange(exchange, tls=Tls(certificate=server, key=server, client_ca=ca), publish=False) as url:
+    with serving_exchange(exchange, tls=TlsFiles(certificate=server, key=server, client_ca=ca), publish=False) as url:
         assert url.startswith("https://")
         auth = ClientCredentials.for_exchange(url, "telkomsel", secret)
         shown = tls_context(ca=ca, client_cert=own)
@@ -67,5 +67,5 @@ def test_certificates_that_cannot_be_used(exchange: Exchange, tmp_path: Path) ->
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("no certificate")
     for file in (nothing, tmp_path / "absent.pem"):
-        with pytest.raises(InvalidInput), serving_exchange(exchange, tls=Tls(certificate=file, key=file)):
+        with pytest.raises(InvalidInput), serving_exchange(exchange, tls=TlsFiles(certificate=file, key=file)):
             pass

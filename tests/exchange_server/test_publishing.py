@@ -180,7 +180,7 @@ def test_a_number_that_is_protected_later_is_retracted_and_holds_nothing_up(talk
 
 
 class Failing(Exception):
-    """Somebody pulled the plug."""
+    """The machine lost its power."""
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *, after: bool, feed: str = "id-messaging") -> None:

@@ -48,7 +48,7 @@ _ID_MAX: Final = (1 << 63) - 1
 Channel = Literal["sms", "voice", "messaging"]
 DecisionKind = Literal["block", "advisory", "reject", "retract"]
 NumberAnswer = Literal["listed", "advisory", "not-known"]
-Outcome = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
+ReceiptOutcome = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
 AppealState = Literal["open", "granted", "dismissed"]
 
 Permission = Literal["report", "receipt", "officer", "publish"]
@@ -369,7 +369,7 @@ class NewReceipt(RequestModel):
     feed: FeedName
     serial: SentId
     entry: SentId
-    outcome: Outcome
+    outcome: ReceiptOutcome
     at: Moment
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
 
@@ -404,7 +404,7 @@ class Receipt(ResponseModel):
     feed: str
     serial: int
     entry: int
-    outcome: Outcome
+    outcome: ReceiptOutcome
     at: datetime
     detail: str
     received_at: datetime
@@ -492,7 +492,7 @@ class RecipientStatistics(ResponseModel):
     )
     published: int = Field(description="Entries listed on its feed in the month.")
     retracted: int = Field(description="Entries of its feed retracted in the month.")
-    receipts: dict[Outcome, int]
+    receipts: dict[ReceiptOutcome, int]
     open: int = Field(description="Entries listed in the month that it has not answered for.")
     decision_to_enforcement: Spread
     retraction_to_lifting: Spread

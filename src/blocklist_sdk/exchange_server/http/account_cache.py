@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from blocklist_sdk.exchange_server.casework.accounts import Claims, renewed
+from blocklist_sdk.exchange_server.casework.accounts import Claims, renewal_time
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow
 
@@ -34,9 +34,9 @@ class AccountCache:
                 self._being_read[name] = asyncio.create_task(self._read(name))
                 self._being_read[name].add_done_callback(lambda _: self._being_read.pop(name))
             row = await asyncio.shield(self._being_read[name])
-        if row is not None and renewed(row) < claims.renewed:
+        if row is not None and renewal_time(row) < claims.renewal_time:
             row = await self._read(name)
-        return row if row is not None and renewed(row) == claims.renewed else None
+        return row if row is not None and renewal_time(row) == claims.renewal_time else None
 
     async def _read(self, name: str) -> AccountRow | None:
         def read() -> AccountRow | None:

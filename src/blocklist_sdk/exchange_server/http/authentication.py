@@ -1,4 +1,4 @@
-"""Who is asking, and whether that one may: what nearly every route needs first."""
+"""Authentication: the account that sends a request, and whether it may. Nearly every route needs this first."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, Final
@@ -17,14 +17,14 @@ _bearer = OAuth2(
     flows={
         "clientCredentials": {
             "tokenUrl": TOKEN_PATH,
-            "scopes": dict.fromkeys(PERMISSIONS, "") | {"feed:NAME": "the feed's files, and receipts for it"},
+            "scopes": dict.fromkeys(PERMISSIONS, "") | {"feed:NAME": "read the feed, and send receipts for it"},
         }
     },
     auto_error=False,
 )
 
 
-# Coroutines, since other dependencies wait for a thread.
+# Coroutines, since other functions would wait for a thread.
 async def _the_state(request: Request) -> AppState:
     return state_of(request.app)
 
@@ -33,22 +33,22 @@ async def _the_exchange(request: Request) -> Exchange:
     return state_of(request.app).exchange
 
 
-TheState = Annotated[AppState, Depends(_the_state)]
-TheExchange = Annotated[Exchange, Depends(_the_exchange)]
-TheToken = Annotated[str | None, Depends(_bearer)]
+CurrentState = Annotated[AppState, Depends(_the_state)]
+CurrentExchange = Annotated[Exchange, Depends(_the_exchange)]
+BearerToken = Annotated[str | None, Depends(_bearer)]
 
 
 def token_of(exchange: Exchange, header: str | None) -> Claims | None:
-    """What the token in a request's header says, if one is there that holds."""
+    """The content of the token in an `Authorization` header; None if there is no valid one."""
     kind, _, value = (header or "").partition(" ")
     return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
 
 
 async def caller_of(request: Request, token: str | None) -> Caller:
-    """Who a token stands for.
+    """The account that a token is for.
 
     Raises:
-        Refusal: there is no token, or it does not hold.
+        Refusal: the token is missing or not valid.
     """
     state = state_of(request.app)
     claims = token_of(state.exchange, token)
@@ -62,23 +62,23 @@ async def caller_of(request: Request, token: str | None) -> Caller:
         )
     request.state.account = row.name
     state.limits.check(state.exchange.settings.account_rate, row.name)
-    return Caller(row.id, row.name, claims.scopes & frozenset(row.scopes.split()))
+    return Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))
 
 
 def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
-    """A dependency that lets in who may do one of these; anyone with an account where none is named."""
+    """A dependency that requires one of these permissions; without any, an account."""
 
-    async def check(request: Request, token: TheToken) -> Caller:
+    async def check(request: Request, token: BearerToken) -> Caller:
         return await permitted(request, token, permissions)
 
     return check
 
 
 async def permitted(request: Request, token: str | None, permissions: Sequence[str]) -> Caller:
-    """Who a token stands for, if that one may do one of these.
+    """The account that a token is for, if it has one of these permissions.
 
     Raises:
-        Refusal: there is no token, or it does not hold, or it does not allow any of these.
+        Refusal: the token is missing or not valid, or has none of the permissions.
     """
     caller = await caller_of(request, token)
     if permissions and not caller.may(*permissions):
