@@ -44,7 +44,7 @@ HOSTILE = list(hostile_files(most=MOST))
 
 @pytest.fixture
 def store(tmp_path: Path) -> EvidenceStore:
-    return EvidenceStore(tmp_path / "evidence", most=MOST)
+    return EvidenceStore(tmp_path / "evidence", bytes_max=MOST)
 
 
 def pieces(content: bytes, length: int = 1000) -> Iterator[bytes]:
@@ -136,7 +136,7 @@ class LettersOnly:
     ("content", "reason", "status"), [(png_of(200), "not a letter", 415), (b"Dear http://x", "link", 422)]
 )
 def test_another_judge_decides_what_is_evidence(tmp_path: Path, content: bytes, reason: str, status: int) -> None:
-    store = EvidenceStore(tmp_path / "evidence", most=MOST, judge=LettersOnly())
+    store = EvidenceStore(tmp_path / "evidence", bytes_max=MOST, judge=LettersOnly())
     assert store.receive([b"Dear Sir"], name="letter").media_type == "text/plain"
     kept = everything_in(store)
     with pytest.raises(EvidenceRefused, match=reason) as refused:
@@ -228,7 +228,7 @@ def test_only_the_owner_may_look(store: EvidenceStore) -> None:
 
 def test_a_directory_that_others_could_read_is_closed(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir(mode=0o755)
-    EvidenceStore(tmp_path / "evidence", most=MOST)
+    EvidenceStore(tmp_path / "evidence", bytes_max=MOST)
     assert stat.S_IMODE((tmp_path / "evidence").stat().st_mode) == 0o700
 
 
@@ -291,15 +291,15 @@ def test_only_a_hash_opens_a_file(store: EvidenceStore, sha256: str) -> None:
 @pytest.mark.parametrize("most", [0, -1])
 def test_a_store_takes_something(tmp_path: Path, most: int) -> None:
     with pytest.raises(InvalidInput, match="positive"):
-        EvidenceStore(tmp_path / "evidence", most=most)
+        EvidenceStore(tmp_path / "evidence", bytes_max=most)
 
 
 def test_a_store_stands_in_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="no directory"):
-        EvidenceStore(tmp_path / "file", most=MOST)
+    with pytest.raises(InvalidInput, match="not a directory"):
+        EvidenceStore(tmp_path / "file", bytes_max=MOST)
     with pytest.raises(StorageFailed):
-        EvidenceStore(tmp_path / "not" / "there", most=MOST)
+        EvidenceStore(tmp_path / "not" / "there", bytes_max=MOST)
 
 
 RECEIVES_AND_DIES = """
@@ -314,7 +314,7 @@ def chunks():
     os.kill(os.getpid(), signal.SIGKILL)
     yield b""
 
-EvidenceStore(Path(sys.argv[1]), most=1_000_000).receive(chunks(), name="a.png")
+EvidenceStore(Path(sys.argv[1]), bytes_max=1_000_000).receive(chunks(), name="a.png")
 """
 
 
@@ -325,7 +325,7 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(store: EvidenceSt
     done = subprocess.run(command, check=False, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"begun\n"), done.stderr
     assert len(everything_in(store)) == len(kept) + 1
-    again = EvidenceStore(store.directory, most=MOST)
+    again = EvidenceStore(store.directory, bytes_max=MOST)
     assert everything_in(again) == kept
     assert again.verify(sha256)
 
@@ -335,7 +335,7 @@ def test_a_sweep_leaves_alone_what_is_being_received_and_what_is_not_its_own(sto
     (store.directory / ".incoming-directory").mkdir()
     with store.incoming(name="a.png") as incoming:
         incoming.write(png())
-        EvidenceStore(store.directory, most=MOST)
+        EvidenceStore(store.directory, bytes_max=MOST)
         stored = incoming.keep()
     assert store.verify(stored.sha256)
 
@@ -348,7 +348,7 @@ def test_a_sweep_between_making_and_locking_a_file_costs_nothing(
     def swept_first(descriptor: int, operation: int) -> None:
         if operation == fcntl.LOCK_EX and sweeps:
             sweeps.pop()
-            EvidenceStore(store.directory, most=MOST)
+            EvidenceStore(store.directory, bytes_max=MOST)
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", swept_first)

@@ -170,7 +170,7 @@ class Exchange:
             settings=used,
             routing=routing,
             database=database,
-            evidence=EvidenceStore(directory / _EVIDENCE, most=used.evidence_bytes, judge=judge),
+            evidence=EvidenceStore(directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge),
             publisher=publisher,
             tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
             report_queue=ReportQueue(database),

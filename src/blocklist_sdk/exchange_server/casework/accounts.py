@@ -165,7 +165,7 @@ def find_account(session: Session, name: str) -> AccountRow:
     """
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
     if row is None:
-        raise InvalidInput(f"there is no account {name!r}")
+        raise InvalidInput(f"the account {name!r} does not exist")
     return row
 
 

@@ -70,7 +70,7 @@ def lock_case(session: Session, case_id: int) -> CaseRow:
     """
     row = session.scalar(select(CaseRow).where(CaseRow.id == case_id).with_for_update())
     if row is None:
-        raise Refusal("not-found", f"there is no case {case_id}")
+        raise Refusal("not-found", f"case {case_id} does not exist")
     return row
 
 

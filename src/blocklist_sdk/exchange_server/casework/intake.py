@@ -186,7 +186,7 @@ def find_report(session: Session, report_id: int) -> ReportRow:
     """
     row = session.get(ReportRow, report_id)
     if row is None:
-        raise Refusal("not-found", f"there is no report {report_id}")
+        raise Refusal("not-found", f"report {report_id} does not exist")
     return row
 
 

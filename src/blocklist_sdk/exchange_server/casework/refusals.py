@@ -1,4 +1,4 @@
-"""Refusals: errors that tell a client why its request was not fulfilled."""
+"""Refusals: errors with the reason why a request was not fulfilled."""
 
 from collections.abc import Sequence
 

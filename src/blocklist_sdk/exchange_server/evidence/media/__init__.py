@@ -1,7 +1,7 @@
-"""What a file is, by its content alone: neither its name nor what the sender calls it counts.
+"""The type of a file by its content alone; its name and the sender's media type do not count.
 
-A judge walks over the structure of one type from the first byte to the last, without decoding. What does not add up to
-the byte is refused, so that no second file hides in, before or behind a first one. The reasons stand in
+Each function walks over the structure of one type from the first byte to the last, without decoding. A file that does
+not add up to the byte is refused, so that no second file can hide in, before or behind it. See
 ``docs/adr/0012-evidence-is-judged-by-its-content.md``.
 """
 
@@ -35,15 +35,15 @@ _EXTENSIONS: Final = {
 ALLOWED: Final = "PNG, JPEG, WebP, PDF, MP4, M4A, 3GP, MP3, OGG (Opus or Vorbis), AMR or WAV"
 
 _ACTIVE_TEXT: Final = re.compile(rb"<(?:script|html[\s>]|iframe|!doctype\s+html|svg\s+xmlns|\?php\s)", re.IGNORECASE)
-"""No picture or recording says these; by chance, the shortest comes up in one of 100,000 files of 20 MB."""
+"""No picture or recording needs these; the shortest occurs by chance in one of 100,000 files of 20 MB."""
 
 _ARCHIVE: Final = re.compile(rb"Rar!\x1a\x07|7z\xbc\xaf\x27\x1c")
-"""Unpackers look for these anywhere in a file."""
+"""Unpackers find these anywhere in a file."""
 
 _ZIP_END: Final = b"PK\5\6"
 _ZIP_END_BYTES: Final = 22
 _ZIP_COMMENT_MAX: Final = 0xFFFF
-"""APPNOTE.TXT 6.3.10, 4.3.16. Unpackers look for the end of the archive from the end of the file."""
+"""APPNOTE.TXT 6.3.10, 4.3.16. Unpackers search for the end of the archive from the end of the file."""
 
 _OTHERS: Final = (
     (b"PK", "a ZIP archive or built on one, as DOCX, APK and JAR are"),
@@ -68,7 +68,7 @@ _OTHERS: Final = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM film"),
     (b"fLaC", "a FLAC recording"),
 )
-"""What people send, or attackers do, and a word for it. Whatever is not named here is refused as well."""
+"""The first bytes of frequent and hostile types, and a name for messages. Types not listed are refused as well."""
 
 
 class MediaJudge:
@@ -121,7 +121,7 @@ def _walk(data: Content) -> str:
 
 
 def _what(data: Content) -> str:
-    """A word for what is refused."""
+    """A name for the type of a refused file."""
     head = data[:1024]
     for start, word in _OTHERS:
         if head.startswith(start):
@@ -139,16 +139,18 @@ def _what(data: Content) -> str:
 
 
 def _ends_as_zip(data: Content) -> bool:
-    """Whether an unpacker would find a ZIP archive in a file that begins as something else."""
-    at = len(data)
-    lowest = max(0, at - _ZIP_END_BYTES - _ZIP_COMMENT_MAX)
-    while (at := data.rfind(_ZIP_END, lowest, at)) >= 0:
-        if at + _ZIP_END_BYTES > len(data):
+    """Whether unpackers find a ZIP archive in a file that begins as another type."""
+    offset = len(data)
+    lowest = max(0, offset - _ZIP_END_BYTES - _ZIP_COMMENT_MAX)
+    while (offset := data.rfind(_ZIP_END, lowest, offset)) >= 0:
+        if offset + _ZIP_END_BYTES > len(data):
             continue
-        directory_bytes, comment_bytes = struct.unpack_from("<12xI4xH", data, at)
-        directory = at - directory_bytes
-        if at + _ZIP_END_BYTES + comment_bytes == len(data) or (directory >= 0 and data[directory:at][:4] == b"PK\1\2"):
+        directory_bytes, comment_bytes = struct.unpack_from("<12xI4xH", data, offset)
+        directory = offset - directory_bytes
+        if offset + _ZIP_END_BYTES + comment_bytes == len(data) or (
+            directory >= 0 and data[directory:offset][:4] == b"PK\1\2"
+        ):
             return True
-        if data[max(0, at - 20) : at][:4] == b"PK\6\7":
+        if data[max(0, offset - 20) : offset][:4] == b"PK\6\7":
             return True
     return False

@@ -92,5 +92,5 @@ def answer_appeal(appeal: Id, new: NewAnswer, request: OfficerRequest) -> Respon
 def _find(session: Session, appeal: int) -> AppealRow:
     row = session.get(AppealRow, appeal)
     if row is None:
-        raise Refusal("not-found", f"there is no appeal {appeal}")
+        raise Refusal("not-found", f"appeal {appeal} does not exist")
     return row

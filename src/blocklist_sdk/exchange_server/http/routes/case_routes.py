@@ -164,7 +164,7 @@ def _view(session: Session, row: CaseRow, exchange: Exchange) -> Case:
 def _find(session: Session, case: int) -> CaseRow:
     row = session.get(CaseRow, case)
     if row is None:
-        raise Refusal("not-found", f"there is no case {case}")
+        raise Refusal("not-found", f"case {case} does not exist")
     return row
 
 
@@ -172,6 +172,6 @@ def _decision(session: Session, decision: int) -> tuple[CaseRow, DecisionRow]:
     """A decision and its case, locked."""
     case_id = session.scalar(select(DecisionRow.case_id).where(DecisionRow.id == decision))
     if case_id is None:
-        raise Refusal("not-found", f"there is no decision {decision}")
+        raise Refusal("not-found", f"decision {decision} does not exist")
     case = cases.lock_case(session, case_id)
     return case, session.get_one(DecisionRow, decision)

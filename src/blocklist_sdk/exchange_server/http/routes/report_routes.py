@@ -178,11 +178,11 @@ def _attach(
 def download_evidence(
     evidence: Id, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("officer"))]
 ) -> Response:
-    """A file of evidence, to be saved; browsers are told not to show or run it."""
+    """A file of evidence, for saving; its headers keep browsers from showing or running it."""
     with exchange.database.reading() as session:
         row = session.get(EvidenceRow, evidence)
     if row is None:
-        raise Refusal("not-found", f"there is no evidence {evidence}")
+        raise Refusal("not-found", f"evidence {evidence} does not exist")
     extension = exchange.evidence.judge.extensions.get(row.media_type, "bin")
     return StreamingResponse(
         _pieces(exchange.evidence.open(row.sha256)),
