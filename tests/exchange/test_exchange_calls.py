@@ -240,7 +240,7 @@ BAD: dict[str, tuple[Use, str]] = {
     "a path": (lambda x: x.get_number_status(".."), "number"),
     "a naive since": (lambda x: x.reports(since=datetime(2026, 1, 1)), "since"),  # noqa: DTZ001
     "no file": (lambda x: x.attach_evidence(1, "nowhere.png"), "nowhere.png"),
-    "a folder": (lambda x: x.attach_evidence(1, "/"), "no regular file"),
+    "a folder": (lambda x: x.attach_evidence(1, "/"), "not a regular file"),
     "a path with a zero": (lambda x: x.attach_evidence(1, "a\0b"), "cannot read"),
     "an empty file": (lambda x: x.attach_evidence(1, b"", name="x"), "empty"),
     "bytes without a name": (lambda x: x.attach_evidence(1, b"x"), "name"),
@@ -320,7 +320,7 @@ def test_a_page_is_fetched_when_it_is_needed() -> None:
 def test_pages_that_go_round_in_a_circle_end(ask: Any) -> None:
     with (
         exchanging(routes({"GET /v1/reports": page(following="again")})) as (url, asked),
-        pytest.raises(Malformed, match="do not end"),
+        pytest.raises(Malformed, match="endless list of pages"),
     ):
         ask(url, lambda x: x.reports())
     assert len(asked) == 2
@@ -373,10 +373,10 @@ def test_nothing_to_report_is_no_request(ask: Any) -> None:
 
 @both
 @pytest.mark.parametrize("items", [[], [{"index": 1}], [{"index": 0}, {"index": 1}]])
-def test_an_answer_that_leaves_one_out_is_no_answer(items: Any, ask: Any) -> None:
+def test_results_for_other_items_are_malformed(items: Any, ask: Any) -> None:
     with (
         exchanging(routes({"POST /v1/reports/bulk": {"items": items}})) as (url, _),
-        pytest.raises(Malformed, match="not in their order"),
+        pytest.raises(Malformed, match="mixed them up"),
     ):
         ask(url, lambda x: x.submit_reports(new_reports(1)))
 

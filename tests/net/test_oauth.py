@@ -102,7 +102,7 @@ def test_the_margin_is_half_a_minute_or_a_tenth_of_its_life(
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     auth = credentials()
-    auth._keep(tokens("one", life_s=life_s)[0])
+    auth._store(tokens("one", life_s=life_s)[0])
     assert auth._token == ("one", kept_s)
 
 
@@ -237,7 +237,7 @@ def test_an_assertion_is_made_out_for_one_use(key: Any, kind: Any, algorithm: st
     ids=["nothing", "text", "bytes", "another curve", "public", "encrypted", "no PEM"],
 )
 def test_a_key_that_cannot_be_used(key: bytes | str) -> None:
-    with pytest.raises(InvalidInput, match="no private key that can be used"):
+    with pytest.raises(InvalidInput, match="private key cannot be used"):
         PrivateKeyJwt("gopay", key, token_url=TOKEN_URL)
 
 
@@ -255,9 +255,9 @@ def test_a_key_that_cannot_be_used(key: bytes | str) -> None:
         (Told({"error": "slow_down"}, 429, {"Retry-After": "0"}), Unreachable, "429", 3),
         (Told(b"<html>", 503, media_type="text/html"), Unreachable, "503", 3),
         (Told(b"<html>Log in</html>", media_type="text/html"), Malformed, "captive portal", 1),
-        (Told({"access_token": "x"}), Malformed, "no token of OAuth", 1),
-        (Told({"access_token": "x\r\nX: y", "token_type": "Bearer"}), Malformed, "no token of OAuth", 1),
-        (Told({"access_token": 7, "token_type": "Bearer"}), Malformed, "no token of OAuth", 1),
+        (Told({"access_token": "x"}), Malformed, "not an OAuth token", 1),
+        (Told({"access_token": "x\r\nX: y", "token_type": "Bearer"}), Malformed, "not an OAuth token", 1),
+        (Told({"access_token": 7, "token_type": "Bearer"}), Malformed, "not an OAuth token", 1),
         (Told([1]), Malformed, "captive portal", 1),
         (Told(b"[" * 100_000), Malformed, "captive portal", 1),
         (Told(b"", 302, {"Location": "http://127.0.0.1:9/"}), Malformed, "captive portal", 1),
@@ -293,9 +293,9 @@ def test_a_network_error_under_the_token_is_one_of_the_network(network: respx.Mo
 
 def test_a_lifetime_that_is_not_told_is_a_short_one(network: respx.MockRouter) -> None:
     auth = credentials()
-    auth._keep(httpx.Response(200, json={"access_token": "x", "token_type": "bearer", "expires_in": True}))
-    auth._keep(httpx.Response(200, json={"access_token": "x", "token_type": "BEARER"}))
-    assert auth._held(None) == "x"
+    auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "bearer", "expires_in": True}))
+    auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "BEARER"}))
+    assert auth._usable_token(None) == "x"
 
 
 def test_no_secret_is_shown() -> None:

@@ -1,1 +1,1 @@
-"""The exchange: the conversation between reporters, officers and recipients, and its two ends."""
+"""The client of an exchange, and the models that it shares with the server."""

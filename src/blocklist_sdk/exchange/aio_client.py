@@ -1,4 +1,4 @@
-"""`AsyncExchangeClient`: the exchange's API in programs that run on asyncio or trio."""
+"""`AsyncExchangeClient`: the exchange's API for programs on asyncio or trio."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 
 
 def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]:
-    """A method that makes a call and returns what comes back."""
+    """A method that makes a call and returns its response."""
 
     async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(make(*args, **kwargs))
@@ -36,7 +36,7 @@ def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeCl
 
 
 def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExchangeClient", P], AsyncIterator[T]]:
-    """A method that makes a call and goes through the pages that come back, each fetched when it is needed."""
+    """A method that yields the items of all pages, each fetched when it is needed."""
 
     def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._pages(make(*args, **kwargs))
@@ -46,7 +46,7 @@ def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExcha
 
 
 class AsyncExchangeClient:
-    """What `ExchangeClient` is, for asynchronous programs: the same methods, to be awaited; lists by ``async for``.
+    """`ExchangeClient` for asynchronous programs: the same methods, to be awaited; lists with ``async for``.
 
     Use it like this::
 
@@ -64,20 +64,7 @@ class AsyncExchangeClient:
         settings: ClientSettings = DEFAULTS,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        """Opens no connection yet.
-
-        Args:
-            url: the exchange's base URL: ``https:`` or ``http:``.
-            auth: credentials: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes; None to ask only what
-                needs no account. Redirects are not followed, so they go nowhere else.
-            tls: which servers are trusted, and your own certificate where the exchange asks for one; by default public
-                authorities and none.
-            settings: timeouts and retries.
-            sleep: how to wait between attempts.
-
-        Raises:
-            InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
-        """
+        """Opens no connection yet; arguments and errors are those of `ExchangeClient`, but `sleep` is awaited."""
         self._wire = Wire(url, settings)
         self._sleep = sleep
         with checked_environment():
@@ -92,7 +79,7 @@ class AsyncExchangeClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. A closed client is of no more use."""
+        """Close the connections. A closed client cannot be used again."""
         await self._client.aclose()
 
     submit_report = _answer(calls.submit_report)
@@ -123,15 +110,7 @@ class AsyncExchangeClient:
     async def submit_reports(
         self, reports: Iterable[NewReport], *, idempotency_key: str | None = None
     ) -> AsyncIterator[BulkItem]:
-        """Complain about many numbers: what came of each, in their order, `index` counted from the first.
-
-        Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
-        asked for.
-
-        Args:
-            reports: any number of them; `calls.new_report` makes one of plain values.
-            idempotency_key: for all of them, so that the same reports sent again are the same reports.
-        """
+        """As `ExchangeClient.submit_reports`."""
         for batch in calls.report_batches(reports, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
@@ -139,30 +118,13 @@ class AsyncExchangeClient:
     async def submit_receipts(
         self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ReceiptItem]:
-        """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
-
-        Receipts are taken from `receipts` as they are sent, a batch at a time; nothing is sent before the first answer
-        is asked for.
-
-        Args:
-            receipts: any number of them; `calls.new_receipt` makes one of plain values.
-            idempotency_key: for all of them.
-        """
+        """As `ExchangeClient.submit_receipts`."""
         for batch in calls.receipt_batches(receipts, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
     async def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
-        """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
-
-        Args:
-            evidence: what a report or an appeal says of it.
-            to: where to write it; replaced if it exists.
-
-        Raises:
-            Untrusted: it is not the file that the exchange told of.
-            StorageFailed: the disk refused.
-        """
+        """As `ExchangeClient.download_evidence`."""
         call = calls.download_evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
@@ -173,7 +135,7 @@ class AsyncExchangeClient:
         """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
         return await self._retrying(call, functools.partial(self._attempt, call))
 
-    # Not a lambda: tenacity awaits only what it can tell to be a coroutine function.
+    # Never a lambda: tenacity awaits only what it recognizes as a coroutine function.
     async def _retrying(self, call: Call[Any], attempt: Callable[[], Awaitable[T]]) -> T:
         return await tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
 
@@ -218,7 +180,7 @@ class AsyncExchangeClient:
 
 @contextlib.contextmanager
 def _over_by(deadline: Deadline) -> Iterator[None]:
-    """Cut what has not ended by then, also where headers drip in."""
+    """Cancel the block at a deadline, even while headers come byte by byte."""
     try:
         with anyio.fail_after(deadline.seconds):
             yield

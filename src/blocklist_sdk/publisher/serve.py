@@ -1,6 +1,6 @@
-"""A small server for a repository: static files, and nothing but those of the repository.
+"""A small server for the static files of a repository.
 
-For development, demonstrations, and small exchanges behind a reverse proxy. It speaks what recipients use: ranges,
+For development, demonstrations, and small exchanges behind a reverse proxy. It supports what recipients use: ranges,
 validators, caching headers; not TLS.
 """
 
@@ -24,7 +24,7 @@ from blocklist_sdk.net.static_files import cache_control, find_file
 log = logging.getLogger(__name__)
 
 IDLE_S: Final = 30
-"""How long a connection may stay silent, so that slow or forgotten clients do not pile up threads."""
+"""How long a connection may be silent, seconds, so that slow or forgotten clients do not occupy threads."""
 
 _SERVED_FOLDERS = ("metadata", "targets")
 
@@ -34,7 +34,7 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
     """Serve a repository in the background.
 
     Args:
-        repository: the folder that holds ``metadata/`` and ``targets/``.
+        repository: the folder with ``metadata/`` and ``targets/``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
 
@@ -42,7 +42,7 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
         The base URL.
 
     Raises:
-        InvalidInput: the folder is no repository, or the address cannot be listened on.
+        InvalidInput: the folder is not a repository, or cannot listen on the address.
 
     Example:
         >>> import tempfile, urllib.request
@@ -66,28 +66,28 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
 
 
 class RepositoryServer(ThreadingHTTPServer):
-    """The server itself, for who wants ``serve_forever()`` in the foreground; a context manager that closes it."""
+    """The server itself, to run ``serve_forever()`` in the foreground; a context manager that closes it."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    """Recipients wake at the same minute; who finds a short queue full tries again a second later."""
+    """Recipients sync at the same minute; one that finds the queue full tries again a second later."""
 
     def __init__(self, repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen, but serve nothing yet.
+        """Listen, without serving anything yet.
 
         Args:
-            repository: the folder that holds ``metadata/`` and ``targets/``.
+            repository: the folder with ``metadata/`` and ``targets/``.
             host: address to listen on.
             port: port to listen on; 0 takes a free one.
 
         Raises:
-            InvalidInput: the folder is no repository, or the address cannot be listened on.
+            InvalidInput: the folder is not a repository, or cannot listen on the address.
         """
         self.repository = Path(repository).resolve()
         if not (self.repository / "metadata").is_dir():
             raise InvalidInput(
-                f"{self.repository} is no repository: give the folder that holds metadata/ and targets/, "
+                f"{self.repository} is not a repository: give the folder with metadata/ and targets/, "
                 "repository/ in a publisher's folder"
             )
         self._open: set[socket.socket] = set()
@@ -104,7 +104,7 @@ class RepositoryServer(ThreadingHTTPServer):
         return f"http://{host if isinstance(host, str) else host.decode()}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Note the connection, so that it can be closed with the server."""
+        """Remember the connection, so that it can be closed with the server."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -116,7 +116,7 @@ class RepositoryServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening, and close what clients keep open."""
+        """Stop listening, and close the connections that clients keep open."""
         super().server_close()
         with self._open_lock:
             for request in self._open:
@@ -124,13 +124,13 @@ class RepositoryServer(ThreadingHTTPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep it to the log: clients that hang up are everyday."""
+        """Log it at the level DEBUG, since clients often disconnect."""
         log.debug("a connection failed", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """An open file and how to answer with it."""
+class _OpenFile:
+    """An open file and what its response needs."""
 
     file: BinaryIO
     version: FileVersion
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "blocklist"
     sys_version = ""
     timeout = IDLE_S
-    # Head and body are sent one after the other; the body would wait 40 ms until the head is acknowledged.
+    # Otherwise the body would wait 40 ms until the head, which is sent before it, is acknowledged.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -153,51 +153,51 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: what recipients ask for is nobody's business here."""
+        """Do not log what recipients request."""
 
     def _answer(self, *, with_body: bool) -> None:
         with contextlib.ExitStack() as stack:
-            found = self._find(stack)
-            if found is None:
+            opened = self._find(stack)
+            if opened is None:
                 self._refuse(HTTPStatus.NOT_FOUND)
                 return
-            if found.version.is_known(self.headers):
-                self._begin(HTTPStatus.NOT_MODIFIED, found)
+            if opened.version.is_known(self.headers):
+                self._begin(HTTPStatus.NOT_MODIFIED, opened)
                 self.end_headers()
                 return
-            size, part = found.version.size, found.version.requested_range(self.headers)
+            size, part = opened.version.size, opened.version.requested_range(self.headers)
             if part is None:
-                self._begin(HTTPStatus.OK, found)
+                self._begin(HTTPStatus.OK, opened)
                 part = range(size)
             elif part:
-                self._begin(HTTPStatus.PARTIAL_CONTENT, found)
+                self._begin(HTTPStatus.PARTIAL_CONTENT, opened)
                 self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
             else:
-                self._begin(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, found)
+                self._begin(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, opened)
                 self.send_header("Content-Range", f"bytes */{size}")
             self.send_header("Content-Length", str(len(part)))
             self.end_headers()
             if with_body and part:
                 self.wfile.flush()
-                self.connection.sendfile(found.file, part.start, len(part))
+                self.connection.sendfile(opened.file, part.start, len(part))
 
-    def _begin(self, status: HTTPStatus, found: _Found) -> None:
+    def _begin(self, status: HTTPStatus, opened: _OpenFile) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", found.version.etag)
-        self.send_header("Last-Modified", found.version.modified)
-        self.send_header("Cache-Control", found.cache_control)
+        self.send_header("ETag", opened.version.etag)
+        self.send_header("Last-Modified", opened.version.modified)
+        self.send_header("Cache-Control", opened.cache_control)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.send_response(status)
-        # What is not there now may be there in a moment: the next root is asked for before it exists.
+        # A missing file may exist in a moment: recipients ask for the next root before it exists.
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _find(self, stack: contextlib.ExitStack) -> _Found | None:
-        """The file that is asked for, opened; None if the repository does not have it."""
+    def _find(self, stack: contextlib.ExitStack) -> _OpenFile | None:
+        """The requested file, opened; None if the repository does not have it."""
         parts = unquote(urlsplit(self.path).path).split("/")[1:]
         known = find_file(self.server.repository, parts) if parts and parts[0] in _SERVED_FOLDERS else None
         if known is None:
@@ -208,4 +208,4 @@ class _Handler(BaseHTTPRequestHandler):
             version = FileVersion.of(os.fstat(file.fileno()))
         except OSError:
             return None
-        return _Found(file, version, cache_control(path.name, kept_by="public"))
+        return _OpenFile(file, version, cache_control(path.name, kept_by="public"))
