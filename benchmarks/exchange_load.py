@@ -128,7 +128,7 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
         scopes = {"web": ("report",), "telkomsel": ("receipt", f"feed:{_FEED}")}
         with exchange.database.writing() as session:
             for name, some in scopes.items():
-                add_account(session, name, " ".join(some), key=None, at=at)
+                add_account(session, name, " ".join(some), key=None, now=at)
             case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
             add_all(session, CaseRow, [{"number": _NUMBERS + index} | case for index in range(_LISTED)])
             listing = {"feed": _FEED, "level": "block", "category": "fraud", "scope": "sms", "since": at}

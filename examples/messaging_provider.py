@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocklist_sdk import Blocklist, ExchangeClient
-from blocklist_sdk.exchange.models import NewReceipt, Outcome
+from blocklist_sdk.exchange.models import NewReceipt, ReceiptOutcome
 from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
 
 FEED, NUMBER = "id-messaging", "+6281355501234"
@@ -20,7 +20,7 @@ def main(box: Sandbox) -> None:
     """Go through it once."""
     with box.client("chat") as exchange, box.blocklist("chat") as blocklist:
         blocklist.sync()
-        report = exchange.report(
+        report = exchange.submit_report(
             NUMBER,
             category="account-takeover",
             channel="messaging",
@@ -51,18 +51,18 @@ def act(exchange: ExchangeClient, blocklist: Blocklist, *, until_listed: bool) -
     for change in blocklist.changes(since=before):
         blocked = change.kind != "removed"
         print(f"{'suspend' if blocked else 'restore'} the account of {change.entry.number}")
-        outcome: Outcome = "enforced" if blocked else "reversed"
+        outcome: ReceiptOutcome = "enforced" if blocked else "reversed"
         receipts.append(
             NewReceipt(feed=FEED, serial=after, entry=change.entry.entry, outcome=outcome, at=datetime.now(UTC))
         )
-    for item in exchange.send_receipts(receipts):
+    for item in exchange.submit_receipts(receipts):
         print(f"receipt {item.index}: {item.status}")
 
 
 def an_officer_blocks(box: Sandbox, case: int) -> None:
     """What happens at the authority."""
     with box.client("officer") as officer:
-        officer.take_up(case)
+        officer.start_verification(case)
         officer.decide(case, "block", reason="The conversation shows it.", urgent=True)
 
 

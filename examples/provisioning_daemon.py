@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
         thread = threading.Thread(target=daemon.run, args=(0.3,))
         thread.start()
         case = next(case.id for case in officer.cases() if case.operator == "telkomsel")
-        while officer.case(case).state != "published" or not daemon.rounds:
+        while officer.get_case(case).state != "published" or not daemon.rounds:
             threading.Event().wait(0.1)
         officer.decide(case, "retract", reason="It was the wrong number.")
         while not any("reversed" in done.outcomes for done in daemon.rounds):

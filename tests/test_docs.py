@@ -95,7 +95,7 @@ def exchange(
     clock.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     talk = start()
     with talk.exchange.database.writing() as session:
-        secret = add_account(session, "gopay", "report officer receipt feed:id-telkomsel", key=None, at=clock())
+        secret = add_account(session, "gopay", "report officer receipt feed:id-telkomsel", key=None, now=clock())
     assert secret is not None
     monkeypatch.setenv("EXCHANGE_SECRET", secret)
     work = tmp_path / "work"

@@ -15,7 +15,7 @@ from blocklist_sdk.demo.generated import ACCOUNTS, RECIPIENTS, REGION, generate_
 from blocklist_sdk.demo.story import new_passphrase, story_folder, write_settings
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import NewDecision
-from blocklist_sdk.net.oauth import ClientCredentials, token_url_of
+from blocklist_sdk.net.oauth import ClientCredentials
 from blocklist_sdk.recipient.blocklist import Blocklist
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Sandbox:
     root: Path
 
     def auth(self, name: str) -> ClientCredentials:
-        """The credentials of an account."""
-        return ClientCredentials(name, self.secrets[name], token_url=token_url_of(self.url))
+        """An account's credentials."""
+        return ClientCredentials.for_exchange(self.url, name, self.secrets[name])
 
     def client(self, name: str) -> ExchangeClient:
         """A client that uses an account."""
@@ -110,18 +110,18 @@ def _list_generated(exchange: "Exchange", count: int) -> None:
         row = find_account(session, "hotline")
         hotline = Caller(row.id, row.name, frozenset(row.scopes.split()))
         incoming = [
-            intake.IncomingReport.read(hotline, report, region=exchange.settings.region, at=at)
+            intake.IncomingReport.read(hotline, report, region=exchange.settings.region, now=at)
             for report in generate_reports(count, happened_at=at - timedelta(days=1))
         ]
         for report, case in intake.receive_all(session, incoming):
-            intake.attach(session, hotline, report, sha256=stored.sha256, stored=stored, at=at)
+            intake.attach_evidence(session, hotline, report, sha256=stored.sha256, stored=stored, now=at)
             decisions.decide(
                 session,
                 case,
                 "officer",
                 NewDecision(kind="block", reason="generated"),
-                at=at,
-                usual=exchange.settings.listing,
+                now=at,
+                default_listing=exchange.settings.listing,
                 two_person=False,
                 protected=frozenset(),
                 routing=exchange.routing,

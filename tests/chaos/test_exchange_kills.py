@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import func, select
 
 from blocklist_sdk import times
-from blocklist_sdk.exchange_server.casework.cases import first_broken
+from blocklist_sdk.exchange_server.casework.cases import first_broken_line
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.serving import serving_exchange
 from blocklist_sdk.exchange_server.store.database import add_all
@@ -217,6 +217,6 @@ def look_through(exchange: Exchange, load: Load) -> None:
         for row in evidence.values():
             assert exchange.evidence.verify(row.sha256)
         for case in session.scalars(select(CaseRow)):
-            assert first_broken(session, case) is None
+            assert first_broken_line(session, case) is None
     left = [path for path in exchange.evidence.directory.iterdir() if path.name.startswith(".")]
     assert left == []

@@ -19,7 +19,7 @@ import pytest
 
 import support.quick_secrets  # noqa: F401
 from blocklist_sdk.exchange.client import ExchangeClient
-from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt, token_url_of
+from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 from blocklist_sdk.sandbox import screenshot
 from support.command_line import assert_fails, run
 from support.waiting import until
@@ -92,8 +92,8 @@ def served(shared: Path) -> Iterator[str]:
 
 def test_a_secret_is_shown_once_and_holds(shared: Path, served: str) -> None:
     secret = run("exchange", "user", "add", shared, "anna", "--scope", "officer").out.strip()
-    with ExchangeClient(served, auth=ClientCredentials("anna", secret, token_url=token_url_of(served))) as client:
-        assert client.account().scopes == ("officer",)
+    with ExchangeClient(served, auth=ClientCredentials.for_exchange(served, "anna", secret)) as client:
+        assert client.get_account().scopes == ("officer",)
     assert secret not in run("exchange", "user", "list", shared, "--json").out
     another = run("exchange", "user", "secret", shared, "anna", "--json").document["secret"]
     for given, status in ((secret, 401), (another, 200)):
@@ -120,8 +120,8 @@ def test_an_account_with_its_own_key(shared: Path, served: str, tmp_path: Path) 
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     assert run("exchange", "user", "add", shared, "chat", "--scope", "report", "--key", public).out == ""
-    with ExchangeClient(served, auth=PrivateKeyJwt("chat", pem, token_url=token_url_of(served))) as client:
-        assert client.account().name == "chat"
+    with ExchangeClient(served, auth=PrivateKeyJwt.for_exchange(served, "chat", pem)) as client:
+        assert client.get_account().name == "chat"
 
 
 def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) -> None:
@@ -187,9 +187,9 @@ def test_a_month_in_figures(folder: Path) -> None:
 
 def test_verify_finds_what_was_changed(shared: Path, served: str) -> None:
     secret = run("exchange", "user", "add", shared, "web", "--scope", "report").out.strip()
-    with ExchangeClient(served, auth=ClientCredentials("web", secret, token_url=token_url_of(served))) as client:
+    with ExchangeClient(served, auth=ClientCredentials.for_exchange(served, "web", secret)) as client:
         for number in ("0812-3456-7890", "0812-3456-7891"):
-            report = client.report(
+            report = client.submit_report(
                 number, category="fraud", channel="sms", text="x", happened_at=datetime.now(UTC), reporter="r1"
             )
             file = client.attach_evidence(report.id, screenshot(report.id), name="a.png")

@@ -219,8 +219,8 @@ SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         ("on id-telkomsel: block, not published yet",),
     ),
     "case history": (("case", "history", "7"), {"GET /v1/cases/7/history": page(EVENT)}, ("taken-up by officer-a",)),
-    "case take-up": (
-        ("case", "take-up", "7"),
+    "case start-verification": (
+        ("case", "start-verification", "7"),
         {"POST /v1/cases/7/verification": case(state="verifying")},
         ("verifying",),
     ),

@@ -21,10 +21,13 @@ from blocklist_sdk.exchange.models import (
     EVIDENCE_BYTES_MAX,
     RECEIPTS_MAX,
     BulkItem,
+    Case,
+    Event,
     NewReceipt,
     NewReport,
     Page,
     ReceiptItem,
+    Report,
 )
 from blocklist_sdk.net.tls import tls_context
 from support.exchanges import (
@@ -55,6 +58,7 @@ REPORT = {
 }
 WIRE = {**REPORT, "number": "0812-3456-7890", "happened_at": MOMENT, "app": None}
 FEED_ = {"feed": "id-all", "serial": 4, "rows": 10, "published_at": MOMENT}
+NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
 PUBLICATION: dict[str, Any] = {"at": MOMENT, "routine": True, "feeds": []}
 
 AUTHORITIES = tls_context()
@@ -63,9 +67,9 @@ AUTHORITIES = tls_context()
 Use = Callable[[Any], Any]
 
 CALLS: dict[str, tuple[Use, str, Any, Any]] = {
-    "report": (lambda x: x.report("0812-3456-7890", **REPORT), "POST /v1/reports", report(), WIRE),
+    "submit_report": (lambda x: x.submit_report("0812-3456-7890", **REPORT), "POST /v1/reports", report(), WIRE),
     "reports": (lambda x: x.reports(number="+62812", since=WHEN), "GET /v1/reports", page(report()), None),
-    "report_status": (lambda x: x.report_status(1), "GET /v1/reports/1", report(), None),
+    "get_report": (lambda x: x.get_report(1), "GET /v1/reports/1", report(), None),
     "attach_evidence": (
         lambda x: x.attach_evidence(1, b"data", name="a b.png"),
         "POST /v1/reports/1/evidence",
@@ -73,10 +77,10 @@ CALLS: dict[str, tuple[Use, str, Any, Any]] = {
         b"data",
     ),
     "cases": (lambda x: x.cases(state="received", number="+62", overdue=True), "GET /v1/cases", page(case()), None),
-    "case": (lambda x: x.case(7), "GET /v1/cases/7", case(), None),
+    "get_case": (lambda x: x.get_case(7), "GET /v1/cases/7", case(), None),
     "case_reports": (lambda x: x.case_reports(7), "GET /v1/cases/7/reports", page(report()), None),
-    "history": (lambda x: x.history(7), "GET /v1/cases/7/history", page(EVENT), None),
-    "take_up": (lambda x: x.take_up(7), "POST /v1/cases/7/verification", case(), b""),
+    "case_history": (lambda x: x.case_history(7), "GET /v1/cases/7/history", page(EVENT), None),
+    "start_verification": (lambda x: x.start_verification(7), "POST /v1/cases/7/verification", case(), b""),
     "decide": (
         lambda x: x.decide(7, "block", reason="seen", scope={"sms", "voice"}, until=WHEN, urgent=True),
         "POST /v1/cases/7/decisions",
@@ -90,16 +94,16 @@ CALLS: dict[str, tuple[Use, str, Any, Any]] = {
             "urgent": True,
         },
     ),
-    "confirm": (lambda x: x.confirm(5), "POST /v1/decisions/5/confirmation", decision(), b""),
-    "withdraw": (lambda x: x.withdraw(5), "POST /v1/decisions/5/withdrawal", decision(), b""),
-    "appeal": (
-        lambda x: x.appeal(feed="id-all", entry=11, grounds="a new owner", appellant="customer-18"),
+    "confirm_decision": (lambda x: x.confirm_decision(5), "POST /v1/decisions/5/confirmation", decision(), b""),
+    "withdraw_decision": (lambda x: x.withdraw_decision(5), "POST /v1/decisions/5/withdrawal", decision(), b""),
+    "submit_appeal": (
+        lambda x: x.submit_appeal(feed="id-all", entry=11, grounds="a new owner", appellant="customer-18"),
         "POST /v1/appeals",
         appeal(),
         {"number": None, "feed": "id-all", "entry": 11, "grounds": "a new owner", "appellant": "customer-18"},
     ),
     "appeals": (lambda x: x.appeals(state="open"), "GET /v1/appeals", page(appeal()), None),
-    "appeal_status": (lambda x: x.appeal_status(9), "GET /v1/appeals/9", appeal(), None),
+    "get_appeal": (lambda x: x.get_appeal(9), "GET /v1/appeals/9", appeal(), None),
     "attach_appeal_evidence": (
         lambda x: x.attach_appeal_evidence(9, b"data", name="a.bin"),
         "POST /v1/appeals/9/evidence",
@@ -115,15 +119,15 @@ CALLS: dict[str, tuple[Use, str, Any, Any]] = {
     "receipts": (lambda x: x.receipts(feed="id-all", entry=11), "GET /v1/receipts", page(RECEIPT), None),
     "feeds": (lambda x: x.feeds(), "GET /v1/feeds", [FEED_], None),
     "publish": (lambda x: x.publish(everything=True), "POST /v1/publications", PUBLICATION, {"everything": True}),
-    "statistics": (lambda x: x.statistics("2026-11"), "GET /v1/statistics/2026-11", STATISTICS, None),
-    "number_status": (
-        lambda x: x.number_status("+62 812/3456"),
+    "get_statistics": (lambda x: x.get_statistics("2026-11"), "GET /v1/statistics/2026-11", STATISTICS, None),
+    "get_number_status": (
+        lambda x: x.get_number_status("+62 812/3456"),
         "GET /v1/numbers/%2B62%20812%2F3456",
         {"number": NUMBER, "status": "listed"},
         None,
     ),
-    "account": (lambda x: x.account(), "GET /v1/account", {"name": "gopay", "scopes": ["report"]}, None),
-    "health": (lambda x: x.health(), "GET /readyz", {"status": "ok", "version": "1"}, None),
+    "get_account": (lambda x: x.get_account(), "GET /v1/account", {"name": "gopay", "scopes": ["report"]}, None),
+    "get_health": (lambda x: x.get_health(), "GET /readyz", {"status": "ok", "version": "1"}, None),
 }
 QUERIES = {
     "reports": {"number": "+62812", "since": MOMENT, "limit": "500"},
@@ -131,7 +135,7 @@ QUERIES = {
     "attach_appeal_evidence": {"name": "a.bin"},
     "cases": {"state": "received", "number": "+62", "overdue": "true", "limit": "500"},
     "case_reports": {"limit": "500"},
-    "history": {"limit": "500"},
+    "case_history": {"limit": "500"},
     "appeals": {"state": "open", "limit": "500"},
     "receipts": {"feed": "id-all", "entry": "11", "limit": "500"},
 }
@@ -177,7 +181,7 @@ def test_a_call_is_what_the_contract_says(name: str, ask: Any) -> None:
 
 
 def test_no_call_of_either_client_is_left_out() -> None:
-    own = {"report_all", "send_receipts", "evidence", "send", "close"}
+    own = {"submit_reports", "submit_receipts", "download_evidence", "send", "close"}
     for kind in (ExchangeClient, AsyncExchangeClient):
         methods = {name for name, value in vars(kind).items() if inspect.isfunction(value) and name[0] != "_"}
         assert methods - own == CALLS.keys()
@@ -191,51 +195,57 @@ def test_every_method_has_the_documentation_and_the_arguments_of_its_call(kind: 
         assert list(inspect.signature(method).parameters) == ["self", *inspect.signature(call).parameters], name
 
 
+@pytest.mark.parametrize(("name", "item"), [("reports", Report), ("cases", Case), ("case_history", Event)])
+def test_the_signature_of_a_list_says_what_it_yields(name: str, item: type) -> None:
+    for kind, many in ((ExchangeClient, Iterator), (AsyncExchangeClient, AsyncIterator)):
+        assert inspect.signature(getattr(kind, name)).return_annotation == many[item]
+
+
 @both
 def test_a_key_of_the_callers_own_is_sent(ask: Any) -> None:
     with exchanging(routes({"POST /v1/reports": report()})) as (url, asked):
-        ask(url, lambda x: x.report("0812", **REPORT, idempotency_key="ticket 17"))
+        ask(url, lambda x: x.submit_report("0812", **REPORT, idempotency_key="ticket 17"))
     assert asked[0].headers["Idempotency-Key"] == "ticket 17"
 
 
 BAD: dict[str, tuple[Use, str]] = {
-    "no number": (lambda x: x.report("", **REPORT), "number"),
-    "no text": (lambda x: x.report(None, **REPORT), "number"),
-    "a naive moment": (lambda x: x.report("0812", **{**REPORT, "happened_at": datetime(2026, 1, 1)}), "happened_at"),  # noqa: DTZ001
-    "a category": (lambda x: x.report("0812", **{**REPORT, "category": "Fraud!"}), "category"),
-    "a channel": (lambda x: x.report("0812", **{**REPORT, "channel": "fax"}), "channel"),
-    "messaging without app": (lambda x: x.report("0812", **{**REPORT, "channel": "messaging"}), "app"),
-    "an app without messaging": (lambda x: x.report("0812", **REPORT, app="x"), "app"),
-    "a control character": (lambda x: x.report("0812", **{**REPORT, "text": "a\0b"}), "U\\+0000"),
-    "a half character": (lambda x: x.report("0812", **{**REPORT, "text": "a\ud800"}), "text"),
-    "an empty key": (lambda x: x.report("0812", **REPORT, idempotency_key=""), "idempotency_key"),
-    "a long key": (lambda x: x.report("0812", **REPORT, idempotency_key="x" * 129), "129"),
-    "a key in two lines": (lambda x: x.report("0812", **REPORT, idempotency_key="a\r\nb"), "idempotency_key"),
-    "an ID": (lambda x: x.report_status(0), "report"),
-    "an ID that is a text": (lambda x: x.case("../numbers/1"), "case"),
-    "an ID that is truth": (lambda x: x.case(True), "case"),
-    "a large ID": (lambda x: x.take_up(1 << 63), "case"),
+    "no number": (lambda x: x.submit_report("", **REPORT), "number"),
+    "no text": (lambda x: x.submit_report(None, **REPORT), "number"),
+    "a naive moment": (lambda x: x.submit_report("0812", **{**REPORT, "happened_at": NAIVE}), "happened_at"),
+    "a category": (lambda x: x.submit_report("0812", **{**REPORT, "category": "Fraud!"}), "category"),
+    "a channel": (lambda x: x.submit_report("0812", **{**REPORT, "channel": "fax"}), "channel"),
+    "messaging without app": (lambda x: x.submit_report("0812", **{**REPORT, "channel": "messaging"}), "app"),
+    "an app without messaging": (lambda x: x.submit_report("0812", **REPORT, app="x"), "app"),
+    "a control character": (lambda x: x.submit_report("0812", **{**REPORT, "text": "a\0b"}), "U\\+0000"),
+    "a half character": (lambda x: x.submit_report("0812", **{**REPORT, "text": "a\ud800"}), "text"),
+    "an empty key": (lambda x: x.submit_report("0812", **REPORT, idempotency_key=""), "idempotency_key"),
+    "a long key": (lambda x: x.submit_report("0812", **REPORT, idempotency_key="x" * 129), "129"),
+    "a key in two lines": (lambda x: x.submit_report("0812", **REPORT, idempotency_key="a\r\nb"), "idempotency_key"),
+    "an ID": (lambda x: x.get_report(0), "report"),
+    "an ID that is a text": (lambda x: x.get_case("../numbers/1"), "case"),
+    "an ID that is truth": (lambda x: x.get_case(True), "case"),
+    "a large ID": (lambda x: x.start_verification(1 << 63), "case"),
     "a state": (lambda x: x.cases(state="closed"), "closed"),
     "an appeal's state": (lambda x: x.appeals(state="closed"), "closed"),
     "a kind": (lambda x: x.decide(1, "ban", reason="x"), "kind"),
     "a scope": (lambda x: x.decide(1, "block", reason="x", scope={"fax"}), "scope"),
     "no scope": (lambda x: x.decide(1, "block", reason="x", scope=()), "scope"),
     "no reason": (lambda x: x.decide(1, "block", reason=" "), "reason"),
-    "number and entry": (lambda x: x.appeal(number="0812", feed="a", entry=1, grounds="x", appellant="x"), "feed"),
-    "neither": (lambda x: x.appeal(grounds="x", appellant="x"), "number"),
-    "a month": (lambda x: x.statistics("2026-13"), "month"),
-    "a path": (lambda x: x.number_status(".."), "number"),
+    "number and entry": (lambda x: x.submit_appeal(number="1", feed="a", entry=1, grounds="x", appellant="x"), "feed"),
+    "neither": (lambda x: x.submit_appeal(grounds="x", appellant="x"), "number"),
+    "a month": (lambda x: x.get_statistics("2026-13"), "month"),
+    "a path": (lambda x: x.get_number_status(".."), "number"),
     "a naive since": (lambda x: x.reports(since=datetime(2026, 1, 1)), "since"),  # noqa: DTZ001
     "no file": (lambda x: x.attach_evidence(1, "nowhere.png"), "nowhere.png"),
-    "a folder": (lambda x: x.attach_evidence(1, "/"), "no regular file"),
+    "a folder": (lambda x: x.attach_evidence(1, "/"), "not a regular file"),
     "a path with a zero": (lambda x: x.attach_evidence(1, "a\0b"), "cannot read"),
     "an empty file": (lambda x: x.attach_evidence(1, b"", name="x"), "empty"),
     "bytes without a name": (lambda x: x.attach_evidence(1, b"x"), "name"),
     "too much": (lambda x: x.attach_evidence(1, bytes(EVIDENCE_BYTES_MAX + 1), name="x"), "20,000,001"),
     "a media type": (lambda x: x.attach_evidence(1, b"x", name="x", media_type="a\nb"), "media_type"),
     "a name": (lambda x: x.attach_evidence(1, b"x", name="a\0"), "name"),
-    "no reports": (lambda x: x.report_all([{"number": "0812"}]), "item 0 is a dict"),
-    "no receipts": (lambda x: x.send_receipts([None]), "item 0"),
+    "no reports": (lambda x: x.submit_reports([{"number": "0812"}]), "item 0 is a dict"),
+    "no receipts": (lambda x: x.submit_receipts([None]), "item 0"),
 }
 
 
@@ -250,7 +260,7 @@ def test_bad_input_is_refused_by_name_and_nothing_is_sent(name: str, ask: Any) -
 
 def test_a_message_does_not_repeat_what_was_given() -> None:
     with ExchangeClient("http://127.0.0.1:9") as client, pytest.raises(InvalidInput) as refused:
-        client.report("+6281234567890" * 10, **{**REPORT, "channel": "+6281234567890"})  # type: ignore[arg-type]
+        client.submit_report("+6281234567890" * 10, **{**REPORT, "channel": "+6281234567890"})  # type: ignore[arg-type]
     assert "6281234567890" not in str(refused.value)
 
 
@@ -307,7 +317,7 @@ def test_a_page_is_fetched_when_it_is_needed() -> None:
 def test_pages_that_go_round_in_a_circle_end(ask: Any) -> None:
     with (
         exchanging(routes({"GET /v1/reports": page(following="again")})) as (url, asked),
-        pytest.raises(Malformed, match="do not end"),
+        pytest.raises(Malformed, match="endless list of pages"),
     ):
         ask(url, lambda x: x.reports())
     assert len(asked) == 2
@@ -328,7 +338,7 @@ def bulk(asked: Asked) -> Any:
 @both
 def test_reports_go_in_bulks_and_are_counted_from_the_first(ask: Any) -> None:
     with exchanging(routes({"POST /v1/reports/bulk": bulk})) as (url, asked):
-        found = ask(url, lambda x: x.report_all(new_reports(BULK_MAX + 1), idempotency_key="file-17"))
+        found = ask(url, lambda x: x.submit_reports(new_reports(BULK_MAX + 1), idempotency_key="file-17"))
     assert [len(each.document["reports"]) for each in asked] == [BULK_MAX, 1]
     assert [each.headers["Idempotency-Key"] for each in asked] == ["file-17-0", "file-17-1"]
     assert [each.index for each in found] == list(range(BULK_MAX + 1))
@@ -344,7 +354,7 @@ def test_reports_are_taken_as_they_are_sent() -> None:
             yield each
 
     with exchanging(routes({"POST /v1/reports/bulk": bulk})) as (url, _), ExchangeClient(url) as client:
-        answers = client.report_all(some())
+        answers = client.submit_reports(some())
         assert taken == []
         next(answers)
         assert len(taken) == BULK_MAX
@@ -353,19 +363,19 @@ def test_reports_are_taken_as_they_are_sent() -> None:
 @both
 def test_nothing_to_report_is_no_request(ask: Any) -> None:
     with exchanging(routes({})) as (url, asked):
-        assert ask(url, lambda x: x.report_all([])) == []
-        assert ask(url, lambda x: x.send_receipts([])) == []
+        assert ask(url, lambda x: x.submit_reports([])) == []
+        assert ask(url, lambda x: x.submit_receipts([])) == []
     assert asked == []
 
 
 @both
 @pytest.mark.parametrize("items", [[], [{"index": 1}], [{"index": 0}, {"index": 1}]])
-def test_an_answer_that_leaves_one_out_is_no_answer(items: Any, ask: Any) -> None:
+def test_results_for_other_items_are_malformed(items: Any, ask: Any) -> None:
     with (
         exchanging(routes({"POST /v1/reports/bulk": {"items": items}})) as (url, _),
-        pytest.raises(Malformed, match="not in their order"),
+        pytest.raises(Malformed, match="mixed them up"),
     ):
-        ask(url, lambda x: x.report_all(new_reports(1)))
+        ask(url, lambda x: x.submit_reports(new_reports(1)))
 
 
 def new_receipts(count: int) -> list[NewReceipt]:
@@ -379,7 +389,7 @@ def test_receipts_go_in_batches(ask: Any) -> None:
         return {"items": [{"index": at, "status": "accepted"} for at, _ in enumerate(asked.document["receipts"])]}
 
     with exchanging(routes({"POST /v1/receipts": answer})) as (url, asked):
-        found = ask(url, lambda x: x.send_receipts(new_receipts(RECEIPTS_MAX + 2)))
+        found = ask(url, lambda x: x.submit_receipts(new_receipts(RECEIPTS_MAX + 2)))
     assert [len(each.document["receipts"]) for each in asked] == [RECEIPTS_MAX, 2]
     assert len({each.headers["Idempotency-Key"] for each in asked}) == 2
     assert [each.index for each in found] == list(range(RECEIPTS_MAX + 2))
@@ -396,7 +406,7 @@ def test_batches_hold_everything_once_in_order(count: int, most: int) -> None:
 
 @given(st.integers(0, 10**6), st.lists(st.integers(-1, 5), max_size=6))
 def test_answers_are_renumbered_only_where_they_are_whole(start: int, places: list[int]) -> None:
-    batch = calls.BulkCall(start, len(places), calls.account())
+    batch = calls.BulkCall(start, len(places), calls.get_account())
     items = tuple(ReceiptItem(index=place, status="accepted") for place in places)
     if places == list(range(len(places))):
         assert [each.index for each in calls.renumbered(batch, items)] == [start + place for place in places]
@@ -408,7 +418,7 @@ def test_answers_are_renumbered_only_where_they_are_whole(start: int, places: li
 @given(st.text())
 def test_any_text_makes_a_path_below_numbers_or_is_refused(text: str) -> None:
     try:
-        call = calls.number_status(text)
+        call = calls.get_number_status(text)
     except InvalidInput:
         return
     assert call.path.startswith("/v1/numbers/")
@@ -433,12 +443,12 @@ def test_a_following_page_is_asked_with_its_cursor(cursor: str | None, following
         call = dataclasses.replace(call, query={**call.query, "cursor": cursor})
     found: Page[Any] = Page[Any](items=(), next=following)
     if following is None:
-        assert calls.following(call, found) is None
+        assert calls.next_page(call, found) is None
     elif following == cursor:
         with pytest.raises(Malformed):
-            calls.following(call, found)
+            calls.next_page(call, found)
     else:
-        after = calls.following(call, found)
+        after = calls.next_page(call, found)
         assert after is not None
         assert after.query == {"limit": "500", "cursor": following}
 
@@ -450,7 +460,7 @@ def test_a_problem_of_one_report_leaves_the_others(tmp_path: Path) -> None:
         exchanging(routes({"POST /v1/reports/bulk": Told({"items": items})})) as (url, _),
         ExchangeClient(url) as client,
     ):
-        found: list[BulkItem] = list(client.report_all(new_reports(2)))
+        found: list[BulkItem] = list(client.submit_reports(new_reports(2)))
     assert found[0].report is not None
     assert found[1].problem is not None
     assert found[1].problem.detail == "no number"

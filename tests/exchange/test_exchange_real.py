@@ -21,7 +21,6 @@ from blocklist_sdk import (
 )
 from blocklist_sdk.exchange.calls import new_report
 from blocklist_sdk.exchange.models import BULK_MAX, PAGE_MAX
-from blocklist_sdk.net.oauth import token_url_of
 from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
 from support.command_line import run
 
@@ -41,19 +40,19 @@ def key() -> str:
 
 def test_a_report_goes_all_the_way(box: Sandbox, tmp_path: Path) -> None:
     with box.client("hotline") as hotline, box.client("officer") as officer:
-        report = hotline.report("0812-7777-0001", **ROW, happened_at=WHEN)
+        report = hotline.submit_report("0812-7777-0001", **ROW, happened_at=WHEN)
         assert report.missing == ("evidence",)
         file = hotline.attach_evidence(report.id, screenshot(), name="é ü.png")
         assert (file.media_type, file.name) == ("image/png", "é ü.png")
-        assert officer.evidence(file, tmp_path / "a.png").read_bytes() == screenshot()
-        assert officer.take_up(report.case).state == "verifying"
+        assert officer.download_evidence(file, tmp_path / "a.png").read_bytes() == screenshot()
+        assert officer.start_verification(report.case).state == "verifying"
         decision = officer.decide(report.case, "block", reason="seen", scope=("sms",))
         assert (decision.state, decision.scope) == ("effective", ("sms",))
-        assert [event.event for event in officer.history(report.case)][-1] == "decided"
-        appeal = hotline.appeal(number="0812-7777-0001", grounds="a new owner", appellant="owner-1")
+        assert [event.event for event in officer.case_history(report.case)][-1] == "decided"
+        appeal = hotline.submit_appeal(number="0812-7777-0001", grounds="a new owner", appellant="owner-1")
         assert officer.answer_appeal(appeal.id, grant=False, reason="no").state == "dismissed"
         assert [each.id for each in hotline.appeals(state="dismissed")] == [appeal.id]
-        assert hotline.number_status("+62 812-7777-0001").number == 6281277770001
+        assert hotline.get_number_status("+62 812-7777-0001").number == 6281277770001
 
 
 def test_bulks_are_known_again_and_pages_are_whole(box: Sandbox) -> None:
@@ -61,8 +60,8 @@ def test_bulks_are_known_again_and_pages_are_whole(box: Sandbox) -> None:
     reports.append(new_report({**ROW, "number": "nonsense", "happened_at": WHEN}))
     own = key()
     with box.client("hotline") as hotline:
-        first = list(hotline.report_all(reports, idempotency_key=own))
-        again = list(hotline.report_all(reports, idempotency_key=own))
+        first = list(hotline.submit_reports(reports, idempotency_key=own))
+        again = list(hotline.submit_reports(reports, idempotency_key=own))
         assert first == again
         assert [each.index for each in first] == list(range(BULK_MAX + 1))
         assert first[-1].problem is not None
@@ -73,20 +72,20 @@ def test_bulks_are_known_again_and_pages_are_whole(box: Sandbox) -> None:
 def test_a_key_is_for_one_thing(box: Sandbox) -> None:
     own = key()
     with box.client("hotline") as hotline:
-        first = hotline.report("0812-7777-0002", **ROW, happened_at=WHEN, idempotency_key=own)
-        assert hotline.report("0812-7777-0002", **ROW, happened_at=WHEN, idempotency_key=own) == first
-        with pytest.raises(ExchangeError, match="key of its own") as refused:
-            hotline.report("0812-7777-0003", **ROW, happened_at=WHEN, idempotency_key=own)
+        first = hotline.submit_report("0812-7777-0002", **ROW, happened_at=WHEN, idempotency_key=own)
+        assert hotline.submit_report("0812-7777-0002", **ROW, happened_at=WHEN, idempotency_key=own) == first
+        with pytest.raises(ExchangeError, match="new Idempotency-Key") as refused:
+            hotline.submit_report("0812-7777-0003", **ROW, happened_at=WHEN, idempotency_key=own)
     assert refused.value.status == 422
 
 
 @pytest.mark.parametrize(
     ("who", "use", "status"),
     [
-        ("hotline", lambda x: x.take_up(1), 403),
-        ("officer", lambda x: x.report("0812", **ROW, happened_at=WHEN), 403),
-        ("hotline", lambda x: x.report_status(10**9), 404),
-        ("hotline", lambda x: x.report("112", **ROW, happened_at=WHEN), 422),
+        ("hotline", lambda x: x.start_verification(1), 403),
+        ("officer", lambda x: x.submit_report("0812", **ROW, happened_at=WHEN), 403),
+        ("hotline", lambda x: x.get_report(10**9), 404),
+        ("hotline", lambda x: x.submit_report("112", **ROW, happened_at=WHEN), 422),
         ("hotline", lambda x: x.publish(), 403),
     ],
 )
@@ -100,11 +99,11 @@ def test_what_is_refused_says_why_once(box: Sandbox, who: str, use: Any, status:
 
 
 def test_wrong_credentials_and_none(box: Sandbox) -> None:
-    wrong = ClientCredentials("hotline", "wrong", token_url=token_url_of(box.url))
+    wrong = ClientCredentials.for_exchange(box.url, "hotline", "wrong")
     with ExchangeClient(box.url, auth=wrong) as client, pytest.raises(ExchangeError, match="invalid_client"):
-        client.account()
+        client.get_account()
     with ExchangeClient(box.url) as client, pytest.raises(ExchangeError, match="check the credentials") as refused:
-        client.account()
+        client.get_account()
     assert refused.value.status == 401
 
 
@@ -123,19 +122,19 @@ def test_an_account_with_a_key(made: Any, tmp_path: Path) -> None:
     with Exchange.init(tmp_path / "exchange", passphrase="correct horse battery") as exchange:
         exchange.add_account("bank", ("report",), key=public.decode())
         with serving_exchange(exchange, host="127.0.0.1", port=0) as url:
-            auth = PrivateKeyJwt("bank", pem, token_url=token_url_of(url))
+            auth = PrivateKeyJwt.for_exchange(url, "bank", pem)
             with ExchangeClient(url, auth=auth) as client:
-                assert client.account().name == "bank"
+                assert client.get_account().name == "bank"
 
 
 def test_the_asynchronous_client(box: Sandbox) -> None:
     async def ask() -> tuple[str, list[int]]:
         async with AsyncExchangeClient(box.url, auth=box.auth("hotline")) as hotline:
-            report = await hotline.report("0812-7777-0004", **ROW, happened_at=WHEN)
+            report = await hotline.submit_report("0812-7777-0004", **ROW, happened_at=WHEN)
             await hotline.attach_evidence(report.id, screenshot(2), name="a.png")
         async with AsyncExchangeClient(box.url, auth=box.auth("officer")) as officer:
             found = [each.id async for each in officer.case_reports(report.case)]
-            return (await officer.case(report.case)).state, found
+            return (await officer.get_case(report.case)).state, found
 
     state, found = anyio.run(ask)
     assert state == "received"
@@ -155,7 +154,7 @@ def test_the_commands(box: Sandbox, tmp_path: Path) -> None:
     (report,) = said("hotline", "report", "0812-7777-0005", *flags, *when, "--evidence", str(file))
     assert report["case_state"] == "received"
     case = str(report["case"])
-    assert said("officer", "case", "take-up", case)[0]["state"] == "verifying"
+    assert said("officer", "case", "start-verification", case)[0]["state"] == "verifying"
     assert said("officer", "case", "evidence", case, "--dir", str(tmp_path / "files"))[0]["name"] == "a.png"
     assert said("officer", "case", "decide", case, "reject", "--reason", "no evidence")[0]["kind"] == "reject"
     assert [each["event"] for each in said("officer", "case", "history", case)][-1] == "rejected"

@@ -76,11 +76,11 @@ both = pytest.mark.parametrize("ask", [synchronously, asynchronously])
 
 
 def account(client: Any) -> Any:
-    return client.account()
+    return client.get_account()
 
 
 def file_a_report(client: Any) -> Any:
-    return client.report("0812-3456-7890", **REPORT)
+    return client.submit_report("0812-3456-7890", **REPORT)
 
 
 @both
@@ -147,14 +147,14 @@ def test_a_long_wait_is_the_callers_to_decide(asked_s: str, told_s: float, ask: 
 
 
 @both
-def test_a_gateway_that_answers_in_the_exchanges_stead_is_the_network(ask: Any) -> None:
+def test_an_error_of_a_gateway_is_one_of_the_network(ask: Any) -> None:
     told = Told(b"<html>Bad gateway</html>", 502, {"Retry-After": "60"}, "text/html")
     with exchanging(routes({"GET /v1/account": told})) as (url, _), pytest.raises(Unreachable, match="502") as failed:
         ask(url, account)
     assert (failed.value.status, failed.value.retry_after) == (502, 60.0)
 
 
-def test_a_problem_is_told_so_that_one_can_act_on_it() -> None:
+def test_a_message_says_what_to_do_about_a_problem() -> None:
     errors = [{"field": "body.number", "reason": "it is too short"}, {"field": "query.limit", "reason": "at most 500"}]
     told = problem(422, "Two fields cannot be used.", errors=errors, request_id="r-17")
     with exchanging(routes({"POST /v1/reports": told})) as (url, _), pytest.raises(ExchangeError) as refused:
@@ -172,13 +172,13 @@ def test_a_problem_is_told_so_that_one_can_act_on_it() -> None:
         ({}, "status 403: this account may not"),
         ({"title": "Forbidden"}, "Forbidden: this account"),
         ({"detail": 7, "errors": 7}, "7: this account"),
-        ({"detail": "x", "errors": [7, {}, {"field": 1}]}, "a field: it cannot be used; 1: it cannot"),
+        ({"detail": "x", "errors": [7, {}, {"field": 1}]}, "a field: cannot be used; 1: cannot"),
         ({"detail": "x", "errors": [{"field": f"f{n}", "reason": "r"} for n in range(50)]}, "and 40 more"),
         ({"detail": "x" * 100_000}, "xxx: this account"),
     ],
     ids=["empty", "title", "types", "odd fields", "many fields", "long"],
 )
-def test_an_odd_problem_is_one_all_the_same(document: Any, words: str) -> None:
+def test_an_odd_problem_is_still_one(document: Any, words: str) -> None:
     told = Told(document, 403, {"X-Request-Id": "from-header"}, "application/problem+json; charset=utf-8")
     with exchanging(routes({"GET /v1/account": told})) as (url, _), pytest.raises(ExchangeError) as refused:
         synchronously(url, account)
@@ -190,25 +190,25 @@ def test_an_odd_problem_is_one_all_the_same(document: Any, words: str) -> None:
 STRANGE = {
     "captive portal": (Told(b"<html>Log in</html>", media_type="text/html"), "captive portal"),
     "no type": (Told(b"{}", media_type=""), "captive portal"),
-    "no JSON": (Told(b"<html>"), "is no JSON"),
-    "nothing": (Told(b""), "is no JSON"),
-    "nesting": (Told(b"[" * 100_000), "is no JSON"),
+    "no JSON": (Told(b"<html>"), "is not JSON"),
+    "nothing": (Told(b""), "is not JSON"),
+    "nesting": (Told(b"[" * 100_000), "is not JSON"),
     "no object": (Told([1]), "the whole"),
     "a field less": (Told({"name": "x"}), r"\(scopes\)"),
     "another type": (Told({"name": "x", "scopes": 7}), r"\(scopes\)"),
-    "compressed": (Told(ACCOUNT, headers={"Content-Encoding": "br"}), "no answer of an exchange"),
+    "compressed": (Told(ACCOUNT, headers={"Content-Encoding": "br"}), "not the response of an exchange"),
     "404 of a web server": (Told(b"<html>", 404, media_type="text/html"), "404"),
-    "a problem that is none": (Told(b"[]", 400, media_type="application/problem+json"), "400"),
-    "a problem that is no JSON": (Told(b"{", 400, media_type="application/problem+json"), "400"),
+    "a problem that is a list": (Told(b"[]", 400, media_type="application/problem+json"), "400"),
+    "a problem that is not JSON": (Told(b"{", 400, media_type="application/problem+json"), "400"),
     "too long": (Told(b" " * 1001), "1,000 bytes"),
-    "204": (Told(b"", 204), "is no JSON"),
+    "204": (Told(b"", 204), "is not JSON"),
     "304": (Told(b"", 304), "304"),
 }
 
 
 @both
 @pytest.mark.parametrize("name", STRANGE)
-def test_what_is_no_answer_of_an_exchange(name: str, ask: Any) -> None:
+def test_responses_that_are_not_from_an_exchange(name: str, ask: Any) -> None:
     told, words = STRANGE[name]
     settings = ClientSettings(attempts=3, answer_bytes_max=1000)
     if name == "nesting":
@@ -225,7 +225,7 @@ def test_redirects_are_not_followed(status: int, ask: Any) -> None:
         told = Told(b"", status, {"Location": f"{elsewhere}/login?session=secret"})
         with (
             exchanging(routes({"POST /v1/reports": told})) as (url, asked),
-            pytest.raises(Malformed, match="leads to http://127") as failed,
+            pytest.raises(Malformed, match="redirects to http://127") as failed,
         ):
             ask(url, file_a_report)
     assert "secret" not in str(failed.value)
@@ -233,7 +233,7 @@ def test_redirects_are_not_followed(status: int, ask: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["http://[", "//", "\x80", "https://a:b@c.example/"])
-def test_a_redirect_to_nowhere_is_told_all_the_same(target: str) -> None:
+def test_a_redirect_to_nowhere_is_malformed(target: str) -> None:
     with (
         exchanging(routes({"GET /v1/account": Told(b"", 302, {"Location": target})})) as (url, _),
         pytest.raises((Malformed, Unreachable)) as failed,
@@ -242,16 +242,16 @@ def test_a_redirect_to_nowhere_is_told_all_the_same(target: str) -> None:
     assert "a:b" not in str(failed.value)
 
 
-def test_a_number_does_not_stand_in_a_message() -> None:
+def test_no_message_has_a_number() -> None:
     told = Told(b"<html>", 404, media_type="text/html")
     with exchanging(lambda asked, handler: told) as (url, _), pytest.raises(Malformed) as failed:
-        synchronously(url, lambda client: client.number_status("+6281234567890"))
+        synchronously(url, lambda client: client.get_number_status("+6281234567890"))
     assert "6281234567890" not in str(failed.value)
     assert "/v1/numbers/…" in str(failed.value)
 
 
 @both
-def test_nobody_there(ask: Any) -> None:
+def test_no_server_is_listening(ask: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -315,7 +315,7 @@ def no_http(asked: Asked, handler: Handler) -> Told | None:
 @both
 @pytest.mark.timing
 @pytest.mark.parametrize("fault", [hang, hang_half_way, drip, cut, cut_at_an_end, no_http])
-def test_a_server_that_breaks_off_or_stands_still_is_given_up_and_asked_again(fault: Answer, ask: Any) -> None:
+def test_a_server_that_breaks_off_or_hangs_is_given_up_and_asked_again(fault: Answer, ask: Any) -> None:
     times = list[int]()
 
     def once(asked: Asked, handler: Handler) -> Told | None:
@@ -360,7 +360,7 @@ def test_headers_that_drip_in_on_a_connection_that_was_used_before_are_given_up(
 
     settings = ClientSettings(attempts=ENOUGH, answer_timeout_s=0.4)
     with exchanging(second) as (url, _), ExchangeClient(url, settings=settings, sleep=lambda _: None) as client:
-        assert client.account() == client.account()
+        assert client.get_account() == client.get_account()
     assert len(times) >= 3
 
 
@@ -476,7 +476,7 @@ def test_evidence_is_fetched_and_verified(ask: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"older")
     with exchanging(routes({"GET /v1/evidence/3": [problem(503, "not now"), STREAM]})) as (url, _):
-        assert ask(url, lambda client: client.evidence(FILE, path)) == path
+        assert ask(url, lambda client: client.download_evidence(FILE, path)) == path
     assert path.read_bytes() == DATA
     assert list(tmp_path.iterdir()) == [path]
 
@@ -488,16 +488,16 @@ def test_evidence_is_fetched_and_verified(ask: Any, tmp_path: Path) -> None:
         (Told(DATA[:-1] + b"x", media_type="x"), Untrusted),
         (Told(DATA[:-1], media_type="x"), Untrusted),
         (Told(DATA + b"x", media_type="x"), Malformed),
-        (problem(403, "you are no officer"), ExchangeError),
+        (problem(403, "you are not an officer"), ExchangeError),
         (Told(b"", 302, {"Location": "/login"}), Malformed),
     ],
     ids=["another", "shorter", "longer", "refused", "redirected"],
 )
-def test_evidence_that_is_not_what_was_told_is_not_written(
+def test_evidence_that_is_not_what_was_described_is_not_written(
     told: Told, kind: type[Exception], ask: Any, tmp_path: Path
 ) -> None:
     with exchanging(routes({"GET /v1/evidence/3": told})) as (url, _), pytest.raises(kind):
-        ask(url, lambda client: client.evidence(FILE, tmp_path / "a.png"))
+        ask(url, lambda client: client.download_evidence(FILE, tmp_path / "a.png"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -505,9 +505,9 @@ def test_evidence_that_is_not_what_was_told_is_not_written(
 def test_evidence_that_cannot_be_written(ask: Any, tmp_path: Path) -> None:
     with exchanging(routes({"GET /v1/evidence/3": STREAM})) as (url, _):
         with pytest.raises(StorageFailed):
-            ask(url, lambda client: client.evidence(FILE, tmp_path / "nowhere" / "a.png"))
-        with pytest.raises(InvalidInput, match="no regular file"):
-            ask(url, lambda client: client.evidence(FILE, tmp_path))
+            ask(url, lambda client: client.download_evidence(FILE, tmp_path / "nowhere" / "a.png"))
+        with pytest.raises(InvalidInput, match="regular file"):
+            ask(url, lambda client: client.download_evidence(FILE, tmp_path))
 
 
 # TLS
@@ -551,16 +551,16 @@ def test_certificates_of_ones_own(authority: trustme.CA, tmp_path: Path) -> None
     settings = ClientSettings(attempts=1)
     with _with_tls(authority) as url:
         with ExchangeClient(url, tls=tls_context(ca=ca, client_cert=own), settings=settings) as client:
-            assert client.account().name == "gopay"
+            assert client.get_account().name == "gopay"
 
         async def ask() -> str:
             async with AsyncExchangeClient(url, tls=tls_context(ca=ca, client_cert=own)) as client:
-                return (await client.account()).name
+                return (await client.get_account()).name
 
         assert anyio.run(ask) == "gopay"
         for context in (tls_context(ca=ca), None):
             with ExchangeClient(url, tls=context, settings=settings) as client, pytest.raises(Unreachable):
-                client.account()
+                client.get_account()
         with Transport(tls=tls_context(ca=ca, client_cert=own)) as transport:
             assert b"gopay" in transport.get(f"{url}/v1/account", max_bytes=1000)
         once = TransportSettings(attempts=1)

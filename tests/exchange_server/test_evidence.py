@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,12 +28,15 @@ from blocklist_sdk.exchange_server.evidence.evidence_store import (
     StoredEvidence,
     check_name,
 )
-from blocklist_sdk.exchange_server.evidence.media import EXTENSIONS, judge
-from blocklist_sdk.exchange_server.evidence.media.parts import Unfit
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media import MediaJudge
+from blocklist_sdk.exchange_server.exchange import Exchange
 from support.evidence_files import PNG_END, PNG_START, allowed_files, box, film, jpeg, png, png_header, png_of
 from support.hostile_files import Hostile, hostile_files, png_with_a_large_picture
+from support.talking import Talk
 
 MOST = 2_000_000
+JUDGE = MediaJudge()
 ALLOWED = list(allowed_files())
 ALLOWED_IDS = [row[0] for row in ALLOWED]
 HOSTILE = list(hostile_files(most=MOST))
@@ -40,7 +44,7 @@ HOSTILE = list(hostile_files(most=MOST))
 
 @pytest.fixture
 def store(tmp_path: Path) -> EvidenceStore:
-    return EvidenceStore(tmp_path / "evidence", most=MOST)
+    return EvidenceStore(tmp_path / "evidence", bytes_max=MOST)
 
 
 def pieces(content: bytes, length: int = 1000) -> Iterator[bytes]:
@@ -63,11 +67,11 @@ def test_each_kind_of_evidence_is_kept_by_its_hash(
     with store.open(sha256) as file:
         assert file.read() == content
     assert store.verify(sha256)
-    assert media_type in EXTENSIONS
+    assert media_type in JUDGE.extensions
 
 
 def test_every_media_type_is_among_the_allowed_files() -> None:
-    assert {row[3] for row in ALLOWED} == EXTENSIONS.keys()
+    assert {row[3] for row in ALLOWED} == JUDGE.extensions.keys()
 
 
 @pytest.mark.parametrize("file", HOSTILE, ids=[file.id for file in HOSTILE])
@@ -93,7 +97,7 @@ def test_there_are_many_hostile_files() -> None:
 @pytest.mark.parametrize("content", [row[2] for row in ALLOWED], ids=ALLOWED_IDS)
 def test_no_kind_of_evidence_may_be_cut_off_or_go_on(content: bytes) -> None:
     """Wherever it is cut it is refused, but where a whole file would end there as well."""
-    media_type = judge(content)
+    media_type = JUDGE.judge(content)
     taken = [end for end in range(len(content)) if is_taken(content[:end])]
     if media_type in ("audio/mpeg", "audio/AMR", "audio/AMR-WB", "audio/ogg"):
         assert len(taken) <= 2, "between frames"
@@ -109,10 +113,48 @@ def test_no_kind_of_evidence_may_be_cut_off_or_go_on(content: bytes) -> None:
 
 def is_taken(content: bytes) -> bool:
     try:
-        judge(content)
+        JUDGE.judge(content)
     except Unfit:
         return False
     return True
+
+
+class LettersOnly:
+    """A judge that takes plain text, which ours refuses."""
+
+    extensions: Final = {"text/plain": "txt"}
+
+    def judge(self, content: Content) -> str:
+        if content[:4] != b"Dear":
+            raise Unfit("it is not a letter", known=False)
+        if content.rfind(b"http://") >= 0:
+            raise Unfit("it has a link in it")
+        return "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "status"), [(png_of(200), "not a letter", 415), (b"Dear http://x", "link", 422)]
+)
+def test_another_judge_decides_what_is_evidence(tmp_path: Path, content: bytes, reason: str, status: int) -> None:
+    store = EvidenceStore(tmp_path / "evidence", bytes_max=MOST, judge=LettersOnly())
+    assert store.receive([b"Dear Sir"], name="letter").media_type == "text/plain"
+    kept = everything_in(store)
+    with pytest.raises(EvidenceRefused, match=reason) as refused:
+        store.receive([content], name="a")
+    assert refused.value.status == status
+    assert everything_in(store) == kept
+
+
+def test_an_exchange_takes_a_judge_of_its_own(lite: Talk) -> None:
+    report = lite.report()["id"]
+    picture = lite.attach(report)
+    with Exchange.open(lite.exchange.directory, passphrase=None, clock=lite.clock, judge=LettersOnly()) as exchange:
+        lite.server.serve(exchange)
+        letter = lite.attach(report, content=b"Dear Sir")
+        assert letter["media_type"] == "text/plain"
+        for file, name in ((letter, f"evidence-{letter['id']}.txt"), (picture, f"evidence-{picture['id']}.bin")):
+            headers = lite.get("anna", f"/v1/evidence/{file['id']}").headers
+            assert headers["Content-Disposition"] == f'attachment; filename="{name}"'
 
 
 def test_reading_stops_with_the_first_byte_too_many(store: EvidenceStore) -> None:
@@ -186,7 +228,7 @@ def test_only_the_owner_may_look(store: EvidenceStore) -> None:
 
 def test_a_directory_that_others_could_read_is_closed(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir(mode=0o755)
-    EvidenceStore(tmp_path / "evidence", most=MOST)
+    EvidenceStore(tmp_path / "evidence", bytes_max=MOST)
     assert stat.S_IMODE((tmp_path / "evidence").stat().st_mode) == 0o700
 
 
@@ -249,20 +291,21 @@ def test_only_a_hash_opens_a_file(store: EvidenceStore, sha256: str) -> None:
 @pytest.mark.parametrize("most", [0, -1])
 def test_a_store_takes_something(tmp_path: Path, most: int) -> None:
     with pytest.raises(InvalidInput, match="positive"):
-        EvidenceStore(tmp_path / "evidence", most=most)
+        EvidenceStore(tmp_path / "evidence", bytes_max=most)
 
 
 def test_a_store_stands_in_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInput, match="no directory"):
-        EvidenceStore(tmp_path / "file", most=MOST)
+    with pytest.raises(InvalidInput, match="not a directory"):
+        EvidenceStore(tmp_path / "file", bytes_max=MOST)
     with pytest.raises(StorageFailed):
-        EvidenceStore(tmp_path / "not" / "there", most=MOST)
+        EvidenceStore(tmp_path / "not" / "there", bytes_max=MOST)
 
 
 RECEIVES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
+from typing import Final
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
 
 def chunks():
@@ -271,7 +314,7 @@ def chunks():
     os.kill(os.getpid(), signal.SIGKILL)
     yield b""
 
-EvidenceStore(Path(sys.argv[1]), most=1_000_000).receive(chunks(), name="a.png")
+EvidenceStore(Path(sys.argv[1]), bytes_max=1_000_000).receive(chunks(), name="a.png")
 """
 
 
@@ -282,7 +325,7 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(store: EvidenceSt
     done = subprocess.run(command, check=False, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"begun\n"), done.stderr
     assert len(everything_in(store)) == len(kept) + 1
-    again = EvidenceStore(store.directory, most=MOST)
+    again = EvidenceStore(store.directory, bytes_max=MOST)
     assert everything_in(again) == kept
     assert again.verify(sha256)
 
@@ -292,7 +335,7 @@ def test_a_sweep_leaves_alone_what_is_being_received_and_what_is_not_its_own(sto
     (store.directory / ".incoming-directory").mkdir()
     with store.incoming(name="a.png") as incoming:
         incoming.write(png())
-        EvidenceStore(store.directory, most=MOST)
+        EvidenceStore(store.directory, bytes_max=MOST)
         stored = incoming.keep()
     assert store.verify(stored.sha256)
 
@@ -305,7 +348,7 @@ def test_a_sweep_between_making_and_locking_a_file_costs_nothing(
     def swept_first(descriptor: int, operation: int) -> None:
         if operation == fcntl.LOCK_EX and sweeps:
             sweeps.pop()
-            EvidenceStore(store.directory, most=MOST)
+            EvidenceStore(store.directory, bytes_max=MOST)
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", swept_first)
@@ -355,8 +398,8 @@ def test_a_picture_that_unpacks_to_a_wall_is_a_small_file() -> None:
     bomb = png_with_a_large_picture(12_000)
     assert len(bomb) < 50_000
     with pytest.raises(Unfit, match="120 megapixels"):
-        judge(bomb)
-    assert judge(png_with_a_large_picture(8_000)) == "image/png"
+        JUDGE.judge(bomb)
+    assert JUDGE.judge(png_with_a_large_picture(8_000)) == "image/png"
 
 
 @pytest.mark.parametrize(
@@ -425,7 +468,7 @@ def test_whatever_the_bytes_they_are_kept_whole_or_refused(store: EvidenceStore,
         assert everything_in(store) == before
     else:
         assert (stored.sha256, stored.bytes) == (sha256, len(content))
-        assert stored.media_type in EXTENSIONS
+        assert stored.media_type in JUDGE.extensions
         assert store.verify(sha256)
         assert set(everything_in(store)) == {*before, sha256[:2], f"{sha256[:2]}/{sha256[2:]}"}
 
@@ -456,7 +499,8 @@ def test_a_file_made_to_keep_the_judge_busy_does_not(made: Callable[[], bytes]) 
     """Twenty seconds of processor time are far more than it takes; work that grows with the square would take hours."""
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (20, 20));"
-        "from blocklist_sdk.exchange_server.evidence.media import judge; judge(sys.stdin.buffer.read())"
+        "from blocklist_sdk.exchange_server.evidence.media import MediaJudge;"
+        "MediaJudge().judge(sys.stdin.buffer.read())"
     )
     done = subprocess.run([sys.executable, "-c", program], input=made(), check=False, capture_output=True, timeout=120)
     assert done.returncode in (0, 1), done.stderr

@@ -1,4 +1,4 @@
-"""Who takes more than a fair share, by malice or by a slow line, takes it from nobody else."""
+"""A client that takes more than its share, by malice or by a slow line, does not hold up others."""
 
 import itertools
 import select
@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from blocklist_sdk.exchange_server.http.routes import public_routes, report_routes
+from blocklist_sdk.exchange_server.http import uploads
+from blocklist_sdk.exchange_server.http.routes import public_routes
+from blocklist_sdk.exchange_server.http.state import PROOFS_AT_A_TIME, REPORTS_AT_A_TIME
 from support.talking import Talk, good, refused
 from support.waiting import until
 
@@ -47,11 +49,11 @@ def status_of(line: socket.socket) -> int:
     return int(line.recv(65536).split(b" ", 2)[1])
 
 
-def test_files_that_come_slowly_hold_up_nobody(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
+def test_files_that_come_slowly_hold_up_nothing_else(lite: Talk, begin: Callable[[str, int], socket.socket]) -> None:
     slow = lite.report(who="bank")
     lines = [begin("bank", slow["id"]) for _ in range(MANY)]
     answered: list[socket.socket] = []
-    while len(answered) < MANY - report_routes._UPLOADS_EACH:
+    while len(answered) < MANY - uploads.UPLOADS_OF_ACCOUNT:
         ready, _, _ = select.select([line for line in lines if line not in answered], [], [], 60)
         assert ready
         answered += ready
@@ -68,18 +70,18 @@ def test_a_file_that_does_not_come_is_given_up(
 ) -> None:
     report = lite.report()
     with monkeypatch.context() as patch:
-        patch.setattr(report_routes, "_GRACE_S", 0.2)
+        patch.setattr(uploads, "_GRACE_S", 0.2)
         assert status_of(begin("web", report["id"])) == 408
     lite.attach(report["id"])
 
 
 def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
     case = lite.complete()
-    turns = lite.exchange.report_queue.turns
-    with ThreadPoolExecutor(report_routes.TOGETHER + 6) as threads:
-        with turns.turn:
-            sent = [threads.submit(lite.report) for _ in range(report_routes.TOGETHER + 6)]
-            until(lambda: turns.waiting == report_routes.TOGETHER)
+    commit = lite.exchange.report_queue.group_commit
+    with ThreadPoolExecutor(REPORTS_AT_A_TIME + 6) as threads:
+        with commit.lock:
+            sent = [threads.submit(lite.report) for _ in range(REPORTS_AT_A_TIME + 6)]
+            until(lambda: commit.waiting == REPORTS_AT_A_TIME)
             for path in ("/healthz", "/readyz", "/v1/numbers/+6281234567890"):
                 good(lite.get(None, path, timeout=60))
             assert lite.decide(case)
@@ -87,7 +89,7 @@ def test_reports_that_wait_hold_up_nothing_else(lite: Talk) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/reports", 401), ("/oauth/token", 413)])
-def test_without_a_token_nobody_is_listened_to_for_long(lite: Talk, path: str, status: int) -> None:
+def test_without_a_token_a_long_body_is_not_read(lite: Talk, path: str, status: int) -> None:
     address = urlsplit(lite.url)
     expired = lite.token("web")["Authorization"]
     lite.clock.forward(days=1)
@@ -119,7 +121,7 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
 
 
 @pytest.mark.timing
-def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_secrets_keeps_no_other_request_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = most = 0
     lock, go_on = threading.Lock(), threading.Event()
 
@@ -148,4 +150,4 @@ def test_who_guesses_secrets_keeps_nobody_waiting(lite: Talk, monkeypatch: pytes
         finally:
             go_on.set()
         assert {each.result() for each in guesses} == {401}
-    assert most <= public_routes.PROOFS
+    assert most <= PROOFS_AT_A_TIME

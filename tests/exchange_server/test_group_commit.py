@@ -1,4 +1,4 @@
-"""What many want done, done by one for all of them."""
+"""The work of many threads, done by one of them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,13 @@ from functools import partial
 
 import pytest
 
-from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, Result
+from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from support.waiting import until
 
 
-def halves(numbers: list[int]) -> list[Result[int]]:
-    """Of each its half; the odd ones have none."""
-
-    return [Result.of(partial(half, number)) for number in numbers]
+def halves(numbers: list[int]) -> list[WorkResult[int]]:
+    """The half of each number; an odd one raises."""
+    return [WorkResult.of(partial(half, number)) for number in numbers]
 
 
 def half(number: int) -> int:
@@ -22,72 +21,72 @@ def half(number: int) -> int:
     return number // 2
 
 
-def test_everyone_gets_what_came_of_his_own() -> None:
-    turns = GroupCommit(halves)
+def test_each_thread_gets_its_own_result() -> None:
+    commit = GroupCommit(halves)
     with ThreadPoolExecutor(8) as threads:
-        with turns.turn:
-            asked = [threads.submit(turns.do, number) for number in range(8)]
-            until(lambda: turns.waiting == 8)
-        for number, each in enumerate(asked):
+        with commit.lock:
+            submitted = [threads.submit(commit.do, number) for number in range(8)]
+            until(lambda: commit.waiting == 8)
+        for number, each in enumerate(submitted):
             if number % 2:
                 with pytest.raises(ValueError, match=str(number)):
                     each.result()
             else:
                 assert each.result() == number // 2
-    assert turns.waiting == 0
+    assert commit.waiting == 0
 
 
-def test_those_who_wait_are_done_together() -> None:
+def test_waiting_work_is_done_together() -> None:
     done: list[list[int]] = []
 
-    def run(numbers: list[int]) -> list[Result[int]]:
+    def run(numbers: list[int]) -> list[WorkResult[int]]:
         done.append(numbers)
-        return [Result(number) for number in numbers]
+        return [WorkResult(number) for number in numbers]
 
-    turns = GroupCommit(run)
+    commit = GroupCommit(run)
     with ThreadPoolExecutor(8) as threads:
-        with turns.turn:
-            asked = [threads.submit(turns.do, number) for number in range(8)]
-            until(lambda: turns.waiting == 8)
-        assert sorted(each.result() for each in asked) == list(range(8))
+        with commit.lock:
+            submitted = [threads.submit(commit.do, number) for number in range(8)]
+            until(lambda: commit.waiting == 8)
+        assert sorted(each.result() for each in submitted) == list(range(8))
     assert [sorted(numbers) for numbers in done] == [list(range(8))]
-    assert turns.do(9) == 9
+    assert commit.do(9) == 9
     assert done[-1] == [9]
 
 
-def test_a_fault_of_the_work_itself_reaches_everyone_and_the_next_turn_works() -> None:
+def test_an_error_of_the_work_itself_reaches_every_thread_and_the_next_work_is_done() -> None:
     broken = threading.Event()
     broken.set()
 
-    def run(numbers: list[int]) -> list[Result[int]]:
+    def run(numbers: list[int]) -> list[WorkResult[int]]:
         if broken.is_set():
             raise OSError("broken")
-        return [Result(number) for number in numbers]
+        return [WorkResult(number) for number in numbers]
 
-    turns = GroupCommit(run)
+    commit = GroupCommit(run)
     with ThreadPoolExecutor(3) as threads:
-        with turns.turn:
-            asked = [threads.submit(turns.do, number) for number in range(3)]
-            until(lambda: turns.waiting == 3)
-        for each in asked:
+        with commit.lock:
+            submitted = [threads.submit(commit.do, number) for number in range(3)]
+            until(lambda: commit.waiting == 3)
+        for each in submitted:
             with pytest.raises(OSError, match="broken"):
                 each.result()
     broken.clear()
-    assert turns.do(1) == 1
+    assert commit.do(1) == 1
 
 
-def test_work_that_tells_of_too_few_leaves_nobody_waiting() -> None:
-    turns = GroupCommit[int, int](lambda numbers: [Result(number) for number in numbers if number])
+def test_too_few_results_leave_no_thread_waiting() -> None:
+    commit = GroupCommit[int, int](lambda numbers: [WorkResult(number) for number in numbers if number])
     with ThreadPoolExecutor(3) as threads:
-        with turns.turn:
-            asked = [threads.submit(turns.do, number) for number in (1, 0, 2)]
-            until(lambda: turns.waiting == 3)
-        failed = [each for each in asked if isinstance(each.exception(timeout=30), ValueError)]
+        with commit.lock:
+            submitted = [threads.submit(commit.do, number) for number in (1, 0, 2)]
+            until(lambda: commit.waiting == 3)
+        failed = [each for each in submitted if isinstance(each.exception(timeout=30), ValueError)]
     assert failed
-    assert turns.do(1) == 1
+    assert commit.do(1) == 1
 
 
-def test_what_is_not_to_be_kept_is_raised_at_once() -> None:
+def test_an_error_that_passes_is_raised_at_once() -> None:
     with pytest.raises(ValueError, match="1"):
-        Result.of(lambda: halves([1])[0].get(), but=ValueError)
-    assert Result.of(lambda: 1, but=ValueError) == Result(1)
+        WorkResult.of(lambda: halves([1])[0].get(), passing=ValueError)
+    assert WorkResult.of(lambda: 1, passing=ValueError) == WorkResult(1)

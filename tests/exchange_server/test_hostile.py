@@ -1,4 +1,4 @@
-"""Input that nobody should send: it is refused with a reason, and nothing of it is kept."""
+"""Hostile input: it is refused with a reason, and nothing of it is kept."""
 
 import json
 from typing import Any

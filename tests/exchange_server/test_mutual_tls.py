@@ -9,8 +9,8 @@ import trustme
 from blocklist_sdk import Blocklist, ExchangeClient, InvalidInput, Unreachable
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.serving import Tls, serving_exchange
-from blocklist_sdk.net.oauth import ClientCredentials, token_url_of
+from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
+from blocklist_sdk.net.oauth import ClientCredentials
 from blocklist_sdk.net.tls import tls_context
 
 IMPATIENT = ClientSettings(attempts=1)
@@ -40,12 +40,12 @@ def test_a_certificate_is_needed_on_both_sides(exchange: Exchange, tmp_path: Pat
     own, foreign = certificate(authority, tmp_path, "telkomsel.example"), certificate(stranger, tmp_path, "x.example")
     secret = exchange.add_account("telkomsel", ("receipt", "feed:id-telkomsel"))
     assert secret is not None
-    with serving_exchange(exchange, tls=Tls(certificate=server, key=server, client_ca=ca), publish=False) as url:
+    with serving_exchange(exchange, tls=TlsFiles(certificate=server, key=server, client_ca=ca), publish=False) as url:
         assert url.startswith("https://")
-        auth = ClientCredentials("telkomsel", secret, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "telkomsel", secret)
         shown = tls_context(ca=ca, client_cert=own)
         with ExchangeClient(url, auth=auth, tls=shown) as client:
-            assert client.account().name == "telkomsel"
+            assert client.get_account().name == "telkomsel"
         with Blocklist.open(
             f"{url}/repository",
             feed="id-telkomsel",
@@ -60,12 +60,12 @@ def test_a_certificate_is_needed_on_both_sides(exchange: Exchange, tmp_path: Pat
                 ExchangeClient(url, auth=auth, tls=context, settings=IMPATIENT) as client,
                 pytest.raises(Unreachable),
             ):
-                client.account()
+                client.get_account()
 
 
 def test_certificates_that_cannot_be_used(exchange: Exchange, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("no certificate")
     for file in (nothing, tmp_path / "absent.pem"):
-        with pytest.raises(InvalidInput), serving_exchange(exchange, tls=Tls(certificate=file, key=file)):
+        with pytest.raises(InvalidInput), serving_exchange(exchange, tls=TlsFiles(certificate=file, key=file)):
             pass

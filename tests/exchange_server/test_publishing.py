@@ -180,7 +180,7 @@ def test_a_number_that_is_protected_later_is_retracted_and_holds_nothing_up(talk
 
 
 class Failing(Exception):
-    """Somebody pulled the plug."""
+    """The machine lost its power."""
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *, after: bool, feed: str = "id-messaging") -> None:
@@ -334,10 +334,10 @@ def test_publishing_needs_the_keys(start: Callable[..., Talk], template: Path, c
     with Exchange.open(talk.exchange.directory, passphrase=None, clock=clock) as keyless:
         with pytest.raises(BlocklistError):
             keyless.publish()
-        talk.app.state.exchange = keyless
+        talk.server.serve(keyless)
         answer = talk.post("press", "/v1/publications", {"everything": True}, key="once")
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:blocklist:problem:unavailable")
-    talk.app.state.exchange = talk.exchange
+    talk.server.serve(talk.exchange)
     made = talk.make("press", "/v1/publications", {"everything": True}, key="once")
     released = {each["feed"]: (each["serial"], each["rows"], each["added"]) for each in made["feeds"]}
     assert released == dict.fromkeys(FEEDS, (1, 1, 1))

@@ -34,11 +34,11 @@ def test_each_receipt_is_answered_by_itself(talk: Talk) -> None:
         ("repeated", None),
         ("repeated", None),
         ("accepted", None),
-        ("refused", "the feed is not one that you answer for"),
-        ("refused", "the feed is not one that you answer for"),
-        ("refused", "the feed has never had such an entry"),
-        ("refused", "no release of that serial has had the entry"),
-        ("refused", "its moment is yet to come"),
+        ("refused", "this account may not send receipts for the feed"),
+        ("refused", "this account may not send receipts for the feed"),
+        ("refused", "the feed has never had this entry"),
+        ("refused", "the release with this serial did not have the entry"),
+        ("refused", "`at` must not be in the future"),
     ]
     assert [each["status"] for each in talk.answer_for("telkomsel", talk.receipt(1))] == ["repeated"]
     kept = talk.read("telkomsel", "/v1/receipts")["items"]
@@ -58,8 +58,8 @@ def test_receipts_from_before_the_entry_was_listed_are_refused(talk: Talk) -> No
     moments = (f"{early - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}", "1970-01-01T00:00:00Z", early.isoformat())
     items = talk.answer_for("telkomsel", *(talk.receipt(at=at) for at in moments))
     assert [(each["status"], each["reason"]) for each in items] == [
-        ("refused", "its moment lies before the entry's `since`"),
-        ("refused", "its moment lies before the entry's `since`"),
+        ("refused", "`at` must not be before the entry's `since`"),
+        ("refused", "`at` must not be before the entry's `since`"),
         ("accepted", None),
     ]
     talk.decide(case, "advisory", scope=["sms"], urgent=True)  # the same entry, decided anew, has its first beginning
@@ -135,7 +135,7 @@ def test_a_number_that_another_recipient_calls_recycled_is_one_appeal_for_an_off
     assert talk.publish() == {}
     (made,) = talk.read("anna", "/v1/appeals?state=open")["items"]
     assert (made["case"], made["appellant"]) == (case, "messenger")
-    assert made["grounds"].startswith("messenger reports that the number is another subscriber's by now: feed id-mess")
+    assert made["grounds"].startswith("according to messenger the number belongs to another subscriber now: feed id-me")
     assert talk.read("anna", "/v1/cases")["items"][0]["id"] == case
     talk.make("anna", f"/v1/appeals/{made['id']}/answer", {"grant": False, "reason": "the operator says no"})
     assert talk.state(case) == "published"

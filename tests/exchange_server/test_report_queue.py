@@ -13,7 +13,7 @@ from sqlalchemy import event, select, text
 from blocklist_sdk.exchange.models import NewReport
 from blocklist_sdk.exchange_server.casework import intake
 from blocklist_sdk.exchange_server.casework.accounts import Caller
-from blocklist_sdk.exchange_server.casework.idempotency import Question, StoredResponse
+from blocklist_sdk.exchange_server.casework.idempotency import RequestIdentity, StoredResponse
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.store.tables import AnswerRow, CaseRow, ReportRow
 from support.talking import Talk, good, refused
@@ -22,13 +22,13 @@ from support.waiting import until
 
 def at_once(talk: Talk, *requests: tuple[str, dict[str, Any], str]) -> list[httpx.Response]:
     """Send reports, each with who sends it and its key, so that all of them wait for one turn."""
-    turns = talk.exchange.report_queue.turns
+    commit = talk.exchange.report_queue.group_commit
     with ThreadPoolExecutor(len(requests)) as threads:
         sent: list[Future[httpx.Response]] = []
-        with turns.turn:
+        with commit.lock:
             for who, body, key in requests:
                 sent.append(threads.submit(talk.post, who, "/v1/reports", body, key=key))
-                until(lambda: turns.waiting == len(sent))
+                until(lambda: commit.waiting == len(sent))
         return [each.result() for each in sent]
 
 
@@ -85,16 +85,16 @@ def test_one_whose_case_is_held_up_holds_up_no_other(talk: Talk) -> None:
     held = talk.report(reporter="a")
     requests = [("web", talk.new_report(), f"k{index}") for index in range(4)]
     waits = ("web", talk.new_report(held["number"], reporter="b"), "waits")
-    turns = talk.exchange.report_queue.turns
+    commit = talk.exchange.report_queue.group_commit
     with ThreadPoolExecutor(5) as threads:
         with talk.exchange.database.writing() as session:
             session.execute(select(CaseRow).where(CaseRow.id == held["case"]).with_for_update())
-            with turns.turn:
+            with commit.lock:
                 sent = [
                     threads.submit(talk.post, each[0], "/v1/reports", each[1], key=each[2])
                     for each in (waits, *requests)
                 ]
-                until(lambda: turns.waiting == 5)
+                until(lambda: commit.waiting == 5)
             for each in sent[1:]:
                 good(each.result())
             assert not sent[0].done()
@@ -120,12 +120,12 @@ def test_a_key_that_comes_twice_at_once_is_done_once(talk: Talk) -> None:
 
 
 def test_who_sends_something_bad_is_refused_and_harms_nobody_else(talk: Talk) -> None:
-    turns = talk.exchange.report_queue.turns
+    commit = talk.exchange.report_queue.group_commit
     late = talk.new_report(happened_at="2027-01-01T00:00:00Z")
     with ThreadPoolExecutor(2) as threads:
-        with turns.turn:
+        with commit.lock:
             waits = threads.submit(talk.post, "web", "/v1/reports", talk.new_report(), key="k1")
-            until(lambda: turns.waiting == 1)
+            until(lambda: commit.waiting == 1)
             for body in (late, talk.new_report() | {"number": "12"}):
                 refused(talk.post("web", "/v1/reports", body, key="k2"), 422, "invalid")
         good(waits.result())
@@ -198,7 +198,9 @@ def test_processes_that_share_a_database_do_each_thing_once(talk: Talk) -> None:
             def one(place: int) -> StoredResponse:
                 new = NewReport.model_validate(talk.new_report(numbers[place % 6], reporter=f"r{place}"))
                 incoming = intake.IncomingReport(caller, new, numbers[place % 6], talk.clock())
-                return exchange.report_queue.receive(Question(1, f"k{place}", f"{place}", talk.clock()), incoming)
+                return exchange.report_queue.receive(
+                    RequestIdentity(1, f"k{place}", f"{place}", talk.clock()), incoming
+                )
 
             with ThreadPoolExecutor(8) as threads:
                 return list(threads.map(one, list(range(60))[::order]))[::order]

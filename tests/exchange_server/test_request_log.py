@@ -1,4 +1,4 @@
-"""The log of requests: who asked for what and when it was answered, and nothing of what it was about."""
+"""The log of requests: accounts, routes, statuses and times, and no content."""
 
 import logging
 
@@ -11,7 +11,7 @@ from support.waiting import until
 REQUESTS = "blocklist_sdk.exchange_server.requests"
 
 
-def test_each_request_is_one_record_without_what_it_is_about(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_is_one_record_without_its_content(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
     number = lite.number()
     with caplog.at_level(logging.INFO, REQUESTS):
         answers = [
@@ -23,11 +23,11 @@ def test_each_request_is_one_record_without_what_it_is_about(lite: Talk, caplog:
             lite.get(None, f"/elsewhere/{number}"),
         ]
         until(lambda: len(caplog.records) == len(answers))
-    told = [
+    logged = [
         (each.__dict__["method"], each.__dict__["route"], each.__dict__["account"], each.__dict__["status"])
         for each in caplog.records
     ]
-    assert told == [
+    assert logged == [
         ("POST", "/v1/reports", "web", 201),
         ("GET", "/v1/reports", "web", 200),
         ("GET", "/v1/numbers/{number}", None, 200),
@@ -43,7 +43,7 @@ def test_each_request_is_one_record_without_what_it_is_about(lite: Talk, caplog:
     assert "GET (no such path): 404 after " in caplog.text
 
 
-def test_what_goes_wrong_is_told_with_the_number_of_its_request(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_logged_with_its_request_id(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
     with lite.exchange.database.writing() as session:
         session.execute(text("ALTER TABLE listings RENAME TO elsewhere"))
     answer = lite.get(None, f"/v1/numbers/+{lite.number()}")
@@ -53,10 +53,8 @@ def test_what_goes_wrong_is_told_with_the_number_of_its_request(lite: Talk, capl
     assert "SQLITE_ERROR" in record.getMessage()
 
 
-def test_credentials_that_do_not_hold_are_told_with_where_they_come_from(
-    lite: Talk, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_credentials_are_logged_with_their_address(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
     form = {"grant_type": "client_credentials", "client_id": "6281234567890", "client_secret": "guessed"}
     assert lite.request("POST", "/oauth/token", data=form).status_code == 401
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert record.getMessage() == "credentials from 127.0.0.1 do not hold"
+    assert record.getMessage() == "invalid credentials from 127.0.0.1"

@@ -1,4 +1,4 @@
-"""What an authority sets, and what of it is nobody else's business."""
+"""An exchange's settings, and those that are not shown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from support.talking import PASSPHRASE, Talk
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def test_an_assertion_for_another_exchange_is_worth_nothing_whatever_the_request_calls_this_one(
+def test_an_assertion_for_another_exchange_is_refused_whatever_host_the_request_names(
     start: Callable[..., Talk], secrets: dict[str, str]
 ) -> None:
     talk = start(url="https://exchange.example/")
@@ -44,10 +44,10 @@ def test_settings_are_read_as_they_were_written(tmp_path: Path, issuer: str) -> 
 
 
 @pytest.mark.parametrize("rate", ["often", "", "0/minute", "30/minute;100/hour", "-1/minute"])
-def test_a_rate_lets_somebody_in_and_is_one(rate: str) -> None:
+def test_a_rate_is_one_and_allows_a_request(rate: str) -> None:
     with pytest.raises(InvalidInput, match="public_rate"):
         ExchangeSettings.of({"public_rate": rate})
-    with pytest.raises(InvalidInput, match="more than one rate"):
+    with pytest.raises(InvalidInput, match="one rate only"):
         ExchangeSettings.of({"public_rate": "30/minute;100/hour"})
     assert ExchangeSettings.of({"public_rate": "5 per 2 minutes"}).public_rate == "5 per 2 minutes"
 

@@ -1,4 +1,4 @@
-"""A server that is told to stop while it is at work."""
+"""A server that is stopped while it works."""
 
 import threading
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ def test_what_is_not_done_in_time_is_to_be_sent_again_and_what_is_done_is_answer
     lite: Talk, monkeypatch: pytest.MonkeyPatch, stack: ExitStack
 ) -> None:
     monkeypatch.setattr(serving, "_STOP_S", 1)
-    turns = lite.exchange.report_queue.turns
+    commit = lite.exchange.report_queue.group_commit
     body = lite.new_report()
     headers = lite.token("web") | {"Idempotency-Key": "once"}
     threads = stack.enter_context(ThreadPoolExecutor(1))
     with serving_exchange(lite.exchange, publish=False) as url:
-        assert turns.turn.acquire()
+        assert commit.lock.acquire()
         waits = threads.submit(httpx.post, f"{url}/v1/reports", json=body, headers=headers, timeout=60)
         # Longer than the server waits for anybody.
-        waits.add_done_callback(lambda _: turns.turn.release())
-        until(lambda: turns.waiting == 1)
+        waits.add_done_callback(lambda _: commit.lock.release())
+        until(lambda: commit.waiting == 1)
     problem = refused(waits.result(), 503, "unavailable")
-    assert "stopped" in problem["detail"]
+    assert "shutting down" in problem["detail"]
     assert waits.result().headers["Retry-After"]
     # It was done nevertheless, and is answered to whoever sends it again.
     again = lite.request("POST", "/v1/reports", json=body, headers=headers)
@@ -57,7 +57,7 @@ def test_a_server_that_ends_by_itself_is_not_taken_for_one_that_was_stopped(
         return servers[-1]
 
     def serve() -> None:
-        with serving_exchange(lite.exchange, publish=False, ended=ended.set):
+        with serving_exchange(lite.exchange, publish=False, on_ended=ended.set):
             servers[0].should_exit = True
             assert ended.wait(60)
 

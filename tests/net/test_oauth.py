@@ -69,7 +69,7 @@ def test_the_secret_goes_to_the_token_url_as_rfc_6749_says(network: respx.MockRo
     asked = network.post(TOKEN_URL).mock(side_effect=tokens("one"))
     network.get(f"{URL}/v1/account").respond(json=ACCOUNT)
     with ExchangeClient(URL, auth=credentials(scopes=["report", "receipt"])) as client:
-        assert client.account().name == "gopay"
+        assert client.get_account().name == "gopay"
     request = asked.calls[0].request
     assert (
         base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")) == b"gopay:s3cret%3Awith%2Fsigns%2B"
@@ -81,7 +81,7 @@ def test_the_token_request_has_the_time_limits_of_the_request_that_it_is_for(net
     asked = network.post(TOKEN_URL).mock(side_effect=tokens("one"))
     network.get(f"{URL}/v1/account").respond(json=ACCOUNT)
     with ExchangeClient(URL, auth=credentials()) as client:
-        client.account()
+        client.get_account()
     assert asked.calls[0].request.extensions["timeout"]["read"] == 60.0
 
 
@@ -102,7 +102,7 @@ def test_the_margin_is_half_a_minute_or_a_tenth_of_its_life(
 ) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     auth = credentials()
-    auth._keep(tokens("one", life_s=life_s)[0])
+    auth._store(tokens("one", life_s=life_s)[0])
     assert auth._token == ("one", kept_s)
 
 
@@ -112,7 +112,7 @@ def test_a_401_renews_the_token_once(network: respx.MockRouter) -> None:
         side_effect=[httpx.Response(401), httpx.Response(200, json=ACCOUNT)]
     )
     with ExchangeClient(URL, auth=credentials()) as client:
-        client.account()
+        client.get_account()
     assert [bearer(call) for call in account.calls] == ["Bearer one", "Bearer two"]
 
 
@@ -123,7 +123,7 @@ def test_a_second_401_is_the_answer(network: respx.MockRouter) -> None:
         401, json=problem, headers={"Content-Type": "application/problem+json"}
     )
     with ExchangeClient(URL, auth=credentials()) as client, pytest.raises(ExchangeError, match="no such account") as no:
-        client.account()
+        client.get_account()
     assert no.value.status == 401
     assert (asked.call_count, account.call_count) == (2, 2)
 
@@ -136,7 +136,7 @@ def test_what_was_sent_before_the_401_is_sent_whole_again(tmp_path: Path) -> Non
         "POST /v1/reports/1/evidence": [Told({}, 401), Told(EVIDENCE, 201)],
     }
     with exchanging(routes(table)) as (url, asked):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         with ExchangeClient(url, auth=auth) as client:
             client.attach_evidence(1, file)
     sent = [each for each in asked if each.path != "/oauth/token"]
@@ -146,22 +146,22 @@ def test_what_was_sent_before_the_401_is_sent_whole_again(tmp_path: Path) -> Non
 
 def test_many_threads_fetch_one_token() -> None:
     with exchanging(routes({"GET /v1/account": ACCOUNT})) as (url, asked):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         start = threading.Barrier(8)
         with ExchangeClient(url, auth=auth) as client, ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda _: (start.wait(), client.account())[1].name, range(8)))
+            found = list(pool.map(lambda _: (start.wait(), client.get_account())[1].name, range(8)))
     assert found == ["gopay"] * 8
     assert [each.path for each in asked].count("/oauth/token") == 1
 
 
 def test_many_tasks_fetch_one_token_and_another_loop_goes_on_with_it() -> None:
     with exchanging(routes({"GET /v1/account": ACCOUNT})) as (url, asked):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
 
         async def ask() -> None:
             async with AsyncExchangeClient(url, auth=auth) as client, anyio.create_task_group() as group:
                 for _ in range(8):
-                    group.start_soon(client.account)
+                    group.start_soon(client.get_account)
 
         anyio.run(ask)
         anyio.run(ask)
@@ -177,9 +177,9 @@ def test_a_401_renews_the_token_once_in_a_loop_as_well() -> None:
     with exchanging(routes(table)) as (url, asked):
 
         async def ask() -> str:
-            auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+            auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
             async with AsyncExchangeClient(url, auth=auth) as client:
-                return (await client.account()).name
+                return (await client.get_account()).name
 
         assert anyio.run(ask) == "gopay"
     assert [each.headers.get("Authorization") for each in asked][1::2] == ["Bearer one", "Bearer two"]
@@ -202,7 +202,7 @@ def test_an_assertion_is_made_out_for_one_use(key: Any, kind: Any, algorithm: st
     asked = network.post(TOKEN_URL).mock(side_effect=tokens("one", "two"))
     network.get(f"{URL}/v1/account").mock(side_effect=[httpx.Response(401), httpx.Response(200, json=ACCOUNT)])
     with ExchangeClient(URL, auth=PrivateKeyJwt("gopay", pem(key), token_url=TOKEN_URL)) as client:
-        client.account()
+        client.get_account()
     public = kind.import_key(
         key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
@@ -237,7 +237,7 @@ def test_an_assertion_is_made_out_for_one_use(key: Any, kind: Any, algorithm: st
     ids=["nothing", "text", "bytes", "another curve", "public", "encrypted", "no PEM"],
 )
 def test_a_key_that_cannot_be_used(key: bytes | str) -> None:
-    with pytest.raises(InvalidInput, match="no private key that can be used"):
+    with pytest.raises(InvalidInput, match="private key cannot be used"):
         PrivateKeyJwt("gopay", key, token_url=TOKEN_URL)
 
 
@@ -255,9 +255,9 @@ def test_a_key_that_cannot_be_used(key: bytes | str) -> None:
         (Told({"error": "slow_down"}, 429, {"Retry-After": "0"}), Unreachable, "429", 3),
         (Told(b"<html>", 503, media_type="text/html"), Unreachable, "503", 3),
         (Told(b"<html>Log in</html>", media_type="text/html"), Malformed, "captive portal", 1),
-        (Told({"access_token": "x"}), Malformed, "no token of OAuth", 1),
-        (Told({"access_token": "x\r\nX: y", "token_type": "Bearer"}), Malformed, "no token of OAuth", 1),
-        (Told({"access_token": 7, "token_type": "Bearer"}), Malformed, "no token of OAuth", 1),
+        (Told({"access_token": "x"}), Malformed, "not an OAuth token", 1),
+        (Told({"access_token": "x\r\nX: y", "token_type": "Bearer"}), Malformed, "not an OAuth token", 1),
+        (Told({"access_token": 7, "token_type": "Bearer"}), Malformed, "not an OAuth token", 1),
         (Told([1]), Malformed, "captive portal", 1),
         (Told(b"[" * 100_000), Malformed, "captive portal", 1),
         (Told(b"", 302, {"Location": "http://127.0.0.1:9/"}), Malformed, "captive portal", 1),
@@ -268,13 +268,13 @@ def test_a_key_that_cannot_be_used(key: bytes | str) -> None:
 )
 def test_no_token(answer: Told, kind: type[Exception], words: str, attempts: int) -> None:
     with exchanging(routes({"POST /oauth/token": answer})) as (url, asked):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         with ExchangeClient(url, auth=auth, settings=QUICK) as client, pytest.raises(kind, match=words) as failed:
-            client.account()
+            client.get_account()
 
         async def ask() -> None:
             async with AsyncExchangeClient(url, auth=auth, settings=QUICK) as asynchronous:
-                await asynchronous.account()
+                await asynchronous.get_account()
 
         with pytest.raises(kind, match=words):
             anyio.run(ask)
@@ -285,7 +285,7 @@ def test_no_token(answer: Told, kind: type[Exception], words: str, attempts: int
 def test_a_network_error_under_the_token_is_one_of_the_network(network: respx.MockRouter) -> None:
     asked = network.post(TOKEN_URL).mock(side_effect=httpx.ConnectError("refused"))
     with ExchangeClient(URL, auth=credentials(), settings=QUICK) as client, pytest.raises(Unreachable, match="refused"):
-        client.account()
+        client.get_account()
     assert asked.call_count == 3
     with httpx.Client(auth=credentials()) as plain, pytest.raises(httpx.ConnectError):
         plain.get(URL)
@@ -293,9 +293,9 @@ def test_a_network_error_under_the_token_is_one_of_the_network(network: respx.Mo
 
 def test_a_lifetime_that_is_not_told_is_a_short_one(network: respx.MockRouter) -> None:
     auth = credentials()
-    auth._keep(httpx.Response(200, json={"access_token": "x", "token_type": "bearer", "expires_in": True}))
-    auth._keep(httpx.Response(200, json={"access_token": "x", "token_type": "BEARER"}))
-    assert auth._held(None) == "x"
+    auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "bearer", "expires_in": True}))
+    auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "BEARER"}))
+    assert auth._usable_token(None) == "x"
 
 
 def test_no_secret_is_shown() -> None:
@@ -342,6 +342,15 @@ def test_credentials_in_the_clear_are_warned_of(caplog: pytest.LogCaptureFixture
     assert "in the clear" in caplog.text
 
 
+def test_the_token_url_is_that_of_the_exchange() -> None:
+    for url in ("https://exchange.example", "https://exchange.example/repository"):
+        for auth in (
+            ClientCredentials.for_exchange(url, "gopay", SECRET, scopes=["report"]),
+            PrivateKeyJwt.for_exchange(url, "gopay", pem(ed25519.Ed25519PrivateKey.generate()), scopes=["report"]),
+        ):
+            assert (auth.client_id, auth.token_url, auth.scopes) == ("gopay", TOKEN_URL, ("report",))
+
+
 @pytest.mark.parametrize("url", ["file:///srv", "exchange.example", "https://", "http://[::1"])
 def test_no_token_url_of(url: str) -> None:
     with pytest.raises(InvalidInput):
@@ -350,7 +359,7 @@ def test_no_token_url_of(url: str) -> None:
 
 def test_lists_are_fetched_with_a_token_and_not_read_whole_by_the_credentials(tmp_path: Path) -> None:
     with exchanging(routes({"GET /list": Told(bytes(500_000), media_type="x")})) as (url, asked):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         with Transport(auth=auth) as transport:
             transport.download(f"{url}/list", tmp_path / "list", length=500_000)
     assert (tmp_path / "list").stat().st_size == 500_000
@@ -361,7 +370,7 @@ def test_a_token_never_follows_a_redirect_to_another_server() -> None:
     with exchanging(routes({"GET /list": Told(b"list", media_type="x")})) as (elsewhere, asked_elsewhere):
         table = {"GET /list": Told(b"", 302, {"Location": f"{elsewhere}/list"})}
         with exchanging(routes(table)) as (url, asked):
-            auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+            auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
             with Transport(auth=auth) as transport:
                 assert transport.get(f"{url}/list", max_bytes=10) == b"list"
     assert asked[-1].headers["Authorization"] == "Bearer token-1"
@@ -372,7 +381,7 @@ def test_a_sync_whose_credentials_are_refused_says_so(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     refused = Told({"error": "invalid_client"}, 401)
     with exchanging(routes({"POST /oauth/token": refused})) as (url, _):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         root = world.publisher.root
         blocklist = Blocklist.open(f"{url}/repository", feed=FEED, root=root, cache_dir=tmp_path / "c", auth=auth)
         outcomes = list[str]()
@@ -389,7 +398,7 @@ def hang(asked: Asked, handler: Handler) -> Told | None:
 
 def test_a_token_endpoint_that_hangs_is_given_up() -> None:
     with exchanging(hang) as (url, _):
-        auth = ClientCredentials("gopay", SECRET, token_url=token_url_of(url))
+        auth = ClientCredentials.for_exchange(url, "gopay", SECRET)
         settings = ClientSettings(attempts=1, read_timeout_s=0.2)
         with ExchangeClient(url, auth=auth, settings=settings) as client, pytest.raises(Unreachable, match="timed out"):
-            client.account()
+            client.get_account()

@@ -166,7 +166,7 @@ def test_many_at_once(repository: Path) -> None:
 
 
 def test_what_cannot_be_served(repository: Path) -> None:
-    with pytest.raises(InvalidInput, match="no repository"):
+    with pytest.raises(InvalidInput, match="not a repository"):
         RepositoryServer(repository / "metadata")
     with RepositoryServer(repository) as server:
         with pytest.raises(InvalidInput, match="cannot listen"):

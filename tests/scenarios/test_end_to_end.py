@@ -29,8 +29,8 @@ def box() -> Iterator[Sandbox]:
 
 
 def published(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool]) -> Case:
-    until(lambda: is_so(officer.case(case)))
-    return officer.case(case)
+    until(lambda: is_so(officer.get_case(case)))
+    return officer.get_case(case)
 
 
 class Network:
@@ -79,11 +79,11 @@ def play(
     for name, blocklist in lists.items():
         enforced(box, name, blocklist, networks[name])
     month = f"{datetime.now(UTC):%Y-%m}"
-    before = officer.statistics(month)
-    assert public.number_status(f"+{NUMBER}").status == "not-known"
+    before = officer.get_statistics(month)
+    assert public.get_number_status(f"+{NUMBER}").status == "not-known"
 
     # A citizen reports a number, with a screenshot.
-    report = hotline.report(
+    report = hotline.submit_report(
         "0812-6664-4422",
         category="phishing",
         channel="messaging",
@@ -94,10 +94,10 @@ def play(
     )
     assert (report.number, report.case_state, report.missing) == (NUMBER, "incomplete", ("evidence",))
     evidence = hotline.attach_evidence(report.id, screenshot(1), name="screenshot.png")
-    assert (evidence.media_type, hotline.report_status(report.id).case_state) == ("image/png", "received")
+    assert (evidence.media_type, hotline.get_report(report.id).case_state) == ("image/png", "received")
 
     # An officer verifies it, and decides.
-    assert officer.take_up(report.case).state == "verifying"
+    assert officer.start_verification(report.case).state == "verifying"
     officer.decide(report.case, "block", reason="It asks for a one-time code.", urgent=True)
     case = published(officer, report.case, lambda case: case.state == "published")
     assert {each.feed: each.listed_serial for each in case.listings} == {
@@ -105,7 +105,7 @@ def play(
         "id-messaging": 2,
         "id-all": 2,
     }
-    assert public.number_status(f"+{NUMBER}").status == "listed"
+    assert public.get_number_status(f"+{NUMBER}").status == "listed"
 
     # The home operator and the messaging provider get it by delta; the other operator does not.
     assert {name: blocklist.sync().kind for name, blocklist in lists.items()} == {
@@ -128,14 +128,14 @@ def play(
         foreign.sync()
     entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel" and each.entry is not None)
     stranger = NewReceipt(feed="id-telkomsel", serial=2, entry=entry, outcome="enforced", at=datetime.now(UTC))
-    assert [item.status for item in indosat.send_receipts([stranger])] == ["refused"]
+    assert [item.status for item in indosat.submit_receipts([stranger])] == ["refused"]
     with pytest.raises(ExchangeError) as refused:
-        indosat.case(case.id)
+        indosat.get_case(case.id)
     assert refused.value.status == 403
 
     # Each enforces, and says so.
     assert enforced(box, OWN, lists[OWN], networks[OWN]) == {"enforced": 1}
-    assert officer.case(case.id).state == "published"
+    assert officer.get_case(case.id).state == "published"
     assert enforced(box, OTT, lists[OTT], networks[OTT]) == {"enforced": 1}
     assert enforced(box, OTHER, lists[OTHER], networks[OTHER]) == {}
     assert {name: NUMBER in network.blocked for name, network in networks.items()} == {
@@ -143,17 +143,17 @@ def play(
         OTT: True,
         OTHER: False,
     }
-    assert officer.case(case.id).state == "enforced"
+    assert officer.get_case(case.id).state == "enforced"
 
     # The number has a new owner, who appeals, and is right.
-    appeal = hotline.appeal(number=f"+{NUMBER}", grounds="It is mine since last week.", appellant="owner-1")
+    appeal = hotline.submit_appeal(number=f"+{NUMBER}", grounds="It is mine since last week.", appellant="owner-1")
     assert next(iter(officer.cases())).id == case.id  # before all others
-    assert officer.case(case.id).state == "appealed"
+    assert officer.get_case(case.id).state == "appealed"
     officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
-    assert public.number_status(f"+{NUMBER}").status == "not-known"
+    assert public.get_number_status(f"+{NUMBER}").status == "not-known"
     case = published(officer, case.id, lambda case: all(each.lifted_serial for each in case.listings))
     assert case.state == "retracted"
-    lifted = hotline.appeal_status(appeal.id).lifted
+    lifted = hotline.get_appeal(appeal.id).lifted
     assert {each.recipient: each.lifted_at for each in lifted} == {OWN: None, OTT: None}
 
     # Both lift it, and that is proved to the one who appealed.
@@ -162,11 +162,11 @@ def play(
         assert NUMBER not in lists[name]
         assert enforced(box, name, lists[name], networks[name]) == {"reversed": 1}
         assert NUMBER not in networks[name].blocked
-    lifted = hotline.appeal_status(appeal.id).lifted
+    lifted = hotline.get_appeal(appeal.id).lifted
     assert {each.recipient for each in lifted if each.lifted_at is not None} == {OWN, OTT}
 
     # The month's figures are right.
-    after = officer.statistics(month)
+    after = officer.get_statistics(month)
     assert after.decisions is not None
     assert before.decisions is not None
     grown = {name: count - before.decisions[name] for name, count in after.decisions.items()}
@@ -187,7 +187,7 @@ def play(
     assert after.decision_to_enforcement is not None
     assert after.retraction_to_lifting is not None
     assert after.retraction_to_lifting.count == 2
-    told = [event.event for event in officer.history(case.id)]
+    told = [event.event for event in officer.case_history(case.id)]
     assert [event for event in told if event not in ("listed", "lifted")] == [
         "opened",
         "reported",

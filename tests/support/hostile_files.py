@@ -109,7 +109,7 @@ def _other_types() -> Iterator[Hostile]:
         ("AVI", "a.avi", riff(b"AVI ", (b"LIST", b"hdrl")), "unknown"),
         ("HEIC", "a.heic", box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"mdat", b"x"), "'heic'"),
         ("QuickTime", "a.mov", film(b"qt  ", b"vide"), "'qt'"),
-        ("Ogg with a film in it", "a.ogv", ogg(b"\x80theora" + bytes(35)), "something else than Opus"),
+        ("Ogg with a film in it", "a.ogv", ogg(b"\x80theora" + bytes(35)), "neither Opus nor Vorbis"),
         ("AMR of two channels", "a.amr", b"#!AMR_MC1.0\n\0\0\0\2" + AMR_FRAME, "several channels"),
         ("PDF after rubbish", "a.pdf", b"\n" + pdf(), "unknown"),
     ):
@@ -193,7 +193,7 @@ def _pictures() -> Iterator[Hostile]:
         ("WebP with an unknown part", riff(b"WEBP", WEBP_LOSSLESS, (b"EVIL", ELF)), "no viewer knows"),
         ("WebP that unpacks to a wall", riff(b"WEBP", (b"VP8L", b"\x2f\xff\xff\xff\x0f")), "megapixels"),
         ("WebP of a wide canvas", riff(b"WEBP", (b"VP8X", b"\0\0\0\0" + b"\xff" * 6), WEBP_LOSSLESS), "megapixels"),
-        ("WebP whose picture is damaged", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
+        ("WebP without a key frame", riff(b"WEBP", (b"VP8 ", ELF)), "damaged"),
     ):
         yield Hostile(what, "a.png", content, reason)
 
@@ -204,9 +204,9 @@ def _documents() -> Iterator[Hostile]:
     packed, bomb = packed_objects(b"x"), packed_objects(bytes(40_000_000))
     for what, content, reason in (
         ("PDF with JavaScript", pdf(catalog=script), "JavaScript"),
-        ("PDF with JavaScript by another spelling", pdf(catalog=script.replace(b"/Java", b"/J#61v#61")), "JavaScript"),
+        ("PDF with JavaScript in another spelling", pdf(catalog=script.replace(b"/Java", b"/J#61v#61")), "JavaScript"),
         ("PDF with packed JavaScript", pdf(packed_objects(b"6 0 << %s >>" % script)), "JavaScript"),
-        ("PDF that packs by another spelling", pdf(packed_objects(script, kind=b"/Obj#53tm")), "JavaScript"),
+        ("PDF that packs in another spelling", pdf(packed_objects(script, kind=b"/Obj#53tm")), "JavaScript"),
         ("PDF that starts programs", pdf(catalog=b"/OpenAction << /S /Launch /F (cmd.exe) >>"), "starts programs"),
         ("PDF with a file in it", pdf(catalog=b"/Names << /EmbeddedFiles 9 0 R >>"), "other files"),
         ("PDF with a rich annotation", pdf(b"9 0 obj\n<< /Subtype /RichMedia >>\nendobj\n"), "other files"),
@@ -261,35 +261,35 @@ def _sounds() -> Iterator[Hostile]:
     two = head + ogg_page(0, OPUS_HEAD, first=True, serial=8) + ogg_page(1, b"x")
     other = b"\xff\xfb\x94\xc0" + bytes(380)
     for what, content, reason in (
-        ("MP3 of one frame", MP3_FRAME, "nothing to hear"),
+        ("MP3 of one frame", MP3_FRAME, "no sound"),
         ("MP3 cut off", MP3_FRAME * 3 + MP3_FRAME[:9], "cut off"),
-        ("MP3 with a script behind it", MP3_FRAME * 3 + SCRIPT, "stands between or behind"),
-        ("MP3 with a ZIP behind it", MP3_FRAME * 3 + zipped(), "stands between or behind"),
-        ("MP3 tag before a program", ID3 + ELF, "stands between or behind"),
-        ("MP3 tag only", ID3, "nothing to hear"),
+        ("MP3 with a script behind it", MP3_FRAME * 3 + SCRIPT, "between or after"),
+        ("MP3 with a ZIP behind it", MP3_FRAME * 3 + zipped(), "between or after"),
+        ("MP3 tag before a program", ID3 + ELF, "between or after"),
+        ("MP3 tag only", ID3, "no sound"),
         ("MP3 tag past its end", b"ID3\4\0\0\x7f\x7f\x7f\x7f" + MP3_FRAME * 3, "cut off"),
         ("MP3 with a damaged tag", b"ID3\4\0\0\xff\0\0\0" + MP3_FRAME * 3, "tag is damaged"),
-        ("MP3 that changes", MP3_FRAME * 2 + other, "changes its kind"),
+        ("MP3 that changes", MP3_FRAME * 2 + other, "changes its version"),
         ("MP3 of an unknown rate", b"\xff\xfb\xf0\xc0" + bytes(413), "damaged"),
         ("UTF-16 text that looks like sound", b"\xff\xfe<\0s\0c\0r\0i\0p\0t\0>\0", "unknown|page"),
         ("Ogg with a wrong checksum", whole[:-1] + b"\x01", "damaged"),
         ("Ogg cut off", whole[:-1], "cut off"),
-        ("Ogg with a script behind it", whole + SCRIPT, "stands between or behind"),
+        ("Ogg with a script behind it", whole + SCRIPT, "between or after"),
         ("Ogg of two streams", two, "more than one stream"),
         ("Ogg with a page missing", head + ogg_page(2, b"x"), "missing"),
-        ("Ogg of one page", head, "nothing to hear"),
+        ("Ogg of one page", head, "no sound"),
         ("AMR cut off", b"#!AMR\n" + AMR_FRAME[:-1], "cut off"),
         ("AMR with a script behind it", b"#!AMR\n" + AMR_FRAME + SCRIPT, "AMR file"),
         ("AMR with a shell behind its magic", b"#!AMR\nrm -rf ~\n", "AMR file"),
-        ("AMR magic only", b"#!AMR\n", "nothing to hear"),
-        ("AMR of silence", b"#!AMR\n" + b"\x7c" * 9, "nothing to hear"),
+        ("AMR magic only", b"#!AMR\n", "no sound"),
+        ("AMR of silence", b"#!AMR\n" + b"\x7c" * 9, "no sound"),
         ("AMR of a million silences", b"#!AMR\n" + b"\x7c" * 1_000_001, "too many frames"),
         ("WAV with a wrong length", wav()[:4] + b"\xff\xff\xff\xff" + wav()[8:], "wrong length"),
         ("WAV with a script behind it", wav() + SCRIPT, "follows its end"),
         ("WAV with a part past its end", wav((b"LIST", b"ab")).replace(b"LIST\2", b"LIST\xf2"), "reaches past"),
         ("WAV without sound", riff(b"WAVE", (b"fmt ", bytes([1, 0, 1, 0] + [0] * 12))), "no sound"),
         ("WAV without a header", riff(b"WAVE", (b"data", b"abcd")), "header is missing"),
-        ("WAV of MP3", wav(coding=0x55), "something else than sound"),
+        ("WAV of MP3", wav(coding=0x55), "does not hold sound"),
         ("WAV with a part without a name", wav((b"\0\0\0\0", b"ab")), "damaged"),
     ):
         status = 415 if what.startswith("UTF-16") else 422

@@ -48,19 +48,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
     "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release"},
     # The publisher's wing
-    "publisher": _GROUND | {"numbers", "release"},
+    "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
     # The exchange's wing: the client and what both ends share, and the server behind it
     "exchange": _GROUND | {"net", "numbers", "release"},
     "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
     "exchange_server/store": _GROUND | {"exchange"},
-    "exchange_server/evidence": _GROUND,
+    "exchange_server/evidence/judge": set(),
+    "exchange_server/evidence/media": {"exchange_server/evidence/judge"},
+    "exchange_server/evidence": _GROUND | {"exchange_server/evidence/judge", "exchange_server/evidence/media"},
     "exchange_server/casework": _GROUND
     | {"exchange", "exchange_server/evidence", "exchange_server/settings", "exchange_server/store"}
     | {"numbers", "publisher", "release"},
     "exchange_server/exchange": _GROUND
-    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/settings"}
-    | {"exchange_server/store", "publisher"},
+    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/evidence/judge"}
+    | {"exchange_server/settings", "exchange_server/store", "publisher"},
     "exchange_server/http": _GROUND
     | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/exchange"}
     | {"exchange_server/store", "net", "numbers"},

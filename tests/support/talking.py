@@ -1,4 +1,4 @@
-"""An exchange for tests: a folder made once, served over HTTP on loopback, and somebody of each role who talks to it.
+"""An exchange for tests: a folder made once and served over HTTP on loopback, with an account for each role.
 
 All numbers are generated, none is anybody's.
 """
@@ -18,10 +18,9 @@ import uvicorn
 from joserfc.jwk import OKPKey
 
 import support.quick_secrets  # noqa: F401
-from blocklist_sdk.exchange_server.casework.accounts import add_account, check_scopes, disable_account
+from blocklist_sdk.exchange_server.casework.accounts import add_account, check_oauth_scopes, disable_account
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import AccountCache
-from blocklist_sdk.exchange_server.http.rates import RateLimits
+from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
 from support.evidence_files import png_of
 
@@ -72,11 +71,11 @@ class Server:
     """One HTTP server, behind which the exchange changes from test to test."""
 
     def __init__(self, exchange: Exchange) -> None:
-        told: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._server = server_of(exchange, host="127.0.0.1", port=0, started=told.put)
+        urls: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._server = server_of(exchange, host="127.0.0.1", port=0, on_started=urls.put)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        self.url = told.get(timeout=30)
+        self.url = urls.get(timeout=30)
         self.client = httpx.Client(base_url=self.url, transport=httpx.HTTPTransport(verify=False), timeout=60)
 
     @property
@@ -88,10 +87,8 @@ class Server:
         return self._server.config
 
     def serve(self, exchange: Exchange) -> None:
-        """From now on, this one; nobody remembers anything of the one before."""
-        self.app.state.exchange = exchange
-        self.app.state.accounts = AccountCache()
-        self.app.state.limits = RateLimits()
+        """From now on, this one; nothing of the one before is remembered."""
+        set_state(self.app, AppState.of(exchange))
 
     def close(self) -> None:
         self.client.close()
@@ -106,13 +103,14 @@ class Talk:
         exchange: it.
         clock: its clock.
         url: its address.
+        server: what serves it.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, server: Server) -> None:
         self.exchange = exchange
         self.clock = clock
         self.url = server.url
-        self.app = server.app
+        self.server = server
         self._client = server.client
         self._keys = itertools.count(1)
         self._numbers = itertools.count(TELKOMSEL)
@@ -120,7 +118,7 @@ class Talk:
     # Talking
 
     def token(self, who: str | None, *scopes: str) -> dict[str, str]:
-        """The header that says who asks; None for nobody."""
+        """The header with an account's token; empty for None."""
         if who is None:
             return {}
         wanted = scopes or SCOPES.get(who, ALL_SCOPES)
@@ -161,7 +159,7 @@ class Talk:
     # What happens often
 
     def number(self) -> int:
-        """One that nobody had before."""
+        """A number that was not used before."""
         return next(self._numbers)
 
     def new_report(self, number: int | None = None, **fields: Any) -> dict[str, Any]:
@@ -261,9 +259,9 @@ def add_accounts(exchange: Exchange) -> dict[str, str]:
             secret = add_account(
                 session,
                 name,
-                check_scopes(scopes, feeds=exchange.routing.feeds),
+                check_oauth_scopes(scopes, feeds=exchange.routing.feeds),
                 key=None if private is None else private.as_pem(private=False).decode(),
-                at=START,
+                now=START,
             )
             kept[name] = secret if private is None else private.as_pem(private=True).decode()  # type: ignore[assignment]
         disable_account(session, "gone", START)

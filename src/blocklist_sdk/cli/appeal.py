@@ -55,7 +55,7 @@ def send(
         for file in evidence or ():
             # What cannot be sent is found before the appeal is there.
             calls.attach_appeal_evidence(1, file)
-        appeal = exchange.appeal(
+        appeal = exchange.submit_appeal(
             number=number,
             feed=feed,
             entry=entry_id,
@@ -71,7 +71,7 @@ def send(
                 where=f"appeal {appeal.id}",
                 again=f"blocklist appeal attach {appeal.id}",
             )
-            appeal = exchange.appeal_status(appeal.id)
+            appeal = exchange.get_appeal(appeal.id)
     write_each([appeal], appeal_line, as_json=as_json)
 
 
@@ -92,7 +92,7 @@ def attach(
             where=f"appeal {appeal}",
             again=f"blocklist appeal attach {appeal}",
         )
-        found = exchange.appeal_status(appeal)
+        found = exchange.get_appeal(appeal)
     write_each([found], appeal_line, as_json=as_json)
 
 
@@ -101,7 +101,7 @@ def attach(
 def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) -> None:
     """Show an appeal as it stands, and who has lifted the block."""
     with settings.client() as exchange:
-        found = exchange.appeal_status(appeal)
+        found = exchange.get_appeal(appeal)
     if as_json:
         write_model(found)
         return
@@ -159,7 +159,7 @@ def evidence(
 ) -> None:
     """Fetch an appeal's evidence, as an officer."""
     with settings.client() as exchange:
-        fetch_evidence(exchange, exchange.appeal_status(appeal).evidence, directory, as_json=as_json)
+        fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, as_json=as_json)
 
 
 def _entry(text: str | None) -> tuple[str | None, int | None]:

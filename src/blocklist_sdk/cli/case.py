@@ -44,7 +44,7 @@ def show_all(
 def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
     """Show a case, its reports, decisions and listings; with --json the case alone."""
     with settings.client() as exchange:
-        found = exchange.case(case)
+        found = exchange.get_case(case)
         if as_json:
             write_model(found)
             return
@@ -66,15 +66,17 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
 def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
     """Show what happened to a case, from the beginning."""
     with settings.client() as exchange:
-        write_each(exchange.history(case), _event_line, as_json=as_json)
+        write_each(exchange.case_history(case), _event_line, as_json=as_json)
 
 
-@app.command("take-up")
+@app.command("start-verification")
 @with_settings(*SERVER)
-def take_up(settings: Settings, case: CaseArgument, idempotency_key: KeyOption = None, as_json: AsJson = False) -> None:
+def start_verification(
+    settings: Settings, case: CaseArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
+) -> None:
     """Begin to verify a case."""
     with settings.client() as exchange:
-        write_each([exchange.take_up(case, idempotency_key=idempotency_key)], case_line, as_json=as_json)
+        write_each([exchange.start_verification(case, idempotency_key=idempotency_key)], case_line, as_json=as_json)
 
 
 @app.command()
@@ -119,7 +121,8 @@ def confirm(
 ) -> None:
     """Confirm another officer's decision."""
     with settings.client() as exchange:
-        write_each([exchange.confirm(decision, idempotency_key=idempotency_key)], decision_line, as_json=as_json)
+        found = exchange.confirm_decision(decision, idempotency_key=idempotency_key)
+    write_each([found], decision_line, as_json=as_json)
 
 
 @app.command()
@@ -129,7 +132,8 @@ def withdraw(
 ) -> None:
     """Withdraw a decision that is only proposed."""
     with settings.client() as exchange:
-        write_each([exchange.withdraw(decision, idempotency_key=idempotency_key)], decision_line, as_json=as_json)
+        found = exchange.withdraw_decision(decision, idempotency_key=idempotency_key)
+    write_each([found], decision_line, as_json=as_json)
 
 
 @app.command()

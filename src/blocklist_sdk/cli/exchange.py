@@ -107,11 +107,13 @@ def serve(
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
         from blocklist_sdk.exchange_server.http.request_log import REQUESTS
-        from blocklist_sdk.exchange_server.serving import Tls, serving_exchange
+        from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
-    tls = Tls(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
+    tls = (
+        TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
+    )
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (
         log_to_stderr(levels),
@@ -120,7 +122,7 @@ def serve(
     ):
         _warn(exchange.routing.unknown_operators)
         with serving_exchange(
-            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, ended=stop.set
+            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, on_ended=stop.set
         ) as url:
             typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")

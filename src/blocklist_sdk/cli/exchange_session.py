@@ -225,7 +225,7 @@ def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], fold
     except OSError as error:
         raise StorageFailed(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
     for file in files:
-        path = exchange.evidence(file, folder / f"{file.id}-{_harmless(file.name)}")
+        path = exchange.download_evidence(file, folder / f"{file.id}-{_harmless(file.name)}")
         if as_json:
             write_json({**file.model_dump(mode="json"), "path": str(path)})
         else:

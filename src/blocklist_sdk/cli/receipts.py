@@ -75,7 +75,7 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
     counts = {"accepted": 0, "repeated": 0}
     with settings.client() as exchange:
         rows = rejects.made(records_in(file, _FIELDS), calls.new_receipt, lines)
-        for item in exchange.send_receipts(rows, idempotency_key=idempotency_key):
+        for item in exchange.submit_receipts(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.status == "refused":
                 rejects.tell(line, "ExchangeError", item.reason or "the exchange does not say why")
@@ -204,7 +204,7 @@ def statistics(
 ) -> None:
     """Show a month's figures; a recipient sees its own part."""
     with settings.client() as exchange:
-        found = exchange.statistics(month)
+        found = exchange.get_statistics(month)
     if as_json:
         write_model(found)
     else:

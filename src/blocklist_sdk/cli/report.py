@@ -64,7 +64,7 @@ def send(
         for file in evidence or ():
             # What cannot be sent is found before the report is there.
             calls.attach_evidence(1, file)
-        report = exchange.report(
+        report = exchange.submit_report(
             number,
             category=category,
             channel=channel,  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def attach(
 ) -> None:
     """Add evidence to a report of yours."""
     with settings.client() as exchange:
-        found = _with_evidence(exchange, exchange.report_status(report), evidence, None)
+        found = _with_evidence(exchange, exchange.get_report(report), evidence, None)
     write_each([found], report_line, as_json=as_json)
 
 
@@ -112,7 +112,7 @@ def bulk(
     rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
     with settings.client() as exchange:
         rows = rejects.made(records_in(file, _FIELDS), calls.new_report, lines)
-        for item in exchange.report_all(rows, idempotency_key=idempotency_key):
+        for item in exchange.submit_reports(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.report is None:
                 reason = problem_line(item.problem) if item.problem else "the exchange does not say why"
@@ -134,7 +134,7 @@ def bulk(
 def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) -> None:
     """Show a report as it stands."""
     with settings.client() as exchange:
-        found = exchange.report_status(report)
+        found = exchange.get_report(report)
     if as_json:
         write_model(found)
         return
@@ -169,7 +169,7 @@ def _with_evidence(exchange: "ExchangeClient", report: "Report", files: list[Pat
         where=f"report {report.id}",
         again=f"blocklist report attach {report.id}",
     )
-    return exchange.report_status(report.id)
+    return exchange.get_report(report.id)
 
 
 def report_line(report: "Report") -> str:

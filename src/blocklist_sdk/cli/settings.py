@@ -177,17 +177,16 @@ class Settings:
                 f"client_id needs exactly one of client_secret_file, client_key and {SECRET_VARIABLE}; "
                 f"given: {' and '.join(proofs) or 'none'}"
             )
-        from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt, token_url_of
+        from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 
-        token_url = token_url_of(address)
         if self.client_key is not None:
             key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
-            return PrivateKeyJwt(self.client_id, key, token_url=token_url)
+            return PrivateKeyJwt.for_exchange(address, self.client_id, key)
         secret = self.client_secret
         if self.client_secret_file is not None:
             secret = first_line(Path(self.client_secret_file), "client secret")
         assert secret is not None
-        return ClientCredentials(self.client_id, secret, token_url=token_url)
+        return ClientCredentials.for_exchange(address, self.client_id, secret)
 
     def tls(self) -> "ssl.SSLContext | None":
         """Which servers to trust, and the own certificate; None for the usual ones.

@@ -15,7 +15,7 @@ from blocklist_sdk.demo.generated import RECIPIENTS, screenshot
 from blocklist_sdk.demo.story import Step
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.client import ExchangeClient
-from blocklist_sdk.exchange.models import Case, NewReceipt, Outcome
+from blocklist_sdk.exchange.models import Case, NewReceipt, ReceiptOutcome
 from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import SyncResult
@@ -44,7 +44,7 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         for blocklist in lists.values():
             blocklist.sync()
 
-        report = hotline.report(
+        report = hotline.submit_report(
             shown,
             category="fraud",
             channel="messaging",
@@ -55,10 +55,10 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         )
         yield Step("hotline", f"reports {shown}: case {report.case} is {report.case_state}, because it lacks evidence")
         evidence = hotline.attach_evidence(report.id, screenshot(), name="screenshot.png")
-        state = officer.case(report.case).state
+        state = officer.get_case(report.case).state
         yield Step("hotline", f"adds a screenshot of {evidence.bytes} bytes: the case is {state}")
 
-        officer.take_up(report.case)
+        officer.start_verification(report.case)
         decision = officer.decide(report.case, "block", reason="The message asks for a one-time code.", urgent=True)
         yield Step("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
         case = _published(officer, report.case, lambda case: all(each.listed_serial for each in case.listings))
@@ -72,13 +72,13 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         for name in ("telkomsel", "chat"):
             _send(clients[name], case, RECIPIENTS[name], "enforced", lists[name].sync())
             yield Step(name, "sends its receipt: enforced")
-        case = officer.case(report.case)
+        case = officer.get_case(report.case)
         if case.state != "enforced":
             raise BlocklistError(f"the case is {case.state}, not enforced")
         yield Step("exchange", f"case {case.id} is {case.state}: every recipient concerned has answered")
 
-        appeal = hotline.appeal(number=shown, grounds="The number is mine since last week.", appellant="owner-1")
-        yield Step("hotline", f"passes on appeal {appeal.id}: the case is {officer.case(case.id).state}")
+        appeal = hotline.submit_appeal(number=shown, grounds="The number is mine since last week.", appellant="owner-1")
+        yield Step("hotline", f"passes on appeal {appeal.id}: the case is {officer.get_case(case.id).state}")
         officer.answer_appeal(appeal.id, grant=True, reason="The operator confirms the new owner.")
         case = _published(officer, case.id, lambda case: all(each.lifted_serial for each in case.listings))
         yield Step("officer", "grants it, lifted by " + ", ".join(f"{e.feed} {e.lifted_serial}" for e in case.listings))
@@ -89,10 +89,10 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         _check_blocked(lists, number, by=set())
         proof = ", ".join(
             f"{each.recipient} {each.lifted_at:%H:%M:%S}" if each.lifted_at else f"{each.recipient} not yet"
-            for each in hotline.appeal_status(appeal.id).lifted
+            for each in hotline.get_appeal(appeal.id).lifted
         )
         yield Step("hotline", f"learns who has lifted the block, and when: {proof}")
-        month = officer.statistics(f"{times.now():%Y-%m}")
+        month = officer.get_statistics(f"{times.now():%Y-%m}")
         yield Step(
             "exchange",
             f"counts {month.month}: {month.reports} reported, {month.published} published, {month.enforced} enforced",
@@ -110,10 +110,10 @@ def _published(officer: ExchangeClient, case_id: int, is_published: Callable[[Ca
     raise BlocklistError(f"case {case_id} was not published within {_WAIT_S:g} s")
 
 
-def _send(client: ExchangeClient, case: Case, feed: str, outcome: Outcome, synced: SyncResult) -> None:
+def _send(client: ExchangeClient, case: Case, feed: str, outcome: ReceiptOutcome, synced: SyncResult) -> None:
     entry = next(each.entry for each in case.listings if each.feed == feed and each.entry is not None)
     receipt = NewReceipt(feed=feed, serial=synced.after, entry=entry, outcome=outcome, at=times.now())
-    for item in client.send_receipts([receipt]):
+    for item in client.submit_receipts([receipt]):
         if item.status == "refused":
             raise BlocklistError(f"the exchange refuses the receipt: {item.reason}")
 

@@ -28,7 +28,7 @@ from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
-from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, Outcome, ReceiptItem
+from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, ReceiptItem, ReceiptOutcome
 from blocklist_sdk.texts import printable
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def receipts_of(record: Record) -> Iterator[NewReceipt]:
                 yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=said, at=at, detail=detail)
 
 
-def _entries_told(batch: Batch, place: int, outcome: Outcome) -> list[tuple[int, Outcome]]:
+def _entries_told(batch: Batch, place: int, outcome: ReceiptOutcome) -> list[tuple[int, ReceiptOutcome]]:
     """Of which entries a change tells, and what."""
     lifted = batch.items.lifted.get(place)
     if batch.operation == "unblock" and lifted is not None:
@@ -225,7 +225,7 @@ class _Outbox:
             write_json(self._file, document | {"not_before": until.isoformat()})
 
     def _call(self, number: int, part: int, some: tuple[NewReceipt, ...], *, anew: bool) -> Any:
-        call = calls.receipts_batch(some)
+        call = calls.submit_receipts(some)
         if anew:
             return call
         # With the body's digest: a ledger that was brought back from a copy, or a version that says a detail in other
@@ -237,7 +237,7 @@ class _Outbox:
         """See that the exchange does not refuse each receipt for whose they are."""
         if self._is_checked:
             return
-        account, feed = self._client.account(), self._ledger.feed
+        account, feed = self._client.get_account(), self._ledger.feed
         missing = {"receipt", f"feed:{feed}"} - set(account.scopes)
         if missing:
             raise InvalidInput(
@@ -315,9 +315,9 @@ class _Standing:
         return [*self.refused, *([rest] if self.more else ())]
 
 
-def _told(operation: Operation) -> dict[int, Outcome]:
+def _told(operation: Operation) -> dict[int, ReceiptOutcome]:
     """What receipts say of each code of a record's outcomes; nothing where there is nothing to say yet."""
-    kinds: dict[int, Outcome] = {code: kind for code, kind in enumerate(KINDS) if kind != "failed"}
+    kinds: dict[int, ReceiptOutcome] = {code: kind for code, kind in enumerate(KINDS) if kind != "failed"}
     kinds[GIVEN_UP] = "failed"
     if operation == "unblock":
         kinds[KINDS.index("enforced")] = "reversed"

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import NewReceipt as NewReceipt
     from blocklist_sdk.exchange.models import NewReport as NewReport
     from blocklist_sdk.exchange.models import NumberStatus as NumberStatus
-    from blocklist_sdk.exchange.models import Outcome as Outcome
     from blocklist_sdk.exchange.models import Problem as Problem
     from blocklist_sdk.exchange.models import Publication as Publication
     from blocklist_sdk.exchange.models import Receipt as Receipt
     from blocklist_sdk.exchange.models import ReceiptItem as ReceiptItem
+    from blocklist_sdk.exchange.models import ReceiptOutcome as ReceiptOutcome
     from blocklist_sdk.exchange.models import RecipientStatistics as RecipientStatistics
     from blocklist_sdk.exchange.models import Report as Report
     from blocklist_sdk.exchange.models import Spread as Spread
@@ -57,7 +57,7 @@ attach(
         "NewReceipt": "models",
         "NewReport": "models",
         "NumberStatus": "models",
-        "Outcome": "models",
+        "ReceiptOutcome": "models",
         "Problem": "models",
         "Publication": "models",
         "Receipt": "models",

@@ -1,9 +1,8 @@
-"""`AsyncExchangeClient`: the exchange's API in programs that run on asyncio or trio."""
+"""`AsyncExchangeClient`: the exchange's API for programs on asyncio or trio."""
 
 import contextlib
 import functools
 import hashlib
-import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
@@ -27,17 +26,17 @@ P = ParamSpec("P")
 
 
 def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]:
-    """A method that makes a call and returns what comes back."""
+    """A method that makes a call and returns its response."""
 
     async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(make(*args, **kwargs))
 
-    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    as_method(method, make)
     return method
 
 
 def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExchangeClient", P], AsyncIterator[T]]:
-    """A method that makes a call and goes through the pages that come back, each fetched when it is needed."""
+    """A method that yields the items of all pages, each fetched when it is needed."""
 
     def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._pages(make(*args, **kwargs))
@@ -47,13 +46,13 @@ def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExcha
 
 
 class AsyncExchangeClient:
-    """What `ExchangeClient` is, for asynchronous programs: the same methods, to be awaited; lists by ``async for``.
+    """`ExchangeClient` for asynchronous programs: the same methods, to be awaited; lists with ``async for``.
 
     Use it like this::
 
         async with AsyncExchangeClient("https://exchange.example", auth=auth) as exchange:
             async for case in exchange.cases(overdue=True):
-                await exchange.take_up(case.id)
+                await exchange.start_verification(case.id)
     """
 
     def __init__(
@@ -65,20 +64,7 @@ class AsyncExchangeClient:
         settings: ClientSettings = DEFAULTS,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
-        """Opens no connection yet.
-
-        Args:
-            url: the exchange's base URL: ``https:`` or ``http:``.
-            auth: credentials: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes; None to ask only what
-                needs no account. Redirects are not followed, so they go nowhere else.
-            tls: which servers are trusted, and your own certificate where the exchange asks for one; by default public
-                authorities and none.
-            settings: timeouts and retries.
-            sleep: how to wait between attempts.
-
-        Raises:
-            InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
-        """
+        """Opens no connection yet; arguments and errors are those of `ExchangeClient`, but `sleep` is awaited."""
         self._wire = Wire(url, settings)
         self._sleep = sleep
         with checked_environment():
@@ -93,78 +79,53 @@ class AsyncExchangeClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. A closed client is of no more use."""
+        """Close the connections. A closed client cannot be used again."""
         await self._client.aclose()
 
-    report = _answer(calls.report)
+    submit_report = _answer(calls.submit_report)
     reports = _items(calls.reports)
-    report_status = _answer(calls.report_status)
+    get_report = _answer(calls.get_report)
     attach_evidence = _answer(calls.attach_evidence)
     cases = _items(calls.cases)
-    case = _answer(calls.case)
+    get_case = _answer(calls.get_case)
     case_reports = _items(calls.case_reports)
-    history = _items(calls.history)
-    take_up = _answer(calls.take_up)
+    case_history = _items(calls.case_history)
+    start_verification = _answer(calls.start_verification)
     decide = _answer(calls.decide)
-    confirm = _answer(calls.confirm)
-    withdraw = _answer(calls.withdraw)
-    appeal = _answer(calls.appeal)
+    confirm_decision = _answer(calls.confirm_decision)
+    withdraw_decision = _answer(calls.withdraw_decision)
+    submit_appeal = _answer(calls.submit_appeal)
     appeals = _items(calls.appeals)
-    appeal_status = _answer(calls.appeal_status)
+    get_appeal = _answer(calls.get_appeal)
     attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
     answer_appeal = _answer(calls.answer_appeal)
     receipts = _items(calls.receipts)
     feeds = _answer(calls.feeds)
     publish = _answer(calls.publish)
-    statistics = _answer(calls.statistics)
-    number_status = _answer(calls.number_status)
-    account = _answer(calls.account)
-    health = _answer(calls.health)
+    get_statistics = _answer(calls.get_statistics)
+    get_number_status = _answer(calls.get_number_status)
+    get_account = _answer(calls.get_account)
+    get_health = _answer(calls.get_health)
 
-    async def report_all(
+    async def submit_reports(
         self, reports: Iterable[NewReport], *, idempotency_key: str | None = None
     ) -> AsyncIterator[BulkItem]:
-        """Complain about many numbers: what came of each, in their order, `index` counted from the first.
-
-        Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
-        asked for.
-
-        Args:
-            reports: any number of them; `calls.new_report` makes one of plain values.
-            idempotency_key: for all of them, so that the same reports sent again are the same reports.
-        """
-        for batch in calls.bulks(reports, idempotency_key):
+        """As `ExchangeClient.submit_reports`."""
+        for batch in calls.report_batches(reports, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
-    async def send_receipts(
+    async def submit_receipts(
         self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
     ) -> AsyncIterator[ReceiptItem]:
-        """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
-
-        Receipts are taken from `receipts` as they are sent, a batch at a time; nothing is sent before the first answer
-        is asked for.
-
-        Args:
-            receipts: any number of them; `calls.new_receipt` makes one of plain values.
-            idempotency_key: for all of them.
-        """
-        for batch in calls.batches(receipts, idempotency_key):
+        """As `ExchangeClient.submit_receipts`."""
+        for batch in calls.receipt_batches(receipts, idempotency_key):
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
-    async def evidence(self, evidence: Evidence, to: str | Path) -> Path:
-        """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
-
-        Args:
-            evidence: what a report or an appeal says of it.
-            to: where to write it; replaced if it exists.
-
-        Raises:
-            Untrusted: it is not the file that the exchange told of.
-            StorageFailed: the disk refused.
-        """
-        call = calls.evidence(evidence.id)
+    async def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
+        """As `ExchangeClient.download_evidence`."""
+        call = calls.download_evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
             await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary))
@@ -174,7 +135,7 @@ class AsyncExchangeClient:
         """Make any call of `blocklist_sdk.exchange.calls`, with retries."""
         return await self._retrying(call, functools.partial(self._attempt, call))
 
-    # Not a lambda: tenacity awaits only what it can tell to be a coroutine function.
+    # Never a lambda: tenacity awaits only what it recognizes as a coroutine function.
     async def _retrying(self, call: Call[Any], attempt: Callable[[], Awaitable[T]]) -> T:
         return await tenacity.AsyncRetrying(sleep=self._sleep, **self._wire.retrying(call))(attempt)
 
@@ -214,12 +175,12 @@ class AsyncExchangeClient:
             page = await self.send(following)
             for item in page.items:
                 yield item
-            following = calls.following(following, page)
+            following = calls.next_page(following, page)
 
 
 @contextlib.contextmanager
 def _over_by(deadline: Deadline) -> Iterator[None]:
-    """Cut what has not ended by then, also where headers drip in."""
+    """Cancel the block at a deadline, even while headers come byte by byte."""
     try:
         with anyio.fail_after(deadline.seconds):
             yield

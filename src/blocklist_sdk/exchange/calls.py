@@ -1,7 +1,7 @@
-"""Each call of the exchange's API, once: what is asked, how, and what comes back. Touches no network.
+"""Every call of the exchange's API: its request, and the type of its response. Nothing here uses the network.
 
-Both clients take their methods from here, so that they cannot come to differ. Arguments are plain Python values, and
-are checked before anything is sent.
+Both clients take their methods from here, so that they cannot differ. Arguments are plain Python values, which are
+checked before anything is sent.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 Progress = Callable[[int, int], None]
-"""Is told how many bytes of how many were sent; from the beginning again where an attempt is repeated."""
+"""Called with the number of bytes sent and their total; starts again from the beginning if an attempt is repeated."""
 
 JSON: Final = "application/json"
 _ANY_TYPE: Final = "application/octet-stream"
@@ -66,12 +66,12 @@ _ANY_TYPE: Final = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to be sent as it is.
+    """A file to send.
 
     Attributes:
-        source: its path, or its bytes.
-        length: how many bytes.
-        progress: is told how far it is.
+        source: its path, or its content.
+        length: its length in bytes.
+        progress: called while it is sent; None if not needed.
     """
 
     source: Path | bytes = field(repr=False)
@@ -81,18 +81,18 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Generic[T]):
-    """One request, and what answers it.
+    """A request, and the type of its response.
 
     Attributes:
-        method: of HTTP.
-        path: below the exchange's address, encoded.
-        answer: what reads the answer; None for a file, which is not read into memory.
-        query: what follows the path.
-        body: JSON to send.
-        upload: or a file to send.
-        media_type: what is sent.
+        method: the HTTP method.
+        path: the path below the exchange's base URL, encoded.
+        answer: reads the response; None for a file, which is not read into memory.
+        query: the parameters of the query.
+        body: JSON to send; None if there is nothing to send, or a file.
+        upload: a file to send.
+        media_type: the type of the body or file.
         key: the `Idempotency-Key`, the same for every attempt.
-        shown: the path for messages, without numbers.
+        shown: the path for messages, without telephone numbers; empty if it is `path`.
     """
 
     method: Literal["GET", "POST"]
@@ -107,14 +107,14 @@ class Call(Generic[T]):
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it does nothing twice: it only reads, or the exchange knows it again by its key."""
+        """Whether it can be sent again without doing something twice: it only reads, or it has a key."""
         return self.method == "GET" or self.key is not None
 
 
 # Reports
 
 
-def report(
+def submit_report(
     number: str,
     *,
     category: str,
@@ -125,20 +125,20 @@ def report(
     app: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Report]:
-    """Complain about a number.
+    """Report a number.
 
     Args:
-        number: as it was written down.
+        number: the number, as it was written down.
         category: ``fraud``, ``phishing``, ``impersonation``, …
-        channel: how it came: ``sms``, ``voice`` or ``messaging``.
+        channel: how the call or message came: ``sms``, ``voice`` or ``messaging``.
         text: what happened, or what the message said.
-        happened_at: when, with a time zone.
-        reporter: your own reference for who complains; no name and no number.
-        app: which messaging app; with the channel ``messaging`` only, and needed there.
-        idempotency_key: of your own, so that the same report sent again is the same report.
+        happened_at: when it happened, with a time zone.
+        reporter: your own reference for the person who complains; not a name, not a number.
+        app: the messaging app; required for the channel ``messaging``, and not allowed otherwise.
+        idempotency_key: your own key, so that the same report sent again counts once; by default a new one.
 
     Raises:
-        InvalidInput: one of them cannot be used; nothing was sent.
+        InvalidInput: an argument cannot be used; nothing was sent.
     """
     body = _made(
         models.NewReport,
@@ -154,7 +154,7 @@ def report(
 
 
 def new_report(fields: Mapping[str, Any]) -> NewReport:
-    """A report for `report_all`, from plain values such as a row of a table.
+    """Make a report for `submit_reports` from plain values, such as a row of a table.
 
     Raises:
         InvalidInput: a field is missing, unknown, or cannot be used.
@@ -163,7 +163,7 @@ def new_report(fields: Mapping[str, Any]) -> NewReport:
 
 
 def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
-    """A receipt for `send_receipts`, from plain values such as a row of a table.
+    """Make a receipt for `submit_receipts` from plain values, such as a row of a table.
 
     Raises:
         InvalidInput: a field is missing, unknown, or cannot be used.
@@ -172,23 +172,23 @@ def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
     return _made(NewReceipt, **{**fields, **ids})
 
 
-def reports_bulk(reports: tuple[NewReport, ...], *, idempotency_key: str | None = None) -> Call[BulkReports]:
-    """Up to `BULK_MAX` complaints at once; each is taken or refused by itself."""
+def submit_reports(reports: tuple[NewReport, ...], *, idempotency_key: str | None = None) -> Call[BulkReports]:
+    """Submit up to `BULK_MAX` reports at once; each is accepted or refused by itself."""
     return _post("/v1/reports/bulk", BulkReports, _made(models.NewReports, reports=reports), key=idempotency_key)
 
 
 def reports(*, number: str | None = None, since: datetime | None = None) -> Call[Page[Report]]:
-    """Your own reports, page after page as they are needed.
+    """Your own reports.
 
     Args:
-        number: on this number only.
-        since: received since then only; with a time zone.
+        number: only those on this number.
+        since: only those received at this moment or later; with a time zone.
     """
     return _get("/v1/reports", Page[Report], number=number, since=_moment("since", since))
 
 
-def report_status(report: int) -> Call[Report]:
-    """A report as it stands."""
+def get_report(report: int) -> Call[Report]:
+    """A report, with the state of its case."""
     return _get(f"/v1/reports/{_id('report', report)}", Report)
 
 
@@ -201,15 +201,15 @@ def attach_evidence(
     progress: Progress | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Evidence]:
-    """Add a file to a report of yours.
+    """Add a file to one of your reports.
 
     Args:
-        report: its ID.
-        file: a path, or the bytes themselves. It is sent in pieces, and not held in memory.
-        name: what to call it; by default the path's last part. Needed with bytes.
-        media_type: what it is, such as ``image/png``; by default by its name.
-        progress: is told how many bytes of how many were sent.
-        idempotency_key: of your own.
+        report: the report's ID.
+        file: the file's path, or its content. A file is sent in pieces, not read into memory.
+        name: the file's name; by default the last part of its path. Required for content.
+        media_type: its type, such as ``image/png``; by default guessed from the name.
+        progress: called with the number of bytes sent and their total.
+        idempotency_key: your own key; by default a new one.
 
     Raises:
         InvalidInput: the file cannot be read, is empty, or is longer than `EVIDENCE_BYTES_MAX`.
@@ -224,33 +224,33 @@ def attach_evidence(
 def cases(
     *, state: CaseState | str | None = None, number: str | None = None, overdue: bool = False
 ) -> Call[Page[Case]]:
-    """Cases, appealed ones first, then those that have been complete for longest; page after page.
+    """Cases: appealed ones first, then those that have been complete for longest.
 
     Args:
-        state: in this state only.
-        number: of this number only.
-        overdue: only those that are older than the time that officers have.
+        state: only those in this state.
+        number: only those of this number.
+        overdue: only those that officers should have decided already.
     """
     state = None if state is None else _one_of("state", state, [each.value for each in CaseState])
     return _get("/v1/cases", Page[Case], state=state, number=number, overdue="true" if overdue else None)
 
 
-def case(case: int) -> Call[Case]:
-    """A case as it stands."""
+def get_case(case: int) -> Call[Case]:
+    """A case, with its decisions and listings."""
     return _get(f"/v1/cases/{_id('case', case)}", Case)
 
 
 def case_reports(case: int) -> Call[Page[Report]]:
-    """The reports of a case, page after page."""
+    """The reports of a case, oldest first."""
     return _get(f"/v1/cases/{_id('case', case)}/reports", Page[Report])
 
 
-def history(case: int) -> Call[Page[Event]]:
-    """What happened to a case, from the beginning, page after page."""
+def case_history(case: int) -> Call[Page[Event]]:
+    """Everything that happened to a case, oldest first."""
     return _get(f"/v1/cases/{_id('case', case)}/history", Page[Event])
 
 
-def take_up(case: int, *, idempotency_key: str | None = None) -> Call[Case]:
+def start_verification(case: int, *, idempotency_key: str | None = None) -> Call[Case]:
     """Begin to verify a case."""
     return _post(f"/v1/cases/{_id('case', case)}/verification", Case, key=idempotency_key)
 
@@ -266,20 +266,20 @@ def decide(
     urgent: bool = False,
     idempotency_key: str | None = None,
 ) -> Call[Decision]:
-    """Decide on a case; what a second officer has to confirm is only proposed until then.
+    """Decide on a case; a decision that a second officer must confirm is only proposed until then.
 
     Args:
-        case: its ID.
+        case: the case's ID.
         kind: ``block``, ``advisory``, ``reject`` or ``retract``.
         reason: why.
-        category: by default what most reporters say.
-        scope: where the number is to be blocked; everywhere by default.
-        until: when the listing ends; by default after the exchange's usual time.
+        category: the category; by default the one that most reporters name.
+        scope: where the number is to be blocked; by default everywhere.
+        until: when the listing ends; by default after the exchange's `listing_days`.
         urgent: publish at once, not with the next cycle.
-        idempotency_key: of your own.
+        idempotency_key: your own key; by default a new one.
 
     Raises:
-        InvalidInput: one of them cannot be used; nothing was sent.
+        InvalidInput: an argument cannot be used; nothing was sent.
     """
     body = _made(
         models.NewDecision,
@@ -293,25 +293,25 @@ def decide(
     return _post(f"/v1/cases/{_id('case', case)}/decisions", Decision, body, key=idempotency_key)
 
 
-def confirm(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
+def confirm_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
     """Confirm another officer's decision."""
     return _post(f"/v1/decisions/{_id('decision', decision)}/confirmation", Decision, key=idempotency_key)
 
 
-def withdraw(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
+def withdraw_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
     """Withdraw a decision that is only proposed."""
     return _post(f"/v1/decisions/{_id('decision', decision)}/withdrawal", Decision, key=idempotency_key)
 
 
-def evidence(evidence: int) -> Call[None]:
-    """A file that belongs to a report or an appeal."""
+def download_evidence(evidence: int) -> Call[None]:
+    """A file of a report or an appeal."""
     return Call(method="GET", path=f"/v1/evidence/{_id('evidence', evidence)}", answer=None)
 
 
 # Appeals
 
 
-def appeal(
+def submit_appeal(
     *,
     grounds: str,
     appellant: str,
@@ -324,31 +324,31 @@ def appeal(
 
     Args:
         grounds: why.
-        appellant: your own reference for who appeals; no name and no number.
-        number: as it was written down.
-        feed: or the feed that lists it, which your account may read,
-        entry: and its entry there.
-        idempotency_key: of your own.
+        appellant: your own reference for the person who appeals; not a name, not a number.
+        number: the number, as it was written down; or else `feed` and `entry`.
+        feed: the feed that lists the number; your account must be allowed to read it.
+        entry: the entry's ID on that feed.
+        idempotency_key: your own key; by default a new one.
 
     Raises:
-        InvalidInput: one of them cannot be used; nothing was sent.
+        InvalidInput: an argument cannot be used; nothing was sent.
     """
     body = _made(models.NewAppeal, number=number, feed=feed, entry=entry, grounds=grounds, appellant=appellant)
     return _post("/v1/appeals", Appeal, body, key=idempotency_key)
 
 
 def appeals(*, state: AppealState | None = None) -> Call[Page[Appeal]]:
-    """Appeals, your own or for an officer all, page after page.
+    """Your own appeals, or all for an officer.
 
     Args:
-        state: ``open``, ``granted`` or ``dismissed`` only.
+        state: only those that are ``open``, ``granted`` or ``dismissed``.
     """
     state_ = None if state is None else _one_of("state", state, ["open", "granted", "dismissed"])
     return _get("/v1/appeals", Page[Appeal], state=state_)
 
 
-def appeal_status(appeal: int) -> Call[Appeal]:
-    """An appeal as it stands, with who has lifted the block."""
+def get_appeal(appeal: int) -> Call[Appeal]:
+    """An appeal, with the recipients that have lifted the block."""
     return _get(f"/v1/appeals/{_id('appeal', appeal)}", Appeal)
 
 
@@ -361,19 +361,19 @@ def attach_appeal_evidence(
     progress: Progress | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Evidence]:
-    """Add a file to an appeal of yours; as `attach_evidence` does to a report."""
+    """Add a file to one of your appeals, as `attach_evidence` does for a report."""
     path = f"/v1/appeals/{_id('appeal', appeal)}/evidence"
     return _upload(path, file, name, media_type, progress, idempotency_key)
 
 
 def answer_appeal(appeal: int, *, grant: bool, reason: str, idempotency_key: str | None = None) -> Call[Appeal]:
-    """Answer an appeal.
+    """Answer an appeal, as an officer.
 
     Args:
-        appeal: its ID.
-        grant: whether the number is to be retracted.
-        reason: why, or why not.
-        idempotency_key: of your own.
+        appeal: the appeal's ID.
+        grant: True to retract the number, False to dismiss the appeal.
+        reason: why.
+        idempotency_key: your own key; by default a new one.
     """
     body = _made(models.NewAnswer, grant=grant, reason=reason)
     return _post(f"/v1/appeals/{_id('appeal', appeal)}/answer", Appeal, body, key=idempotency_key)
@@ -382,17 +382,17 @@ def answer_appeal(appeal: int, *, grant: bool, reason: str, idempotency_key: str
 # Receipts, feeds, publishing, the rest
 
 
-def receipts_batch(receipts: tuple[NewReceipt, ...], *, idempotency_key: str | None = None) -> Call[ReceiptItems]:
-    """Up to `RECEIPTS_MAX` receipts at once."""
+def submit_receipts(receipts: tuple[NewReceipt, ...], *, idempotency_key: str | None = None) -> Call[ReceiptItems]:
+    """Submit up to `RECEIPTS_MAX` receipts at once; each is accepted or refused by itself."""
     return _post("/v1/receipts", ReceiptItems, _made(models.NewReceipts, receipts=receipts), key=idempotency_key)
 
 
 def receipts(*, feed: str | None = None, entry: int | None = None) -> Call[Page[Receipt]]:
-    """Receipts, your own or for an officer all, page after page.
+    """Your own receipts, or all for an officer.
 
     Args:
-        feed: of this feed only.
-        entry: of this entry only.
+        feed: only those for this feed.
+        entry: only those for this entry.
     """
     return _get("/v1/receipts", Page[Receipt], feed=feed, entry=None if entry is None else str(_id("entry", entry)))
 
@@ -403,17 +403,17 @@ def feeds() -> Call[tuple[Feed, ...]]:
 
 
 def publish(*, everything: bool = False, idempotency_key: str | None = None) -> Call[Publication]:
-    """Publish what is decided.
+    """Publish urgent decisions and retractions, and with the monthly cycle everything else.
 
     Args:
-        everything: routine decisions as well, whether or not their cycle is due.
-        idempotency_key: of your own.
+        everything: publish everything now, whether or not the cycle is due.
+        idempotency_key: your own key; by default a new one.
     """
     return _post("/v1/publications", Publication, models.NewPublication(everything=everything), key=idempotency_key)
 
 
-def statistics(month: str) -> Call[Statistics]:
-    """A month's figures; a recipient sees its own part.
+def get_statistics(month: str) -> Call[Statistics]:
+    """Statistics of a month; a recipient gets its own part.
 
     Args:
         month: such as ``2026-11``.
@@ -421,21 +421,21 @@ def statistics(month: str) -> Call[Statistics]:
     return _get(f"/v1/statistics/{_valid('month', models.Month, month)}", Statistics)
 
 
-def number_status(number: str) -> Call[NumberStatus]:
-    """What is publicly said about a number; needs no account."""
+def get_number_status(number: str) -> Call[NumberStatus]:
+    """The public status of a number; needs no account."""
     text = _valid("number", models.NumberText, number)
     if text in (".", ".."):
-        raise InvalidInput("number: it is none")
+        raise InvalidInput("number: not a telephone number")
     return dataclasses.replace(_get(f"/v1/numbers/{quote(text, safe='')}", NumberStatus), shown="/v1/numbers/…")
 
 
-def account() -> Call[Account]:
-    """Who you are to the exchange, and what you may do."""
+def get_account() -> Call[Account]:
+    """Your account's name and scopes."""
     return _get("/v1/account", Account)
 
 
-def health() -> Call[Health]:
-    """Whether the exchange works; needs no account."""
+def get_health() -> Call[Health]:
+    """Whether the exchange is ready; needs no account."""
     return _get("/readyz", Health)
 
 
@@ -444,11 +444,11 @@ def health() -> Call[Health]:
 
 @dataclass(frozen=True, slots=True)
 class BulkCall(Generic[T]):
-    """One call of several that carry many things together.
+    """One of several calls that send many items.
 
     Attributes:
-        start: how many were in those before.
-        items: how many are in this one.
+        start: number of items in the calls before.
+        items: number of items in this one.
         call: the call.
     """
 
@@ -457,75 +457,77 @@ class BulkCall(Generic[T]):
     call: Call[T]
 
 
-def bulks(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[BulkCall[BulkReports]]:
-    """Calls for any number of reports, `BULK_MAX` in each, made as they are asked for."""
-    for place, (start, some) in enumerate(_batches(reports, NewReport, BULK_MAX)):
-        yield BulkCall(start, len(some), reports_bulk(some, idempotency_key=_numbered(idempotency_key, place)))
+def report_batches(reports: Iterable[NewReport], idempotency_key: str | None = None) -> Iterator[BulkCall[BulkReports]]:
+    """Calls for any number of reports, `BULK_MAX` in each, made when they are needed."""
+    for index, (start, some) in enumerate(_batches(reports, NewReport, BULK_MAX)):
+        yield BulkCall(start, len(some), submit_reports(some, idempotency_key=_key_of_batch(idempotency_key, index)))
 
 
-def batches(receipts: Iterable[NewReceipt], idempotency_key: str | None = None) -> Iterator[BulkCall[ReceiptItems]]:
-    """Calls for any number of receipts, `RECEIPTS_MAX` in each, made as they are asked for."""
-    for place, (start, some) in enumerate(_batches(receipts, NewReceipt, RECEIPTS_MAX)):
-        yield BulkCall(start, len(some), receipts_batch(some, idempotency_key=_numbered(idempotency_key, place)))
+def receipt_batches(
+    receipts: Iterable[NewReceipt], idempotency_key: str | None = None
+) -> Iterator[BulkCall[ReceiptItems]]:
+    """Calls for any number of receipts, `RECEIPTS_MAX` in each, made when they are needed."""
+    for index, (start, some) in enumerate(_batches(receipts, NewReceipt, RECEIPTS_MAX)):
+        yield BulkCall(start, len(some), submit_receipts(some, idempotency_key=_key_of_batch(idempotency_key, index)))
 
 
 I = TypeVar("I", BulkItem, ReceiptItem)  # noqa: E741
 
 
 def renumbered(batch: BulkCall[Any], items: tuple[I, ...]) -> Iterator[I]:
-    """What came of one batch, counted from the beginning of all.
+    """The results of one batch, with `index` counted from the first item of all batches.
 
     Raises:
-        Malformed: it is not one answer for each, in their order.
+        Malformed: there is not one result for each item, in order.
 
-    >>> batch = BulkCall(5000, 1, account())
+    >>> batch = BulkCall(5000, 1, get_account())
     >>> [item.index for item in renumbered(batch, (ReceiptItem(index=0, status="accepted"),))]
     [5000]
     """
     if [item.index for item in items] != list(range(batch.items)):
         raise Malformed(
-            f"the exchange answered for {len(items)} of {batch.items}, or not in their order: tell its operator"
+            f"the exchange returned {len(items)} results for {batch.items} items, or mixed them up: tell its operator"
         )
     return (item.model_copy(update={"index": batch.start + item.index}) for item in items)
 
 
-def following(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
-    """The call for the next page, None after the last.
+def next_page(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
+    """The call for the next page; None after the last.
 
     Raises:
-        Malformed: the pages go round in a circle.
+        Malformed: the page names itself as the next one.
     """
     if page.next is None:
         return None
     if page.next == call.query.get("cursor"):
-        raise Malformed("the exchange's pages do not end: tell its operator")
+        raise Malformed("the exchange returned an endless list of pages: tell its operator")
     return dataclasses.replace(call, query={**call.query, "cursor": page.next})
 
 
-def _batches(items: Iterable[M], kind: type[M], most: int) -> Iterator[tuple[int, tuple[M, ...]]]:
-    start, some = 0, list[M]()
+def _batches(items: Iterable[M], kind: type[M], limit: int) -> Iterator[tuple[int, tuple[M, ...]]]:
+    start, batch = 0, list[M]()
     for item in items:
         if not isinstance(item, kind):
-            raise InvalidInput(f"item {start + len(some)} is a {type(item).__name__}, not a {kind.__name__}")
-        some.append(item)
-        if len(some) == most:
-            yield start, tuple(some)
-            start, some = start + most, []
-    if some:
-        yield start, tuple(some)
+            raise InvalidInput(f"item {start + len(batch)} is a {type(item).__name__}, not a {kind.__name__}")
+        batch.append(item)
+        if len(batch) == limit:
+            yield start, tuple(batch)
+            start, batch = start + limit, []
+    if batch:
+        yield start, tuple(batch)
 
 
-def _numbered(key: str | None, place: int) -> str | None:
-    """A batch's own key: the same batches of the same whole have the same keys again."""
-    return None if key is None else f"{key}-{place}"
+def _key_of_batch(key: str | None, index: int) -> str | None:
+    """The key of one batch: the same items sent again in the same batches have the same keys."""
+    return None if key is None else f"{key}-{index}"
 
 
-# How they are made
+# Helpers
 
 
 @functools.cache
 def _reader(kind: Any) -> TypeAdapter[Any]:
-    """What reads values of a kind; making one takes longer than a request on loopback."""
+    """A cached type adapter: making one takes longer than a request on loopback."""
     return TypeAdapter(kind)
 
 
@@ -557,7 +559,7 @@ def _upload(
 ) -> Call[Evidence]:
     if isinstance(file, bytes):
         if name is None:
-            raise InvalidInput("name: bytes have none of their own, so give one")
+            raise InvalidInput("name: give a name for content given as bytes")
         source: Path | bytes = file
         length = len(file)
     else:
@@ -565,10 +567,10 @@ def _upload(
         length = _length_of(source)
         name = source.name if name is None else name
     if not length:
-        raise InvalidInput(f"the evidence {name} is empty: give a file that says something")
+        raise InvalidInput(f"the evidence {name} is empty: give another file")
     if length > EVIDENCE_BYTES_MAX:
         raise InvalidInput(
-            f"the evidence {name} has {length:,} bytes, and may have {EVIDENCE_BYTES_MAX:,}: cut or compress it"
+            f"the evidence {name} has {length:,} bytes, more than {EVIDENCE_BYTES_MAX:,}: shorten or compress it"
         )
     media_type = media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE
     return Call(
@@ -585,7 +587,7 @@ def _upload(
 def _length_of(path: Path) -> int:
     try:
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"{path} is no regular file")
+            raise InvalidInput(f"{path} is not a regular file")
         with path.open("rb"):
             return path.stat().st_size
     except (OSError, ValueError) as error:
@@ -598,19 +600,19 @@ def _key(given: str | None) -> str:
         return secrets.token_urlsafe(24)
     key = _ascii("idempotency_key", given)
     if len(key) > KEY_CHARS_MAX:
-        raise InvalidInput(f"idempotency_key: it has {len(key)} characters, and may have {KEY_CHARS_MAX}")
+        raise InvalidInput(f"idempotency_key: must have at most {KEY_CHARS_MAX} characters, not {len(key)}")
     return key
 
 
 def _ascii(name: str, text: str) -> str:
     if not is_printable_ascii(text) or text != text.strip():
-        raise InvalidInput(f"{name}: it must be printable ASCII, without blanks around it, and not empty")
+        raise InvalidInput(f"{name}: must be printable ASCII, without blanks around it, and not empty")
     return text
 
 
 def _id(name: str, value: int) -> int:
     if isinstance(value, bool):
-        raise InvalidInput(f"{name}: an ID is a whole number, not {value}")
+        raise InvalidInput(f"{name}: must be a whole number, not {value}")
     found: int = _valid(name, models.Id, value)
     return found
 
@@ -624,7 +626,7 @@ def _moment(name: str, value: datetime | None) -> str | None:
 
 def _one_of(name: str, value: str, known: list[str]) -> str:
     if value not in known:
-        raise InvalidInput(f"{name}: {value!r} is none of {', '.join(known)}")
+        raise InvalidInput(f"{name}: must be one of {', '.join(known)}, not {value!r}")
     return str(value)
 
 
@@ -643,10 +645,10 @@ def _made(model: type[M], **fields: object) -> M:
 
 
 def _invalid(error: ValidationError, name: str = "") -> InvalidInput:
-    """What is wrong, field by field, without the values themselves, which may be numbers."""
+    """What is wrong, field by field, without the values, which may be telephone numbers."""
     parts = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
-        place = ".".join(filter(None, [name, *map(str, each["loc"])]))
+        field_name = ".".join(filter(None, [name, *map(str, each["loc"])]))
         reason = each["msg"].removeprefix("Value error, ")
-        parts.append(f"{place}: {reason}" if place else reason)
+        parts.append(f"{field_name}: {reason}" if field_name else reason)
     return InvalidInput("; ".join(parts))

@@ -6,7 +6,7 @@ import inspect
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import tenacity
@@ -24,28 +24,35 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def as_method(method: Any, make: Callable[..., Any], answers: object) -> None:
-    """Give a method the name, documentation and signature of the call that it makes."""
+def as_method(method: Any, make: Callable[..., Any], many: Any = None) -> None:
+    """Give a method the name, documentation and signature of the function that makes its call.
+
+    Args:
+        method: the method.
+        make: makes the call.
+        many: for lists, the type of iterator that the method returns; None for a single answer.
+    """
     functools.update_wrapper(method, make)
     signature = inspect.signature(make)
+    answer = signature.return_annotation.__args__[0]
+    if many is not None:
+        answer = GenericAlias(many, answer.__pydantic_generic_metadata__["args"])
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = signature.replace(
-        parameters=[own, *signature.parameters.values()], return_annotation=answers
-    )
+    method.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()], return_annotation=answer)
 
 
 def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["ExchangeClient", P], T]:
-    """A method that makes a call and returns what comes back."""
+    """A method that makes a call and returns its response."""
 
     def method(self: "ExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.send(make(*args, **kwargs))
 
-    as_method(method, make, inspect.signature(make).return_annotation.__args__[0])
+    as_method(method, make)
     return method
 
 
 def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["ExchangeClient", P], Iterator[T]]:
-    """A method that makes a call and goes through the pages that come back, each fetched when it is needed."""
+    """A method that yields the items of all pages, each fetched when it is needed."""
 
     def method(self: "ExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self._pages(make(*args, **kwargs))
@@ -55,13 +62,14 @@ def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["ExchangeCl
 
 
 class ExchangeClient:
-    """Speaks to an exchange: reports, cases, decisions, receipts, appeals, feeds, statistics.
+    """The client of an exchange: reports, cases, decisions, receipts, appeals, feeds, statistics.
 
     May be shared by threads. Use it like this::
 
-        auth = ClientCredentials("gopay", secret, token_url="https://exchange.example/oauth/token")
-        with ExchangeClient("https://exchange.example", auth=auth) as exchange:
-            report = exchange.report(
+        url = "https://exchange.example"
+        auth = ClientCredentials.for_exchange(url, "gopay", secret)
+        with ExchangeClient(url, auth=auth) as exchange:
+            report = exchange.submit_report(
                 "0812-3456-7890",
                 category="fraud",
                 channel="sms",
@@ -70,15 +78,16 @@ class ExchangeClient:
                 reporter="customer-17",
             )
 
-    Every method raises, beside what it says itself:
+    Methods named `get_…` fetch one thing, plurals iterate over lists page by page, all others change something. Every
+    method may raise:
 
     - `InvalidInput`: an argument cannot be used; nothing was sent.
-    - `Unreachable`: the network, or a server that fails or is too slow, after all attempts.
+    - `Unreachable`: the network or the server failed or was too slow, in all attempts.
     - `ExchangeError`: the exchange refused; `problem` says why.
-    - `Malformed`: what came is no answer of an exchange.
+    - `Malformed`: the response is not from an exchange.
 
-    What may pass is tried again. A call that changes something carries an idempotency key, the same in every attempt,
-    so that it happens once. Give `idempotency_key` to have that beyond one call, as after a crash.
+    Errors that may pass are retried. A call that changes something has an idempotency key, the same in every attempt,
+    so that it happens once. Give your own `idempotency_key` to keep that promise beyond one call, as after a crash.
     """
 
     def __init__(
@@ -94,12 +103,11 @@ class ExchangeClient:
 
         Args:
             url: the exchange's base URL: ``https:`` or ``http:``.
-            auth: credentials: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes; None to ask only what
-                needs no account. Redirects are not followed, so they go nowhere else.
-            tls: which servers are trusted, and your own certificate where the exchange asks for one; by default public
-                authorities and none.
+            auth: `ClientCredentials`, `PrivateKeyJwt`, or any credentials that httpx takes; None for calls that need
+                no account. They are never sent to another server, since redirects are not followed.
+            tls: from `tls_context`, for other authorities than the public ones, or a certificate of your own.
             settings: timeouts and retries.
-            sleep: how to wait between attempts.
+            sleep: waits between attempts, given seconds.
 
         Raises:
             InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
@@ -124,74 +132,72 @@ class ExchangeClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. A closed client is of no more use."""
+        """Close the connections. A closed client cannot be used again."""
         self._client.close()
 
-    report = _answer(calls.report)
+    submit_report = _answer(calls.submit_report)
     reports = _items(calls.reports)
-    report_status = _answer(calls.report_status)
+    get_report = _answer(calls.get_report)
     attach_evidence = _answer(calls.attach_evidence)
     cases = _items(calls.cases)
-    case = _answer(calls.case)
+    get_case = _answer(calls.get_case)
     case_reports = _items(calls.case_reports)
-    history = _items(calls.history)
-    take_up = _answer(calls.take_up)
+    case_history = _items(calls.case_history)
+    start_verification = _answer(calls.start_verification)
     decide = _answer(calls.decide)
-    confirm = _answer(calls.confirm)
-    withdraw = _answer(calls.withdraw)
-    appeal = _answer(calls.appeal)
+    confirm_decision = _answer(calls.confirm_decision)
+    withdraw_decision = _answer(calls.withdraw_decision)
+    submit_appeal = _answer(calls.submit_appeal)
     appeals = _items(calls.appeals)
-    appeal_status = _answer(calls.appeal_status)
+    get_appeal = _answer(calls.get_appeal)
     attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
     answer_appeal = _answer(calls.answer_appeal)
     receipts = _items(calls.receipts)
     feeds = _answer(calls.feeds)
     publish = _answer(calls.publish)
-    statistics = _answer(calls.statistics)
-    number_status = _answer(calls.number_status)
-    account = _answer(calls.account)
-    health = _answer(calls.health)
+    get_statistics = _answer(calls.get_statistics)
+    get_number_status = _answer(calls.get_number_status)
+    get_account = _answer(calls.get_account)
+    get_health = _answer(calls.get_health)
 
-    def report_all(self, reports: Iterable[NewReport], *, idempotency_key: str | None = None) -> Iterator[BulkItem]:
-        """Complain about many numbers: what came of each, in their order, `index` counted from the first.
+    def submit_reports(self, reports: Iterable[NewReport], *, idempotency_key: str | None = None) -> Iterator[BulkItem]:
+        """Submit any number of reports, in bulks; yields each result, in order, with its `index` among all.
 
-        Reports are taken from `reports` as they are sent, a bulk at a time; nothing is sent before the first answer is
-        asked for.
+        A bulk is taken from `reports` and sent when its first result is requested.
 
         Args:
-            reports: any number of them; `calls.new_report` makes one of plain values.
-            idempotency_key: for all of them, so that the same reports sent again are the same reports.
+            reports: the reports; `calls.new_report` makes one from plain values.
+            idempotency_key: one key for all, so that the same reports sent again count once.
         """
-        for batch in calls.bulks(reports, idempotency_key):
+        for batch in calls.report_batches(reports, idempotency_key):
             yield from calls.renumbered(batch, self.send(batch.call).items)
 
-    def send_receipts(
+    def submit_receipts(
         self, receipts: Iterable[NewReceipt], *, idempotency_key: str | None = None
     ) -> Iterator[ReceiptItem]:
-        """Say what came of entries: what became of each receipt, in their order, `index` counted from the first.
+        """Submit any number of receipts, in batches; yields each result, in order, with its `index` among all.
 
-        Receipts are taken from `receipts` as they are sent, a batch at a time; nothing is sent before the first answer
-        is asked for.
+        A batch is taken from `receipts` and sent when its first result is requested.
 
         Args:
-            receipts: any number of them; `calls.new_receipt` makes one of plain values.
-            idempotency_key: for all of them.
+            receipts: the receipts; `calls.new_receipt` makes one from plain values.
+            idempotency_key: one key for all, so that the same receipts sent again count once.
         """
-        for batch in calls.batches(receipts, idempotency_key):
+        for batch in calls.receipt_batches(receipts, idempotency_key):
             yield from calls.renumbered(batch, self.send(batch.call).items)
 
-    def evidence(self, evidence: Evidence, to: str | Path) -> Path:
-        """Fetch a file that belongs to a report or an appeal; it is whole and the right one, or not there.
+    def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
+        """Download a file of a report or an appeal and verify it; nothing is written if that fails.
 
         Args:
-            evidence: what a report or an appeal says of it.
-            to: where to write it; replaced if it exists.
+            evidence: one of the report's or appeal's `evidence`.
+            to: the file to write; it is replaced if it exists.
 
         Raises:
-            Untrusted: it is not the file that the exchange told of.
-            StorageFailed: the disk refused.
+            Untrusted: it is not the file that the exchange described.
+            StorageFailed: the disk failed.
         """
-        call = calls.evidence(evidence.id)
+        call = calls.download_evidence(evidence.id)
         path = Path(to)
         with replaced(path) as temporary:
             self._retrying(call, lambda: self._fetch(call, evidence, temporary))
@@ -244,4 +250,4 @@ class ExchangeClient:
         while following is not None:
             page = self.send(following)
             yield from page.items
-            following = calls.following(following, page)
+            following = calls.next_page(following, page)

@@ -1,8 +1,8 @@
-"""What the exchange and its clients say to each other: one model for each body, shared by both ends.
+"""The bodies of requests and responses: one model for each, shared by the client and the server.
 
-The server's OpenAPI document is made from these, and the client reads answers with them. Requests refuse fields that
-they do not know, so that a misspelt one is noticed; answers pass over them, so that an older client goes on working.
-Moments are UTC, numbers are E.164 digits as an integer unless a field says text.
+The server's OpenAPI document is made from these. Requests refuse unknown fields, so that a misspelt one is noticed;
+responses ignore them, so that an older client goes on working. Moments are UTC; telephone numbers are E.164 digits as
+an integer unless the field is text.
 """
 
 import re
@@ -29,34 +29,34 @@ from blocklist_sdk.texts import is_control
 T = TypeVar("T")
 
 BULK_MAX: Final = 1000
-"""Reports in one bulk."""
+"""Most reports in one bulk."""
 
 RECEIPTS_MAX: Final = 5000
-"""Receipts in one batch."""
+"""Most receipts in one batch."""
 
 PAGE_MAX: Final = 500
-"""Items on one page."""
+"""Most items on one page."""
 
 EVIDENCE_BYTES_MAX: Final = 20 * 1000 * 1000
-"""A minute of a phone's video or a long call recording; an exchange may set less."""
+"""Longest evidence file, bytes: a minute of a phone's video, or a long recorded call. An exchange may accept less."""
 
 KEY_CHARS_MAX: Final = 128
-"""Of an `Idempotency-Key`."""
+"""Most characters of an `Idempotency-Key`."""
 
 _ID_MAX: Final = (1 << 63) - 1
 
 Channel = Literal["sms", "voice", "messaging"]
 DecisionKind = Literal["block", "advisory", "reject", "retract"]
 NumberAnswer = Literal["listed", "advisory", "not-known"]
-Outcome = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
+ReceiptOutcome = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
 AppealState = Literal["open", "granted", "dismissed"]
 
 Permission = Literal["report", "receipt", "officer", "publish"]
-"""What an account may do; beside these, `feed:NAME` to read a feed and to answer for it."""
+"""What an account may do; `feed:NAME` allows it to read a feed, and to send receipts for it."""
 
 
 class CaseState(StrEnum):
-    """Where a case stands."""
+    """The state of a case."""
 
     INCOMPLETE = "incomplete"
     RECEIVED = "received"
@@ -70,31 +70,31 @@ class CaseState(StrEnum):
 
 
 def _printable(text: str) -> str:
-    """Refuse what no form has a field for: control characters but line ends and tabs, and halves of characters."""
+    """Refuse control characters other than line ends and tabs, and surrogates."""
     for character in text:
         if is_control(character):
-            raise ValueError(f"it holds U+{ord(character):04X}, which is no text")
+            raise ValueError(f"must not hold the control character U+{ord(character):04X}")
     return text
 
 
-_WRITTEN: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+_ISO_START: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
-def _written_out(value: object) -> object:
-    """No number, which pydantic would take for seconds or milliseconds since 1970."""
-    if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN.match(value)):
+def _no_number(value: object) -> object:
+    """Refuse numbers, which pydantic would take for seconds or milliseconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _ISO_START.match(value)):
         return value
-    raise ValueError("write a date and a time with its zone, as 2026-11-25T09:00:00Z")
+    raise ValueError("write a date and time with its zone, such as 2026-11-25T09:00:00Z")
 
 
 _FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
-"""Far from where calendars end: a database may show a moment in any time zone."""
+"""Far from the end of calendars, since a database may show a moment in any time zone."""
 
 
 def _utc(moment: datetime) -> datetime:
-    """To the whole second, in UTC: what every database keeps alike."""
+    """In UTC and to the whole second, as every database stores it."""
     if not _FIRST <= moment < _END:
-        raise ValueError("it lies before 1970 or after 2999")
+        raise ValueError("must be between 1970 and 2999")
     return moment.astimezone(UTC).replace(microsecond=0)
 
 
@@ -109,21 +109,21 @@ Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 SentId = Annotated[Id, Strict()]
-"""Within a body, where a text or a truth value is none."""
+"""An ID within a body, where texts and booleans are refused."""
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
 
 class RequestModel(BaseModel):
-    """A body that a client sends."""
+    """The body of a request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ResponseModel(BaseModel):
-    """A body that the exchange answers with."""
+    """The body of a response."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -134,14 +134,14 @@ class ResponseModel(BaseModel):
 class FieldProblem(ResponseModel):
     """What is wrong with one field."""
 
-    field: str = Field(description="Where in the request: `body.reports.3.number`, `query.limit`.")
+    field: str = Field(description="The field: `body.reports.3.number`, `query.limit`.")
     reason: str
 
 
 class Problem(ResponseModel):
     """Why a request was not fulfilled (RFC 9457)."""
 
-    type: str = Field(description="Which kind of problem; `urn:blocklist:problem:` and a name.")
+    type: str = Field(description="The kind of problem: `urn:blocklist:problem:` and a name.")
     title: str
     status: int
     detail: str
@@ -153,7 +153,7 @@ class Problem(ResponseModel):
 
 
 class Page(ResponseModel, Generic[T]):
-    """Some items; `next` is the cursor of the following page, null on the last."""
+    """A page of a list; `next` is the cursor of the next page, null on the last."""
 
     items: tuple[T, ...]
     next: str | None = None
@@ -163,35 +163,35 @@ class Page(ResponseModel, Generic[T]):
 
 
 class NewReport(RequestModel):
-    """A complaint about a number."""
+    """A report of a number."""
 
     number: NumberText = Field(description="The number, as it was written down; read in the exchange's region.")
     category: Category = Field(description="`fraud`, `phishing`, `impersonation`, …; an open set.")
-    channel: Channel = Field(description="How it came.")
+    channel: Channel = Field(description="How the call or message came.")
     app: Line | None = Field(
-        default=None, description="Which messaging app; for the channel `messaging` only, and needed there."
+        default=None, description="The messaging app; required for the channel `messaging`, not allowed otherwise."
     )
     text: LongText = Field(description="What happened, or what the message said.")
     happened_at: Moment = Field(description="When it happened.")
     reporter: Line = Field(
-        description="Your own reference for who complains, always the same for the same person. No name, no number."
+        description="Your own reference for the person who complains, always the same. Not a name, not a number."
     )
 
     @model_validator(mode="after")
     def _app_with_messaging(self) -> "NewReport":
         if (self.channel == "messaging") != (self.app is not None):
-            raise ValueError("`app` goes with the channel `messaging`, and only with that")
+            raise ValueError("give `app` with the channel `messaging`, and only then")
         return self
 
 
 class NewReports(RequestModel):
-    """Many complaints at once."""
+    """Many reports at once."""
 
     reports: Annotated[tuple[NewReport, ...], Field(min_length=1, max_length=BULK_MAX)]
 
 
 class Evidence(ResponseModel):
-    """A file that belongs to a report or an appeal."""
+    """A file of a report or an appeal."""
 
     id: int
     sha256: str
@@ -202,7 +202,7 @@ class Evidence(ResponseModel):
 
 
 class Report(ResponseModel):
-    """A complaint as the exchange has it."""
+    """A report."""
 
     id: int
     case: int
@@ -214,14 +214,14 @@ class Report(ResponseModel):
     happened_at: datetime
     received_at: datetime
     reporter: str
-    repeats: int | None = Field(description="The earlier report that it repeats, which counts alone.")
+    repeats: int | None = Field(description="The earlier report that it repeats; only that one counts.")
     evidence: tuple[Evidence, ...]
     case_state: CaseState
     missing: tuple[str, ...] = Field(description="What keeps its case incomplete: `evidence`.")
 
 
 class BulkItem(ResponseModel):
-    """What came of one report of a bulk: the report or the problem."""
+    """The result of one report of a bulk: the report or the problem."""
 
     index: int
     report: Report | None = None
@@ -229,7 +229,7 @@ class BulkItem(ResponseModel):
 
 
 class BulkReports(ResponseModel):
-    """What came of each report, in their order."""
+    """The result of each report, in their order."""
 
     items: tuple[BulkItem, ...]
 
@@ -242,19 +242,19 @@ class NewDecision(RequestModel):
 
     kind: DecisionKind
     reason: LongText
-    category: Category | None = Field(default=None, description="By default what most reporters say.")
+    category: Category | None = Field(default=None, description="By default the one that most reporters name.")
     scope: Scopes = Field(
         default=("data", "messaging", "sms", "voice"),
-        description="Where the number is to be blocked; everywhere by default.",
+        description="Where the number is to be blocked; by default everywhere.",
     )
     until: Moment | None = Field(
-        default=None, description="When the listing ends; by default after the exchange's usual time."
+        default=None, description="When the listing ends; by default after the exchange's `listing_days`."
     )
     urgent: StrictBool = Field(default=False, description="Publish at once, not with the next cycle.")
 
 
 class Decision(ResponseModel):
-    """A decision as it stands."""
+    """A decision."""
 
     id: int
     case: int
@@ -272,10 +272,10 @@ class Decision(ResponseModel):
 
 
 class Listing(ResponseModel):
-    """Where a case's number stands, or stood, on a feed."""
+    """The listing of a case's number on a feed."""
 
     feed: str
-    entry: int | None = Field(description="Its id there; null until it is published.")
+    entry: int | None = Field(description="The entry's ID on the feed; null until it is published.")
     level: Level
     since: datetime
     until: datetime | None
@@ -287,7 +287,7 @@ class Listing(ResponseModel):
 
 
 class Case(ResponseModel):
-    """All reports on one number, and what came of them."""
+    """All reports on one number, with decisions and listings."""
 
     id: int
     number: int
@@ -302,16 +302,16 @@ class Case(ResponseModel):
     closed_at: datetime | None
     officer: str | None
     reports: int
-    reporters: int = Field(description="How many different people complain, as accounts tell them apart.")
-    accounts: int = Field(description="How many different accounts they report through.")
+    reporters: int = Field(description="Number of different people who complain, by the references of accounts.")
+    accounts: int = Field(description="Number of different accounts that sent their reports.")
     category: str
-    overdue: bool = Field(description="Complete, undecided, and older than the time that officers have.")
+    overdue: bool = Field(description="Whether officers should have decided it already.")
     decisions: tuple[Decision, ...]
     listings: tuple[Listing, ...]
 
 
 class Event(ResponseModel):
-    """One line of a case's history, which is only ever added to."""
+    """One line of a case's history."""
 
     sequence: int
     at: datetime
@@ -325,15 +325,13 @@ class Event(ResponseModel):
 
 
 class NewPublication(RequestModel):
-    """What to publish."""
+    """A request to publish."""
 
-    everything: StrictBool = Field(
-        default=False, description="Routine decisions as well, whether or not their cycle is due."
-    )
+    everything: StrictBool = Field(default=False, description="Everything, whether or not the monthly cycle is due.")
 
 
 class PublishedFeed(ResponseModel):
-    """One release that was published."""
+    """A release that was published."""
 
     feed: str
     serial: int
@@ -344,10 +342,10 @@ class PublishedFeed(ResponseModel):
 
 
 class Publication(ResponseModel):
-    """What was published; no feed where nothing had to be."""
+    """What was published; without feeds if nothing had to be."""
 
     at: datetime
-    routine: bool = Field(description="Whether routine decisions went out as well.")
+    routine: bool = Field(description="Whether routine decisions were published as well.")
     feeds: tuple[PublishedFeed, ...]
 
 
@@ -364,12 +362,12 @@ class Feed(ResponseModel):
 
 
 class NewReceipt(RequestModel):
-    """What came of one entry in a recipient's system."""
+    """The outcome of an entry in a recipient's system."""
 
     feed: FeedName
     serial: SentId
     entry: SentId
-    outcome: Outcome
+    outcome: ReceiptOutcome
     at: Moment
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
 
@@ -381,30 +379,30 @@ class NewReceipts(RequestModel):
 
 
 class ReceiptItem(ResponseModel):
-    """What became of one receipt of a batch."""
+    """The result of one receipt of a batch."""
 
     index: int
     status: Literal["accepted", "repeated", "refused"] = Field(
-        description="`accepted` and `repeated`: the exchange has it, do not send it again. `refused`: it never will."
+        description="`accepted` or `repeated`: the exchange has it. `refused`: do not send it again."
     )
     reason: str | None = None
 
 
 class ReceiptItems(ResponseModel):
-    """What became of each receipt, in their order."""
+    """The result of each receipt, in their order."""
 
     items: tuple[ReceiptItem, ...]
 
 
 class Receipt(ResponseModel):
-    """A receipt as the exchange has it."""
+    """A receipt."""
 
     id: int
     recipient: str
     feed: str
     serial: int
     entry: int
-    outcome: Outcome
+    outcome: ReceiptOutcome
     at: datetime
     detail: str
     received_at: datetime
@@ -414,19 +412,19 @@ class Receipt(ResponseModel):
 
 
 class NewAppeal(RequestModel):
-    """Asks for a retraction, by number, or by feed and entry."""
+    """A request for a retraction, by number, or by feed and entry."""
 
     number: NumberText | None = None
     feed: FeedName | None = None
     entry: SentId | None = None
     grounds: LongText
-    appellant: Line = Field(description="Your own reference for who appeals.")
+    appellant: Line = Field(description="Your own reference for the person who appeals.")
 
     @model_validator(mode="after")
     def _names_one(self) -> "NewAppeal":
         by_entry = self.feed is not None and self.entry is not None
         if (self.number is not None) == by_entry or (self.feed is None) != (self.entry is None):
-            raise ValueError("name the `number`, or else `feed` and `entry`")
+            raise ValueError("give `number`, or else `feed` and `entry`")
         return self
 
 
@@ -438,17 +436,17 @@ class NewAnswer(RequestModel):
 
 
 class Lifted(ResponseModel):
-    """One recipient, and whether it has lifted the block."""
+    """A recipient, and whether it has lifted the block."""
 
     recipient: str
     feed: str
     entry: int
-    lifted_at: datetime | None = Field(description="As its receipt says; null while it has not said so.")
+    lifted_at: datetime | None = Field(description="According to its receipt; null until it has sent one.")
     receipt: int | None
 
 
 class Appeal(ResponseModel):
-    """An appeal as it stands."""
+    """An appeal."""
 
     id: int
     case: int
@@ -460,14 +458,14 @@ class Appeal(ResponseModel):
     evidence: tuple[Evidence, ...]
     reason: str | None = Field(description="The officer's answer.")
     answered_at: datetime | None
-    lifted: tuple[Lifted, ...] = Field(description="Of a granted appeal: every recipient concerned.")
+    lifted: tuple[Lifted, ...] = Field(description="Every recipient concerned, if the appeal was granted.")
 
 
 # Look-up, statistics, accounts, health
 
 
 class NumberStatus(ResponseModel):
-    """What is publicly said about a number."""
+    """The public status of a number."""
 
     number: int
     status: NumberAnswer
@@ -482,32 +480,32 @@ class Spread(ResponseModel):
 
 
 class RecipientStatistics(ResponseModel):
-    """One recipient's month."""
+    """A recipient's statistics of a month."""
 
     recipient: str
     feed: str
-    reports: int = Field(description="Reports of the month in cases that have reached its feed.")
+    reports: int = Field(description="Reports of the month in cases that were listed on its feed.")
     decisions: dict[DecisionKind, int] = Field(
-        description="Decisions of the month on cases that have reached its feed."
+        description="Decisions of the month on cases that were listed on its feed."
     )
     published: int = Field(description="Entries listed on its feed in the month.")
     retracted: int = Field(description="Entries of its feed retracted in the month.")
-    receipts: dict[Outcome, int]
-    open: int = Field(description="Entries listed in the month that it has not answered for.")
+    receipts: dict[ReceiptOutcome, int]
+    open: int = Field(description="Entries listed in the month without a final receipt.")
     decision_to_enforcement: Spread
     retraction_to_lifting: Spread
 
 
 class Statistics(ResponseModel):
-    """A month; a recipient sees its own part only, so what is the authority's is null."""
+    """Statistics of a month; for a recipient, only its own part, with null for the rest."""
 
     month: str
     reports: int | None
     cases: int | None
     decisions: dict[DecisionKind, int] | None
-    published: int | None = Field(description="Cases whose number was first listed in the month.")
-    enforced: int | None = Field(description="Cases that every recipient concerned answered for in the month.")
-    open: int | None = Field(description="Complete cases that nobody has decided, now.")
+    published: int | None = Field(description="Cases first listed in the month.")
+    enforced: int | None = Field(description="Cases for which the last recipient sent its receipt in the month.")
+    open: int | None = Field(description="Complete cases that are not decided now.")
     overdue: int | None
     decision_to_enforcement: Spread | None = Field(description="Over all recipients.")
     retraction_to_lifting: Spread | None = Field(description="Over all recipients.")
@@ -515,7 +513,7 @@ class Statistics(ResponseModel):
 
 
 class Account(ResponseModel):
-    """Who is asking."""
+    """The account of the token."""
 
     name: str
     scopes: tuple[str, ...]
@@ -531,7 +529,7 @@ class Token(ResponseModel):
 
 
 class Health(ResponseModel):
-    """Whether the exchange works."""
+    """The exchange is ready."""
 
     status: Literal["ok"]
     version: str

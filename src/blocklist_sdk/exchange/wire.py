@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client do alike: requests, answers, errors, and when to try again."""
+"""What both clients share: how requests are made, responses read, errors translated, and when to retry."""
 
 import contextlib
 import json
@@ -27,14 +27,14 @@ T = TypeVar("T")
 PROBLEM: Final = "application/problem+json"
 
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that go away by themselves (RFC 9110 section 15, RFC 8470, RFC 6585)."""
+"""Statuses of errors that may pass (RFC 9110 section 15, RFC 8470, RFC 6585)."""
 
 _PIECE_BYTES: Final = 1 << 16
 _FIELDS_SHOWN_MAX: Final = 10
 _REASON_CHARS_MAX: Final = 1000
 _ADVICE: Final = {
     401: "check the credentials",
-    403: "this account may not do that: use another one, or ask the exchange for the permission",
+    403: "this account may not do that: use another one, or ask the exchange for permission",
     429: "too many requests: try again later",
     503: "try again later",
 }
@@ -42,18 +42,19 @@ _ADVICE: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """How patient a client of the exchange is. The defaults suit a server anywhere and a line of 128 kbit/s or more.
+    """Timeouts, retries and limits of a client. The defaults suit a server anywhere and a line of 128 kbit/s or more.
 
     Attributes:
-        connect_timeout_s: for a connection to be made.
-        read_timeout_s: without a single byte.
-        answer_timeout_s: for one attempt as a whole; what a file takes at the minimum rate comes on top.
-        minimum_bytes_per_s: the rate at which files have to travel, over the whole of one.
-        attempts: for one call, one after the other.
-        backoff_initial_s: the first wait between attempts is random between zero and this, the next twice as long…
-        backoff_max_s: …up to this.
-        retry_after_wait_max_s: a server that asks for a longer wait ends the call; the error says how long it asked.
-        answer_bytes_max: for one answer. A whole bulk of the longest reports comes to 40 MB.
+        connect_timeout_s: seconds to make a connection.
+        read_timeout_s: seconds without a single byte.
+        answer_timeout_s: seconds for one attempt; for a file, its length at the minimum rate is added.
+        minimum_bytes_per_s: the average rate at which files must be sent or received.
+        attempts: most attempts for one call.
+        backoff_initial_s: longest first wait between attempts, seconds; waits are random, and double each time.
+        backoff_max_s: longest wait between attempts, seconds.
+        retry_after_wait_max_s: longest wait that a server may ask for; if it asks for more, the call fails, and the
+            error has the time.
+        answer_bytes_max: most bytes of one response. That to a full bulk of the longest reports has 40 MB.
 
     >>> ClientSettings(attempts=2).read_timeout_s
     60.0
@@ -74,10 +75,10 @@ DEFAULTS: Final = ClientSettings()
 
 
 class Wire:
-    """Everything about requests and answers but the sending."""
+    """Makes requests and reads responses; the clients send them."""
 
     def __init__(self, url: str, settings: ClientSettings) -> None:
-        """Raises `InvalidInput` where the URL cannot be used."""
+        """Raises `InvalidInput` if the URL cannot be used."""
         self.base = _base(url)
         self.settings = settings
         self._backoff = tenacity.wait_random_exponential(
@@ -85,7 +86,7 @@ class Wire:
         )
 
     def options(self, *, auth: httpx.Auth | None, tls: ssl.SSLContext | None) -> dict[str, Any]:
-        """What httpx's clients are made with."""
+        """Arguments for httpx's clients."""
         settings = self.settings
         return {
             "auth": auth,
@@ -93,7 +94,7 @@ class Wire:
             "headers": {
                 "User-Agent": f"blocklist-sdk/{__version__}",
                 "Accept": f"{JSON}, {PROBLEM}",
-                # A small answer could unfold to a huge one.
+                # A small compressed response could unpack to a huge one.
                 "Accept-Encoding": "identity",
             },
             "timeout": httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
@@ -101,7 +102,7 @@ class Wire:
         }
 
     def retrying(self, call: Call[Any]) -> dict[str, Any]:
-        """What tenacity's loops are made with."""
+        """Arguments for tenacity's retry loops."""
         return {
             "stop": tenacity.stop_after_attempt(self.settings.attempts if call.is_repeatable else 1),
             "wait": self._wait_s,
@@ -110,15 +111,15 @@ class Wire:
         }
 
     def deadline(self, bytes_to_travel: int) -> Deadline:
-        """When one attempt has to be over."""
+        """The deadline of an attempt that sends or receives so many bytes."""
         return Deadline(self.settings.answer_timeout_s + bytes_to_travel / self.settings.minimum_bytes_per_s)
 
     def deadline_of(self, call: Call[Any]) -> Deadline:
-        """When one attempt at a call has to be over."""
+        """The deadline of an attempt at a call."""
         return self.deadline(call.upload.length if call.upload else len(call.body or b""))
 
     def request(self, client: httpx.Client | httpx.AsyncClient, call: Call[Any], deadline: Deadline) -> httpx.Request:
-        """One attempt's request; every attempt sends the same."""
+        """The request of one attempt; every attempt sends the same."""
         headers = {"Idempotency-Key": call.key} if call.key is not None else {}
         if call.media_type is not None:
             headers["Content-Type"] = call.media_type
@@ -131,52 +132,52 @@ class Wire:
         return request
 
     def bound(self, response: httpx.Response, deadline: Deadline, max_bytes: int | None = None) -> None:
-        """Keep an answer from being endless, before its body is read."""
+        """Limit a response in bytes and time, before its body is read."""
         most = self.settings.answer_bytes_max if max_bytes is None else max_bytes
         response.stream = Bounded(response.stream, most, deadline)
 
     def read(self, call: Call[T], response: httpx.Response) -> T:
-        """What an answer says, once its body is there.
+        """Read a response whose body has been received.
 
         Raises:
             ExchangeError: it is a problem document.
-            Unreachable: somebody in between answered for an exchange that is not there.
-            Malformed: it is no answer of an exchange.
+            Unreachable: a gateway answered for an exchange that is down.
+            Malformed: it is not from an exchange.
         """
         if not response.is_success:
             self.refuse(call, response)
         at = self._at(call)
         if _media_type(response) != JSON or response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Malformed(_no_answer(at, response))
+            raise Malformed(_not_an_exchange(at, response))
         assert call.answer is not None, "files are not read into memory"
         try:
             return call.answer.validate_json(response.content)
         except ValidationError as error:
             if not _is_json(response.content):
                 if ends_with_connection(response):
-                    raise Unreachable(f"{at}: the connection was cut half-way. Try again.", url=at) from error
-                raise Malformed(f"{at}: the answer is no JSON: {_network()}") from error
-            places = [".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)]
-            named = ", ".join(place or "the whole" for place in places[:_FIELDS_SHOWN_MAX])
+                    raise Unreachable(f"{at}: the connection was cut in the middle. Try again.", url=at) from error
+                raise Malformed(f"{at}: the response is not JSON: {_network()}") from error
+            names = [".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)]
+            shown_names = ", ".join(name or "the whole" for name in names[:_FIELDS_SHOWN_MAX])
             raise Malformed(
-                f"{at}: the answer is not what the exchange's API says ({named}): check the address, and whether this "
-                "library is as new as the exchange"
+                f"{at}: the response does not fit the exchange's API ({shown_names}): check the address, and whether "
+                "this library is as new as the exchange"
             ) from error
 
     def refuse(self, call: Call[Any], response: httpx.Response) -> NoReturn:
-        """Raise what an answer means that is no success, once its body is there; as `read` does."""
+        """Raise the error of an unsuccessful response whose body has been received; see `read`."""
         at, status = self._at(call), response.status_code
         if response.has_redirect_location:
             target = shown(response.headers["Location"])
             raise Malformed(
-                f"{at}: the server answered {status} and leads to {target}, which is not followed. Check the address "
-                "and the network in between; a captive portal may have answered."
+                f"{at}: the server answered {status} and redirects to {target}, which is not followed. Check the "
+                "address and the network in between; a captive portal may have answered."
             )
         retry_after = retry_after_in(response.headers)
         problem = _problem_in(response)
         if problem is not None:
             raise ExchangeError(
-                _said(problem, status, response.headers.get("X-Request-Id")),
+                _message(problem, status, response.headers.get("X-Request-Id")),
                 status=status,
                 problem=problem,
                 retry_after=retry_after,
@@ -188,18 +189,18 @@ class Wire:
                 status=status,
                 retry_after=retry_after,
             )
-        raise Malformed(_no_answer(at, response))
+        raise Malformed(_not_an_exchange(at, response))
 
     @contextlib.contextmanager
     def translated(self, call: Call[Any]) -> Iterator[None]:
-        """All of httpx's errors end here."""
+        """Translate httpx's errors."""
         at = self._at(call)
         try:
             yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-            # Not in httpx's words, which may repeat a part of the URL.
+            # Without httpx's message, which may hold a part of the URL.
             raise InvalidInput(
-                f"{at} cannot be asked: check the address, and that no file changes meanwhile"
+                f"{at}: the request cannot be sent: check the address, and that the file does not change meanwhile"
             ) from error
         except httpx.RequestError as error:
             kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
@@ -210,14 +211,14 @@ class Wire:
             ) from error
 
     def check_file(self, evidence: Evidence, length: int, sha256: str) -> None:
-        """See whether a file is the one that the exchange told of.
+        """Check that a file is the one that the exchange described.
 
         Raises:
-            Untrusted: it is not.
+            Untrusted: it is another one.
         """
         if length != evidence.bytes or sha256 != evidence.sha256:
             raise Untrusted(
-                f"evidence {evidence.id} is not what the exchange told of: {length:,} bytes with the SHA-256 {sha256}, "
+                f"evidence {evidence.id} is not what the exchange described: {length:,} bytes with SHA-256 {sha256}, "
                 f"not {evidence.bytes:,} with {evidence.sha256}. Nothing was written; tell the exchange's operator."
             )
 
@@ -227,7 +228,7 @@ class Wire:
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked_s = error.retry_after if isinstance(error, (Unreachable, ExchangeError)) else None
-        # On top of what the server asks for, so that those whom it asked the same do not all come back at once.
+        # Added to what the server asks for, so that its clients do not all come back at the same moment.
         return (asked_s or 0.0) + self._backoff(state)
 
     def _may_pass(self, error: BaseException) -> bool:
@@ -238,7 +239,7 @@ class Wire:
 
 
 class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A file on its way out, in pieces; every attempt begins it anew."""
+    """A file as a request body, in pieces; each attempt starts from the beginning."""
 
     def __init__(self, upload: Upload, deadline: Deadline) -> None:
         self._upload = upload
@@ -254,7 +255,7 @@ class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
         sent, length = 0, self._upload.length
         with _opened(self._upload.source) as file:
             while piece := _piece(file, self._upload.source):
-                # More than was announced, or less, would otherwise end in an error of h11 that nobody translates.
+                # Otherwise more or fewer bytes than announced would raise an error of h11, which is not translated.
                 if sent + len(piece) > length:
                     raise _changed(self._upload.source)
                 yield piece
@@ -264,7 +265,7 @@ class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
             raise _changed(self._upload.source)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # The pieces of a local file come in microseconds; what takes its time is the network.
+        # Reading a piece of a local file takes microseconds.
         for piece in self:
             yield piece
 
@@ -275,7 +276,7 @@ class _Sending(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _changed(path: Path) -> InvalidInput:
-    return InvalidInput(f"the evidence {path} changed while it was sent: send it once it is whole")
+    return InvalidInput(f"the evidence {path} changed while it was sent: send it again when it is complete")
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -293,11 +294,11 @@ def _base(url: str) -> str:
         parts = urlsplit(url)
         origin_of(url)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("that is no URL of an exchange: give one such as https://exchange.example") from error
+        raise InvalidInput("not the URL of an exchange: give one such as https://exchange.example") from error
     if parts.scheme not in ("https", "http") or parts.query or parts.fragment:
-        raise InvalidInput(f"{shown(url)} is no exchange: give a base URL that starts with https: or http:")
+        raise InvalidInput(f"{shown(url)} is not the URL of an exchange: give a base URL with https: or http:")
     if "@" in parts.netloc:
-        raise InvalidInput(f"{shown(url)}: credentials do not belong into the URL: give them with auth")
+        raise InvalidInput(f"{shown(url)}: give credentials with `auth`, not in the URL")
     return url.rstrip("/")
 
 
@@ -306,7 +307,7 @@ def _media_type(response: httpx.Response) -> str:
 
 
 def _problem_in(response: httpx.Response) -> dict[str, object] | None:
-    """A problem document's members; all of them may be missing (RFC 9457, section 3.1)."""
+    """The members of a problem document; any of them may be missing (RFC 9457, section 3.1)."""
     if _media_type(response) != PROBLEM:
         return None
     try:
@@ -316,16 +317,16 @@ def _problem_in(response: httpx.Response) -> dict[str, object] | None:
     return document if isinstance(document, dict) else None
 
 
-def _said(problem: dict[str, object], status: int, request_id: str | None) -> str:
-    """A problem in one line, with what to do about it."""
+def _message(problem: dict[str, object], status: int, request_id: str | None) -> str:
+    """A problem document as one line, with what to do."""
     text = next((str(problem[name]) for name in ("detail", "title") if problem.get(name)), f"status {status}")
     errors = problem.get("errors")
     fields = [
-        f"{each.get('field', 'a field')}: {each.get('reason', 'it cannot be used')}"
+        f"{each.get('field', 'a field')}: {each.get('reason', 'cannot be used')}"
         for each in (errors if isinstance(errors, list) else [])
         if isinstance(each, dict)
     ]
-    # The exchange says what is wrong with a single field in so many words already.
+    # The detail of a problem with a single field has the same text already.
     fields = [each for each in fields if each not in text]
     if fields:
         more = f" and {len(fields) - _FIELDS_SHOWN_MAX} more" if len(fields) > _FIELDS_SHOWN_MAX else ""
@@ -333,8 +334,8 @@ def _said(problem: dict[str, object], status: int, request_id: str | None) -> st
     text = text[:_REASON_CHARS_MAX]
     if advice := _ADVICE.get(status):
         text = f"{text.rstrip('.')}: {advice}"
-    named = problem.get("request_id") or request_id
-    return f"the exchange refused: {text}{f' [request {str(named)[:100]}]' if named else ''}"
+    known_id = problem.get("request_id") or request_id
+    return f"the exchange refused: {text}{f' [request {str(known_id)[:100]}]' if known_id else ''}"
 
 
 def _is_json(data: bytes) -> bool:
@@ -345,13 +346,13 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _no_answer(at: str, response: httpx.Response) -> str:
-    kind = _media_type(response) or "nothing that says what it is"
+def _not_an_exchange(at: str, response: httpx.Response) -> str:
+    kind = _media_type(response) or "no media type"
     return (
-        f"{at}: the server answered {response.status_code} {response.reason_phrase} with {kind[:100]}, which is no "
-        f"answer of an exchange: {_network()}"
+        f"{at}: the server answered {response.status_code} {response.reason_phrase} with {kind[:100]}, which is not "
+        f"the response of an exchange: {_network()}"
     )
 
 
 def _network() -> str:
-    return "check the address and the network in between; a captive portal may have answered in its stead"
+    return "check the address and the network in between; a captive portal may have answered"

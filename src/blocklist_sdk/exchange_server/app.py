@@ -2,18 +2,17 @@
 
 from typing import Any, Final
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, AccountCache, token_of
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, token_of
 from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, handle_problems
-from blocklist_sdk.exchange_server.http.rates import RateLimits
 from blocklist_sdk.exchange_server.http.request_log import RequestLog
 from blocklist_sdk.exchange_server.http.routes import (
     appeal_routes,
@@ -22,19 +21,20 @@ from blocklist_sdk.exchange_server.http.routes import (
     public_routes,
     report_routes,
 )
+from blocklist_sdk.exchange_server.http.state import AppState, set_state, state_of
 
 _BODY_BYTES_MAX: Final = 20 << 20
-"""Room for a whole bulk of the longest reports. Evidence has a limit of its own."""
+"""Longest body: enough for a full bulk of the longest reports. Evidence has a limit of its own."""
 
 _OPEN_BYTES_MAX: Final = 1 << 16
-"""Of a body from somebody who has not shown a token yet: several times what asking for one takes."""
+"""Longest body of a request without a valid token: several times as long as a request for a token."""
 
 _DESCRIPTION: Final = """
 Reports of fraud numbers, officers' decisions, releases of signed lists, receipts and appeals.
 
-Every answer that is no success is a problem document (RFC 9457). Every POST but the one for tokens needs an
-`Idempotency-Key`: sent again with the same body it gives the first answer, with another one 422. Lists come in pages:
-`next` is the cursor of the following one.
+Every error is a problem document (RFC 9457). Every POST but the one for tokens needs an `Idempotency-Key`: the same
+request with the same key gets the same response, another request with that key gets 422. Lists come in pages: `next` is
+the cursor of the next page.
 """
 
 
@@ -42,17 +42,13 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     """The application.
 
     Args:
-        exchange: what it serves; None where only its OpenAPI document is wanted.
+        exchange: the exchange that it serves; None if only its OpenAPI document is wanted.
     """
     app = FastAPI(
         title="blocklist exchange", version=__version__, description=_DESCRIPTION.strip(), docs_url=None, redoc_url=None
     )
-    app.state.exchange = exchange
-    app.state.limits = RateLimits()
-    app.state.accounts = AccountCache()
-    app.state.proofs = CapacityLimiter(public_routes.PROOFS)
-    app.state.uploads = report_routes.Uploads()
-    app.state.reports = CapacityLimiter(report_routes.TOGETHER)
+    if exchange is not None:
+        set_state(app, AppState.of(exchange))
     for part in (public_routes, report_routes, case_routes, appeal_routes, feed_routes):
         app.include_router(part.router)
     handle_problems(app)
@@ -68,17 +64,17 @@ def openapi_document() -> dict[str, Any]:
 
 
 class _Bounded:
-    """ASGI middleware: no body is longer than it may be, whatever its headers say.
+    """ASGI middleware: stops reading a body that is too long, whatever its headers say.
 
-    Bodies are read before routes ask who sends them, so a long one is not read on without a token.
+    Bodies are read before a route checks the token, so this checks it for a long one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].endswith("/evidence"):
-            await self._app(scope, receive, send)
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if asgi_scope["type"] != "http" or asgi_scope["path"].endswith("/evidence"):
+            await self._app(asgi_scope, receive, send)
             return
         received = 0
         is_open = True
@@ -88,24 +84,25 @@ class _Bounded:
             message = await receive()
             received += len(message.get("body", b""))
             if is_open and received > _OPEN_BYTES_MAX:
-                if token_of(scope["app"].state.exchange, Headers(scope=scope).get("Authorization")) is None:
-                    raise _too_long(scope["path"])
+                exchange = state_of(asgi_scope["app"]).exchange
+                if token_of(exchange, Headers(scope=asgi_scope).get("Authorization")) is None:
+                    raise _too_long(asgi_scope["path"])
                 is_open = False
             if received > _BODY_BYTES_MAX:
-                raise HTTPException(413, f"a body has at most {_BODY_BYTES_MAX:,} bytes")
+                raise HTTPException(413, f"a body may have at most {_BODY_BYTES_MAX:,} bytes")
             return message
 
-        await self._app(scope, receive_bounded, send)
+        await self._app(asgi_scope, receive_bounded, send)
 
 
 def _too_long(path: str) -> HTTPException:
     if path == TOKEN_PATH:
-        return HTTPException(413, f"what asks for a token has at most {_OPEN_BYTES_MAX:,} bytes")
+        return HTTPException(413, f"a request for a token may have at most {_OPEN_BYTES_MAX:,} bytes")
     return HTTPException(401, f"get a token at {TOKEN_PATH} first", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with the problems that are answered in place of its own errors."""
+    """FastAPI's document, with problem documents in place of FastAPI's own errors."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
         schemas = document["components"]["schemas"]
@@ -114,11 +111,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         models = Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
         schemas |= models.pop("$defs", {}) | {"Problem": models}
         problem = {
-            "description": "Why the request was not fulfilled",
+            "description": "The request failed, and why",
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         refusal = {
-            "description": "Why no token was given (RFC 6749, 5.2)",
+            "description": "No token was issued, and why (RFC 6749, 5.2)",
             "content": {"application/json": {"schema": _TOKEN_ERROR}},
         }
         for path, operations in document["paths"].items():

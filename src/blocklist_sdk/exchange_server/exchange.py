@@ -1,4 +1,4 @@
-"""An exchange: its folder, opened."""
+"""An exchange as one object: the folder with its settings, database, evidence and publisher."""
 
 import logging
 import secrets
@@ -17,13 +17,14 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics
 from blocklist_sdk.exchange_server.casework import accounts
-from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_scopes
-from blocklist_sdk.exchange_server.casework.cases import first_broken
+from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
+from blocklist_sdk.exchange_server.casework.cases import first_broken_line
 from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
-from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
+from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
+from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
@@ -38,13 +39,13 @@ _PUBLISHER: Final = "publisher"
 _EVIDENCE: Final = "evidence"
 _PUBLISHING: Final = "publishing.lock"
 
-_ANSWERS_KEPT: Final = timedelta(days=7)
-"""How long an idempotency key is known: far longer than any client tries again."""
+_RESPONSES_KEPT: Final = timedelta(days=7)
+"""How long an idempotency key is remembered: far longer than any client retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """An exchange's folder.
+    """An exchange, opened from its folder.
 
     ::
 
@@ -52,20 +53,20 @@ class Exchange:
             exchange.toml     settings
             routing.toml      which decisions reach which feeds
             exchange.sqlite   the database, unless the settings name another
-            evidence/         files, by their hash, mode 0700
+            evidence/         files, named by their hash, mode 0700
             publisher/        keys and the signed repository
             token-key.pem     signs access tokens, mode 0600
 
     Attributes:
         directory: the folder.
         settings: its settings.
-        routing: its rules.
+        routing: which decisions reach which feeds.
         database: its database.
-        evidence: its files.
-        publisher: its feeds.
-        tokens: its access tokens.
-        report_queue: takes reports.
-        clock: tells the time, UTC, to the whole second.
+        evidence: its evidence files.
+        publisher: publishes its feeds.
+        tokens: makes and reads access tokens.
+        report_queue: takes single reports.
+        clock: returns the time, UTC, to the whole second.
     """
 
     directory: Path
@@ -88,17 +89,17 @@ class Exchange:
         settings: ExchangeSettings | None = None,
         routing: Path | None = None,
     ) -> Self:
-        """Make an exchange's folder, whole or not at all.
+        """Make an exchange's folder; if this fails, nothing is left of it.
 
         Args:
-            directory: the folder; it must not exist yet, or be empty.
-            passphrase: encrypts the publisher's keys, at least 12 characters; or a function that is told a key's name.
+            directory: the folder; it must be new or empty.
+            passphrase: encrypts the publisher's keys, at least 12 characters; or a function that takes a key's name.
             settings: by default those of `ExchangeSettings`.
-            routing: a file with rules; by default the region's.
+            routing: a file with routing rules; by default those that come with the package for the region.
 
         Raises:
-            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase is no good.
-            StorageFailed: the disk or the database refused.
+            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used.
+            StorageFailed: the disk or the database failed.
         """
         directory = Path(directory).absolute()
         settings = settings or ExchangeSettings()
@@ -106,7 +107,7 @@ class Exchange:
         _check_region(rules, settings)
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-                raise InvalidInput(f"{directory} is there already: give a new folder")
+                raise InvalidInput(f"{directory} exists already: give a new or empty folder")
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
             building.mkdir(parents=True, mode=0o700)
         try:
@@ -114,8 +115,8 @@ class Exchange:
             with storage(directory):
                 (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
-                written = routing.read_text(encoding="utf-8") if routing else Routing.shipped(settings.region)
-                (building / ROUTING).write_text(written, encoding="utf-8")
+                text = routing.read_text(encoding="utf-8") if routing else Routing.shipped(settings.region)
+                (building / ROUTING).write_text(text, encoding="utf-8")
                 (building / _TOKEN_KEY).touch(mode=0o600)
                 (building / _TOKEN_KEY).write_bytes(Tokens.new_key())
                 (building / _EVIDENCE).mkdir(mode=0o700)
@@ -135,19 +136,21 @@ class Exchange:
         *,
         passphrase: Passphrase | None,
         clock: Callable[[], datetime] = times.this_second,
+        judge: Judge = DEFAULT_JUDGE,
         **settings: Any,
     ) -> Self:
         """Open an exchange's folder.
 
         Args:
             directory: the folder that :meth:`init` made.
-            passphrase: of the publisher's keys; None where nothing will be published.
-            clock: tells the time, UTC, to the whole second.
-            settings: in place of those in the folder.
+            passphrase: of the publisher's keys; None if nothing will be published.
+            clock: returns the time, UTC, to the whole second.
+            judge: decides which files are evidence; by default `MediaJudge`.
+            settings: override those in the folder.
 
         Raises:
-            InvalidInput: it is no exchange's folder, or a setting or a rule is no good.
-            StorageFailed: the disk or the database refused.
+            InvalidInput: it is not an exchange's folder, or a setting or a rule cannot be used.
+            StorageFailed: the disk or the database failed.
         """
         directory = Path(directory).absolute()
         kept = ExchangeSettings.load(directory)
@@ -159,13 +162,15 @@ class Exchange:
         publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase)
         missing = sorted(set(routing.feeds) - set(publisher.feeds))
         if missing:
-            raise InvalidInput(f"{ROUTING} names {missing[0]!r}: add the feed with `blocklist publish add-feed` first")
+            raise InvalidInput(
+                f"{ROUTING} names the unknown feed {missing[0]!r}: add it with `blocklist publish add-feed` first"
+            )
         return cls(
             directory=directory,
             settings=used,
             routing=routing,
             database=database,
-            evidence=EvidenceStore(directory / _EVIDENCE, most=used.evidence_bytes),
+            evidence=EvidenceStore(directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge),
             publisher=publisher,
             tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
             report_queue=ReportQueue(database),
@@ -176,38 +181,37 @@ class Exchange:
                 issuer=used.issuer,
                 cycle_day=used.cycle_day,
                 routing=routing,
-                lock=directory / _PUBLISHING,
-                turn=threading.Lock(),
+                process_lock=directory / _PUBLISHING,
+                thread_lock=threading.Lock(),
             ),
         )
 
     @property
     def repository(self) -> Path:
-        """The signed repository: the only part that is served."""
+        """The signed repository, the only part of the folder that is served."""
         return self.directory / _PUBLISHER / "repository"
 
     @property
     def root(self) -> Path:
-        """What recipients pin."""
+        """The root metadata that recipients pin."""
         return self.directory / _PUBLISHER / "root.json"
 
     def publish(self, *, everything: bool = False) -> Publication:
-        """Publish what is urgent and what is retracted, and with the cycle the rest.
+        """Publish urgent decisions and retractions, and once a month everything else.
 
         Args:
-            everything: the rest as well, whether or not the cycle is due.
+            everything: publish everything now, whether or not the monthly cycle is due.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises for the first feed that it fails for; the others are
-                published.
+            BlocklistError: the error of `Publisher.release` for the first feed that failed; the others are published.
         """
         return self._publishing.run(self.clock(), everything=everything)
 
     def begin(self) -> None:
-        """Give every feed that has none a first release, so that recipients can join before anybody is listed.
+        """Give each feed without a release its first one, so that recipients can join before any number is listed.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises.
+            BlocklistError: the error of `Publisher.release`.
         """
         self._publishing.begin(self.clock())
 
@@ -215,60 +219,60 @@ class Exchange:
         """What happened in a month.
 
         Args:
-            month: ``2026-11``.
-            recipient: an account's name, to see its part alone.
+            month: such as ``2026-11``.
+            recipient: an account's name, for its part only.
 
         Raises:
-            InvalidInput: it is no month.
+            InvalidInput: `month` is not a month.
             StorageFailed: the database cannot be reached.
         """
         if not MONTH.fullmatch(month):
-            raise InvalidInput(f"{month!r} is no month: write it as 2026-10")
+            raise InvalidInput(f"{month!r} is not a month: write it as 2026-10")
         with self.database.reading() as session:
             return statistics_of(
-                session, month, recipient=recipient, at=self.clock(), decide_within=self.settings.decide_within
+                session, month, recipient=recipient, now=self.clock(), decide_within=self.settings.decide_within
             )
 
-    def add_account(self, name: str, scopes: Collection[str], *, key: str | None = None) -> str | None:
+    def add_account(self, name: str, oauth_scopes: Collection[str], *, key: str | None = None) -> str | None:
         """Add an account that authenticates with its private key, or with a secret that is made here.
 
         Args:
-            name: which it authenticates as.
-            scopes: ``report``, ``receipt``, ``officer``, ``publish``, ``feed:NAME``.
-            key: its public Ed25519 or P-256 key, PEM or JWK; None for a secret.
+            name: what it authenticates as.
+            oauth_scopes: ``report``, ``receipt``, ``officer``, ``publish``, ``feed:NAME``.
+            key: its public Ed25519 or P-256 key, PEM or JWK; None to make a secret.
 
         Returns:
-            The secret, which is not kept and cannot be shown again.
+            The secret, which is not stored and cannot be shown again; None if the account has a key.
 
         Raises:
-            InvalidInput: the name, a scope or the key is no good, or the name is taken.
-            StorageFailed: the database refused.
+            InvalidInput: the name, a scope or the key cannot be used, or the name is taken.
+            StorageFailed: the database failed.
         """
-        checked = check_scopes(scopes, feeds=self.routing.feeds)
+        checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
         return self.database.change(
-            lambda session: accounts.add_account(session, name, checked, key=key, at=self.clock())
+            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock())
         )
 
     def renew_secret(self, name: str) -> str:
-        """Give an account a new secret in place of its old one, or of its key; its tokens are worth nothing then.
+        """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
         Raises:
             InvalidInput: there is no such account.
-            StorageFailed: the database refused.
+            StorageFailed: the database failed.
         """
         return self.database.change(lambda session: accounts.renew_secret(session, name, self.clock()))
 
     def disable_account(self, name: str) -> None:
-        """Close an account: its tokens are worth nothing from now on.
+        """Close an account; its tokens stop working.
 
         Raises:
             InvalidInput: there is no such account.
-            StorageFailed: the database refused.
+            StorageFailed: the database failed.
         """
         self.database.change(lambda session: accounts.disable_account(session, name, self.clock()))
 
     def accounts(self) -> list[AccountRow]:
-        """All accounts, by name.
+        """All accounts, sorted by name.
 
         Raises:
             StorageFailed: the database cannot be reached.
@@ -277,27 +281,27 @@ class Exchange:
             return list(session.scalars(select(AccountRow).order_by(AccountRow.name)))
 
     def damage(self) -> Iterator[str]:
-        """What is not as it was written: lines of history, and files of evidence. Reads them all.
+        """Read all histories and evidence files; yield one line for each that is not as it was written.
 
         Raises:
             StorageFailed: the database or a file cannot be read.
         """
         with self.database.reading() as session:
             for case in session.scalars(select(CaseRow).order_by(CaseRow.id)):
-                line = first_broken(session, case)
+                line = first_broken_line(session, case)
                 if line is not None:
-                    yield f"the history of case {case.id} is not as it was written, from line {line} on"
+                    yield f"the history of case {case.id} was changed at line {line}"
             for sha256 in session.scalars(select(EvidenceRow.sha256).distinct().order_by(EvidenceRow.sha256)):
                 if not self.evidence.verify(sha256):
-                    yield f"the file of evidence {sha256} is missing or damaged"
+                    yield f"the evidence file {sha256} is missing or damaged"
 
     def forget(self) -> None:
-        """Forget answers to idempotency keys that nobody will use again."""
-        before = self.clock() - _ANSWERS_KEPT
+        """Delete the stored responses to idempotency keys that are older than a week."""
+        before = self.clock() - _RESPONSES_KEPT
         self.database.change(lambda session: session.execute(delete(AnswerRow).where(AnswerRow.at < before)))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -309,4 +313,6 @@ class Exchange:
 
 def _check_region(routing: Routing, settings: ExchangeSettings) -> None:
     if routing.region != settings.region:
-        raise InvalidInput(f"{ROUTING} is for the region {routing.region}, {FILE} for {settings.region}: agree on one")
+        raise InvalidInput(
+            f"{ROUTING} is for the region {routing.region}, but {FILE} for {settings.region}: give both the same"
+        )

@@ -1,4 +1,4 @@
-"""The exchange as a server: Uvicorn in front, and the publisher at work beside it."""
+"""The exchange as a server: Uvicorn, and a thread that publishes."""
 
 import contextlib
 import logging
@@ -21,29 +21,30 @@ from blocklist_sdk.exchange_server.exchange import Exchange
 log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 2.0
-"""How often the publisher looks for urgent decisions and retractions."""
+"""Seconds between two looks for urgent decisions and retractions."""
 
 _SIGN_AGAIN_S: Final = 3600.0
-"""How often the timestamp is signed again, as the protocol says."""
+"""Seconds after which the timestamp is signed again, from the protocol."""
 
 _AFTER_FAULT_S: Final = 60.0
 
 _KEEP_S: Final = 75
-"""How long an idle connection is kept: longer than clients keep theirs (httpx 5 s), so that it is never closed just as
-a request is on its way."""
+"""How long an idle connection is kept, seconds: longer than clients keep theirs (httpx 5 s), so that the server never
+closes one just as a request arrives."""
 
 _STOP_S: Final = 10
-"""How long requests may take to end when the server is told to."""
+"""How long requests under way may take after the server was asked to stop, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """Certificates.
+class TlsFiles:
+    """Certificate files of a server.
 
     Attributes:
-        certificate: the server's, PEM, with its chain.
+        certificate: the server's certificate with its chain, PEM.
         key: its private key, PEM.
-        client_ca: clients have to show a certificate that this authority signed (mutual TLS); None: they need none.
+        client_ca: the authority that must have signed the certificates of clients (mutual TLS); None if clients need no
+            certificate.
     """
 
     certificate: Path
@@ -52,20 +53,20 @@ class Tls:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which tells when it listens."""
+    """Uvicorn's server, which calls a function once it listens."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[str], object]) -> None:
-        """For `server_of`."""
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], object]) -> None:
+        """See `server_of`."""
         super().__init__(config)
-        self._told = started
+        self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell the base URL."""
+        """Listen, and pass on the base URL."""
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            self._told(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
+            self._on_started(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
 
 
 def server_of(
@@ -73,19 +74,19 @@ def server_of(
     *,
     host: str,
     port: int,
-    started: Callable[[str], object],
-    tls: Tls | None = None,
+    on_started: Callable[[str], object],
+    tls: TlsFiles | None = None,
     behind_proxy: str | None = None,
 ) -> Server:
-    """A server that is yet to run.
+    """A server that does not run yet.
 
     Args:
-        exchange: what it serves.
+        exchange: the exchange that it serves.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        started: is told the base URL once it listens.
+        on_started: called with the base URL once the server listens.
         tls: certificates; None for plain HTTP, behind a reverse proxy or on loopback.
-        behind_proxy: addresses of proxies whose word on where a request comes from is taken, joined by commas.
+        behind_proxy: addresses of proxies trusted to say where a request comes from, separated by commas.
 
     Raises:
         InvalidInput: the certificates cannot be used.
@@ -110,7 +111,7 @@ def server_of(
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the certificates cannot be used: {error}") from error
-    return Server(config, started)
+    return Server(config, on_started)
 
 
 @contextlib.contextmanager
@@ -119,54 +120,54 @@ def serving_exchange(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    tls: Tls | None = None,
+    tls: TlsFiles | None = None,
     behind_proxy: str | None = None,
     publish: bool = True,
-    ended: Callable[[], object] = lambda: None,
+    on_ended: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Serve an exchange in the background.
 
     Args:
-        exchange: what is served.
+        exchange: the exchange to serve.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         tls: certificates; None for plain HTTP.
-        behind_proxy: addresses of proxies whose word on where a request comes from is taken, joined by commas.
-        publish: publish as decisions and the cycle ask for it.
-        ended: is called when the server has ended, also if it was not told to.
+        behind_proxy: addresses of proxies trusted to say where a request comes from, separated by commas.
+        publish: also publish decisions in the background.
+        on_ended: called when the server has stopped for any reason.
 
     Yields:
         The base URL.
 
     Raises:
-        InvalidInput: the address cannot be listened on, or the certificates cannot be used.
-        RuntimeError: the server ended without being told to.
+        InvalidInput: cannot listen on the address, or the certificates cannot be used.
+        RuntimeError: the server stopped by itself.
     """
-    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    over = threading.Event()
-    server = server_of(exchange, host=host, port=port, started=told.put, tls=tls, behind_proxy=behind_proxy)
+    urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+    server = server_of(exchange, host=host, port=port, on_started=urls.put, tls=tls, behind_proxy=behind_proxy)
 
     def run() -> None:
         try:
             server.run()
-        except SystemExit:  # how Uvicorn says that it cannot listen there
-            log.error("the exchange's server has ended")
+        except SystemExit:  # raised by Uvicorn if it cannot listen
+            log.error("the exchange's server has stopped")
         finally:
-            over.set()
-            told.put(None)
-            ended()
+            stopped.set()
+            urls.put(None)
+            on_ended()
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
     with publishing(exchange) if publish else contextlib.nullcontext():
         try:
             thread.start()
-            url = told.get()
+            url = urls.get()
             if url is None:
                 raise InvalidInput(f"cannot listen on {host}, port {port}")
             yield url
-            # Not `thread.is_alive`: a thread that has called `ended` is alive for a moment.
-            if over.is_set():
-                raise RuntimeError("the exchange's server has ended by itself")
+            # Not `thread.is_alive`: a thread that has called `on_ended` is alive for a moment.
+            if stopped.is_set():
+                raise RuntimeError("the exchange's server stopped by itself")
         finally:
             server.should_exit = True
             _join(thread)
@@ -174,9 +175,9 @@ def serving_exchange(
 
 @contextlib.contextmanager
 def publishing(exchange: Exchange, *, every_s: float = _EVERY_S) -> Iterator[None]:
-    """Publish in the background, as decisions and the cycle ask for it, and sign again what is near its end.
+    """Publish decisions and renew signatures in the background.
 
-    A run that fails is logged, and tried again a minute later.
+    A run that fails is logged and repeated a minute later.
     """
     stop = threading.Event()
     thread = threading.Thread(target=_publish, args=(exchange, stop, every_s), name="publisher", daemon=True)
@@ -189,7 +190,7 @@ def publishing(exchange: Exchange, *, every_s: float = _EVERY_S) -> Iterator[Non
 
 
 def _join(thread: threading.Thread) -> None:
-    """Wait for its end; an interrupt may have come before its beginning."""
+    """Wait for a thread to end, unless an interrupt came before it was started."""
     if thread.ident is not None:
         thread.join()
 
@@ -207,8 +208,8 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
                 exchange.forget()
                 signed = time.monotonic()
         except BlocklistError as error:
-            log.error("publishing failed, and is tried again in %d s: %s", _AFTER_FAULT_S, error)
+            log.error("publishing failed, next try in %d s: %s", _AFTER_FAULT_S, error)
             wait = _AFTER_FAULT_S
         except Exception:
-            log.exception("publishing failed unexpectedly, and is tried again in %d s", _AFTER_FAULT_S)
+            log.exception("publishing failed unexpectedly, next try in %d s", _AFTER_FAULT_S)
             wait = _AFTER_FAULT_S

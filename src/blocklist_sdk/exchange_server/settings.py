@@ -22,16 +22,16 @@ _SETTINGS_BYTES_MAX: Final = 1_000_000
 def _rate(text: str) -> str:
     rates = parse_many(text)
     if len(rates) > 1:
-        raise ValueError("it is more than one rate")
+        raise ValueError("give one rate only, such as 30/minute")
     if rates[0].amount < 1:
-        raise ValueError("it lets nobody in")
+        raise ValueError("the rate must allow at least one request")
     return text
 
 
 def _address(url: str) -> str:
     token_url_of(url)
     if "@" in url:
-        raise ValueError("it holds credentials: leave them out")
+        raise ValueError("leave the credentials out of the URL")
     return url.rstrip("/")
 
 
@@ -39,25 +39,26 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class ExchangeSettings(BaseModel):
-    """What an authority decides about its exchange; docs/exchange.md has them for those who run one.
+    """An exchange's settings; docs/exchange.md explains them to those who run one.
 
     Attributes:
-        region: two-letter country code in which national numbers are read, and that is domestic.
-        url: where clients reach it. Assertions have to be made out to it; where it is not set, accounts can use them on
-            this machine only.
-        database: SQLAlchemy's URL; a relative SQLite path is relative to the folder. It may hold a password, and is
-            not shown.
-        issuer: who decides, as entries say it.
-        two_person: whether another officer has to confirm what blocks.
-        decide_within_h: how long officers have for a complete case, hours.
-        listing_days: how long a listing holds unless its decision says otherwise, days.
-        cycle_day: the day of the month, UTC, on which routine decisions are published.
-        token_s: how long an access token holds, seconds.
-        evidence_bytes: of one file, at most.
-        evidence_files: of one report or appeal, at most.
-        public_rate: of look-ups without an account, for one address.
-        token_rate: of asking for tokens, for one client at one address; ten times as often for all clients there.
-        account_rate: of everything else, for one account.
+        region: two-letter code of the country whose numbers are domestic, and in which national numbers are read.
+        url: where clients reach the exchange. Signed assertions must be made out to it; without it, they work on this
+            machine only.
+        database: URL for SQLAlchemy; a relative SQLite path is relative to the folder. It is not shown, since it may
+            hold a password.
+        issuer: the issuer in all entries.
+        two_person: whether a second officer has to confirm decisions that list a number.
+        decide_within_h: how long officers have to decide a complete case, hours.
+        listing_days: how long a listing lasts if its decision does not say, days.
+        cycle_day: day of the month, UTC, on which routine decisions are published.
+        token_s: how long an access token is valid, seconds.
+        evidence_bytes: longest evidence file, bytes.
+        evidence_files: most files of one report or appeal.
+        public_rate: most look-ups without an account from one address.
+        token_rate: most requests for tokens by one client at one address; all clients at one address together may send
+            ten times as many.
+        account_rate: most other requests of one account.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,24 +80,24 @@ class ExchangeSettings(BaseModel):
 
     @property
     def decide_within(self) -> timedelta:
-        """How long officers have for a complete case."""
+        """How long officers have to decide a complete case."""
         return timedelta(hours=self.decide_within_h)
 
     @property
     def listing(self) -> timedelta:
-        """How long a listing holds unless its decision says otherwise."""
+        """How long a listing lasts if its decision does not say."""
         return timedelta(days=self.listing_days)
 
     @classmethod
     def load(cls, directory: Path) -> "ExchangeSettings":
-        """Read them.
+        """Read the settings of an exchange's folder.
 
         Raises:
-            InvalidInput: it is no exchange's folder, or the file cannot be used.
+            InvalidInput: it is not an exchange's folder, or its settings cannot be used.
         """
         file = directory / FILE
         if not file.is_file():
-            raise InvalidInput(f"{directory} is no exchange's folder: make one with `blocklist exchange init`")
+            raise InvalidInput(f"{directory} is not an exchange's folder: make one with `blocklist exchange init`")
         try:
             with file.open("rb") as opened:
                 text = opened.read(_SETTINGS_BYTES_MAX).decode()
@@ -106,20 +107,20 @@ class ExchangeSettings(BaseModel):
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> "ExchangeSettings":
-        """From plain values.
+        """Settings from plain values.
 
         Raises:
-            InvalidInput: one cannot be used.
+            InvalidInput: a value cannot be used.
         """
         try:
             return cls(**document)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"{place}: {first['msg']}") from error
+            field = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{field}: {first['msg']}") from error
 
     def to_toml(self) -> str:
-        """As the file has them."""
+        """The settings as the text of their file."""
         lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
         for name, value in self.model_dump(exclude_none=True).items():
             shown = (

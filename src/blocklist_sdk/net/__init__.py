@@ -1,1 +1,1 @@
-"""What everything that speaks HTTP needs, once: addresses, TLS, tokens, bounded answers, Retry-After."""
+"""Helpers for everything that speaks HTTP: addresses, TLS, tokens, limits on responses, ranges, Retry-After."""

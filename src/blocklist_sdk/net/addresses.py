@@ -1,4 +1,4 @@
-"""URLs as they may be shown, whether two of them lead to the same server, and whether one leads to this machine."""
+"""URLs: how to show one, which server it leads to, and whether that is this machine."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def shown(url: str) -> str:
-    """A URL for messages and logs: without credentials, and without a query, which may hold some.
+    """A URL for messages and logs: without credentials, and without a query, which may hold credentials too.
 
     >>> shown("https://me:secret@lists.example:8443/metadata?key=secret")
     'https://lists.example:8443/metadata'
@@ -17,8 +17,8 @@ def shown(url: str) -> str:
         host = parts.hostname or ""
         netloc = (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else "")
     except ValueError:
-        # No part of it can be told from a password.
-        return "the repository's address"
+        # Any part of it may be a password.
+        return "the URL"
     return parts._replace(netloc=netloc, query="", fragment="").geturl()
 
 
@@ -37,17 +37,17 @@ def is_loopback(host: str | None) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL, the port only where it is not the usual one (RFC 6454, section 6.1).
+    """Scheme, host and port of a URL; without the port if it is the default one (RFC 6454, section 6.1).
 
     Raises:
-        ValueError: it is no URL with a host.
+        ValueError: it is not a URL with a host.
 
     >>> origin_of("HTTPS://Exchange.example:443/v1/reports"), origin_of("http://127.0.0.1:8080/")
     ('https://exchange.example', 'http://127.0.0.1:8080')
     """
     parts = urlsplit(url)
     if not parts.hostname:
-        raise ValueError("it names no host")
+        raise ValueError("the URL has no host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}"

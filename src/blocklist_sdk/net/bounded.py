@@ -1,4 +1,4 @@
-"""Answers that end: in bytes, and in time."""
+"""Limits on responses: bytes and time."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -9,36 +9,36 @@ from blocklist_sdk.net.http import httpx
 
 
 class Deadline:
-    """A moment by which something has to be done, however slowly it drips.
+    """The moment by which something must be done.
 
     >>> Deadline(60).check()
     """
 
     def __init__(self, seconds: float) -> None:
-        """Begins to run."""
+        """A deadline in so many seconds from now."""
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def check(self) -> None:
-        """See whether there is time left.
+        """Check that the deadline has not passed.
 
         Raises:
-            httpx.ReadTimeout: there is not.
+            httpx.ReadTimeout: it has passed.
         """
         if time.monotonic() > self._end:
             raise httpx.ReadTimeout(f"it took more than {self.seconds:g} s")
 
 
 class Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that is cut as soon as it is longer than it may be, or takes too long."""
+    """A body that raises as soon as it is longer than it may be, or takes too long."""
 
     def __init__(self, stream: Any, max_bytes: int, deadline: Deadline | None = None) -> None:
         """Reads nothing yet.
 
         Args:
-            stream: an answer's body, as httpx has it.
-            max_bytes: what it may have.
-            deadline: when it has to be there.
+            stream: the body of a response, from httpx.
+            max_bytes: the most bytes that it may have.
+            deadline: when all of it must have come; None if that does not matter.
         """
         self._stream = stream
         self._left = max_bytes
@@ -54,19 +54,19 @@ class Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield self._counted(chunk)
 
     def close(self) -> None:
-        """Close what is below."""
+        """Close the stream."""
         self._stream.close()
 
     async def aclose(self) -> None:
-        """Close what is below."""
+        """Close the stream."""
         await self._stream.aclose()
 
     def _counted(self, chunk: bytes) -> bytes:
         self._left -= len(chunk)
         if self._left < 0:
             raise Malformed(
-                f"the answer is longer than the {self._max_bytes:,} bytes that it may have: it was not read. Check the "
-                "address and the network in between."
+                f"the response is longer than {self._max_bytes:,} bytes, so it was not read. Check the address and the "
+                "network in between."
             )
         if self._deadline is not None:
             self._deadline.check()

@@ -1,4 +1,4 @@
-"""The door to httpx: every module that speaks HTTP takes it from here, so that a successor replaces it in one place."""
+"""The only door to httpx: all other modules import it from here, so that it can be replaced in one place."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from blocklist_sdk.errors import InvalidInput
 
 @contextlib.contextmanager
 def checked_environment() -> Iterator[None]:
-    """Make clients in this block: httpx reads the environment's proxies and certificates then.
+    """Translate the errors of making a client in the block, when httpx reads proxies and certificates.
 
     Raises:
-        InvalidInput: they cannot be used.
+        InvalidInput: the proxy or certificate settings of the environment cannot be used.
     """
     try:
         yield
@@ -25,5 +25,5 @@ def checked_environment() -> Iterator[None]:
 
 
 def ends_with_connection(response: httpx.Response) -> bool:
-    """Whether the end of the connection is the only end of the body, so that a cut looks like an end."""
+    """Whether only the end of the connection ends the body, so that a cut looks like an end."""
     return "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers

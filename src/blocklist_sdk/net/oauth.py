@@ -1,7 +1,7 @@
-"""OAuth client credentials (RFC 6749, 4.4): who asks the exchange, and for the lists that it serves.
+"""OAuth client credentials (RFC 6749, 4.4) for an exchange and the lists that it serves.
 
-A token is fetched with the first request that needs one, kept, and renewed before it ends; once more where the server
-says 401 all the same. The token's request goes the same way as the others: the same certificates, timeouts and proxy.
+A token is fetched with the first request that needs one, kept, and renewed before it expires; also once if the server
+answers 401 anyway. The request for the token uses the same certificates, timeouts and proxy as the others.
 """
 
 import abc
@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote_plus, urlsplit
 
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
@@ -27,21 +27,21 @@ TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_LIFE_S: Final = 60
-"""An exchange takes five minutes at most; a clock may be off by some."""
+"""How long an assertion is valid, seconds. An exchange accepts at most five minutes, and clocks may differ."""
 
 _MARGIN_S: Final = 30.0
 _MARGIN_PART: Final = 0.1
 _LIFE_DEFAULT_S: Final = 300.0
-"""Where the answer does not say how long a token lives, which it should (RFC 6749, 5.1)."""
+"""How long a token is used if the response does not say, which it should (RFC 6749, 5.1), seconds."""
 
 _LIFE_MAX_S: Final = 86_400.0
-"""However long a server says: what it withdraws meanwhile, it answers with 401."""
+"""How long a token is used at most, seconds; if the server withdraws it earlier, it answers 401."""
 
 _ANSWER_BYTES_MAX: Final = 256_000
 _PASSING: Final = frozenset({408, 425, 429})
 _ADVICE: Final = {
     "invalid_client": "check the client ID and its secret or key",
-    "unauthorized_client": "ask the exchange to let this account fetch tokens",
+    "unauthorized_client": "ask the exchange to allow this account to fetch tokens",
     "invalid_scope": "ask for fewer scopes, or the exchange for more permissions",
     "invalid_grant": "check the client's key, and this machine's clock",
 }
@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 
 
 def token_url_of(url: str) -> str:
-    """Where the exchange that has this URL gives tokens.
+    """The URL at which the exchange with this base URL, or this repository, issues tokens.
 
     Raises:
-        InvalidInput: it is no http or https URL.
+        InvalidInput: it is not an http: or https: URL.
 
     >>> token_url_of("https://exchange.example/repository")
     'https://exchange.example/oauth/token'
@@ -61,14 +61,14 @@ def token_url_of(url: str) -> str:
     try:
         scheme, origin = urlsplit(url).scheme, origin_of(url)
     except ValueError as error:
-        raise InvalidInput("that is no URL that tokens are fetched from: give one with https: and a host") from error
+        raise InvalidInput("not a URL from which tokens can be fetched: give one with https: and a host") from error
     if scheme not in ("https", "http"):
-        raise InvalidInput(f"tokens are fetched by https: or http:, not by {scheme}:")
+        raise InvalidInput(f"tokens are fetched over https: or http:, not {scheme}:")
     return origin + TOKEN_PATH
 
 
 class _TokenAuth(httpx.Auth, abc.ABC):
-    """Puts a token on each request; for synchronous and asynchronous clients, many threads and many loops."""
+    """Adds a token to each request; works in synchronous and asynchronous clients, threads and event loops."""
 
     def __init__(self, client_id: str, *, token_url: str, scopes: Iterable[str]) -> None:
         self.client_id = _usable(client_id, "client ID")
@@ -77,26 +77,26 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         for scope in self.scopes:
             _usable(scope, "scope")
         self._token: tuple[str, float] | None = None
-        self._asking = ForkSafeLock()
-        self._asking_in_loop: Any = None
+        self._fetch_lock = ForkSafeLock()
+        self._fetch_lock_in_loop: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.client_id!r}, token_url={self.token_url!r}, scopes={self.scopes!r})"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """What httpx sends for a request: the token's own request where one is needed, then the request."""
+        """The requests that httpx sends: one for a token if needed, then the request itself."""
         refused: str | None = None
-        # Not httpx's `requires_response_body`, which reads every answer whole, also a list of a gigabyte.
+        # Not httpx's `requires_response_body`, which reads every response whole, even a list of a gigabyte.
         for _ in range(2):
-            token = self._held(refused)
+            token = self._usable_token(refused)
             if token is None:
-                with self._asking:
-                    token = self._held(refused)
+                with self._fetch_lock:
+                    token = self._usable_token(refused)
                     if token is None:
                         response = yield self._request_for(request)
                         response.stream = Bounded(response.stream, _ANSWER_BYTES_MAX)
                         response.read()
-                        token = self._keep(response)
+                        token = self._store(response)
             request.headers["Authorization"] = f"Bearer {token}"
             response = yield request
             if response.status_code != 401:
@@ -108,15 +108,15 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         """The same for httpx's asynchronous client."""
         refused: str | None = None
         for _ in range(2):
-            token = self._held(refused)
+            token = self._usable_token(refused)
             if token is None:
                 async with self._alone_in_loop():
-                    token = self._held(refused)
+                    token = self._usable_token(refused)
                     if token is None:
                         response = yield self._request_for(request)
                         response.stream = Bounded(response.stream, _ANSWER_BYTES_MAX)
                         await response.aread()
-                        token = self._keep(response)
+                        token = self._store(response)
             request.headers["Authorization"] = f"Bearer {token}"
             response = yield request
             if response.status_code != 401:
@@ -126,10 +126,10 @@ class _TokenAuth(httpx.Auth, abc.ABC):
 
     @abc.abstractmethod
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Headers and form fields that show who asks."""
+        """The headers and form fields that authenticate the client."""
 
     def _request_for(self, request: httpx.Request) -> httpx.Request:
-        """The token's request, with the time limits of the one that it is for: a new request has none."""
+        """The request for a token, with the timeouts of the request that needs it: a new one has none."""
         headers, fields = self._proof()
         form = {"grant_type": "client_credentials", **fields}
         if self.scopes:
@@ -141,53 +141,67 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         }
         return httpx.Request("POST", self.token_url, headers=headers, data=form, extensions=request.extensions)
 
-    def _held(self, refused: str | None) -> str | None:
-        """The token at hand, None where there is none, it ends soon, or it is the one that was refused."""
-        held = self._token
-        return None if held is None or held[0] == refused or time.monotonic() >= held[1] else held[0]
+    def _usable_token(self, refused: str | None) -> str | None:
+        """The stored token; None if it is missing, expires soon, or is the one that was refused."""
+        stored = self._token
+        return None if stored is None or stored[0] == refused or time.monotonic() >= stored[1] else stored[0]
 
-    def _keep(self, response: httpx.Response) -> str:
+    def _store(self, response: httpx.Response) -> str:
         token, life_s = _token_in(response, shown(self.token_url))
         self._token = token, time.monotonic() + life_s - min(_MARGIN_S, life_s * _MARGIN_PART)
         return token
 
     @contextlib.asynccontextmanager
     async def _alone_in_loop(self) -> AsyncIterator[None]:
-        """One task of each event loop at a time: a thread's lock would stop the loop that has to let it go."""
+        """One task of each event loop at a time: a thread's lock would block the loop that has to release it."""
         import anyio
         from anyio.lowlevel import RunVar
 
-        if self._asking_in_loop is None:
-            self._asking_in_loop = RunVar(f"{__name__}.{id(self)}")
-        lock = self._asking_in_loop.get(None)
+        if self._fetch_lock_in_loop is None:
+            self._fetch_lock_in_loop = RunVar(f"{__name__}.{id(self)}")
+        lock = self._fetch_lock_in_loop.get(None)
         if lock is None:
             lock = anyio.Lock()
-            self._asking_in_loop.set(lock)
+            self._fetch_lock_in_loop.set(lock)
         async with lock:
             yield
 
 
 class ClientCredentials(_TokenAuth):
-    """An account's ID and secret, as `auth` of `ExchangeClient`, `Blocklist.open` or any client of httpx.
-
-    >>> ClientCredentials("telkomsel", "a-secret", token_url="https://exchange.example/oauth/token")
-    ClientCredentials('telkomsel', token_url='https://exchange.example/oauth/token', scopes=())
-    """
+    """An account's ID and secret, as `auth` of `ExchangeClient`, `Blocklist.open` or any client of httpx."""
 
     def __init__(self, client_id: str, secret: str, *, token_url: str, scopes: Iterable[str] = ()) -> None:
         """Touches no network.
 
         Args:
             client_id: the account's ID, as the exchange gave it.
-            secret: its secret. It goes to `token_url` only, and into no message.
-            token_url: where tokens are fetched, see `token_url_of`.
-            scopes: what the token is for; by default all that the account may do.
+            secret: its secret. It is sent to `token_url` only, and never shown.
+            token_url: where tokens are fetched; `for_exchange` derives it.
+            scopes: what the token is for; by default everything that the account may do.
 
         Raises:
             InvalidInput: one of them cannot be used.
         """
         super().__init__(client_id, token_url=token_url, scopes=scopes)
         self._secret = _usable(secret, "client secret")
+
+    @classmethod
+    def for_exchange(cls, url: str, client_id: str, secret: str, *, scopes: Iterable[str] = ()) -> Self:
+        """Credentials for the exchange that has this base URL, or serves this repository.
+
+        Args:
+            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
+            client_id: the account's ID, as the exchange gave it.
+            secret: its secret.
+            scopes: what the token is for; by default everything that the account may do.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+
+        >>> ClientCredentials.for_exchange("https://exchange.example", "telkomsel", "a-secret")
+        ClientCredentials('telkomsel', token_url='https://exchange.example/oauth/token', scopes=())
+        """
+        return cls(client_id, secret, token_url=token_url_of(url), scopes=scopes)
 
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         # Each part form-encoded first, since an ID may hold a colon (RFC 6749, 2.3.1).
@@ -196,9 +210,9 @@ class ClientCredentials(_TokenAuth):
 
 
 class PrivateKeyJwt(_TokenAuth):
-    """An account's ID and its private key, of which the exchange knows the public half (RFC 7523).
+    """An account's ID and private key, whose public half the exchange has (RFC 7523).
 
-    Nothing that is sent can be used again: each assertion holds for a minute, for one use, at one address.
+    Nothing sent can be used again: each assertion is valid for a minute, for one use, at one address.
     """
 
     def __init__(self, client_id: str, key: str | bytes, *, token_url: str, scopes: Iterable[str] = ()) -> None:
@@ -208,14 +222,29 @@ class PrivateKeyJwt(_TokenAuth):
             client_id: the account's ID, as the exchange gave it.
             key: the private key in PEM form, not encrypted: on the curve P-256, or Ed25519. Its assertions name
                 their algorithm ``ES256`` or ``Ed25519`` (RFC 9864).
-            token_url: where tokens are fetched, see `token_url_of`; assertions are made out to it.
-            scopes: what the token is for; by default all that the account may do.
+            token_url: where tokens are fetched, and what assertions are made out to; `for_exchange` derives it.
+            scopes: what the token is for; by default everything that the account may do.
 
         Raises:
             InvalidInput: one of them cannot be used.
         """
         super().__init__(client_id, token_url=token_url, scopes=scopes)
         self._key, self._algorithm = _private_key(key)
+
+    @classmethod
+    def for_exchange(cls, url: str, client_id: str, key: str | bytes, *, scopes: Iterable[str] = ()) -> Self:
+        """Credentials for the exchange that has this base URL, or serves this repository.
+
+        Args:
+            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
+            client_id: the account's ID, as the exchange gave it.
+            key: its private key, as for the class itself.
+            scopes: what the token is for; by default everything that the account may do.
+
+        Raises:
+            InvalidInput: one of them cannot be used.
+        """
+        return cls(client_id, key, token_url=token_url_of(url), scopes=scopes)
 
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         from joserfc import jwt
@@ -233,9 +262,9 @@ class PrivateKeyJwt(_TokenAuth):
         return {}, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
 
 
-def _usable(text: str, what: str) -> str:
+def _usable(text: str, name: str) -> str:
     if not is_printable_ascii(text):
-        raise InvalidInput(f"the {what} must be printable ASCII, and not empty: check what you were given")
+        raise InvalidInput(f"the {name} must be printable ASCII, and not empty: check what the exchange gave you")
     return text
 
 
@@ -244,34 +273,32 @@ def _address(token_url: str) -> str:
         parts = urlsplit(token_url)
         origin_of(token_url)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("the token URL is no URL: give one such as https://exchange.example/oauth/token") from error
+        raise InvalidInput("not a token URL: give one such as https://exchange.example/oauth/token") from error
     if parts.scheme not in ("https", "http") or parts.fragment or "@" in parts.netloc:
         raise InvalidInput(
-            f"{shown(token_url)} cannot give tokens: the address starts with https: or http:, and holds no credentials"
+            f"{shown(token_url)} is not a token URL: give one with https: or http:, and without credentials"
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        log.warning("%s: credentials go over the network in the clear; use https:", shown(token_url))
+        log.warning("%s: credentials are sent over the network in the clear; use https:", shown(token_url))
     return token_url
 
 
 def _private_key(pem: str | bytes) -> tuple[Any, str]:
-    """The key and the name of what it signs with."""
+    """The key, and the name of its algorithm."""
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey
 
     data = pem.encode() if isinstance(pem, str) else pem
     for kind, curve, algorithm in ((ECKey, "P-256", "ES256"), (OKPKey, "Ed25519", "Ed25519")):
-        # What comes from the library below has no type of its own.
+        # The library raises errors of no single type.
         with contextlib.suppress(JoseError, ValueError, TypeError, AttributeError):
             key = kind.import_key(data)
             if key.is_private and key.curve_name == curve:
                 return key, algorithm
-    raise InvalidInput(
-        "that is no private key that can be used: it must be PEM, not encrypted, on the curve P-256 or Ed25519"
-    )
+    raise InvalidInput("the private key cannot be used: it must be PEM, not encrypted, and a P-256 or Ed25519 key")
 
 
-def _token_in(response: httpx.Response, at: str) -> tuple[str, float]:
+def _token_in(response: httpx.Response, source: str) -> tuple[str, float]:
     """An access token and its life in seconds."""
     status = response.status_code
     document = _object_in(response)
@@ -279,28 +306,28 @@ def _token_in(response: httpx.Response, at: str) -> tuple[str, float]:
         token, kind, life = (document.get(name) for name in ("access_token", "token_type", "expires_in"))
         is_bearer = isinstance(kind, str) and kind.lower() == "bearer"
         if is_bearer and isinstance(token, str) and token and all("!" <= each <= "~" for each in token):
-            # Python counts truth among the integers.
-            known = isinstance(life, (int, float)) and not isinstance(life, bool)
-            return token, min(max(float(life or 0), 0.0), _LIFE_MAX_S) if known else _LIFE_DEFAULT_S
-        raise Malformed(f"{at}: what came is no token of OAuth: check the address")
+            # In Python, bool is a kind of int.
+            has_life = isinstance(life, (int, float)) and not isinstance(life, bool)
+            return token, min(max(float(life or 0), 0.0), _LIFE_MAX_S) if has_life else _LIFE_DEFAULT_S
+        raise Malformed(f"{source}: the response is not an OAuth token: check the address")
     if status in _PASSING or status >= 500:
         raise Unreachable(
-            f"{at}: no token, the server answered {status} {response.reason_phrase}: try again later",
-            url=at,
+            f"{source}: no token, the server answered {status} {response.reason_phrase}: try again later",
+            url=source,
             status=status,
             retry_after=retry_after_in(response.headers),
         )
     if document is not None and isinstance(document.get("error"), str):
         error = str(document["error"])[:100]
-        said = document.get("error_description")
-        detail = f" ({said[:500]})" if isinstance(said, str) and said else ""
+        description = document.get("error_description")
+        detail = f" ({description[:500]})" if isinstance(description, str) and description else ""
         raise ExchangeError(
-            f"{at}: no token, {error}{detail}: {_ADVICE.get(error, 'check the credentials')}",
+            f"{source}: no token, {error}{detail}: {_ADVICE.get(error, 'check the credentials')}",
             status=status,
             problem=document,
         )
     raise Malformed(
-        f"{at}: the server answered {status} {response.reason_phrase}, which is no answer to a request for a token. "
+        f"{source}: no token, the server answered {status} {response.reason_phrase} without an OAuth error. "
         "Check the address and the network in between; a captive portal may have answered."
     )
 

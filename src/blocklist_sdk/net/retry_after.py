@@ -1,4 +1,4 @@
-"""The `Retry-After` header: how long a server asks to be left alone."""
+"""The `Retry-After` header: how long a server asks clients to wait."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from blocklist_sdk import times
 
 _TWO_DIGIT_YEAR: Final = re.compile(r"-(\d\d) ")
 _FUTURE_YEARS_MAX: Final = 50
-"""A two-digit year further ahead than this lies in the past (RFC 9110, section 5.6.7)."""
+"""A two-digit year further ahead than this is in the past (RFC 9110, section 5.6.7)."""
 
 _CAP_S: Final = 86_400.0
-"""However long a server asks for: a day later it can be asked again."""
+"""Longest wait, whatever a server asks for, seconds."""
 
 
 def retry_after_in(headers: Mapping[str, str], *, cap_s: float = _CAP_S) -> float | None:
-    """Seconds that an answer asks to wait, at most `cap_s`; None where it does not.
+    """Seconds that a response asks to wait, at most `cap_s`; None if it does not ask.
 
     >>> retry_after_in({"Retry-After": "120"})
     120.0
@@ -28,7 +28,7 @@ def retry_after_in(headers: Mapping[str, str], *, cap_s: float = _CAP_S) -> floa
 
 
 def parse_retry_after(value: str, *, now: datetime) -> float | None:
-    """Seconds to wait from `now`, zero or more and without a cap; None where the header says nothing that holds.
+    """Seconds to wait from `now`, zero or more, without a cap; None if the header is not valid.
 
     Args:
         value: the header's value: whole seconds, or a date in one of the three forms of RFC 9110, section 10.2.3.

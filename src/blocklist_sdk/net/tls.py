@@ -1,4 +1,4 @@
-"""TLS with certificates of one's own, for servers that ask for one, or that no public authority signs."""
+"""TLS with certificates of your own: for servers that ask for one, or are not certified by a public authority."""
 
 import ssl
 from pathlib import Path
@@ -8,12 +8,12 @@ from blocklist_sdk.net.http import httpx
 
 
 def tls_context(*, ca: str | Path | None = None, client_cert: str | Path | None = None) -> ssl.SSLContext:
-    """Whom to trust and how to show oneself, for `tls` of `ExchangeClient` and `Blocklist.open`.
+    """The trusted authorities and your own certificate, for `tls` of `ExchangeClient` and `Blocklist.open`.
 
     Args:
-        ca: file with the authorities' certificates as PEM; by default public ones.
-        client_cert: file with one's own certificate, those between it and its authority, and its key as PEM, which is
-            not encrypted.
+        ca: file with the certificates of the trusted authorities, PEM; by default the public ones.
+        client_cert: file with your own certificate, those between it and its authority, and its key, PEM; the key must
+            not be encrypted.
 
     Raises:
         InvalidInput: a file cannot be used.
@@ -27,7 +27,7 @@ def tls_context(*, ca: str | Path | None = None, client_cert: str | Path | None 
         raise InvalidInput(f"cannot use the certificates in {ca or 'this environment'}: {_reason(error)}") from error
     if client_cert is not None:
         try:
-            # Without a password of ours OpenSSL would ask for one on the terminal, and wait.
+            # Without a password OpenSSL would ask for one on the terminal, and wait.
             context.load_cert_chain(str(client_cert), password="")
         except (OSError, ValueError) as error:
             raise InvalidInput(
@@ -38,4 +38,4 @@ def tls_context(*, ca: str | Path | None = None, client_cert: str | Path | None 
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error) or "it is no PEM"
+    return getattr(error, "strerror", None) or str(error) or "it is not PEM"

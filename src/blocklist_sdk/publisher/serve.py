@@ -1,16 +1,13 @@
-"""A small server for a repository: static files, and nothing but those of the repository.
+"""A small server for the static files of a repository.
 
-For development, demonstrations, and small exchanges behind a reverse proxy. It speaks what recipients use: ranges,
+For development, demonstrations, and small exchanges behind a reverse proxy. It supports what recipients use: ranges,
 validators, caching headers; not TLS.
 """
 
 import contextlib
-import email.utils
 import logging
 import os
-import re
 import socket
-import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,19 +18,15 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.ranges import FileVersion
+from blocklist_sdk.net.static_files import cache_control, find_file
 
 log = logging.getLogger(__name__)
 
 IDLE_S: Final = 30
-"""How long a connection may stay silent, so that slow or forgotten clients do not pile up threads."""
+"""How long a connection may be silent, seconds, so that slow or forgotten clients do not occupy threads."""
 
 _SERVED_FOLDERS = ("metadata", "targets")
-_MUTABLE = "timestamp.json"
-"""The only file that ever changes under its name."""
-
-_NO_CACHE = "no-cache"
-_FOR_EVER = "public, max-age=31536000, immutable"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @contextlib.contextmanager
@@ -41,7 +34,7 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
     """Serve a repository in the background.
 
     Args:
-        repository: the folder that holds ``metadata/`` and ``targets/``.
+        repository: the folder with ``metadata/`` and ``targets/``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
 
@@ -49,7 +42,7 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
         The base URL.
 
     Raises:
-        InvalidInput: the folder is no repository, or the address cannot be listened on.
+        InvalidInput: the folder is not a repository, or cannot listen on the address.
 
     Example:
         >>> import tempfile, urllib.request
@@ -73,28 +66,28 @@ def serving(repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -
 
 
 class RepositoryServer(ThreadingHTTPServer):
-    """The server itself, for who wants ``serve_forever()`` in the foreground; a context manager that closes it."""
+    """The server itself, to run ``serve_forever()`` in the foreground; a context manager that closes it."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
-    """Recipients wake at the same minute; who finds a short queue full tries again a second later."""
+    """Recipients sync at the same minute; one that finds the queue full tries again a second later."""
 
     def __init__(self, repository: str | Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen, but serve nothing yet.
+        """Listen, without serving anything yet.
 
         Args:
-            repository: the folder that holds ``metadata/`` and ``targets/``.
+            repository: the folder with ``metadata/`` and ``targets/``.
             host: address to listen on.
             port: port to listen on; 0 takes a free one.
 
         Raises:
-            InvalidInput: the folder is no repository, or the address cannot be listened on.
+            InvalidInput: the folder is not a repository, or cannot listen on the address.
         """
         self.repository = Path(repository).resolve()
         if not (self.repository / "metadata").is_dir():
             raise InvalidInput(
-                f"{self.repository} is no repository: give the folder that holds metadata/ and targets/, "
+                f"{self.repository} is not a repository: give the folder with metadata/ and targets/, "
                 "repository/ in a publisher's folder"
             )
         self._open: set[socket.socket] = set()
@@ -111,7 +104,7 @@ class RepositoryServer(ThreadingHTTPServer):
         return f"http://{host if isinstance(host, str) else host.decode()}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Note the connection, so that it can be closed with the server."""
+        """Remember the connection, so that it can be closed with the server."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -123,7 +116,7 @@ class RepositoryServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening, and close what clients keep open."""
+        """Stop listening, and close the connections that clients keep open."""
         super().server_close()
         with self._open_lock:
             for request in self._open:
@@ -131,18 +124,16 @@ class RepositoryServer(ThreadingHTTPServer):
                     request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep it to the log: clients that hang up are everyday."""
+        """Log it at the level DEBUG, since clients often disconnect."""
         log.debug("a connection failed", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """An open file and how it is to be answered."""
+class _OpenFile:
+    """An open file and what its response needs."""
 
     file: BinaryIO
-    everything: range
-    etag: str
-    modified: str
+    version: FileVersion
     cache_control: str
 
 
@@ -152,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "blocklist"
     sys_version = ""
     timeout = IDLE_S
-    # Head and body are sent one after the other; the body would wait 40 ms until the head is acknowledged.
+    # Otherwise the body would wait 40 ms until the head, which is sent before it, is acknowledged.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -162,86 +153,59 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: what recipients ask for is nobody's business here."""
+        """Do not log what recipients request."""
 
     def _answer(self, *, with_body: bool) -> None:
         with contextlib.ExitStack() as stack:
-            found = self._find(stack)
-            if found is None:
+            opened = self._find(stack)
+            if opened is None:
                 self._refuse(HTTPStatus.NOT_FOUND)
                 return
-            if self.headers.get("If-None-Match") == found.etag:
-                self._begin(HTTPStatus.NOT_MODIFIED, found)
+            if opened.version.is_known(self.headers):
+                self._begin(HTTPStatus.NOT_MODIFIED, opened)
                 self.end_headers()
                 return
-            wanted = self._range(found)
-            if wanted is None:
-                self._begin(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, found)
-                self.send_header("Content-Range", f"bytes */{len(found.everything)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            is_part = wanted is not found.everything
-            self._begin(HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK, found)
-            if is_part:
-                self.send_header("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{len(found.everything)}")
-            self.send_header("Content-Length", str(len(wanted)))
+            size, part = opened.version.size, opened.version.requested_range(self.headers)
+            if part is None:
+                self._begin(HTTPStatus.OK, opened)
+                part = range(size)
+            elif part:
+                self._begin(HTTPStatus.PARTIAL_CONTENT, opened)
+                self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
+            else:
+                self._begin(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, opened)
+                self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", str(len(part)))
             self.end_headers()
-            if with_body and len(wanted):
+            if with_body and part:
                 self.wfile.flush()
-                self.connection.sendfile(found.file, wanted.start, len(wanted))
+                self.connection.sendfile(opened.file, part.start, len(part))
 
-    def _begin(self, status: HTTPStatus, found: _Found) -> None:
+    def _begin(self, status: HTTPStatus, opened: _OpenFile) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", found.etag)
-        self.send_header("Last-Modified", found.modified)
-        self.send_header("Cache-Control", found.cache_control)
+        self.send_header("ETag", opened.version.etag)
+        self.send_header("Last-Modified", opened.version.modified)
+        self.send_header("Cache-Control", opened.cache_control)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.send_response(status)
-        # What is not there now may be there in a moment: the next root is asked for before it exists.
+        # A missing file may exist in a moment: recipients ask for the next root before it exists.
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _find(self, stack: contextlib.ExitStack) -> _Found | None:
-        """The file that is asked for, opened; None where there is none to be served."""
+    def _find(self, stack: contextlib.ExitStack) -> _OpenFile | None:
+        """The requested file, opened; None if the repository does not have it."""
         parts = unquote(urlsplit(self.path).path).split("/")[1:]
-        is_fit = len(parts) > 1 and parts[0] in _SERVED_FOLDERS
-        if not is_fit or any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
+        known = find_file(self.server.repository, parts) if parts and parts[0] in _SERVED_FOLDERS else None
+        if known is None:
             return None
-        path = self.server.repository.joinpath(*parts)
+        path, _ = known
         try:
-            if not path.resolve().is_relative_to(self.server.repository):
-                return None
             file = stack.enter_context(path.open("rb"))
-            about = os.fstat(file.fileno())
-        except (OSError, ValueError):
+            version = FileVersion.of(os.fstat(file.fileno()))
+        except OSError:
             return None
-        if not stat.S_ISREG(about.st_mode):
-            return None
-        return _Found(
-            file=file,
-            everything=range(about.st_size),
-            etag=f'"{about.st_mtime_ns:x}-{about.st_size:x}"',
-            modified=email.utils.formatdate(about.st_mtime, usegmt=True),
-            cache_control=_NO_CACHE if parts[-1] == _MUTABLE else _FOR_EVER,
-        )
-
-    def _range(self, found: _Found) -> range | None:
-        """What to send: the range asked for if it is one (RFC 9110, 14.2), else everything; None if out of reach."""
-        everything = found.everything
-        unchanged = self.headers.get("If-Range") in (None, found.etag, found.modified)
-        asked = _RANGE.fullmatch(self.headers.get("Range", "").replace(" ", ""))
-        if not unchanged or asked is None or not any(asked.groups()):
-            return everything
-        first, last = asked.groups()
-        if first and last and int(last) < int(first):
-            return everything
-        if first:
-            part = everything[int(first) : int(last) + 1 if last else None]
-        else:
-            part = everything[max(len(everything) - int(last), 0) :]
-        return part or None
+        return _OpenFile(file, version, cache_control(path.name, kept_by="public"))

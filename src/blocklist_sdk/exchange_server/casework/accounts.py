@@ -1,4 +1,4 @@
-"""Who may do what: accounts, their secrets or keys, and the short-lived tokens they are exchanged for."""
+"""Accounts: what they may do, their secrets or keys, and the short-lived tokens that these are exchanged for."""
 
 import functools
 import json
@@ -31,110 +31,110 @@ FEED: Final = "feed:"
 NAME_CHARS_MAX: Final = 64
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _ALGORITHMS: Final = ["Ed25519", "ES256"]
-"""By the names of RFC 9864 and RFC 7518."""
+"""Names of RFC 9864 and RFC 7518."""
 
-_NO_TOKEN: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
-"""What reading a token raises that is none, or one that does not hold."""
+_TOKEN_ERRORS: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""Errors from reading a text that is not a valid token."""
 
-_TOKENS: Final = 1024
-"""How many tokens are remembered as signed."""
+_CACHED_TOKENS_MAX: Final = 1024
+"""Number of tokens whose signature is not verified again."""
 
 _JTI: Final = re.compile(r"[^\x00\ud800-\udfff]{1,200}")
 
 _ASSERTION_S: Final = 300
-"""How far ahead the end of a signed assertion may lie, seconds: it proves who asks now (RFC 7523, 3)."""
+"""How far ahead a signed assertion may expire, seconds: it proves who asks now (RFC 7523, 3)."""
 
 _SKEW_S: Final = 30
-"""How far apart two clocks may be, seconds."""
+"""Tolerated difference between two clocks, seconds."""
 
 _HASHER = PasswordHasher()
-"""argon2id with the library's defaults, the second recommended set of RFC 9106."""
+"""argon2id with the library's defaults, the second recommended set of parameters in RFC 9106."""
 
-_NOBODY: Final = _HASHER.hash(secrets.token_hex())
-"""What is verified where there is no such account, so that the time it takes tells nothing."""
+_DUMMY_HASH: Final = _HASHER.hash(secrets.token_hex())
+"""Verified if the account does not exist, so that the time of an answer does not reveal that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking.
+    """The account that sent a request.
 
     Attributes:
-        id: of the account.
-        name: of the account.
-        scopes: what this token allows; never more than the account has now.
+        id: its ID.
+        name: its name.
+        oauth_scopes: what its token allows; never more than the account has now.
     """
 
     id: int
     name: str
-    scopes: frozenset[str]
+    oauth_scopes: frozenset[str]
 
     def may(self, *permissions: str) -> bool:
-        """Whether one of these is allowed."""
-        return not self.scopes.isdisjoint(permissions)
+        """Whether the caller has at least one of these permissions."""
+        return not self.oauth_scopes.isdisjoint(permissions)
 
     def reads(self, feed: str) -> bool:
-        """Whether the files of a feed are open to it."""
+        """Whether the caller may read a feed's files."""
         return self.may(FEED + feed)
 
     @property
     def feeds(self) -> frozenset[str]:
-        """The feeds it reads and answers for."""
-        return frozenset(scope.removeprefix(FEED) for scope in self.scopes if scope.startswith(FEED))
+        """The feeds that the caller reads, and sends receipts for."""
+        return frozenset(each.removeprefix(FEED) for each in self.oauth_scopes if each.startswith(FEED))
 
 
-def check_scopes(scopes: Collection[str], *, feeds: Collection[str]) -> str:
-    """What an account may do, as it is stored.
+def check_oauth_scopes(oauth_scopes: Collection[str], *, feeds: Collection[str]) -> str:
+    """An account's OAuth scopes as they are stored: sorted, separated by spaces.
 
     Raises:
-        InvalidInput: one is unknown, or there is none.
+        InvalidInput: one is unknown, or the collection is empty.
     """
-    for scope in scopes:
-        if scope not in PERMISSIONS and not (scope.startswith(FEED) and scope.removeprefix(FEED) in feeds):
+    for each in oauth_scopes:
+        if each not in PERMISSIONS and not (each.startswith(FEED) and each.removeprefix(FEED) in feeds):
             known = ", ".join((*PERMISSIONS, *(FEED + feed for feed in feeds)))
-            raise InvalidInput(f"{scope!r} is no scope: the scopes are {known}")
-    if not scopes:
+            raise InvalidInput(f"{each!r} is not a scope: the scopes are {known}")
+    if not oauth_scopes:
         raise InvalidInput("give the account at least one scope")
-    return " ".join(sorted(set(scopes)))
+    return " ".join(sorted(set(oauth_scopes)))
 
 
-def add_account(session: Session, name: str, scopes: str, *, key: str | None, at: datetime) -> str | None:
+def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | None, now: datetime) -> str | None:
     """Add an account that authenticates with its private key, or with a secret that is made here.
 
     Args:
-        session: of the database.
-        name: which it authenticates as.
-        scopes: from `check_scopes`.
-        key: its public key, PEM or JWK; None for a secret.
-        at: now.
+        session: one that writes.
+        name: what it authenticates as.
+        oauth_scopes: from `check_oauth_scopes`.
+        key: its public key, PEM or JWK; None to make a secret.
+        now: this moment.
 
     Returns:
-        The secret, which is not kept and cannot be shown again.
+        The secret, which is not stored and cannot be shown again; None if the account has a key.
 
     Raises:
-        InvalidInput: the name or the key is no good, or the name is taken.
+        InvalidInput: the name or the key cannot be used, or the name is taken.
     """
     if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
-        raise InvalidInput(f"{name!r} is no account name: use lower-case words and digits joined by . _ or -")
+        raise InvalidInput(f"{name!r} is not an account name: use lower-case words and digits joined by . _ or -")
     if name == SYSTEM:
-        raise InvalidInput(f"{name!r} is what histories call the exchange itself: choose another name")
+        raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
     secret = None if key is not None else secrets.token_urlsafe(32)
     row = AccountRow(
         name=name,
-        scopes=scopes,
+        scopes=oauth_scopes,
         key=None if key is None else _public_key(key),
         secret_hash=None if secret is None else _HASHER.hash(secret),
-        created_at=at,
+        created_at=now,
     )
     try:
         session.add(row)
         session.flush()
     except IntegrityError as error:
-        raise InvalidInput(f"there is an account {name!r} already") from error
+        raise InvalidInput(f"the account {name!r} exists already: choose another name") from error
     return secret
 
 
-def renew_secret(session: Session, name: str, at: datetime) -> str:
-    """Give an account a new secret in place of its old one, or of its key; its tokens are worth nothing from now on.
+def renew_secret(session: Session, name: str, now: datetime) -> str:
+    """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
     Raises:
         InvalidInput: there is no such account.
@@ -142,35 +142,35 @@ def renew_secret(session: Session, name: str, at: datetime) -> str:
     row = find_account(session, name)
     secret = secrets.token_urlsafe(32)
     row.secret_hash, row.key = _HASHER.hash(secret), None
-    # Never the same moment twice: tokens are told apart by it.
-    row.renewed_at = at if row.renewed_at is None else max(at, row.renewed_at + timedelta(seconds=1))
+    # Never the same moment twice: it distinguishes old tokens from new ones.
+    row.renewed_at = now if row.renewed_at is None else max(now, row.renewed_at + timedelta(seconds=1))
     return secret
 
 
-def disable_account(session: Session, name: str, at: datetime) -> None:
-    """Close an account: its tokens are worth nothing from now on.
+def disable_account(session: Session, name: str, now: datetime) -> None:
+    """Close an account; its tokens stop working.
 
     Raises:
         InvalidInput: there is no such account.
     """
     row = find_account(session, name)
-    row.disabled_at = row.disabled_at or at
+    row.disabled_at = row.disabled_at or now
 
 
 def find_account(session: Session, name: str) -> AccountRow:
     """An account by its name.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no such account.
     """
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
     if row is None:
-        raise InvalidInput(f"there is no account {name!r}")
+        raise InvalidInput(f"the account {name!r} does not exist")
     return row
 
 
 def recipients_of(session: Session) -> dict[str, list[AccountRow]]:
-    """The accounts that answer for each feed."""
+    """The open accounts that send receipts for each feed."""
     found: dict[str, list[AccountRow]] = {}
     for row in session.scalars(select(AccountRow).where(AccountRow.disabled_at.is_(None)).order_by(AccountRow.id)):
         scopes = row.scopes.split()
@@ -182,35 +182,35 @@ def recipients_of(session: Session) -> dict[str, list[AccountRow]]:
 
 
 def recipient_ids(session: Session) -> dict[str, frozenset[int]]:
-    """The accounts that answer for each feed, by their ids."""
+    """The IDs of the open accounts that send receipts for each feed."""
     return {feed: frozenset(row.id for row in rows) for feed, rows in recipients_of(session).items()}
 
 
-# Proofs of who one is
+# Secrets and signed assertions
 
 
 def verify_secret(row: AccountRow | None, secret: str) -> bool:
-    """Whether that is the account's secret; takes as long where there is no such account."""
+    """Whether this is the account's secret; takes equally long if there is no account."""
     kept = row.secret_hash if row is not None else None
     try:
-        return _HASHER.verify(kept or _NOBODY, secret) and kept is not None
+        return _HASHER.verify(kept or _DUMMY_HASH, secret) and kept is not None
     except (VerificationError, InvalidHashError):
         return False
 
 
 def subject_of(assertion: str) -> str:
-    """Whose an assertion says it is, which is yet to be proved; empty where it says nothing."""
+    """The account name in an assertion, not verified; empty if it has none."""
     name = _unverified(assertion).get("sub")
     return name if isinstance(name, str) else ""
 
 
 def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[str], now: datetime) -> AccountRow | None:
-    """The account that signed an assertion (RFC 7523, ``private_key_jwt``); None where it does not hold, or no more.
+    """The account that signed an assertion (RFC 7523, ``private_key_jwt``); None if it is not valid.
 
     Args:
-        session: one that writes, since no assertion is taken twice.
+        session: one that writes, since each assertion is accepted once.
         assertion: a JWT.
-        audiences: whom it may be meant for.
+        audiences: the audiences that it may be made out to.
         now: this moment.
     """
     name = subject_of(assertion)
@@ -221,9 +221,9 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
         return None
     try:
         signed = jwt.decode(assertion, _load_key(row.key), algorithms=_ALGORITHMS).claims
-    except _NO_TOKEN:
+    except _TOKEN_ERRORS:
         return None
-    at, jti, end = now.timestamp(), signed.get("jti"), signed.get("exp")
+    moment, jti, end = now.timestamp(), signed.get("jti"), signed.get("exp")
     meant = signed.get("aud")
     meant = meant if isinstance(meant, list) else [meant]
     if not isinstance(end, int | float) or isinstance(end, bool):
@@ -231,7 +231,7 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
     if (
         signed.get("iss") != name
         or not set(audiences) & {each for each in meant if isinstance(each, str)}
-        or not at - _SKEW_S < end <= at + _ASSERTION_S + _SKEW_S
+        or not moment - _SKEW_S < end <= moment + _ASSERTION_S + _SKEW_S
         or not isinstance(jti, str)
         or not _JTI.fullmatch(jti)
     ):
@@ -245,82 +245,82 @@ def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[st
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says.
+    """The content of an access token.
 
     Attributes:
-        name: of the account.
-        scopes: what it allows.
-        renewed: when the account's secret had last been renewed, Unix time; 0 for never.
+        name: the account's name.
+        oauth_scopes: what the token allows.
+        renewal_time: when the account's secret had last been renewed, Unix time; 0 if it never was.
     """
 
     name: str
-    scopes: frozenset[str]
-    renewed: int
+    oauth_scopes: frozenset[str]
+    renewal_time: int
 
 
-def renewed(row: AccountRow) -> int:
-    """When an account's secret was last renewed, Unix time; 0 for never."""
+def renewal_time(row: AccountRow) -> int:
+    """When an account's secret was last renewed, Unix time; 0 if it never was."""
     return 0 if row.renewed_at is None else int(row.renewed_at.timestamp())
 
 
 class Tokens:
-    """Makes and reads access tokens: JWTs that only this exchange's key can have signed."""
+    """Makes and reads access tokens: JWTs signed with this exchange's key."""
 
     def __init__(self, file: Path, *, lifetime_s: int) -> None:
         """Read the key.
 
         Args:
-            file: holds it.
-            lifetime_s: of a token, seconds.
+            file: the key's file, PEM.
+            lifetime_s: how long a token is valid, seconds.
 
         Raises:
-            InvalidInput: it holds none.
-            StorageFailed: it cannot be read.
+            InvalidInput: the file does not hold a key.
+            StorageFailed: the file cannot be read.
         """
         with storage(file):
             data = file.read_bytes()
         try:
             self._key = OKPKey.import_key(data)
         except (JoseError, ValueError) as error:
-            raise InvalidInput(f"{file} holds no key for tokens: bring it back from your backup") from error
+            raise InvalidInput(f"{file} does not hold a key for tokens: restore it from your backup") from error
         self.lifetime_s = lifetime_s
-        # Only what holds is remembered, and only that it was signed here: whether it still holds is asked each time.
-        self._claims = functools.lru_cache(maxsize=_TOKENS)(self._verified)
+        # Caches valid signatures only; expiry is checked each time.
+        self._claims = functools.lru_cache(maxsize=_CACHED_TOKENS_MAX)(self._verified)
 
     def _verified(self, token: str) -> dict[str, Any]:
         return dict(jwt.decode(token, self._key, algorithms=_ALGORITHMS).claims)
 
     @staticmethod
     def new_key() -> bytes:
-        """A new key, as its file has it."""
+        """A new key in the form of its file."""
         return OKPKey.generate_key("Ed25519").as_pem(private=True)
 
-    def issue(self, name: str, scopes: Collection[str], now: float, *, renewed: int = 0) -> str:
-        """A token for an account, which holds until its secret is renewed again.
+    def issue(self, name: str, oauth_scopes: Collection[str], now: float, *, renewal_time: int = 0) -> str:
+        """A token for an account; it becomes invalid when the account's secret is renewed.
 
         Args:
-            name: of the account.
-            scopes: what the token allows.
+            name: the account's name.
+            oauth_scopes: what the token allows.
             now: this moment, Unix time.
-            renewed: when the account's secret was last renewed, Unix time; 0 for never.
+            renewal_time: when the account's secret was last renewed, Unix time; 0 if it never was.
         """
-        claims: dict[str, Any] = {"sub": name, "scope": " ".join(sorted(scopes)), "renewed": renewed}
+        claims: dict[str, Any] = {"sub": name, "scope": " ".join(sorted(oauth_scopes)), "renewed": renewal_time}
         claims |= {"iat": int(now), "exp": int(now) + self.lifetime_s}
         return jwt.encode({"alg": "Ed25519"}, claims, self._key, algorithms=_ALGORITHMS)
 
     def read(self, token: str, now: float) -> Claims | None:
-        """What a token says; None where it does not hold, or no more. Whether its account does is asked elsewhere."""
+        """The content of a token; None if it is not valid or has expired. Its account has to be checked as well."""
         try:
             claims = self._claims(token)
             if float(claims["exp"]) <= now:
                 return None
             return Claims(str(claims["sub"]), frozenset(str(claims["scope"]).split()), int(claims["renewed"]))
-        except _NO_TOKEN:
+        except _TOKEN_ERRORS:
             return None
 
 
 def _unverified(assertion: str) -> dict[str, Any]:
-    """What an assertion says of itself: only to learn whose key it has to be verified with."""
+    """An assertion's claims, not verified: only to learn whose key verifies it."""
     import base64
     import binascii
 
@@ -336,7 +336,7 @@ def _public_key(text: str) -> str:
     try:
         return json.dumps(_load_key(text).as_dict(private=False))
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInput("the key is no public Ed25519 or P-256 key: give it as PEM or as a JWK") from error
+        raise InvalidInput("the key is not an Ed25519 or P-256 public key: give one as PEM or as a JWK") from error
 
 
 def _load_key(text: str) -> OKPKey | ECKey:

@@ -1,4 +1,4 @@
-"""Appeals: who is listed wrongly asks for a retraction, and learns who has lifted the block."""
+"""Appeals: requests for a retraction, and the proof of who has lifted the block."""
 
 from datetime import datetime
 from typing import Final
@@ -18,16 +18,17 @@ from blocklist_sdk.exchange_server.store.tables import AccountRow, AppealRow, Ca
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
 _OPEN_MAX: Final = 10
-"""Appeals of one account that may be open on one case: an officer has to answer each before the case can go on."""
+"""Most open appeals of one account on one case: an officer has to answer each of them."""
 
 
-def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at: datetime) -> AppealRow:
-    """Take an appeal against what is listed, or about to be.
+def open_appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, now: datetime) -> AppealRow:
+    """Open an appeal against a number that is listed, or will be with the next release.
 
-    By entry only from who may read the feed: the answer names the number, and with it anybody else could walk the list.
+    An appeal by entry is for accounts that may read the feed: its response has the number, so others could read the
+    whole list with it.
 
     Raises:
-        Refusal: the number is none, or is not listed, or the feed is not open to the account, or it has too many open
+        Refusal: the number is not valid or not listed, or the account may not read the feed, or has too many open
             appeals on the number.
     """
     if new.number is not None:
@@ -39,45 +40,45 @@ def appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, at:
         if new.feed is None or not caller.reads(new.feed):
             raise Refusal("forbidden", f"the token does not have the scope feed:{new.feed}: appeal by number")
         wanted = select(ListingRow.case_id).where(ListingRow.feed == new.feed, ListingRow.entry == new.entry)
-        what = "there is no such entry"
+        what = "the feed does not have this entry"
     case_id = session.scalar(wanted)
-    case = cases.locked(session, case_id) if case_id is not None else None
+    case = cases.lock_case(session, case_id) if case_id is not None else None
     if case is None or cases.state_of(case) not in cases.LISTED:
-        raise Refusal("conflict", f"{what}: there is nothing to appeal against")
-    if _open(session, case, account=caller.id) >= _OPEN_MAX:
-        raise Refusal("conflict", f"{_OPEN_MAX} appeals of this account on that number wait for their answer already")
+        raise Refusal("conflict", f"{what}, so there is nothing to appeal against")
+    if _open_count(session, case, account=caller.id) >= _OPEN_MAX:
+        raise Refusal("conflict", f"this account has {_OPEN_MAX} open appeals on that number: wait for their answers")
     row = AppealRow(account_id=caller.id, grounds=new.grounds, appellant=new.appellant)
-    _begin(session, case, row, caller.name, at=at)
+    _begin(session, case, row, caller.name, now=now)
     return row
 
 
-def appeal_by_itself(session: Session, caller: Caller, case: CaseRow, grounds: str, *, at: datetime) -> None:
-    """Open an appeal that follows from a receipt; none where such a one is open, or the case is not listed.
+def open_automatic_appeal(session: Session, caller: Caller, case: CaseRow, grounds: str, *, now: datetime) -> None:
+    """Open an appeal because of a receipt, unless there is one already or the case is not listed.
 
     Args:
         session: one that writes.
-        caller: the recipient whose receipt it was.
-        case: `locked`.
+        caller: the recipient that sent the receipt.
+        case: the case, locked.
         grounds: what the receipt says, for the officer.
-        at: now.
+        now: this moment.
     """
     waiting = select(AppealRow.id).where(AppealRow.case_id == case.id, AppealRow.state == "open", AppealRow.by_itself)
     if cases.state_of(case) in cases.LISTED and session.scalar(waiting) is None:
         row = AppealRow(account_id=caller.id, grounds=grounds, appellant=caller.name, by_itself=True)
-        _begin(session, case, row, cases.SYSTEM, at=at)
+        _begin(session, case, row, cases.SYSTEM, now=now)
 
 
-def _begin(session: Session, case: CaseRow, row: AppealRow, actor: str, *, at: datetime) -> None:
-    row.case_id, row.state, row.received_at = case.id, "open", at
+def _begin(session: Session, case: CaseRow, row: AppealRow, actor: str, *, now: datetime) -> None:
+    row.case_id, row.state, row.received_at = case.id, "open", now
     session.add(row)
     session.flush()
     if cases.state_of(case) == cases.APPEALED:
-        cases.note(session, case, at=at, actor=actor, event="appealed", appeal=row.id)
+        cases.add_event(session, case, now=now, actor=actor, event="appealed", appeal=row.id)
     else:
-        cases.move(session, case, cases.APPEALED, at=at, actor=actor, event="appealed", appeal=row.id)
+        cases.move_case(session, case, cases.APPEALED, now=now, actor=actor, event="appealed", appeal=row.id)
 
 
-def answer(
+def answer_appeal(
     session: Session,
     case: CaseRow,
     row: AppealRow,
@@ -85,48 +86,48 @@ def answer(
     *,
     grant: bool,
     reason: str,
-    at: datetime,
+    now: datetime,
     routing: Routing,
 ) -> None:
-    """Grant an appeal, which retracts, or dismiss it. A case goes back to where it stood once none is open.
+    """Grant an appeal, which retracts the case, or dismiss it; after the last one the case gets its earlier state back.
 
     Raises:
-        Refusal: it has been answered.
+        Refusal: the appeal has been answered already.
     """
     if row.state != "open":
-        raise Refusal("conflict", f"appeal {row.id} has been answered: {row.state}")
-    _close(session, case, row, officer, "granted" if grant else "dismissed", reason, at=at)
+        raise Refusal("conflict", f"appeal {row.id} has been {row.state} already")
+    _close(session, case, row, officer, "granted" if grant else "dismissed", reason, now=now)
     if grant:
-        retract(session, case, officer, reason, at=at, routing=routing)
-        grant_all(session, case, officer, reason, at=at)
-    elif cases.state_of(case) == cases.APPEALED and not _open(session, case):
+        retract(session, case, officer, reason, now=now, routing=routing)
+        grant_open_appeals(session, case, officer, reason, now=now)
+    elif cases.state_of(case) == cases.APPEALED and not _open_count(session, case):
         recipients = recipient_ids(session)
         back = cases.listed_state(session, case, recipients)
-        cases.move(session, case, back, at=at, actor=officer, event="upheld", appeal=row.id)
+        cases.move_case(session, case, back, now=now, actor=officer, event="upheld", appeal=row.id)
 
 
-def grant_all(session: Session, case: CaseRow, officer: str, reason: str, *, at: datetime) -> None:
-    """Answer every open appeal of a case that has been retracted."""
+def grant_open_appeals(session: Session, case: CaseRow, officer: str, reason: str, *, now: datetime) -> None:
+    """Grant every open appeal of a case that was retracted."""
     for row in session.scalars(select(AppealRow).where(AppealRow.case_id == case.id, AppealRow.state == "open")):
-        _close(session, case, row, officer, "granted", reason, at=at)
+        _close(session, case, row, officer, "granted", reason, now=now)
 
 
 def _close(
-    session: Session, case: CaseRow, row: AppealRow, officer: str, state: AppealState, reason: str, *, at: datetime
+    session: Session, case: CaseRow, row: AppealRow, officer: str, state: AppealState, reason: str, *, now: datetime
 ) -> None:
-    row.state, row.reason, row.answered_by, row.answered_at = state, reason, officer, at
-    cases.note(session, case, at=at, actor=officer, event=state, appeal=row.id)
+    row.state, row.reason, row.answered_by, row.answered_at = state, reason, officer, now
+    cases.add_event(session, case, now=now, actor=officer, event=state, appeal=row.id)
     session.flush()
 
 
-def _open(session: Session, case: CaseRow, *, account: int | None = None) -> int:
-    """How many appeals of a case are open, of one account or of all."""
+def _open_count(session: Session, case: CaseRow, *, account: int | None = None) -> int:
+    """Number of open appeals on a case, of one account or of all."""
     count = select(func.count()).select_from(AppealRow).where(AppealRow.case_id == case.id, AppealRow.state == "open")
     return session.scalar(count if account is None else count.where(AppealRow.account_id == account)) or 0
 
 
 def lifted(session: Session, case_id: int) -> list[Lifted]:
-    """Every recipient that could have blocked a case's number, and whether it says that it does not any more."""
+    """Each recipient that may have blocked a case's number, and when it lifted the block according to its receipt."""
     listings = session.scalars(
         select(ListingRow)
         .where(ListingRow.case_id == case_id, ListingRow.listed_at.is_not(None), ListingRow.retracted_at.is_not(None))
@@ -149,14 +150,14 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
     )
     for receipt, name in found:
         proofs.setdefault((receipt.listing_id, name), receipt)
-    answer = []
+    result = []
     for row in listings:
         assert row.entry is not None
         names = {account.name for account in recipients.get(row.feed, ())}
         names |= {name for listing, name in proofs if listing == row.id}
         for name in sorted(names):
             proof = proofs.get((row.id, name))
-            answer.append(
+            result.append(
                 Lifted(
                     recipient=name,
                     feed=row.feed,
@@ -165,4 +166,4 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
                     receipt=proof.id if proof else None,
                 )
             )
-    return answer
+    return result

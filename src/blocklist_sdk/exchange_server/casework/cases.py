@@ -1,4 +1,4 @@
-"""Cases: where one may go from where, and the history that keeps who moved it."""
+"""Cases: the states that one may pass through, and its history."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.store.database import write_later
+from blocklist_sdk.exchange_server.store.database import add_later
 from blocklist_sdk.exchange_server.store.tables import CaseRow, HistoryRow, ListingRow, ReceiptRow
 
 INCOMPLETE, RECEIVED, VERIFYING, DECIDED, PUBLISHED, ENFORCED, APPEALED, RETRACTED, REJECTED = CaseState
@@ -27,150 +27,150 @@ NEXT: Final[dict[CaseState, frozenset[CaseState]]] = {
     RETRACTED: frozenset(),
     REJECTED: frozenset(),
 }
-"""Where a case may go; from the last two, nowhere: what is reported of the number then is a new case."""
+"""The states that may follow each state. Nothing follows the last two: a later report opens a new case."""
 
 LISTED: Final = (DECIDED, PUBLISHED, ENFORCED, APPEALED)
-"""States in which the number is listed, or is about to be."""
+"""States in which the number is listed, or will be with the next release."""
 
 UNDECIDED: Final = (INCOMPLETE, RECEIVED, VERIFYING)
 
-_CLOCKS: Final = {
+_MOMENT_COLUMNS: Final = {
     RECEIVED: "complete_at",
     VERIFYING: "verifying_at",
     DECIDED: "decided_at",
     PUBLISHED: "published_at",
     ENFORCED: "enforced_at",
 }
-"""Which moment a case keeps of reaching a state for the first time."""
+"""The column with the moment at which a case first reached a state."""
 
 FINAL_OUTCOMES: Final = ("enforced", "already-inactive", "not-ours", "recycled", "refused", "reversed")
-"""After these a recipient has answered for an entry; `failed` means that it tries again."""
+"""Outcomes after which a recipient is done with an entry; after `failed` it tries again."""
 
 LIFTING_OUTCOMES: Final = ("reversed", "already-inactive")
-"""These show that an entry is not blocked, if the receipt is for a release without it."""
+"""Outcomes that show that an entry is not blocked, if the receipt is for a release without it."""
 
 SYSTEM: Final = "exchange"
-"""Who acts where nobody does; no account is called that."""
+"""The actor in histories if no account acted; no account may have this name."""
 
-_AT_A_TIME: Final = 500
+_BATCH: Final = 500
 
 T = TypeVar("T")
 
 Detail = str | int | bool | None
 
 Recipients = Mapping[str, frozenset[int]]
-"""The accounts that answer for each feed."""
+"""IDs of the accounts that send receipts for each feed."""
 
 
-def locked(session: Session, case_id: int) -> CaseRow:
-    """A case, for a change: whoever else wants to change it waits.
+def lock_case(session: Session, case_id: int) -> CaseRow:
+    """A case, locked until the end of the transaction.
 
     Raises:
-        Refusal: there is none.
+        Refusal: there is no such case.
     """
     row = session.scalar(select(CaseRow).where(CaseRow.id == case_id).with_for_update())
     if row is None:
-        raise Refusal("not-found", f"there is no case {case_id}")
+        raise Refusal("not-found", f"case {case_id} does not exist")
     return row
 
 
-def locked_many(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
-    """Cases for a change, locked in one order, so that two who want the same seldom wait for each other."""
+def lock_cases(session: Session, ids: Collection[int]) -> dict[int, CaseRow]:
+    """Cases, locked in the order of their IDs, so that two transactions seldom wait for each other."""
     found: dict[int, CaseRow] = {}
-    for some in in_parts(sorted(ids)):
+    for some in in_batches(sorted(ids)):
         rows = session.scalars(select(CaseRow).where(CaseRow.id.in_(some)).order_by(CaseRow.id).with_for_update())
         found |= {row.id: row for row in rows}
     return found
 
 
-def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
-    """Values for one question to the database after the other, each well within what SQLite takes.
+def in_batches(values: Iterable[T]) -> Iterator[list[T]]:
+    """Values in batches, each within what SQLite takes in one query.
 
-    >>> [len(part) for part in in_parts(range(1001))]
+    >>> [len(batch) for batch in in_batches(range(1001))]
     [500, 500, 1]
     """
     rest = list(values)
     while rest:
-        yield rest[:_AT_A_TIME]
-        rest = rest[_AT_A_TIME:]
+        yield rest[:_BATCH]
+        rest = rest[_BATCH:]
 
 
 def state_of(case: CaseRow) -> CaseState:
-    """Where a case stands."""
+    """The state of a case."""
     return CaseState(case.state)
 
 
-def move(
-    session: Session, case: CaseRow, to: CaseState, *, at: datetime, actor: str, event: str, **detail: Detail
+def move_case(
+    session: Session, case: CaseRow, to: CaseState, *, now: datetime, actor: str, event: str, **detail: Detail
 ) -> None:
-    """Bring a case into a state, and note it.
+    """Change the state of a case, and add the event to its history.
 
     Raises:
-        Refusal: it cannot go there from where it stands.
+        Refusal: the new state cannot follow the present one.
     """
     state = state_of(case)
     if to not in NEXT[state]:
-        raise Refusal("conflict", f"case {case.id} is {state}: it cannot become {to} now")
+        raise Refusal("conflict", f"case {case.id} is {state}, so it cannot become {to}")
     case.state = to
-    clock = _CLOCKS.get(to)
+    clock = _MOMENT_COLUMNS.get(to)
     if clock is not None and getattr(case, clock) is None:
-        setattr(case, clock, at)
+        setattr(case, clock, now)
     if not NEXT[to]:
-        case.closed_at = at
-    note(session, case, at=at, actor=actor, event=event, **detail)
+        case.closed_at = now
+    add_event(session, case, now=now, actor=actor, event=event, **detail)
 
 
-def note(session: Session, case: CaseRow, *, at: datetime, actor: str, event: str, **detail: Detail) -> None:
-    """Add a line to a case's history. The case has to be `locked`."""
+def add_event(session: Session, case: CaseRow, *, now: datetime, actor: str, event: str, **detail: Detail) -> None:
+    """Add a line to a case's history. The case must be locked."""
     case.events += 1
-    case.head = chained(case.head, case.id, case.events, at, actor, event, detail)
-    line = {"case_id": case.id, "sequence": case.events, "at": at, "actor": actor, "event": event, "detail": detail}
-    write_later(session, HistoryRow, line | {"hash": case.head})
+    case.head = line_hash(case.head, case.id, case.events, now, actor, event, detail)
+    line = {"case_id": case.id, "sequence": case.events, "at": now, "actor": actor, "event": event, "detail": detail}
+    add_later(session, HistoryRow, line | {"hash": case.head})
 
 
-def chained(
-    before: str, case_id: int, sequence: int, at: datetime, actor: str, event: str, detail: dict[str, Any]
+def line_hash(
+    before: str, case_id: int, sequence: int, now: datetime, actor: str, event: str, detail: dict[str, Any]
 ) -> str:
-    """The hash of a line of history: SHA-256 over a JSON array, so that nobody can change an earlier line unnoticed.
+    """The hash of a line of history: SHA-256 over a JSON array, so that a change of an earlier line is noticed.
 
     >>> from datetime import UTC
-    >>> chained("", 1, 1, datetime(2026, 11, 25, tzinfo=UTC), "bank", "opened", {})[:16]
+    >>> line_hash("", 1, 1, datetime(2026, 11, 25, tzinfo=UTC), "bank", "opened", {})[:16]
     'dfd92370fed77bbe'
     """
-    line = [before, case_id, sequence, at.isoformat(), actor, event, detail]
+    line = [before, case_id, sequence, now.isoformat(), actor, event, detail]
     return hashlib.sha256(_as_json(line).encode()).hexdigest()
 
 
 _as_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def first_broken(session: Session, case: CaseRow) -> int | None:
-    """The first line of a case's history that is not as it was written; None if all are."""
+def first_broken_line(session: Session, case: CaseRow) -> int | None:
+    """The number of the first line of a case's history that was changed or removed; None if all are intact."""
     head, sequence = "", 0
     rows = session.scalars(select(HistoryRow).where(HistoryRow.case_id == case.id).order_by(HistoryRow.sequence))
     for sequence, row in enumerate(rows, 1):
-        head = chained(head, case.id, row.sequence, row.at, row.actor, row.event, row.detail)
+        head = line_hash(head, case.id, row.sequence, row.at, row.actor, row.event, row.detail)
         if row.sequence != sequence or row.hash != head:
             return sequence
     return None if (sequence, head) == (case.events, case.head) else sequence + 1
 
 
-def settle(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *, at: datetime) -> None:
-    """Note cases as enforced that every recipient concerned has answered for.
+def mark_enforced(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *, now: datetime) -> None:
+    """Mark cases as enforced for which every recipient concerned has sent a receipt.
 
     Args:
         session: one that writes.
-        cases: `locked`.
-        recipients: the accounts that answer for each feed.
-        at: now.
+        cases: the cases, locked.
+        recipients: IDs of the accounts that send receipts for each feed.
+        now: this moment.
     """
     waiting = {case.id: case for case in cases if state_of(case) == PUBLISHED}
     for case_id in _answered(session, waiting, recipients):
-        move(session, waiting[case_id], ENFORCED, at=at, actor=SYSTEM, event="enforced")
+        move_case(session, waiting[case_id], ENFORCED, now=now, actor=SYSTEM, event="enforced")
 
 
 def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> CaseState:
-    """The state that a listed case is in, apart from appeals."""
+    """The state that a listed case has if it is not appealed."""
     active = session.scalars(
         select(ListingRow.waiting).where(ListingRow.case_id == case.id, ListingRow.retracted_at.is_(None))
     ).all()
@@ -180,10 +180,10 @@ def listed_state(session: Session, case: CaseRow, recipients: Recipients) -> Cas
 
 
 def _answered(session: Session, cases: Collection[int], recipients: Recipients) -> list[int]:
-    """Those of the cases for which every recipient of every listing has answered, and at least one could."""
+    """IDs of the cases with at least one recipient whose recipients have sent final receipts for every listing."""
     wanted: set[int] = set()
     missing: set[int] = set()
-    for some in in_parts(sorted(cases)):
+    for some in in_batches(sorted(cases)):
         listings = session.execute(
             select(ListingRow.id, ListingRow.case_id, ListingRow.feed).where(
                 ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)

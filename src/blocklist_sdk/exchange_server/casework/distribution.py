@@ -1,4 +1,4 @@
-"""Which feeds a decision reaches. The rules are data: ``docs/routing.md`` has the format."""
+"""Distribution: which feeds a decision reaches. The rules are in a file, in the format of ``docs/routing.md``."""
 
 import re
 import tomllib
@@ -17,35 +17,40 @@ from blocklist_sdk.numbers.reference import check_region, country_code_of, metad
 from blocklist_sdk.records import SCOPES, Scope
 from blocklist_sdk.release.names import feed_name
 
-Numbers = Literal["any", "domestic", "foreign", "no-operator"]
-"""Kinds of numbers: every one; those with the region's country code; all others; those domestic ones that no known
-operator serves, such as fixed lines and prefixes that are given to nobody."""
+NumberKind = Literal["any", "domestic", "foreign", "no-operator"]
+"""Kinds of numbers: all; those with the region's country code; all others; and domestic ones of no known operator, such
+as fixed lines and unassigned prefixes."""
 
 _KEYS: Final = ("region", "feed")
 _FEED_KEYS: Final = ("name", "operators", "numbers", "scopes")
 _OPERATOR: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BYTES_MAX: Final = 1_000_000
-"""Far more than any country's operators need."""
+"""Longest rules file, far more than any country's operators need."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRule:
-    """What reaches one feed.
+    """The numbers and scopes that one feed takes.
 
     Attributes:
-        name: the feed's.
-        operators: whose numbers.
-        numbers: which kind of numbers besides, None for none.
-        scopes: what its recipients can act on.
+        name: the feed's name.
+        operators: the operators whose numbers it takes.
+        numbers: the kind of other numbers that it takes; None if it takes no others.
+        scopes: the scopes in which its recipients can block.
     """
 
     name: str
     operators: frozenset[str]
-    numbers: Numbers | None
+    numbers: NumberKind | None
     scopes: frozenset[Scope]
 
     def takes(self, *, operator: str | None, domestic: bool) -> bool:
-        """Whether numbers of an operator, or domestic ones of none, or foreign ones, are for this feed."""
+        """Whether the feed takes a number.
+
+        Args:
+            operator: the number's operator; None if unknown.
+            domestic: whether it has the region's country code.
+        """
         if operator is not None and operator in self.operators:
             return True
         match self.numbers:
@@ -63,11 +68,11 @@ class FeedRule:
 
 @dataclass(frozen=True)
 class Routing:
-    """Rules of all feeds.
+    """The rules of all feeds.
 
     Attributes:
         region: the country whose numbers are domestic.
-        rules: one for each feed, in the order in which they stand in the file.
+        rules: one for each feed, in the order of the file.
 
     >>> routing = Routing.default("ID")
     >>> routing.feeds
@@ -86,51 +91,51 @@ class Routing:
         """Read rules from a file.
 
         Raises:
-            InvalidInput: it cannot be read, is no TOML, or a rule in it is none; says the file and the place in it.
+            InvalidInput: the file cannot be read, is not TOML, or has a rule that cannot be used.
         """
         try:
             if path.exists() and not path.is_file():
-                raise InvalidInput(f"the rules {path} are no regular file: name one")
+                raise InvalidInput(f"the rules {path} are not a regular file: give one")
             with path.open("rb") as file:
                 data = file.read(_BYTES_MAX + 1)
             if len(data) > _BYTES_MAX:
-                raise InvalidInput(f"the rules {path} have more than {_BYTES_MAX:,} bytes: name another file")
+                raise InvalidInput(f"the rules {path} have more than {_BYTES_MAX:,} bytes: give another file")
             text = data.decode()
         except (OSError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(f"cannot read the rules {path}: {error}") from error
-        return cls.parse(text, place=str(path))
+        return cls.parse(text, source=str(path))
 
     @classmethod
     def default(cls, region: str) -> "Routing":
         """The rules that come with the package for a region.
 
         Raises:
-            InvalidInput: the region is unknown, or none come for it.
+            InvalidInput: the region is unknown, or the package has no rules for it.
         """
-        return cls.parse(cls.shipped(region), place=f"the rules for {region}")
+        return cls.parse(cls.shipped(region), source=f"the rules for {region}")
 
     @classmethod
     def shipped(cls, region: str) -> str:
-        """The rules that come with the package for a region, as their file has them.
+        """The text of the rules that come with the package for a region.
 
         Raises:
-            InvalidInput: the region is unknown, or none come for it.
+            InvalidInput: the region is unknown, or the package has no rules for it.
         """
         known = check_region(region)
         shipped = files("blocklist_sdk.exchange_server.casework") / "data" / f"routing-{known.lower()}.toml"
         if not shipped.is_file():
-            raise InvalidInput(f"no rules come with the package for the region {known}: write a file of your own")
+            raise InvalidInput(f"the package has no rules for the region {known}: write a file of your own")
         return shipped.read_text(encoding="utf-8")
 
     @classmethod
-    def parse(cls, text: str, *, place: str) -> "Routing":
+    def parse(cls, text: str, *, source: str) -> "Routing":
         """Read rules from TOML.
 
         Args:
             text: the rules.
-            place: what error messages call them, such as the file's name.
+            source: where they are from, for messages, such as the file's name.
 
         Raises:
             InvalidInput: as for `load`.
@@ -138,53 +143,53 @@ class Routing:
         try:
             document = tomllib.loads(text)
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{place} is no TOML: {error}") from error
-        _check_keys(document, _KEYS, place)
+            raise InvalidInput(f"{source} is not TOML: {error}") from error
+        _check_keys(document, _KEYS, source)
         try:
             region = check_region(document.get("region", ""))
         except InvalidInput as error:
-            raise InvalidInput(f"{place}, region: {error}") from error
+            raise InvalidInput(f"{source}, region: {error}") from error
         feeds = document.get("feed", [])
         if not isinstance(feeds, list) or not feeds or not all(isinstance(feed, dict) for feed in feeds):
-            raise InvalidInput(f"{place} has no feed: write one [[feed]] for each")
+            raise InvalidInput(f"{source} has no feed: write one [[feed]] for each")
         rules: dict[str, FeedRule] = {}
         for number, feed in enumerate(feeds, 1):
-            rule = _rule(feed, f"{place}, feed {number}")
+            rule = _rule(feed, f"{source}, feed {number}")
             if rule.name in rules:
-                raise InvalidInput(f"{place}, feed {number}: {rule.name!r} is there already")
+                raise InvalidInput(f"{source}, feed {number}: {rule.name!r} is there twice")
             rules[rule.name] = rule
         return cls(region, tuple(rules.values()))
 
     @property
     def feeds(self) -> tuple[str, ...]:
-        """Names of all feeds, in the order of the rules."""
+        """The names of all feeds, in the order of the rules."""
         return tuple(rule.name for rule in self.rules)
 
     @property
     def unknown_operators(self) -> tuple[str, ...]:
-        """Operators in the rules that the package's table does not have, for a warning: a typing error, perhaps.
+        """Operators in the rules that are not in the package's table, for a warning about a possible misspelling.
 
-        They are no error, since a portability database (`register_operators`) may know others.
+        This is not an error, since a portability database (`register_operators`) may know others.
         """
         known = known_operators()
         return tuple(sorted({name for rule in self.rules for name in rule.operators} - known))
 
     def feeds_of(self, number: int, scope: Collection[str]) -> tuple[str, ...]:
-        """Names of the feeds that a decision reaches, in the order of the rules.
+        """The names of the feeds that a decision reaches, in the order of the rules.
 
-        These are the feeds that are for such numbers, as far as their recipients can act on at least one of the scopes.
+        These are the feeds that take the number, and whose recipients can block in at least one of the scopes.
 
         Args:
-            number: the number decided on, as an E.164 integer.
+            number: the number, as an E.164 integer.
             scope: where it is to be blocked.
 
         Raises:
-            InvalidInput: the number is no integer, or a scope is unknown. What a registered resolver raises goes
-                through.
+            InvalidInput: the number is not an integer, or a scope is unknown. Errors of a registered resolver are
+                not changed.
         """
         wanted = frozenset(scope)
         if unknown := sorted(wanted.difference(SCOPES)):
-            raise InvalidInput(f"unknown scope {unknown[0]!r}: there are {', '.join(SCOPES)}")
+            raise InvalidInput(f"unknown scope {unknown[0]!r}: the scopes are {', '.join(SCOPES)}")
         operator = operator_of(number)
         domestic = country_code_of(str(number)) == self._country_code
         return tuple(
@@ -194,7 +199,7 @@ class Routing:
         )
 
     def is_home(self, feed: str, number: int) -> bool:
-        """Whether a feed's rule names the number's home operator, so that its recipients know whose the number is.
+        """Whether a feed's rule names the number's operator, whose word on the number's owner counts.
 
         >>> routing = Routing.default("ID")
         >>> routing.is_home("id-telkomsel", 6281234567890), routing.is_home("id-all", 6281234567890)
@@ -208,40 +213,40 @@ class Routing:
         return metadata_of(self.region).country_code
 
 
-def _rule(feed: dict[str, Any], place: str) -> FeedRule:
+def _rule(feed: dict[str, Any], source: str) -> FeedRule:
     """One rule, checked."""
     try:
         name = feed_name(feed.get("name", ""))
     except InvalidInput as error:
-        raise InvalidInput(f"{place}, name: {error}") from error
-    place = f"{place} ({name})"
-    _check_keys(feed, _FEED_KEYS, place)
+        raise InvalidInput(f"{source}, name: {error}") from error
+    source = f"{source} ({name})"
+    _check_keys(feed, _FEED_KEYS, source)
     numbers = feed.get("numbers")
-    if "numbers" in feed and numbers not in get_args(Numbers):
-        raise InvalidInput(f"{place}, numbers: {numbers!r} is none of {', '.join(get_args(Numbers))}")
+    if "numbers" in feed and numbers not in get_args(NumberKind):
+        raise InvalidInput(f"{source}, numbers: {numbers!r} is not one of {', '.join(get_args(NumberKind))}")
     if numbers is None and "operators" not in feed:
-        raise InvalidInput(f"{place} says not which numbers it is for: give operators, numbers or both")
-    operators = _texts(feed, "operators", place) if "operators" in feed else frozenset()
+        raise InvalidInput(f"{source} does not say which numbers it covers: give operators, numbers or both")
+    operators = _texts(feed, "operators", source) if "operators" in feed else frozenset()
     for operator in sorted(operators):
         if not _OPERATOR.fullmatch(operator):
-            raise InvalidInput(f"{place}, operators: {operator!r} is no operator's name; they are as in 'telkomsel'")
-    scopes = _texts(feed, "scopes", place)
+            raise InvalidInput(f"{source}, operators: {operator!r} is not an operator name such as 'telkomsel'")
+    scopes = _texts(feed, "scopes", source)
     if unknown := sorted(scopes.difference(SCOPES)):
-        raise InvalidInput(f"{place}, scopes: unknown scope {unknown[0]!r}; there are {', '.join(SCOPES)}")
+        raise InvalidInput(f"{source}, scopes: unknown scope {unknown[0]!r}; the scopes are {', '.join(SCOPES)}")
     return FeedRule(name, operators, numbers, frozenset(known for known in SCOPES if known in scopes))
 
 
-def _texts(feed: dict[str, Any], key: str, place: str) -> frozenset[str]:
-    """A list of different texts, at least one."""
+def _texts(feed: dict[str, Any], key: str, source: str) -> frozenset[str]:
+    """A non-empty list of different texts."""
     values = feed.get(key)
     if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
-        raise InvalidInput(f'{place}, {key}: give a list of at least one text, such as {key} = ["…"]')
+        raise InvalidInput(f'{source}, {key}: give a list with at least one text, such as {key} = ["…"]')
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
-        raise InvalidInput(f"{place}, {key}: {twice[0]!r} is there twice")
+        raise InvalidInput(f"{source}, {key}: {twice[0]!r} is there twice")
     return frozenset(values)
 
 
-def _check_keys(table: dict[str, Any], known: tuple[str, ...], place: str) -> None:
+def _check_keys(table: dict[str, Any], known: tuple[str, ...], source: str) -> None:
     if unknown := sorted(table.keys() - set(known)):
-        raise InvalidInput(f"{place}: unknown key {unknown[0]!r}; there are {', '.join(known)}")
+        raise InvalidInput(f"{source}: unknown key {unknown[0]!r}; the keys are {', '.join(known)}")

@@ -1,44 +1,47 @@
-"""What was answered to idempotency keys: who asks the same again gets the same answer, and nothing is done twice."""
+"""Responses stored by idempotency key: a request that comes again gets the same response, and nothing is done twice.
+
+`http.idempotency_key` explains how routes use them.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from pydantic import BaseModel
 from sqlalchemy import Table, bindparam, update
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.store.database import add_if_new
+from blocklist_sdk.exchange_server.store.database import add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import AnswerRow
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A request that changes something.
+class RequestIdentity:
+    """What a request is recognized by when it comes again.
 
     Attributes:
-        account: whose it is.
+        account: the ID of the account that sent it.
         key: its idempotency key.
-        request: a hash of what is asked.
-        at: when.
+        fingerprint: a hash of everything that it asks for.
+        received_at: when it came.
     """
 
     account: int
     key: str
-    request: str
-    at: datetime
+    fingerprint: str
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What a request was answered with.
+    """The response to a request.
 
     Attributes:
         body: JSON.
-        status: HTTP's.
-        replayed: it is the answer to the same request before.
+        status: the HTTP status.
+        replayed: whether it was stored for the same request before.
     """
 
     body: str
@@ -46,91 +49,98 @@ class StoredResponse:
     replayed: bool = False
 
 
-def answer_once(session: Session, question: Question, act: Callable[[], BaseModel], *, status: int) -> StoredResponse:
-    """Do it and answer, or answer as before.
+_Act: TypeAlias = Callable[[list[int]], Sequence[BaseModel]]
 
-    The answer is stored in the same transaction as what was done. What is refused is not stored.
+
+def respond_once(
+    session: Session, request: RequestIdentity, act: Callable[[], BaseModel], *, status: int
+) -> StoredResponse:
+    """Do what a request asks for and respond, or return the stored response.
+
+    The response is stored in the same transaction as the change. Refusals are not stored.
 
     Raises:
         Refusal: the key was used for another request, or `act` refuses.
     """
-    (answer,) = answer_all(session, [question], lambda _: [act()], status=status)
-    if isinstance(answer, Refusal):
-        raise answer
-    return answer
+    (response,) = respond_to_all(session, [request], lambda _: [act()], status=status)
+    if isinstance(response, Refusal):
+        raise response
+    return response
 
 
-def answer_all(
-    session: Session, questions: Sequence[Question], act: Callable[[list[int]], Sequence[BaseModel]], *, status: int
+def respond_to_all(
+    session: Session, requests: Sequence[RequestIdentity], act: _Act, *, status: int
 ) -> list[StoredResponse | Refusal]:
-    """Answer many at once, as `answer_once` does.
+    """Respond to many requests at once, each as `respond_once` does.
 
     Args:
         session: one that writes.
-        questions: no two with the same key of the same account.
-        act: is told the places of those that are new, and answers them in that order; it refuses none of many.
-        status: of the answers.
+        requests: the requests; each key of an account occurs once.
+        act: takes the indexes of the requests that are new, and returns the bodies of their responses in that order. If
+            there is more than one it must not refuse any.
+        status: the HTTP status of the responses.
     """
-    taken = _claim(session, questions)
-    new = [place for place, is_taken in enumerate(taken) if is_taken]
+    claimed = _claim(session, requests)
+    new = [index for index, is_claimed in enumerate(claimed) if is_claimed]
     made: dict[int, StoredResponse] = {}
     if new:
         made = {
-            place: StoredResponse(body.model_dump_json(), status) for place, body in zip(new, act(new), strict=True)
+            index: StoredResponse(body.model_dump_json(), status) for index, body in zip(new, act(new), strict=True)
         }
         session.connection().execute(
-            _ANSWERED,
+            _STORE_RESPONSE,
             [
-                {"of": questions[place].account, "its_key": questions[place].key}
-                | {"its_status": status, "its_body": answer.body}
-                for place, answer in made.items()
+                {"of": requests[index].account, "its_key": requests[index].key}
+                | {"its_status": response.status, "its_body": response.body}
+                for index, response in made.items()
             ],
         )
     return [
-        made[place] if place in made else _again(each, session.get_one(AnswerRow, (each.account, each.key)))
-        for place, each in enumerate(questions)
+        made[index] if index in made else _replayed(each, session.get_one(AnswerRow, (each.account, each.key)))
+        for index, each in enumerate(requests)
     ]
 
 
-def answered(session: Session, question: Question) -> StoredResponse | None:
-    """What was answered before, if anything.
+def stored_response(session: Session, request: RequestIdentity) -> StoredResponse | None:
+    """The response to the same request before; None if it is new.
 
     Raises:
         Refusal: the key was used for another request.
     """
-    row = session.get(AnswerRow, (question.account, question.key))
-    answer = None if row is None else _again(question, row)
-    if isinstance(answer, Refusal):
-        raise answer
-    return answer
+    row = session.get(AnswerRow, (request.account, request.key))
+    response = None if row is None else _replayed(request, row)
+    if isinstance(response, Refusal):
+        raise response
+    return response
 
 
-def is_used(session: Session, account: int, key: str) -> bool:
-    """Whether a key has been used."""
+def is_key_used(session: Session, account: int, key: str) -> bool:
+    """Whether an account has used a key."""
     return session.get(AnswerRow, (account, key)) is not None
 
 
-def _claim(session: Session, questions: Sequence[Question]) -> list[bool]:
-    """Take the keys; False for each that has been taken before.
+def _claim(session: Session, requests: Sequence[RequestIdentity]) -> list[bool]:
+    """Take the keys; False for each that was taken before.
 
-    Where another process takes one at the same moment, this waits until it is done.
+    If another process takes one at the same moment, this waits until that process is done.
     """
     new = [
-        {"account_id": each.account, "key": each.key, "request": each.request, "status": 0, "body": "", "at": each.at}
-        for each in questions
+        {"account_id": each.account, "key": each.key, "request": each.fingerprint}
+        | {"status": 0, "body": "", "at": each.received_at}
+        for each in requests
     ]
-    # In one order, so that processes with the same keys do not wait for each other.
-    taken = add_if_new(session, AnswerRow, sorted(new, key=lambda row: (row["account_id"], row["key"])))
-    return [(each.account, each.key) in taken for each in questions]
+    # Always in the same order, so that processes with the same keys do not wait for each other.
+    claimed = add_missing_returning(session, AnswerRow, sorted(new, key=lambda row: (row["account_id"], row["key"])))
+    return [(each.account, each.key) in claimed for each in requests]
 
 
-def _again(question: Question, row: AnswerRow) -> StoredResponse | Refusal:
-    if row.request != question.request:
-        return Refusal("key-reused", "a new request needs a key of its own")
+def _replayed(request: RequestIdentity, row: AnswerRow) -> StoredResponse | Refusal:
+    if row.request != request.fingerprint:
+        return Refusal("key-reused", "send a new Idempotency-Key with each new request")
     return StoredResponse(row.body, row.status, replayed=True)
 
 
-_ANSWERED: Final = (
+_STORE_RESPONSE: Final = (
     update(cast(Table, AnswerRow.__table__))
     .where(AnswerRow.account_id == bindparam("of"), AnswerRow.key == bindparam("its_key"))
     .values(status=bindparam("its_status"), body=bindparam("its_body"))

@@ -1,4 +1,4 @@
-"""Intake: reports gather in cases, and evidence makes them complete."""
+"""Intake: reports are collected in cases, and evidence makes a case complete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,68 +14,68 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
 from blocklist_sdk.exchange_server.evidence.evidence_store import StoredEvidence
-from blocklist_sdk.exchange_server.store.database import add_new
+from blocklist_sdk.exchange_server.store.database import add_missing
 from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, EvidenceRow, ReportRow
 from blocklist_sdk.numbers import normalize
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far apart a sender's clock and this one may be."""
+"""Tolerated difference between a sender's clock and this one."""
 
 
 def read_number(text: str, *, region: str, field: str = "body.number") -> int:
-    """A number as the E.164 integer it means.
+    """Read a telephone number as an E.164 integer.
 
     Raises:
-        Refusal: it is none.
+        Refusal: the text is not a telephone number.
     """
     try:
         return normalize(text, region=region)
     except InvalidNumber as error:
-        raise invalid(field, f"it is no telephone number: {error.reason}") from error
+        raise invalid(field, f"not a telephone number: {error.reason}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingReport:
-    """A report that can be used.
+    """A report whose fields have been checked.
 
     Attributes:
-        caller: who sends it.
-        new: it.
-        number: which it is on, E.164 as an integer.
-        at: when it came.
+        caller: the account that sent it.
+        new: its fields.
+        number: the number, E.164 as an integer.
+        received_at: when it came.
     """
 
     caller: Caller
     new: NewReport
     number: int
-    at: datetime
+    received_at: datetime
 
     @classmethod
-    def read(cls, caller: Caller, new: NewReport, *, region: str, at: datetime) -> Self:
-        """Look whether it can be used.
+    def read(cls, caller: Caller, new: NewReport, *, region: str, now: datetime) -> Self:
+        """Check a report's fields.
 
         Raises:
-            Refusal: a field cannot.
+            Refusal: a field cannot be used.
         """
         number = read_number(new.number, region=region)
-        if new.happened_at > at + CLOCK_SKEW:
-            raise invalid("body.happened_at", "it is yet to come")
-        return cls(caller, new, number, at)
+        if new.happened_at > now + CLOCK_SKEW:
+            raise invalid("body.happened_at", "must not be in the future")
+        return cls(caller, new, number, now)
 
 
 Received = tuple[ReportRow, CaseRow]
 
 _Vote = tuple[int, int, str]
-"""Case, account and reporter: each counts once."""
+"""Case, account and reporter; reports with the same three count once."""
 
 
 def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Received]:
-    """Take reports into their numbers' cases; open those that are missing.
+    """Add reports to the open cases of their numbers; open the cases that are missing.
 
-    Who complains again about the same number in the same case is heard, but not counted again.
+    A report by the same reporter in the same case is stored, but not counted again.
 
     Returns:
-        The reports as they were written, which are no part of the session, and their cases, which are.
+        The stored reports, which are not part of the session, and their cases, which are.
     """
     open_cases = _open_cases(session, batch)
     votes = _votes(session, batch, [case.id for case in open_cases.values() if case.events > 1])
@@ -85,7 +85,7 @@ def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Recei
         for each in batch:
             case, new = open_cases[each.number], each.new
             vote = (case.id, each.caller.id, new.reporter)
-            if vote in rows:  # it repeats a report of this batch, whose id is told by writing it
+            if vote in rows:  # it repeats a report of this batch, which gets its ID when it is written
                 _write(session, rows, votes)
             row = rows[vote] = ReportRow(
                 case_id=case.id,
@@ -96,7 +96,7 @@ def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Recei
                 app=new.app,
                 text=new.text,
                 happened_at=new.happened_at,
-                received_at=each.at,
+                received_at=each.received_at,
                 reporter=new.reporter,
                 repeats=votes.get(vote),
             )
@@ -104,7 +104,9 @@ def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Recei
         _write(session, rows, votes)
         for each, (row, case) in zip(batch, received, strict=True):
             actor = each.caller.name
-            cases.note(session, case, at=each.at, actor=actor, event="reported", report=row.id, repeats=row.repeats)
+            cases.add_event(
+                session, case, now=each.received_at, actor=actor, event="reported", report=row.id, repeats=row.repeats
+            )
     session.flush()
     return received
 
@@ -115,7 +117,7 @@ _REPORT_COLUMNS: Final = tuple(column.key for column in _REPORTS.columns if colu
 
 
 def _write(session: Session, rows: dict[_Vote, ReportRow], votes: dict[_Vote, int]) -> None:
-    """Add reports and tell their ids; the first of each reporter is the one that counts."""
+    """Write reports and set their IDs; the first of each reporter counts."""
     if not rows:
         return
     values = [{name: getattr(row, name) for name in _REPORT_COLUMNS} for row in rows.values()]
@@ -135,31 +137,35 @@ _OPEN_CASES: Final = (
 
 
 def _open_cases(session: Session, batch: Sequence[IncomingReport]) -> dict[int, CaseRow]:
-    """The numbers' open cases, locked in the order in which all who change several lock them."""
+    """The open cases of the numbers, locked in the order of their IDs as everywhere."""
     first: dict[int, IncomingReport] = {}
     for each in batch:
         first.setdefault(each.number, each)
     found: dict[int, CaseRow] = {}
     missing = sorted(first)
     while missing:
-        for some in cases.in_parts(missing):
+        for some in cases.in_batches(missing):
             rows = session.scalars(_OPEN_CASES, {"numbers": some})
             found |= {row.number: row for row in rows}
         missing = [number for number in missing if number not in found]
-        # Another process may open one at the same moment; then this adds none, and the next round finds it.
+        # If another process opens one at the same moment, this adds nothing, and the next round finds it.
         new = {"state": cases.INCOMPLETE, "events": 0, "head": ""}
-        add_new(session, CaseRow, [{"number": number, "opened_at": first[number].at} | new for number in missing])
+        add_missing(
+            session, CaseRow, [{"number": number, "opened_at": first[number].received_at} | new for number in missing]
+        )
     for number, case in found.items():
         if not case.events:
-            cases.note(session, case, at=first[number].at, actor=first[number].caller.name, event="opened")
+            cases.add_event(
+                session, case, now=first[number].received_at, actor=first[number].caller.name, event="opened"
+            )
     return found
 
 
 def _votes(session: Session, batch: Sequence[IncomingReport], case_ids: Sequence[int]) -> dict[_Vote, int]:
-    """The reports that count already, of these reporters in these cases."""
+    """The reports of these reporters in these cases that count already."""
     accounts, reporters = {each.caller.id for each in batch}, {each.new.reporter for each in batch}
     found: dict[_Vote, int] = {}
-    for some in cases.in_parts(case_ids):
+    for some in cases.in_batches(case_ids):
         rows = session.execute(
             select(ReportRow.case_id, ReportRow.account_id, ReportRow.reporter, ReportRow.id).where(
                 ReportRow.case_id.in_(some),
@@ -172,77 +178,77 @@ def _votes(session: Session, batch: Sequence[IncomingReport], case_ids: Sequence
     return found
 
 
-def report_of(session: Session, report_id: int) -> ReportRow:
-    """A report.
+def find_report(session: Session, report_id: int) -> ReportRow:
+    """A report by its ID.
 
     Raises:
-        Refusal: there is none.
+        Refusal: there is no such report.
     """
     row = session.get(ReportRow, report_id)
     if row is None:
-        raise Refusal("not-found", f"there is no report {report_id}")
+        raise Refusal("not-found", f"report {report_id} does not exist")
     return row
 
 
-def attach(
+def attach_evidence(
     session: Session,
     caller: Caller,
-    to: ReportRow | AppealRow,
+    owner: ReportRow | AppealRow,
     *,
     sha256: str,
     stored: StoredEvidence | None,
-    at: datetime,
+    now: datetime,
 ) -> EvidenceRow:
-    """Note a stored file as evidence; a report's case is complete with its first.
+    """Add a stored file to a report or an appeal; the first file of a report makes its case complete.
 
     The same file for the same report is one piece of evidence, however often it comes.
 
     Args:
         session: one that writes.
-        caller: who sends it.
-        to: what it belongs to.
+        caller: the account that sent it.
+        owner: the report or appeal.
         sha256: of its content.
-        stored: the file; None where it was not kept, since there is no room for another.
-        at: now.
+        stored: the file; None if it was not stored, because the report or appeal has as many as it may.
+        now: this moment.
 
     Raises:
-        Refusal: there is no room for another.
+        Refusal: the report or appeal has as many files as it may.
     """
-    case = cases.locked(session, to.case_id)
-    known = evidence_of(session, to)
+    case = cases.lock_case(session, owner.case_id)
+    known = evidence_of(session, owner)
     for each in known:
         if each.sha256 == sha256:
             return each
     if stored is None:
-        raise Refusal("conflict", f"there are {len(known)} files already, which is the most")
+        raise Refusal("conflict", f"it has {len(known)} files already, and may not have more")
     row = EvidenceRow(
-        report_id=to.id if isinstance(to, ReportRow) else None,
-        appeal_id=to.id if isinstance(to, AppealRow) else None,
+        report_id=owner.id if isinstance(owner, ReportRow) else None,
+        appeal_id=owner.id if isinstance(owner, AppealRow) else None,
         sha256=sha256,
         media_type=stored.media_type,
         bytes=stored.bytes,
         name=stored.name,
-        received_at=at,
+        received_at=now,
     )
     session.add(row)
     session.flush()
-    kind = "report" if isinstance(to, ReportRow) else "appeal"
-    cases.note(
-        session, case, at=at, actor=caller.name, event="evidence", **{kind: to.id}, evidence=row.id, sha256=sha256
+    kind = "report" if isinstance(owner, ReportRow) else "appeal"
+    cases.add_event(
+        session, case, now=now, actor=caller.name, event="evidence", **{kind: owner.id}, evidence=row.id, sha256=sha256
     )
-    if isinstance(to, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
-        cases.move(session, case, cases.RECEIVED, at=at, actor=cases.SYSTEM, event="complete")
+    if isinstance(owner, ReportRow) and cases.state_of(case) == cases.INCOMPLETE:
+        cases.move_case(session, case, cases.RECEIVED, now=now, actor=cases.SYSTEM, event="complete")
     return row
 
 
-def evidence_of(session: Session, to: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
+def evidence_of(session: Session, owner: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
     """The evidence of a report or an appeal, in the order in which it came."""
-    mine = EvidenceRow.report_id == to.id if isinstance(to, ReportRow) else EvidenceRow.appeal_id == to.id
+    mine = EvidenceRow.report_id == owner.id if isinstance(owner, ReportRow) else EvidenceRow.appeal_id == owner.id
     return session.scalars(select(EvidenceRow).where(mine).order_by(EvidenceRow.id)).all()
 
 
-def most_say(session: Session, case_id: int) -> str:
-    """The category that most reporters of a case name; of several the first by name."""
+def prevailing_category(session: Session, case_id: int) -> str:
+    """The category that most reporters of a case name; of equally frequent ones, the first in the alphabet."""
     row = session.execute(
         select(ReportRow.category)
         .where(ReportRow.case_id == case_id, ReportRow.repeats.is_(None))
@@ -253,6 +259,6 @@ def most_say(session: Session, case_id: int) -> str:
     return str(row[0]) if row else "other"
 
 
-def field_problems(problems: Sequence[FieldProblem], *, under: str) -> list[FieldProblem]:
-    """The same problems, of a part of a larger body."""
-    return [FieldProblem(field=each.field.replace("body", under, 1), reason=each.reason) for each in problems]
+def problems_within(problems: Sequence[FieldProblem], *, parent: str) -> list[FieldProblem]:
+    """Problems of a body as those of a part of a larger body."""
+    return [FieldProblem(field=each.field.replace("body", parent, 1), reason=each.reason) for each in problems]

@@ -1,4 +1,4 @@
-"""Publishing: from decisions to releases of the feeds they reach, on a cycle or at once."""
+"""Publishing: turns decisions into releases of the feeds that they reach, at once or with the monthly cycle."""
 
 import contextlib
 import logging
@@ -18,10 +18,10 @@ from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.models import Publication, PublishedFeed
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
-from blocklist_sdk.exchange_server.casework.appeals import grant_all
-from blocklist_sdk.exchange_server.casework.decisions import end, retract
+from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
+from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
 from blocklist_sdk.exchange_server.casework.distribution import Routing
-from blocklist_sdk.exchange_server.store.database import Database, add_if_new
+from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import format_e164
@@ -31,35 +31,35 @@ from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
 log = logging.getLogger(__name__)
 
 _TURN_S: Final = 60
-"""How long a run waits for another process's."""
+"""How long a run waits for the run of another process, seconds."""
 
 _QUIET: Final = timedelta(hours=1)
-"""A feed with a release as young as that need not be told again that all is well."""
+"""A feed with a newer release than this gets no release without changes."""
 
 _ENDED: Final = "the listing has ended"
 
 _PROTECTED: Final = "the number is protected: no feed may list it"
 
 Shown = Mapping[int, tuple[object, ...]]
-"""What a release says of listings, by their ids."""
+"""The content of listings in a release, by their IDs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """Brings the feeds up to the decisions. One run at a time; a run that is cut short is taken up by the next.
+    """Publishes the decisions in the database. One run at a time; the next run completes an interrupted one.
 
-    A listing's entry id is given out in the database before the release that shows it is made, and every release has
-    all listings with an id. So an id never means another listing, whatever happens in between. The serials of the
-    releases that list and lift it are noted then as well, so that a recipient may answer as soon as it sees them.
+    A listing's entry ID is assigned in the database before the release that shows it is made, and every release has all
+    listings with an ID. So an ID never means another listing, whatever happens in between. The serials of the releases
+    that list and lift it are stored then as well, so that a recipient may send receipts as soon as it has them.
 
     Attributes:
-        database: where the decisions are.
-        publisher: with the feeds' keys.
-        issuer: who decides, as entries say it.
-        cycle_day: the day of the month, UTC, on which routine decisions go out.
+        database: has the decisions.
+        publisher: has the feeds' keys.
+        issuer: the issuer in all entries.
+        cycle_day: day of the month, UTC, on which routine decisions are published.
         routing: which feeds decisions reach.
-        lock: a file that is locked while it runs, against other processes.
-        turn: held while it runs, against other threads.
+        process_lock: a file that is locked during a run, against other processes.
+        thread_lock: held during a run, against other threads.
     """
 
     database: Database
@@ -67,131 +67,132 @@ class Publishing:
     issuer: str
     cycle_day: int
     routing: Routing
-    lock: Path
-    turn: threading.Lock
+    process_lock: Path
+    thread_lock: threading.Lock
 
-    def run(self, at: datetime, *, everything: bool = False) -> Publication:
-        """Publish what is urgent, what is retracted, and with the cycle the rest.
+    def run(self, now: datetime, *, everything: bool = False) -> Publication:
+        """Publish urgent decisions and retractions, and once a month everything else.
 
         Args:
-            at: now.
-            everything: the rest as well, whether or not the cycle is due.
+            now: this moment.
+            everything: publish everything now, whether or not the cycle is due.
 
         Raises:
-            BlocklistError: what `Publisher.release` raises for the first feed that it fails for; the others are
-                published.
+            BlocklistError: the error of `Publisher.release` for the first feed that failed; the others are published.
             Locked: another process has been publishing for a minute.
         """
-        with self.turn, self._locked():
-            self._lift_protected(at)
-            routine = everything or self.is_due(at)
-            published = self._publish_all(self._waiting_feeds(at, routine=routine), at, routine=routine)
+        with self.thread_lock, self._locked():
+            self._lift_protected(now)
+            routine = everything or self.is_due(now)
+            published = self._publish_all(self._waiting_feeds(now, routine=routine), now, routine=routine)
             if routine:
-                self.database.change(lambda session: add_if_new(session, CycleRow, [{"month": _month(at), "at": at}]))
-        return Publication(at=at, routine=routine, feeds=tuple(published))
+                self.database.change(
+                    lambda session: add_missing_returning(session, CycleRow, [{"month": _month(now), "at": now}])
+                )
+        return Publication(at=now, routine=routine, feeds=tuple(published))
 
-    def begin(self, at: datetime) -> None:
-        """Give every feed that has none a first release, be it empty: a recipient can join before anybody is listed.
+    def begin(self, now: datetime) -> None:
+        """Give each feed without a release its first one, so that recipients can join before any number is listed.
 
         Raises:
             BlocklistError: as for `run`.
         """
-        with self.turn, self._locked():
+        with self.thread_lock, self._locked():
             with self.database.reading() as session:
                 begun = set(session.scalars(select(FeedRow.name).where(FeedRow.serial.is_not(None))))
-            self._publish_all([feed for feed in self.routing.feeds if feed not in begun], at, routine=False)
+            self._publish_all([feed for feed in self.routing.feeds if feed not in begun], now, routine=False)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Without it a list that was prepared earlier could be released after a later one."""
-        with file_lock(self.lock, wait_s=_TURN_S, busy="another process is publishing"):
+        """Without these locks a list that was prepared earlier could be released after a later one."""
+        with file_lock(self.process_lock, wait_s=_TURN_S, busy="another process is publishing"):
             yield
 
-    def _lift_protected(self, at: datetime) -> None:
-        """Retract what has been protected since it was listed: the publisher would refuse the whole list."""
+    def _lift_protected(self, now: datetime) -> None:
+        """Retract numbers that were protected after they were listed; the publisher would refuse the whole list."""
         protected = sorted(self.publisher.protected())
         found: set[int] = set()
-        for some in cases.in_parts(protected):
+        for some in cases.in_batches(protected):
             with self.database.reading() as session:
                 listed = select(ListingRow.case_id).where(
                     ListingRow.number.in_(some), ListingRow.retracted_at.is_(None)
                 )
                 found |= set(session.scalars(listed))
         for case_id in sorted(found):
-            self.database.change(partial(self._lift, case_id, at))
+            self.database.change(partial(self._lift, case_id, now))
 
-    def _lift(self, case_id: int, at: datetime, session: Session) -> None:
-        case = cases.locked(session, case_id)
-        retract(session, case, cases.SYSTEM, _PROTECTED, at=at, routing=self.routing)
-        grant_all(session, case, cases.SYSTEM, _PROTECTED, at=at)
+    def _lift(self, case_id: int, now: datetime, session: Session) -> None:
+        case = cases.lock_case(session, case_id)
+        retract(session, case, cases.SYSTEM, _PROTECTED, now=now, routing=self.routing)
+        grant_open_appeals(session, case, cases.SYSTEM, _PROTECTED, now=now)
 
-    def _publish_all(self, feeds: Sequence[str], at: datetime, *, routine: bool) -> list[PublishedFeed]:
-        """One feed that fails keeps no other's retractions back."""
+    def _publish_all(self, feeds: Sequence[str], now: datetime, *, routine: bool) -> list[PublishedFeed]:
+        """Publish each feed, even if another one fails."""
         if not feeds:
             return []
-        standing = {feed.feed: feed for feed in self.publisher.status().feeds}
+        statuses = {feed.feed: feed for feed in self.publisher.status().feeds}
         published = []
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                published.append(self._publish(standing.get(feed, FeedStatus(feed)), at, routine=routine))
+                published.append(self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine))
             except BlocklistError as error:
-                log.error("feed %s is not published: %s", feed, error)
+                log.error("feed %s was not published: %s", feed, error)
                 failures.append(error)
         if failures:
             raise failures[0]
         return published
 
-    def is_due(self, at: datetime) -> bool:
-        """Whether this month's routine publication is to come, and its day has."""
+    def is_due(self, now: datetime) -> bool:
+        """Whether the cycle day of this month has come and its routine publication has not been made."""
         with self.database.reading() as session:
-            return at.day >= self.cycle_day and session.get(CycleRow, _month(at)) is None
+            return now.day >= self.cycle_day and session.get(CycleRow, _month(now)) is None
 
-    def _waiting_feeds(self, at: datetime, *, routine: bool) -> list[str]:
-        """Feeds whose current release is not what it should be; at the routine, all that have one or want one."""
-        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= at)
+    def _waiting_feeds(self, now: datetime, *, routine: bool) -> list[str]:
+        """Feeds that need a release now; with the cycle, also those that have not had one for a while."""
+        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= now)
         wanted = select(ListingRow.feed).where(
-            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= at)
+            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= now)
         )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
-            if routine:  # a release without a change tells recipients that all is well
-                quiet = FeedRow.serial.is_not(None) & (FeedRow.published_at <= at - _QUIET)
+            if routine:  # a release without changes shows recipients that the feed is alive
+                quiet = FeedRow.serial.is_not(None) & (FeedRow.published_at <= now - _QUIET)
                 feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
 
-    def _publish(self, stands: FeedStatus, at: datetime, *, routine: bool) -> PublishedFeed:
-        feed = stands.feed
-        rows = self.database.change(lambda session: self._prepare(session, stands, at, routine=routine))
-        report = self.publisher.release(
+    def _publish(self, status: FeedStatus, now: datetime, *, routine: bool) -> PublishedFeed:
+        feed = status.feed
+        rows = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
+        released = self.publisher.release(
             feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
         )
         shown = {row.id: _content(row) for row in rows}
-        self.database.change(lambda session: self._settle(session, feed, shown, report, at))
+        self.database.change(lambda session: self._settle(session, feed, shown, released, now))
         log.info(
             "published %s %d: %d rows, +%d -%d ~%d",
-            *(feed, report.serial, report.rows, report.added, report.removed, report.changed),
+            *(feed, released.serial, released.rows, released.added, released.removed, released.changed),
         )
         return PublishedFeed(
             feed=feed,
-            serial=report.serial,
-            rows=report.rows,
-            added=report.added,
-            removed=report.removed,
-            changed=report.changed,
+            serial=released.serial,
+            rows=released.rows,
+            added=released.added,
+            removed=released.removed,
+            changed=released.changed,
         )
 
-    def _prepare(self, session: Session, stands: FeedStatus, at: datetime, *, routine: bool) -> list[ListingRow]:
-        """What the feed's next release has; new listings get their ids."""
-        feed, serial, last_entry = stands.feed, (stands.serial or 0) + 1, stands.last_entry or 0
+    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> list[ListingRow]:
+        """The listings of the feed's next release; new ones get their entry IDs."""
+        feed, serial, last_entry = status.feed, (status.serial or 0) + 1, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
             known = FeedRow(name=feed, last_entry=0, begun=0, rows=0)
             session.add(known)
         if known.last_entry < last_entry:
             log.error(
-                "feed %s: the database is older than the repository: it knows entries up to %d, of %d. What was "
-                "decided in between has to be decided again.",
+                "feed %s: the database is older than the repository: it has entries up to %d, the repository up to %d. "
+                "Decisions made in between have to be made again.",
                 feed,
                 known.last_entry,
                 last_entry,
@@ -199,16 +200,16 @@ class Publishing:
             known.last_entry = last_entry
         known.begun = max(known.begun, serial)
         listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
-        # By the database, since somebody may be extending one of them at this moment.
+        # In the database, since another process may be extending one of them at this moment.
         session.execute(
             update(ListingRow)
-            .where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= at)
+            .where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= now)
             .values(retracted_at=ListingRow.until, ended=True, waiting=True)
             .execution_options(synchronize_session=False)
         )
         rows = []
         for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id)):
-            # A serial that has been published already was noted by a run that was cut short after its release.
+            # An interrupted run may have stored a serial that has been published since: keep it.
             if row.retracted_at is not None:
                 if row.entry is not None and (row.lifted_serial is None or row.lifted_serial > serial):
                     row.lifted_serial = serial
@@ -221,35 +222,35 @@ class Publishing:
                 rows.append(row)
         return rows
 
-    def _settle(self, session: Session, feed: str, shown: Shown, report: ReleaseResult, at: datetime) -> None:
-        """Note what the release shows, and where that leaves the cases."""
+    def _settle(self, session: Session, feed: str, shown: Shown, released: ReleaseResult, now: datetime) -> None:
+        """Store what the release shows, and update the cases."""
         found = session.get(FeedRow, feed, with_for_update=True)
         assert found is not None
-        found.serial, found.rows, found.published_at = report.serial, report.rows, at
+        found.serial, found.rows, found.published_at = released.serial, released.rows, now
         waiting = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None) & ListingRow.waiting
-        touched = cases.locked_many(session, set(session.scalars(select(ListingRow.case_id).where(waiting))))
-        # Read once the cases are locked: nobody decides on them any more.
+        touched = cases.lock_cases(session, set(session.scalars(select(ListingRow.case_id).where(waiting))))
+        # Read after the cases are locked, so that no decision on them comes in between.
         for row in session.scalars(select(ListingRow).where(waiting)).all():
             if row.case_id not in touched:
                 continue
             event = None
             if row.id in shown:
-                # What was decided while the release was made waits for the next.
+                # Decisions made during the release wait for the next one.
                 row.waiting = row.retracted_at is not None or _content(row) != shown[row.id]
                 if row.listed_at is None:
-                    row.listed_at, event = at, "listed"
+                    row.listed_at, event = now, "listed"
             elif row.retracted_at is not None and row.lifted_serial is not None:
-                row.lifted_at, row.waiting, event = at, False, "lifted"
-            elif row.retracted_at is not None and row.entry is None:  # it never stood on the feed
-                row.lifted_at, row.waiting = at, False
+                row.lifted_at, row.waiting, event = now, False, "lifted"
+            elif row.retracted_at is not None and row.entry is None:  # it was never on the feed
+                row.lifted_at, row.waiting = now, False
             if event is not None:
-                where: dict[str, cases.Detail] = {"feed": feed, "serial": report.serial, "entry": row.entry}
-                cases.note(session, touched[row.case_id], at=at, actor=cases.SYSTEM, event=event, **where)
+                where: dict[str, cases.Detail] = {"feed": feed, "serial": released.serial, "entry": row.entry}
+                cases.add_event(session, touched[row.case_id], now=now, actor=cases.SYSTEM, event=event, **where)
         session.flush()
-        self._advance(session, touched, at)
+        self._advance(session, touched, now)
 
-    def _advance(self, session: Session, touched: Mapping[int, CaseRow], at: datetime) -> None:
-        """Move cases to where their listings are."""
+    def _advance(self, session: Session, touched: Mapping[int, CaseRow], now: datetime) -> None:
+        """Update the state of cases from their listings."""
         active: set[int] = set()
         waiting: set[int] = set()
         for case_id, waits in _active(session, sorted(touched)):
@@ -258,16 +259,16 @@ class Publishing:
                 waiting.add(case_id)
         for case in touched.values():
             if case.id not in active:
-                end(session, case, at=at)
-                grant_all(session, case, cases.SYSTEM, _ENDED, at=at)
+                close_expired(session, case, now=now)
+                grant_open_appeals(session, case, cases.SYSTEM, _ENDED, now=now)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
-                cases.move(session, case, cases.PUBLISHED, at=at, actor=cases.SYSTEM, event="published")
-        cases.settle(session, touched.values(), recipient_ids(session), at=at)
+                cases.move_case(session, case, cases.PUBLISHED, now=now, actor=cases.SYSTEM, event="published")
+        cases.mark_enforced(session, touched.values(), recipient_ids(session), now=now)
 
 
 def _active(session: Session, case_ids: Sequence[int]) -> Iterator[tuple[int, bool]]:
-    """Of each listing of the cases that is not retracted: the case, and whether it waits."""
-    for some in cases.in_parts(case_ids):
+    """For each listing of the cases that is not retracted: the case's ID, and whether the listing waits."""
+    for some in cases.in_batches(case_ids):
         rows = session.execute(
             select(ListingRow.case_id, ListingRow.waiting).where(
                 ListingRow.case_id.in_(some), ListingRow.retracted_at.is_(None)
@@ -277,12 +278,12 @@ def _active(session: Session, case_ids: Sequence[int]) -> Iterator[tuple[int, bo
 
 
 def _content(row: ListingRow) -> tuple[object, ...]:
-    """What a release says of a listing."""
+    """The columns of a listing that a release shows."""
     return row.level, row.category, row.scope, row.since, row.until
 
 
 def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:
-    """The list as the publisher takes it."""
+    """The listings as the table that the publisher takes."""
     text = pa.large_string()
     return pa.table(
         {
@@ -298,5 +299,5 @@ def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:
     )
 
 
-def _month(at: datetime) -> str:
-    return f"{at:%Y-%m}"
+def _month(now: datetime) -> str:
+    return f"{now:%Y-%m}"

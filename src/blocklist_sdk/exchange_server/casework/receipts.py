@@ -1,4 +1,4 @@
-"""Receipts: what recipients did with entries, taken in batches and answered one by one."""
+"""Receipts: what recipients did with entries. They come in batches, and each gets a result of its own."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids
-from blocklist_sdk.exchange_server.casework.appeals import appeal_by_itself, grant_all
+from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals, open_automatic_appeal
 from blocklist_sdk.exchange_server.casework.decisions import retract
 from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.intake import CLOCK_SKEW
@@ -19,7 +19,7 @@ from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, Rece
 
 
 class _Listing(NamedTuple):
-    """What has to be known of a listing: thousands of whole rows take their time."""
+    """The columns of a listing that are needed here; whole rows would be slow in thousands."""
 
     id: int
     case_id: int
@@ -38,17 +38,17 @@ _COLUMNS = (
 _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
-def take(
-    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, at: datetime, routing: Routing
+def take_receipts(
+    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, now: datetime, routing: Routing
 ) -> list[ReceiptItem]:
-    """Take a batch; the answer says of each receipt what became of it.
+    """Store a batch of receipts; return the result for each, in their order.
 
-    The same outcome of the same entry and release counts once, however often it is sent. A `recycled` number is
-    retracted by that alone where its home operator says so; from anybody else it is an appeal.
+    The same outcome of the same entry and release counts once, however often it is sent. If a number's home operator
+    says that it was recycled, it is retracted at once; from any other recipient this opens an appeal.
     """
     own = caller.feeds
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in own})
-    cases_of = cases.locked_many(session, {row.case_id for row in listings.values()})
+    cases_of = cases.lock_cases(session, {row.case_id for row in listings.values()})
     serials = dict(session.execute(select(FeedRow.name, FeedRow.begun)).all())
     recipients = recipient_ids(session)
     known = _known(session, caller, [row.id for row in listings.values()])
@@ -57,7 +57,7 @@ def take(
     recycled: dict[int, NewReceipt] = {}
     for index, new in enumerate(batch):
         row = listings.get((new.feed, new.entry))
-        reason = _why_not(new, row, serials.get(new.feed), at, is_own=new.feed in own)
+        reason = _reason_to_refuse(new, row, serials.get(new.feed), now, is_own=new.feed in own)
         if reason is not None or row is None:
             items.append(ReceiptItem(index=index, status="refused", reason=reason))
             continue
@@ -74,14 +74,14 @@ def take(
                 "outcome": new.outcome,
                 "at": new.at,
                 "detail": new.detail,
-                "received_at": at,
+                "received_at": now,
             }
         )
         case = cases_of[row.case_id]
-        cases.note(
+        cases.add_event(
             session,
             case,
-            at=at,
+            now=now,
             actor=caller.name,
             event="receipt",
             feed=new.feed,
@@ -94,37 +94,39 @@ def take(
     add_all(session, ReceiptRow, fresh)
     for case_id, new in recycled.items():
         case = cases_of[case_id]
-        reason = f"{caller.name} reports that the number is another subscriber's by now"
+        reason = f"according to {caller.name} the number belongs to another subscriber now"
         if routing.is_home(new.feed, case.number):
-            retract(session, case, cases.SYSTEM, reason, at=at, routing=routing)
-            grant_all(session, case, cases.SYSTEM, reason, at=at)
+            retract(session, case, cases.SYSTEM, reason, now=now, routing=routing)
+            grant_open_appeals(session, case, cases.SYSTEM, reason, now=now)
         else:
             grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
-            appeal_by_itself(session, caller, case, grounds, at=at)
-    with session.no_autoflush:  # all changes to the cases are written at the end
-        cases.settle(session, cases_of.values(), recipients, at=at)
+            open_automatic_appeal(session, caller, case, grounds, now=now)
+    with session.no_autoflush:  # all changes to cases are written at the end
+        cases.mark_enforced(session, cases_of.values(), recipients, now=now)
     return items
 
 
-def _why_not(new: NewReceipt, row: _Listing | None, serial: int | None, at: datetime, *, is_own: bool) -> str | None:
-    """Why a receipt is not taken."""
+def _reason_to_refuse(
+    new: NewReceipt, row: _Listing | None, serial: int | None, now: datetime, *, is_own: bool
+) -> str | None:
+    """Why a receipt is refused; None if it is accepted."""
     if not is_own:
-        return "the feed is not one that you answer for"
+        return "this account may not send receipts for the feed"
     if row is None or row.listed_serial is None:
-        return "the feed has never had such an entry"
+        return "the feed has never had this entry"
     if serial is None or not row.listed_serial <= new.serial <= serial:
-        return "no release of that serial has had the entry"
-    if new.at > at + CLOCK_SKEW:
-        return "its moment is yet to come"
-    # Not before `listed_at`: a run that was cut short after its release notes that late.
+        return "the release with this serial did not have the entry"
+    if new.at > now + CLOCK_SKEW:
+        return "`at` must not be in the future"
+    # Not compared with `listed_at`: a run that was interrupted after its release sets that late.
     if new.at < row.since - CLOCK_SKEW:
-        return "its moment lies before the entry's `since`"
+        return "`at` must not be before the entry's `since`"
     return None
 
 
 def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, int], _Listing]:
     found: dict[tuple[str, int], _Listing] = {}
-    for some in cases.in_parts(sorted(keys)):
+    for some in cases.in_batches(sorted(keys)):
         rows = session.execute(select(*_COLUMNS).where(tuple_(ListingRow.feed, ListingRow.entry).in_(some)))
         found |= {(row.feed, row.entry): _Listing(row.id, row.case_id, row.listed_serial, row.since) for row in rows}
     return found
@@ -132,7 +134,7 @@ def _listings(session: Session, keys: set[tuple[str, int]]) -> dict[tuple[str, i
 
 def _known(session: Session, caller: Caller, listings: Sequence[int]) -> set[tuple[int, int, str]]:
     found: set[tuple[int, int, str]] = set()
-    for some in cases.in_parts(listings):
+    for some in cases.in_batches(listings):
         rows = session.execute(
             select(*_KEYS).where(ReceiptRow.account_id == caller.id, ReceiptRow.listing_id.in_(some))
         )

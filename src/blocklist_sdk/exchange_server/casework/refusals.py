@@ -1,4 +1,4 @@
-"""Why something that was asked of an exchange is not done."""
+"""Refusals: errors with the reason why a request was not fulfilled."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ class Refusal(Exception):
     """A request is not fulfilled; nothing was stored.
 
     Attributes:
-        kind: what kind of refusal it is: ``not-found``, ``conflict``, ``forbidden``, ``invalid`` and so on; the problem
-            documents of `blocklist_sdk.exchange_server.http.problems` have them all.
-        detail: why, for the account that asked.
-        errors: the fields that are to blame.
+        kind: ``not-found``, ``conflict``, ``forbidden``, ``invalid`` and so on; all kinds are in
+            `blocklist_sdk.exchange_server.http.problems`.
+        detail: why, for the client.
+        errors: the fields that are wrong.
     """
 
     def __init__(self, kind: str, detail: str, *, errors: Sequence[FieldProblem] = ()) -> None:
@@ -23,5 +23,5 @@ class Refusal(Exception):
 
 
 def invalid(field: str, reason: str) -> Refusal:
-    """One field cannot be used."""
+    """A refusal because of one field."""
     return Refusal("invalid", f"{field}: {reason}", errors=[FieldProblem(field=field, reason=reason)])

@@ -1,4 +1,4 @@
-"""Reports that come one by one, taken together where many come at a time."""
+"""Single reports: those that come at the same time share a transaction."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -8,76 +8,76 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import Report
 from blocklist_sdk.exchange_server.casework import intake, representations
-from blocklist_sdk.exchange_server.casework.idempotency import Question, StoredResponse, answer_all
+from blocklist_sdk.exchange_server.casework.idempotency import RequestIdentity, StoredResponse, respond_to_all
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.store.database import Database, is_away
-from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, Result
+from blocklist_sdk.exchange_server.store.database import Database, is_unavailable
+from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 
-_PATIENCE_S: Final = 0.5
-"""How long reports that go together wait for a case that somebody else is changing."""
+_LOCK_WAIT_S: Final = 0.5
+"""How long reports that share a transaction wait for a case that another transaction is changing, seconds."""
 
-_Asked: TypeAlias = tuple[Question, intake.IncomingReport]
+_Request: TypeAlias = tuple[RequestIdentity, intake.IncomingReport]
 
 
 class ReportQueue:
     """Takes reports, each with an idempotency key; those that wait share a transaction and its statements.
 
     Attributes:
-        turns: in which they are taken.
+        group_commit: the queue of waiting reports.
     """
 
     def __init__(self, database: Database) -> None:
         """For an exchange's database."""
         self._database = database
-        self.turns: GroupCommit[_Asked, StoredResponse | None] = GroupCommit(self._take_all)
+        self.group_commit: GroupCommit[_Request, StoredResponse | None] = GroupCommit(self._take_all)
 
-    def receive(self, question: Question, incoming: intake.IncomingReport) -> StoredResponse:
-        """Take a report, or answer as before.
+    def receive(self, identity: RequestIdentity, incoming: intake.IncomingReport) -> StoredResponse:
+        """Take a report, or return the stored response to the same request.
 
         Raises:
             Refusal: the key was used for another request.
-            StorageFailed: the database cannot be reached, or refused.
+            StorageFailed: the database cannot be reached, or refused the change.
         """
-        asked = question, incoming
-        answer = self.turns.do(asked)
-        if answer is None:
-            # Out of turn, so that whatever this one meets holds up nobody else.
-            (alone,) = self._database.change(partial(_answer, [asked]))
-            answer = _result(alone).get()
-            assert answer is not None
-        return answer
+        request = identity, incoming
+        response = self.group_commit.do(request)
+        if response is None:
+            # In a transaction of its own and without the lock, so that its fault holds up nothing else.
+            (alone,) = self._database.change(partial(_respond, [request]))
+            response = _result(alone).get()
+            assert response is not None
+        return response
 
-    def _take_all(self, asked: Sequence[_Asked]) -> list[Result[StoredResponse | None]]:
-        return [result for some in _without_repeats(asked) for result in self._take(some)]
+    def _take_all(self, requests: Sequence[_Request]) -> list[WorkResult[StoredResponse | None]]:
+        return [result for batch in _without_repeated_keys(requests) for result in self._take(batch)]
 
-    def _take(self, asked: Sequence[_Asked]) -> list[Result[StoredResponse | None]]:
-        """Answer all; none where one of them is at fault, or in the way of somebody else, and nobody knows which."""
+    def _take(self, requests: Sequence[_Request]) -> list[WorkResult[StoredResponse | None]]:
+        """Respond to all; to none if any of them fails or waits too long, since the culprit is not known."""
         try:
-            answers = self._database.change(partial(_answer, asked), patience_s=_PATIENCE_S)
-        except Exception as error:  # noqa: BLE001 -- raised in the threads that asked
-            return [Result.failed(error) if is_away(error) else Result(None)] * len(asked)
-        return [_result(answer) for answer in answers]
+            responses = self._database.change(partial(_respond, requests), lock_wait_s=_LOCK_WAIT_S)
+        except Exception as error:  # noqa: BLE001 -- raised in the threads that sent the requests
+            return [WorkResult.failed(error) if is_unavailable(error) else WorkResult(None)] * len(requests)
+        return [_result(response) for response in responses]
 
 
-def _answer(asked: Sequence[_Asked], session: Session) -> list[StoredResponse | Refusal]:
+def _respond(requests: Sequence[_Request], session: Session) -> list[StoredResponse | Refusal]:
     def act(new: list[int]) -> list[Report]:
-        received = intake.receive_all(session, [asked[place][1] for place in new])
+        received = intake.receive_all(session, [requests[index][1] for index in new])
         return [representations.new_report(row, case) for row, case in received]
 
-    return answer_all(session, [question for question, _ in asked], act, status=201)
+    return respond_to_all(session, [identity for identity, _ in requests], act, status=201)
 
 
-def _result(answer: StoredResponse | Refusal) -> Result[StoredResponse | None]:
-    return Result.failed(answer) if isinstance(answer, Refusal) else Result(answer)
+def _result(response: StoredResponse | Refusal) -> WorkResult[StoredResponse | None]:
+    return WorkResult.failed(response) if isinstance(response, Refusal) else WorkResult(response)
 
 
-def _without_repeats(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
-    """In parts: whoever sends a key twice at a time is answered the second time with what came of the first."""
-    part: dict[tuple[int, str], _Asked] = {}
-    for each in asked:
-        key = each[0].account, each[0].key
-        if key in part:
-            yield list(part.values())
-            part = {}
-        part[key] = each
-    yield list(part.values())
+def _without_repeated_keys(requests: Sequence[_Request]) -> Iterator[list[_Request]]:
+    """Requests in batches without a repeated key, so that the later of two is sent the stored response."""
+    batch: dict[tuple[int, str], _Request] = {}
+    for request in requests:
+        key = request[0].account, request[0].key
+        if key in batch:
+            yield list(batch.values())
+            batch = {}
+        batch[key] = request
+    yield list(batch.values())

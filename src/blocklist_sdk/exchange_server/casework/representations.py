@@ -1,4 +1,4 @@
-"""Rows of the database as what the exchange answers with."""
+"""Rows of the database in the form in which the API returns them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,13 +28,13 @@ T = TypeVar("T", ListingRow, AccountRow)
 
 
 def report(session: Session, row: ReportRow) -> models.Report:
-    """A report, with its evidence and where its case stands."""
+    """A report with its evidence and the state of its case."""
     case = session.get_one(CaseRow, row.case_id)
     return _report(row, case, _evidence_of(session, row))
 
 
 def new_report(row: ReportRow, case: CaseRow) -> models.Report:
-    """A report that has just come, and so has no evidence yet."""
+    """A report that was just received, so that it has no evidence yet."""
     return _report(row, case, ())
 
 
@@ -74,7 +74,7 @@ def _evidence_of(session: Session, row: ReportRow | AppealRow) -> tuple[models.E
     return tuple(evidence(each) for each in intake.evidence_of(session, row))
 
 
-def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: datetime) -> models.Case:
+def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, now: datetime) -> models.Case:
     """A case with its decisions and listings."""
     counts = session.execute(
         select(
@@ -101,19 +101,19 @@ def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, at: date
         reports=counts[0],
         reporters=counts[1],
         accounts=counts[2],
-        category=intake.most_say(session, row.id),
-        overdue=is_overdue(row, settings=settings, at=at),
+        category=intake.prevailing_category(session, row.id),
+        overdue=is_overdue(row, settings=settings, now=now),
         decisions=tuple(decision(each) for each in decisions),
         listings=tuple(listing(each) for each in listings),
     )
 
 
-def is_overdue(row: CaseRow, *, settings: ExchangeSettings, at: datetime) -> bool:
-    """Whether officers have had a complete case for longer than they may."""
+def is_overdue(row: CaseRow, *, settings: ExchangeSettings, now: datetime) -> bool:
+    """Whether officers have taken longer over a complete case than they may."""
     return (
         cases.state_of(row) in cases.UNDECIDED
         and row.complete_at is not None
-        and at - row.complete_at > settings.decide_within
+        and now - row.complete_at > settings.decide_within
     )
 
 
@@ -160,7 +160,7 @@ def event(row: HistoryRow) -> models.Event:
 
 
 def appeal(session: Session, row: AppealRow) -> models.Appeal:
-    """An appeal; once granted, with the proof of who has lifted the block."""
+    """An appeal; if it was granted, with the recipients that have lifted the block."""
     number = session.scalar(select(CaseRow.number).where(CaseRow.id == row.case_id))
     assert number is not None
     return models.Appeal(

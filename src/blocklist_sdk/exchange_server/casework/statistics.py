@@ -1,4 +1,4 @@
-"""A month in figures, for the authority and for each recipient."""
+"""Statistics of a month, for the authority and for each recipient."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -21,16 +21,16 @@ from blocklist_sdk.exchange_server.store.tables import (
 
 
 def statistics_of(
-    session: Session, month: str, *, recipient: str | None, at: datetime, decide_within: timedelta
+    session: Session, month: str, *, recipient: str | None, now: datetime, decide_within: timedelta
 ) -> Statistics:
     """What happened in a month.
 
     Args:
-        session: of the database.
-        month: ``2026-11``.
-        recipient: an account's name, to see its part alone.
-        at: now, for what is still open.
-        decide_within: how long officers have for a complete case.
+        session: one that reads.
+        month: such as ``2026-11``.
+        recipient: an account's name, for its part only.
+        now: this moment, to count what is still open.
+        decide_within: how long officers have to decide a complete case.
     """
     start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     within = _Month(start, (start + timedelta(days=32)).replace(day=1))
@@ -58,7 +58,7 @@ def statistics_of(
             recipients=tuple(parts),
         )
     undecided = CaseRow.state.in_(cases.UNDECIDED) & CaseRow.complete_at.is_not(None)
-    late = CaseRow.complete_at < at - decide_within
+    late = CaseRow.complete_at < now - decide_within
     return Statistics(
         month=month,
         reports=_count(session, select(ReportRow.id).where(within.has(ReportRow.received_at))),
@@ -75,14 +75,14 @@ def statistics_of(
 
 
 class _Month:
-    """The moments from one up to another."""
+    """The span from a first moment up to, but without, a last one."""
 
     def __init__(self, start: datetime, stop: datetime) -> None:
         self._start = start
         self._stop = stop
 
     def has(self, moment: Any) -> ColumnElement[bool]:
-        """Whether a moment lies within."""
+        """The condition that a column's moment lies within."""
         found: ColumnElement[bool] = (moment >= self._start) & (moment < self._stop)
         return found
 
@@ -91,7 +91,7 @@ class _Month:
 
 
 def _recipients(session: Session, within: _Month) -> dict[tuple[str, str], AccountRow]:
-    """Who answers for a feed now, or did in the month: an account that was closed since takes nothing with it."""
+    """The accounts that send receipts for a feed now, or did in the month; also those closed since."""
     found = {(feed, account.name): account for feed, some in recipients_of(session).items() for account in some}
     answered = session.execute(
         select(AccountRow, ListingRow.feed)
@@ -117,7 +117,7 @@ def _times(session: Session, account: AccountRow, feed: str, within: _Month) -> 
 
 
 def _decisions(session: Session, within: _Month, *, feed: str | None = None) -> dict[DecisionKind, int]:
-    """Decisions that took effect in the month; where a feed is named, on cases that have reached it."""
+    """Decisions that took effect in the month; if a feed is given, on cases that were listed on it."""
     decided = func.coalesce(DecisionRow.confirmed_at, DecisionRow.decided_at)
     wanted = select(DecisionRow.kind, func.count()).where(DecisionRow.state == "effective", within.has(decided))
     if feed is not None:
@@ -127,7 +127,7 @@ def _decisions(session: Session, within: _Month, *, feed: str | None = None) -> 
 
 
 def _reached(feed: str) -> Select[int]:
-    """Cases that have reached a feed."""
+    """IDs of the cases that were listed on a feed."""
     return select(ListingRow.case_id).where(ListingRow.feed == feed)
 
 
@@ -171,7 +171,7 @@ def _seconds(
     begun: Any,
     outcome: ColumnElement[bool],
 ) -> list[float]:
-    """How long after a moment of a listing its first such receipt says that it was done; those of the month."""
+    """Seconds from a moment of each listing to its first receipt with this outcome, for the receipts of the month."""
     rows = session.execute(
         select(begun, func.min(ReceiptRow.at))
         .join(ListingRow, ListingRow.id == ReceiptRow.listing_id)

@@ -1,1 +1,1 @@
-"""Evidence: files taken in under a limit, judged by their content, kept by their hash."""
+"""Evidence files: received up to a limit, judged by their content, stored under their hash."""

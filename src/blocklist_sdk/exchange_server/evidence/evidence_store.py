@@ -1,12 +1,12 @@
-"""Evidence files: taken in under a limit, judged by their content, kept by their hash.
+"""Evidence files: received up to a limit, judged by their content, stored under their hash.
 
 ::
 
     DIR/                       mode 0700
-        .incoming-XXXXXXXX     being received, locked by who receives it; gone when it is refused
-        ab/cdef…               what was accepted, by its SHA-256, mode 0600
+        .incoming-XXXXXXXX     being received, locked by its receiver; removed if it is refused
+        ab/cdef…               an accepted file, named by its SHA-256, mode 0600
 
-No name that a client gave ever reaches the disk.
+Names given by clients are never used on the disk.
 """
 
 import contextlib
@@ -27,17 +27,17 @@ from typing import Final, Literal
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange_server.evidence.media import judge
-from blocklist_sdk.exchange_server.evidence.media.parts import Unfit
+from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
+from blocklist_sdk.exchange_server.evidence.media import MediaJudge
 
 NAME_CHARS_MAX: Final = 120
-"""Room for what phones and messaging apps call their files, three times over."""
+"""Longest name of a file: three times as long as those of phones and messaging apps."""
 
 _INCOMING: Final = ".incoming-"
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
 _RESERVE_BYTES: Final = 256 << 20
-"""What evidence leaves free on its disk: decisions and releases, which may lie there as well, need some too."""
+"""Disk space that evidence leaves free, bytes: decisions and releases may need it."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -45,18 +45,20 @@ _JOINERS: Final = frozenset("\u200c\u200d")
 """Format characters that names of people and emoji need."""
 
 _PATH: Final = re.compile(r"[/\\]|%2f|%5c|^[a-z]:", re.IGNORECASE)
-"""Path parts, also as a browser or a Windows program would write them."""
+"""Parts of paths, also as browsers and Windows programs write them."""
 
 _NO_FILE: Final = frozenset({".", ".."})
 
+DEFAULT_JUDGE: Final = MediaJudge()
+
 
 class EvidenceRefused(InvalidInput):
-    """A file, or its name, is not what the exchange takes as evidence. Nothing of it is kept.
+    """A file, or its name, is not accepted as evidence. Nothing of it is stored.
 
     Attributes:
-        reason: why, as a part of a sentence; it may be shown to the sender.
+        reason: why, as part of a sentence; it may be shown to the sender.
         field: what is wrong, ``body`` or ``name``.
-        status: the HTTP status that says so: 413 for too long, 415 for another type, 422 for all else.
+        status: the HTTP status: 413 if it is too long, 415 if its type is not accepted, 422 otherwise.
     """
 
     def __init__(self, reason: str, *, field: Literal["body", "name"], status: Literal[413, 415, 422]) -> None:
@@ -71,10 +73,10 @@ class StoredEvidence:
     """A file that was accepted.
 
     Attributes:
-        sha256: of its content, 64 hexadecimal digits; what it is kept by.
-        media_type: what it is, by its content.
+        sha256: SHA-256 of its content, 64 hexadecimal digits.
+        media_type: its type, determined by its content.
         bytes: its length.
-        name: what the client called it: to be shown, never to be used as a path.
+        name: the name that the client gave it: to be shown, never to be used as a path.
     """
 
     sha256: str
@@ -87,7 +89,8 @@ def check_name(name: str) -> str:
     """Return a file's name in Unicode's composed form, without white space around it.
 
     Raises:
-        EvidenceRefused: it is empty, too long, or holds a path, control characters or marks that turn text around.
+        EvidenceRefused: it is empty, too long, or has a path, control characters or marks that change the direction of
+            text.
 
     >>> check_name(" Bukti transfer.png ")
     'Bukti transfer.png'
@@ -96,13 +99,13 @@ def check_name(name: str) -> str:
     blocklist_sdk.exchange_server.evidence.evidence_store.EvidenceRefused: this file name is refused: ...
     """
     composed = unicodedata.normalize("NFC", name)
-    reason = _why_no_name(composed)
+    reason = _reason_to_refuse_name(composed)
     if reason is not None:
         raise EvidenceRefused(reason, field="name", status=422)
     return composed.strip()
 
 
-def _why_no_name(name: str) -> str | None:
+def _reason_to_refuse_name(name: str) -> str | None:
     for character in name:
         category = unicodedata.category(character)
         if category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS):
@@ -118,49 +121,51 @@ def _why_no_name(name: str) -> str | None:
 
 
 class EvidenceStore:
-    r"""A folder of evidence. Processes and threads may share it.
+    r"""A folder of evidence files. Processes and threads may share it.
 
     Args:
-        directory: where it is, or will be; its parent has to be there.
-        most: bytes that one file may have.
+        directory: the folder; it is made if it does not exist. Its parent must exist.
+        bytes_max: longest file, bytes.
+        judge: decides which files are evidence; by default `MediaJudge`.
 
     Raises:
-        InvalidInput: `most` is not positive, or the directory is none.
-        StorageFailed: the disk refused.
+        InvalidInput: `bytes_max` is not positive, or the path is not a directory.
+        StorageFailed: the disk failed.
 
     >>> import tempfile
-    >>> store = EvidenceStore(Path(tempfile.mkdtemp()) / "evidence", most=20_000_000)
+    >>> store = EvidenceStore(Path(tempfile.mkdtemp()) / "evidence", bytes_max=20_000_000)
     >>> stored = store.receive([b"#!AMR\n", bytes([0x3C]), bytes(31)], name="voice.amr")
     >>> stored.media_type, stored.bytes, store.verify(stored.sha256)
     ('audio/AMR', 38, True)
     """
 
-    def __init__(self, directory: Path, *, most: int) -> None:
-        if most < 1:
-            raise InvalidInput(f"evidence of at most {most} bytes is none: give a positive number")
+    def __init__(self, directory: Path, *, bytes_max: int, judge: Judge = DEFAULT_JUDGE) -> None:
+        if bytes_max < 1:
+            raise InvalidInput(f"the evidence limit must be a positive number of bytes, not {bytes_max}")
         self.directory = directory = directory.resolve()
-        self.most = most
+        self.bytes_max = bytes_max
+        self.judge = judge
         with storage(directory):
             with contextlib.suppress(FileExistsError):
                 directory.mkdir(mode=_DIRECTORY_MODE)
             if not directory.is_dir():
-                raise InvalidInput(f"{directory} is no directory: give a new one, or one that holds evidence")
+                raise InvalidInput(f"{directory} is not a directory: give a new one, or one that holds evidence")
             directory.chmod(_DIRECTORY_MODE)
             self._sweep()
 
     def receive(self, chunks: Iterable[bytes], *, name: str) -> StoredEvidence:
-        """Take in a file, judge it, and keep it.
+        """Receive a file, judge it, and store it.
 
-        Stops reading as soon as one byte too many has come. Equal content is stored once. When this returns, the file
-        outlives a power cut; when it raises, whatever, nothing of the file is left.
+        Stops reading at the first byte too many. Equal content is stored once. When this returns, the file survives a
+        power cut; when it raises, nothing of the file is left.
 
         Args:
             chunks: its bytes, in pieces of any length.
-            name: what the client calls it.
+            name: the name that the client gives it.
 
         Raises:
-            EvidenceRefused: the file or its name is none that the exchange takes.
-            StorageFailed: the disk refused.
+            EvidenceRefused: the file or its name is not accepted.
+            StorageFailed: the disk failed.
         """
         with self.incoming(name=name) as incoming:
             for chunk in chunks:
@@ -168,10 +173,10 @@ class EvidenceStore:
             return incoming.keep()
 
     def hash_of(self, chunks: Iterable[bytes], *, name: str) -> str:
-        """Read a file to its end without keeping it, and return its SHA-256.
+        """Read a file to its end without storing it, and return its SHA-256.
 
         Raises:
-            EvidenceRefused: the name is none, or the file is too long.
+            EvidenceRefused: the name is not accepted, or the file is too long.
         """
         check_name(name)
         sha256 = hashlib.sha256()
@@ -183,28 +188,28 @@ class EvidenceStore:
         return sha256.hexdigest()
 
     def _check_length(self, length: int) -> None:
-        if length > self.most:
-            reason = f"it has more than {self.most:,} bytes; send a shorter or smaller one"
+        if length > self.bytes_max:
+            reason = f"it has more than {self.bytes_max:,} bytes; send a shorter or smaller one"
             raise EvidenceRefused(reason, field="body", status=413)
 
     @contextlib.contextmanager
     def incoming(self, *, name: str) -> Iterator["IncomingFile"]:
-        """A file that is being received piece by piece, for callers that cannot give an iterable.
+        """A file that is received piece by piece, for callers that cannot pass an iterable.
 
         Raises:
-            EvidenceRefused: the name is none.
-            StorageFailed: the disk refused.
+            EvidenceRefused: the name is not accepted.
+            StorageFailed: the disk failed.
         """
         checked = check_name(name)
         with self._opened() as (folder, temporary, descriptor):
             yield IncomingFile(self, checked, folder, temporary, descriptor)
 
     def open(self, sha256: str) -> BufferedReader:
-        """Open a file that was accepted, for reading.
+        """Open a stored file for reading.
 
         Raises:
-            InvalidInput: that is no SHA-256 in lower-case hexadecimal digits.
-            StorageFailed: it is not there, or cannot be read.
+            InvalidInput: `sha256` is not a SHA-256 in lower-case hexadecimal digits.
+            StorageFailed: the file does not exist, or cannot be read.
         """
         path = self._path(sha256)
         with storage(path):
@@ -215,15 +220,15 @@ class EvidenceStore:
                 os.close(folder)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
-                raise OSError("what is there is no file")
+                raise OSError("not a regular file")
             return os.fdopen(descriptor, "rb")
 
     def verify(self, sha256: str) -> bool:
-        """Whether a file is there as it was accepted, to the bit.
+        """Whether a file is stored and unchanged.
 
         Raises:
-            InvalidInput: that is no SHA-256 in lower-case hexadecimal digits.
-            StorageFailed: it is there and cannot be read.
+            InvalidInput: `sha256` is not a SHA-256 in lower-case hexadecimal digits.
+            StorageFailed: the file exists and cannot be read.
         """
         path = self._path(sha256)
         if not os.path.lexists(path):
@@ -233,19 +238,19 @@ class EvidenceStore:
 
     def _path(self, sha256: str) -> Path:
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            raise InvalidInput("evidence is found by its SHA-256: 64 lower-case hexadecimal digits")
+            raise InvalidInput("the SHA-256 of evidence must be 64 lower-case hexadecimal digits")
         return self.directory / sha256[:2] / sha256[2:]
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[int, str, int]]:
-        """The folder and a new, locked, private file in it, which is gone at the end unless it has been moved."""
+        """The folder, and a new, locked, private file in it, which is removed at the end unless it was moved."""
         with contextlib.ExitStack() as stack:
             with storage(self.directory):
                 folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 stack.callback(os.close, folder)
                 disk = os.statvfs(folder)
-                if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES + self.most:
-                    raise OSError(errno.ENOSPC, "evidence would take the last of the disk")
+                if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES + self.bytes_max:
+                    raise OSError(errno.ENOSPC, "not enough disk space for evidence")
                 temporary, descriptor = self._new(folder)
                 stack.callback(os.close, descriptor)
                 stack.callback(self._discard, temporary, folder)
@@ -259,14 +264,14 @@ class EvidenceStore:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 return name, descriptor
-            os.close(descriptor)  # a sweep came between the two calls and took it for an old one
+            os.close(descriptor)  # another process swept it between the two calls
 
     def _discard(self, temporary: str, folder: int) -> None:
         with storage(self.directory):
             _forget(temporary, folder)
 
     def _sweep(self) -> None:
-        """Remove what killed processes left: their locks went with them."""
+        """Remove the files of killed processes, which are no longer locked."""
         folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for name in os.listdir(folder):
@@ -277,7 +282,7 @@ class EvidenceStore:
 
 
 class IncomingFile:
-    """One file on its way in; made by `EvidenceStore.incoming`."""
+    """A file that is being received; made by `EvidenceStore.incoming`."""
 
     def __init__(self, store: EvidenceStore, name: str, folder: int, temporary: str, descriptor: int) -> None:
         self._store = store
@@ -290,15 +295,15 @@ class IncomingFile:
         self._is_kept = False
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes.
+        """Append the next bytes.
 
         Raises:
-            EvidenceRefused: that is more than the store takes.
+            EvidenceRefused: the file is longer than the store accepts.
             InvalidInput: the file is complete.
-            StorageFailed: the disk refused.
+            StorageFailed: the disk failed.
         """
         if self._is_kept:
-            raise InvalidInput("this file is complete: begin another one")
+            raise InvalidInput("this file is complete: receive another one")
         self._bytes += len(chunk)
         self._store._check_length(self._bytes)
         self._hash.update(chunk)
@@ -308,18 +313,18 @@ class IncomingFile:
                 rest = rest[os.write(self._descriptor, rest) :]
 
     def keep(self) -> StoredEvidence:
-        """Judge what has come, and keep it.
+        """Judge the file and store it.
 
         Raises:
-            EvidenceRefused: it is no evidence.
-            StorageFailed: the disk refused.
+            EvidenceRefused: it is not evidence.
+            StorageFailed: the disk failed.
         """
         if not self._bytes:
             raise EvidenceRefused("it is empty", field="body", status=422)
         try:
             with storage(self._store.directory):
                 content = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-            media_type = judge(content)
+            media_type = self._store.judge.judge(content)
         except Unfit as unfit:
             raise EvidenceRefused(unfit.reason, field="body", status=422 if unfit.known else 415) from None
         sha256 = self._hash.hexdigest()
@@ -328,7 +333,7 @@ class IncomingFile:
         return StoredEvidence(sha256=sha256, media_type=media_type, bytes=self._bytes, name=self._name)
 
     def _place(self, sha256: str) -> None:
-        """Give the file its final name; an equal one, or a damaged or planted thing of that name, is replaced."""
+        """Give the file its final name; anything of that name, equal, damaged or planted, is replaced."""
         with storage(self._store.directory / sha256[:2]), contextlib.ExitStack() as stack:
             os.fsync(self._descriptor)
             with contextlib.suppress(FileExistsError):
@@ -344,7 +349,7 @@ def _sweep_one(name: str, folder: int) -> None:
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
-        return  # gone meanwhile, or nothing that this store has put there
+        return  # removed meanwhile, or not a file of this store
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _forget(name, folder)

@@ -1,4 +1,4 @@
-"""Why a request is not fulfilled, as a problem document (RFC 9457); whatever fails on the way out becomes one."""
+"""Problem documents (RFC 9457): every error becomes one."""
 
 import logging
 from collections.abc import Mapping
@@ -18,37 +18,39 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE: Final = "urn:blocklist:problem:"
 
+FAULT: Final = "internal error: give the request ID to the operator of the exchange"
+
 _RETRY_S: Final = "5"
-"""When to try again after a fault that passes by itself."""
+"""When to try again after an error that passes by itself, seconds."""
 
 _TITLES: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "The request cannot be read"),
-    "no-idempotency-key": (400, "An Idempotency-Key is needed"),
-    "unauthenticated": (401, "Valid credentials are needed"),
-    "forbidden": (403, "These credentials do not allow that"),
-    "not-found": (404, "There is none"),
-    "method-not-allowed": (405, "That cannot be done here"),
-    "too-slow": (408, "It came too slowly"),
-    "conflict": (409, "That does not fit how things stand"),
-    "too-large": (413, "It is too large"),
-    "wrong-type": (415, "Files of that type are not taken"),
-    "out-of-range": (416, "The range lies outside the file"),
-    "invalid": (422, "Something in the request cannot be used"),
+    "no-idempotency-key": (400, "An Idempotency-Key is required"),
+    "unauthenticated": (401, "Valid credentials are required"),
+    "forbidden": (403, "Not permitted"),
+    "not-found": (404, "Not found"),
+    "method-not-allowed": (405, "Method not allowed"),
+    "too-slow": (408, "Request too slow"),
+    "conflict": (409, "Conflict with the present state"),
+    "too-large": (413, "Too large"),
+    "wrong-type": (415, "File type not accepted"),
+    "out-of-range": (416, "Range outside the file"),
+    "invalid": (422, "Invalid request"),
     "key-reused": (422, "The Idempotency-Key was used for another request"),
     "too-many": (429, "Too many requests"),
-    "fault": (500, "A fault of the exchange"),
-    "unavailable": (503, "Not possible just now"),
+    "fault": (500, "Internal error"),
+    "unavailable": (503, "Temporarily unavailable"),
 }
-"""Kinds of problems, with their status and title."""
+"""The kinds of problems, with status and title."""
 
 _BY_STATUS: Final = {status: name for name, (status, _) in reversed(_TITLES.items())}
 
 
 class HttpRefusal(Refusal):
-    """A refusal whose answer carries headers.
+    """A refusal whose response has headers of its own.
 
     Attributes:
-        headers: of the answer.
+        headers: the headers.
     """
 
     def __init__(self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
@@ -57,38 +59,38 @@ class HttpRefusal(Refusal):
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Answer whatever is raised with a problem document."""
+    """Make an application answer every error with a problem document."""
 
     @app.exception_handler(Refusal)
     async def refusal(request: Request, error: Refusal) -> Response:
-        return answer(request, error)
+        return problem_response(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
-        errors = [FieldProblem(field=_place(each["loc"]), reason=_reason(each)) for each in error.errors()]
+        errors = [FieldProblem(field=_field(each["loc"]), reason=_reason(each)) for each in error.errors()]
         if any(each["type"] == "json_invalid" for each in error.errors()):
-            return answer(request, Refusal("malformed", "the body is no JSON", errors=errors))
+            return problem_response(request, Refusal("malformed", "the body is not JSON", errors=errors))
         first = errors[0]
-        return answer(request, Refusal("invalid", f"{first.field}: {first.reason}", errors=errors))
+        return problem_response(request, Refusal("invalid", f"{first.field}: {first.reason}", errors=errors))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         name = _BY_STATUS.get(error.status_code, "malformed" if error.status_code < 500 else "fault")
-        return answer(request, HttpRefusal(name, str(error.detail), headers=error.headers))
+        return problem_response(request, HttpRefusal(name, str(error.detail), headers=error.headers))
 
     @app.exception_handler(BlocklistError)
     async def ours(request: Request, error: BlocklistError) -> Response:
-        return answer(request, _refusal_of(request, error))
+        return problem_response(request, _refusal_of(request, error))
 
 
 def _refusal_of(request: Request, error: BlocklistError) -> Refusal:
     if isinstance(error, StorageFailed | Locked):
         log.error("request %s to %s: unavailable: %s", request.state.request_id, route_of(request.scope), error)
-        return HttpRefusal("unavailable", "the exchange's storage is not at hand", headers={"Retry-After": _RETRY_S})
+        return HttpRefusal("unavailable", "the exchange's storage is unavailable", headers={"Retry-After": _RETRY_S})
     if isinstance(error, InvalidInput):
         return Refusal("invalid", str(error))
-    log.error("request %s to %s: a fault", request.state.request_id, route_of(request.scope), exc_info=error)
-    return Refusal("fault", "a fault of the exchange; tell it the request's id")
+    log.error("request %s to %s: internal error", request.state.request_id, route_of(request.scope), exc_info=error)
+    return Refusal("fault", FAULT)
 
 
 def problem_of(refusal: Refusal, request_id: str = "") -> Problem:
@@ -104,20 +106,20 @@ def problem_of(refusal: Refusal, request_id: str = "") -> Problem:
     )
 
 
-def answer(request: Request, refusal: Refusal) -> JSONResponse:
-    """A refusal as an HTTP answer."""
+def problem_response(request: Request, refusal: Refusal) -> JSONResponse:
+    """A refusal as an HTTP response."""
     problem = problem_of(refusal, request.state.request_id)
     headers = refusal.headers if isinstance(refusal, HttpRefusal) else None
     return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)
 
 
-def route_of(scope: Mapping[str, Any]) -> str:
-    """What a request asks for, without what it is about: paths and queries may hold telephone numbers."""
-    route = getattr(scope.get("route"), "path", None)
+def route_of(asgi_scope: Mapping[str, Any]) -> str:
+    """The path of a request's route, for logs: the path itself may hold a telephone number."""
+    route = getattr(asgi_scope.get("route"), "path", None)
     return "(no such path)" if route is None else str(route)
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def _field(location: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in location)
 
 

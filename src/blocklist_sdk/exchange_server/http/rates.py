@@ -1,4 +1,4 @@
-"""How often somebody may ask."""
+"""Rate limits."""
 
 import ipaddress
 import time
@@ -15,42 +15,37 @@ _NETWORK_BITS: Final = 64
 
 
 class RateLimits:
-    """Counts requests in this process, over a window that slides: two counts for each who asks, however many come."""
+    """Counts the requests of this process in a sliding window: two counters for each client, however often it asks."""
 
     def __init__(self) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._parsed: dict[tuple[str, int], RateLimitItem] = {}
 
-    def check(self, rate: str, *who: str, times: int = 1) -> None:
-        """Count one more, of so many times the rate.
+    def check(self, rate: str, *client: str, factor: int = 1) -> None:
+        """Count one request of a client.
+
+        Args:
+            rate: most requests in a time, such as ``30/minute``.
+            client: what is counted together: a name, an address, or several of these.
+            factor: multiplies the rate.
 
         Raises:
-            Refusal: it is one too many.
+            Refusal: it is one request too many.
         """
-        item = self._parsed.get((rate, times))
+        item = self._parsed.get((rate, factor))
         if item is None:
-            written = parse(rate)
-            item = type(written)(written.amount * times, written.multiples)
-            self._parsed[rate, times] = item
-        if not self._limiter.hit(item, *who):
-            wait = max(1, round(self._limiter.get_window_stats(item, *who).reset_time - time.time() + 0.5))
+            base = parse(rate)
+            item = type(base)(base.amount * factor, base.multiples)
+            self._parsed[rate, factor] = item
+        if not self._limiter.hit(item, *client):
+            wait = max(1, round(self._limiter.get_window_stats(item, *client).reset_time - time.time() + 0.5))
             raise HttpRefusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
 
 
-def limit(request: Request, rate: str, *who: str, times: int = 1) -> None:
-    """Count one more request of somebody, of so many times the rate.
-
-    Raises:
-        Refusal: it is one too many.
-    """
-    limits: RateLimits = request.app.state.limits
-    limits.check(rate, *who, times=times)
-
-
 def address_of(request: Request) -> str:
-    """Where a request comes from; behind a proxy that is trusted, where it says.
+    """The address that a request comes from; behind a trusted proxy, the address that the proxy names.
 
-    Of IPv6 the network, since whoever has one address has 2^64 (RFC 6177).
+    For IPv6 this is the network, since a client has 2^64 addresses (RFC 6177).
     """
     host = request.client.host if request.client else ""
     try:

@@ -1,4 +1,4 @@
-"""Requests have numbers, which their answers and the log tell."""
+"""Request IDs, which are in responses and in the log, and the log of requests."""
 
 import asyncio
 import logging
@@ -10,41 +10,42 @@ from typing import Final
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.http.problems import HttpRefusal, answer, route_of
+from blocklist_sdk.exchange_server.http.problems import FAULT, HttpRefusal, problem_response, route_of
 
 log = logging.getLogger(__name__)
 
 REQUESTS: Final = "blocklist_sdk.exchange_server.requests"
-"""The logger that tells of each request, at the level INFO."""
+"""The logger with one record for each request, at level INFO."""
 
 _REQUESTS: Final = logging.getLogger(REQUESTS)
 
 _REQUEST_ID: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]{1,64}")
-"""What a client may call a request; no digits alone, which may be a telephone number."""
+"""Request IDs that clients may choose; not digits alone, which may be a telephone number."""
 
 
 class RequestLog:
-    """ASGI middleware: numbers and logs requests, and answers with a problem what nothing behind it has caught."""
+    """ASGI middleware: gives requests IDs, logs them, and turns uncaught errors into problem documents."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wraps an application."""
+        """Wrap an application."""
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+    async def __call__(self, asgi_scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if asgi_scope["type"] != "http":
+            await self._app(asgi_scope, receive, send)
             return
-        given = Headers(scope=scope).get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        client_id = Headers(scope=asgi_scope).get("X-Request-Id", "")
+        request_id = client_id if _REQUEST_ID.fullmatch(client_id) else secrets.token_hex(8)
+        asgi_scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status: int | None = None
 
-        async def send_numbered(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,45 +53,45 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_numbered)
+            await self._app(asgi_scope, receive, send_with_id)
         except ClientDisconnect:
-            log.info("request %s: the client has gone", request_id)
+            log.info("request %s: the client disconnected", request_id)
         except asyncio.CancelledError:
-            # The server has been told to stop, and does not wait any longer.
-            log.warning("request %s to %s was not done when the server stopped", request_id, route_of(scope))
+            # The server is stopping and has waited long enough.
+            log.warning("request %s to %s was cancelled because the server stopped", request_id, route_of(asgi_scope))
             if status is None:
-                stopping = HttpRefusal("unavailable", "the exchange is being stopped", headers={"Retry-After": "5"})
-                await answer(Request(scope), stopping)(scope, receive, send_numbered)
+                stopping = HttpRefusal("unavailable", "the exchange is shutting down", headers={"Retry-After": "5"})
+                await problem_response(Request(asgi_scope), stopping)(asgi_scope, receive, send_with_id)
         except Exception as error:
-            # The last border: nobody behind it could answer.
-            log.error("request %s to %s failed", request_id, route_of(scope), exc_info=error)
+            # The outermost handler: nothing after it could respond.
+            log.error("request %s to %s failed", request_id, route_of(asgi_scope), exc_info=error)
             if status is not None:
                 raise
-            fault = Refusal("fault", "an unexpected fault: tell the exchange the request's id")
-            await answer(Request(scope), fault)(scope, receive, send_numbered)
+            fault = Refusal("fault", FAULT)
+            await problem_response(Request(asgi_scope), fault)(asgi_scope, receive, send_with_id)
         finally:
             if _REQUESTS.isEnabledFor(logging.INFO):
-                _tell(scope, status, time.perf_counter() - started)
+                _log_request(asgi_scope, status, time.perf_counter() - started)
 
 
-def _tell(scope: Scope, status: int | None, seconds: float) -> None:
-    """Log a request; without a status where nothing was answered, as when the client has gone."""
-    account = scope["state"].get("account")
-    about = {
-        "request_id": scope["state"]["request_id"],
-        "method": scope["method"],
-        "route": route_of(scope),
+def _log_request(asgi_scope: AsgiScope, status: int | None, seconds: float) -> None:
+    """Log a request; its status is None if no response was sent, such as after a disconnect."""
+    account = asgi_scope["state"].get("account")
+    fields = {
+        "request_id": asgi_scope["state"]["request_id"],
+        "method": asgi_scope["method"],
+        "route": route_of(asgi_scope),
         "account": account,
         "status": status,
         "seconds": round(seconds, 6),
     }
     _REQUESTS.info(
         "request %s: %s %s%s: %s after %.0f ms",
-        about["request_id"],
-        about["method"],
-        about["route"],
+        fields["request_id"],
+        fields["method"],
+        fields["route"],
         f" for {account}" if account else "",
-        status or "no answer",
+        status or "no response",
         seconds * 1000,
-        extra=about,
+        extra=fields,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from blocklist_sdk.errors import InvalidInput, StorageFailed
-from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, Result
+from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 BACKENDS: Final = ("sqlite", "postgresql")
 
 _WAIT_S: Final = 30
-"""How long a change waits for another's, and for a database that does not connect or is cut off from the network."""
+"""How long to wait for another change, for a connection, and for a server that is cut off from the network, seconds."""
 
-_PATIENCE: Final = "patience"
-"""Of transactions that write: how long they wait for what others hold, seconds."""
+_LOCK_WAIT: Final = "lock_wait_s"
+"""The execution option of transactions that write: how long they wait for the locks of others, seconds."""
 
-_LATER: Final = "later"
+_PENDING: Final = "later"
 
-_AWAY_SQLITE: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
-_AWAY_POSTGRESQL: Final = ("08", "53", "57P")
-"""Classes of PostgreSQL's codes: connections, resources, and servers that stop."""
+_UNAVAILABLE_SQLITE: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
+_UNAVAILABLE_POSTGRESQL: Final = ("08", "53", "57P")
+"""PostgreSQL's classes of error codes for connections, resources, and servers that shut down."""
 
 _COLLISIONS: Final = ("40001", "40P01")
-"""PostgreSQL's codes for transactions of which one has to begin anew."""
+"""PostgreSQL's error codes for two transactions that cannot both commit; one has to start again."""
 
 _TRIES: Final = 5
 
@@ -46,29 +46,28 @@ _Action: TypeAlias = Callable[[Session], Any]
 
 
 class Database:
-    """Transactions: many that read, and those that write.
+    """Makes transactions that read and transactions that write.
 
-    In SQLite only one writes at a time; those of this process queue for it here, where they wait without polling.
-    Changes that wait share a transaction, each with a savepoint of its own, since making them durable is what takes
-    longest.
+    SQLite allows one writer at a time; those of this process wait for each other here, without polling. Changes that
+    wait share a transaction, each with a savepoint of its own, since committing takes longest.
     """
 
     def __init__(self, url: str, *, directory: Path) -> None:
-        """Connect to nothing yet.
+        """Opens no connection yet.
 
         Args:
-            url: SQLAlchemy's; a relative SQLite path is relative to the folder.
+            url: URL for SQLAlchemy; a relative SQLite path is relative to the folder.
             directory: the exchange's folder.
 
         Raises:
-            InvalidInput: the URL is none, or of another kind of database.
+            InvalidInput: the URL cannot be used, or is for another kind of database.
         """
-        self._turns = GroupCommit(self._change_all)
+        self._group_commit = GroupCommit(self._change_all)
         try:
             parsed = _parsed(url)
             backend = parsed.get_backend_name()
             if backend not in BACKENDS:
-                raise InvalidInput(f"the database is {backend!r}, but these are known: {', '.join(BACKENDS)}")
+                raise InvalidInput(f"the database must be one of {', '.join(BACKENDS)}, not {backend!r}")
             self._is_sqlite = backend == "sqlite"
             if self._is_sqlite:
                 if not parsed.database or parsed.database == ":memory:":
@@ -84,20 +83,20 @@ class Database:
         """Make the tables.
 
         Raises:
-            InvalidInput: there are some already.
-            StorageFailed: the database refused.
+            InvalidInput: the database holds an exchange already.
+            StorageFailed: the database cannot be reached, or refused the change.
         """
         with self.writing() as session:
             if inspect(session.connection()).has_table(SchemaRow.__tablename__):
-                raise InvalidInput("the database holds an exchange already: name another one")
+                raise InvalidInput("the database holds an exchange already: use another database")
             Base.metadata.create_all(session.connection())
             session.add(SchemaRow(version=SCHEMA))
 
     def check(self) -> None:
-        """Look whether the tables are those of this version.
+        """Check that the tables are those of this version.
 
         Raises:
-            InvalidInput: they are not.
+            InvalidInput: they are missing, or of another version.
             StorageFailed: the database cannot be reached.
         """
         with self.reading() as session:
@@ -105,9 +104,9 @@ class Database:
             known = inspect(connection).has_table(SchemaRow.__tablename__)
             version = session.scalar(select(SchemaRow.version)) if known else None
         if version is None:
-            raise InvalidInput("the database holds no exchange: run `blocklist exchange init`")
+            raise InvalidInput("the database does not hold an exchange: run `blocklist exchange init`")
         if version != SCHEMA:
-            raise InvalidInput(f"the database has version {version}, this blocklist-sdk has {SCHEMA}: upgrade")
+            raise InvalidInput(f"the database has schema version {version}, this blocklist-sdk needs {SCHEMA}: upgrade")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -121,104 +120,104 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is committed, durably, if nothing is raised.
+        """A transaction that writes; it is committed durably unless the block raises.
 
         Raises:
-            StorageFailed: the database cannot be reached, or refused.
+            StorageFailed: the database cannot be reached, or refused the change.
         """
-        with self._turns.turn if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
+        with self._group_commit.lock if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
             yield session
 
     @contextlib.contextmanager
-    def _transaction(self, patience_s: float | None = None) -> Iterator[Session]:
-        with _faults(), self._connection(patience_s) as connection, _session(connection) as session:
+    def _transaction(self, lock_wait_s: float | None = None) -> Iterator[Session]:
+        with _faults(), self._connection(lock_wait_s) as connection, _session(connection) as session:
             yield session
 
-    def _connection(self, patience_s: float | None = None) -> Connection:
-        return self._engine.connect().execution_options(**{_PATIENCE: _WAIT_S if patience_s is None else patience_s})
+    def _connection(self, lock_wait_s: float | None = None) -> Connection:
+        return self._engine.connect().execution_options(**{_LOCK_WAIT: _WAIT_S if lock_wait_s is None else lock_wait_s})
 
-    def change(self, action: Callable[[Session], T], *, patience_s: float | None = None) -> T:
-        """Run a transaction that writes; again where it and another one waited for each other.
+    def change(self, action: Callable[[Session], T], *, lock_wait_s: float | None = None) -> T:
+        """Run a transaction that writes; repeat it if it collided with another one.
 
         Args:
-            action: may run several times.
-            patience_s: how long it waits for what another transaction holds, half a minute where nothing is said; of no
-                account on SQLite, where changes take turns.
+            action: makes the change; may run several times.
+            lock_wait_s: how long to wait for the locks of other transactions, seconds; None for half a minute. SQLite
+                does not use it.
 
         Raises:
-            StorageFailed: the database cannot be reached, or refused.
+            StorageFailed: the database cannot be reached, or refused the change.
         """
         if self._is_sqlite:
-            return cast(T, self._turns.do(action))
+            return cast(T, self._group_commit.do(action))
         for _ in range(_TRIES):
             try:
-                with self._transaction(patience_s) as session:
+                with self._transaction(lock_wait_s) as session:
                     return action(session)
             except StorageFailed as error:
                 if not (isinstance(error.__cause__, DBAPIError) and _code_of(error.__cause__) in _COLLISIONS):
                     raise
-        with self._transaction(patience_s) as session:
+        with self._transaction(lock_wait_s) as session:
             return action(session)
 
-    def _change_all(self, actions: "list[_Action]") -> list[Result[Any]]:
+    def _change_all(self, actions: "list[_Action]") -> list[WorkResult[Any]]:
         if len(actions) > 1:
             try:
                 return self._change_together(actions)
             except StorageFailed as error:
-                if is_away(error):
-                    return [Result.failed(error)] * len(actions)
-                # After a fault SQLite may have undone more than the change that met it: then each runs by itself.
-                log.warning("of %d changes one met a fault, so each is made by itself: %s", len(actions), error)
-        return [Result.of(partial(self._change, action)) for action in actions]
+                if is_unavailable(error):
+                    return [WorkResult.failed(error)] * len(actions)
+                # After an error SQLite may have undone more than the change that failed, so each one runs alone.
+                log.warning("one of %d changes failed, so each is made by itself: %s", len(actions), error)
+        return [WorkResult.of(partial(self._change, action)) for action in actions]
 
     def _change(self, action: Callable[[Session], T]) -> T:
         with self._transaction() as session:
             return action(session)
 
-    def _change_together(self, actions: "list[_Action]") -> list[Result[Any]]:
+    def _change_together(self, actions: "list[_Action]") -> list[WorkResult[Any]]:
         def part(connection: Connection, action: _Action) -> Any:
             with _session(connection) as session:
                 return action(session)
 
         with _faults(), self._connection() as connection, connection.begin():
-            return [Result.of(partial(part, connection, action), but=DBAPIError) for action in actions]
+            return [WorkResult.of(partial(part, connection, action), passing=DBAPIError) for action in actions]
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
 
 @contextlib.contextmanager
 def _session(connection: Connection) -> Iterator[Session]:
-    """A session whose commit is one of the connection, or within a transaction of the connection a part of it."""
+    """A session that commits to the connection, or to a savepoint if the connection is in a transaction."""
     with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
         yield session
         session.flush()
-        write_lines(session)
+        add_pending(session)
         session.commit()
 
 
-def write_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:
-    """Add a row when the transaction ends, together with all others of its table."""
-    lines: dict[type[Base], list[dict[str, Any]]] = session.info.setdefault(_LATER, {})
+def add_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:
+    """Add a row at the end of the transaction, together with all others of its table."""
+    lines: dict[type[Base], list[dict[str, Any]]] = session.info.setdefault(_PENDING, {})
     lines.setdefault(row, []).append(values)
 
 
-def write_lines(session: Session) -> None:
-    """Add what `write_later` put off."""
-    for row, values in session.info.pop(_LATER, {}).items():
+def add_pending(session: Session) -> None:
+    """Add the rows of `add_later`."""
+    for row, values in session.info.pop(_PENDING, {}).items():
         add_all(session, row, values)
 
 
-def add_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
-    """Add rows, and pass over those that are there already, by any unique index."""
+def add_missing(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
+    """Add rows; skip those that any unique index has already."""
     # Through the table, not the mapped class, which takes four times as long.
     if values:
         session.connection().execute(_new(row, session.get_bind().dialect.name), values)
 
 
-def add_if_new(session: Session, row: type[Base], values: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
-    """Add rows, and pass over those that are there already; the primary keys of those that are new."""
+def add_missing_returning(session: Session, row: type[Base], values: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """Add rows; skip those that exist already, and return the primary keys of the added ones."""
     added = _new_key(row, session.get_bind().dialect.name)
     return {tuple(key) for key in session.connection().execute(added, values)}
 
@@ -247,8 +246,8 @@ def _all(row: type[Base]) -> Insert:
     return insert(cast(Table, row.__table__))
 
 
-def is_away(error: Exception) -> bool:
-    """Whether a change failed since the database was not at hand or has no room, and not by what was to be changed."""
+def is_unavailable(error: Exception) -> bool:
+    """Whether a change failed because the database is unreachable or full, not because of the change itself."""
     cause = error.__cause__ if isinstance(error, StorageFailed) else None
     if isinstance(cause, TimeoutError):
         return True
@@ -256,12 +255,12 @@ def is_away(error: Exception) -> bool:
         return False
     code = _code_of(cause)
     if isinstance(cause.orig, sqlite3.Error):
-        return code.startswith(_AWAY_SQLITE)
-    return not code or code.startswith(_AWAY_POSTGRESQL)
+        return code.startswith(_UNAVAILABLE_SQLITE)
+    return not code or code.startswith(_UNAVAILABLE_POSTGRESQL)
 
 
 def _code_of(error: DBAPIError) -> str:
-    """The database's own name for a fault, which holds nothing of what was to be changed; empty where it gave none."""
+    """The database's own code for an error, which never holds data; empty if it gave none."""
     return getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
 
 
@@ -273,13 +272,13 @@ def _faults() -> Iterator[None]:
         kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
         if isinstance(error, DBAPIError) and _code_of(error):
             kind += f" ({_code_of(error)})"
-        raise StorageFailed(f"the database refused: {kind}. Nothing was changed.", path=Path("database")) from error
+        raise StorageFailed(f"the database failed: {kind}. Nothing was changed.", path=Path("database")) from error
 
 
 def _parsed(url: str) -> URL:
     try:
         return make_url(url)
-    except ValueError:  # its message may name a part of the password
+    except ValueError:  # its message may hold a part of the password
         raise InvalidInput("the database's URL cannot be used: write special characters in it as %40, …") from None
 
 
@@ -288,22 +287,22 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    usual = {"connect_timeout": _WAIT_S, "tcp_user_timeout": _WAIT_S * 1000, "keepalives_idle": _WAIT_S}
+    defaults = {"connect_timeout": _WAIT_S, "tcp_user_timeout": _WAIT_S * 1000, "keepalives_idle": _WAIT_S}
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        pool_size=40,  # opened as they are needed, and then kept: a new one takes the server longer than a transaction
+        pool_size=40,  # opened when needed and then kept: opening one takes the server longer than a transaction
         max_overflow=10,
-        connect_args={name: value for name, value in usual.items() if name not in url.query},
-        hide_parameters=True,  # what people complain about stands in no log
+        connect_args={name: value for name, value in defaults.items() if name not in url.query},
+        hide_parameters=True,  # keeps reports and numbers out of the log
     )
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # For the transaction alone: a pooler between may give the next one another connection.
-        patience_s = connection.get_execution_options().get(_PATIENCE)
-        if patience_s is not None:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(patience_s * 1000)}")
+        # For this transaction only: a pooler in between may give the next one another connection.
+        lock_wait_s = connection.get_execution_options().get(_LOCK_WAIT)
+        if lock_wait_s is not None:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(lock_wait_s * 1000)}")
 
     return engine
 
@@ -319,13 +318,13 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver assumes
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = _PATIENCE in connection.get_execution_options()
+        writes = _LOCK_WAIT in connection.get_execution_options()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -1,4 +1,4 @@
-"""Group commit: what many threads want done, done by one of them for all who wait, which costs far less."""
+"""Group commit: one thread does the work of all threads that wait, in one transaction, which costs far less."""
 
 import threading
 from collections import deque
@@ -11,10 +11,10 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
-class Result(Generic[A]):
-    """What came of something: a value, or what was raised.
+class WorkResult(Generic[A]):
+    """The value that a piece of work returned, or the error that it raised.
 
-    >>> Result.of(lambda: 1).get()
+    >>> WorkResult.of(lambda: 1).get()
     1
     """
 
@@ -22,80 +22,80 @@ class Result(Generic[A]):
     error: BaseException | None = None
 
     @classmethod
-    def of(cls, action: Callable[[], A], *, but: type[BaseException] | tuple[()] = ()) -> Self:
-        """Do something, and keep what comes of it for whoever waits for it.
+    def of(cls, action: Callable[[], A], *, passing: type[BaseException] | tuple[()] = ()) -> Self:
+        """Run an action and keep its result.
 
         Args:
-            action: what is done.
-            but: what is raised here nevertheless.
+            action: what to run.
+            passing: errors to raise here instead of keeping them.
         """
         try:
             return cls(action())
-        except but:
+        except passing:
             raise
-        except BaseException as error:  # noqa: BLE001 -- raised in the thread that asked
+        except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits for the work
             return cls.failed(error)
 
     @classmethod
     def failed(cls, error: BaseException) -> Self:
-        """What was raised."""
+        """The result of work that raised an error."""
         return cls(error=error)
 
     def get(self) -> A:
-        """The value, or raise."""
+        """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
-        return self.value  # type: ignore[return-value]  # where nothing was raised, there is one
+        return self.value  # type: ignore[return-value]  # without an error there is a value
 
 
 class GroupCommit(Generic[Q, A]):
-    """Whoever has the turn does what all others wait for as well.
+    """Lets the thread that holds the lock do the work of all others that wait for it.
 
     Attributes:
-        turn: held by whose turn it is; take it to do something else alone.
+        lock: held while work is done; hold it to do something else alone.
     """
 
-    def __init__(self, run: Callable[[list[Q]], list[Result[A]]]) -> None:
+    def __init__(self, run: Callable[[list[Q]], list[WorkResult[A]]]) -> None:
         """For one kind of work.
 
         Args:
-            run: does it for several, at least one, and tells of each what came of it, in their order.
+            run: does several pieces of work, at least one, and returns their results in the same order.
         """
-        self.turn = threading.Lock()
+        self.lock = threading.Lock()
         self._run = run
         self._waiting: deque[_Waiting[Q, A]] = deque()
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """Number of pieces of work that wait for the lock."""
         return len(self._waiting)
 
-    def do(self, what: Q) -> A:
-        """Wait until it is done, by this thread or another.
+    def do(self, work: Q) -> A:
+        """Wait until a piece of work is done, by this thread or another, and return its value.
 
         Raises:
-            BaseException: what it raised; where the work itself failed, the same in every thread that waited.
+            BaseException: the error of this work; or if `run` failed, its error, in every thread that waited.
         """
-        mine = _Waiting[Q, A](what)
+        mine = _Waiting[Q, A](work)
         self._waiting.append(mine)
-        with self.turn:
+        with self.lock:
             if mine.result is None:
                 self._do([self._waiting.popleft() for _ in range(len(self._waiting))])
         assert mine.result is not None
         return mine.result.get()
 
-    def _do(self, some: "list[_Waiting[Q, A]]") -> None:
+    def _do(self, batch: "list[_Waiting[Q, A]]") -> None:
         try:
-            for each, result in zip(some, self._run([each.what for each in some]), strict=True):
+            for each, result in zip(batch, self._run([each.work for each in batch]), strict=True):
                 each.result = result
         except BaseException as error:  # noqa: BLE001 -- raised in the threads that wait
-            for each in some:
-                each.result = each.result or Result.failed(error)
+            for each in batch:
+                each.result = each.result or WorkResult.failed(error)
 
 
 class _Waiting(Generic[Q, A]):
-    """What somebody wants done, and what came of it; None as long as it waits."""
+    """A piece of work and its result; None while it waits."""
 
-    def __init__(self, what: Q) -> None:
-        self.what = what
-        self.result: Result[A] | None = None
+    def __init__(self, work: Q) -> None:
+        self.work = work
+        self.result: WorkResult[A] | None = None

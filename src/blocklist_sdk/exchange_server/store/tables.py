@@ -1,6 +1,6 @@
-"""What the exchange keeps in its database: SQLAlchemy's tables, alike in SQLite and PostgreSQL.
+"""The exchange's database tables, for SQLAlchemy; the same in SQLite and PostgreSQL.
 
-Moments are UTC to the whole second. Rows of `history` are only ever added: the database itself refuses to change one.
+Moments are UTC to the whole second. Rows of `history` are only added: the database itself refuses to change one.
 """
 
 from datetime import UTC, datetime
@@ -26,15 +26,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, Outcome
+from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
 
 SCHEMA: Final = 1
 """Version of these tables."""
 
 
-class Moment(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite keeps no time zone, so it is left out there and put back."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite stores no time zone, so it is removed there and added back."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -53,24 +53,24 @@ class Moment(TypeDecorator[datetime]):
 
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself in columns of type INTEGER only, which have 64 bits there."""
+"""SQLite numbers rows only in columns of type INTEGER, which have 64 bits there."""
 
 
 class Base(DeclarativeBase):
-    """All tables."""
+    """The base of all tables."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Moment(), dict[str, Any]: JSON(), int: BigKey}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime(), dict[str, Any]: JSON(), int: BigKey}
 
 
 class SchemaRow(Base):
-    """Which version the tables have."""
+    """The version of the tables."""
 
     __tablename__ = "schema_version"
     version: Mapped[int] = mapped_column(primary_key=True)
 
 
 class AccountRow(Base):
-    """Who may do what; `renewed_at` is when the secret was last renewed."""
+    """An account; `renewed_at` is when its secret was last renewed."""
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -84,7 +84,7 @@ class AccountRow(Base):
 
 
 class AssertionRow(Base):
-    """Signed assertions that were used: none is taken twice."""
+    """A signed assertion that was used; each is accepted once."""
 
     __tablename__ = "assertions"
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
@@ -93,7 +93,7 @@ class AssertionRow(Base):
 
 
 class AnswerRow(Base):
-    """What was answered to an idempotency key."""
+    """The response stored for an idempotency key; `request` is the fingerprint of the request."""
 
     __tablename__ = "answers"
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
@@ -105,7 +105,7 @@ class AnswerRow(Base):
 
 
 class CaseRow(Base):
-    """All reports on one number; one case of a number is open at a time."""
+    """All reports on one number; each number has at most one open case."""
 
     __tablename__ = "cases"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -163,7 +163,7 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """Asks for a retraction; `by_itself` where a receipt opened it, and nobody appealed."""
+    """An appeal against a listing; `by_itself` if a receipt opened it."""
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -180,7 +180,7 @@ class AppealRow(Base):
 
 
 class EvidenceRow(Base):
-    """A file, which itself lies outside the database."""
+    """A file of evidence; its content is outside the database."""
 
     __tablename__ = "evidence"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -195,7 +195,7 @@ class EvidenceRow(Base):
 
 
 class DecisionRow(Base):
-    """What an officer decided."""
+    """An officer's decision."""
 
     __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -216,8 +216,8 @@ class DecisionRow(Base):
 class ListingRow(Base):
     """A case's number on a feed, from the decision to the release that lifts it.
 
-    `entry` is given out when it is first published. `waiting` says that the feed's current release does not show yet
-    what stands here.
+    `entry` is assigned when it is first published. `waiting` means that the feed's current release differs from this
+    row.
     """
 
     __tablename__ = "listings"
@@ -259,7 +259,7 @@ class ListingRow(Base):
 
 
 class FeedRow(Base):
-    """A feed: the highest entry id ever given out, the highest serial ever begun, and its current release."""
+    """A feed: the highest entry ID ever assigned, the highest serial ever begun, and the current release."""
 
     __tablename__ = "feeds"
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -271,7 +271,7 @@ class FeedRow(Base):
 
 
 class CycleRow(Base):
-    """Routine publications: which months went out."""
+    """A month whose routine decisions were published."""
 
     __tablename__ = "cycles"
     month: Mapped[str] = mapped_column(String(7), primary_key=True)
@@ -279,14 +279,14 @@ class CycleRow(Base):
 
 
 class ReceiptRow(Base):
-    """What came of a listing in a recipient's system."""
+    """The outcome of a listing in a recipient's system."""
 
     __tablename__ = "receipts"
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     listing_id: Mapped[int] = mapped_column(ForeignKey("listings.id"), index=True)
     serial: Mapped[int]
-    outcome: Mapped[Outcome] = mapped_column(String(16))
+    outcome: Mapped[ReceiptOutcome] = mapped_column(String(16))
     at: Mapped[datetime]
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(index=True)
@@ -294,7 +294,7 @@ class ReceiptRow(Base):
 
 
 class HistoryRow(Base):
-    """One line of a case's history, chained to the one before by its hash."""
+    """One line of a case's history; its hash covers the line before."""
 
     __tablename__ = "history"
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
@@ -314,12 +314,12 @@ def _after_create(statement: str, dialect: str) -> None:
 for _verb in ("UPDATE", "DELETE"):
     _after_create(
         f"CREATE TRIGGER history_no_{_verb.lower()} BEFORE {_verb} ON history "
-        "BEGIN SELECT RAISE(ABORT, 'history is only ever added to'); END",
+        "BEGIN SELECT RAISE(ABORT, 'history can only be added to'); END",
         "sqlite",
     )
 _after_create(
     "CREATE OR REPLACE FUNCTION history_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
-    "BEGIN RAISE EXCEPTION 'history is only ever added to'; END $$",
+    "BEGIN RAISE EXCEPTION 'history can only be added to'; END $$",
     "postgresql",
 )
 _after_create(

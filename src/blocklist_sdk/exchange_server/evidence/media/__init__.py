@@ -1,7 +1,7 @@
-"""What a file is, by its content alone: neither its name nor what the sender calls it counts.
+"""The type of a file by its content alone; its name and the sender's media type do not count.
 
-A judge walks over the structure of one type from the first byte to the last, without decoding. What does not add up to
-the byte is refused, so that no second file hides in, before or behind a first one. The reasons stand in
+Each function walks over the structure of one type from the first byte to the last, without decoding. A file that does
+not add up to the byte is refused, so that no second file can hide in, before or behind it. See
 ``docs/adr/0012-evidence-is-judged-by-its-content.md``.
 """
 
@@ -9,13 +9,13 @@ import re
 import struct
 from typing import Final
 
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
 from blocklist_sdk.exchange_server.evidence.media.boxes import film_or_recording
 from blocklist_sdk.exchange_server.evidence.media.documents import PDF_START, pdf
 from blocklist_sdk.exchange_server.evidence.media.images import JPEG_START, PNG_START, jpeg, png, webp
-from blocklist_sdk.exchange_server.evidence.media.parts import Data, Unfit
 from blocklist_sdk.exchange_server.evidence.media.sound import amr, is_mp3_frame, mp3, ogg, wav
 
-EXTENSIONS: Final = {
+_EXTENSIONS: Final = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
@@ -32,20 +32,18 @@ EXTENSIONS: Final = {
     "audio/AMR-WB": "awb",
     "audio/wav": "wav",
 }
-"""Every media type that is evidence, and how a file of it is called."""
-
 ALLOWED: Final = "PNG, JPEG, WebP, PDF, MP4, M4A, 3GP, MP3, OGG (Opus or Vorbis), AMR or WAV"
 
 _ACTIVE_TEXT: Final = re.compile(rb"<(?:script|html[\s>]|iframe|!doctype\s+html|svg\s+xmlns|\?php\s)", re.IGNORECASE)
-"""No picture or recording says these; by chance, the shortest comes up in one of 100,000 files of 20 MB."""
+"""No picture or recording needs these; the shortest occurs by chance in one of 100,000 files of 20 MB."""
 
 _ARCHIVE: Final = re.compile(rb"Rar!\x1a\x07|7z\xbc\xaf\x27\x1c")
-"""Unpackers look for these anywhere in a file."""
+"""Unpackers find these anywhere in a file."""
 
 _ZIP_END: Final = b"PK\5\6"
 _ZIP_END_BYTES: Final = 22
 _ZIP_COMMENT_MAX: Final = 0xFFFF
-"""APPNOTE.TXT 6.3.10, 4.3.16. Unpackers look for the end of the archive from the end of the file."""
+"""APPNOTE.TXT 6.3.10, 4.3.16. Unpackers search for the end of the archive from the end of the file."""
 
 _OTHERS: Final = (
     (b"PK", "a ZIP archive or built on one, as DOCX, APK and JAR are"),
@@ -70,30 +68,36 @@ _OTHERS: Final = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM film"),
     (b"fLaC", "a FLAC recording"),
 )
-"""What people send, or attackers do, and a word for it. Whatever is not named here is refused as well."""
+"""The first bytes of frequent and hostile types, and a name for messages. Types not listed are refused as well."""
 
 
-def judge(data: Data) -> str:
-    r"""Return the media type of a file that is evidence; one of `EXTENSIONS`.
+class MediaJudge:
+    r"""Judges the pictures, documents, recordings and films that phones make; see `Judge`.
 
-    Raises:
-        Unfit: it is none, with the reason.
-
-    >>> judge(b"#!AMR\n" + bytes([0x3C]) + bytes(31))
+    >>> MediaJudge().judge(b"#!AMR\n" + bytes([0x3C]) + bytes(31))
     'audio/AMR'
-    >>> judge(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    >>> MediaJudge().judge(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     Traceback (most recent call last):
-    blocklist_sdk.exchange_server.evidence.media.parts.Unfit: it is an SVG, which is no evidence here: send PNG, ...
+    blocklist_sdk.exchange_server.evidence.judge.Unfit: it is an SVG, which is not evidence here: send PNG, ...
     """
-    media_type = _walk(data)
-    if _ACTIVE_TEXT.search(data) is not None:
-        raise Unfit("a web page or a script hides in it")
-    if _ARCHIVE.search(data) is not None or _ends_as_zip(data):
-        raise Unfit("an archive hides in it")
-    return media_type
+
+    extensions: Final = _EXTENSIONS
+
+    def judge(self, content: Content) -> str:
+        """Return the media type of a file that is evidence.
+
+        Raises:
+            Unfit: the file is not evidence, with the reason.
+        """
+        media_type = _walk(content)
+        if _ACTIVE_TEXT.search(content) is not None:
+            raise Unfit("a web page or a script hides in it")
+        if _ARCHIVE.search(content) is not None or _ends_as_zip(content):
+            raise Unfit("an archive hides in it")
+        return media_type
 
 
-def _walk(data: Data) -> str:
+def _walk(data: Content) -> str:
     head = data[:16]
     if head.startswith(PNG_START):
         return png(data)
@@ -113,11 +117,11 @@ def _walk(data: Data) -> str:
         return amr(data)
     if head.startswith(b"ID3") or is_mp3_frame(head):
         return mp3(data)
-    raise Unfit(f"it is {_what(data)}, which is no evidence here: send {ALLOWED}", known=False)
+    raise Unfit(f"it is {_what(data)}, which is not evidence here: send {ALLOWED}", known=False)
 
 
-def _what(data: Data) -> str:
-    """A word for what is refused."""
+def _what(data: Content) -> str:
+    """A name for the type of a refused file."""
     head = data[:1024]
     for start, word in _OTHERS:
         if head.startswith(start):
@@ -134,17 +138,19 @@ def _what(data: Data) -> str:
     return "of an unknown type"
 
 
-def _ends_as_zip(data: Data) -> bool:
-    """Whether an unpacker would find a ZIP archive in a file that begins as something else."""
-    at = len(data)
-    lowest = max(0, at - _ZIP_END_BYTES - _ZIP_COMMENT_MAX)
-    while (at := data.rfind(_ZIP_END, lowest, at)) >= 0:
-        if at + _ZIP_END_BYTES > len(data):
+def _ends_as_zip(data: Content) -> bool:
+    """Whether unpackers find a ZIP archive in a file that begins as another type."""
+    offset = len(data)
+    lowest = max(0, offset - _ZIP_END_BYTES - _ZIP_COMMENT_MAX)
+    while (offset := data.rfind(_ZIP_END, lowest, offset)) >= 0:
+        if offset + _ZIP_END_BYTES > len(data):
             continue
-        directory_bytes, comment_bytes = struct.unpack_from("<12xI4xH", data, at)
-        directory = at - directory_bytes
-        if at + _ZIP_END_BYTES + comment_bytes == len(data) or (directory >= 0 and data[directory:at][:4] == b"PK\1\2"):
+        directory_bytes, comment_bytes = struct.unpack_from("<12xI4xH", data, offset)
+        directory = offset - directory_bytes
+        if offset + _ZIP_END_BYTES + comment_bytes == len(data) or (
+            directory >= 0 and data[directory:offset][:4] == b"PK\1\2"
+        ):
             return True
-        if data[max(0, at - 20) : at][:4] == b"PK\6\7":
+        if data[max(0, offset - 20) : offset][:4] == b"PK\6\7":
             return True
     return False

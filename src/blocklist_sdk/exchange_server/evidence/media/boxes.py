@@ -1,10 +1,11 @@
-"""MP4, M4A and 3GP: boxes in boxes (ISO/IEC 14496-12), whose sizes have to add up to the byte."""
+"""MP4, M4A and 3GP: nested boxes (ISO/IEC 14496-12), whose sizes must add up to the byte."""
 
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Data, Part, Unfit, check
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Part, check
 
 _MP4_BRANDS: Final = frozenset(
     {b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"avc1"}
@@ -17,28 +18,28 @@ _TOP: Final = frozenset(
     {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"meta", b"udta", b"pdin"}
     | {b"moof", b"mfra", b"sidx", b"ssix", b"styp", b"prft", b"emsg"}
 )
-"""What stands outermost in a film or a recording: ISO/IEC 14496-12:2022, table 1; `wide` is QuickTime's padding."""
+"""Outermost boxes: ISO/IEC 14496-12:2022, table 1; `wide` is QuickTime's padding."""
 
 
-def film_or_recording(data: Data) -> str:
-    """Judge an MP4, M4A or 3GP: the brand says which family, the tracks whether there is anything to see."""
+def film_or_recording(data: Content) -> str:
+    """Judge an MP4, M4A or 3GP: its brand says which family, its tracks whether it is video or audio."""
     outer = list(_boxes(data, Part(b"", 0, len(data))))
     check(outer[0].kind == b"ftyp", "the file does not begin with its type")
     family = _family(data, outer[0])
     unknown = [box.kind for box in outer if box.kind not in _TOP]
     check(not unknown, "it has a part that no player knows")
     films = [box for box in outer if box.kind == b"moov"]
-    check(len(films) == 1, "it has no index of what there is to play, or more than one")
-    check(any(box.kind == b"mdat" for box in outer), "there is nothing to play in it")
+    check(len(films) == 1, "it has no index of its content, or more than one")
+    check(any(box.kind == b"mdat" for box in outer), "it has no content to play")
     handlers = set(_handlers(data, films[0]))
     check(bool(handlers & {b"vide", b"soun"}), "it has neither pictures nor sound")
     return f"{'video' if b'vide' in handlers else 'audio'}/{family}"
 
 
-def _family(data: Data, box: Part) -> str:
+def _family(data: Content, box: Part) -> str:
     check(box.end - box.start >= 8 and (box.end - box.start) % 4 == 0, "its type is damaged")
     major = data[box.start : box.start + 4]
-    compatible = [data[at : at + 4] for at in range(box.start + 8, box.end, 4)]
+    compatible = [data[offset : offset + 4] for offset in range(box.start + 8, box.end, 4)]
     if major[:3] in _3GPP_BRANDS:
         return "3gpp2" if major[:3] == b"3g2" else "3gpp"
     if major in _MP4_BRANDS and b"qt  " not in compatible:
@@ -47,8 +48,8 @@ def _family(data: Data, box: Part) -> str:
     raise Unfit(f"it is of the type {name!r}, neither MP4 nor M4A nor 3GP", known=False)
 
 
-def _handlers(data: Data, film: Part) -> Iterator[bytes]:
-    """What each track is: `vide`, `soun` or another kind."""
+def _handlers(data: Content, film: Part) -> Iterator[bytes]:
+    """The kind of each track: `vide`, `soun` or another."""
     inner = list(_boxes(data, film))
     check(any(box.kind == b"mvhd" for box in inner), "its index is damaged")
     for track in inner:
@@ -61,21 +62,21 @@ def _handlers(data: Data, film: Part) -> Iterator[bytes]:
         yield data[found[0].start + 8 : found[0].start + 12]
 
 
-def _boxes(data: Data, around: Part) -> Iterator[Part]:
-    """Walk over the boxes inside another one, or over the outermost."""
-    at = around.start
+def _boxes(data: Content, around: Part) -> Iterator[Part]:
+    """Walk over the boxes inside another one, or over the outermost ones."""
+    offset = around.start
     for _ in range(PARTS_MAX):
-        if at == around.end:
+        if offset == around.end:
             return
-        check(at + 8 <= around.end, "a part of it is cut off")
-        length, kind = struct.unpack_from(">I4s", data, at)
+        check(offset + 8 <= around.end, "a part of it is cut off")
+        length, kind = struct.unpack_from(">I4s", data, offset)
         head = 8
         if length == 1:
-            check(at + 16 <= around.end, "a part of it is cut off")
-            (length,) = struct.unpack_from(">Q", data, at + 8)
+            check(offset + 16 <= around.end, "a part of it is cut off")
+            (length,) = struct.unpack_from(">Q", data, offset + 8)
             head = 16
         check(length >= head, "a part of it is damaged")
-        check(at + length <= around.end, "a part of it reaches past its end, or it is cut off")
-        yield Part(kind, at + head, at + length)
-        at += length
+        check(offset + length <= around.end, "a part of it reaches past its end, or it is cut off")
+        yield Part(kind, offset + head, offset + length)
+        offset += length
     raise Unfit("it has too many parts")

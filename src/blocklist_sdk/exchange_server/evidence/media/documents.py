@@ -1,22 +1,23 @@
-"""PDF: whole, nothing behind the end, and nothing in it that acts when it is opened."""
+"""PDF: whole, nothing after its end, and nothing in it that acts when it is opened."""
 
 import re
 import zlib
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import Data, Unfit, check
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import check
 
 PDF_START: Final = b"%PDF-"
 
 _UNPACKED_MAX: Final = 32_000_000
-"""Bytes that all packed objects of one document may unpack to: a thousand pages of it are some megabytes."""
+"""Most bytes that all packed objects of a document may unpack to; those of a thousand pages have some megabytes."""
 
 _NEAR: Final = 4096
-"""Bytes around the name of packed objects in which their header stands; real ones have a hundred."""
+"""Distance of the header of packed objects from their name, in bytes; real ones have a hundred."""
 
 
 def _name(text: str) -> str:
-    """The pattern of a name, in which any character may be written as `#` and two digits: ISO 32000-2, 7.3.5."""
+    """The pattern of a name, whose characters may be written as `#` and two digits: ISO 32000-2, 7.3.5."""
     return "".join(f"(?:{character}|#{ord(character):02x}|#{ord(character):02X})" for character in text)
 
 
@@ -29,13 +30,13 @@ _ACTIVE: Final = {
     "SubmitForm": "it sends data when it is filled in",
     "ImportData": "it reads other files",
     "GoToE": "it holds other files",
-    "Encrypt": "it is encrypted, so that nobody can see what is in it: save it without a password",
+    "Encrypt": "it is encrypted, so its content cannot be checked: save it without a password",
 }
-"""Names that no picture of a letter needs: ISO 32000-2, 7.6, 7.11.4, 12.6.4, 13."""
+"""Names that no document to be looked at needs: ISO 32000-2, 7.6, 7.11.4, 12.6.4, 13."""
 
 _ACTIVE_NAME: Final = re.compile("|".join(f"/(?P<{name}>{_name(name)})" for name in _ACTIVE).encode())
 _SCRIPTED_FORM: Final = re.compile(rf"/{_name('XFA')}\s*(?:\[|\d+\s+\d+\s+R)".encode())
-"""Three letters alone would occur in pictures by chance."""
+"""More than the three letters, which occur in pictures by chance."""
 
 _PACKED: Final = re.compile(f"/{_name('ObjStm')}".encode())
 _STREAM: Final = re.compile(rb"stream\r?\n")
@@ -48,34 +49,34 @@ _TAIL_BYTES: Final = 1024
 """ISO 32000-1, annex H, implementation note 18."""
 
 
-def pdf(data: Data) -> str:
-    """Judge a PDF. What it holds is searched by name, in packed objects too; contents of pages are not read."""
+def pdf(data: Content) -> str:
+    """Judge a PDF by the names in it, also in packed objects; contents of pages are not read."""
     check(_HEADER.match(data) is not None, "the PDF does not begin with its header")
     end = _END.search(data[-_TAIL_BYTES:])
     if end is None:
-        check(b"%%EOF" not in data[-_TAIL_BYTES:], "something follows the end of the PDF, or that is damaged")
+        check(b"%%EOF" not in data[-_TAIL_BYTES:], "something follows the end of the PDF, or its end is damaged")
         raise Unfit("the PDF is cut off, or something follows its end")
     table = int(end[1])
     check(table < len(data) and _TABLE.match(data, table) is not None, "the PDF's table of contents is damaged")
     _refuse_active(data)
-    at, left = 0, _UNPACKED_MAX
-    while found := _PACKED.search(data, at):
-        objects, at = _unpacked(data, at, found.start(), left)
+    offset, left = 0, _UNPACKED_MAX
+    while found := _PACKED.search(data, offset):
+        objects, offset = _unpacked(data, offset, found.start(), left)
         left -= len(objects)
         _refuse_active(objects)
     return "application/pdf"
 
 
-def _refuse_active(data: Data) -> None:
+def _refuse_active(data: Content) -> None:
     found = _ACTIVE_NAME.search(data)
     if found is not None:
         raise Unfit(f"the PDF is not only to be looked at: {_ACTIVE[str(found.lastgroup)]}")
     check(_SCRIPTED_FORM.search(data) is None, "the PDF is not only to be looked at: it holds a form with scripts")
 
 
-def _unpacked(data: Data, after: int, name: int, most: int) -> tuple[bytes, int]:
-    """Packed objects (ISO 32000-2, 7.5.7), given where their name stands; and where they end."""
-    hidden = "the PDF hides what is in it"
+def _unpacked(data: Content, after: int, name: int, limit: int) -> tuple[bytes, int]:
+    """Packed objects (ISO 32000-2, 7.5.7) whose name is at an offset, and the offset of their end."""
+    hidden = "the PDF hides its content"
     begin = data.rfind(b"obj", max(after, name - _NEAR), name)
     stream = _STREAM.search(data, name, name + _NEAR)
     check(begin >= 0 and stream is not None, hidden)
@@ -85,13 +86,13 @@ def _unpacked(data: Data, after: int, name: int, most: int) -> tuple[bytes, int]
     close = data.find(b"endstream", stream.end())
     check(close >= 0, hidden)
     if b"/Filter" not in header:
-        return b"", close  # it stands in the file as it is, and has been searched
+        return b"", close  # it is not compressed, so it has been searched already
     check(header.count(b"/Filter") == 1 and _ONE_DEFLATE.search(header) is not None, hidden)
     inflate = zlib.decompressobj()
     try:
-        objects = inflate.decompress(data[stream.end() : close], most + 1)
+        objects = inflate.decompress(data[stream.end() : close], limit + 1)
     except zlib.error as error:
         raise Unfit(hidden) from error
-    check(len(objects) <= most, "the PDF unpacks to far more than it is")
+    check(len(objects) <= limit, "the PDF unpacks to far more than its size")
     check(inflate.eof, hidden)
     return objects, close

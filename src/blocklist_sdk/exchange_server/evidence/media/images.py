@@ -1,19 +1,12 @@
-"""PNG, JPEG and WebP: whole, nothing behind the end, and not larger unpacked than a viewer can take."""
+"""PNG, JPEG and WebP: whole, nothing after the end, and not larger than a viewer can take."""
 
 import re
 import struct
 import zlib
 from typing import Final
 
-from blocklist_sdk.exchange_server.evidence.media.parts import (
-    PARTS_MAX,
-    Data,
-    Part,
-    Unfit,
-    check,
-    check_pixels,
-    riff_parts,
-)
+from blocklist_sdk.exchange_server.evidence.judge import Content, Unfit
+from blocklist_sdk.exchange_server.evidence.media.parts import PARTS_MAX, Part, check, check_pixels, riff_parts
 
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_START: Final = b"\xff\xd8\xff"
@@ -22,44 +15,44 @@ _PNG_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 1
 """Bits of a sample by colour type: W3C PNG (third edition), table 8."""
 
 _PNG_CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-"""A chunk with a capital first letter that is none of these says that nobody can show the picture: 5.4."""
+"""The known chunks with a capital first letter; viewers must refuse a picture with another one: 5.4."""
 
 
-def png(data: Data) -> str:
-    """Judge a PNG: every chunk with its checksum, from the header to the end, and nothing behind that."""
+def png(data: Content) -> str:
+    """Judge a PNG: every chunk with its checksum, from the header to the end, and nothing after that."""
     kinds: list[bytes] = []
-    at = len(PNG_START)
+    offset = len(PNG_START)
     while kinds[-1:] != [b"IEND"]:
         check(len(kinds) < PARTS_MAX, "the PNG has too many parts")
-        part = _png_chunk(data, at)
+        part = _png_chunk(data, offset)
         if not kinds:
             check(part.kind == b"IHDR", "the PNG does not begin with its header")
             _png_header(data, part)
         else:
             check(part.kind != b"IHDR", "the PNG has two headers")
         kinds.append(part.kind)
-        at = part.end + 4
+        offset = part.end + 4
     check(part.start == part.end, "the end of the PNG is not empty")
-    pixels = [place for place, kind in enumerate(kinds) if kind == b"IDAT"]
-    check(bool(pixels), "the PNG has no picture in it")
+    pixels = [index for index, kind in enumerate(kinds) if kind == b"IDAT"]
+    check(bool(pixels), "the PNG has no picture")
     check(pixels[-1] - pixels[0] + 1 == len(pixels), "the PNG's picture is in pieces")
-    check(at == len(data), "something follows the end of the PNG")
+    check(offset == len(data), "something follows the end of the PNG")
     return "image/png"
 
 
-def _png_chunk(data: Data, at: int) -> Part:
-    check(at + 12 <= len(data), "the PNG is cut off")
-    length, kind = struct.unpack_from(">I4s", data, at)
-    part = Part(kind, at + 8, at + 8 + length)
+def _png_chunk(data: Content, offset: int) -> Part:
+    check(offset + 12 <= len(data), "the PNG is cut off")
+    length, kind = struct.unpack_from(">I4s", data, offset)
+    part = Part(kind, offset + 8, offset + 8 + length)
     check(part.end + 4 <= len(data), "the PNG is cut off")
     check(kind.isalpha(), "a part of the PNG is damaged")
     check(kind in _PNG_CRITICAL or kind[:1].islower(), "the PNG has a part that no viewer knows")
-    with memoryview(data) as view, view[at + 4 : part.end] as checked:
+    with memoryview(data) as view, view[offset + 4 : part.end] as checked:
         check(zlib.crc32(checked) == struct.unpack_from(">I", data, part.end)[0], "a part of the PNG is damaged")
     return part
 
 
-def _png_header(data: Data, part: Part) -> None:
+def _png_header(data: Content, part: Part) -> None:
     check(part.end - part.start == 13, "the PNG's header is damaged")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(">IIBBBBB", data, part.start)
     known = depth in _PNG_DEPTHS.get(colour, ()) and compression == filtering == 0 and interlace <= 1
@@ -72,20 +65,20 @@ _END_OF_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """In compressed pixels, FF is followed by 00 or is a restart marker: ITU-T T.81, B.1.1.5."""
 
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
-"""Baseline, extended and progressive: what programs other than laboratories' read."""
+"""Baseline, extended and progressive: the kinds that usual viewers read."""
 
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _OUT_OF_PLACE: Final = frozenset({0x00, 0x01, 0xD8, *range(0xD0, 0xD8)})
 _SCAN, _END, _APP2 = 0xDA, 0xD9, 0xE2
 
 _PICTURES_MAX: Final = 16
-"""Phones put a preview and a map of brightness behind a picture (CIPA DC-007 Multi-Picture Format)."""
+"""Most pictures in one file: phones add a preview and a map of brightness (CIPA DC-007 Multi-Picture Format)."""
 
 
-def jpeg(data: Data) -> str:
+def jpeg(data: Content) -> str:
     """Judge a JPEG: segment after segment, scan after scan, to its end.
 
-    Where it says that more pictures follow, as phones' pictures do, these are walked over as well. Nothing else may.
+    If it announces more pictures, as those of phones do, these are walked over as well. Nothing else may follow.
     """
     end, more = _jpeg_picture(data, 0)
     for _ in range(_PICTURES_MAX):
@@ -95,40 +88,40 @@ def jpeg(data: Data) -> str:
     return "image/jpeg"
 
 
-def _jpeg_picture(data: Data, at: int) -> tuple[int, bool]:
-    """Where a picture ends, and whether it says that others follow."""
-    at += 2
+def _jpeg_picture(data: Content, offset: int) -> tuple[int, bool]:
+    """The offset of a picture's end, and whether it announces that others follow."""
+    offset += 2
     frames = scans = 0
     more = False
     for _ in range(PARTS_MAX):
-        fill = _FILL.match(data, at)
-        check(fill is not None or at >= len(data), "a part of the JPEG is damaged")
+        fill = _FILL.match(data, offset)
+        check(fill is not None or offset >= len(data), "a part of the JPEG is damaged")
         check(fill is not None and fill.end() < len(data), "the JPEG is cut off")
         assert fill is not None
-        marker, at = data[fill.end()], fill.end() + 1
+        marker, offset = data[fill.end()], fill.end() + 1
         if marker == _END:
-            check(scans > 0, "the JPEG has no picture in it")
-            return at, more
+            check(scans > 0, "the JPEG has no picture")
+            return offset, more
         check(marker not in _OUT_OF_PLACE, "a part of the JPEG is damaged")
-        check(at + 2 <= len(data), "the JPEG is cut off")
-        (length,) = struct.unpack_from(">H", data, at)
+        check(offset + 2 <= len(data), "the JPEG is cut off")
+        (length,) = struct.unpack_from(">H", data, offset)
         check(length >= 2, "a part of the JPEG is damaged")
-        check(at + length <= len(data), "the JPEG is cut off")
+        check(offset + length <= len(data), "the JPEG is cut off")
         check(marker not in _OTHER_FRAMES, "it is a kind of JPEG that no viewer knows")
         if marker in _FRAMES:
             frames += 1
             check(frames == 1 and length >= 8, "a part of the JPEG is damaged")
-            height, width = struct.unpack_from(">HH", data, at + 3)
+            height, width = struct.unpack_from(">HH", data, offset + 3)
             check_pixels(width, height)
-        more |= marker == _APP2 and data[at + 2 : at + 6] == b"MPF\0"
-        at += length
+        more |= marker == _APP2 and data[offset + 2 : offset + 6] == b"MPF\0"
+        offset += length
         if marker == _SCAN:
             check(frames == 1, "a part of the JPEG is damaged")
             scans += 1
-            found = _END_OF_SCAN.search(data, at)
+            found = _END_OF_SCAN.search(data, offset)
             check(found is not None, "the JPEG is cut off")
             assert found is not None
-            at = found.start()
+            offset = found.start()
     raise Unfit("the JPEG has too many parts")
 
 
@@ -137,7 +130,7 @@ _WEBP_PARTS: Final = _WEBP_PICTURES | {b"VP8X", b"ALPH", b"ANIM", b"ICCP", b"EXI
 """Google, WebP Container Specification (RFC 9649), 2."""
 
 
-def webp(data: Data) -> str:
+def webp(data: Content) -> str:
     """Judge a WebP: chunks that add up, all of them known, and a picture among them."""
     parts = list(riff_parts(data))
     check(bool(parts) and parts[0].kind in (b"VP8 ", b"VP8L", b"VP8X"), "the WebP does not begin with its header")
@@ -146,12 +139,12 @@ def webp(data: Data) -> str:
         size = _webp_size(data, part)
         if size is not None:
             check_pixels(*size)
-    check(any(part.kind in _WEBP_PICTURES for part in parts), "the WebP has no picture in it")
+    check(any(part.kind in _WEBP_PICTURES for part in parts), "the WebP has no picture")
     return "image/webp"
 
 
-def _webp_size(data: Data, part: Part) -> tuple[int, int] | None:
-    """Width and height, where a chunk says them."""
+def _webp_size(data: Content, part: Part) -> tuple[int, int] | None:
+    """Width and height; None if the chunk does not have them."""
     head = data[part.start : min(part.end, part.start + 10)]
     if part.kind == b"VP8X":
         check(len(head) == 10, "the WebP's header is damaged")

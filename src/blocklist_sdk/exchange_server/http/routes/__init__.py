@@ -1,1 +1,1 @@
-"""The exchange's routes, by what they are about. They read requests and write answers; what is decided is elsewhere."""
+"""The exchange's routes by subject. They read requests and write responses; `casework` decides."""

@@ -13,33 +13,32 @@ from blocklist_sdk.exchange_server.casework import appeals, cases, decisions, in
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TheExchange, needs
-from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, posting
-from blocklist_sdk.exchange_server.http.pagination import ThePage, check_cursor, next_of, page_by_id
+from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.idempotency_key import OfficerRequest
+from blocklist_sdk.exchange_server.http.pagination import RequestedPage, check_cursor, cursor_after, page_by_id
 from blocklist_sdk.exchange_server.store.tables import CaseRow, DecisionRow, HistoryRow, ReportRow
 
 router = APIRouter(tags=["cases"])
 
 Officer = Annotated[Caller, Depends(needs("officer"))]
-Posting = Annotated[IdempotentRequest, Depends(posting("officer"))]
 
 
 @router.get("/v1/cases", response_model=Page[Case])
 def list_cases(
-    exchange: TheExchange,
+    exchange: CurrentExchange,
     officer: Officer,
-    page: ThePage,
+    page: RequestedPage,
     state: CaseState | None = None,
     number: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
-    overdue: Annotated[bool, Query(description="Only those that officers should have decided by now.")] = False,
+    overdue: Annotated[bool, Query(description="Only those that officers should have decided already.")] = False,
 ) -> Page[Case]:
     """Cases: appealed ones first, then those that have been complete for longest."""
     wanted = select(CaseRow)
     if state is not None:
         wanted = wanted.where(CaseRow.state == state)
     if number is not None:
-        asked = intake.read_number(number, region=exchange.settings.region, field="query.number")
-        wanted = wanted.where(CaseRow.number == asked)
+        wanted_number = intake.read_number(number, region=exchange.settings.region, field="query.number")
+        wanted = wanted.where(CaseRow.number == wanted_number)
     if overdue:
         late = exchange.clock() - exchange.settings.decide_within
         wanted = wanted.where(CaseRow.state.in_(cases.UNDECIDED), CaseRow.complete_at < late)
@@ -49,28 +48,28 @@ def list_cases(
         if page.after is not None:
             last = session.get(CaseRow, check_cursor(page, 2)[1])
             if last is None:
-                raise Refusal("not-found", "the case that the cursor names has gone")
-            place, moment = page.after[0], last.complete_at or last.opened_at
+                raise Refusal("not-found", "the case that the cursor names does not exist")
+            last_rank, moment = page.after[0], last.complete_at or last.opened_at
             later = or_(since > moment, (since == moment) & (CaseRow.id > last.id))
-            wanted = wanted.where(or_(rank > place, (rank == place) & later))
+            wanted = wanted.where(or_(rank > last_rank, (rank == last_rank) & later))
         found = session.scalars(wanted.order_by(rank, since, CaseRow.id).limit(page.limit + 1)).all()
         items = found[: page.limit]
         following = None
         if len(found) > len(items):
-            following = next_of(0 if items[-1].state == cases.APPEALED else 1, items[-1].id)
+            following = cursor_after(0 if items[-1].state == cases.APPEALED else 1, items[-1].id)
         return Page(items=tuple(_view(session, row, exchange) for row in items), next=following)
 
 
 @router.get("/v1/cases/{case}", response_model=Case)
-def show_case(case: Id, exchange: TheExchange, officer: Officer) -> Case:
-    """How a case stands."""
+def get_case(case: Id, exchange: CurrentExchange, officer: Officer) -> Case:
+    """A case."""
     with exchange.database.reading() as session:
         return _view(session, _find(session, case), exchange)
 
 
 @router.get("/v1/cases/{case}/reports", response_model=Page[Report])
-def case_reports(case: Id, exchange: TheExchange, officer: Officer, page: ThePage) -> Page[Report]:
-    """Its reports, oldest first."""
+def list_case_reports(case: Id, exchange: CurrentExchange, officer: Officer, page: RequestedPage) -> Page[Report]:
+    """The reports of a case, oldest first."""
     with exchange.database.reading() as session:
         _find(session, case)
         wanted = select(ReportRow).where(ReportRow.case_id == case)
@@ -78,8 +77,8 @@ def case_reports(case: Id, exchange: TheExchange, officer: Officer, page: ThePag
 
 
 @router.get("/v1/cases/{case}/history", response_model=Page[Event])
-def case_history(case: Id, exchange: TheExchange, officer: Officer, page: ThePage) -> Page[Event]:
-    """All that ever happened to it, in order; each line has a hash over itself and the line before."""
+def list_case_history(case: Id, exchange: CurrentExchange, officer: Officer, page: RequestedPage) -> Page[Event]:
+    """Everything that happened to a case, in order; each line has a hash over itself and the line before."""
     with exchange.database.reading() as session:
         _find(session, case)
         wanted = select(HistoryRow).where(HistoryRow.case_id == case)
@@ -87,48 +86,48 @@ def case_history(case: Id, exchange: TheExchange, officer: Officer, page: ThePag
 
 
 @router.post("/v1/cases/{case}/verification", response_model=Case)
-def take_up(case: Id, posted: Posting) -> Response:
-    """Begin to verify it."""
+def start_verification(case: Id, request: OfficerRequest) -> Response:
+    """Begin to verify a case."""
 
     def act(session: Session) -> Case:
-        row = cases.locked(session, case)
-        decisions.take_up(session, row, posted.caller.name, at=posted.at)
+        row = cases.lock_case(session, case)
+        decisions.start_verification(session, row, request.caller.name, now=request.received_at)
         session.flush()
-        return _view(session, row, posted.exchange)
+        return _view(session, row, request.exchange)
 
-    return posted.once("", act)
+    return request.once("", act)
 
 
 @router.post("/v1/cases/{case}/decisions", response_model=Decision, status_code=201)
-def decide(case: Id, new: NewDecision, posted: Posting) -> Response:
-    """Decide on it. Under the two-person rule what lists a number waits for another officer."""
-    exchange = posted.exchange
+def decide(case: Id, new: NewDecision, request: OfficerRequest) -> Response:
+    """Decide on a case. Under the two-person rule a decision that lists a number waits for a second officer."""
+    exchange = request.exchange
     protected = exchange.publisher.protected()
 
     def act(session: Session) -> Decision:
-        row = cases.locked(session, case)
+        row = cases.lock_case(session, case)
         made = decisions.decide(
             session,
             row,
-            posted.caller.name,
+            request.caller.name,
             new,
-            at=posted.at,
-            usual=exchange.settings.listing,
+            now=request.received_at,
+            default_listing=exchange.settings.listing,
             two_person=exchange.settings.two_person,
             protected=protected,
             routing=exchange.routing,
         )
         if new.kind == "retract":
-            appeals.grant_all(session, row, posted.caller.name, new.reason, at=posted.at)
+            appeals.grant_open_appeals(session, row, request.caller.name, new.reason, now=request.received_at)
         return representations.decision(made)
 
-    return posted.once(new, act, status=201)
+    return request.once(new, act, status=201)
 
 
 @router.post("/v1/decisions/{decision}/confirmation", response_model=Decision)
-def confirm(decision: Id, posted: Posting) -> Response:
-    """Confirm another officer's decision, which then takes effect."""
-    protected = posted.exchange.publisher.protected()
+def confirm_decision(decision: Id, request: OfficerRequest) -> Response:
+    """Confirm another officer's decision, which makes it effective."""
+    protected = request.exchange.publisher.protected()
 
     def act(session: Session) -> Decision:
         case, row = _decision(session, decision)
@@ -136,36 +135,36 @@ def confirm(decision: Id, posted: Posting) -> Response:
             session,
             case,
             row,
-            posted.caller.name,
-            at=posted.at,
+            request.caller.name,
+            now=request.received_at,
             protected=protected,
-            routing=posted.exchange.routing,
+            routing=request.exchange.routing,
         )
         return representations.decision(row)
 
-    return posted.once("", act)
+    return request.once("", act)
 
 
 @router.post("/v1/decisions/{decision}/withdrawal", response_model=Decision)
-def withdraw(decision: Id, posted: Posting) -> Response:
-    """Take back a decision that waits to be confirmed."""
+def withdraw_decision(decision: Id, request: OfficerRequest) -> Response:
+    """Withdraw a decision that waits for confirmation."""
 
     def act(session: Session) -> Decision:
         case, row = _decision(session, decision)
-        decisions.withdraw(session, case, row, posted.caller.name, at=posted.at)
+        decisions.withdraw(session, case, row, request.caller.name, now=request.received_at)
         return representations.decision(row)
 
-    return posted.once("", act)
+    return request.once("", act)
 
 
 def _view(session: Session, row: CaseRow, exchange: Exchange) -> Case:
-    return representations.case(session, row, settings=exchange.settings, at=exchange.clock())
+    return representations.case(session, row, settings=exchange.settings, now=exchange.clock())
 
 
 def _find(session: Session, case: int) -> CaseRow:
     row = session.get(CaseRow, case)
     if row is None:
-        raise Refusal("not-found", f"there is no case {case}")
+        raise Refusal("not-found", f"case {case} does not exist")
     return row
 
 
@@ -173,6 +172,6 @@ def _decision(session: Session, decision: int) -> tuple[CaseRow, DecisionRow]:
     """A decision and its case, locked."""
     case_id = session.scalar(select(DecisionRow.case_id).where(DecisionRow.id == decision))
     if case_id is None:
-        raise Refusal("not-found", f"there is no decision {decision}")
-    case = cases.locked(session, case_id)
+        raise Refusal("not-found", f"decision {decision} does not exist")
+    case = cases.lock_case(session, case_id)
     return case, session.get_one(DecisionRow, decision)

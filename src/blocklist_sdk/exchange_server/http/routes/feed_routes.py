@@ -1,8 +1,5 @@
-"""Feeds: their files, publishing, receipts, and the month's figures."""
+"""Feeds: their files, publishing, receipts, and monthly statistics."""
 
-import re
-import stat
-from email.utils import formatdate
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -28,27 +25,24 @@ from blocklist_sdk.exchange_server.casework import receipts, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TheExchange, needs
-from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, posting
-from blocklist_sdk.exchange_server.http.pagination import ThePage, page_by_id
+from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.idempotency_key import PublisherRequest, RecipientRequest
+from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.net.ranges import FileVersion
+from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
 router = APIRouter()
 
-_MUTABLE: Final = "timestamp.json"
-"""The only file of a repository that ever changes under its name."""
-
 _COMMON: Final = ("root", "targets", "snapshot")
-"""Roles whose metadata everyone reads; every other one is a feed's."""
-
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
+"""Roles whose metadata all recipients read; every other role belongs to a feed."""
 
 _FILE_TYPES: Final = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @router.get("/v1/feeds", response_model=tuple[Feed, ...], tags=["feeds"])
-def feeds(exchange: TheExchange, caller: Annotated[Caller, Depends(needs())]) -> tuple[Feed, ...]:
+def list_feeds(exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs())]) -> tuple[Feed, ...]:
     """The feeds that the account may read."""
     with exchange.database.reading() as session:
         known = {row.name: row for row in session.scalars(select(FeedRow))}
@@ -66,39 +60,41 @@ def feeds(exchange: TheExchange, caller: Annotated[Caller, Depends(needs())]) ->
 
 
 @router.post("/v1/publications", response_model=Publication, tags=["feeds"])
-def publish(new: NewPublication, posted: Annotated[IdempotentRequest, Depends(posting("publish"))]) -> Response:
-    """Publish what is urgent and what is retracted, and with the cycle the rest."""
-    earlier = posted.earlier(new)
+def publish(new: NewPublication, request: PublisherRequest) -> Response:
+    """Publish urgent decisions and retractions, and with the monthly cycle everything else."""
+    earlier = request.earlier_response(new)
     if earlier is not None:
         return earlier
     try:
-        made = posted.exchange.publish(everything=new.everything)
+        made = request.exchange.publish(everything=new.everything)
     except InvalidInput as error:
-        # A list that was made here is no good only where a key is not at hand.
-        raise Refusal("unavailable", "this exchange has no key to sign with: publish where the keys are") from error
-    return posted.once(new, lambda session: made)
+        # A list made here is refused only if the keys are missing.
+        raise Refusal("unavailable", "this server cannot sign: publish on the machine that has the keys") from error
+    return request.once(new, lambda session: made)
 
 
 @router.post("/v1/receipts", response_model=ReceiptItems, tags=["receipts"])
-def send_receipts(new: NewReceipts, posted: Annotated[IdempotentRequest, Depends(posting("receipt"))]) -> Response:
-    """Say what came of entries; each receipt is answered by itself."""
+def submit_receipts(new: NewReceipts, request: RecipientRequest) -> Response:
+    """Send the outcome of entries; each receipt gets a result of its own."""
 
     def act(session: Session) -> ReceiptItems:
-        items = receipts.take(session, posted.caller, new.receipts, at=posted.at, routing=posted.exchange.routing)
+        items = receipts.take_receipts(
+            session, request.caller, new.receipts, now=request.received_at, routing=request.exchange.routing
+        )
         return ReceiptItems(items=tuple(items))
 
-    return posted.once(new, act)
+    return request.once(new, act)
 
 
 @router.get("/v1/receipts", response_model=Page[Receipt], tags=["receipts"])
 def list_receipts(
-    exchange: TheExchange,
+    exchange: CurrentExchange,
     caller: Annotated[Caller, Depends(needs("receipt", "officer"))],
-    page: ThePage,
+    page: RequestedPage,
     feed: FeedName | None = None,
     entry: Annotated[Id | None, Query()] = None,
 ) -> Page[Receipt]:
-    """One's own receipts, for officers all, oldest first."""
+    """Your own receipts, or all for officers; oldest first."""
     wanted = select(ReceiptRow)
     if not caller.may("officer"):
         wanted = wanted.where(ReceiptRow.account_id == caller.id)
@@ -112,12 +108,12 @@ def list_receipts(
 
 
 @router.get("/v1/statistics/{month}", response_model=Statistics, tags=["statistics"])
-def statistics(
+def get_statistics(
     month: Annotated[Month, Path()],
-    exchange: TheExchange,
+    exchange: CurrentExchange,
     caller: Annotated[Caller, Depends(needs("officer", "publish", "receipt"))],
 ) -> Statistics:
-    """A month in figures; a recipient sees its own part."""
+    """Statistics of a month; a recipient gets its own part."""
     is_whole = caller.may("officer", "publish")
     return exchange.statistics(month, recipient=None if is_whole else caller.name)
 
@@ -130,55 +126,40 @@ def statistics(
     responses={200: _FILE_TYPES, 206: _FILE_TYPES, 304: {"description": "Not modified"}},
 )
 def repository_file(
-    request: Request, path: str, exchange: TheExchange, caller: Annotated[Caller, Depends(needs())]
+    request: Request, path: str, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs())]
 ) -> Response:
     """A file of the signed repository: metadata, and the targets of the feeds that the account may read."""
     parts = path.split("/")
     _check_rights(parts, exchange, caller)
-    if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
-        raise _no_such_file()
-    file = exchange.repository.joinpath(*parts)
-    try:
-        about = file.stat()
-        is_within = file.resolve().is_relative_to(exchange.repository.resolve())
-    except (OSError, ValueError) as error:
-        raise _no_such_file() from error
-    if not stat.S_ISREG(about.st_mode) or not is_within:
-        raise _no_such_file()
-    etag = f'"{about.st_mtime_ns:x}-{about.st_size:x}"'
+    known = find_file(exchange.repository, parts)
+    if known is None:
+        raise Refusal("not-found", "the repository has no such file")
+    file, status = known
+    version = FileVersion.of(status)
     headers = {
-        "ETag": etag,
-        "Last-Modified": formatdate(about.st_mtime, usegmt=True),
-        "Cache-Control": "no-cache" if parts[-1] == _MUTABLE else "private, max-age=31536000, immutable",
+        "ETag": version.etag,
+        "Last-Modified": version.modified,
+        "Cache-Control": cache_control(file.name, kept_by="private"),
     }
-    if request.headers.get("If-None-Match") == etag:
+    if version.is_known(request.headers):
         return Response(status_code=304, headers=headers)
-    _check_range(request, about.st_size)
-    return FileResponse(file, media_type="application/octet-stream", headers=headers, stat_result=about)
-
-
-def _check_range(request: Request, size: int) -> None:
-    """Let one range of bytes through, and ignore what is none (RFC 9110, 14.2).
-
-    Raises:
-        Refusal: it lies outside the file.
-    """
-    if "Range" not in request.headers:
-        return
-    found = _RANGE.fullmatch(request.headers["Range"].strip())
-    first, last = found.groups() if found else ("", "")
-    if (not first and not last) or (first and last and int(first) > int(last)):
-        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
-    elif int(first) >= size if first else not int(last):
-        where = {"Content-Range": f"bytes */{size}"}
-        raise HttpRefusal("out-of-range", f"the file has {size} bytes", headers=where)
+    part = version.requested_range(request.headers)
+    # FileResponse reads these headers by its own rules: give it the range as it was read here.
+    kept = [each for each in request.scope["headers"] if each[0] not in (b"range", b"if-range")]
+    if part:
+        kept.append((b"range", f"bytes={part.start}-{part.stop - 1}".encode()))
+    elif part is not None:
+        where = {"Content-Range": f"bytes */{version.size}"}
+        raise HttpRefusal("out-of-range", f"the file has {version.size} bytes", headers=where)
+    request.scope["headers"] = kept
+    return FileResponse(file, media_type="application/octet-stream", headers=headers, stat_result=status)
 
 
 def _check_rights(parts: list[str], exchange: Exchange, caller: Caller) -> None:
-    """Whether the account may read a file, if there is one.
+    """Check that an account may read a file, whether or not the file exists.
 
     Raises:
-        Refusal: it may not.
+        Refusal: it may not read the file.
     """
     feed = feed_of(parts)
     allowed = caller.reads(feed) if feed is not None else bool(caller.feeds)
@@ -188,7 +169,7 @@ def _check_rights(parts: list[str], exchange: Exchange, caller: Caller) -> None:
 
 
 def feed_of(parts: list[str]) -> str | None:
-    """The feed that a file of the repository belongs to; None for what all recipients read.
+    """The feed that a file of the repository belongs to; None for files that all recipients read.
 
     >>> feed_of(["targets", "id-all", "ab12.index.json"])
     'id-all'
@@ -199,11 +180,7 @@ def feed_of(parts: list[str]) -> str | None:
     """
     if len(parts) > 2 and parts[0] == "targets":
         return parts[1]
-    if len(parts) == 2 and parts[0] == "metadata" and parts[1] != _MUTABLE:
+    if len(parts) == 2 and parts[0] == "metadata" and parts[1] != MUTABLE:
         role = parts[1].partition(".")[2].removesuffix(".json")
         return None if role in _COMMON else role
     return None
-
-
-def _no_such_file() -> Refusal:
-    return Refusal("not-found", "the repository has no such file")

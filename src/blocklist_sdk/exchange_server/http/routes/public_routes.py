@@ -1,4 +1,4 @@
-"""What is open to everyone: tokens, number look-up, health."""
+"""Routes without a token: tokens themselves, number look-up, health."""
 
 import base64
 import binascii
@@ -19,16 +19,16 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
     NAME_CHARS_MAX,
     Caller,
-    renewed,
+    renewal_time,
     subject_of,
     verify_assertion,
     verify_secret,
 )
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, TheExchange, needs
+from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, CurrentExchange, CurrentState, needs
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
-from blocklist_sdk.exchange_server.http.rates import address_of, limit
+from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
@@ -39,27 +39,23 @@ router = APIRouter()
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-_ADDRESS_UNKNOWN: Final = "the exchange takes signed assertions on its own machine only, until its setting `url` is set"
+_ADDRESS_UNKNOWN: Final = "without the setting `url`, the exchange takes signed assertions on its own machine only"
 
-PROOFS: Final = 2
-"""Secrets and signatures that are verified at a time: each secret takes 64 MiB and all of a processor, so that guessing
-is dear. Who waits here takes no thread from others."""
-
-_CLIENTS: Final = 10
-"""All clients at one address may ask for so many times as many tokens as one."""
+_CLIENTS_FACTOR: Final = 10
+"""All clients at one address together may request this many times as many tokens as one of them."""
 
 _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
 
 @router.get("/healthz", response_model=Health, tags=["health"])
 async def healthz() -> Health:
-    """Whether the process answers."""
+    """Whether the process responds."""
     return Health(status="ok", version=__version__)
 
 
 @router.get("/readyz", response_model=Health, tags=["health"])
-def readyz(exchange: TheExchange) -> Health:
-    """Whether the database and the repository are at hand as well."""
+def readyz(exchange: CurrentExchange) -> Health:
+    """Whether the database and the repository are available as well."""
     try:
         exchange.database.check()
         exchange.publisher.protected()
@@ -69,14 +65,15 @@ def readyz(exchange: TheExchange) -> Health:
 
 
 @router.get("/v1/numbers/{number}", response_model=NumberStatus, tags=["look-up"])
-def number_status(
-    request: Request, exchange: TheExchange, number: Annotated[str, Path(min_length=1, max_length=64)]
+def get_number_status(
+    request: Request, state: CurrentState, number: Annotated[str, Path(min_length=1, max_length=64)]
 ) -> NumberStatus:
-    """What is publicly said about a number, and nothing about who complained."""
-    limit(request, exchange.settings.public_rate, "numbers", address_of(request))
-    asked = read_number(number, region=exchange.settings.region, field="path.number")
+    """The public status of a number; nothing about reports."""
+    exchange = state.exchange
+    state.limits.check(exchange.settings.public_rate, "numbers", address_of(request))
+    wanted = read_number(number, region=exchange.settings.region, field="path.number")
     with exchange.database.reading() as session:
-        return NumberStatus(number=asked, status=_status(session, asked, exchange))
+        return NumberStatus(number=wanted, status=_status(session, wanted, exchange))
 
 
 def _status(session: Session, number: int, exchange: Exchange) -> NumberAnswer:
@@ -97,15 +94,15 @@ def _status(session: Session, number: int, exchange: Exchange) -> NumberAnswer:
 
 
 @router.get("/v1/account", response_model=Account, tags=["accounts"])
-def account(caller: Annotated[Caller, Depends(needs())]) -> Account:
-    """Who the token stands for, and what it allows."""
-    return Account(name=caller.name, scopes=tuple(sorted(caller.scopes)))
+def get_account(caller: Annotated[Caller, Depends(needs())]) -> Account:
+    """The account that the token is for, and its scopes."""
+    return Account(name=caller.name, scopes=tuple(sorted(caller.oauth_scopes)))
 
 
 @router.post(TOKEN_PATH, response_model=Token, tags=["accounts"], responses={400: {}, 401: {}})
-async def token(
+async def issue_token(
     request: Request,
-    exchange: TheExchange,
+    state: CurrentState,
     grant_type: _FieldText = None,
     scope: _FieldText = None,
     client_id: _FieldText = None,
@@ -117,45 +114,44 @@ async def token(
     name, secret = _basic(request) or (client_id, client_secret)
     assertion = client_assertion if client_assertion_type == _ASSERTION else None
     client = (name or "") if assertion is None else subject_of(assertion)
-    rate, address = exchange.settings.token_rate, address_of(request)
-    limit(request, rate, "token", address, times=_CLIENTS)
-    limit(request, rate, "token", address, client[:NAME_CHARS_MAX])
+    exchange, rate, address = state.exchange, state.exchange.settings.token_rate, address_of(request)
+    state.limits.check(rate, "token", address, factor=_CLIENTS_FACTOR)
+    state.limits.check(rate, "token", address, client[:NAME_CHARS_MAX])
     if grant_type != "client_credentials":
-        return _refused("unsupported_grant_type", "the grant type is client_credentials")
+        return _refused("unsupported_grant_type", "the grant type must be client_credentials")
     if assertion is not None:
         if client_id not in (None, client):  # RFC 7521, 4.2
-            return _refused("invalid_client", "the assertion is another client's", status=401)
+            return _refused("invalid_client", "the assertion is for another client", status=401)
         audiences = _audiences(request, exchange)
         if not audiences:
             return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
-        prove = partial(_signed, exchange, assertion, audiences)
+        prove = partial(_find_by_assertion, exchange, assertion, audiences)
     else:
-        prove = partial(_known, exchange, name, secret)
-    threads: anyio.CapacityLimiter = request.app.state.proofs
-    row = await anyio.to_thread.run_sync(prove, limiter=threads)
+        prove = partial(_find_by_secret, exchange, name, secret)
+    row = await anyio.to_thread.run_sync(prove, limiter=state.proofs)
     if row is None or row.disabled_at is not None:
-        log.warning("credentials from %s do not hold", address_of(request))
-        return _refused("invalid_client", "the credentials do not hold", status=401)
+        log.warning("invalid credentials from %s", address_of(request))
+        return _refused("invalid_client", "the credentials are not valid", status=401)
     request.state.account = row.name
     allowed = row.scopes.split()
     wanted = (scope or "").split() or allowed
     if not set(wanted) <= set(allowed):
         return _refused("invalid_scope", f"the account has the scopes {row.scopes}")
-    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp(), renewed=renewed(row))
+    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp(), renewal_time=renewal_time(row))
     answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
 def _audiences(request: Request, exchange: Exchange) -> set[str]:
-    """Whom an assertion may be made out to: the exchange, or its token endpoint (RFC 7523, 3).
+    """The audiences that an assertion may name: the exchange, or its token endpoint (RFC 7523, 3).
 
-    Without a known address it is the one that the request names, if that is this machine and the request comes from it:
-    with any other, what was made out to another server could be used here.
+    Without the setting `url` this is the URL of the request, if that is this machine and the request comes from it.
+    With any other, an assertion made out to another server could be used here.
     """
     url = exchange.settings.url
     if url is None:
-        asks = request.client.host if request.client else None
-        if not (is_loopback(asks) and is_loopback(request.base_url.hostname)):
+        client = request.client.host if request.client else None
+        if not (is_loopback(client) and is_loopback(request.base_url.hostname)):
             return set()
         url = str(request.base_url)
     token_url = token_url_of(url)
@@ -163,14 +159,14 @@ def _audiences(request: Request, exchange: Exchange) -> set[str]:
     return {token_url, origin, f"{origin}/"}
 
 
-def _signed(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
-    """The account that signed an assertion."""
+def _find_by_assertion(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
+    """The account that signed an assertion; None if it is not valid."""
     now = exchange.clock()
     return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
 
 
-def _known(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | None:
-    """The account that has a secret."""
+def _find_by_secret(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | None:
+    """The account with a name and secret; None if they do not match."""
     if name is None or secret is None:
         return None
     with exchange.database.reading() as session:
@@ -179,7 +175,7 @@ def _known(exchange: Exchange, name: str | None, secret: str | None) -> AccountR
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
-    """Name and secret from the header, percent-encoded there (RFC 6749, 2.3.1)."""
+    """Name and secret in the `Authorization` header, where they are percent-encoded (RFC 6749, 2.3.1)."""
     from urllib.parse import unquote_plus
 
     kind, _, value = request.headers.get("Authorization", "").partition(" ")

@@ -1,13 +1,8 @@
 """Reports and evidence."""
 
-import contextlib
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
-import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -30,72 +25,58 @@ from blocklist_sdk.exchange_server.casework import intake, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused
-from blocklist_sdk.exchange_server.evidence.media import EXTENSIONS
-from blocklist_sdk.exchange_server.http.authentication import TheExchange, needs
-from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, posting, response
-from blocklist_sdk.exchange_server.http.pagination import ThePage, page_by_id
-from blocklist_sdk.exchange_server.http.problems import HttpRefusal, problem_of
+from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, ReporterRequest, http_response
+from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
+from blocklist_sdk.exchange_server.http.problems import problem_of
+from blocklist_sdk.exchange_server.http.state import state_of
+from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
 
 router = APIRouter(tags=["reports"])
 
-Posting = Annotated[IdempotentRequest, Depends(posting("report"))]
 Reporting = Annotated[Caller, Depends(needs("report"))]
 
 FILE_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "description": "The file itself. Its type is told by its content alone.",
+        "description": "The file itself. Its type is determined by its content alone.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 
 R = TypeVar("R", ReportRow, AppealRow)
 
-FileName = Annotated[str, Query(max_length=1000, description="What the file is called, without any path.")]
+FileName = Annotated[str, Query(max_length=1000, description="The file's name, without a path.")]
 
 _PIECE_BYTES: Final = 1 << 16
-
-TOGETHER: Final = 64
-"""Single reports that are taken at a time, and so at most together. Nor do these take the threads of all else."""
-
-_UPLOADS: Final = 32
-"""Files that are received at a time, each by a thread. The threads that answer all else are not among these."""
-
-_UPLOADS_EACH: Final = 8
-"""Of which one account may have so many."""
-
-_GRACE_S: Final = 30.0
-_BYTES_A_S: Final = 4_000
-"""How fast a file has to come, after the first half minute: a telephone does that in the poorest network (GPRS)."""
 
 _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 
 
 @router.post("/v1/reports", response_model=Report, status_code=201)
-async def report(request: Request, new: NewReport, posted: Posting) -> Response:
+async def submit_report(new: NewReport, request: ReporterRequest, state: CurrentState) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
-    threads: anyio.CapacityLimiter = request.app.state.reports
-    return await anyio.to_thread.run_sync(_report, new, posted, limiter=threads)
+    return await anyio.to_thread.run_sync(_receive, new, request, limiter=state.reports)
 
 
-def _report(new: NewReport, posted: IdempotentRequest) -> Response:
-    exchange = posted.exchange
-    incoming = intake.IncomingReport.read(posted.caller, new, region=exchange.settings.region, at=posted.at)
-    return response(exchange.report_queue.receive(posted.question(new), incoming))
+def _receive(new: NewReport, request: IdempotentRequest) -> Response:
+    exchange = request.exchange
+    incoming = intake.IncomingReport.read(request.caller, new, region=exchange.settings.region, now=request.received_at)
+    return http_response(exchange.report_queue.receive(request.identity(new), incoming))
 
 
 @router.post("/v1/reports/bulk", response_model=BulkReports)
-def report_all(new: NewReports, posted: Posting) -> Response:
-    """Report many numbers; each is answered by itself, and one that cannot be used does not hold up the others."""
-    region = posted.exchange.settings.region
+def submit_reports(new: NewReports, request: ReporterRequest) -> Response:
+    """Report many numbers; each report gets a result of its own, and an invalid one does not hold up the others."""
+    region = request.exchange.settings.region
     items: dict[int, BulkItem] = {}
     usable: dict[int, intake.IncomingReport] = {}
     for index, each in enumerate(new.reports):
         try:
-            usable[index] = intake.IncomingReport.read(posted.caller, each, region=region, at=posted.at)
+            usable[index] = intake.IncomingReport.read(request.caller, each, region=region, now=request.received_at)
         except Refusal as refusal:
-            refusal.errors = tuple(intake.field_problems(refusal.errors, under=f"body.reports.{index}"))
+            refusal.errors = tuple(intake.problems_within(refusal.errors, parent=f"body.reports.{index}"))
             items[index] = BulkItem(index=index, problem=problem_of(refusal))
 
     def act(session: Session) -> BulkReports:
@@ -103,22 +84,22 @@ def report_all(new: NewReports, posted: Posting) -> Response:
             items[index] = BulkItem(index=index, report=representations.new_report(*received))
         return BulkReports(items=tuple(items[index] for index in range(len(new.reports))))
 
-    return posted.once(new, act)
+    return request.once(new, act)
 
 
 @router.get("/v1/reports", response_model=Page[Report])
-def reports(
-    exchange: TheExchange,
+def list_reports(
+    exchange: CurrentExchange,
     caller: Reporting,
-    page: ThePage,
+    page: RequestedPage,
     number: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
     since: Annotated[Moment | None, Query(description="Received then or later.")] = None,
 ) -> Page[Report]:
-    """One's own reports, oldest first."""
+    """Your own reports, oldest first."""
     wanted = select(ReportRow).where(ReportRow.account_id == caller.id)
     if number is not None:
-        asked = intake.read_number(number, region=exchange.settings.region, field="query.number")
-        wanted = wanted.where(ReportRow.number == asked)
+        wanted_number = intake.read_number(number, region=exchange.settings.region, field="query.number")
+        wanted = wanted.where(ReportRow.number == wanted_number)
     if since is not None:
         wanted = wanted.where(ReportRow.received_at >= since)
     with exchange.database.reading() as session:
@@ -126,76 +107,48 @@ def reports(
 
 
 @router.get("/v1/reports/{report}", response_model=Report)
-def report_status(
-    report: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("report", "officer"))]
+def get_report(
+    report: Id, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("report", "officer"))]
 ) -> Report:
-    """How a report stands."""
+    """A report, with the state of its case."""
     with exchange.database.reading() as session:
-        return representations.report(session, _visible(intake.report_of(session, report), caller))
+        return representations.report(session, _visible(intake.find_report(session, report), caller))
 
 
 @router.post("/v1/reports/{report}/evidence", response_model=Evidence, status_code=201, openapi_extra=FILE_BODY)
-async def attach_to_report(request: Request, report: Id, name: FileName, posted: Posting) -> Response:
+async def attach_to_report(http_request: Request, report: Id, name: FileName, request: ReporterRequest) -> Response:
     """Attach a file to a report, which makes its case complete."""
 
     def find(session: Session) -> ReportRow:
-        return own(intake.report_of(session, report), posted.caller)
+        return own(intake.find_report(session, report), request.caller)
 
-    return await attach(request, posted, name, find)
-
-
-class Uploads:
-    """Who sends files at the moment: however slowly they come, they hold up nobody else."""
-
-    def __init__(self) -> None:
-        self._threads = anyio.CapacityLimiter(_UPLOADS)
-        self._lock = threading.Lock()
-        self._sending: Counter[int] = Counter()
-
-    @contextlib.contextmanager
-    def one_of(self, account: int) -> Iterator[anyio.CapacityLimiter]:
-        """One more file of an account; yields what counts the threads.
-
-        Raises:
-            Refusal: it sends as many as it may already.
-        """
-        with self._lock:
-            if self._sending[account] >= _UPLOADS_EACH:
-                why = f"{_UPLOADS_EACH} files of this account are on their way: send the next when one has come"
-                raise HttpRefusal("too-many", why, headers={"Retry-After": "5"})
-            self._sending[account] += 1
-        try:
-            yield self._threads
-        finally:
-            with self._lock:
-                self._sending -= Counter((account,))
+    return await attach(http_request, request, name, find)
 
 
 async def attach(
-    request: Request, posted: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
+    http_request: Request, request: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
 ) -> Response:
-    """Store the request's body as evidence of what `find` finds."""
-    uploads: Uploads = request.app.state.uploads
-    with uploads.one_of(posted.caller.id) as threads:
-        return await anyio.to_thread.run_sync(_attach, request, posted, name, find, limiter=threads)
+    """Store a request's body as evidence for the report or appeal that `find` returns."""
+    with state_of(http_request.app).uploads.one_of(request.caller.id) as threads:
+        return await anyio.to_thread.run_sync(_attach, http_request, request, name, find, limiter=threads)
 
 
 def _attach(
-    request: Request, posted: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
+    http_request: Request, request: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
 ) -> Response:
-    """In a thread of its own.
+    """Receive the body, in a thread.
 
-    Where nothing new can come of it, the body is looked at and not kept: what is refused leaves no file.
+    If it cannot become new evidence it is read without storing it, so that a refused request leaves no file.
     """
-    exchange = posted.exchange
+    exchange = request.exchange
     with exchange.database.reading() as session:
         is_full = len(intake.evidence_of(session, find(session))) >= exchange.settings.evidence_files
     stored = None
     try:
-        if is_full or posted.is_used():
-            sha256 = exchange.evidence.hash_of(_chunks(request), name=name)
+        if is_full or request.is_used():
+            sha256 = exchange.evidence.hash_of(chunks_of(http_request), name=name)
         else:
-            stored = exchange.evidence.receive(_chunks(request), name=name)
+            stored = exchange.evidence.receive(chunks_of(http_request), name=name)
             sha256 = stored.sha256
     except EvidenceRefused as error:
         field = error.field if error.field == "body" else f"query.{error.field}"
@@ -204,38 +157,17 @@ def _attach(
 
     def act(session: Session) -> Evidence:
         return representations.evidence(
-            intake.attach(
+            intake.attach_evidence(
                 session,
-                posted.caller,
+                request.caller,
                 find(session),
                 sha256=sha256,
                 stored=stored,
-                at=posted.at,
+                now=request.received_at,
             )
         )
 
-    return posted.once(sha256, act, status=201)
-
-
-def _chunks(request: Request) -> Iterator[bytes]:
-    """The body as it arrives.
-
-    Raises:
-        Refusal: it comes too slowly.
-    """
-    stream = request.stream().__aiter__()
-    end = time.monotonic() + _GRACE_S
-
-    async def following() -> bytes | None:
-        with anyio.fail_after(end - time.monotonic()):
-            return await anext(stream, None)
-
-    try:
-        while (chunk := anyio.from_thread.run(following)) is not None:
-            end += len(chunk) / _BYTES_A_S
-            yield chunk
-    except TimeoutError as error:
-        raise Refusal("too-slow", f"a file comes with at least {_BYTES_A_S:,} bytes a second") from error
+    return request.once(sha256, act, status=201)
 
 
 @router.get(
@@ -243,18 +175,21 @@ def _chunks(request: Request) -> Iterator[bytes]:
     response_class=StreamingResponse,
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def evidence(evidence: Id, exchange: TheExchange, caller: Annotated[Caller, Depends(needs("officer"))]) -> Response:
-    """A file, to be saved: never shown by a browser, never run."""
+def download_evidence(
+    evidence: Id, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("officer"))]
+) -> Response:
+    """A file of evidence, for saving; its headers keep browsers from showing or running it."""
     with exchange.database.reading() as session:
         row = session.get(EvidenceRow, evidence)
     if row is None:
-        raise Refusal("not-found", f"there is no evidence {evidence}")
+        raise Refusal("not-found", f"evidence {evidence} does not exist")
+    extension = exchange.evidence.judge.extensions.get(row.media_type, "bin")
     return StreamingResponse(
         _pieces(exchange.evidence.open(row.sha256)),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(row.bytes),
-            "Content-Disposition": f'attachment; filename="evidence-{row.id}.{EXTENSIONS[row.media_type]}"',
+            "Content-Disposition": f'attachment; filename="evidence-{row.id}.{extension}"',
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cache-Control": "no-store",
@@ -273,11 +208,12 @@ def _visible(row: ReportRow, caller: Caller) -> ReportRow:
 
 
 def own(row: R, caller: Caller) -> R:
-    """One's own; others' are not there.
+    """Check that a report or appeal belongs to the caller, and return it.
 
     Raises:
-        Refusal: it is another's.
+        Refusal: it belongs to another account.
     """
     if row.account_id != caller.id:
-        raise Refusal("not-found", "there is none of that id among your own")
+        kind = "report" if isinstance(row, ReportRow) else "appeal"
+        raise Refusal("not-found", f"you have no {kind} with that ID")
     return row
