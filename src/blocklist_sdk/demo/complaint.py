@@ -103,7 +103,7 @@ def _published(officer: ExchangeClient, case_id: int, is_published: Callable[[Ca
     """A case once the publisher has handled it."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        case = officer.case(case_id)
+        case = officer.get_case(case_id)
         if is_published(case):
             return case
         time.sleep(0.1)
