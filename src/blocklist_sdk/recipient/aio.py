@@ -9,22 +9,21 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from anyio import CancelScope, to_thread
 
 from blocklist_sdk.fetch.stopping import StopSignal
 from blocklist_sdk.recipient.blocklist import Blocklist
-from blocklist_sdk.recipient.in_force import WhenStale
+from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
 
 if TYPE_CHECKING:
     import ssl
 
-    import pyarrow as pa
-
     from blocklist_sdk.fetch.transport import TransportSettings
     from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
     from blocklist_sdk.recipient.guard import Guard
 
@@ -112,7 +111,7 @@ class AsyncBlocklist:
                 partial(self.blocklist.sync, wait_s=wait_s, accept=accept, stop=stop), abandon_on_cancel=True
             )
         finally:
-            stop.give()
+            stop.set()
 
     @contextlib.asynccontextmanager
     async def keep_synced(self, every: float | timedelta = 3600.0) -> AsyncIterator["BackgroundSync"]:
@@ -161,7 +160,7 @@ class AsyncBlocklist:
         """How the list stands."""
         return self.blocklist.status()
 
-    async def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+    async def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """Ask about a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`.
 
         Raises:

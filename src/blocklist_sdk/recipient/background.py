@@ -104,7 +104,7 @@ class BackgroundSync:
         """
         if self._process != os.getpid():
             return
-        self._stop.give()
+        self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(_STOP_WAIT_S)
 
@@ -153,7 +153,7 @@ class BackgroundSync:
             if self._stop.wait(min(left_s, _CLOCK_LOOK_S)):
                 return False
             left_s = min(due - time.monotonic(), (self.next_attempt - times.now()).total_seconds())
-        return not self._stop.is_given
+        return not self._stop.is_set()
 
     def _failed(self, error: BlocklistError) -> None:
         """Plan the next attempt after a failure, and remember the plan for after a restart."""

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, Self, get_args
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Blocklists:
         """
         return [entry for blocklist in self._asked() for entry in blocklist.entries(number)]
 
-    def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+    def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """Ask about a whole column, row for row, as `Blocklist.screen` does; ``feed`` says which one decides.
 
         Raises:
@@ -167,10 +167,10 @@ class Blocklists:
         from blocklist_sdk.recipient.screening.columns import arrow_column
         from blocklist_sdk.recipient.screening.several import first_of
 
-        column = arrow_column(column)
-        return first_of(
-            {blocklist.feed: blocklist.screen(column, scope=scope) for blocklist in self._asked()}, _PRECEDENCE
-        )
+        numbers = arrow_column(column)
+        answers = {blocklist.feed: blocklist.screen(numbers, scope=scope) for blocklist in self._asked()}
+        table: ArrowTable = first_of(answers, _PRECEDENCE)
+        return table
 
     def _asked(self) -> Iterator[Blocklist]:
         """The feeds that are on and were ever synced; one that was not says nothing, loudly.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,11 @@ from blocklist_sdk.records import Change
 from blocklist_sdk.release.arrow import to_table
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import Rows
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.arrow_types import ArrowTable
+
+Kind = Literal["removed", "changed", "added"]
 
 
 class Changes:
@@ -55,7 +60,7 @@ class Changes:
             yield self._change("added", self._new, at, rules, now)
 
     def _change(
-        self, kind: Any, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
+        self, kind: Kind, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
     ) -> Change:
         entry = generation.entry(at)
         rule = rules.of(entry.number, now) if entry.last is None else None
@@ -67,7 +72,7 @@ class Changes:
             protected=rule is not None and rule[0] == "protected",
         )
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self) -> "ArrowTable":
         """All of them as a table: a snapshot's columns, and ``change`` in front: removed, changed, added.
 
         Rows that were removed are as they were; those that were changed are as they are now.
@@ -87,4 +92,5 @@ class Changes:
             )
             for kind, rows in parts
         ]
-        return pa.concat_tables(tables).unify_dictionaries()
+        table: ArrowTable = pa.concat_tables(tables).unify_dictionaries()
+        return table

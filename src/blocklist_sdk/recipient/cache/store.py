@@ -87,7 +87,7 @@ class Store:
         with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
             yield
 
-    def in_force(self) -> CurrentGeneration | None:
+    def current(self) -> CurrentGeneration | None:
         """Which generation is in force, None before the first.
 
         Raises:
@@ -112,7 +112,7 @@ class Store:
         opened_before: CurrentGeneration | None = None
         while True:
             try:
-                current = self.in_force()
+                current = self.current()
             except Malformed as error:
                 log.error("%s; going on with the newest whole generation", error)
                 return self._newest_whole()

@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ from blocklist_sdk.recipient.rules import RULES, StandingRules
 from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
 
 SCHEMA: Final = pa.schema(
     [
@@ -68,7 +71,7 @@ class Screening:
         """The release that is screened against."""
         return self._generation.about.serial
 
-    def batch(self, column: Any) -> pa.RecordBatch:
+    def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column in this thread.
 
         Args:
@@ -82,7 +85,7 @@ class Screening:
         """
         return self._batch(arrow_column(column).combine_chunks())
 
-    def table(self, column: Any) -> pa.Table:
+    def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
         """Screen one column, with several threads where it is long.
 
         Args:
@@ -94,13 +97,16 @@ class Screening:
         Raises:
             InvalidInput: the column is of another type.
         """
-        column = arrow_column(column)
-        chunks = column.chunks or [pa.array([], column.type)]
+        numbers = arrow_column(column)
+        chunks = numbers.chunks or [pa.array([], numbers.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
         if len(parts) <= 1:
-            return pa.Table.from_batches([self._batch(part) for part in parts or chunks[:1]], SCHEMA)
-        with ThreadPoolExecutor(threads()) as pool:
-            return pa.Table.from_batches(list(pool.map(self._batch, parts)), SCHEMA)
+            batches = [self._batch(part) for part in parts or chunks[:1]]
+        else:
+            with ThreadPoolExecutor(threads()) as pool:
+                batches = list(pool.map(self._batch, parts))
+        found: ArrowTable = pa.Table.from_batches(batches, SCHEMA)
+        return found
 
     def _batch(self, column: pa.Array) -> pa.RecordBatch:
         if isinstance(column, pa.ChunkedArray):
@@ -200,33 +206,32 @@ def threads() -> int:
     return max(1, min(_THREADS_MAX, len(os.sched_getaffinity(0))))
 
 
-def arrow_column(column: Any) -> pa.ChunkedArray:
-    """What speaks Arrow's PyCapsule protocol, as one column of pyarrow; nothing is copied.
+def arrow_column(column: "ArrowArray | ArrowStream") -> pa.ChunkedArray:
+    """Take over what speaks Arrow's PyCapsule protocol as one column of pyarrow; nothing is copied.
 
     Raises:
-        InvalidInput: it does not speak it, or is a table of several columns.
+        InvalidInput: it does not speak the protocol, or is a table of several columns.
     """
-    if isinstance(column, pa.Array):
-        return pa.chunked_array([column])
-    if not isinstance(column, pa.ChunkedArray):
-        try:
-            if hasattr(column, "__arrow_c_stream__"):
-                column = pa.chunked_array(column)
-            elif hasattr(column, "__arrow_c_array__"):
-                column = pa.chunked_array([pa.array(column)])
-            else:
-                raise InvalidInput(
-                    f"a column is anything that speaks Arrow (pyarrow, Polars, pandas from 3.0, DuckDB), not a "
-                    f"{type(column).__name__}: make it one with pyarrow.array(…)"
-                )
-        except pa.ArrowException as error:
-            raise InvalidInput(f"the column cannot be taken over as Arrow: {error}") from error
-    if pa.types.is_struct(column.type):
-        if column.type.num_fields != 1:
-            names = ", ".join(field.name for field in column.type)
-            raise InvalidInput(f"that is a table with the columns {names}: give the one that holds the numbers")
-        column = pa.chunked_array([chunk.flatten()[0] for chunk in column.chunks], column.type.field(0).type)
-    return column
+    try:
+        if isinstance(column, pa.ChunkedArray):
+            found = column
+        elif hasattr(column, "__arrow_c_stream__"):
+            found = pa.chunked_array(column)
+        elif hasattr(column, "__arrow_c_array__"):
+            found = pa.chunked_array([pa.array(column)])
+        else:
+            raise InvalidInput(
+                "a column must speak Arrow (pyarrow, Polars, pandas from 3.0, DuckDB), which a "
+                f"{type(column).__name__} does not: make it a column with pyarrow.array(…)"
+            )
+    except pa.ArrowException as error:
+        raise InvalidInput(f"the column cannot be read as Arrow data: {error}") from error
+    if pa.types.is_struct(found.type):
+        if found.type.num_fields != 1:
+            names = ", ".join(field.name for field in found.type)
+            raise InvalidInput(f"that is a table with the columns {names}: give the column that holds the numbers")
+        found = pa.chunked_array([chunk.flatten()[0] for chunk in found.chunks], found.type.field(0).type)
+    return found
 
 
 def _encoded(codes: NDArray[np.integer], texts: tuple[str, ...], kind: pa.DataType) -> pa.DictionaryArray:

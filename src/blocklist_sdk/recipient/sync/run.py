@@ -50,7 +50,7 @@ class Syncer:
         state_file: what is remembered apart from them.
         guard: what a release may change by itself; None for everything.
         protected: the recipient's own protected numbers.
-        held: serials of older releases that somebody still needs.
+        held_serials: returns the serials of older releases that are still needed.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Syncer:
     state_file: Path
     guard: Guard | None = None
     protected: frozenset[int] = frozenset()
-    held: Callable[[], set[int]] = set
+    held_serials: Callable[[], set[int]] = set
 
     def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
         """Sync once; whatever fails, a whole, verified release stays in force if one was.
@@ -103,7 +103,7 @@ class Syncer:
         )
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
-    def preview(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
+    def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """What a sync would change, without changing it.
 
         Raises:
@@ -163,7 +163,7 @@ class Syncer:
             self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
         )
         step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held(), step=step)
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held_serials(), step=step)
         return SyncResult(
             before=offer.have,
             after=offer.index.serial,
