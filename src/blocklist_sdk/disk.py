@@ -43,7 +43,7 @@ def regular_target(path: Path) -> Path:
     """
     target = path.resolve()
     if target.exists() and not target.is_file():
-        raise InvalidInput(f"{path} is no regular file: name a file that may be written over")
+        raise InvalidInput(f"{path} is not a regular file: name a file that may be written over")
     return target
 
 

@@ -182,9 +182,9 @@ def test_the_whole_list_as_arrow(world: World) -> None:
     [
         ({"url": "ftp://exchange.example"}, "https:"),
         ({"url": "exchange.example"}, "https:"),
-        ({"feed": "No Such Name"}, "no feed name"),
-        ({"feed": "../escape"}, "no feed name"),
-        ({"feed": "root"}, "no feed name"),
+        ({"feed": "No Such Name"}, "not a feed name"),
+        ({"feed": "../escape"}, "not a feed name"),
+        ({"feed": "root"}, "not a feed name"),
         ({"root": "/nowhere/root.json"}, "cannot read the root"),
         ({"region": "XX"}, "XX"),
     ],
