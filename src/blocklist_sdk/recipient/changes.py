@@ -1,4 +1,4 @@
-"""What differs between two releases on this disk: right after a gap, a crash or a snapshot as well."""
+"""The differences between two releases on this disk; correct also after a gap, a crash or a snapshot."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -37,12 +37,12 @@ class Changes:
 
     @property
     def before(self) -> int | None:
-        """The serial they lead from, None for nothing at all."""
+        """The serial of the earlier release; None for an empty list."""
         return self._old.about.serial if self._old else None
 
     @property
     def after(self) -> int:
-        """The serial they lead to."""
+        """The serial of the later release."""
         return self._new.about.serial
 
     def __len__(self) -> int:
@@ -73,9 +73,9 @@ class Changes:
         )
 
     def to_arrow(self) -> "ArrowTable":
-        """All of them as a table: a snapshot's columns, and ``change`` in front: removed, changed, added.
+        """All changes as a table: the column ``change`` (removed, changed, added), then the columns of a snapshot.
 
-        Rows that were removed are as they were; those that were changed are as they are now.
+        Removed rows are as they were; changed rows are as they are now.
         """
         found = self._found
         old = self._old.rows if self._old else Rows.empty()

@@ -274,7 +274,7 @@ def test_a_release_with_a_protected_number_of_ones_own_is_refused(world: World) 
     own = world.directory / "own.txt"
     own.write_text(f"# our own lines\n{FIRST[7]}\n")
     recipient = reopened(world, protected=own)
-    with pytest.raises(Refused, match="nobody may list"):
+    with pytest.raises(Refused, match="no feed may list"):
         recipient.sync()
     impact = recipient.dry_run()
     assert impact.protected == (int(FIRST[7][1:]),)
