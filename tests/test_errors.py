@@ -25,7 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def example(kind: type[errors.BlocklistError]) -> errors.BlocklistError:
     if kind is errors.InvalidNumber:
-        return errors.InvalidNumber("GoPay", "it holds letters")
+        return errors.InvalidNumber("GoPay", "it contains letters")
     return kind("what happened", **ARGUMENTS.get(kind.__name__, {}))
 
 

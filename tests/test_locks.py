@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk.locks import ForkSafeLock
+from blocklist_sdk.recipient.internals import internals_of
 from support.world import ADDED, SECOND, make_world
 
 PATIENCE_S = 120.0
@@ -50,11 +51,11 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
     holder.join()
 
 
-def test_a_list_forked_while_another_thread_looks_goes_on_and_sees_new_releases(tmp_path: Path) -> None:
+def test_a_list_forked_while_another_thread_reloads_goes_on_and_sees_new_releases(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     recipient = world.recipient()
     recipient.sync()
-    with recipient._in_force._looking:
+    with internals_of(recipient).current._reloading:
         forked = threading.Thread(target=lambda: children.append(fork()))
         children: list[int] = []
 

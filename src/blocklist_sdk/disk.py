@@ -18,7 +18,7 @@ PUBLIC_DIRECTORY_MODE = 0o755
 
 
 def storage_failed(error: OSError, path: Path) -> StorageFailed:
-    """What to raise where the disk refused."""
+    """The error to raise for an error of the disk."""
     return StorageFailed(
         f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room. "
         "Nothing half-written is in force.",
@@ -28,7 +28,7 @@ def storage_failed(error: OSError, path: Path) -> StorageFailed:
 
 @contextlib.contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into `StorageFailed`, with the path and what to do."""
+    """Turn errors of the disk into `StorageFailed`, with the path and what to do."""
     try:
         yield
     except OSError as error:
@@ -36,23 +36,23 @@ def storage(path: Path) -> Iterator[None]:
 
 
 def regular_target(path: Path) -> Path:
-    """Where a file may be replaced: links followed, and never a device, a pipe or a directory.
+    """The path of a file to be replaced, links followed; never that of a device, a pipe or a directory.
 
     Raises:
-        InvalidInput: something else than a file is there.
+        InvalidInput: `path` exists and is not a regular file.
     """
     target = path.resolve()
     if target.exists() and not target.is_file():
-        raise InvalidInput(f"{path} is no regular file: name a file that may be written over")
+        raise InvalidInput(f"{path} is not a regular file: name a file that may be overwritten")
     return target
 
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name at the end, and is gone if anything fails.
+    """A temporary file beside `path` that replaces it at the end; removed if anything fails.
 
     Raises:
-        InvalidInput: something else than a file is there.
+        InvalidInput: `path` exists and is not a regular file.
         StorageFailed: the directory cannot be written.
     """
     path = regular_target(path)
@@ -84,7 +84,7 @@ def sync_file(path: Path) -> None:
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Replace a file by a JSON document, atomically and durably.
 
-    Whoever may enter the directory may read it: a sync often runs as another user than those who ask.
+    Whoever may enter the directory may read it: a sync often runs as another user than the programs that ask.
     """
     write_file(path, json.dumps(document, indent=1).encode())
 
@@ -123,7 +123,7 @@ def sweep(directory: Path) -> None:
 
 
 def read_json(path: Path, *, format_version: int) -> dict[str, Any] | None:
-    """A JSON document of ours, None where there is no file.
+    """A JSON document of ours, None if the file does not exist.
 
     Raises:
         Malformed: it is damaged.

@@ -1,4 +1,4 @@
-"""The one exception tree.
+"""The exceptions of this library, one tree.
 
 ::
 
@@ -6,16 +6,16 @@
     ├── Unreachable          the network: refused, timed out, 5xx, too slow
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
-    ├── Malformed            verified or not, it is not what the protocol says
-    ├── Refused              a guard said no
+    ├── Malformed            data that is not as the protocol requires, verified or not
+    ├── Refused              refused by a guard
     ├── Locked               another process holds the lock
-    ├── NotSynced            there is no verified generation yet
+    ├── NotSynced            nothing was synced on this machine yet
     ├── StorageFailed        the local disk: full, read-only, not permitted
-    ├── InvalidInput         what the caller gave cannot be used
-    │   └── InvalidNumber    a text that is no telephone number
+    ├── InvalidInput         a value from the caller that cannot be used
+    │   └── InvalidNumber    a text that is not a telephone number
     └── ExchangeError        the exchange answered with a problem document
 
-Every message says what happened and what to do about it. Messages never carry a whole telephone number.
+Every message says what happened and what to do. No message contains a whole telephone number.
 """
 
 from datetime import datetime
@@ -27,17 +27,17 @@ class BlocklistError(Exception):
     """Root of every error this library raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python would call the class with the message alone, but most classes want arguments by keyword as well.
+        # By default the class is called with the message alone, but most classes need keyword arguments as well.
         return _restored, (type(self), self.args, dict(self.__dict__))
 
 
 class Unreachable(BlocklistError):
     """The repository could not be reached, or answered too slowly or not at all.
 
-    The last verified generation goes on serving.
+    The last verified generation stays in force.
 
     Attributes:
-        url: what was asked for.
+        url: the address that was asked for.
         status: the last HTTP status, or None when there was no answer.
         retry_after: seconds the server asked to wait, already capped, or None.
     """
@@ -50,7 +50,7 @@ class Unreachable(BlocklistError):
 
 
 class Untrusted(BlocklistError):
-    """Data did not verify: a signature, a hash or length, or an attempt to go back to something older."""
+    """Data could not be verified: a signature, hash or length is wrong, or it is older than before."""
 
 
 class Stale(BlocklistError):
@@ -68,14 +68,14 @@ class Stale(BlocklistError):
 
 
 class Malformed(BlocklistError):
-    """Data is not what the protocol says: truncated JSON, a captive portal's page, a wrong schema."""
+    """Data is not as the protocol requires: truncated JSON, a captive portal's page, a wrong schema."""
 
 
 class Refused(BlocklistError):
-    """A guard said no: to a verified release, or to publishing a list of which too many rows are rejects.
+    """A guard refused a verified release, or a list to be published of which too many rows cannot be read.
 
     Attributes:
-        serial: the release that was refused; None where it is about publishing.
+        serial: the release that was refused; None if a list to be published was.
         reasons: why, each in a few words.
     """
 
@@ -86,7 +86,7 @@ class Refused(BlocklistError):
 
 
 class Locked(BlocklistError):
-    """Another process holds the lock and did not let go within the wait the caller set.
+    """Another process holds the lock, and did not release it while the caller was willing to wait.
 
     Attributes:
         path: the lock file.
@@ -98,14 +98,14 @@ class Locked(BlocklistError):
 
 
 class NotSynced(BlocklistError):
-    """There is no verified generation on this machine yet: run ``sync()`` first."""
+    """Nothing was synced on this machine yet: run ``sync()`` first."""
 
 
 class StorageFailed(BlocklistError):
-    """The local disk refused: full, read-only, or not permitted. What is in force is whole and verified.
+    """The local disk failed: it is full, read-only, or access is denied. The list in force is whole and verified.
 
-    That is what was in force before. Only where the very last step failed, which makes the switch survive a power
-    cut, it may be what should have replaced it already.
+    It is the list that was in force before, or, if only the last step failed (the one that makes the switch survive a
+    power cut), the new one.
 
     Attributes:
         path: the file or directory concerned.
@@ -117,17 +117,17 @@ class StorageFailed(BlocklistError):
 
 
 class InvalidInput(BlocklistError, ValueError):
-    """What the caller gave cannot be used: an unknown feed, a missing root, a column that does not exist."""
+    """A value from the caller cannot be used: an unknown feed, a missing root, a column that does not exist."""
 
 
 class InvalidNumber(InvalidInput):
-    """A text that is no telephone number.
+    """A text that is not a telephone number.
 
     ``str(error)`` shows the text masked, so that it may go to a log; ``error.text`` has it whole.
 
     Attributes:
         text: what was given.
-        reason: why it is no number, in a few words.
+        reason: why it is not one, in a few words.
     """
 
     def __init__(self, text: str, reason: str) -> None:

@@ -69,11 +69,11 @@ class ForkSafeLock:
         _locks.add(self)
 
     def acquire(self, *, blocking: bool = True) -> bool:
-        """Take it; False if another thread holds it and the caller does not wait."""
+        """Acquire it; False if another thread holds it and `blocking` is False."""
         return self._lock.acquire(blocking=blocking)
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release it."""
         self._lock.release()
 
     def __enter__(self) -> None:
@@ -85,7 +85,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Forget who holds it."""
+        """Make it free, whoever holds it."""
         self._lock = threading.RLock()
 
 

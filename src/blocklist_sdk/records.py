@@ -1,4 +1,4 @@
-"""What the library answers with: small, frozen, typed records."""
+"""The records that the library returns: small, frozen, typed."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,8 +27,8 @@ class Entry:
         issuer: who decided.
         scope: where it applies, for instance ``frozenset({"sms", "voice"})``.
         since: in force from this moment on, UTC.
-        until: in force before this moment, UTC; None for no end.
-        feed: the feed it stands on.
+        until: in force before this moment, UTC; None if it has no end.
+        feed: the feed that lists it.
     """
 
     number: int
@@ -49,15 +49,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A recipient's own decision on one number, which goes before every feed's.
+    """A recipient's own decision on one number; it takes precedence over every feed.
 
     Attributes:
         number: the number as an E.164 integer.
         decision: ``allow`` or ``block``.
-        reason: why, for whoever finds it later.
+        reason: why, for whoever reads it later.
         author: who decided.
-        created: when, UTC.
-        until: in force before this moment, UTC; None for no end.
+        created: when it was made, UTC.
+        until: in force before this moment, UTC; None if it has no end.
     """
 
     number: int
@@ -79,14 +79,14 @@ class Verdict:
     Attributes:
         number: the number as an E.164 integer.
         blocked: whether to block it.
-        level: the strongest level in force, None when nothing is.
+        level: the strongest level in force, None if no entry is.
         reason: why; see `Reason`.
         entries: every entry that covers the number, in force or not.
-        feed: the feed that spoke.
-        serial: the release that spoke.
+        feed: the feed that the answer comes from.
+        serial: the release that the answer comes from.
         as_of: when that release was published.
         stale: whether the feed is past its signed expiry.
-        override: the local decision that is in force, None for none.
+        override: the local decision in force, or None.
     """
 
     number: int
@@ -106,13 +106,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What differs for one entry between two releases.
+    """The difference for one entry between two releases.
 
     Attributes:
         kind: ``added``, ``removed`` or ``changed``.
-        entry: the entry as it is now; as it was, where it was removed.
-        before: the entry as it was, where it was changed.
-        override: the local decision on its number that is in force; it goes before what the feed says. None for ranges.
+        entry: the entry as it is now, or as it was if it was removed.
+        before: the entry as it was, if it was changed.
+        override: the local decision in force on its number, which takes precedence over the feed. None for ranges.
         protected: whether its number is protected, so that it is never blocked.
     """
 
@@ -128,11 +128,11 @@ class Explanation:
     """Why a number is blocked, or not.
 
     Attributes:
-        text: what was asked about.
-        number: how it was read.
-        region: in which region.
+        text: the text that was given.
+        number: the number that it was read as.
+        region: the region in which it was read.
         is_valid: whether it is valid in its country's numbering plan, not only possible.
-        operator, brand: who serves it, None where no one is known to.
+        operator, brand: who serves it, or None if that is not known.
         verdict: the answer, with every entry.
         signers: ids of the keys that signed the release.
     """
@@ -149,14 +149,14 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of verifying the generation in force.
+    """The result of verifying the generation in force.
 
     Attributes:
         feed: the feed's name.
         serial: the release.
         rows: how many it has.
-        digest: of the rows as they lie on the disk.
-        problems: what is wrong; none where everything is as it was signed and written.
+        digest: the digest of its rows as they are on the disk.
+        problems: what is wrong; empty if everything is as it was signed and written.
     """
 
     feed: str
@@ -171,14 +171,14 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync did.
+    """The result of a sync.
 
     Attributes:
-        before: the serial before, None for none.
+        before: the serial before, None for a first sync.
         after: the serial in force now.
         kind: ``none`` (up to date already), ``delta`` or ``snapshot``.
-        added, removed, changed: entries that differ from the release before; a first snapshot adds them all.
-        bytes: what went over the wire, metadata included.
+        added, removed, changed: numbers of entries that differ from the release before; a first snapshot adds them all.
+        bytes: bytes received, metadata included.
         seconds: how long it took.
     """
 
@@ -194,7 +194,7 @@ class SyncResult:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many entries come, go and change."""
+    """How many entries are added, removed and changed."""
 
     added: int
     removed: int
@@ -203,19 +203,19 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """What putting a release in force would change.
+    """The changes that a release would bring if it came into force.
 
     Attributes:
-        before: the serial in force, None for none.
+        before: the serial in force, None before the first release.
         after: the release's serial.
-        rows_before, rows_after: entries in each.
-        total: entries that differ.
-        by_category: the same, category by category.
-        by_operator: the same for single numbers, by operator; ``""`` where none is known. Empty where it would be more
-            than a million.
-        overrides: local decisions on numbers that it concerns.
+        rows_before, rows_after: the number of entries in each.
+        total: how many entries differ.
+        by_category: the same for each category.
+        by_operator: the same for single numbers and each operator; ``""`` if it is not known. Empty if
+            there are more than a million.
+        overrides: local decisions on the numbers concerned.
         protected: protected numbers that it would block.
-        refusals: why the guard would keep it out of force; none where it would pass.
+        refusals: why the guard would refuse it; empty if it would not.
     """
 
     before: int | None
@@ -232,12 +232,12 @@ class Impact:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a recipient stands.
+    """The state of a recipient.
 
     Attributes:
         feed: the feed's name.
-        serial: the release in force, None before the first sync; so are the fields that describe it.
-        rows: entries in it.
+        serial: the release in force; None before the first sync, as are the fields that describe it.
+        rows: the number of its entries.
         digest: SHA-256 of its canonical rows, hexadecimal.
         as_of: when it was published.
         expires: when its signed metadata expires.
@@ -245,13 +245,13 @@ class Status:
         generation_bytes: its size on disk.
         last_success: when a sync last succeeded.
         last_attempt: when a sync last ran.
-        last_error: what the last sync failed with, None when it succeeded.
-        refused: the serial of a release that the guard keeps out of force, None for none.
-        refusals: why.
-        overrides: local decisions that are in force.
+        last_error: the error of the last sync, None if it succeeded.
+        refused: the serial of a release that the guard refuses, or None.
+        refusals: why it refuses it.
+        overrides: the number of local decisions in force.
         generations: serials of the releases on this disk, newest first.
-        held: names of those who still need an older release, and the serial they need.
-        disk_bytes: what all releases take on disk.
+        held: the names of those who still need an older release, and its serial.
+        disk_bytes: the size of all releases on disk.
     """
 
     feed: str

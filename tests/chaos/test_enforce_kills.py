@@ -18,6 +18,7 @@ from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
+from blocklist_sdk.recipient.internals import internals_of
 from support.killing import LATER, SOONER, Moment, Say, nursery
 from support.scale import Tally, scaled
 from support.world import FEED, World, make_world
@@ -99,7 +100,7 @@ def test_enforcement_that_is_killed(
         sink = open_sink(url, feed=FEED)
         enforce(blocklist, sink, batch=BATCH)
         assert enforce(blocklist, sink, batch=BATCH).outcomes == {}
-        generation, rules = blocklist.in_force()
+        generation, rules = internals_of(blocklist).in_force()
         wanted = desired(generation.rows, rules, datetime.now(UTC))
         current = list(sink.current()) if isinstance(sink, ReadableSink) else replayed(folder)
         sink.close()

@@ -267,7 +267,7 @@ class Exchange(RuleBasedStateMachine):
     @rule(feed=feeds, name=st.sampled_from(("sink", "audit")))
     def let_go(self, feed: str, name: str) -> None:
         self.begin_step()
-        assert self.lists[feed].let_go(name) is (self.model[feed].holds.pop(name, None) is not None)
+        assert self.lists[feed].release_hold(name) is (self.model[feed].holds.pop(name, None) is not None)
 
     @rule(feed=feeds)
     def switch(self, feed: str) -> None:

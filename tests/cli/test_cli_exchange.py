@@ -134,7 +134,7 @@ def bulk(asked: Asked) -> Any:
         "title": "x",
         "status": 422,
         "detail": "no number",
-        "errors": [{"field": "number", "reason": "it holds letters"}],
+        "errors": [{"field": "number", "reason": "it contains letters"}],
     }
     return {
         "items": [
@@ -153,7 +153,7 @@ def test_a_file_of_reports() -> None:
     assert [each["number"][-1] for each in only.document["reports"]] == ["0", "2", "e"]
     assert [line.partition(":")[0] for line in ran.lines] == ["line 2", "line 4", "2 reported, 2 refused"]
     assert "line 3: channel" in ran.err
-    assert "line 5: no number (number: it holds letters)" in ran.err
+    assert "line 5: no number (number: it contains letters)" in ran.err
 
 
 def test_a_file_of_reports_as_json_lines() -> None:

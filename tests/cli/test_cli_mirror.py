@@ -114,7 +114,7 @@ def test_bad_input(world: World) -> None:
     assert_fails(mirrored(world, directory=world.repository), 2, "neither empty nor a mirror")
     assert_fails(mirrored(world, directory=world.publisher.root), 2, "is not a folder")
     assert_fails(mirrored(world, "--feed", "id-nobody"), 2, "no feed 'id-nobody'")
-    assert_fails(mirrored(world, "--feed", "No Feed"), 2, "no feed name")
+    assert_fails(mirrored(world, "--feed", "No Feed"), 2, "not a feed name")
     assert_fails(mirrored(world, root="nowhere.json"), 2, "cannot read the root")
     assert_fails(mirrored(world, url="lists.example"), 2, "base URL")
     assert_fails(mirrored(world, directory=Path("/proc/nowhere/mirror")), 74, "cannot use")

@@ -102,7 +102,7 @@ def test_protected_numbers_of_ones_own(world: World, env: dict[str, str], tmp_pa
     env["BLOCKLIST_PROTECTED"] = str(own)
     assert "protected" in run("check", LISTED, env=env).out
     world.release([*FIRST, ADDED])
-    assert_fails(run("sync", env=env), 6, "nobody may list")
+    assert_fails(run("sync", env=env), 6, "no feed may list")
 
 
 def test_explain_says_it_in_plain_words(env: dict[str, str]) -> None:

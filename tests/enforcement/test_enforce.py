@@ -23,6 +23,7 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
 from blocklist_sdk.enforcement.sink import PENDING
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
 from support.world import FEED, World, make_world
@@ -705,7 +706,7 @@ def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklis
                 continue
     sink.behave = lambda change: None
     enforce(blocklist, sink)
-    held, rules = blocklist.in_force()
+    held, rules = internals_of(blocklist).in_force()
     wanted = desired(held.rows, rules, datetime.now(UTC))
     assert {(c.number, c.scope) for c in sink.held.values()} == {
         (number, scopes_of(scope)) for number, scope in zip(wanted.number.tolist(), wanted.scope.tolist(), strict=True)

@@ -17,6 +17,7 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.sink import PENDING
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
 from support.world import FEED, make_world
@@ -132,7 +133,7 @@ def check(blocklist: Blocklist, sink: MemorySink) -> None:
         wanted = {scope for scope in SCOPES if blocklist.check(number, scope=scope).blocked}
         assert sink.scopes(number) <= wanted, number
         assert over.set_aside or sink.scopes(number) == wanted, number
-    generation, rules = blocklist.in_force()
+    generation, rules = internals_of(blocklist).in_force()
     items = desired(generation.rows, rules, datetime.now(UTC))
     blocking = {entry for place in range(len(items)) for entry in items.entries(place)}
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:

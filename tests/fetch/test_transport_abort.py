@@ -102,9 +102,9 @@ def test_a_file_is_cut_between_its_chunks(tmp_path: Path) -> None:
 
 def test_a_signal_that_was_given_before_calls_at_once() -> None:
     stop, called = StopSignal(), list[str]()
-    with stop.calling(lambda: called.append("during")):
-        stop.give()
-    with stop.calling(lambda: called.append("late")):
+    with stop.callback(lambda: called.append("during")):
+        stop.set()
+    with stop.callback(lambda: called.append("late")):
         pass
-    stop.give()
+    stop.set()
     assert called == ["during", "late"]

@@ -111,7 +111,7 @@ def test_a_feed_role_that_signs_outside_its_path_is_not_heard(
     repository.release(SECOND)
     trust = trusted()
     assert trust.target(path) is None
-    with pytest.raises(Untrusted, match="nobody who may"):
+    with pytest.raises(Untrusted, match="not listed by any role"):
         trust.fetch(path, max_bytes=1000)
 
 

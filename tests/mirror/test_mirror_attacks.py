@@ -115,7 +115,7 @@ def out_of_the_folder(world: World, forger: Forger) -> None:
         (too_long, Untrusted, "longer"),
         (lacking, Unreachable, "404"),
         (rolled_back, Untrusted, FEED),
-        (out_of_the_folder, Malformed, "no target path"),
+        (out_of_the_folder, Malformed, "not a target path"),
         (lambda world, forger: forger.forge("timestamp", signers=[stranger()]), Untrusted, "timestamp"),
         (lambda world, forger: forger.forge(FEED, signers=forger.keys(OTHER_FEED)), Untrusted, FEED),
         (lambda world, forger: forger.forge("root", signers=forger.keys("root")[:1]), Untrusted, "root"),
@@ -278,7 +278,7 @@ def test_a_root_that_is_none(world: World, is_mirror: bool) -> None:
     for root in (b"", b"{}", b"<html>"):
         nothing_changes(world, InvalidInput, "root", root=root)
     nothing_changes(world, InvalidInput, "cannot read the root", root=world.directory / "nowhere.json")
-    nothing_changes(world, InvalidInput, "no regular file", root=world.directory)
+    nothing_changes(world, InvalidInput, "not a regular file", root=world.directory)
 
 
 def test_a_root_that_the_mirror_has_not_seen_yet(world: World, forger: Forger) -> None:

@@ -155,8 +155,8 @@ def test_each_key_may_have_a_passphrase_of_its_own(tmp_path: Path) -> None:
     ("feeds", "passphrase", "region", "message"),
     [
         ([], PASSPHRASE, None, "at least one feed"),
-        (["ID All"], PASSPHRASE, None, "no feed name"),
-        (["root"], PASSPHRASE, None, "no feed name"),
+        (["ID All"], PASSPHRASE, None, "not a feed name"),
+        (["root"], PASSPHRASE, None, "not a feed name"),
         (["a"], "short", None, "at least 12 characters"),
         (["a"], None, None, "give its passphrase"),
         (["a"], PASSPHRASE, "XX", "XX"),

@@ -197,7 +197,7 @@ def test_another_feeds_figures_are_not_ours(feed: str) -> None:
 def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "passwd"
     path.write_text("root:x:0:0\n")
-    with pytest.raises(InvalidInput, match="something else"):
+    with pytest.raises(InvalidInput, match="not a metrics file"):
         write_metrics(path, IN_FORCE)
     assert path.read_text() == "root:x:0:0\n"
 

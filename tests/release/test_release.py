@@ -58,8 +58,8 @@ def test_a_snapshot_is_read_and_checked_a_part_at_a_time(
 def test_parts_that_are_not_as_many_rows_as_they_should_be_are_malformed() -> None:
     part = to_rows([a_row()])
     for count, match in (
-        (0, "other than the 0 rows"),
-        (2, "other than"),
+        (0, "does not have the 0 rows"),
+        (2, "does not have the 2 rows"),
         (1 << 62, "cannot hold"),
         (-1, "cannot hold"),
     ):

@@ -17,6 +17,7 @@ from blocklist_sdk import InvalidInput, Locked, Stale, StorageFailed, Unreachabl
 from blocklist_sdk.fetch.stopping import StopSignal
 from blocklist_sdk.recipient.background import BackgroundSync
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import SyncResult
 from support.loopback import Handler, answering
@@ -60,7 +61,7 @@ def heard(recipient: Recipient) -> list[SyncOutcome]:
 
 
 def state_file(recipient: Recipient) -> Path:
-    return recipient._state_file
+    return internals_of(recipient).state_file
 
 
 @contextmanager
@@ -217,7 +218,7 @@ def test_processes_on_one_cache_share_the_work(world: World, monkeypatch: pytest
 
 def test_a_lock_that_another_process_holds_is_no_failure_of_the_feed(world: World) -> None:
     recipient = world.recipient()
-    with recipient._store.lock(1), recipient.keep_synced(3600) as background:
+    with internals_of(recipient).store.lock(1), recipient.keep_synced(3600) as background:
         until(lambda: background.last_error is not None)
         assert isinstance(background.last_error, Locked)
         assert background.next_attempt > datetime.now(UTC) + timedelta(minutes=14)
@@ -289,7 +290,7 @@ def background_of(recipient: Recipient, sync: Callable[[StopSignal], SyncResult]
         sync,
         feed=FEED,
         every=timedelta(seconds=SOON),
-        store=recipient._store,
+        store=internals_of(recipient).store,
         state_file=state_file(recipient),
         draw=lambda: 0.0,
     )

@@ -124,7 +124,7 @@ def play(
         cache_dir=box.directory / "foreign",
         auth=box.auth(OTHER),
     )
-    with foreign, pytest.raises(Exception, match="denies access"):
+    with foreign, pytest.raises(Exception, match="access is denied"):
         foreign.sync()
     entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel" and each.entry is not None)
     stranger = NewReceipt(feed="id-telkomsel", serial=2, entry=entry, outcome="enforced", at=datetime.now(UTC))

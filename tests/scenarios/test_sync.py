@@ -36,6 +36,7 @@ from support.world import (
     SECOND,
     World,
     copy_world,
+    half_a_second_later,
     is_whole,
     make_world,
     whole_releases_only,
@@ -118,7 +119,7 @@ def test_a_verdict_says_everything(world: World) -> None:
     assert recipient.check(LISTED, scope="sms").reason == "listed"
     assert recipient.check(LISTED, scope="messaging").reason == "not-listed"
     assert not recipient.check(ADDED)
-    with pytest.raises(InvalidInput, match="no scope"):
+    with pytest.raises(InvalidInput, match="not a scope"):
         recipient.check(LISTED, scope="telepathy")  # type: ignore[arg-type]
 
 
@@ -165,7 +166,7 @@ def test_an_open_list_picks_up_what_another_fetched(world: World) -> None:
     assert LISTED in reader
     world.release(SECOND)
     writer.sync()
-    reader._in_force.now = reader._in_force._never  # half a second later
+    half_a_second_later(reader)
     assert ADDED in reader
 
 
@@ -182,9 +183,9 @@ def test_the_whole_list_as_arrow(world: World) -> None:
     [
         ({"url": "ftp://exchange.example"}, "https:"),
         ({"url": "exchange.example"}, "https:"),
-        ({"feed": "No Such Name"}, "no feed name"),
-        ({"feed": "../escape"}, "no feed name"),
-        ({"feed": "root"}, "no feed name"),
+        ({"feed": "No Such Name"}, "not a feed name"),
+        ({"feed": "../escape"}, "not a feed name"),
+        ({"feed": "root"}, "not a feed name"),
         ({"root": "/nowhere/root.json"}, "cannot read the root"),
         ({"region": "XX"}, "XX"),
     ],
@@ -373,7 +374,7 @@ def test_threads_share_one_list(world: World) -> None:
 
     def ask() -> None:
         while not stop.wait(0.001):
-            recipient._in_force.now = recipient._in_force._never
+            half_a_second_later(recipient)
             verdict = whole_releases_only(recipient)
             if verdict:
                 wrong.append(verdict)
@@ -397,7 +398,7 @@ def test_an_open_list_goes_on_whatever_becomes_of_the_cache(world: World) -> Non
     pointer = world.directory / "cache" / FEED / "current.json"
     for content in ('{"format": 99}', "garbage", None):
         pointer.write_text(content) if content else pointer.unlink()
-        recipient._in_force.now = recipient._in_force._never
+        half_a_second_later(recipient)
         assert LISTED in recipient
 
 

@@ -8,7 +8,7 @@ import pytest
 from tuf.ngclient._internal import trusted_metadata_set
 
 from blocklist_sdk import times
-from blocklist_sdk.recipient import blocklist, in_force
+from blocklist_sdk.recipient import blocklist, current_list
 
 
 class Clock:
@@ -34,7 +34,7 @@ class Clock:
                 return datetime.fromtimestamp(clock.at_s, tz)
 
         patch.setattr(times, "now", lambda: clock.now)
-        for module in (blocklist, in_force):
+        for module in (blocklist, current_list):
             patch.setattr(module, "clock", lambda: clock.at_s)
         patch.setattr(blocklist, "time", SimpleNamespace(time_ns=lambda: int(clock.at_s * 1e9)))
         # Where tuf decides whether metadata has expired.

@@ -16,7 +16,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 _GROUND = {"disk", "errors", "lazy", "locks", "records", "tabular", "texts", "times"}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
-_WING = _ASKED | _FETCHED | {"recipient/background", "recipient/changes", "recipient/in_force", "recipient/screening"}
+_WING = (
+    _ASKED | _FETCHED | {"recipient/background", "recipient/changes", "recipient/current_list", "recipient/screening"}
+)
 
 MAY_IMPORT: dict[str, set[str]] = {
     # The ground floor
@@ -42,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/guard": {"errors", "numbers", "records", "release"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
     "recipient/changes": {"recipient/cache", "recipient/rules", "records", "release", "times"},
-    "recipient/in_force": _GROUND | {"recipient/cache", "recipient/rules", "release"},
+    "recipient/current_list": _GROUND | {"recipient/cache", "recipient/rules", "release"},
     "recipient/screening": _GROUND | _ASKED | {"numbers", "release"},
     "recipient/sync": _GROUND | _FETCHED | {"recipient/cache", "release"},
     "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},

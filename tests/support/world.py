@@ -9,7 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tuf.api.metadata import Metadata, MetaFile, TargetFile
 from blocklist_sdk import Blocklist, BlocklistError, Publisher
 from blocklist_sdk.fetch.transport import TransportSettings
 from blocklist_sdk.publisher.keys import Keyring
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
 
@@ -98,6 +99,12 @@ class World:
     def signers(self, name: str) -> list[Signer]:
         """Keys of ``root``, ``targets``, ``online`` or a feed, as a thief would have them."""
         return list(Keyring(self.directory / "publisher" / "keys", PASSPHRASE).open(name).signers)
+
+
+def half_a_second_later(recipient: Blocklist) -> None:
+    """Have the next question look at the disk again."""
+    current = internals_of(recipient).current
+    current.fast_path = replace(current.fast_path, stop=0.0)
 
 
 def whole_releases_only(recipient: Blocklist) -> str | None:

@@ -78,7 +78,7 @@ def exit_code(error: BlocklistError) -> int:
     """The exit code of an error.
 
     >>> from blocklist_sdk import InvalidNumber
-    >>> exit_code(InvalidNumber("GoPay", "it holds letters"))
+    >>> exit_code(InvalidNumber("GoPay", "it contains letters"))
     2
     >>> exit_code(ExchangeError("no such account", status=401, problem={}))
     77

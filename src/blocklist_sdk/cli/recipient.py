@@ -82,7 +82,7 @@ def sync(
             sync_until_told(blocklist, every=every or "1h", told=_told, as_json=as_json)
             return
         if dry_run:
-            impact = blocklist.preview(wait_s=wait)
+            impact = blocklist.dry_run(wait_s=wait)
             if as_json:
                 write_json({"feed": blocklist.feed, **asdict(impact)})
             else:

@@ -268,8 +268,10 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     Raises:
         InvalidInput: it is in the cache or the state of the list.
     """
+    from blocklist_sdk.recipient.internals import internals_of
+
     target = output.resolve()
-    for folder in (blocklist._store.directory, blocklist._state_file.parent):
+    for folder in internals_of(blocklist).directories:
         if target.is_relative_to(folder.resolve()):
             raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")
 

@@ -48,7 +48,9 @@ def ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str
 
 def ledgers_path(blocklist: "Blocklist") -> Path:
     """The directory with the ledgers of all sinks of a list."""
-    return blocklist.state_directory / "sinks"
+    from blocklist_sdk.recipient.internals import internals_of
+
+    return internals_of(blocklist).state_file.parent / "sinks"
 
 
 def sink_names(blocklist: "Blocklist") -> list[str]:

@@ -19,6 +19,7 @@ from blocklist_sdk.enforcement.run import Enforcement
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.release.rows import FOREVER_MS
 
 _SHOWN: Final = 10
@@ -79,7 +80,7 @@ def reconcile(
     if not isinstance(sink, ReadableSink):
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
-        generation, rules = blocklist.in_force()
+        generation, rules = internals_of(blocklist).in_force()
         wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
         try:
             applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0

@@ -24,6 +24,7 @@ from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkUnava
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
 
@@ -179,7 +180,7 @@ def enforce(
         planned: dict[Operation, int] | None = None
         is_over = False
         while not is_over:
-            generation, rules = blocklist.in_force()
+            generation, rules = internals_of(blocklist).in_force()
             at = clock()
             wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
             acknowledged = ledger.acknowledged()
@@ -234,7 +235,7 @@ class _Watch:
         self._looked = time.monotonic()
         if self._following is not None and self._following <= self._clock():
             return True
-        generation, rules = self._blocklist.in_force()
+        generation, rules = internals_of(self._blocklist).in_force()
         return generation.about.serial != self._serial or rules != self._rules
 
 

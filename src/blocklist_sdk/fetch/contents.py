@@ -1,4 +1,4 @@
-"""What a repository holds, as a refresh verified it: every file that a whole copy needs, byte for byte."""
+"""The files that a full copy of a repository needs, byte for byte, as a refresh verified them."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +18,7 @@ HISTORY = "root_history"
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """A target file as its role signs it.
+    """A target file as its role signed it.
 
     Attributes:
         target: its target path, signed length and hashes.
@@ -28,11 +28,11 @@ class SignedFile:
 
     @property
     def stored(self) -> str:
-        """Where it is below `targets/`."""
+        """Its path below `targets/`."""
         return stored_path(self.target)
 
     def is_at(self, path: Path) -> bool:
-        """Whether that is what stands there, to the last byte."""
+        """Whether the file at `path` is this one, to the last byte."""
         if not path.is_file():
             return False
         try:
@@ -45,14 +45,14 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All that a copy of a repository holds, or of some of its feeds.
+    """Everything in a copy of a repository, or in a copy of some of its feeds.
 
     Attributes:
         roots: the roots from the pinned one to the current one, in order; like `roles`, by file name.
         roles: the snapshot, the targets role and the feeds' roles, each under its version.
-        timestamp: what leads to all of that.
+        timestamp: the file that the others are verified from.
         files: the target files that those roles sign.
-        expires: the earliest end among the signatures but the root's, which ends no list's freshness.
+        expires: the earliest expiry of a signature. The root's does not count: it makes no list stale.
     """
 
     roots: Mapping[str, bytes]
@@ -63,14 +63,14 @@ class Contents:
 
 
 def stored_path(target: TargetFile) -> str:
-    """Where a target is below `targets/`: under its hash, so that a newer one of the same name is another file.
+    """The path of a target below `targets/`. It contains the hash, so a newer target of the same name is another file.
 
     Raises:
         Malformed: it is signed without a SHA-256 hash.
     """
     digest = target.hashes.get("sha256")
     if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise Malformed(f"{target.path} is signed without a SHA-256 hash: tell the publisher")
+        raise Malformed(f"{target.path} is signed without a SHA-256 hash: inform the publisher")
     directory, slash, name = target.path.rpartition("/")
     return f"{directory}{slash}{digest}.{name}"
 
@@ -82,16 +82,16 @@ def feeds_of(targets: Targets) -> tuple[str, ...]:
 
 
 def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) -> Contents:
-    """Read what a refresh left behind.
+    """Read the metadata that a refresh has stored.
 
     Args:
-        metadata: where tuf keeps what it verified; the feeds' roles, too.
+        metadata: the folder where tuf keeps verified metadata, the feeds' roles included.
         first_root: the version of the pinned root.
         feeds: feeds that the targets role delegates.
 
     Raises:
         Malformed: a role is delegated that the snapshot does not name, or a target is signed without a SHA-256 hash or
-            under a path that is none.
+            under a path that is not allowed.
         LengthOrHashMismatchError: the publisher signed metadata that does not fit together.
         OSError: the disk refused.
     """
@@ -128,19 +128,21 @@ def _kept(metadata: Path, role: str) -> bytes:
 def _meta(snapshot: Snapshot, role: str) -> MetaFile:
     meta = snapshot.meta.get(f"{role}.json")
     if meta is None:
-        raise Malformed(f"the snapshot does not name the role {role!r}: nothing was changed here. Tell the publisher.")
+        raise Malformed(
+            f"the snapshot does not name the role {role!r}: nothing was changed here. Inform the publisher."
+        )
     return meta
 
 
 def _referred(metadata: Path, role: str, meta: MetaFile) -> bytes:
-    """A role's metadata, if it is the very bytes that are referred to: tuf takes older spellings of the same."""
+    """A role's metadata, checked to be the exact bytes referred to: tuf also accepts other spellings of the same."""
     data = _kept(metadata, role)
     meta.verify_length_and_hashes(data)
     return data
 
 
 def _files(targets: Targets, role: str, signed: Targets) -> Iterator[SignedFile]:
-    """What a role signs, without what it may not."""
+    """The files that a role signs and is allowed to sign."""
     roles = targets.delegations.roles if targets.delegations else None
     delegated = None if role == Targets.type else (roles or {})[role]
     for path, target in signed.targets.items():
@@ -150,6 +152,8 @@ def _files(targets: Targets, role: str, signed: Targets) -> Iterator[SignedFile]
 
 
 def _check_path(path: str) -> None:
-    """A path that leads out of `targets/` is none, whoever signed it."""
+    """Refuse a path that leads out of `targets/`, whoever signed it."""
     if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in path.split("/")):
-        raise Malformed(f"{path!r} is signed, but is no target path: nothing was changed here. Tell the publisher.")
+        raise Malformed(
+            f"{path!r} is signed, but is not a target path: nothing was changed here. Inform the publisher."
+        )

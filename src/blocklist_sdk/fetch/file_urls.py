@@ -15,12 +15,12 @@ class FileTransport(httpx.BaseTransport):
     """`file:` addresses, answered as a plain web server would."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """200 and the file; 404 for what is no regular file, 403 for what may not be read."""
+        """Answer 200 with the file, 404 if it is not a regular file, 403 if it may not be read."""
         names = [unquote(part) for part in request.url.raw_path.decode("ascii").partition("?")[0].split("/")]
         if any(name in (".", "..") or "/" in name or "\0" in name for name in names):
             return httpx.Response(404)
         try:
-            # Without blocking: nobody may ever write into a pipe that lies where a file should be.
+            # Without blocking: a pipe in the place of a file may never be written to.
             descriptor = os.open("/".join(names), os.O_RDONLY | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return httpx.Response(404)

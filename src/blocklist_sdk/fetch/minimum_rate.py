@@ -1,4 +1,4 @@
-"""The minimum rate: an attempt over which too little comes is cut."""
+"""The minimum rate: an attempt that receives too little is cut."""
 
 import threading
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Self
 
 
 class MinimumRate:
-    """Calls `cut` once a whole window passes in which fewer bytes arrive than there must; for a `with` block.
+    """Calls `cut` when fewer bytes than the minimum arrive in a whole window; for a `with` block.
 
-    It takes a thread: a read timeout starts anew with every byte, and headers that drip in never reach our loop.
+    It needs a thread: a read timeout starts anew with every byte, and headers that drip in never reach our loop.
 
     Attributes:
         fired: whether it has cut.
@@ -23,12 +23,12 @@ class MinimumRate:
     def __init__(
         self, received: Callable[[], int], *, floor_bytes: float, window_s: float, cut: Callable[[], None]
     ) -> None:
-        """Begins to watch when it is entered.
+        """Starts to watch when it is entered.
 
         Args:
             received: the bytes received so far; called from another thread.
-            floor_bytes: what has to arrive in each window.
-            window_s: the window's length.
+            floor_bytes: the bytes that must arrive in each window.
+            window_s: the length of a window, in seconds.
             cut: ends the attempt; called from another thread.
         """
         self.fired = False

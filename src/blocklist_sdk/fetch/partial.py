@@ -6,7 +6,7 @@ from typing import IO
 
 
 class Partial:
-    """A file that is being fetched, as far as it has come.
+    """A file that is being fetched, and how much of it has arrived.
 
     >>> import io
     >>> partial = Partial(io.BytesIO(), length=10)
@@ -17,30 +17,33 @@ class Partial:
     """
 
     def __init__(self, file: IO[bytes], length: int) -> None:
-        """Begins where the file stands."""
+        """Continues at the current position of `file`."""
         self.file = file
         self._length = length
         self._validator: str | None = None
 
     @property
     def missing_bytes(self) -> int:
-        """What is left to ask for."""
+        """The number of bytes still to be fetched."""
         return self._length - self.file.tell()
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to ask for; an empty file is asked for all the same."""
+        """Whether all of it has arrived. An empty file must be asked for once, so it is never complete."""
         return self.missing_bytes == 0 and self._length > 0
 
     def range_headers(self) -> dict[str, str] | None:
-        """For the rest of the file, on condition that it is still the same; None for the whole."""
+        """Headers that ask for the rest of the file if it has not changed; None to ask for the whole file."""
         if not self.file.tell():
             return None
         headers = {"Range": f"bytes={self.file.tell()}-"}
         return headers if self._validator is None else {**headers, "If-Range": self._validator}
 
     def accept(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Whether the body of an answer continues the file or begins it anew; if not, the next attempt begins anew."""
+        """Whether the body of an answer can be written: it continues the file or starts it again.
+
+        If not, the next attempt starts again from the first byte.
+        """
         found = re.match(r"bytes (\d{1,19})-", headers.get("Content-Range", ""), re.ASCII)
         if status == 206 and found and int(found[1]) == self.file.tell():
             return True

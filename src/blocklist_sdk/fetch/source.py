@@ -1,4 +1,4 @@
-"""Where a repository is and what is trusted of it, as callers give them. Touches no network."""
+"""Checks the URL and the pinned root that a caller gives for a repository. Does not use the network."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ def base_url(url: str) -> str:
     """A repository's base URL, without a slash at its end.
 
     Raises:
-        InvalidInput: it is no URL, or not one that repositories are fetched from.
+        InvalidInput: `url` is not a URL, or has another scheme than https:, http: or file:.
 
     >>> base_url("https://lists.example/")
     'https://lists.example'
@@ -22,24 +22,26 @@ def base_url(url: str) -> str:
         parts = urlsplit(url)
     except ValueError as error:
         # Not in Python's words: they may repeat a password.
-        raise InvalidInput("that is no URL: give one that starts with https:, http: or file:") from error
+        raise InvalidInput(
+            "the repository's address is not a URL: give one that starts with https:, http: or file:"
+        ) from error
     if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
-        raise InvalidInput("that is no repository: give a base URL that starts with https:, http: or file:")
+        raise InvalidInput("the repository's address must be a base URL that starts with https:, http: or file:")
     return url.rstrip("/")
 
 
 def read_root(root: str | Path | bytes) -> bytes:
-    """The bytes of the pinned root metadata; that they are some is not looked at.
+    """The bytes of the pinned root metadata; they are not parsed here.
 
     Raises:
-        InvalidInput: the file cannot be read, is no regular one, or is too large.
+        InvalidInput: the file cannot be read, is not a regular file, or is too large.
     """
     if isinstance(root, bytes):
         return root
     try:
         path = Path(root)
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"{root} is no regular file: give the root.json that you got from the authority")
+            raise InvalidInput(f"{root} is not a regular file: give the root.json that you got from the authority")
         with path.open("rb") as file:
             data = file.read(_ROOT_BYTES_MAX + 1)
     except (OSError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Ending a sync from another thread."""
+"""Stopping a sync from another thread."""
 
 import contextlib
 import threading
@@ -6,54 +6,53 @@ from collections.abc import Callable, Iterator
 
 
 class SyncStopped(BaseException):
-    """A sync was told to stop. Like Ctrl-C it is no error: nothing is recorded, and nothing is in force but before.
+    """A sync was stopped. As with Ctrl-C this is not an error: nothing is recorded, and what was in force still is.
 
-    No `Exception`, so that nothing which deals with failures takes it for one.
+    It is not an `Exception`, so that code which handles failures does not take it for one.
     """
 
 
 class StopSignal:
-    """Tells one or more syncs, in other threads, to stop; once given it stays given.
+    """Stops one or more syncs in other threads. Works like `threading.Event`, but can only be set once.
 
     >>> stop = StopSignal()
     >>> stop.wait(0)
     False
-    >>> stop.give()
+    >>> stop.set()
     >>> stop.wait(60)
     True
     """
 
     def __init__(self) -> None:
-        self._given = threading.Event()
+        self._event = threading.Event()
         self._lock = threading.Lock()
-        self._calls: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
-    @property
-    def is_given(self) -> bool:
-        """Whether it was given."""
-        return self._given.is_set()
+    def is_set(self) -> bool:
+        """Whether the syncs were stopped."""
+        return self._event.is_set()
 
-    def give(self) -> None:
-        """Give it. Returns at once; who was told ends soon after."""
+    def set(self) -> None:
+        """Stop the syncs. Returns at once; they end soon after."""
         with self._lock:
-            self._given.set()
-            calls = tuple(self._calls)
-        for call in calls:
-            call()
+            self._event.set()
+            callbacks = tuple(self._callbacks)
+        for callback in callbacks:
+            callback()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for it, at most so long; whether it was given."""
-        return self._given.wait(timeout_s)
+        """Wait until it is set, at most `timeout_s` seconds; return whether it is."""
+        return self._event.wait(timeout_s)
 
     @contextlib.contextmanager
-    def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """Have something called when it is given within the block, from the thread that gives it."""
+    def callback(self, function: Callable[[], None]) -> Iterator[None]:
+        """Call a function, in the thread that sets the signal, if that is done before or within the block."""
         with self._lock:
-            self._calls.append(call)
+            self._callbacks.append(function)
         try:
-            if self.is_given:
-                call()
+            if self.is_set():
+                function()
             yield
         finally:
             with self._lock:
-                self._calls.remove(call)
+                self._callbacks.remove(function)

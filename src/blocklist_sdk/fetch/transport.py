@@ -1,7 +1,6 @@
 """Bytes from a repository: timeouts, retries, resumption and a minimum rate, over HTTP and from `file:` alike.
 
-Nothing is verified here; what arrives is bounded in length and in time, and that is all. This and the exchange are
-the only places that know httpx.
+Nothing is verified here: what arrives is only bounded in length and in time.
 """
 
 import contextlib
@@ -35,10 +34,10 @@ _PASSING_STATUSES = frozenset({408, 425, 429})
 """Client errors that go away by themselves (RFC 9110 section 15.5, RFC 8470, RFC 6585); so do all of 500 and above."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _ADVICE = {
-    401: "it wants credentials: check them",
-    403: "it denies access: check the credentials",
-    404: "it has no such file: check the address",
-    429: "it gets too many requests: sync less often",
+    401: "credentials are needed: check them",
+    403: "access is denied: check the credentials",
+    404: "the file does not exist: check the address",
+    429: "too many requests: sync less often",
 }
 
 
@@ -47,16 +46,18 @@ class TransportSettings:
     """How patient a sync is with the network. The defaults suit a server anywhere and a line of 128 kbit/s or more.
 
     Attributes:
-        connect_timeout_s: for a connection to be made.
-        read_timeout_s: without a single byte.
-        attempts: for one file, one after the other; those that bring a large file on do not count.
-        backoff_initial_s: the first wait between attempts is random between zero and this, the next twice as long…
-        backoff_max_s: …up to this.
+        connect_timeout_s: how long making a connection may take, in seconds.
+        read_timeout_s: how long a server may send nothing, in seconds.
+        attempts: how often one file is tried; attempts that make progress on a large file do not count.
+        backoff_initial_s: the first wait between attempts is random between 0 and this; each further wait may be
+            twice as long.
+        backoff_max_s: the longest wait between attempts.
         retry_after_wait_max_s: a server that asks for a longer wait ends the sync; the error says how long it asked.
-        retry_after_cap_s: no server's wish beyond this is passed on (Safe Browsing's longest wait, 24 h).
-        minimum_bytes_per_s: what has to arrive, on average over a window; a timeout alone never ends where one byte
-            drips in after the other.
-        minimum_rate_window_s: the window. A server that has not begun to answer by its end is too slow as well.
+        retry_after_cap_s: the longest wait asked by a server that is passed on (24 h, as in Safe Browsing).
+        minimum_bytes_per_s: what must arrive per second, on average over a window: a timeout alone never ends a
+            download that drips in byte by byte.
+        minimum_rate_window_s: the length of that window, in seconds. A server that has not begun to answer by then is
+            too slow as well.
 
     >>> TransportSettings(attempts=2).read_timeout_s
     30.0
@@ -77,9 +78,9 @@ _DEFAULTS = TransportSettings()
 
 
 class Transport:
-    """Fetches files of a repository, one after the other; for one thread, and as many files as a sync needs.
+    """Fetches files of a repository, one after the other; for one thread.
 
-    Only `abort` is for other threads. After it, whatever is asked for ends with `SyncStopped`.
+    Only `abort` may be called from other threads. After it, every fetch ends with `SyncStopped`.
 
     Attributes:
         bytes_received: bytes of bodies that came over the wire, discarded ones too.
@@ -94,13 +95,13 @@ class Transport:
         tls: ssl.SSLContext | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Opens no connection yet.
+        """Does not connect yet.
 
         Args:
             settings: timeouts and retries.
             auth: credentials. They, and `headers`, go to the address asked for and never follow a redirect away.
             headers: sent with every request.
-            tls: which servers are trusted, and the client's own certificate; by default public authorities and none.
+            tls: the trusted authorities and a client certificate; by default public authorities, and no certificate.
             sleep: how to wait between attempts; by default a wait that `abort` ends.
 
         Raises:
@@ -143,13 +144,13 @@ class Transport:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. A closed transport is of no more use."""
+        """Close the connections; the transport cannot be used afterwards."""
         self._client.close()
 
     def abort(self) -> None:
-        """End what another thread is fetching, and let it fetch nothing more; returns at once.
+        """End what another thread is fetching, and refuse to fetch more; returns at once.
 
-        A connection that is just being made is the exception: it ends with its timeout at the latest.
+        Only a connection that is just being made may last until its timeout.
         """
         self._aborted.set()
         self._cutter.cut_for_good()
@@ -170,14 +171,14 @@ class Transport:
         return self._retrying(attempt)
 
     def download(self, url: str, path: Path, *, length: int) -> None:
-        """Fetch a large file to a path that nobody else reads; after a cut go on where it was cut.
+        """Fetch a large file to a private path; after a cut, continue where it was cut.
 
-        What is there afterwards is at most `length` bytes, and fewer where the server's file is shorter: verify it.
+        The result has at most `length` bytes, fewer if the server's file is shorter: verify it.
 
         Args:
-            url: where it is.
-            path: written over if it exists; left as it is after an error.
-            length: the bytes it must have.
+            url: its address.
+            path: overwritten if it exists; after an error it may be incomplete.
+            length: the signed length in bytes.
 
         Raises:
             Unreachable, Untrusted, InvalidInput: as for `get`.
@@ -241,7 +242,7 @@ class Transport:
             )
 
     def _unusable(self, at: str, error: Exception) -> InvalidInput | Unreachable:
-        """Whose fault an address is that cannot be asked: once there was an answer, the server led there."""
+        """The error for an address that cannot be used: the server's fault after a redirect, else the caller's."""
         if self._answered is not None:
             status = self._answered.status_code
             return Unreachable(
@@ -289,7 +290,7 @@ class Transport:
                     "repository, on the server or the proxy"
                 )
             return
-        advice = _ADVICE.get(status, "try again later" if status >= 500 else "this is no answer of a repository")
+        advice = _ADVICE.get(status, "try again later" if status >= 500 else "a repository does not answer like this")
         raise Unreachable(
             f"{at}: the server answered {status} {response.reason_phrase}: {advice}",
             url=at,
@@ -379,5 +380,5 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _too_long(response: httpx.Response, max_bytes: int) -> Untrusted:
     return Untrusted(
         f"{shown(str(response.url))} is longer than the {max_bytes} bytes that it may have: it was not read. "
-        "Check the address and the network in between, and tell the publisher."
+        "Check the address and the network in between, and inform the publisher."
     )

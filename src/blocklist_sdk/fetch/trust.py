@@ -1,4 +1,4 @@
-"""Trust: what a repository says, verified from the pinned root down (TUF). All of tuf's client stays behind this."""
+"""Trust: a repository's metadata, verified from the pinned root down (TUF). Only this module uses tuf's client."""
 
 import contextlib
 import shutil
@@ -25,10 +25,10 @@ _METADATA_BYTES_MAX = 5_000_000
 
 
 class Trust:
-    """A repository as one refresh shows it; for one thread, under the lock that guards `metadata_dir`.
+    """A repository as of one refresh; for one thread, under the lock that guards `metadata_dir`.
 
-    What it accepts can still be an old state that has not expired, where the local metadata was lost: who calls keeps
-    the highest serial seen.
+    If the local metadata was lost, an old state that has not expired is accepted: the caller must remember the highest
+    serial seen.
 
     Use it like this::
 
@@ -38,16 +38,17 @@ class Trust:
     """
 
     def __init__(self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport) -> None:
-        """Touches neither network nor disk.
+        """Uses neither network nor disk.
 
         Args:
             base_url: where `metadata/` and `targets/` are.
-            metadata_dir: for this repository alone: metadata verified before, to which nothing may go back.
-            root: the pinned root metadata, as the recipient got it by a way it trusts.
-            transport: fetches.
+            metadata_dir: a folder for this repository alone, with the metadata verified so far: a rollback behind it is
+                refused.
+            root: the pinned root metadata, obtained in a way that the recipient trusts.
+            transport: fetches the files.
 
         Raises:
-            InvalidInput: `root` is no root metadata, or not signed by its own keys.
+            InvalidInput: `root` is not root metadata, or not signed by its own keys.
         """
         _check_root(root)
         self._base_url = base_url.rstrip("/")
@@ -59,11 +60,11 @@ class Trust:
         self._updater: Updater | None = None
 
     def refresh(self) -> None:
-        """Bring root, timestamp, snapshot and targets up to date; a failure takes nothing back that was verified.
+        """Bring root, timestamp, snapshot and targets up to date; a failure undoes nothing that was verified before.
 
         Raises:
-            Unreachable: the network, or a file that the repository lacks.
-            Untrusted: a signature, hash, length or version is wrong: an attack, or the pinned root of somebody else.
+            Unreachable: the network failed, or the repository lacks a file.
+            Untrusted: a signature, hash, length or version is wrong: an attack, or the root of another repository.
             Stale: the repository's metadata has expired.
             Malformed: an answer is not metadata.
             StorageFailed: the disk refused.
@@ -82,7 +83,7 @@ class Trust:
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
-        """The signed length and hashes of a target; None if no role lists it that may.
+        """The signed length and hashes of a target; None if no role that is trusted to sign it lists it.
 
         Raises:
             Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the role of its feed.
@@ -91,11 +92,11 @@ class Trust:
             return self._refreshed.get_targetinfo(path)
 
     def fetch(self, path: str, *, max_bytes: int) -> bytes:
-        """A small target, verified.
+        """Fetch and verify a small target.
 
         Raises:
-            Untrusted: it is not what was signed, or nobody who may signed it.
-            Malformed: it was signed with more than `max_bytes` bytes.
+            Untrusted: it is not what was signed, or no role that is trusted to sign it lists it.
+            Malformed: its signed length is more than `max_bytes`.
             Unreachable, Stale, StorageFailed: as for `refresh`.
         """
         target = self._listed(path)
@@ -113,13 +114,13 @@ class Trust:
             Its length in bytes.
 
         Raises:
-            Untrusted: it is not what was signed, or nobody who may signed it.
+            Untrusted: it is not what was signed, or no role that is trusted to sign it lists it.
             Unreachable, Stale, Malformed, StorageFailed: as for `refresh`.
         """
         return self.copy(SignedFile(self._listed(path)), destination)
 
     def copy(self, file: SignedFile, destination: Path) -> int:
-        """Fetch one of the files of `contents`; otherwise as `download`."""
+        """Fetch one of the files of `contents`, as `download` does."""
         target = file.target
         part = destination.with_name(destination.name + ".part")
         try:
@@ -140,7 +141,7 @@ class Trust:
             return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
 
     def contents(self, feeds: Collection[str]) -> Contents:
-        """All that a copy of the repository with these of its `feeds` holds.
+        """Everything in a copy of the repository that has only these of its `feeds`.
 
         Raises:
             Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feeds' roles.
@@ -153,9 +154,9 @@ class Trust:
             return read_contents(self._metadata_dir, first_root=pinned.version, feeds=feeds)
 
     def restore(self, published: Path) -> None:
-        """Where metadata verified before is lost or damaged, take back what a copy of the repository rests on.
+        """Replace lost or damaged metadata by that of a copy of the repository.
 
-        Nothing is believed for it: a refresh looks at what it finds here as if it came from anywhere.
+        The copy is not trusted: the next refresh verifies what it finds here.
 
         Args:
             published: the copy's folder of metadata.
@@ -171,9 +172,9 @@ class Trust:
                     shutil.copyfile(path, kept)
 
     def expires(self, feed: str) -> datetime:
-        """When the feed becomes stale: the earliest end of what its verification rests on, timezone-aware UTC.
+        """When the feed becomes stale: the earliest expiry of the metadata that it was verified by, timezone-aware UTC.
 
-        The root is not asked: an expired one is found out at the next refresh, and changes nothing about the list.
+        The root does not count: the next refresh notices an expired one, and the list is the same until then.
 
         Raises:
             InvalidInput: the repository has no such feed.
@@ -189,7 +190,7 @@ class Trust:
             )
 
     def signers(self, feed: str) -> tuple[str, ...]:
-        """Ids of the keys whose signatures on the feed's role hold, sorted.
+        """Ids of the keys whose signatures on the feed's role are valid, sorted.
 
         Raises:
             InvalidInput: the repository has no such feed.
@@ -202,7 +203,7 @@ class Trust:
         return tuple(sorted(result.signed))
 
     def is_target(self, target: TargetFile, data: bytes) -> bool:
-        """Whether data that is here already is what the target is signed to be."""
+        """Whether `data` has the signed length and hashes of the target."""
         try:
             target.verify_length_and_hashes(data)
         except LengthOrHashMismatchError:
@@ -210,7 +211,7 @@ class Trust:
         return True
 
     def evidence(self, feed: str) -> dict[str, bytes]:
-        """The signed metadata that a feed's index rests on, by file name: root, targets, and the feed's own role.
+        """The signed metadata by which a feed's index was verified, by file name: root, targets, the feed's role.
 
         Raises:
             StorageFailed: it cannot be read.
@@ -223,7 +224,7 @@ class Trust:
     @property
     def _refreshed(self) -> Updater:
         if self._updater is None:
-            raise RuntimeError("refresh() must have succeeded before anything is asked")
+            raise RuntimeError("call refresh() first")
         return self._updater
 
     def _feed(self, feed: str) -> Metadata[Targets]:
@@ -234,13 +235,15 @@ class Trust:
             return Metadata[Targets].from_bytes(self._local(feed))
 
     def _local(self, role: str) -> bytes:
-        """Metadata as it was last verified: tuf keeps it on disk, and under our lock nobody else writes there."""
+        """Metadata as it was last verified: tuf keeps it on disk, where only the holder of our lock writes."""
         return (self._metadata_dir / f"{role}.json").read_bytes()
 
     def _listed(self, path: str) -> TargetFile:
         target = self.target(path)
         if target is None:
-            raise Untrusted(f"{path} is signed by nobody who may sign it. {_NOTHING_CHANGED}; tell the publisher.")
+            raise Untrusted(
+                f"{path} is not listed by any role trusted to sign it. {_NOTHING_CHANGED}; inform the publisher."
+            )
         return target
 
     def _url(self, target: TargetFile) -> str:
@@ -248,7 +251,7 @@ class Trust:
 
     @contextlib.contextmanager
     def _translated(self, subject: str | None = None) -> Iterator[None]:
-        """The one border where tuf's errors become ours, by type; what our transport raises passes as it is."""
+        """Turn tuf's errors into ours, by type; errors of our transport pass unchanged."""
         try:
             with storage(self._metadata_dir):
                 yield
@@ -270,11 +273,11 @@ class Trust:
         what = subject or self._fetcher.last_name
         return Untrusted(
             f"{what} from {self._shown_url} does not verify: {error}. {_NOTHING_CHANGED}. Check that the pinned "
-            "root is this repository's, and tell its publisher."
+            "root is this repository's, and inform its publisher."
         )
 
     def _stale(self) -> Stale:
-        """Find the role whose expiry it was that tuf ran into, in the order in which it looks at them."""
+        """The error for expired metadata. It names the expired role, the first one in the order of tuf's checks."""
         for role in (Root.type, Timestamp.type, Snapshot.type, Targets.type, self._fetcher.last_role):
             with contextlib.suppress(OSError, DeserializationError):
                 data = self._fetcher.fetched.get(role) or self._local(role)
@@ -282,7 +285,7 @@ class Trust:
                 if signed.is_expired():
                     return Stale(
                         f"the {role} metadata of {self._shown_url} expired on {signed.expires:%Y-%m-%d %H:%M} UTC: its "
-                        "publisher no longer renews it, or somebody withholds what is newer. "
+                        "publisher no longer renews it, or newer metadata is being withheld. "
                         f"{_NOTHING_CHANGED}. Check this machine's clock, then ask the publisher.",
                         role=role,
                         expired=signed.expires,
@@ -291,11 +294,11 @@ class Trust:
 
 
 class _Fetcher(FetcherInterface):
-    """What tuf fetches metadata with.
+    """Fetches metadata for tuf.
 
     Attributes:
-        fetched: what came last for each role, not verified.
-        last_name: the file asked for last.
+        fetched: the last answer for each role, not verified.
+        last_name: the file that was asked for last.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -315,7 +318,7 @@ class _Fetcher(FetcherInterface):
             data = self._transport.get(url, max_bytes=max_length)
         except Unreachable as error:
             if error.status in (403, 404):
-                # From these tuf learns that there is no newer root.
+                # By these tuf notices that no newer root exists.
                 raise DownloadHTTPError(str(error), error.status) from error
             raise
         self.fetched[self.last_role] = data
@@ -333,7 +336,7 @@ def _check_root(root: bytes) -> None:
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except RepositoryError as error:
         raise InvalidInput(
-            f"the pinned root is no root metadata signed by its own keys ({error}): {_GET_ROOT}"
+            f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""What a numbering-plan pattern says about every number with the same first digits and the same length.
+"""Whether a numbering-plan pattern matches all, none or some numbers with the same first digits and length.
 
-libphonenumber describes plans by regular expressions over digits. To answer for a million numbers at once, one has to
-know whether *all*, *none* or only *some* of the numbers ``0812 3xx xxxx`` match, and ``re`` cannot tell. So a pattern
-is read into a finite automaton over the ten digits, and walked: exact, not sampled.
+libphonenumber describes plans by regular expressions over digits. To answer for a million numbers at once, we
+need to know whether *all*, *none* or only *some* of the numbers ``0812 3xx xxxx`` match, which ``re`` cannot answer. So
+a pattern is turned into a finite automaton over the ten digits and followed: exact, not sampled.
 """
 
 import re
@@ -17,7 +17,7 @@ Step = tuple[int, int]
 
 
 class Fate(IntFlag):
-    """What becomes of a set of texts: none match, all match, or some do (both bits)."""
+    """How many of a set of texts match: none, all, or some (both bits)."""
 
     NONE = 1
     ALL = 2
@@ -28,8 +28,8 @@ class DigitPattern:
     r"""A regular expression over digits.
 
     It knows what libphonenumber's metadata uses: digits, ``\d``, ``[…]``, groups, ``|``, ``?`` and ``{m,n}``. It is
-    matched against the whole text, so a ``$`` at the end says nothing. A pattern that uses anything else is beyond it:
-    every fate is then ``SOME``, and who asks has to ask ``re`` about each text.
+    matched against the whole text, so a ``$`` at the end says nothing. Of a pattern that uses
+    anything else every fate is ``SOME``, and the caller has to try each text with ``re``.
 
     Args:
         pattern: the regular expression; None or empty matches nothing, as libphonenumber has it.
@@ -107,7 +107,7 @@ class DigitPattern:
             self._ids[nodes] = known  # last: a process may fork between any two of these
         return known
 
-    # What the reader builds with.
+    # For the reader, which builds the automaton.
 
     def _state(self) -> int:
         self._steps.append([])
@@ -128,10 +128,10 @@ class DigitPattern:
 
 
 class PrefixPattern:
-    r"""A regular expression for what may stand in front of a number, matched as ``re.match`` does.
+    r"""A regular expression for a prefix of a number, matched as ``re.match`` does.
 
     Args:
-        pattern: of the kind :class:`DigitPattern` reads; None or empty is no prefix.
+        pattern: of the kind that :class:`DigitPattern` reads; None or empty for no prefix.
         rewrites: whether a match of the pattern's last group has the rest rewritten instead of the match stripped
             (libphonenumber's ``national_prefix_transform_rule``).
 
@@ -146,13 +146,13 @@ class PrefixPattern:
         self._rewrites = rewrites
 
     def length_in(self, lead: str, length: int) -> int | None:
-        """Return how many digits the prefix takes in texts of ``length`` digits that begin with ``lead``.
+        """Return the length of the prefix in texts of ``length`` digits that begin with ``lead``.
 
-        None when it takes more than ``lead`` shows in some of them, or has them rewritten.
+        None if in some of them it is longer than ``lead``, or the rest is rewritten.
         """
         if any(self._whole.fate(lead, end) is not Fate.NONE for end in range(len(lead) + 1, length + 1)):
             return None
-        # No match ends beyond the lead, so the lead alone decides, and any text of the shape stands for all.
+        # No match ends beyond the lead, so the lead alone decides, and any text of the shape can represent all.
         found = self._regex.match(lead.ljust(length, "0"))
         if found is None:
             return 0

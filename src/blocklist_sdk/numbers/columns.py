@@ -1,9 +1,9 @@
 """Whole columns of numbers, as :func:`blocklist_sdk.numbers.normalize` would read each row.
 
-A column's text lies in one buffer. In blocks that fit a processor's cache, numpy drops what is no digit, reads up to
-sixteen digits of every row in two loads, and adds what the plan has settled for the row's first digits and length.
-Rows that this leaves open go through the scalar reader, each distinct text once. numpy lets go of the interpreter
-lock meanwhile, so two threads may read two columns at a time.
+The text of a column is one buffer. In blocks that fit a processor's cache, numpy drops all characters but digits, reads
+up to sixteen digits of every row in two loads, and adds what the plan has settled for the row's first digits and
+length. Rows that this leaves open go through the scalar reader, each distinct text once. numpy releases the interpreter
+lock meanwhile, so two threads can read two columns at the same time.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ _MAX_REMEMBERED: Final = 1 << 16
 """Distinct rows that the scalar reader's answers are kept for; bounds the memory on a column of garbage."""
 
 _UNSHAPED: Final = 0
-"""The shape of rows that have none: too short, too long, or with other characters."""
+"""The shape of rows without one: too short, too long, or with other characters."""
 
 _LENGTHS: Final = _MAX_DIGITS + 1
 
@@ -80,14 +80,14 @@ def normalize_column(
 
     Args:
         column: strings (also large, view and dictionary-encoded) or integers. An integer is read as the text of its
-            digits, so it may be an E.164 number or, with a region, a national one without its trunk prefix; a negative
-            one is no number.
+            digits, so it may be an E.164 number or, with a region, a national one without its trunk prefix; a
+            negative one is not a number.
         region: two-letter country code that national forms are read in; None takes international forms only, so that
             every integer becomes null.
         strict: ask for numbers that are valid in their plan, not only possible.
 
     Returns:
-        As many rows as the column: the E.164 digits as an integer, or null where the row is null or no number.
+        As many rows as the column: the E.164 digits as an integer, or null if the row is null or not a number.
 
     Raises:
         InvalidInput: the column is of another type, or the region is unknown. Never for a single row.
@@ -141,7 +141,7 @@ class _Reader:
             return _text_block(data[bounds[0] : bounds[-1]], bounds - bounds[0])
 
         def texts(rows: Int64s) -> list[str]:
-            # What is no UTF-8 is no number either: the replacement character says so.
+            # Bytes that are not UTF-8 become the replacement character, which is not part of any number.
             return [(row or b"").decode(errors="replace") for row in raw.take(pa.array(rows)).to_pylist()]
 
         return self._read_blocks(column, block, texts)
@@ -270,7 +270,7 @@ def _text_block(text: Bytes, bounds: Int64s) -> Block:
 
 
 def _may_be_decimal(text: Bytes, ends: Int64s) -> npt.NDArray[np.bool_]:
-    """Rows that end with `DECIMAL_ENDS`, or with no digit, behind which such an end may stand."""
+    """Rows that end with `DECIMAL_ENDS`, or with another character than a digit, before which may be such an end."""
     zero, dot = np.uint8(ord("0")), np.uint8(ord("."))
     last = np.take(text, ends - 1, mode="clip") - zero
     found: npt.NDArray[np.bool_] = last > 9

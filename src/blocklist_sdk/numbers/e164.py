@@ -12,8 +12,8 @@ LARGEST = 999_999_999_999_999
 def format_e164(number: int) -> str:
     """Write a number as E.164 text.
 
-    Only the shape is looked at, so that a number another release of the numbering plans let through can still be shown;
-    whether it is a number is :func:`check_e164`'s question.
+    Only the number of digits is checked, so that a number accepted by another release of the numbering plans can still
+    be shown; :func:`check_e164` checks the plan.
 
     Args:
         number: the E.164 digits as an integer.
@@ -36,7 +36,7 @@ def check_e164(number: int) -> int:
         number: the E.164 digits as an integer.
 
     Raises:
-        InvalidNumber: it is none.
+        InvalidNumber: it is not one.
 
     >>> check_e164(6281234567890)
     6281234567890

@@ -1,4 +1,4 @@
-"""The quick way from text to number: what a plan has settled is looked up, everything else asks the reference."""
+"""The quick way from text to number: a look-up in what the plan has settled; all other texts go to the reference."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,8 +18,8 @@ _LOOK_CLOSER = (*(end.encode() for end in DECIMAL_ENDS), *(bytes([each]) for eac
 _PLUS = ord("+")
 
 _Rows = dict[bytes, list[int | None]]
-"""From the first three or five digits to what must be added to a number of so many digits; None where that is not
-settled (yet), or not by three digits."""
+"""From the first three or five digits to what must be added to a number of each length; None if that is not settled
+(yet), or not by three digits."""
 
 
 def normalize(text: str, *, region: str | None = None, strict: bool = False) -> int:
@@ -38,7 +38,7 @@ def normalize(text: str, *, region: str | None = None, strict: bool = False) -> 
         The digits of the E.164 number as an integer.
 
     Raises:
-        InvalidNumber: it is no number; ``reason`` says why.
+        InvalidNumber: ``text`` is not a number; ``reason`` says why.
         InvalidInput: the region is unknown, or ``text`` is not a text.
 
     >>> normalize("0812-3456-7890", region="ID")
@@ -95,7 +95,7 @@ def _normalizer(region: str | None, strict: bool) -> Normalizer:
                 add = rows[written[:lead]][len(written)]
             return int(written) + add  # type: ignore[operator]  # None: not settled
         except (LookupError, TypeError, ValueError, AttributeError):
-            return learn(text)  # a new shape, or one that is not settled; no text at all; a lone surrogate
+            return learn(text)  # a new shape, or one that is not settled; not a text; a lone surrogate
 
     return read
 

@@ -1,4 +1,4 @@
-"""What the reference would answer to every text with the same first digits and the same length.
+"""The answer of the reference to all texts with the same first digits and length.
 
 Most texts of one shape get one answer: "these digits, with 62 for the 0 in front". :class:`NumberingPlan` works it out
 once for a shape, exactly (see :mod:`blocklist_sdk.numbers.automaton`), as a number to add to the digits read as an
@@ -33,8 +33,8 @@ class Settled(NamedTuple):
     """The one answer to all texts of a shape.
 
     Attributes:
-        add: what makes the E.164 number out of the digits read as an integer; None when they are no number.
-        decided_by: how many first digits were enough to tell; every shape that shares them has the same answer.
+        add: what makes the E.164 number out of the digits read as an integer; None if they are not a number.
+        decided_by: how many first digits were enough; every shape that shares them has the same answer.
     """
 
     add: int | None
@@ -85,7 +85,7 @@ class NumberingPlan:
         Args:
             lead: the first :data:`LEAD_DIGITS` digits.
             length: how many digits there are in all, from :data:`LEAD_DIGITS` to :data:`MAX_DIGITS`.
-            international: whether a ``+`` stands before them.
+            international: whether a ``+`` is in front of them.
         """
         for digits in range(SHORTEST_LEAD, LEAD_DIGITS + 1):
             shape = lead[:digits], length, international
@@ -109,7 +109,7 @@ class NumberingPlan:
         national = country.main.without_trunk(lead[len(code) :], length - len(code))
         if national is None:
             return None
-        return self._number(country, national, stripped=lead[: len(lead) - len(national.lead)], said=code)
+        return self._number(country, national, stripped=lead[: len(lead) - len(national.lead)], code=code)
 
     def _from_inside(self, lead: str, length: int) -> Settled | None:
         region = self._region
@@ -146,16 +146,23 @@ class NumberingPlan:
             if not (region.has_no_trunk_in(rest) and region.country.main.has_no_trunk_in(rest)):
                 return None
             if region.too_long(length) or (whole is Fate.NONE and after_code is Fate.ALL):
-                return self._number(region.country, rest, stripped=code, said=code)
+                return self._number(region.country, rest, stripped=code, code=code)
             if whole is not Fate.ALL and after_code is not Fate.NONE:
                 return None
         national = region.without_trunk(lead, length)
         if national is None:
             return None
-        return self._number(region.country, national, stripped=lead[: len(lead) - len(national.lead)], said=code)
+        return self._number(region.country, national, stripped=lead[: len(lead) - len(national.lead)], code=code)
 
-    def _number(self, country: "_Country", national: "_Digits", *, stripped: str, said: str) -> Settled | None:
-        """Settle a national number: ``stripped`` is what stands before it in the text, ``said`` what belongs there."""
+    def _number(self, country: "_Country", national: "_Digits", *, stripped: str, code: str) -> Settled | None:
+        """Settle a national number.
+
+        Args:
+            country: whose plan applies.
+            national: its digits.
+            stripped: the digits in front of it in the text.
+            code: the country code that belongs there instead.
+        """
         fate = country.fate(national, strict=self._strict)
         if fate is Fate.SOME:
             return None
@@ -163,7 +170,7 @@ class NumberingPlan:
             return _NO_NUMBER
         if country.main.without_trunk(*national) != national:
             return None  # its E.164 form may be read as another number
-        return Settled((int(said) - int(stripped or "0")) * 10**national.length)
+        return Settled((int(code) - int(stripped or "0")) * 10**national.length)
 
 
 class _Digits(NamedTuple):
@@ -174,7 +181,7 @@ class _Digits(NamedTuple):
 
 
 class _Description:
-    """One region's numbering plan, as far as it can be told by shape."""
+    """One region's numbering plan, as far as it depends on the shape alone."""
 
     def __init__(self, metadata: PhoneMetadata) -> None:
         general = metadata.general_desc
@@ -221,7 +228,7 @@ class _Description:
 
 
 class _Country:
-    """What the numbers of one country code are measured by."""
+    """The plans that numbers of one country code must match."""
 
     def __init__(self, country_code: int) -> None:
         self.code = str(country_code)
@@ -237,7 +244,7 @@ class _Country:
         self._short = {length: _any_of(shorts, length) for short in shorts for length in short.possible_length}
 
     def valid(self, national: _Digits) -> Fate:
-        """Whether the numbers are valid in their plan; SOME also where only another region's plan could tell."""
+        """Whether the numbers are valid in their plan; SOME also if only another region's plan can answer."""
         valid = self.main.valid(national)
         return valid if self._alone or (valid is Fate.ALL and not self._goes_by_lead) else Fate.SOME
 
@@ -253,8 +260,8 @@ class _Country:
         maybe_zero = self._zero_is_trunk and national.lead[:1] in ("0", "")
         if not (strict or maybe_zero or self._is_maybe_short(national)):
             return Fate.ALL
-        # What is valid is a number in any case, and what is not is none if it has to be; a text that only may begin
-        # with the trunk zero, or only may be a short code, leaves it open.
+        # A valid one is always a number; an invalid one is not if validity is required. Otherwise it remains open: the
+        # text may begin with the trunk zero, or may be a short code.
         valid = self.valid(national)
         return valid if strict or valid is Fate.ALL or (maybe_zero and national.lead) else Fate.SOME
 

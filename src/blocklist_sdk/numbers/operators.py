@@ -40,11 +40,11 @@ _registering = ForkSafeLock()
 
 
 def operator_of(number: int) -> str | None:
-    """Return the slug of the operator that serves a number, or None when no one is known to.
+    """Return the slug of the operator that serves a number, or None if it is not known.
 
     In Indonesia: ``telkomsel``, ``indosat``, ``xlsmart`` (XL, AXIS and Smartfren since their merger on 2025-04-16)
     and the satellite operator ``psn``; fixed lines, service numbers (0800, 0804, 0809) and unallocated prefixes
-    have none. The sources stand beside each prefix in ``data/id.csv``.
+    give None. ``data/id.csv`` has the source of each prefix.
 
     Args:
         number: the E.164 digits as an integer.
@@ -80,7 +80,7 @@ def operator_codes(numbers: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tu
     import numpy as np
 
     digits = np.searchsorted(_POWERS, numbers, "right")
-    # The package's table goes by length and leading digits; what a resolver says may differ from number to number.
+    # The package's table goes by length and leading digits; a resolver may answer differently for each number.
     key = numbers // np.array(_POWERS)[np.maximum(digits - _PREFIX_DIGITS, 0)] * 100 + digits
     for code in _resolvers:
         of_country = numbers // np.array(_POWERS)[np.maximum(digits - len(str(code)), 0)] == code
@@ -96,7 +96,7 @@ def operator_codes(numbers: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tu
 def brand_of(number: int) -> str | None:
     """Return the brand a number was issued under, or None.
 
-    Several names joined by ``/`` are brands that one prefix does not tell apart. Brands come from the package's own
+    Several names joined by ``/`` are brands that share a prefix. Brands come from the package's own
     table only: a resolver given to :func:`register_operators` does not change them.
 
     Args:
@@ -123,16 +123,16 @@ def known_operators() -> frozenset[str]:
 def register_operators(country_code: int, resolver: OperatorResolver | None) -> None:
     """Let a resolver answer :func:`operator_of` for every number of a country code, such as a portability database.
 
-    It replaces what was registered before and the package's own table; None takes it away again. The registry
-    belongs to the process and may be changed while other threads ask; the resolver is called from the thread that
-    asks, so it must be safe to call from several.
+    It replaces the resolver registered before and the package's own table; None removes it. The registry belongs to the
+    process and may be changed while other threads use it; the resolver is called from the calling thread, so it must be
+    thread-safe.
 
     Args:
         country_code: the calling code, 1 to 999; a code that several countries share goes to one resolver.
         resolver: takes the E.164 integer, returns a slug or None.
 
     Raises:
-        InvalidInput: no country code can be that.
+        InvalidInput: `country_code` is not an integer from 1 to 999.
 
     >>> register_operators(47, {4791234567: "telenor"}.get)
     >>> operator_of(4791234567)
@@ -146,7 +146,7 @@ def register_operators(country_code: int, resolver: OperatorResolver | None) -> 
         changed = {code: known for code, known in _resolvers.items() if code != country_code}
         if resolver is not None:
             changed[country_code] = resolver
-        _resolvers = changed  # one assignment: who asks meanwhile sees the old registry or the new one
+        _resolvers = changed  # one assignment: other threads see the old registry or the new one
 
 
 def _digits(number: int) -> str:

@@ -1,8 +1,8 @@
 """Range patterns: how lists write many numbers at once.
 
 ========================================  ==================================================================
-``+33162######``, ``+3316200____``        ``#``, ``_`` and ``.`` stand for one digit
-``+3803224625%``, ``+49800*``             ``%`` and ``*`` stand for any rest, up to 15 digits in all
+``+33162######``, ``+3316200____``        ``#``, ``_`` and ``.`` mean one digit
+``+3803224625%``, ``+49800*``             ``%`` and ``*`` mean any rest, up to 15 digits in all
 ``0812 3456 ####``                        national forms too, when a region is given
 ``+6281200000000-+6281200009999``         from first to last, also written with ``..``
 ========================================  ==================================================================
@@ -27,7 +27,7 @@ _PATTERN = re.compile(
 """Digits, then wildcards. A dot is a separator before the last digit and a wildcard after it."""
 
 _BETWEEN = re.compile(r"\s*\.\.\s*|\s*-\s*(?=\+)")
-"""What parts first and last: two dots, or a dash with a plus behind it."""
+"""What separates first and last: two dots, or a dash before a plus."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,8 +53,8 @@ class NumberRange:
 def parse_pattern(text: str, *, region: str | None = None) -> list[NumberRange]:
     """Read a number, a range or a pattern with wildcards as ranges of E.164 numbers.
 
-    What stands for any rest gives one range for each length from the digits that are written (at least 6, the shortest
-    number there is) to 15, in ascending order; lengths that the country does not use are included, since real lists
+    A wildcard for any rest gives one range for each length from the digits that are written (at least 6, the shortest
+    number) to 15, in ascending order; lengths that the country does not use are included, since real lists
     hold spoofed numbers. A pattern with a fixed number of digits must have a length that is possible in its country.
 
     Args:
@@ -105,7 +105,7 @@ def _from_to(text: str, first: str, last: str, *, region: str | None) -> NumberR
     try:
         low, high = normalize(first, region=region), normalize(last, region=region)
     except InvalidNumber as error:
-        raise InvalidNumber(text, f"one end of the range is no number: {error.reason}") from error
+        raise InvalidNumber(text, f"one end of the range is not a number: {error.reason}") from error
     if len(str(low)) != len(str(high)) or _code_of(low) != _code_of(high):
         raise InvalidNumber(text, "the ends of a range need the same country code and the same number of digits")
     if low > high:
@@ -116,7 +116,7 @@ def _from_to(text: str, first: str, last: str, *, region: str | None) -> NumberR
 def _closed(text: str, head: str, some: int, region: str | None) -> NumberRange:
     prefix = _prefix_with(head, some, region)
     if prefix is None:
-        raise InvalidNumber(text, "with its wildcards filled in it is no number, or it covers a whole country")
+        raise InvalidNumber(text, "with digits for its wildcards it is not a number, or it covers a whole country")
     return _all_after(prefix, some)
 
 
@@ -141,7 +141,7 @@ def _open(text: str, head: str, some: int, region: str | None) -> list[NumberRan
 
 
 def _prefix_with(head: str, rest: int, region: str | None) -> int | None:
-    """Return the E.164 digits a head stands for when ``rest`` digits follow; None when they make no number."""
+    """Return the E.164 digits that a head means when ``rest`` digits follow; None if they are not a number."""
     try:
         low, high = normalize(head + "0" * rest, region=region), normalize(head + "9" * rest, region=region)
     except InvalidNumber:
@@ -149,7 +149,7 @@ def _prefix_with(head: str, rest: int, region: str | None) -> int | None:
     prefix, zeros = divmod(low, 10**rest)
     code = _code_of(prefix)
     same = zeros == 0 and high == low + 10**rest - 1
-    return prefix if same and code and prefix > code else None  # a whole country is no range
+    return prefix if same and code and prefix > code else None  # a whole country is refused
 
 
 def _all_after(prefix: int, rest: int) -> NumberRange:

@@ -6,10 +6,10 @@ The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-n
 
 - *code without plus*: digits that begin with the region's country code and go on with a valid number are that number.
 - *double zero*: ``00`` and the region's international prefixes are stripped, or the text is invalid.
-- *closed text*: see :mod:`blocklist_sdk.numbers.text`; phonenumbers drops what it does not know.
+- *closed text*: see :mod:`blocklist_sdk.numbers.text`; phonenumbers drops characters that it does not know.
 - *plus means everywhere*: after ``+`` comes a country code, whatever the region.
-- *short codes and local numbers*: what only works inside one country or one town is no E.164 number.
-- *trunk zero*: a trunk ``0`` that cannot be stripped makes no number.
+- *short codes and local numbers*: a number that only works inside one country or one town is not an E.164 number.
+- *trunk zero*: a text whose trunk ``0`` cannot be stripped is not a number.
 - *fifteen digits*: ITU-T E.164, 6.2.1.
 - *one reading*: the E.164 form of a number, read again, is the same number; a handful of phonenumbers' answers are not.
 """
@@ -92,7 +92,7 @@ def number_of(text: str, *, region: str | None = None, strict: bool = False) -> 
         The digits of the E.164 number as an integer.
 
     Raises:
-        InvalidNumber: it is no number.
+        InvalidNumber: ``text`` is not a number.
         InvalidInput: the region is unknown, or ``text`` is not a text.
 
     >>> number_of("0812-3456-7890", region="ID")
@@ -113,9 +113,9 @@ def number_of(text: str, *, region: str | None = None, strict: bool = False) -> 
 
 
 def _from_inside(digits: str, region: str | None) -> PhoneNumber | str:
-    """Read digits without a plus, as dialled in a region; a text says why they are no number."""
+    """Read digits without a plus, as dialled in a region; a text says why they are not a number."""
     if region is None:
-        return "without a region only the international form, with +, is a number"
+        return "without a region, only the international form, with +, can be read"
     if digits.startswith((INTERNATIONAL_PREFIX, *MORE_INTERNATIONAL_PREFIXES.get(region, ()))):
         return _after_prefix(digits, region)
     if digits.startswith(str(metadata_of(region).country_code)):
@@ -149,7 +149,7 @@ def _after_prefix(digits: str, region: str) -> PhoneNumber | str:
     if len(found) > 1:
         found = {key: reading for key, reading in found.items() if is_valid_number(reading)}
     if len(found) != 1:
-        return "after the international prefix there is no number, or more than one reading"
+        return "what follows the international prefix is not a number, or can be read in more than one way"
     return found.popitem()[1]
 
 
@@ -181,7 +181,7 @@ def _checked(found: PhoneNumber | str) -> PhoneNumber | str:
 
 
 def why_not(number: PhoneNumber) -> str | None:
-    """Say why a parsed number is no E.164 number, or None when it is one."""
+    """Return why a parsed number is not an E.164 number, or None if it is one."""
     result = is_possible_number_with_reason(number)
     if result != ValidationResult.IS_POSSIBLE:
         return _REASONS[result]
@@ -203,7 +203,7 @@ def why_not(number: PhoneNumber) -> str | None:
 
 @lru_cache
 def has_trunk_prefix(region: str) -> bool:
-    """Whether national numbers are dialled with a prefix, so that digits without one are no national form."""
+    """Whether national numbers are dialled with a prefix, so that digits without one are not in national form."""
     return bool(metadata_of(region).national_prefix)
 
 

@@ -1,7 +1,7 @@
-"""What a text says: its digits, and whether it is written in international form.
+"""The digits of a text, and whether it is written in international form.
 
-No numbering plan is needed here. The rule is closed: a text is digits, known separators, at most one leading
-``+``, at most a ``tel:`` in front and an extension behind, or it is no number. Nothing is dropped silently.
+No numbering plan is needed here. A text consists of digits, known separators, at most one leading ``+``, at most a
+``tel:`` in front and an extension at the end; any other text is not a number. Nothing is dropped silently.
 """
 
 import re
@@ -10,10 +10,10 @@ import unicodedata
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 
 MAX_TEXT_CHARS = 250
-"""Longer texts are no numbers; libphonenumber draws the same line (``MAX_INPUT_STRING_LENGTH``)."""
+"""Longer texts are not numbers; libphonenumber has the same limit (``MAX_INPUT_STRING_LENGTH``)."""
 
 SEPARATORS = " ().-/[]"
-"""What may stand between digits and means nothing: libphonenumber's punctuation without ``x`` and ``~``, which it
+"""Characters between digits that mean nothing: libphonenumber's punctuation without ``x`` and ``~``, which it
 reads as the start of an extension as well."""
 
 _OTHER_SEPARATORS = {"\u2212": "-", "\u30fc": "-", "\ufe62": "+", "\u2044": "/", "\u2215": "/"}
@@ -32,7 +32,7 @@ _EXTENSION = re.compile(
     re.IGNORECASE,
 )
 """Labels and digit counts as libphonenumber takes them. Its bare ``,``, ``;``, ``#`` and ``~`` are left out: in lists
-they part two numbers or stand for a digit."""
+they separate two numbers or mean a digit."""
 
 DECIMAL_ENDS = (".0", ".00")
 
@@ -44,9 +44,9 @@ _PHONE_CONTEXT = re.compile(r";phone-context=(\+[0-9]{1,15})(?=;|$)", re.IGNOREC
 
 
 def digits_of(text: str) -> tuple[str, bool]:
-    """Read the digits of a text, as ASCII, and whether a ``+`` stands before them.
+    """Read the digits of a text, as ASCII, and whether a ``+`` is in front of them.
 
-    Digits of any script are digits; format characters (bidi marks, zero-width characters, soft hyphens) are nothing;
+    Digits of any script are digits; format characters (bidi marks, zero-width characters, soft hyphens) are ignored;
     any kind of space or dash is a separator. An extension is dropped.
 
     Raises:
@@ -78,7 +78,7 @@ def digits_of(text: str) -> tuple[str, bool]:
         raise InvalidNumber(text, _why_not(body))
     digits = shape[2].translate(_DELETE_SEPARATORS)
     if not digits:
-        raise InvalidNumber(text, "there is no digit in it")
+        raise InvalidNumber(text, "it has no digits")
     return digits, bool(shape[1])
 
 
@@ -109,9 +109,9 @@ def _character_to_ascii(character: str) -> str:
 def _why_not(body: str) -> str:
     """Say which character spoils it: the person who wrote the list wants to know."""
     if any(character in "#*%_?" for character in body):
-        return "it holds a wildcard, which only a range pattern may"
+        return "it contains a wildcard, which only a range pattern may"
     if any(character.isalpha() for character in body):
-        return "it holds letters"
+        return "it contains letters"
     if "+" in body:
-        return "a plus sign may only stand in front"
-    return "it holds something that is neither a digit nor a separator"
+        return "a plus sign may only be the first character"
+    return "it contains something that is neither a digit nor a separator"

@@ -1,6 +1,6 @@
 """`AsyncBlocklist`: a list in a program that runs on asyncio or trio.
 
-Look-ups stay ordinary calls, since they take microseconds; what takes longer runs in a worker thread.
+Look-ups are ordinary calls, since they take microseconds; what takes longer runs in a worker thread.
 """
 
 import contextlib
@@ -9,22 +9,21 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from anyio import CancelScope, to_thread
 
 from blocklist_sdk.fetch.stopping import StopSignal
 from blocklist_sdk.recipient.blocklist import Blocklist
-from blocklist_sdk.recipient.in_force import WhenStale
+from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
 
 if TYPE_CHECKING:
     import ssl
 
-    import pyarrow as pa
-
     from blocklist_sdk.fetch.transport import TransportSettings
     from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
     from blocklist_sdk.recipient.guard import Guard
 
@@ -39,11 +38,11 @@ class AsyncBlocklist:
                 ...
 
     Attributes:
-        blocklist: the list itself, for what has no name here. Its calls do not give way to other tasks.
+        blocklist: the list itself, for methods that this class lacks. They block the event loop.
     """
 
     def __init__(self, blocklist: Blocklist) -> None:
-        """On a list that is open already."""
+        """Wrap a list that is open already."""
         self.blocklist = blocklist
 
     @classmethod
@@ -63,7 +62,7 @@ class AsyncBlocklist:
         tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
-        """Open a feed, as `Blocklist.open` does; never touches the network.
+        """Open a feed, as `Blocklist.open` does; does not use the network.
 
         Raises:
             InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
@@ -94,14 +93,14 @@ class AsyncBlocklist:
         self.close()
 
     def close(self) -> None:
-        """Let go of the generation, as `Blocklist.close` does."""
+        """Close the list, as `Blocklist.close` does."""
         self.blocklist.close()
 
     async def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
         """Bring the feed up to date, as `Blocklist.sync` does, in a worker thread.
 
-        Where the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends by itself
-        soon after, and either puts a whole verified release in force or changes nothing.
+        If the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends soon after,
+        and either puts a whole verified release in force or changes nothing.
 
         Raises:
             BlocklistError: as for `Blocklist.sync`.
@@ -112,14 +111,14 @@ class AsyncBlocklist:
                 partial(self.blocklist.sync, wait_s=wait_s, accept=accept, stop=stop), abandon_on_cancel=True
             )
         finally:
-            stop.give()
+            stop.set()
 
     @contextlib.asynccontextmanager
     async def keep_synced(self, every: float | timedelta = 3600.0) -> AsyncIterator["BackgroundSync"]:
-        """Sync within an ``async with`` block time and again, as `Blocklist.keep_synced` does, in a thread of its own.
+        """Sync again and again during an ``async with`` block, as `Blocklist.keep_synced` does, in its own thread.
 
         Raises:
-            InvalidInput: `every` is not above zero, or above a year.
+            InvalidInput: `every` is not more than 0 and at most a year.
         """
         background = self.blocklist.keep_synced(every)
         try:
@@ -133,8 +132,8 @@ class AsyncBlocklist:
         """Whether the number is blocked now, for any scope.
 
         Raises:
-            InvalidNumber: it is no number.
-            NotSynced: there is no verified generation yet.
+            InvalidNumber: `number` is not a telephone number.
+            NotSynced: the feed was not synced yet.
         """
         return number in self.blocklist
 
@@ -142,9 +141,9 @@ class AsyncBlocklist:
         """What to do about a number, now, and why: see `Blocklist.check`.
 
         Raises:
-            InvalidNumber: it is no number.
-            InvalidInput: there is no such scope.
-            NotSynced: there is no verified generation yet.
+            InvalidNumber: `number` is not a telephone number.
+            InvalidInput: `scope` is unknown.
+            NotSynced: the feed was not synced yet.
         """
         return self.blocklist.check(number, scope=scope)
 
@@ -152,20 +151,20 @@ class AsyncBlocklist:
         """Every entry that covers the number, in force or not, by entry id.
 
         Raises:
-            InvalidNumber: it is no number.
-            NotSynced: there is no verified generation yet.
+            InvalidNumber: `number` is not a telephone number.
+            NotSynced: the feed was not synced yet.
         """
         return self.blocklist.entries(number)
 
     def status(self) -> Status:
-        """How the list stands."""
+        """The state of the list."""
         return self.blocklist.status()
 
-    async def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+    async def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """Ask about a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`.
 
         Raises:
-            InvalidInput: the column is of another type, or there is no such scope.
-            NotSynced: there is no verified generation yet.
+            InvalidInput: the column is of another type, or `scope` is unknown.
+            NotSynced: the feed was not synced yet.
         """
         return await to_thread.run_sync(partial(self.blocklist.screen, column, scope=scope), abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""Syncing by itself: a thread that brings a feed up to date time and again, whatever fails."""
+"""Syncing in the background: a thread that brings a feed up to date again and again, whatever fails."""
 
 import contextlib
 import logging
@@ -26,22 +26,22 @@ _STOP_WAIT_S = 0.8
 """How long `stop` waits for the thread; the promise is one second."""
 
 _NOTE_WAIT_S = 0.2
-"""For the feed's lock, to write down how often it failed; without that, only a restart comes too early."""
+"""How long to wait for the feed's lock to store the count of failures; without it, only a restart syncs too early."""
 
 _CLOCK_LOOK_S = 30.0
-"""How often a wait looks at the clock on the wall, which goes on while a machine sleeps and may be set."""
+"""How often a wait checks the system clock, which goes on while a machine sleeps and may be set."""
 
 log = logging.getLogger(__name__)
 
 
 class BackgroundSync:
-    """Keeps a feed synced until it is stopped; made by `Blocklist.keep_synced`, and at work from then on.
+    """Keeps a feed synced until it is stopped; made and started by `Blocklist.keep_synced`.
 
-    A forked process has no part in it: there the thread does not run, and what it fetches is picked up all the same.
+    In a forked process the thread does not run, but the releases that it fetches are used there as well.
 
     Attributes:
-        last_error: what the last sync failed with; None after one that succeeded, and before the first.
-        last_success: when the feed was last synced, by this or another process; None for never.
+        last_error: the error of the last sync; None if it succeeded, and before the first.
+        last_success: when the feed was last synced, by this or another process; None if it never was.
         next_attempt: when the next sync is due, UTC.
     """
 
@@ -62,7 +62,7 @@ class BackgroundSync:
             feed: the feed's name.
             every: the time from one sync to the next.
             store: whose lock guards `state_file`.
-            state_file: what is remembered of the feed.
+            state_file: what is stored about the feed between syncs.
             draw: a random number from 0 to 1.
         """
         self._sync = sync
@@ -93,18 +93,18 @@ class BackgroundSync:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is there: until `stop`, and for as long after it as the last sync takes to end."""
+        """Whether the thread runs: until `stop`, and until the sync then under way has ended."""
         return self._process == os.getpid() and self._thread.is_alive()
 
     def stop(self) -> None:
         """Stop; returns within a second, and may be called more than once.
 
-        A running download is cut. What cannot be cut, such as the reading of a release, ends by itself soon after,
-        and either puts a whole verified release in force or changes nothing.
+        A running download is cut. What cannot be cut, such as reading a release, ends soon after, and either puts a
+        whole verified release in force or changes nothing.
         """
         if self._process != os.getpid():
             return
-        self._stop.give()
+        self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(_STOP_WAIT_S)
 
@@ -115,15 +115,15 @@ class BackgroundSync:
             except SyncStopped:
                 return
             except Exception as error:  # noqa: BLE001 -- whatever it is, the next attempt must come
-                # Without its text, which is not ours and may hold a number.
+                # Without its text, which may contain a number.
                 fault = BlocklistError(f"unexpected {type(error).__name__}: a fault of this library: report it")
                 fault.__cause__ = error
-                # It may have been the log that failed, and may fail again.
+                # The log may have been what failed, and may fail again.
                 with contextlib.suppress(Exception):
                     self._failed(fault)
 
     def _turn(self) -> None:
-        """One sync, unless another process has seen to it."""
+        """Sync once, unless another process has done so."""
         state = self._state()
         if self._is_remembered:
             self._failures = state.failures
@@ -143,9 +143,9 @@ class BackgroundSync:
             self.next_attempt = self.last_success + self._every
 
     def _wait(self) -> bool:
-        """Wait until the next attempt is due; False once told to stop.
+        """Wait until the next attempt is due; False if it was stopped.
 
-        By either clock: the one on the wall may be set back, and the other one stands still while a machine sleeps.
+        By two clocks: the system clock may be set back, and the monotonic one does not run while a machine sleeps.
         """
         left_s = (self.next_attempt - times.now()).total_seconds()
         due = time.monotonic() + left_s
@@ -153,15 +153,15 @@ class BackgroundSync:
             if self._stop.wait(min(left_s, _CLOCK_LOOK_S)):
                 return False
             left_s = min(due - time.monotonic(), (self.next_attempt - times.now()).total_seconds())
-        return not self._stop.is_given
+        return not self._stop.is_set()
 
     def _failed(self, error: BlocklistError) -> None:
-        """Plan the next attempt after a failure, and remember the plan for after a restart."""
+        """Plan the next attempt after a failure, and store the plan for after a restart."""
         draw = self._draw()
         now = times.now()
         self.last_error = error
         if isinstance(error, Locked):
-            # Another process is at it and writes down what comes of it: look again soon, and count nothing.
+            # Another process is syncing and stores the result: check again soon, and do not count this as a failure.
             self.next_attempt = now + min(timedelta(seconds=backoff_s(1, draw=draw)), self._every)
         else:
             self._failures += 1
@@ -179,7 +179,7 @@ class BackgroundSync:
         )
 
     def _leave_to_others(self, state: SyncState, postponed: datetime) -> None:
-        """Another process has synced meanwhile, or has been told to wait."""
+        """Another process has synced meanwhile, or has to wait."""
         self.next_attempt = postponed
         self.last_success = state.last_success
         if not state.failures:
@@ -189,7 +189,7 @@ class BackgroundSync:
         try:
             return load_state(self._state_file)
         except BlocklistError as error:
-            # The sync meets the same, and reports it as its failure.
+            # The sync fails by the same error, and reports it.
             log.debug("%s", error)
             return SyncState()
 
@@ -201,7 +201,7 @@ class BackgroundSync:
             self._is_remembered = True
         except BlocklistError as error:
             self._is_remembered = False
-            log.warning("feed %s: a restart will not know of the wait: %s", self._feed, error)
+            log.warning("feed %s: after a restart the wait is forgotten: %s", self._feed, error)
 
 
 def _shown(moment: datetime) -> str:

@@ -1,34 +1,24 @@
-"""`Blocklist`: what a recipient holds."""
+"""`Blocklist`: one feed, ready to answer questions about numbers."""
 
 import contextlib
-import hashlib
-import logging
-import operator
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import BlocklistError, InvalidInput, InvalidNumber
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.fetch.source import base_url, read_root
 from blocklist_sdk.numbers import brand_of, normalizer, operator_of
-from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.recipient.cache.generation import Generation
-from blocklist_sdk.recipient.cache.holds import Holds
-from blocklist_sdk.recipient.cache.local_database import LocalDatabase
-from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.arguments import check_scope, directories, number_reader, protected_numbers
 from blocklist_sdk.recipient.cache.state import load_state
-from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.in_force import InForce, WhenStale, clock, is_past
-from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
+from blocklist_sdk.recipient.internals import Internals
 from blocklist_sdk.recipient.sync_outcomes import Attempt, Listener
 from blocklist_sdk.recipient.verdicts import decide
 from blocklist_sdk.records import (
-    SCOPES,
     Entry,
     Explanation,
     Impact,
@@ -45,73 +35,57 @@ from blocklist_sdk.release.names import feed_name
 if TYPE_CHECKING:
     import ssl
 
-    import pyarrow as pa
-
     from blocklist_sdk.fetch.stopping import StopSignal
     from blocklist_sdk.fetch.transport import TransportSettings
     from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
     from blocklist_sdk.recipient.changes import Changes
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
     from blocklist_sdk.recipient.sync.run import Syncer
 
-log = logging.getLogger(__name__)
-
 
 class Blocklist:
-    """One feed, as a recipient holds it. Made by `Blocklist.open`; may be shared by threads.
+    """One feed on this machine; open it with `Blocklist.open`. May be shared by threads.
 
-    Only `sync` touches the network. Everything else answers from the last verified generation on disk, and raises
-    `NotSynced` as long as there is none. A generation that any process fetched is picked up within a second.
+    Only `sync` and `dry_run` use the network. Everything else answers from the last verified generation on disk, and
+    raises `NotSynced` until there is one. A generation that any process fetched is picked up within a second.
+
+    Attributes:
+        url: the repository's base URL.
+        feed: the feed's name.
+        region: the region in which numbers without a country code are read; None if they are refused.
+        overrides: your own decisions, which go before the feed's.
     """
 
     def __init__(
         self,
+        internals: Internals,
         *,
         url: str,
-        feed: str,
         root: bytes,
         region: str | None,
-        store: Store,
-        state_file: Path,
-        protected: frozenset[int] = frozenset(),
-        guard: "Guard | Literal['default'] | None" = "default",
-        when_stale: WhenStale = "serve",
-        auth: "httpx.Auth | None" = None,
-        tls: "ssl.SSLContext | None" = None,
-        transport: "TransportSettings | None" = None,
+        read: Callable[[str | int], int],
+        guard: "Guard | Literal['default'] | None",
+        auth: "httpx.Auth | None",
+        tls: "ssl.SSLContext | None",
+        transport: "TransportSettings | None",
     ) -> None:
-        """For `open`, which finds the paths and checks the input."""
+        """For `open`, which checks the arguments; not for users."""
         self.url = url
-        self.feed = feed
+        self.feed = internals.feed
         self.region = region
+        self.overrides = internals.overrides
+        self._internals = internals
+        self._current = internals.current
         self._root = root
-        self._store = store
-        self._state_file = state_file
+        self._read = read
+        self._guard = guard
         self._auth = auth
         self._tls = tls
         self._transport = transport
         self._listeners: tuple[Listener, ...] = ()
-        self._read = _reader(region)
-        self._own_protected = frozenset(protected)
-        self._database = LocalDatabase(state_file.with_name("recipient.sqlite"))
-        self._holds = Holds(self._database)
-        self._guard = guard
-        self.overrides = Overrides(
-            self._database,
-            read=self._read,
-            is_protected=lambda number: number in self._in_force.rules().protected,
-            changed=lambda: self._in_force.look(wait=True),
-        )
-        self._in_force = InForce(
-            feed,
-            store=store,
-            overrides=self.overrides,
-            protected=self._own_protected,
-            read=self._read,
-            when_stale=when_stale,
-        )
 
     @classmethod
     def open(
@@ -130,27 +104,28 @@ class Blocklist:
         tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
-        """Open a feed; never touches the network.
+        """Open a feed; never uses the network.
 
         Args:
             url: the repository's base URL: ``https:``, ``http:`` or ``file:``.
             feed: the feed's name.
-            root: the authority's root metadata: a path, or its bytes. It decides what is trusted, so it must come
-                to you by a way you trust; never from the repository itself.
+            root: the authority's root metadata: a path, or its bytes. It decides what is trusted, so get it in a way
+                that you trust, never from the repository itself.
             region: CLDR region, for instance ``"GB"``, in which numbers without a country code are read; None to
                 accept international numbers only.
             cache_dir: where generations are kept; by default in the user's cache directory, one for each URL. Give
                 each authority its own.
-            state_dir: what protects against old releases even where the cache was wiped; by default in the user's
-                state directory, or in `cache_dir` where that is given. Then wipe single feeds, not the whole.
-            protected: numbers of your own that are never blocked, whatever a feed says, beside those that the authority
-                protects: the numbers, or a text file with one a line.
-            guard: what a release may change by itself; None lets everything through.
-            when_stale: what to do past the signed expiry: ``serve`` goes on answering and says so, in every verdict and
-                in the log; ``raise`` raises `Stale` from every question.
+            state_dir: where the highest serial is kept, which protects against old releases even after the cache was
+                wiped; by default in the user's state directory, or in `cache_dir` if that is given. Then wipe single
+                feeds, not the whole directory.
+            protected: numbers of your own that are never blocked, whatever a feed says, in addition to those that the
+                authority protects: the numbers, or a text file with one a line.
+            guard: what a release may change by itself; None lets every release through.
+            when_stale: what to do past the signed expiry: ``serve`` goes on answering, and marks every verdict and the
+                log; ``raise`` raises `Stale` from every question.
             auth: credentials for the repository: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes.
-            tls: which servers are trusted, and your own certificate where the repository asks for one; by default
-                public authorities and none.
+            tls: which servers are trusted, and your own certificate if the repository asks for one; by default
+                public authorities, and no certificate.
             transport: timeouts and retries.
 
         Raises:
@@ -158,18 +133,24 @@ class Blocklist:
         """
         address = base_url(url)
         if when_stale not in get_args(WhenStale):
-            raise InvalidInput(f"when_stale is serve or raise, not {when_stale!r}")
-        cache, state = _directories(url, cache_dir, state_dir)
+            raise InvalidInput(f"when_stale must be serve or raise, not {when_stale!r}")
+        cache, state = directories(url, cache_dir, state_dir)
+        read = number_reader(region)
+        internals = Internals(
+            feed_name(feed),
+            cache_directory=cache / feed,
+            state_directory=state / feed,
+            protected=protected_numbers(protected, read),
+            read=read,
+            when_stale=when_stale,
+        )
         return cls(
+            internals,
             url=address,
-            feed=feed_name(feed),
             root=read_root(root),
             region=region,
-            store=Store(cache / feed),
-            state_file=state / feed / "state.json",
-            protected=_protected_numbers(protected, region),
+            read=read,
             guard=guard,
-            when_stale=when_stale,
             auth=auth,
             tls=tls,
             transport=transport,
@@ -184,28 +165,28 @@ class Blocklist:
         self.close()
 
     def close(self) -> None:
-        """Let go of the generation. The list may be used again; it then opens it anew."""
-        self._in_force.close()
+        """Release the generation's files. You may go on using the list; it then opens them again."""
+        self._current.close()
 
     def sync(self, *, wait_s: float = 60.0, accept: int | None = None, stop: "StopSignal | None" = None) -> SyncResult:
-        """Bring the feed up to date. Whatever fails, the last verified generation goes on serving.
+        """Bring the feed up to date. Whatever fails, the last verified generation stays in force.
 
         Args:
-            wait_s: how long to wait, in seconds, while another process syncs.
-            accept: the serial of a release that comes into force although the guard refuses it; of no other.
-            stop: ends the sync from another thread. It then raises `blocklist_sdk.fetch.stopping.SyncStopped`, which
-                is no error and no `Exception`.
+            wait_s: how long to wait while another process syncs, in seconds.
+            accept: the serial of a release that may come into force although the guard refuses it; no other may.
+            stop: stops the sync from another thread. It then raises `blocklist_sdk.fetch.stopping.SyncStopped`, which
+                is not an error and not an `Exception`.
 
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
-            InvalidInput: the repository has no such feed, or the root is none.
+            InvalidInput: the repository has no such feed, or the root is not root metadata.
             ExchangeError: `auth` asked for a token, and the credentials were refused.
-            Unreachable: the network, or a server that fails or is too slow.
-            Untrusted: a signature, a hash, or a rollback.
+            Unreachable: the network failed, or the server failed or was too slow.
+            Untrusted: a signature or a hash does not verify, or an older release was offered.
             Stale: signed metadata has expired.
-            Malformed: what came is not what the protocol says.
+            Malformed: a file is not what the protocol says.
             Refused: the guard kept the release out of force.
-            StorageFailed: the local disk refused.
+            StorageFailed: the local disk failed.
         """
         from blocklist_sdk.fetch.transport import Transport, TransportSettings
 
@@ -215,25 +196,25 @@ class Blocklist:
             Transport(settings=settings, auth=self._auth, tls=self._tls) as transport,
         ):
             attempt.bytes_received = lambda: transport.bytes_received
-            with stop.calling(transport.abort) if stop else contextlib.nullcontext():
+            with stop.callback(transport.abort) if stop else contextlib.nullcontext():
                 attempt.result = result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
-        self._in_force.look(wait=True)
+        self._current.reload(wait=True)
         return result
 
-    def preview(self, *, wait_s: float = 60.0) -> Impact:
-        """What a sync would change, without changing it: fetches and verifies, and puts nothing in force.
+    def dry_run(self, *, wait_s: float = 60.0) -> Impact:
+        """Say what a sync would change: fetch and verify the release, and put nothing in force.
 
         Args:
-            wait_s: how long to wait, in seconds, while another process syncs.
+            wait_s: how long to wait while another process syncs, in seconds.
 
         Raises:
-            Locked, InvalidInput, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
+            Locked, InvalidInput, ExchangeError, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
         """
         from blocklist_sdk.fetch.transport import Transport, TransportSettings
 
         settings = self._transport or TransportSettings()
         with Transport(settings=settings, auth=self._auth, tls=self._tls) as transport:
-            return self._syncer().preview(transport, self.overrides, wait_s=wait_s)
+            return self._syncer().dry_run(transport, self.overrides, wait_s=wait_s)
 
     def _syncer(self) -> "Syncer":
         from blocklist_sdk.recipient.guard import Guard
@@ -243,34 +224,26 @@ class Blocklist:
             url=self.url,
             feed=self.feed,
             root=self._root,
-            store=self._store,
-            state_file=self._state_file,
+            store=self._internals.store,
+            state_file=self._internals.state_file,
             guard=Guard() if self._guard == "default" else self._guard,
-            protected=self._own_protected,
-            held=self._held,
+            protected=self._internals.protected,
+            held_serials=self._internals.held_serials,
         )
 
-    def _held(self) -> set[int]:
-        try:
-            return set(self._holds.load().values())
-        except BlocklistError as error:
-            # Unblocks must go on arriving; what may still be needed is kept.
-            log.error("feed %s: %s", self.feed, error)
-            return set(self._store.serials())
-
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
-        """Sync from now on, in a thread of its own, until it is stopped; for a `with` block, or with its `stop()`.
+        """Sync from now on, in a thread of its own, until it is stopped: by its `stop()`, or by a `with` block's end.
 
         The first sync runs at once if the feed was never synced, and else at a random moment within `every`. After
         failures it waits longer and longer, 24 hours at most, and never less than the server asked for; a restart does
-        not shorten that. Processes on one cache share the schedule. What failed is in `last_error` and in the log; the
-        last verified generation goes on serving.
+        not shorten that. Processes on one cache share the schedule. Failures are in `last_error` and in the log; the
+        last verified generation stays in force.
 
         Args:
             every: the time from one sync to the next, in seconds or as a timedelta.
 
         Raises:
-            InvalidInput: `every` is not above zero, or above a year.
+            InvalidInput: `every` is not more than 0, or more than a year.
         """
         from blocklist_sdk.recipient.background import BackgroundSync
         from blocklist_sdk.recipient.sync.schedule import interval
@@ -279,34 +252,36 @@ class Blocklist:
             lambda stop: self.sync(wait_s=0.0, stop=stop),
             feed=self.feed,
             every=interval(every),
-            store=self._store,
-            state_file=self._state_file,
+            store=self._internals.store,
+            state_file=self._internals.state_file,
         )
 
     def add_listener(self, listener: Listener) -> None:
-        """Have every sync of this list told, whether it went well or failed, in the thread that ran it."""
+        """Call a function after every sync of this list, successful or failed, in the thread that ran it."""
         self._listeners = (*self._listeners, listener)
 
     def __contains__(self, number: str | int) -> bool:
         """Whether the number is blocked now, for any scope.
 
         Raises:
-            InvalidNumber: it is no number.
+            InvalidNumber: it is not a telephone number.
             NotSynced: there is no verified generation yet.
+            Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
         # As few steps as can be: this is asked for every message and every call.
-        start, stop, is_blocked, read = self._in_force.now
-        if start <= clock() < stop:
+        fast = self._current.fast_path
+        if fast.start <= clock() < fast.stop:
+            is_blocked, read = fast.is_blocked, fast.read  # as locals they are quicker to call
             answer = is_blocked(number if type(number) is int else read(number))
             if answer is not None:
                 return answer
         return self._contains(number)
 
     def _contains(self, number: str | int) -> bool:
-        """The same by the number's rules and rows, and after a look for what is new where one is due."""
+        """The same from the number's rule and rows, after a look at the disk if one is due."""
         e164 = self._read(number)
-        generation = self._in_force.current()[0]
-        rule = self._in_force.rules().of(e164, times.now())
+        generation = self._current.generation()[0]
+        rule = self._current.rules().of(e164, times.now())
         if rule is not None:
             return rule[0] == "override-block"
         return generation.blocks(e164, time.time_ns() // 1_000_000)
@@ -316,19 +291,20 @@ class Blocklist:
 
         Args:
             number: a text as people write numbers, or an E.164 integer.
-            scope: ask for one scope only; entries of other scopes then do not count.
+            scope: count the entries of this scope only.
 
         Raises:
-            InvalidNumber: it is no number.
+            InvalidNumber: it is not a telephone number.
             InvalidInput: there is no such scope.
             NotSynced: there is no verified generation yet.
+            Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
-        _check_scope(scope)
+        check_scope(scope)
         e164 = self._read(number)
-        generation, expires = self._in_force.current()
+        generation, expires = self._current.generation()
         now = times.now()
         entries = tuple(generation.covering(e164))
-        rule = self._in_force.rules().of(e164, now)
+        rule = self._current.rules().of(e164, now)
         level: Level | None
         reason: Reason
         if rule is not None:
@@ -354,62 +330,64 @@ class Blocklist:
         """Every entry that covers the number, in force or not, by entry id.
 
         Raises:
-            InvalidNumber: it is no number.
-            NotSynced: there is no verified generation yet.
+            InvalidNumber: it is not a telephone number.
+            NotSynced, Stale: as for `check`.
         """
-        return self._in_force.current()[0].covering(self._read(number))
+        return self._current.generation()[0].covering(self._read(number))
 
-    def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
-        """Ask about a whole column of numbers, row for row.
+    def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
+        """Answer for a whole column of numbers, row for row.
 
         Args:
             column: strings or integers, nulls included: anything that speaks Arrow's PyCapsule protocol, such as a
                 pyarrow array, a Polars series, a pandas series (from 3.0) or a DuckDB result of one column. An integer
                 is read as the text of its digits.
-            scope: ask for one scope only; entries of other scopes then do not count.
+            scope: count the entries of this scope only.
 
         Returns:
-            A table with as many rows as the column: ``number`` (E.164 as int64), ``blocked``, ``level``, ``category``
-            (of the entry that decides) and ``reason``. What is no number has nulls throughout, and is counted by
-            ``table["number"].null_count``; it never raises.
+            A `pyarrow.Table` with as many rows as the column: ``number`` (E.164 as int64), ``blocked``, ``level``,
+            ``category`` (of the entry that decides) and ``reason``. Rows that are not numbers are null in every column;
+            ``table.column("number").null_count`` counts them. They raise no error.
 
         Raises:
             InvalidInput: the column is of another type, or there is no such scope.
-            NotSynced: there is no verified generation yet.
+            NotSynced, Stale: as for `check`.
         """
         return self.screening(scope=scope).table(column)
 
     def screening(self, *, scope: Scope | None = None) -> "Screening":
-        """Hold on to the release in force, to screen a stream of columns against it as it stands now.
+        """Keep the release in force as it is now, to screen a stream of columns against it.
 
         Args:
             scope: as for `screen`.
 
         Raises:
             InvalidInput: there is no such scope.
-            NotSynced: there is no verified generation yet.
+            NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.screening.columns import Screening
 
-        _check_scope(scope)
-        generation, now = self._in_force.current()[0], times.now()
-        return Screening(generation, self._in_force.rules().at(now), region=self.region, scope=scope, at=now)
+        check_scope(scope)
+        generation, now = self._current.generation()[0], times.now()
+        return Screening(generation, self._current.rules().at(now), region=self.region, scope=scope, at=now)
 
-    def to_arrow(self) -> Any:
+    def to_arrow(self) -> "ArrowTable":
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
 
         Raises:
-            NotSynced: there is no verified generation yet.
+            NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.release.arrow import to_table
 
-        return to_table(self._in_force.current()[0].rows)
+        table: ArrowTable = to_table(self._current.generation()[0].rows)
+        return table
 
     def status(self) -> Status:
-        """How the list stands. Does not raise `NotSynced`: the fields are then None."""
-        state = load_state(self._state_file)
-        self._in_force.look(wait=True)
-        generation, expires = self._in_force.opened or (None, None)
+        """The state of the list. Does not raise `NotSynced`: the fields are then None."""
+        internals = self._internals
+        state = load_state(internals.state_file)
+        self._current.reload(wait=True)
+        generation, expires = self._current.opened or (None, None)
         about = generation.about if generation else None
         now = times.now()
         return Status(
@@ -426,51 +404,36 @@ class Blocklist:
             last_error=state.last_error,
             refused=state.refused.serial if state.refused else None,
             refusals=state.refused.reasons if state.refused else (),
-            overrides=sum(override.in_force(now) for override in self._in_force.rules().overrides.values()),
-            generations=tuple(self._store.serials()),
-            held=self._holds.load(),
-            disk_bytes=self._store.disk_bytes(),
+            overrides=sum(override.in_force(now) for override in self._current.rules().overrides.values()),
+            generations=tuple(internals.store.serials()),
+            held=internals.holds.load(),
+            disk_bytes=internals.store.disk_bytes(),
         )
 
     def changes(self, *, since: int | None) -> "Changes":
-        """What differs between an earlier release and the one in force, whatever lay between.
+        """What differs between an earlier release and the one in force, whatever came in between.
 
         Args:
-            since: the earlier release's serial, which must still be on this disk (see `hold`); None for nothing at all,
-                so that every entry was added.
+            since: the earlier release's serial, which must still be on this disk (see `hold`); None to start from an
+                empty list, so that every entry was added.
 
         Raises:
-            InvalidInput: that release is not on this disk any more.
-            NotSynced: there is no verified generation yet.
+            InvalidInput: that release is no longer on this disk.
+            NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.changes import Changes
 
-        generation = self._in_force.current()[0]
+        generation, rules, store = self._current.generation()[0], self._current.rules, self._internals.store
         if since is None or since == generation.about.serial:
-            return Changes(None if since is None else generation, generation, self._in_force.rules)
-        old = self._store.open_serial(since)
+            return Changes(None if since is None else generation, generation, rules)
+        old = store.open_serial(since)
         if old is None:
-            kept = ", ".join(map(str, self._store.serials()))
+            kept = ", ".join(map(str, store.serials()))
             raise InvalidInput(
                 f"release {since} of feed {self.feed!r} is not on this disk, only {kept}: hold a release that is still "
                 "needed, or take the whole list (since=None)"
             )
-        return Changes(old, generation, self._in_force.rules)
-
-    @property
-    def state_directory(self) -> Path:
-        """Where is kept what must survive a wiped cache: the list's own decisions, and its sinks' ledgers."""
-        return self._state_file.parent
-
-    def in_force(self) -> tuple[Generation, Rules]:
-        """The generation in force at this moment, and the rules that go before it.
-
-        Raises:
-            NotSynced: there is no verified generation yet.
-            Stale: it is past its signed expiry, and the policy is to raise.
-        """
-        self._in_force.look(wait=True)  # what questions go by may be half a second old
-        return self._in_force.current()[0], self._in_force.rules()
+        return Changes(old, generation, rules)
 
     def hold(self, name: str, serial: int) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
@@ -481,19 +444,20 @@ class Blocklist:
 
         Raises:
             InvalidInput: the name is empty, or that release is not on this disk.
-            Locked, StorageFailed: the disk refused.
+            Locked: another process is writing the list's own database.
+            StorageFailed: the local disk failed.
         """
-        if serial not in self._store.serials():
+        if serial not in self._internals.store.serials():
             raise InvalidInput(f"release {serial!r} of feed {self.feed!r} is not on this disk: it cannot be held")
-        self._holds.put(name, serial)
+        self._internals.holds.put(name, serial)
 
-    def let_go(self, name: str) -> bool:
-        """End a hold; False if there was none under that name.
+    def release_hold(self, name: str) -> bool:
+        """End a hold; False if nothing was held under that name.
 
         Raises:
-            Locked, StorageFailed: the disk refused.
+            Locked, StorageFailed: as for `hold`.
         """
-        return self._holds.drop(name)
+        return self._internals.holds.drop(name)
 
     def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:
         """How a number is read, and everything that decides on it.
@@ -503,7 +467,7 @@ class Blocklist:
             scope: as for `check`.
 
         Raises:
-            InvalidNumber, InvalidInput, NotSynced: as for `check`.
+            InvalidNumber, InvalidInput, NotSynced, Stale: as for `check`.
         """
         verdict = self.check(number, scope=scope)
         return Explanation(
@@ -514,7 +478,7 @@ class Blocklist:
             operator=operator_of(verdict.number),
             brand=brand_of(verdict.number),
             verdict=verdict,
-            signers=self._in_force.current()[0].about.signers,
+            signers=self._current.generation()[0].about.signers,
         )
 
     def verify(self) -> Verification:
@@ -523,14 +487,14 @@ class Blocklist:
         Needs no network.
 
         Raises:
-            NotSynced: there is no verified generation yet.
+            NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.sync.proof import problems_of
         from blocklist_sdk.release.digest import digest
 
-        generation = self._in_force.current()[0]
+        generation = self._current.generation()[0]
         found = digest(generation.rows)
-        problems = problems_of(generation, pinned=self._root, roots=self._store.known_roots())
+        problems = problems_of(generation, pinned=self._root, roots=self._internals.store.known_roots())
         if found != generation.about.digest:
             problems.append("its rows do not have the digest that was signed")
         elif not generation.is_whole():
@@ -539,44 +503,9 @@ class Blocklist:
 
     def is_synced(self) -> bool:
         """Whether there is a verified generation on this machine."""
-        if self._in_force.opened is None:
-            self._in_force.look(wait=True)
-        return self._in_force.opened is not None
-
-
-def _reader(region: str | None) -> Callable[[str | int], int]:
-    """What reads a question's number: a text, or an E.164 integer, also one of numpy's."""
-    normalize = normalizer(region)
-
-    def read(number: str | int) -> int:
-        if isinstance(number, str):
-            return normalize(number)
-        try:
-            e164 = operator.index(number)
-        except TypeError as error:
-            raise InvalidNumber("", f"a number is a text or an integer, not a {type(number).__name__}") from error
-        if SMALLEST <= e164 <= LARGEST:
-            return e164
-        raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
-
-    return read
-
-
-def _protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
-    """The recipient's own protected numbers, from a file or as they are."""
-    read = _reader(region)
-    if isinstance(given, (str, Path)):
-        try:
-            lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise InvalidInput(f"cannot read the protected numbers in {given}: {error}") from error
-        given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return frozenset(read(number) for number in given)
-
-
-def _check_scope(scope: str | None) -> None:
-    if scope is not None and scope not in SCOPES:
-        raise InvalidInput(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+        if self._current.opened is None:
+            self._current.reload(wait=True)
+        return self._current.opened is not None
 
 
 def _is_valid(number: int) -> bool:
@@ -585,21 +514,3 @@ def _is_valid(number: int) -> bool:
     except InvalidNumber:
         return False
     return True
-
-
-def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
-    # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
-    if state_dir is not None:
-        state_dir = Path(state_dir).absolute()
-    if cache_dir is not None:
-        cache = Path(cache_dir).absolute()
-        return cache, state_dir or cache / ".state"
-    import platformdirs
-
-    parts = urlsplit(url)
-    # Without credentials, which change while the authority stays the same.
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-    authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    cache = platformdirs.user_cache_path("blocklist-sdk") / authority
-    state = platformdirs.user_state_path("blocklist-sdk") / authority
-    return cache, state_dir or state

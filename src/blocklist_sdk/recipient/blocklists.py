@@ -3,43 +3,43 @@
 import logging
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, Self, get_args
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
 
 log = logging.getLogger(__name__)
 
 _PRECEDENCE: Final[tuple[Reason, ...]] = get_args(Reason)
-"""What goes before what, also between feeds: a number that one feed's authority protects, or that you allow on one, is
-blocked by none of them."""
+"""The order in which reasons decide, also between feeds: a number that one feed's authority protects, or that you allow
+on one feed, is not blocked by any of them."""
 
 
 class Blocklists:
     """Several feeds, say a national one and a bank association's, asked as one.
 
-    Each feed keeps its entries, its overrides and its cursor; what one retracts never lifts what another lists. A feed
-    may be switched off and on again. May be shared by threads.
+    Each feed keeps its entries, its overrides and its cursor; what one feed retracts never lifts an entry of another.
+    A feed may be disabled and enabled again. May be shared by threads.
     """
 
     def __init__(self, blocklists: Iterable[Blocklist]) -> None:
-        """Ask these as one; they stay yours to close, or leave it to a ``with`` block around this.
+        """Combine open lists. Close them yourself, or use this in a ``with`` block.
 
         Args:
-            blocklists: each of another feed's name, of one authority or of several. Open them with the same region, or
-                a number in national form is one for some of them only.
+            blocklists: lists of feeds with different names, of one authority or of several. Open them with the same
+                region, or some of them cannot read numbers in national form.
 
         Raises:
-            InvalidInput: there are none, or two are of the same name.
+            InvalidInput: `blocklists` is empty, or two feeds have the same name.
         """
         given = list(blocklists)
         self._all = {blocklist.feed: blocklist for blocklist in given}
         if not given or len(self._all) < len(given):
-            raise InvalidInput("give at least one feed, and none twice: their names tell verdicts apart")
+            raise InvalidInput("give at least one feed, and each feed once: verdicts are told apart by the feed's name")
         self._off: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
@@ -57,46 +57,46 @@ class Blocklists:
 
     @property
     def feeds(self) -> tuple[str, ...]:
-        """The names of all feeds, also of those that are off."""
+        """The names of all feeds, disabled ones included."""
         return tuple(self._all)
 
     def __getitem__(self, feed: str) -> Blocklist:
-        """One feed, on or off.
+        """One feed, enabled or not.
 
         Raises:
-            InvalidInput: there is none of that name.
+            InvalidInput: no feed has that name.
         """
         try:
             return self._all[feed]
         except KeyError as error:
-            raise InvalidInput(f"there is no feed {feed!r} here, only: {', '.join(self._all)}") from error
+            raise InvalidInput(f"no feed is named {feed!r}; the feeds are: {', '.join(self._all)}") from error
 
     def switch(self, feed: str, *, on: bool) -> None:
-        """Leave a feed out of every answer, or take it in again. It goes on syncing.
+        """Leave a feed out of every answer, or include it again. It is synced in either case.
 
         Raises:
-            InvalidInput: there is none of that name.
+            InvalidInput: no feed has that name.
         """
         self[feed]
         self._off = self._off - {feed} if on else self._off | {feed}
 
     def is_on(self, feed: str) -> bool:
-        """Whether a feed is asked.
+        """Whether a feed is enabled.
 
         Raises:
-            InvalidInput: there is none of that name.
+            InvalidInput: no feed has that name.
         """
         self[feed]
         return feed not in self._off
 
     def sync(self, *, wait_s: float = 60.0) -> dict[str, SyncResult | BlocklistError]:
-        """Bring every feed up to date; one that fails keeps none of the others from it.
+        """Bring every feed up to date; if one fails, the others are still synced.
 
         Args:
             wait_s: how long to wait, in seconds, while another process syncs the same feed.
 
         Returns:
-            For each feed what became of it: its result, or the error that `Blocklist.sync` raised.
+            For each feed its result, or the error that `Blocklist.sync` raised.
         """
         outcome: dict[str, SyncResult | BlocklistError] = {}
         for feed, blocklist in self._all.items():
@@ -107,13 +107,13 @@ class Blocklists:
         return outcome
 
     def __contains__(self, number: str | int) -> bool:
-        """Whether the number is blocked now by any feed that is on, for any scope.
+        """Whether the number is blocked now by any enabled feed, for any scope.
 
         Raises:
-            InvalidNumber: it is no number.
+            InvalidNumber: `number` is not a telephone number.
             NotSynced: none of the feeds was ever synced.
         """
-        # Where one blocks it, another may protect it, or you may allow it there.
+        # If one feed blocks it, another may protect it, or you may allow it there.
         return any(number in blocklist for blocklist in self._asked()) and self.check(number).blocked
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
@@ -143,7 +143,7 @@ class Blocklists:
         )
 
     def verdicts(self, number: str | int, *, scope: Scope | None = None) -> dict[str, Verdict]:
-        """What each feed that is on says by itself.
+        """The verdict of each enabled feed by itself.
 
         Raises:
             InvalidNumber, InvalidInput, NotSynced: as for `check`.
@@ -151,14 +151,14 @@ class Blocklists:
         return {blocklist.feed: blocklist.check(number, scope=scope) for blocklist in self._asked()}
 
     def entries(self, number: str | int) -> list[Entry]:
-        """Every entry that covers the number on any feed that is on, in force or not.
+        """Every entry on any enabled feed that covers the number, in force or not.
 
         Raises:
             InvalidNumber, NotSynced: as for `check`.
         """
         return [entry for blocklist in self._asked() for entry in blocklist.entries(number)]
 
-    def screen(self, column: Any, *, scope: Scope | None = None) -> "pa.Table":
+    def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """Ask about a whole column, row for row, as `Blocklist.screen` does; ``feed`` says which one decides.
 
         Raises:
@@ -167,16 +167,16 @@ class Blocklists:
         from blocklist_sdk.recipient.screening.columns import arrow_column
         from blocklist_sdk.recipient.screening.several import first_of
 
-        column = arrow_column(column)
-        return first_of(
-            {blocklist.feed: blocklist.screen(column, scope=scope) for blocklist in self._asked()}, _PRECEDENCE
-        )
+        numbers = arrow_column(column)
+        answers = {blocklist.feed: blocklist.screen(numbers, scope=scope) for blocklist in self._asked()}
+        table: ArrowTable = first_of(answers, _PRECEDENCE)
+        return table
 
     def _asked(self) -> Iterator[Blocklist]:
-        """The feeds that are on and were ever synced; one that was not says nothing, loudly.
+        """The enabled feeds that were ever synced; a warning names those that were not.
 
         Raises:
-            NotSynced: none was.
+            NotSynced: none of them was.
         """
         silent: list[str] = []
         found = False
@@ -189,8 +189,8 @@ class Blocklists:
             else:
                 silent.append(feed)
         if not found and not silent:
-            raise NotSynced("every feed is switched off: nobody is asked")
+            raise NotSynced("no feed is enabled, so nothing can be looked up")
         if not found:
             raise NotSynced(f"none of the feeds {', '.join(silent)} was ever synced on this machine")
         if silent:
-            log.warning("feeds that were never synced say nothing: %s", ", ".join(silent))
+            log.warning("feeds that were never synced are left out of the answers: %s", ", ".join(silent))

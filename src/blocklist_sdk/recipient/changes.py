@@ -1,8 +1,8 @@
-"""What differs between two releases on this disk: right after a gap, a crash or a snapshot as well."""
+"""The differences between two releases on this disk; correct also after a gap, a crash or a snapshot."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,11 @@ from blocklist_sdk.records import Change
 from blocklist_sdk.release.arrow import to_table
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import Rows
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.arrow_types import ArrowTable
+
+Kind = Literal["removed", "changed", "added"]
 
 
 class Changes:
@@ -32,12 +37,12 @@ class Changes:
 
     @property
     def before(self) -> int | None:
-        """The serial they lead from, None for nothing at all."""
+        """The serial of the earlier release; None for an empty list."""
         return self._old.about.serial if self._old else None
 
     @property
     def after(self) -> int:
-        """The serial they lead to."""
+        """The serial of the later release."""
         return self._new.about.serial
 
     def __len__(self) -> int:
@@ -55,7 +60,7 @@ class Changes:
             yield self._change("added", self._new, at, rules, now)
 
     def _change(
-        self, kind: Any, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
+        self, kind: Kind, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
     ) -> Change:
         entry = generation.entry(at)
         rule = rules.of(entry.number, now) if entry.last is None else None
@@ -67,10 +72,10 @@ class Changes:
             protected=rule is not None and rule[0] == "protected",
         )
 
-    def to_arrow(self) -> pa.Table:
-        """All of them as a table: a snapshot's columns, and ``change`` in front: removed, changed, added.
+    def to_arrow(self) -> "ArrowTable":
+        """All changes as a table: the column ``change`` (removed, changed, added), then the columns of a snapshot.
 
-        Rows that were removed are as they were; those that were changed are as they are now.
+        Removed rows are as they were; changed rows are as they are now.
         """
         found = self._found
         old = self._old.rows if self._old else Rows.empty()
@@ -87,4 +92,5 @@ class Changes:
             )
             for kind, rows in parts
         ]
-        return pa.concat_tables(tables).unify_dictionaries()
+        table: ArrowTable = pa.concat_tables(tables).unify_dictionaries()
+        return table

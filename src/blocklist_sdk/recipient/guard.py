@@ -1,7 +1,7 @@
 """The guard: whether a verified release may come into force by itself. Pure.
 
-A signature says whose list it is, not that nobody made a mistake. The reasons for the defaults stand in
-``docs/adr/0008-guard.md``.
+A signature proves whose list it is, not that it is free of mistakes. ``docs/adr/0008-guard.md`` has the reasons for the
+defaults.
 """
 
 from collections import Counter
@@ -18,27 +18,27 @@ from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
 
 _OPERATORS_MAX = 1_000_000
-"""More changed numbers than these are not told apart by operator: asking takes a microsecond for each."""
+"""More changed numbers than this are not counted by operator: it takes a microsecond for each."""
 
 _SHOWN = 3
-"""Protected numbers named in a reason."""
+"""How many protected numbers a reason names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a release may change without anybody looking.
+    """How much a release may change without a person's consent.
 
     Shares are of what was in force before, counted twice: in entries, and in the numbers that they cover, since one
-    range may cover millions. An entry that ceases to block, or begins to, counts as removed or added. The first release
+    range may cover millions. An entry that stops blocking, or starts to, counts as removed or added. The first release
     of a feed has nothing to be compared with.
 
     Attributes:
-        max_removed: share that may go, from 0 to 1.
-        max_added: share that may come; 1 means that the list may double.
-        min_changes: so many entries, or numbers, may always come and go: on a short list shares mean little.
+        max_removed: the share that may be removed, from 0 to 1.
+        max_added: the share that may be added; 1 means that the list may double.
+        min_changes: this many entries, or numbers, may always change: on a short list shares mean little.
 
     Raises:
-        InvalidInput: a share is negative or no number.
+        InvalidInput: a share is negative or not a number.
 
     >>> Guard(max_removed=0.5).max_removed
     0.5
@@ -50,15 +50,15 @@ class Guard:
 
     def __post_init__(self) -> None:
         if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and self.min_changes >= 0):
-            raise InvalidInput("a guard's shares are not negative, and no more than 1 can be removed")
+            raise InvalidInput("the guard's limits must not be negative, and max_removed must be at most 1")
 
     def refusals(
         self, old: Rows, new: Rows, found: Difference, protected: Int64s, *, published_ms: int
     ) -> tuple[str, ...]:
-        """Why a release must not come into force by itself; nothing where it may.
+        """Why a release must not come into force by itself; empty if it may.
 
         Args:
-            old: what is in force; no rows where nothing is.
+            old: the rows in force; empty before the first release.
             new: the release.
             found: how they differ.
             protected: numbers that no feed may list, ascending.
@@ -69,7 +69,7 @@ class Guard:
         if len(listed):
             shown = ", ".join(mask(f"+{number}") for number in listed[:_SHOWN].tolist())
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-            reasons.append(f"it lists {shown}{more}, which nobody may list")
+            reasons.append(f"it lists {shown}{more}, which no feed may list")
         if not len(old):
             return tuple(reasons)
         if not len(new):
@@ -79,11 +79,11 @@ class Guard:
         )
         gone = np.concatenate((found.removed, found.changed_old[was & ~now]))
         come = np.concatenate((found.added, found.changed_new[now & ~was]))
-        # A number that only changes its entry, as after a release that dropped it by mistake, neither goes nor comes.
+        # A number that is listed again under another entry is neither removed nor added.
         gone_blocks, come_blocks = gone[_blocks(old, gone, published_ms)], come[_blocks(new, come, published_ms)]
         shares = [
-            ("removes", int((~_stands_in(old, gone, new, come_blocks)).sum()), len(old), "entries", self.max_removed),
-            ("adds", int((~_stands_in(new, come, old, gone_blocks)).sum()), len(old), "entries", self.max_added),
+            ("removes", int((~_also_in(old, gone, new, come_blocks)).sum()), len(old), "entries", self.max_removed),
+            ("adds", int((~_also_in(new, come, old, gone_blocks)).sum()), len(old), "entries", self.max_added),
         ]
         if old.has_ranges or new.has_ranges:
             before = _covered(old)
@@ -109,7 +109,7 @@ def impact_of(
     overrides: Iterable[Override],
     refusals: Sequence[str],
 ) -> Impact:
-    """What putting a release in force would change."""
+    """The changes that a release would bring if it came into force."""
     parts = ((old, found.removed), (new, found.added), (new, found.changed_new))
     removed, added, changed = (_by(rows, at) for rows, at in parts)
     changed_numbers = np.concatenate([np.stack((rows.number[at], rows.last[at])) for rows, at in parts], axis=1)
@@ -145,7 +145,7 @@ def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
 
 
 def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
-    """The stretches of rows that may cover a protected number: all where there are ranges, else those of its own."""
+    """Slices of rows that may cover a protected number: all rows if some are ranges, else the rows of each number."""
     if rows.has_ranges:
         return [(0, len(rows))]
     first = np.searchsorted(rows.number, protected, "left")
@@ -153,8 +153,8 @@ def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
     return [(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
 
 
-def _stands_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which rows cover just the numbers that one among the others covers."""
+def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which rows cover exactly the numbers that one of the others covers."""
     if not (rows.has_ranges or others.has_ranges):
         return np.isin(rows.number[at], others.number[among])
     known = set(zip(others.number[among].tolist(), others.last[among].tolist(), strict=True))
@@ -163,19 +163,19 @@ def _stands_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np
 
 
 def _covered(rows: Rows) -> int:
-    """How many numbers rows cover: single ones, and those in ranges once."""
+    """How many numbers the rows cover; a number in several ranges counts once."""
     ranges = np.flatnonzero(rows.last != rows.number)
     return len(rows) - len(ranges) + _only_in(rows, ranges, Rows.empty(), ranges[:0])
 
 
 def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> int:
-    """How many numbers some rows cover that none of the others covers; each counts once."""
+    """How many numbers some rows cover and none of the others does; each counts once."""
     first, after = rows.number[at], rows.last[at] + 1
     other_first, other_after = others.number[among], others.last[among] + 1
     points = np.unique(np.concatenate((first, after, other_first, other_after)))
 
     def depth(starts: Int64s, ends: Int64s) -> Int64s:
-        """How many intervals cover what begins at each point."""
+        """How many intervals cover the numbers from each point on."""
         steps = np.zeros(len(points) + 1, np.int64)
         np.add.at(steps, np.searchsorted(points, starts), 1)
         np.add.at(steps, np.searchsorted(points, ends), -1)
@@ -186,7 +186,7 @@ def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.i
 
 
 def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.bool_]:
-    """Which rows block, or will, from the publication on."""
+    """Which rows block, or will, after the publication."""
     level = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)[rows.level.codes[at]]
     blocks: NDArray[np.bool_] = level & (rows.until[at] > published_ms)
     return blocks

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, as a text file for node_exporter's textfile collector.
+"""Metrics for Prometheus, as a text file for node_exporter's textfile collector.
 
 The format is Prometheus's text exposition format, version 0.0.4; times are seconds since 1970, UTC.
 """
@@ -16,7 +16,7 @@ from blocklist_sdk.recipient.sync_outcomes import OUTCOMES, SyncOutcome
 from blocklist_sdk.records import Status
 
 _MARK: Final = "# HELP blocklist_"
-"""How every file of ours begins: nothing else is written over."""
+"""How every file of ours begins: no other file is overwritten."""
 
 _LINE: Final = re.compile(
     r'(?P<name>blocklist_\w+)\{feed="(?P<feed>[^"]*)"(?:,outcome="(?P<outcome>[^"]*)")?\} (?P<value>\S+)'
@@ -34,34 +34,34 @@ _HELP: Final = {
     "last_attempt_timestamp_seconds": "When a sync last ran.",
     "last_success_timestamp_seconds": "When a sync last succeeded.",
     "last_sync_success": "Whether the last sync succeeded.",
-    "last_sync_bytes": "What the last sync fetched.",
+    "last_sync_bytes": "Bytes that the last sync fetched.",
     "last_sync_duration_seconds": "How long the last sync took.",
     "syncs_total": "Syncs by outcome.",
 }
-"""Each metric without its prefix, and what it is; also the order in the file."""
+"""Each metric without its prefix, and its meaning, in the order of the file."""
 
 _CARRIED: Final = ("last_sync_success", "last_sync_bytes", "last_sync_duration_seconds")
-"""What only a sync knows: stays as it was in a file that is written without one."""
+"""Metrics that only a sync provides; a file that is written without one keeps them."""
 
 _COUNTER: Final = "syncs_total"
 
 Key = tuple[str, str | None]
-"""A metric without its prefix, and the outcome where it has one."""
+"""A metric without its prefix, and its outcome or None."""
 
 
 def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | None = None) -> None:
-    """Write the figures of one feed, whole or not at all, readable by everyone.
+    """Write the metrics of one feed, completely or not at all, readable by every user.
 
-    Counters go on from what the file says, so they outlive processes. Give each feed a file of its own, whose name ends
-    in ``.prom``, as the collector wants.
+    Counters continue from the values in the file, so they outlive processes. Give each feed its own file; its name must
+    end in ``.prom`` for the collector.
 
     Args:
         path: the file; replaced if it is one of ours.
-        status: how the list stands.
-        outcome: what came of the sync that has just run, None where none has.
+        status: the state of the list.
+        outcome: the outcome of the sync that has just run, if any.
 
     Raises:
-        InvalidInput: the file holds something else.
+        InvalidInput: the file is not one of ours.
         StorageFailed: the disk refused.
     """
     path = Path(path)
@@ -78,9 +78,9 @@ def render(status: Status, *, outcome: SyncOutcome | None, before: Mapping[Key, 
     """The file's text.
 
     Args:
-        status: how the list stands.
+        status: the state of the list.
         outcome: the sync to count.
-        before: what the file says so far, as `parse` reads it.
+        before: the values in the file so far, as `parse` reads them.
         now: for the list's age.
     """
     figures = _of_syncs(outcome, before)
@@ -89,7 +89,7 @@ def render(status: Status, *, outcome: SyncOutcome | None, before: Mapping[Key, 
 
 
 def parse(text: str, *, feed: str) -> dict[Key, float]:
-    """What a file of ours says about a feed; a line that is damaged says nothing."""
+    """The values of a feed in a file of ours; damaged lines are skipped."""
     found: dict[Key, float] = {}
     for match in map(_LINE.fullmatch, text.splitlines()):
         if match and match["feed"] == feed:
@@ -106,7 +106,7 @@ def _read(path: Path, feed: str) -> dict[Key, float]:
             return {}
         text = path.read_text(encoding="utf-8", errors="replace")
     if text and not text.startswith(_MARK):
-        raise InvalidInput(f"{path} holds something else than metrics of this library: name another file")
+        raise InvalidInput(f"{path} is not a metrics file of this library: name another file")
     return parse(text, feed=feed)
 
 
@@ -126,7 +126,7 @@ def _gauges(status: Status, now: datetime) -> dict[str, float | None]:
 
 
 def _of_syncs(outcome: SyncOutcome | None, before: Mapping[Key, float]) -> dict[Key, float]:
-    # All outcomes from the first file on: a counter that appears with 1 is no increase for Prometheus.
+    # All outcomes from the first file on: Prometheus does not see an increase if a counter first appears with 1.
     figures: dict[Key, float] = {(_COUNTER, name): before.get((_COUNTER, name), 0) for name in OUTCOMES}
     if outcome is None:
         return figures | {(name, None): before[name, None] for name in _CARRIED if (name, None) in before}
@@ -147,7 +147,7 @@ def _lines(figures: Mapping[Key, float], feed: str) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    """Without an exponent where it is whole: serials and sizes are read by people too."""
+    """Whole numbers without an exponent: people read serials and sizes, too."""
     return str(int(value)) if float(value).is_integer() else f"{value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry: the figures of a list and of its syncs, through whatever metrics SDK the program has set up.
+"""OpenTelemetry: metrics of a list and of its syncs, through the metrics SDK that the program has set up.
 
 Needs the extra: ``pip install blocklist-sdk[otel]``.
 """
@@ -35,18 +35,18 @@ _GAUGES: Final[dict[str, tuple[str, str, Callable[[Status], float | None]]]] = {
     ),
     "blocklist.last_success.age": ("s", "Time since a sync last succeeded", lambda status: _since(status.last_success)),
 }
-"""Each gauge's name, unit (UCUM), meaning, and where it comes from; None for what is not known yet."""
+"""Each gauge's name, unit (UCUM), meaning, and its value; None if that is not known yet."""
 
 
 def instrument(blocklist: "Blocklist", meter_provider: "MeterProvider | None" = None) -> None:
-    """Have a list and its syncs measured; once for each list.
+    """Measure a list and its syncs; call it once for each list.
 
     Gauges are read from the list whenever they are collected. ``blocklist.syncs`` (by outcome), ``blocklist.sync.size``
     and ``blocklist.sync.duration`` count the syncs of this object, in the background too, from now on.
 
     Args:
-        blocklist: is not kept alive by this.
-        meter_provider: None for the program's global one.
+        blocklist: the list; this keeps no reference to it.
+        meter_provider: by default the program's global one.
 
     Raises:
         InvalidInput: OpenTelemetry is not installed.
@@ -85,7 +85,7 @@ def _observer(
 
 def _counter(meter: "Meter") -> Callable[[SyncOutcome], None]:
     syncs = meter.create_counter("blocklist.syncs", unit="{sync}", description="Syncs by outcome")
-    size = meter.create_counter("blocklist.sync.size", unit="By", description="What syncs fetched")
+    size = meter.create_counter("blocklist.sync.size", unit="By", description="Bytes that syncs fetched")
     duration = meter.create_histogram("blocklist.sync.duration", unit="s", description="How long syncs took")
 
     def count(outcome: SyncOutcome) -> None:

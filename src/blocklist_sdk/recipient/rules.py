@@ -1,4 +1,4 @@
-"""What goes before a feed: protected numbers and a recipient's own overrides. Pure."""
+"""Protected numbers and overrides, which take precedence over a feed. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from blocklist_sdk.records import Override
 Rule = Literal["protected", "override-allow", "override-block"]
 
 RULES: Final[tuple[Rule, ...]] = ("protected", "override-allow", "override-block")
-"""In the order in which they decide; each goes before everything that a feed says."""
+"""In the order in which they decide; each takes precedence over the feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Rules:
         return bool(self.protected or self.overrides)
 
     def of(self, number: int, at: datetime) -> tuple[Rule, Override | None] | None:
-        """The rule that decides on a number at a moment, and the override if it is one; None: the feed decides."""
+        """The rule that decides on a number at a moment, and the override if it is one; None if the feed decides."""
         if number in self.protected:
             return "protected", None
         override = self.overrides.get(number)
@@ -41,7 +41,7 @@ class Rules:
         return ("override-allow" if override.decision == "allow" else "override-block"), override
 
     def at(self, at: datetime) -> "StandingRules":
-        """The rules of all numbers as they stand at a moment."""
+        """The rules in force at a moment, for all numbers."""
         found = dict.fromkeys(self.protected, "protected")
         for number, override in self.overrides.items():
             if override.in_force(at):
@@ -57,9 +57,9 @@ class StandingRules:
     """Rules at one moment, as columns.
 
     Attributes:
-        numbers: the numbers that have one, ascending.
+        numbers: the numbers with a rule, ascending.
         rule: the rule of each, as its position in `RULES`.
-        until: when the first of them ends; None for never.
+        until: when the first of them ends; None if none does.
     """
 
     numbers: NDArray[np.int64]
@@ -70,7 +70,7 @@ class StandingRules:
         return len(self.numbers)
 
     def find(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
-        """Which of many numbers have a rule: their positions, and the rules."""
+        """The positions of the numbers that have a rule, and their rules."""
         if not len(self.numbers):
             return np.empty(0, np.intp), np.empty(0, np.int8)
         at = np.minimum(np.searchsorted(self.numbers, numbers), len(self.numbers) - 1)
@@ -78,6 +78,6 @@ class StandingRules:
         return found, self.rule[at[found]]
 
     def answers(self) -> dict[int, bool]:
-        """Whether each is blocked."""
+        """Whether each number with a rule is blocked."""
         blocks = self.rule == RULES.index("override-block")
         return dict(zip(self.numbers.tolist(), blocks.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What came of a sync, for those who watch over it: its name, its record, and whom to tell."""
+"""The outcome of a sync: its name, its record, and the listeners that get it."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ from blocklist_sdk.errors import (
 from blocklist_sdk.records import SyncResult
 
 UNEXPECTED: Final = "unexpected"
-"""The outcome that only a fault of this library has."""
+"""The outcome of a sync that failed by a fault of this library."""
 
 _ERRORS: Final[dict[type[BlocklistError], str]] = {
     Unreachable: "unreachable",
@@ -39,26 +39,26 @@ _ERRORS: Final[dict[type[BlocklistError], str]] = {
     NotSynced: "not-synced",
     ExchangeError: "exchange",
 }
-"""By class of error; a subclass has its parent's name."""
+"""The outcome of each class of error; a subclass has that of its parent."""
 
 OUTCOMES: Final = ("none", "delta", "snapshot", *_ERRORS.values(), UNEXPECTED)
-"""Every name that `outcome_of` gives."""
+"""Every name that `outcome_of` returns."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOutcome:
-    """What came of one sync, well or badly.
+    """The outcome of one sync, whether it succeeded or failed.
 
     Attributes:
         feed: the feed's name.
-        name: one of `OUTCOMES`: how it went in a word.
+        name: the outcome in a word, one of `OUTCOMES`.
         at: when it ended, UTC.
         seconds: how long it took.
-        bytes: what went over the wire, after a failure too.
-        result: what it did, None where it failed.
-        error: what it failed with, None where it did not.
+        bytes: the bytes received, also by a failed sync.
+        result: its result, None if it failed.
+        error: its error, None if it succeeded.
     """
 
     feed: str
@@ -71,11 +71,11 @@ class SyncOutcome:
 
 
 Listener = Callable[[SyncOutcome], None]
-"""Is told of every sync, in the thread that ran it."""
+"""Called after every sync, in the thread that ran it."""
 
 
 def outcome_of(ended: SyncResult | Exception) -> str:
-    """How a sync went, in a word.
+    """The outcome of a sync in a word.
 
     >>> from blocklist_sdk import Untrusted
     >>> outcome_of(Untrusted("a signature is wrong"))
@@ -89,7 +89,7 @@ def outcome_of(ended: SyncResult | Exception) -> str:
 
 
 def log_fields(feed: str, ended: SyncResult | Exception, *, bytes: int, seconds: float) -> dict[str, Any]:
-    """What a log record about a sync has beside its message, for logs that are searched by field."""
+    """The fields of a log record about a sync, for logs that are searched by field."""
     result = ended if isinstance(ended, SyncResult) else None
     return {
         "feed": feed,
@@ -102,17 +102,17 @@ def log_fields(feed: str, ended: SyncResult | Exception, *, bytes: int, seconds:
 
 
 class Attempt:
-    """Times one sync and tells the listeners what came of it; for a `with` block, through which errors pass.
+    """Times one sync and calls the listeners with its outcome; for a `with` block, through which errors pass.
 
-    What is no `Exception` (Ctrl-C, a sync that was stopped) says nothing about the feed, and nobody is told.
+    Ctrl-C and a stopped sync are not outcomes: the listeners are not called.
 
     Attributes:
-        bytes_received: the bytes that came so far.
-        result: what the sync did; to be set at its end.
+        bytes_received: returns the bytes received so far.
+        result: the sync's result; to be set at its end.
     """
 
     def __init__(self, feed: str, listeners: Iterable[Listener]) -> None:
-        """Begins when it is entered."""
+        """Starts when it is entered."""
         self.bytes_received: Callable[[], int] = int
         self.result: SyncResult | None = None
         self._feed = feed
@@ -139,15 +139,15 @@ class Attempt:
             error=ended if isinstance(ended, Exception) else None,
         )
         for listener in self._listeners:
-            tell(listener, outcome)
+            call(listener, outcome)
 
 
-def tell(listener: Listener, outcome: SyncOutcome) -> None:
-    """Tell one listener; what it fails with is logged, since it changes nothing about the sync."""
+def call(listener: Listener, outcome: SyncOutcome) -> None:
+    """Call one listener; its errors are logged, since they change nothing about the sync."""
     try:
         listener(outcome)
     except BlocklistError as error:
         log.error("a listener to the syncs of feed %s failed: %s", outcome.feed, error)
-    except Exception as error:  # noqa: BLE001 -- it is the caller's code, and a sync must not fail by it
-        # Without its text, which is not ours and may hold a number.
+    except Exception as error:  # noqa: BLE001 -- the caller's code must not make a sync fail
+        # Without its text, which may contain a number.
         log.error("a listener to the syncs of feed %s failed: unexpected %s", outcome.feed, type(error).__name__)

@@ -1,4 +1,4 @@
-"""Which of a number's entries decides, and what follows from it. Pure."""
+"""Which of a number's entries decides, and the verdict that follows. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,9 +7,11 @@ from blocklist_sdk.records import Entry, Level, Reason
 
 
 def deciding(entries: Iterable[Entry], at: datetime) -> Entry | None:
-    """The entry that decides at a moment; None where none is in force.
+    """The entry that decides at a moment; None if none is in force.
 
-    One that blocks goes before all others, then the one that has been in force longest, then the lower id.
+    One that blocks goes before all others, then the one that has been in force longest, then the lower id. For speed
+    the rule is also written in `cache/classify.py`, `cache/kinds.py`, `cache/generation.py` and `screening/columns.py`;
+    `tests/recipient/test_deciding_entry.py` holds all five together.
     """
     in_force = (entry for entry in entries if entry.in_force(at))
     return min(in_force, key=lambda entry: (entry.level != "block", entry.since, entry.entry), default=None)

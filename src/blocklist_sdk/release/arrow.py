@@ -45,7 +45,7 @@ def from_table(table: pa.Table) -> Rows:
     """Rows from an Arrow table that has at least the columns of `SCHEMA`, in the order in which they stand.
 
     Raises:
-        Malformed: a column is missing, of another type, or has nulls where there must be none.
+        Malformed: a column is missing, of another type, or has nulls where none are allowed.
     """
     number = int64s(table, "number")
     last = column(table, "last", pa.int64())

@@ -14,7 +14,7 @@ from blocklist_sdk.release.rows import Int64s, Rows, Texts
 
 _HEADER = b"blocklist digest 1\n"
 _WORKERS = 2
-"""Columns are hashed side by side; hashlib lets go of the interpreter for large buffers."""
+"""Columns are hashed side by side; hashlib releases the interpreter lock for large buffers."""
 
 
 def digest(rows: Rows) -> str:

@@ -46,7 +46,7 @@ def read_snapshot(path: Path) -> Rows:
     """Read a snapshot.
 
     Raises:
-        Malformed: it is no Parquet file, or not one that the protocol allows.
+        Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
     with _opened(path) as (file, wanted):
         # Also where there is not one row, the columns must be right.
@@ -87,7 +87,7 @@ def read_delta(path: Path) -> Delta:
     """Read a delta.
 
     Raises:
-        Malformed: it is no Parquet file, or not one that the protocol allows.
+        Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
     table = _read(path)
     op = texts(table, "op")
@@ -99,7 +99,7 @@ def read_delta(path: Path) -> Delta:
     last = np.asarray(pc.coalesce(column(gone, "last", pa.int64()), pa.array(number)))
     removes = Removals(number=number, last=last, entry=int64s(gone, "entry"))
     if not is_sorted(removes.number, removes.last, removes.entry):
-        raise Malformed("the delta's rows are not in order, or a row stands in it twice")
+        raise Malformed("the delta's rows are not in order, or a row occurs twice")
     puts = from_table(table.filter(pa.array(is_put)))
     puts.validate()
     return Delta(puts=puts, removes=removes)

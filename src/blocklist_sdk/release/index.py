@@ -59,7 +59,7 @@ class FeedIndex(_Document):
     Attributes:
         protocol: version of the protocol, 1.
         feed: the feed's name.
-        region: CLDR region in which national numbers of this feed were read, None if it has none.
+        region: CLDR region in which national numbers of this feed were read, or None.
         serial, published_at, rows, digest: of the current release.
         last_entry: the highest entry id ever given out, so that none is given out twice.
         releases: what is still offered, oldest first; the current one is the last.

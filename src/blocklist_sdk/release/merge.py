@@ -121,7 +121,7 @@ def delta_between(old: Rows, new: Rows) -> Delta:
 
 
 def _find(rows: Rows, keys: Removals) -> Positions:
-    """Where each key stands in `rows`, -1 where it does not."""
+    """The position of each key in `rows`, -1 if it is missing."""
     start = np.searchsorted(rows.number, keys.number, "left")
     count = np.searchsorted(rows.number, keys.number, "right") - start
     # One candidate row per (key, row with that number), laid out one after the other.

@@ -1,4 +1,4 @@
-"""What things are called in a repository."""
+"""The names of files and feeds in a repository."""
 
 import re
 
@@ -23,7 +23,7 @@ def feed_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _FEED_NAME.fullmatch(name) or len(name) > 64 or name in _RESERVED:
         raise InvalidInput(
-            f"{name!r} is no feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
+            f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
         )
     return name
 

@@ -28,7 +28,7 @@ def read_protected(document: bytes) -> Int64s:
     """The numbers of a signed document, in order.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is damaged.
     """
     try:
         numbers = json.loads(document)["numbers"]
@@ -38,7 +38,7 @@ def read_protected(document: bytes) -> Int64s:
 
 
 def read_protected_file(path: Path) -> frozenset[int]:
-    """The numbers of a signed document on disk; none where there is no file.
+    """The numbers of a signed document on disk; empty if the file does not exist.
 
     Raises:
         Malformed: it is damaged.

@@ -25,10 +25,10 @@ LATEST_MS = 253_402_300_799_000
 """9999-12-31T23:59:59Z, the last second that most calendars know."""
 
 _FEW = 32
-"""So many codes are looked for one by one, which is quicker than counting them all."""
+"""Up to this many codes are searched for one by one, which is quicker than counting them all."""
 
 _ROWS_AT_A_TIME = 1 << 17
-"""A few columns of so many rows fit a processor's cache."""
+"""A few columns of this many rows fit a processor's cache."""
 
 NUMERIC_COLUMNS = ("number", "last", "entry", "since", "until")
 TEXT_COLUMNS = ("level", "category", "issuer", "scope")
@@ -84,7 +84,7 @@ def _used(codes: NDArray[np.integer], count: int) -> list[int]:
 
 
 def code_type(count: int) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
-    """The narrowest unsigned integer that tells `count` values apart."""
+    """The narrowest unsigned integer type with at least `count` values."""
     return np.uint8 if count <= 1 << 8 else np.uint16 if count <= 1 << 16 else np.uint32
 
 
@@ -99,7 +99,7 @@ class Rows:
     Attributes:
         number: E.164 integers; the first of a range.
         last: the last of a range, `number` itself for a single number. Where no row is a range it is the very same
-            array as `number`, so that it costs nothing; `has_ranges` tells.
+            array as `number`, so that it costs nothing; see `has_ranges`.
         entry: entry ids.
         level, category, issuer, scope: text columns.
         since, until: milliseconds since 1970 UTC, whole seconds; `FOREVER_MS` for no end.
@@ -175,9 +175,9 @@ class Rows:
         if bool((entry < 1).any()):
             raise Malformed("the release holds an entry id below 1")
         if not _are_moments(since) or not _are_moments(until[until != FOREVER_MS]):
-            raise Malformed("the release holds a moment that is no whole second between the years 1970 and 9999")
+            raise Malformed("the release holds a moment that is not a whole second between the years 1970 and 9999")
         if not is_sorted(number, last, entry):
-            raise Malformed("the release's rows are not in order, or a row stands in it twice")
+            raise Malformed("the release's rows are not in order, or a row occurs twice")
 
 
 def _are_moments(values: Int64s) -> bool:
@@ -210,7 +210,7 @@ def joined(parts: Iterable[Rows], count: int) -> Rows:
     try:
         integers = {name: np.empty(count, np.int64) for name in NUMERIC_COLUMNS if name != "last"}
     except (ValueError, MemoryError) as error:
-        raise Malformed(f"the release says that it has {count} rows, which this machine cannot hold") from error
+        raise Malformed(f"the release declares {count} rows, which this machine cannot hold") from error
     last = integers["number"]
     codes: dict[str, Codes] = {name: np.empty(count, np.uint8) for name in TEXT_COLUMNS}
     places: dict[str, dict[str, int]] = {name: {} for name in TEXT_COLUMNS}
@@ -232,7 +232,7 @@ def joined(parts: Iterable[Rows], count: int) -> Rows:
             codes[name] = codes[name].astype(code_type(len(place)), copy=False)
             codes[name][here] = code[texts.codes]
     if start != count:
-        raise Malformed(f"the release holds other than the {count} rows that it says it has")
+        raise Malformed(f"the release does not have the {count} rows that it declares")
     columns: dict[str, Any] = {**integers, "last": last}
     columns |= {name: Texts.encode(codes[name], list(place)) for name, place in places.items()}
     return Rows(**columns)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX
 from blocklist_sdk.recipient.cache.generation import About, Generation, write_generation
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, LOOK
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening
 from blocklist_sdk.records import Scope
@@ -78,13 +78,13 @@ def test_small_lists(
         for scope in (None, "sms", "voice", "messaging", "data"):
             # Some edges are no possible numbers, so screening would rightly refuse them: ask below the reading.
             expected = [obvious(plain, number, now_ms, scope) for number in numbers]
-            outcomes = opened.answers.outcomes(now_ms, scope, opened.rows.category.values)
+            verdicts = opened.answers.kind_verdicts(now_ms, scope, opened.rows.category.values)
             kinds = opened.answers.kinds_of(np.array(numbers))
             for kind, answer in zip(kinds.tolist(), expected, strict=True):
-                if not outcomes.is_open[kind]:
-                    category = outcomes.category[kind]
+                if not verdicts.is_undecided[kind]:
+                    category = verdicts.category[kind]
                     assert (
-                        outcomes.level[kind] == 0,
+                        verdicts.level[kind] == 0,
                         opened.rows.category.values[category] if category >= 0 else None,
                     ) == (answer[0], answer[2])
     for number in numbers:
@@ -145,7 +145,7 @@ def test_random_lists(tmp_path: Path, seed: int) -> None:
     found = screening(opened, now_ms, scope).table(pa.array(asked))
     columns = zip(*((number, *answer) for number, answer in expected.items()), strict=True)
     answers = pa.table([pa.array(column) for column in columns], names=SCHEMA.names)
-    assert found.cast(answers.schema).equals(answers.take(asked - universe[0]))
+    assert pa.table(found).cast(answers.schema).equals(answers.take(asked - universe[0]))
 
 
 @pytest.mark.parametrize("ranges", [False, True], ids=["numbers", "numbers and ranges"])
@@ -225,7 +225,7 @@ def test_more_kinds_than_there_is_room_for(tmp_path: Path) -> None:
     opened = generation(tmp_path, rows)
     kinds = opened.answers.kinds_of(rows.number)
     assert kinds.max() < KINDS_MAX
-    assert (kinds == LOOK).any()
+    assert (kinds == UNDECIDED).any()
     now_ms = 1500 * DAY_MS + 1
     plain = to_plain(rows)
     for row in plain[::50]:

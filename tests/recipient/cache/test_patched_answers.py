@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.recipient.cache import lookup as answers_module
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, LOOK, UNLISTED
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED
 from blocklist_sdk.recipient.cache.lookup import NumberLookup, Touched, answer_tables
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.merge import apply, delta_between
@@ -59,10 +59,10 @@ def assert_answers_are_right(opened: Generation, numbers: list[int], moments: li
         for number, found in zip(numbers, covering, strict=True):
             assert blocked(opened, number, now_ms) == (said(found, now_ms, None)[0] == "block"), number
         for scope in SCOPES:
-            outcomes = opened.answers.outcomes(now_ms, scope, opened.rows.category.values)
+            verdicts = opened.answers.kind_verdicts(now_ms, scope, opened.rows.category.values)
             for kind, found in zip(kinds.tolist(), covering, strict=True):
-                if not outcomes.is_open[kind]:
-                    level, category = outcomes.level[kind], outcomes.category[kind]
+                if not verdicts.is_undecided[kind]:
+                    level, category = verdicts.level[kind], verdicts.category[kind]
                     assert (
                         (None, "block", "advisory")[level + 1],
                         None if category < 0 else opened.rows.category.values[category],
@@ -180,7 +180,7 @@ def test_under_a_range_the_rows_tell_of_a_number_that_is_gone(tmp_path: Path) ->
     whole = whole.with_last(wide)
     opened = write(tmp_path / "1", 1, whole, 0)
     opened = follow(tmp_path / "2", opened, but(whole, slice(500, 503)), DAY_MS)
-    assert opened.answers.kinds_of(np.array([LOW + 501])) == [LOOK]
+    assert opened.answers.kinds_of(np.array([LOW + 501])) == [UNDECIDED]
     assert blocked(opened, LOW + 501, 2 * DAY_MS)
     # And when the range goes as well, though nothing names the number any more.
     opened = follow(tmp_path / "3", opened, but(but(whole, slice(500, 503)), slice(400, 401)), 2 * DAY_MS)

@@ -62,7 +62,7 @@ def test_a_feed_can_be_switched_off_and_on(lists: Blocklists) -> None:
     assert blocked(lists) == [True, True, False, False]
     lists.switch(OTHER_FEED, on=True)
     assert blocked(lists) == [True, True, True, False]
-    with pytest.raises(InvalidInput, match="no feed 'x'"):
+    with pytest.raises(InvalidInput, match="no feed is named 'x'"):
         lists.switch("x", on=False)
 
 

@@ -264,7 +264,7 @@ def test_what_is_protected_stays_so_while_the_cache_is_wiped(world: World) -> No
     assert LISTED not in recipient
 
 
-def column_of(*texts: str) -> object:
+def column_of(*texts: str) -> Any:
     import pyarrow as pa
 
     return pa.array(texts)
@@ -274,9 +274,9 @@ def test_a_release_with_a_protected_number_of_ones_own_is_refused(world: World) 
     own = world.directory / "own.txt"
     own.write_text(f"# our own lines\n{FIRST[7]}\n")
     recipient = reopened(world, protected=own)
-    with pytest.raises(Refused, match="nobody may list"):
+    with pytest.raises(Refused, match="no feed may list"):
         recipient.sync()
-    impact = recipient.preview()
+    impact = recipient.dry_run()
     assert impact.protected == (int(FIRST[7][1:]),)
     recipient.sync(accept=1)
     assert FIRST[7] not in recipient
@@ -292,14 +292,14 @@ def test_protected_numbers_that_cannot_be_read(world: World) -> None:
 
 def test_a_preview_shows_everything_and_changes_nothing(world: World) -> None:
     recipient = world.recipient()
-    first = recipient.preview()
+    first = recipient.dry_run()
     assert (first.before, first.after, first.rows_after, first.refusals) == (None, 1, len(FIRST), ())
     assert recipient.status().serial is None
     recipient.sync()
     recipient.overrides.allow(FIRST[-1], reason="appeal 17")
     world.release([*HALF, "+6281200009777", "+628111234567"])
     before = everything(world.directory / "cache" / FEED / "generations"), recipient.status().serial
-    impact = recipient.preview()
+    impact = recipient.dry_run()
     assert (everything(world.directory / "cache" / FEED / "generations"), recipient.status().serial) == before
     assert (impact.total.added, impact.total.removed, impact.total.changed) == (2, 1500, 0)
     assert impact.by_category["fraud"].removed == 1500
@@ -307,7 +307,7 @@ def test_a_preview_shows_everything_and_changes_nothing(world: World) -> None:
     assert [override.reason for override in impact.overrides] == ["appeal 17"]
     assert "removes 1,500 entries" in impact.refusals[0]
     recipient.sync(accept=2)
-    assert recipient.preview().total.added == 0
+    assert recipient.dry_run().total.added == 0
 
 
 def everything(folder: Path) -> dict[str, bytes]:

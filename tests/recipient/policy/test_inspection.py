@@ -88,8 +88,8 @@ def test_what_nobody_holds_is_forgotten_and_disk_use_has_a_bound(world: World, r
     with pytest.raises(InvalidInput, match="not on this disk"):
         recipient.changes(since=1)
     for turn in range(HELD_MAX + 4):
-        assert recipient.let_go(f"sink-{turn}")
-    assert not recipient.let_go("sink-0")
+        assert recipient.release_hold(f"sink-{turn}")
+    assert not recipient.release_hold("sink-0")
     world.release(FIRST)
     recipient.sync()
     assert len(recipient.status().generations) == 2

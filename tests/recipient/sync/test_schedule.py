@@ -96,7 +96,7 @@ def test_a_number_is_seconds(seconds: float) -> None:
 
 @pytest.mark.parametrize("every", [0, -1, float("nan"), float("inf"), 367 * 86_400, timedelta(0), timedelta(days=-1)])
 def test_an_interval_that_cannot_be_is_refused(every: float | timedelta) -> None:
-    with pytest.raises(InvalidInput, match="more than 0 and at most a year"):
+    with pytest.raises(InvalidInput, match="more than 0 s and at most a year"):
         interval(every)
 
 

@@ -1,9 +1,8 @@
-"""A table on disk that says what kind each listed number is, in one read, with nothing to build or load at open.
+"""A table on disk that gives the kind of each listed number in one read; opening it builds and loads nothing.
 
 It is an open-addressing hash table with linear probing. A cell holds the number and, in its low bits, its kind
-(`blocklist_sdk.recipient.cache.kinds`); an empty cell is 0.
-The hash is the number modulo a prime: quick to compute in Python
-and in numpy alike, and a run of consecutive numbers, as lists often have, falls into consecutive cells.
+(`blocklist_sdk.recipient.cache.kinds`); an empty cell is 0. The hash is the number modulo a prime: quick to compute in
+Python and in numpy, and a run of consecutive numbers, as lists often have, falls into consecutive cells.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,28 +24,28 @@ _CELLS_PER_NUMBER: Final = 2
 """At half load a hit takes 1.5 probes on average and a miss 2.5 (Knuth, TAOCP 3, 6.4)."""
 
 _LONGEST_RUN: Final = 512
-"""Longer runs of full cells mean that the numbers follow a pattern that the prime shares; another one is then tried."""
+"""Longer runs of full cells mean that the numbers follow a pattern that the prime shares; so another prime is tried."""
 
 _PRIMES_TRIED: Final = 4
 
 _NUMBERS_PER_PART: Final = 400_000
-"""Six megabytes of table, and what belongs into it."""
+"""With their part of the table, six megabytes, they fit in a processor's cache."""
 
 _WORKERS: Final = 2
-"""numpy lets go of the interpreter, so parts are filled side by side."""
+"""numpy releases the interpreter lock, so parts are filled side by side."""
 
 Kinds = NDArray[np.uint16]
 
 
 def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
-    """Lay out the table.
+    """Make the table.
 
     Args:
-        numbers: distinct, each at most 15 digits.
+        numbers: distinct numbers of at most 15 digits.
         kinds: the kind of each, below `KINDS_MAX`.
 
     Returns:
-        The cells, of which the last is always empty, and the modulus.
+        The cells, the last of which is always empty, and the modulus.
     """
     modulus = _prime_from(_CELLS_PER_NUMBER * len(numbers))
     for _ in range(_PRIMES_TRIED):
@@ -60,10 +59,10 @@ def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
 
 
 def _fill(numbers: Int64s, kinds: Kinds, modulus: int, *, longest_run: int) -> Int64s | None:
-    """Put each number into the first free cell from its home on; None if one had to go further than the longest run.
+    """Put each number into the first free cell from its home on; None if one would go further than the longest run.
 
-    The table is filled in parts, side by side, since a part fits a processor's cache. What has to leave the end of its
-    part for a free cell waits until all are done.
+    The table is filled in parts, side by side, since a part fits in a processor's cache. Numbers that find no free cell
+    up to the end of their part wait until all parts are filled.
     """
     cells = np.zeros(modulus + longest_run + 2, np.int64)
     parts = max(1, len(numbers) // _NUMBERS_PER_PART)
@@ -91,15 +90,22 @@ def _fill(numbers: Int64s, kinds: Kinds, modulus: int, *, longest_run: int) -> I
 
 
 def _home(numbers: Int64s, modulus: int) -> Int64s:
-    """The remainder of each number, which numpy finds more slowly by itself."""
+    """The remainder of each number; numpy's own operator is slower."""
     return numbers - numbers // modulus * modulus
 
 
 def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
-    """Let all contents try the next cell at once, again and again; where several want the same one, one of them has it.
+    """Let all contents try their cell, then the next one, and so on; if several want the same cell, one gets it.
+
+    Args:
+        cells: the table, which is filled.
+        left: the contents without a cell.
+        at: the cell that each tries first.
+        end: cells from here on are not tried.
+        rounds: how many cells each tries.
 
     Returns:
-        Those that have none, and where they would try next: at the end, or anywhere once the rounds are over.
+        The contents that got no cell, and the cell that each would try next.
     """
     waiting: list[tuple[Int64s, Int64s]] = []
     for _ in range(rounds):
@@ -119,16 +125,16 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
 
 
 def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
-    """Where to write what so that numbers have a kind: in the cells that they have, or else in the first free ones.
+    """Find the cells to write so that numbers get new kinds: the cells that they have, or else the first free ones.
 
     Args:
         cells: the table.
-        modulus: of the hash.
-        numbers: distinct.
-        kinds: the kind of each.
+        modulus: the table's.
+        numbers: distinct numbers.
+        kinds: the new kind of each.
 
     Returns:
-        Positions and contents; None where that takes longer runs of full cells than a table should have.
+        The positions of the cells and their contents; None if the table would get too long runs of full cells.
     """
     left, at = (numbers << KIND_BITS) | kinds, _home(numbers, modulus)
     found: list[tuple[Int64s, Int64s]] = [(left[:0], at[:0])]
@@ -136,7 +142,7 @@ def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -
         if not len(left):
             break
         cell = cells[at]
-        # Of several that come to a free cell at once one has it, and none that comes later.
+        # A free cell goes to the first of those that come to it in this round; later rounds find it taken.
         is_first = np.zeros(len(at), np.bool_)
         is_first[np.unique(at, return_index=True)[1]] = True
         taken = np.concatenate([where for where, _ in found])
@@ -150,7 +156,7 @@ def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -
 
 
 def _prime_from(least: int) -> int:
-    """The smallest odd prime that is not below.
+    """The smallest odd prime that is `least` or more.
 
     >>> _prime_from(2), _prime_from(2_000_000)
     (3, 2000003)
@@ -164,16 +170,16 @@ def _prime_from(least: int) -> int:
 def kind_finder(
     cells: memoryview, modulus: int, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
 ) -> Callable[[int], bool | None]:
-    """What answers for one number by its kind; None where only its rows can tell, or where it is no number at all.
+    """A function that answers for one number by its kind.
 
-    A function over its own variables, since it is called for every message and call, and those are the cheapest to
-    reach that Python has.
+    It answers None if the rows have to be read, or if the integer is not an E.164 number. It is a closure, since it is
+    called for every message and call, and Python reaches a closure's variables the quickest.
 
     Args:
         cells: the table.
-        modulus: of the hash.
+        modulus: the table's.
         answers: the answer for each kind.
-        elsewhere: who answers for numbers that have no cell; None: they are on no list.
+        elsewhere: answers for numbers that have no cell; None if no entry covers them.
     """
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
 

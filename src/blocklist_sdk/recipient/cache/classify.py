@@ -1,4 +1,4 @@
-"""The kind of every number of a release; see `blocklist_sdk.recipient.cache.kinds`."""
+"""Finds the kind of every number of a release; `blocklist_sdk.recipient.cache.kinds` says what a kind is."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,39 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX, Kinds
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, FIRST_KIND, LOOK, MIXED, UNLISTED, KindTable
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, FIRST_KIND, MIXED, UNDECIDED, UNLISTED, KindTable
 from blocklist_sdk.recipient.cache.ranges import Positions, segments
 from blocklist_sdk.release.rows import Int64s, Rows
 
 _DAYS_MAX: Final = 4096
-"""Kinds tell ends apart for eleven years from the publication; what ends later or never is sure until then."""
+"""Entries that end more than eleven years after the publication share their kinds with those that never end."""
 
 _NEVER: Final = np.iinfo(np.int64).max
 
 _LEVELS_MAX, _CATEGORIES_MAX, _SCOPES_MAX = 8, 256, 32
-"""Numbers with more unusual texts are looked up in the rows."""
+"""Only the first levels, categories and scopes get kinds; numbers with others are looked up in the rows."""
 
 _KEYS_MAX: Final = 1 << 20
-"""Combinations of day, level, category and scope that are told apart while kinds are counted."""
+"""Combinations of day, level, category and scope that are counted separately."""
 
 _DAYS_COARSEST: Final = 64
-"""Days are lumped together where kinds would be too many, up to this many; beyond, the rarest kinds are left out."""
+"""If there are too many kinds, so many days at most count as one; if there still are, the rarest kinds are dropped."""
 
 _ROWS_AT_A_TIME: Final = 1 << 17
-"""A few columns of so many rows fit a processor's cache."""
+"""A few columns of this many rows fit in a processor's cache."""
 
 _KEYS_AT_A_TIME: Final = 1 << 20
-"""numpy widens what it counts."""
+"""numpy counts in 64-bit integers, so that all keys at once would take twice their memory."""
 
 _WORKERS: Final = 2
-"""numpy lets go of the interpreter, so parts of a list are done side by side."""
+"""numpy releases the interpreter lock, so parts of a list are worked on side by side."""
 
 _ALL_DEAD: Final = -1
+"""Instead of the position of a deciding row: all rows have ended."""
+
 _UNCERTAIN: Final = -2
-"""In place of a deciding row."""
+"""The same: another row may decide later, or too many ranges lie over each other."""
 
 _TOO_DEEP: Final = -1
-"""In place of a depth."""
+"""Instead of a number of ranges that cover a segment."""
 
 Keys = NDArray[np.int32]
 T = TypeVar("T", bound=np.generic)
@@ -52,8 +54,8 @@ class Classified:
 
     Attributes:
         table: the kinds.
-        numbers, kinds: the distinct numbers that have an entry of their own, ascending.
-        segment_first, segment_kinds: where ranges cover: each segment's first number, up to the next one's.
+        numbers, kinds: the distinct numbers that have an entry of their own, ascending, and their kinds.
+        segment_first, segment_kinds: first numbers of the segments that ranges cut, ascending, and their kinds.
     """
 
     table: KindTable
@@ -67,7 +69,7 @@ def classify(rows: Rows, published_ms: int) -> Classified:
     """Find the kind of every number.
 
     Args:
-        rows: the release, in canonical order.
+        rows: the release's rows, in canonical order.
         published_ms: when it was published, in milliseconds since 1970 UTC.
     """
     order, keys = _Order(rows, published_ms), _Keys(rows, published_ms)
@@ -75,7 +77,7 @@ def classify(rows: Rows, published_ms: int) -> Classified:
     number = rows.number if single is None else rows.number[single]
     key = keys.of_each(single)
 
-    # Numbers with several entries: few, so taking each apart costs little.
+    # Few numbers have several entries, so handling them one by one costs little.
     again = np.flatnonzero(number[1:] == number[:-1]) + 1
     begins = np.flatnonzero(np.diff(again, prepend=-1) > 1)
     head, size = again[begins] - 1, np.diff(begins, append=len(again)) + 1
@@ -112,7 +114,7 @@ def _without(values: NDArray[T], at: Positions) -> NDArray[T]:
 
 
 def count_up(sizes: Positions) -> Positions:
-    """0, 1, … for each size, one after the other."""
+    """The numbers from 0 to each size less one, one run after the other."""
     ends = np.cumsum(sizes)
     return np.arange(int(sizes.sum())) - np.repeat(ends - sizes, sizes)
 
@@ -121,7 +123,11 @@ _LIVE, _FUTURE, _DEAD = 0, 1, 2
 
 
 class _Order:
-    """Which of several rows decides, from the publication on; see `blocklist_sdk.recipient.verdicts.deciding`."""
+    """Finds which of several rows decides, from the publication on.
+
+    The rule is also written in `recipient/verdicts.py`, `cache/kinds.py`, `cache/generation.py` and
+    `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
+    """
 
     def __init__(self, rows: Rows, published_ms: int) -> None:
         self._rows = rows
@@ -129,17 +135,17 @@ class _Order:
         self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
 
     def deciding_alone(self, row: Positions) -> Positions:
-        """The deciding row of numbers that have one only."""
+        """The deciding row of numbers that have a single row."""
         state = self._state(row)
         return np.where(state == _LIVE, row, np.where(state == _DEAD, _ALL_DEAD, _UNCERTAIN))
 
     def deciding(self, row: Positions, sizes: Positions) -> Positions:
-        """The deciding row of each group of rows; groups lie one after the other."""
+        """The deciding row of each group of rows; the groups follow one another."""
         group = np.repeat(np.arange(len(sizes)), sizes)
         state, does_not_block = self._state(row), self._does_not_block(row)
         order = np.lexsort((self._rows.entry[row], self._rows.since[row], does_not_block, state, group))
         best = order[np.cumsum(sizes) - sizes] if len(sizes) else order
-        # What begins later is displaced by nothing that is in force, unless it blocks and that does not.
+        # A row that begins later decides from then on only if it blocks and the best one so far does not.
         overtakes = np.zeros(len(sizes), np.bool_)
         overtakes[group[(state == _FUTURE) & ~does_not_block]] = True
         overtakes &= does_not_block[best]
@@ -147,7 +153,7 @@ class _Order:
         return np.where(overtakes, _UNCERTAIN, found)
 
     def first_of(self, one: Positions, other: Positions) -> Positions:
-        """Of two deciding rows, pair by pair, the one that goes first."""
+        """The one of each pair of deciding rows that goes before the other."""
         rank = [(self._does_not_block(each), self._rows.since[each], self._rows.entry[each]) for each in (one, other)]
         other_first = np.zeros(len(one), np.bool_)
         tied = np.ones(len(one), np.bool_)
@@ -168,10 +174,10 @@ class _Order:
 
 
 class _Keys:
-    """Gives each row a key, made of what its kind is made of: the day on which it ends, level, category, scope.
+    """Gives each row a key made of the same parts as its kind: the day on which it ends, level, category, scope.
 
     Attributes:
-        count: how many keys there are; the last of them is for rows of which nothing can be said ahead of time.
+        count: how many keys there are; the last one is for rows whose kind is `UNDECIDED`.
     """
 
     def __init__(self, rows: Rows, published_ms: int) -> None:
@@ -190,7 +196,7 @@ class _Keys:
         return 2 * (_DAYS_MAX // self._coarse + 1) * self._width
 
     def of_each(self, row: Positions | None) -> Keys:
-        """The keys of many rows, None for all, as if they were their numbers' only ones; a part at a time."""
+        """The keys of rows (None: of all) that are their numbers' only ones; worked out in parts."""
         key = np.empty(len(self._rows if row is None else row), np.int32)
 
         def fill(start: int) -> None:
@@ -228,7 +234,7 @@ class _Keys:
     def _ends(self, until: Int64s) -> Keys:
         day = until // DAY_MS
         after = np.clip(day - self._base, 0, _DAYS_MAX).astype(np.int32)
-        # Twice the day, and one more where the entry ends within it rather than at its beginning.
+        # Twice the day, plus one if the entry ends within it rather than at its beginning.
         within = (day * DAY_MS != until) & (day >= self._base)
         if self._coarse > 1:
             within |= after % self._coarse != 0
@@ -249,13 +255,13 @@ class _Keys:
         return key
 
     def number(self, counts: Int64s) -> tuple[Kinds, KindTable]:
-        """Give keys that occur the number of a kind; days are told apart as finely as the number of kinds allows.
+        """Number the kinds of the keys that occur; several days count as one if there are too many kinds.
 
         Args:
             counts: how often each key occurs.
 
         Returns:
-            The kind for each key, and what the kinds are.
+            The kind of each key, and the kinds.
         """
         used = np.flatnonzero(counts[:-1])
         place, texts = np.divmod(used, self._width)
@@ -271,14 +277,14 @@ class _Keys:
             frequent = np.sort(np.argsort(np.bincount(kind, counts[used]))[-room:])
         else:
             frequent = np.arange(len(distinct))
-        number = np.full(len(distinct), LOOK, np.uint16)
+        number = np.full(len(distinct), UNDECIDED, np.uint16)
         number[frequent] = np.arange(FIRST_KIND, FIRST_KIND + len(frequent))
-        kind_of = np.full(len(counts), LOOK, np.uint16)
+        kind_of = np.full(len(counts), UNDECIDED, np.uint16)
         kind_of[used] = number[kind]
         return kind_of, self._describe(distinct[frequent], lump * self._coarse)
 
     def _describe(self, kinds: Int64s, days: int) -> KindTable:
-        """What kinds say, from their keys; `days` are told apart as one."""
+        """The kinds, from their keys; so many days count as one."""
         rows = self._rows
         place, texts = np.divmod(kinds, self._width)
         level, texts = np.divmod(texts, self._categories * len(self._scopes))

@@ -1,4 +1,4 @@
-"""Who still needs an older release, so that it is not forgotten."""
+"""Who still needs an older release, so that it is not deleted."""
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase
@@ -8,15 +8,15 @@ class Holds:
     """Names, and the release that each needs. May be shared by threads and processes."""
 
     def __init__(self, database: LocalDatabase) -> None:
-        """In a recipient's database."""
+        """Takes the database to keep them in."""
         self._database = database
 
     def put(self, name: str, serial: int) -> None:
-        """Hold a release under a name, in place of the one that was held so far.
+        """Hold a release under a name, instead of the one that was held so far.
 
         Raises:
-            InvalidInput: the name is empty, or the serial none.
-            Locked, Malformed, StorageFailed: the database refused.
+            InvalidInput: the name is empty, or the serial is not one.
+            Locked, Malformed, StorageFailed: the database cannot be written.
         """
         if not isinstance(name, str) or not name.strip() or type(serial) is not int or serial < 1:
             raise InvalidInput("a hold needs a name, and the serial of a release")
@@ -24,19 +24,19 @@ class Holds:
             connection.execute("INSERT OR REPLACE INTO holds VALUES (?, ?)", (name, serial))
 
     def drop(self, name: str) -> bool:
-        """Let go; False if nothing was held under that name.
+        """End a hold; False if nothing was held under that name.
 
         Raises:
-            Locked, Malformed, StorageFailed: the database refused.
+            Locked, Malformed, StorageFailed: the database cannot be written.
         """
         with self._database.writing() as connection:
             return connection.execute("DELETE FROM holds WHERE name = ?", (name,)).rowcount > 0
 
     def load(self) -> dict[str, int]:
-        """All of them.
+        """The serial that each name holds.
 
         Raises:
-            Locked, Malformed, StorageFailed: the database refused.
+            Locked, Malformed, StorageFailed: the database cannot be read.
         """
         return {
             name: int(serial) for name, serial in self._database.read("SELECT name, serial FROM holds ORDER BY name")

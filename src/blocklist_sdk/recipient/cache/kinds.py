@@ -1,12 +1,12 @@
-"""What can be said of a number for days at a time, without a look at its rows.
+"""What is known of a number for days at a time, without reading its rows.
 
-Most numbers stand on a list once. What such numbers have in common is a *kind*: level, category, scope, the day up to
-which the entry surely is in force, and the day from which it surely no longer is. There are a few thousand kinds on a
-list of millions, so a number's kind takes two bytes; a look-up reads it, and asks the rows only where it leaves the
-answer open. A kind never answers otherwise than the rows would: where that is not certain, it says `LOOK`.
+Most numbers are on a list once. What such numbers have in common is a *kind*: level, category, scope, the day before
+which the entry surely is in force, and the day from which it surely no longer is. A list of millions has a few thousand
+kinds, so a number's kind takes two bytes; a look-up reads the kind, and the rows only if the kind is `UNDECIDED`. A
+kind never gives another answer than the rows would.
 
-Days are counted from 1970 UTC. What a kind says holds from the release's publication on; before that, on a machine
-whose clock is late, all kinds mean `LOOK`.
+Days are counted from 1970 UTC. Kinds are valid from the release's publication on; before that, on a machine whose clock
+is late, all of them mean `UNDECIDED`.
 """
 
 from dataclasses import dataclass
@@ -23,32 +23,32 @@ from blocklist_sdk.release.rows import Int64s
 
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
-LOOK: Final = 0
-"""Only the rows can tell."""
+UNDECIDED: Final = 0
+"""The rows have to be read."""
 
 UNLISTED: Final = 1
-"""No entry covers it."""
+"""No entry covers the number."""
 
 FIRST_KIND: Final = 2
 
 MIXED: Final = ""
-"""In place of a scope: there are several entries, of which one decides for every scope together."""
+"""Instead of a scope: the number has several entries, and the kind is of the one that decides for all scopes."""
 
 DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class KindVerdicts:
-    """What each kind says at one moment, as columns.
+    """The answer for each kind at one moment, as columns.
 
     Attributes:
-        is_open: whether only the rows can tell.
+        is_undecided: whether the rows have to be read.
         level: positions in `LEVELS`, -1 for none.
         category: positions among the release's categories, -1 for none.
         reason: positions in `REASONS`.
     """
 
-    is_open: NDArray[np.bool_]
+    is_undecided: NDArray[np.bool_]
     level: NDArray[np.int8]
     category: NDArray[np.int32]
     reason: NDArray[np.int8]
@@ -60,12 +60,12 @@ REASONS: Final[tuple[Reason, ...]] = ("listed", "advisory", "expired", "not-yet"
 
 @dataclass(frozen=True, slots=True)
 class KindTable:
-    """The kinds of one generation, by number; the first two are `LOOK` and `UNLISTED`.
+    """The kinds of one generation, in the order of their numbers; the first two are `UNDECIDED` and `UNLISTED`.
 
     Attributes:
         sure_until: the entry is in force before this day.
         gone_from: the entry has ended from this day on.
-        level, category, scope: of the entry.
+        level, category, scope: the entry's.
     """
 
     sure_until: Int64s
@@ -75,7 +75,7 @@ class KindTable:
     scope: tuple[str, ...]
 
     def to_table(self) -> pa.Table:
-        """As it is kept on disk."""
+        """The kinds as they are kept on disk."""
         return pa.table(
             {
                 "sure_until": self.sure_until,
@@ -88,16 +88,18 @@ class KindTable:
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
-        """Back again; a table that is mapped is not copied."""
+        """The kinds that `to_table` wrote; a mapped table is not copied."""
         return cls(
             *(table.column(name).chunk(0).to_numpy(zero_copy_only=True) for name in ("sure_until", "gone_from")),
             *(_shared_texts(table.column(name).chunk(0)) for name in ("level", "category", "scope")),
         )
 
     def extended(self, other: "KindTable") -> tuple["KindTable", Kinds] | None:
-        """These kinds and those of another table that are not among them, with the new number of each of the other's.
+        """Add the kinds of another table that are missing here.
 
-        None where there are more than a cell can tell apart.
+        Returns:
+            All kinds, and the new number of each of the other table's kinds; None if there are more than a cell has
+            room for.
         """
         ours, theirs = (
             list(zip(t.sure_until.tolist(), t.gone_from.tolist(), t.level, t.category, t.scope, strict=True))
@@ -111,20 +113,23 @@ class KindTable:
         if len(ours) > KINDS_MAX:
             return None
         sure, gone, level, category, scope = zip(*ours, strict=True)
-        numbers = np.array([LOOK, UNLISTED, *(place[kind] for kind in theirs[FIRST_KIND:])], np.uint16)
+        numbers = np.array([UNDECIDED, UNLISTED, *(place[kind] for kind in theirs[FIRST_KIND:])], np.uint16)
         return KindTable(np.array(sure, np.int64), np.array(gone, np.int64), level, category, scope), numbers
 
     def answers(self, day: int) -> list[bool | None]:
-        """Whether numbers of each kind are blocked on a day, for any scope; None where only the rows can tell."""
-        found = self.outcomes(day, None, self.category)
+        """Whether numbers of each kind are blocked on a day, for any scope; None if the rows have to be read."""
+        verdicts = self.verdicts(day, None, self.category)
         block = LEVELS.index("block")
-        said = zip(found.is_open.tolist(), found.level.tolist(), strict=True)
-        answers: list[bool | None] = [None if is_open else level == block for is_open, level in said]
-        # One for every kind that a cell can hold, also where a bit of it has flipped.
+        columns = zip(verdicts.is_undecided.tolist(), verdicts.level.tolist(), strict=True)
+        answers: list[bool | None] = [None if is_undecided else level == block for is_undecided, level in columns]
+        # One for every kind that a cell can hold, in case a bit of it has flipped.
         return answers + [None] * (KINDS_MAX - len(answers))
 
-    def outcomes(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
-        """What the kinds say on a day, for one scope or for all together.
+    def verdicts(self, day: int | None, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
+        """The answers of all kinds on a day, for one scope or for all together.
+
+        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/generation.py` and
+        `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
 
         Args:
             day: counted from 1970 UTC; None for a day before the publication.
@@ -133,18 +138,18 @@ class KindTable:
         """
         place = {category: i for i, category in enumerate(categories)}
         count = len(self.level)
-        is_open = np.zeros(count, np.bool_)
+        is_undecided = np.zeros(count, np.bool_)
         level = np.full(count, -1, np.int8)
         category = np.full(count, -1, np.int32)
         reason = np.full(count, REASONS.index("not-listed"), np.int8)
-        is_open[LOOK] = True
+        is_undecided[UNDECIDED] = True
         if day is None:
-            is_open[FIRST_KIND:] = True
-            return KindVerdicts(is_open, level, category, reason)
+            is_undecided[FIRST_KIND:] = True
+            return KindVerdicts(is_undecided, level, category, reason)
         sure, gone = (day < self.sure_until).tolist(), (day >= self.gone_from).tolist()
         for i in range(FIRST_KIND, count):
             if scope is not None and self.scope[i] == MIXED:
-                is_open[i] = True
+                is_undecided[i] = True
             elif scope is not None and scope not in self.scope[i].split("+"):
                 pass
             elif sure[i]:
@@ -155,11 +160,11 @@ class KindTable:
             elif gone[i] and self.scope[i] != MIXED:
                 reason[i] = REASONS.index("expired")
             else:
-                is_open[i] = True
-        return KindVerdicts(is_open, level, category, reason)
+                is_undecided[i] = True
+        return KindVerdicts(is_undecided, level, category, reason)
 
 
 def _shared_texts(column: pa.DictionaryArray) -> tuple[str, ...]:
-    """A column as texts, each distinct one once in memory."""
+    """A column as texts; equal texts are one object in memory."""
     values = column.dictionary.to_pylist()
     return tuple(values[i] for i in column.indices.to_numpy(zero_copy_only=True).tolist())

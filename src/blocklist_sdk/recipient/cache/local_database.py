@@ -1,4 +1,4 @@
-"""What a recipient decides and keeps for itself, in SQLite: durable, for several processes, never touched by a sync."""
+"""A recipient's own decisions and holds, in SQLite: durable, for several processes, and no sync changes them."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _FORMAT: Final = 1
 
 _WAIT_S: Final = 10.0
-"""How long one change waits for another process's."""
+"""How long one change waits for another process's change."""
 
 _SCHEMA: Final = (
     """
@@ -35,20 +35,25 @@ _COUNTER_START, _COUNTER_END = 24, 28
 """Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
 
 Stamp = tuple[int, int, bytes]
+"""Another one after every change of the file."""
 
 
 class LocalDatabase:
-    """One feed's file. May be shared by threads; each use opens it anew, so that a fork carries nothing across."""
+    """One feed's file. May be shared by threads; each use opens the file again, so a fork inherits no connection.
+
+    Attributes:
+        path: the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        """On a file that need not exist; it is made at the first change."""
+        """Takes a file that need not exist; the first change makes it."""
         self.path = path
 
     def stamp(self) -> Stamp | None:
-        """Changes whenever the content does; None for no file.
+        """A value that changes whenever the content does; None if there is no file.
 
         Raises:
-            StorageFailed: it cannot be read.
+            StorageFailed: the file cannot be read.
         """
         try:
             with self.path.open("rb") as file:
@@ -60,7 +65,7 @@ class LocalDatabase:
             raise storage_failed(error, self.path) from error
 
     def read(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a query finds; none where there is no file.
+        """The rows that a query finds; an empty list if there is no file.
 
         Raises:
             Malformed: the file is damaged.
@@ -69,13 +74,13 @@ class LocalDatabase:
         """
         if not self.path.exists():
             return []
-        # Also a reader writes where it may: it takes back what a killed process left half-written.
+        # Readers write as well, if they may: they undo what a killed process left half-written.
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
             return [] if _is_empty(connection) else connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["sqlite3.Connection"]:
-        """One change, all of it or nothing, durable at the end.
+        """A transaction: all of it or nothing, durable at the end.
 
         Raises:
             Malformed, InvalidInput, Locked, StorageFailed: as for `read`.
@@ -94,10 +99,10 @@ class LocalDatabase:
             connection.execute("COMMIT")
 
     def damaged(self, error: Exception) -> Malformed:
-        """What to raise where the content makes no sense."""
+        """The error to raise if the content makes no sense."""
         return Malformed(
-            f"the overrides in {self.path} are damaged ({error}): bring a copy back, or remove the file and import "
-            "them anew. Nothing is answered without them, since an innocent number might then be blocked."
+            f"the overrides in {self.path} are damaged ({error}): restore a copy, or remove the file and import them "
+            "again. Until then no question is answered, since an innocent number might be blocked."
         )
 
     @contextlib.contextmanager
@@ -110,7 +115,7 @@ class LocalDatabase:
             with contextlib.closing(connection):
                 connection.execute("PRAGMA synchronous = FULL")
                 if _version(connection) > _FORMAT:
-                    raise InvalidInput(f"{self.path} was written by a newer blocklist-sdk: upgrade this one")
+                    raise InvalidInput(f"{self.path} was written by a newer blocklist-sdk: upgrade this installation")
                 yield connection
         except sqlite3.OperationalError as error:
             raise self._refused(error) from error
@@ -130,7 +135,7 @@ class LocalDatabase:
 
 
 def _is_empty(connection: "sqlite3.Connection") -> bool:
-    """Whether nothing was ever written: the first change was killed, or found the disk full, and was taken back."""
+    """Whether nothing was ever written: the first change was killed, or met a full disk, and was undone."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     return not pages
 

@@ -1,4 +1,4 @@
-"""Answers straight from the mapped files: whether a number is blocked, and what kind each of many numbers is."""
+"""Answers straight from the mapped files: whether a number is blocked, and the kinds of many numbers."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
-from blocklist_sdk.recipient.cache.kinds import DAY_MS, LOOK, UNLISTED, KindTable, KindVerdicts
+from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
 from blocklist_sdk.recipient.cache.ranges import range_rows
 from blocklist_sdk.release.rows import Int64s, Rows
 
@@ -18,18 +18,18 @@ ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
 _MODULUS, _PATCHED = b"modulus", b"patched"
 
 _PATCHED_MAX = 1 / 10
-"""Share of the rows that may be patched into a table of numbers before it is made anew.
+"""Share of the rows that may be patched into a table of numbers; beyond it the table is made again.
 
-So its load stays below 0.55, and what was left to the rows, or to numbers that are gone, stays rare.
+So its load stays below 0.55, and few of its cells are of numbers that are gone or that the rows have to decide.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Numbers of which one release may say something else than the one before: single ones, and all in a range.
+    """The numbers about which one release may differ from the one before.
 
     Attributes:
-        first, last: of each entry that deltas put or remove; in any order, and more than once if need be.
+        first, last: the first and last number of each entry that deltas put or remove; in any order, perhaps repeated.
     """
 
     first: Int64s
@@ -37,7 +37,7 @@ class Touched:
 
 
 def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
-    """What `NumberLookup` reads, by file name.
+    """The tables that `NumberLookup` reads, by file name.
 
     Args:
         rows: the release, in canonical order.
@@ -60,11 +60,11 @@ def _small_tables(first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patc
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What makes of a release's answers the next one's.
+    """The changes that turn a release's answers into the next release's.
 
     Attributes:
-        tables: those that are small, whole, by file name.
-        at, cells: where to write which cells in a copy of the table of numbers.
+        tables: the small tables as they are from now on, by file name.
+        at, cells: positions in a copy of the table of numbers, and the cells to write there.
     """
 
     tables: dict[str, pa.Table]
@@ -73,13 +73,17 @@ class Patch:
 
 
 class NumberLookup:
-    """Over the memory-mapped tables of a generation."""
+    """Finds numbers in the memory-mapped tables of a generation.
+
+    Attributes:
+        published_ms: when the release was published, in milliseconds since 1970 UTC.
+    """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
-        """Takes what `answer_tables` made, and the same moment.
+        """Takes the tables of `answer_tables`, and the same moment.
 
         Raises:
-            KeyError, ValueError, pyarrow.ArrowException: they are not what was made.
+            KeyError, ValueError, pyarrow.ArrowException: the tables are not what `answer_tables` made.
         """
         cells, segments = tables[CELLS], tables[_SEGMENTS]
         self.published_ms = published_ms
@@ -98,15 +102,15 @@ class NumberLookup:
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
     def patch(self, rows: Rows, touched: Touched, *, published_ms: int) -> Patch | None:
-        """What makes these answer as `answer_tables` of the next release would; None where they must be made anew.
+        """The changes that give these tables the next release's answers; None if the tables must be made again.
 
-        Only numbers that are touched are looked at. One that has no entry of its own any more keeps its cell, since the
-        cells behind it are found across it; the kind in there says that it is on no list, or where there are ranges,
-        that the rows can tell. What kinds say of other numbers holds on: it held from the earlier publication on.
+        Only touched numbers are examined. A number that has lost its own entries keeps its cell, since the cells behind
+        it are found across it; its kind becomes `UNLISTED`, or `UNDECIDED` if there are ranges. The kinds of other
+        numbers stay valid: they are so from the earlier publication on.
 
         Args:
-            rows: the next release, in canonical order.
-            touched: how it may differ from this one.
+            rows: the next release's rows, in canonical order.
+            touched: the numbers about which it may differ.
             published_ms: when it was published, in milliseconds since 1970 UTC.
         """
         from blocklist_sdk.recipient.cache.classify import classify, count_up
@@ -128,7 +132,7 @@ class NumberLookup:
             return None
         table, number_of = extended
         gone = np.setdiff1d(touched.first[touched.first == touched.last], found.numbers)
-        kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), LOOK if rows.has_ranges else UNLISTED)))
+        kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), UNDECIDED if rows.has_ranges else UNLISTED)))
         numbers = np.concatenate((found.numbers, gone))
         written = cells_to_write(self._cells, self._modulus, numbers, kinds)
         if written is None:
@@ -137,9 +141,12 @@ class NumberLookup:
         return Patch(tables, *written)
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
-        """What tells whether a number is blocked on a day, counted from 1970 UTC, not before the publication.
+        """A function that says whether a number is blocked on a day, from the publication on.
 
-        It answers None where only the rows can tell, and for what is no number.
+        It answers None if the rows have to be read, or if the integer is not an E.164 number.
+
+        Args:
+            day: counted from 1970 UTC.
         """
         made = self._made
         if made is None or made[0] != day:
@@ -165,8 +172,8 @@ class NumberLookup:
         covered: NDArray[np.bool_] = (at >= 0) & (self._segment_kinds[at] != UNLISTED)
         return covered
 
-    def outcomes(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
-        """What each kind says at a moment.
+    def kind_verdicts(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
+        """The answer for each kind at a moment.
 
         Args:
             now_ms: milliseconds since 1970 UTC.
@@ -174,12 +181,12 @@ class NumberLookup:
             categories: every category of the release.
         """
         day = now_ms // DAY_MS if now_ms >= self.published_ms else None
-        return self._kinds.outcomes(day, scope, categories)
+        return self._kinds.verdicts(day, scope, categories)
 
 
 def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
     starts, kind = first.data, kinds.data
-    low, high = int(first[0]), int(first[-1])  # behind the last segment's beginning nothing is covered
+    low, high = int(first[0]), int(first[-1])  # the last segment is a gap without an end
 
     def find(number: int) -> bool | None:
         return low <= number < high and answers[kind[bisect_right(starts, number) - 1]]

@@ -1,4 +1,4 @@
-"""Which ranges of numbers cover a number: all of them for one number, and where the covering set changes."""
+"""The ranges that cover a number: all of them for one number, and the segments in which they are the same."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from blocklist_sdk.release.rows import Int64s, Rows
 
 Positions = NDArray[np.int64]
+"""Positions of rows."""
 
 DEPTH_MAX = 32
-"""Where more ranges than this lie over each other, their rows are not told apart ahead of time."""
+"""Where more ranges than this lie over each other, numbers are looked up in the rows."""
 
 
 def range_table(rows: Rows) -> pa.Table:
-    """The rows that are ranges, with what lets a look-up skip those that cannot cover a number."""
+    """The rows that are ranges, as a `RangeIndex` reads them."""
     row = range_rows(rows)
     first, last = rows.number[row], rows.last[row]
     return pa.table({"first": first, "last": last, "row": row, "outer": _outer(last.tolist())})
@@ -28,9 +29,10 @@ def range_rows(rows: Rows) -> Positions:
 
 
 def _outer(last: list[int]) -> Int64s:
-    """For each range the nearest one before it that reaches at least as far, -1 for none.
+    """For each range the nearest one before it that reaches at least as far; -1 if there is none.
 
-    Ranges between the two end before this one does, so where this one has ended, they have too.
+    Ranges between the two end before this one does, so a number beyond this range is beyond them as well, and a look-up
+    skips them.
     """
     outer = np.full(len(last), -1, np.int64)
     open_ranges: list[int] = []
@@ -44,19 +46,19 @@ def _outer(last: list[int]) -> Int64s:
 
 
 class RangeIndex:
-    """Which ranges cover a number."""
+    """Finds the ranges that cover a number."""
 
     __slots__ = ("_first", "_last", "_outer", "_row")
 
     def __init__(self, table: pa.Table) -> None:
-        """Over the memory-mapped `range_table`."""
+        """Takes the memory-mapped `range_table`."""
         self._first, self._last, self._row, self._outer = (
             memoryview(table.column(name).chunk(0).to_numpy(zero_copy_only=True))
             for name in ("first", "last", "row", "outer")
         )
 
     def covering(self, number: int) -> Iterator[int]:
-        """Rows of the ranges that start before the number and reach it, the nearest start first."""
+        """The rows of the ranges that start before the number and reach it, the nearest start first."""
         i = bisect_right(self._first, number) - 1
         while i >= 0:
             if self._last[i] >= number:
@@ -68,11 +70,11 @@ class RangeIndex:
 
 
 def segments(rows: Rows) -> tuple[Int64s, list[list[int] | None]]:
-    """Cut the numbers where the set of ranges that cover them changes.
+    """Cut the numbers wherever the set of ranges that cover them changes.
 
     Returns:
-        Where each segment begins, ascending, and the rows that cover the whole of it: none for a gap, None for more
-        than `DEPTH_MAX`. A segment ends where the next one begins; the last one is a gap without an end.
+        The first number of each segment, ascending, and the rows that cover it: an empty list for a gap, None for more
+        than `DEPTH_MAX` rows. A segment ends where the next one begins; the last one is a gap without an end.
     """
     row = range_rows(rows)
     starts: dict[int, list[int]] = {}

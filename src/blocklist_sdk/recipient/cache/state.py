@@ -1,7 +1,7 @@
-"""What a recipient remembers of a feed, apart from the cache, which may be wiped.
+"""What a recipient remembers of a feed outside the cache, which may be wiped.
 
-TUF forgets with its metadata directory: after a wipe it accepts an old repository whose timestamp has not expired.
-The highest serial ever in force is therefore kept here.
+Without its metadata directory TUF accepts an old repository whose timestamp has not expired. So the highest serial ever
+in force is kept here.
 """
 
 import logging
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RefusedRelease:
-    """A release that the guard refused, so that it is not fetched again to be refused again.
+    """A release that the guard refused; it is remembered, so that it is not fetched again to be refused again.
 
     Attributes:
-        serial, digest: which.
-        guard: how the guard was set, as text; set otherwise, it is asked anew.
-        reasons: why.
+        serial, digest: the release's.
+        guard: the guard's settings, as text; with other settings the guard is asked again.
+        reasons: why it was refused.
     """
 
     serial: int
@@ -36,15 +36,15 @@ class RefusedRelease:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """What the last syncs came to.
+    """How the last syncs of a feed ended.
 
     Attributes:
         highest_serial: the highest serial ever in force, 0 for none.
         last_attempt, last_success: when a sync last ran, and last succeeded.
-        last_error: what the last sync failed with, None when it succeeded.
-        refused: the newest release that the guard refused, None when the last one passed.
-        failures: scheduled syncs that failed since one last succeeded.
-        next_attempt: after failures, when the next scheduled sync may run; None when there is nothing to wait for.
+        last_error: the last sync's error, None if it succeeded.
+        refused: the newest release that the guard refused, None if the last one passed.
+        failures: scheduled syncs that have failed since the last success.
+        next_attempt: when the next scheduled sync may run after failures; None if it need not wait.
     """
 
     highest_serial: int = 0
@@ -57,10 +57,11 @@ class SyncState:
 
 
 def load_state(path: Path) -> SyncState:
-    """Read it; a fresh one where there is no file, or where it is damaged.
+    """Read the state; a new one if there is no file, or if it is damaged.
 
     Raises:
-        InvalidInput: it was written by a newer version of this library.
+        InvalidInput: the file was written by a newer version of this library.
+        StorageFailed: the file cannot be read.
     """
     try:
         document = read_json(path, format_version=_FORMAT)
@@ -72,24 +73,24 @@ def load_state(path: Path) -> SyncState:
             last_success=_moment(document["last_success"]),
             last_error=document["last_error"],
             refused=_refusal(document.get("refused")),
-            # These came later: a file without them was written by an older version, and says nothing about them.
+            # These fields are younger: a file without them was written by an older version.
             failures=int(document.get("failures", 0)),
             next_attempt=_moment(document.get("next_attempt")),
         )
     except InvalidInput:
-        # Which is a ValueError too: a newer version's file is not damaged, and must not be written over.
+        # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
         raise
     except (Malformed, KeyError, TypeError, ValueError) as error:
-        # A sync must be able to mend this by itself; the generation in force still guards against going back.
-        log.error("%s is damaged and starts anew: %s", path, error)
+        # A sync must be able to repair this by itself; the generation in force still protects against older releases.
+        log.error("%s is damaged and is started again: %s", path, error)
         return SyncState()
 
 
 def save_state(path: Path, state: SyncState) -> None:
-    """Replace it.
+    """Replace the state.
 
     Raises:
-        StorageFailed: the disk refused.
+        StorageFailed: the file cannot be written.
     """
     document: dict[str, Any] = asdict(state)
     for name in ("last_attempt", "last_success", "next_attempt"):

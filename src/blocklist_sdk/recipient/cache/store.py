@@ -39,7 +39,7 @@ from blocklist_sdk.release.rows import Rows
 
 _FORMAT = 1
 HELD_MAX = 8
-"""Older releases that are kept for whoever holds them, at most, so that disk use has a bound."""
+"""Older releases that are kept because they are held, at most, so that disk use has a bound."""
 
 _WORKSPACE_PREFIX = "fetch-"
 
@@ -48,11 +48,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CurrentGeneration:
-    """What `current.json` says.
+    """The content of `current.json`.
 
     Attributes:
-        generation: the directory's name under `generations/`.
-        expires: when the signed metadata expires; None when it is not known.
+        generation: the generation's directory under `generations/`.
+        expires: when the signed metadata expires, UTC; None if that is not known.
     """
 
     generation: str
@@ -60,10 +60,17 @@ class CurrentGeneration:
 
 
 class Store:
-    """The generations of one feed."""
+    """The generations of one feed.
+
+    Attributes:
+        directory: the feed's cache.
+        pointer: the file that says which generation is in force.
+        metadata: where TUF keeps the signed metadata.
+        protected: the file with the authority's protected numbers.
+    """
 
     def __init__(self, directory: Path) -> None:
-        """On a directory that need not exist; nothing is written before the first commit."""
+        """Takes a directory that need not exist; nothing is written before the first commit."""
         self.directory = directory
         self.pointer = directory / "current.json"
         self.metadata = directory / "tuf"
@@ -75,8 +82,8 @@ class Store:
         """Hold the feed's lock, so that one sync runs at a time.
 
         Raises:
-            InvalidInput: `wait_s` is no number of seconds.
-            Locked: another process still held it after `wait_s` seconds.
+            InvalidInput: `wait_s` is not a finite number of seconds.
+            Locked: another process still held the lock after `wait_s` seconds.
             StorageFailed: the directory cannot be written.
         """
         if not math.isfinite(wait_s):
@@ -87,8 +94,8 @@ class Store:
         with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
             yield
 
-    def in_force(self) -> CurrentGeneration | None:
-        """Which generation is in force, None before the first.
+    def current(self) -> CurrentGeneration | None:
+        """The generation that is in force, None before the first.
 
         Raises:
             Malformed: `current.json` is damaged or of a newer version.
@@ -107,14 +114,14 @@ class Store:
     def open(self) -> tuple[Generation, datetime | None] | None:
         """The generation in force and its expiry; None before the first.
 
-        Where it is damaged, the newest whole one that is left, with no known expiry: an old answer beats none.
+        If it is damaged: the newest whole one that is left, with no known expiry; an old answer is better than none.
         """
         opened_before: CurrentGeneration | None = None
         while True:
             try:
-                current = self.in_force()
+                current = self.current()
             except Malformed as error:
-                log.error("%s; going on with the newest whole generation", error)
+                log.error("%s; the newest whole generation answers instead", error)
                 return self._newest_whole()
             if current is None:
                 return self._newest_whole()
@@ -124,7 +131,8 @@ class Store:
                 if current == opened_before:
                     log.error("%s; the next sync fetches it again", error)
                     return self._newest_whole()
-                # Or syncs have switched on and forgotten it since the pointer was read: what is in force never goes.
+                # It may not be damaged: other syncs may have switched to another and deleted it since the pointer was
+                # read. What the pointer names now is there.
                 opened_before = current
 
     def _newest_whole(self) -> tuple[Generation, None] | None:
@@ -135,10 +143,10 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """A private directory for a sync, gone at the end; the caller holds the lock.
+        """A private directory for a sync, removed at the end; the caller holds the lock.
 
         Raises:
-            StorageFailed: the disk refused.
+            StorageFailed: the directory cannot be made.
         """
         with storage(self.directory):
             for left in self.directory.glob(f"{_WORKSPACE_PREFIX}*"):
@@ -150,7 +158,7 @@ class Store:
             shutil.rmtree(directory, ignore_errors=True)
 
     def known_roots(self) -> list[bytes]:
-        """Roots that were met on the way from the pinned one.
+        """The roots that led from the pinned one to the current one, in any order.
 
         Raises:
             StorageFailed: they cannot be read.
@@ -162,7 +170,7 @@ class Store:
         """The authority's protected numbers, as they were signed; None before the first sync.
 
         Raises:
-            StorageFailed: it cannot be read.
+            StorageFailed: the file cannot be read.
         """
         with storage(self.protected):
             return self.protected.read_bytes() if self.protected.exists() else None
@@ -171,7 +179,7 @@ class Store:
         """Put a verified document of protected numbers in force.
 
         Raises:
-            StorageFailed: the disk refused; what was in force before still is.
+            StorageFailed: the file cannot be written; what was in force before still is.
         """
         if self.protected_document() == document:
             return
@@ -195,18 +203,18 @@ class Store:
         """Put a verified release in force: write it beside the others, then switch with one rename.
 
         Args:
-            rows: the release.
-            about: what it is.
-            expires: when its signatures end.
-            signed: what shows later that it is the authority's, by file name.
-            held: serials of older releases that somebody still needs.
-            step: how it came out of a generation, where deltas told.
+            rows: the release's rows.
+            about: the release.
+            expires: when its signatures expire.
+            signed: signed metadata that later proves that the release is the authority's, by file name.
+            held: serials of older releases that are still needed.
+            step: the deltas, if they led here.
 
         Raises:
-            StorageFailed: the disk refused; what was in force before still is.
+            StorageFailed: the disk failed; what was in force before still is.
         """
         opened = self.open()
-        # The random part keeps a release that is written again, since its first copy was damaged, apart from that copy.
+        # The random part gives a release another name when it is written again because its first copy was damaged.
         name = f"{about.serial:012d}-{secrets.token_hex(4)}"
         with storage(self._generations):
             self._generations.mkdir(parents=True, exist_ok=True)
@@ -224,30 +232,30 @@ class Store:
         self._prune(name, before=opened[0].name if opened else None, held=held)
 
     def switch(self, generation: str, expires: datetime) -> None:
-        """Point at a generation, with the expiry that now holds.
+        """Put a generation in force, with the expiry of its newest signatures.
 
         Raises:
-            StorageFailed: the disk refused; what was in force before still is.
+            StorageFailed: the disk failed; what was in force before still is.
         """
         with storage(self.pointer):
             write_json(self.pointer, {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()})
 
     def _names(self) -> list[str]:
-        """Whole generations, newest first."""
+        """The names of the generations that were written to their end, newest first."""
         with storage(self._generations):
             if not self._generations.is_dir():
                 return []
             return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
 
     def _sweep(self) -> None:
-        """Remove what killed runs left; the caller holds the lock."""
+        """Remove what killed syncs left; the caller holds the lock."""
         for path in self._generations.glob(".new-*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
-        """Forget all but the one in force, the release before, and those that are held.
+        """Delete all generations but the one in force, the release before, and those that are held.
 
-        The release before is for readers that are just opening it. Another copy of the one in force was damaged.
+        The release before is for readers that are just opening it. Any other copy of the release in force is damaged.
         """
         serial = _serial_of(name)
         others = [other for other in self._names() if _serial_of(other) != serial]
@@ -256,20 +264,20 @@ class Store:
         wanted = [other for other in others if other != before and _serial_of(other) in held]
         if len(wanted) > HELD_MAX:
             log.warning(
-                "%s: more than %d older releases are held; release %d and older ones are given up",
+                "%s: more than %d older releases are held; release %d and older ones are deleted",
                 self.directory,
                 HELD_MAX,
                 _serial_of(wanted[HELD_MAX]),
             )
-        for forgotten in set(self._names()) - {name, before, *wanted[:HELD_MAX]}:
-            shutil.rmtree(self._generations / forgotten, ignore_errors=True)
+        for unneeded in set(self._names()) - {name, before, *wanted[:HELD_MAX]}:
+            shutil.rmtree(self._generations / unneeded, ignore_errors=True)
 
     def serials(self) -> list[int]:
-        """Releases that are on this disk, whole or not, newest first."""
+        """The releases on this disk, damaged or not, newest first."""
         return [_serial_of(name) for name in self._names()]
 
     def open_serial(self, serial: int) -> Generation | None:
-        """The generation of a release, None where it is not on this disk any more.
+        """The generation of a release; None if it is no longer on this disk.
 
         Raises:
             Malformed: it is damaged.
@@ -290,9 +298,9 @@ class Store:
         return None
 
     def disk_bytes(self) -> int:
-        """What all generations take on disk."""
+        """The size of all generations on disk."""
         total = 0
-        # A sync may be forgetting some of it right now: os.walk passes over what has gone.
+        # A sync may be deleting some of them right now: os.walk passes over what is gone.
         for folder, _, names in os.walk(self._generations):
             for name in names:
                 with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
 
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
+
 SCHEMA: Final = pa.schema(
     [
         pa.field("number", pa.int64()),
@@ -28,25 +31,22 @@ SCHEMA: Final = pa.schema(
         pa.field("reason", pa.dictionary(pa.int8(), pa.string())),
     ]
 )
-"""What comes out, a row for each row that went in; all null where the row is no number."""
+"""The answer's columns, with a row for each row of the question; null in every column if that is not a number."""
 
 _ROWS_PER_BATCH: Final = 1 << 18
-"""Rows that one thread takes at a time: about 10 MB of output."""
+"""Rows that one thread screens at a time: about 10 MB of output."""
 
 _THREADS_MAX: Final = 4
 """More would wait for memory and for the interpreter lock."""
 
 _REMEMBERED_MAX: Final = 1 << 16
-"""Numbers whose rows were looked up and are remembered, at most; bounds the memory."""
+"""At most so many numbers whose rows were looked up are remembered, so that memory has a bound."""
 
 _OVERRIDE_BLOCK: Final = RULES.index("override-block")
 
 
 class Screening:
-    """One release at one moment, to screen columns against; made by `Blocklist.screening`.
-
-    It may be shared by threads.
-    """
+    """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads."""
 
     def __init__(
         self, generation: Generation, rules: StandingRules, *, region: str | None, scope: Scope | None, at: datetime
@@ -59,64 +59,67 @@ class Screening:
         self._at = at
         self._categories = generation.rows.category.values
         self._now_ms = times.to_ms(at)
-        self._outcomes = generation.answers.outcomes(self._now_ms, scope, self._categories)
-        self._any_open = bool(self._outcomes.is_open.any())
+        self._verdicts = generation.answers.kind_verdicts(self._now_ms, scope, self._categories)
+        self._any_undecided = bool(self._verdicts.is_undecided.any())
         self._remembered: dict[int, tuple[int, int, int]] = {}
 
     @property
     def serial(self) -> int:
-        """The release that is screened against."""
+        """The release's serial."""
         return self._generation.about.serial
 
-    def batch(self, column: Any) -> pa.RecordBatch:
-        """Screen one column in this thread.
+    def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
+        """Screen one column, in this thread.
 
         Args:
             column: strings or integers: anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``.
 
         Returns:
-            A row for each row; see `SCHEMA`.
+            A row for each row of the column; see `SCHEMA`.
 
         Raises:
             InvalidInput: the column is of another type.
         """
         return self._batch(arrow_column(column).combine_chunks())
 
-    def table(self, column: Any) -> pa.Table:
-        """Screen one column, with several threads where it is long.
+    def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
+        """Screen one column, in several threads if it is long.
 
         Args:
             column: as for `batch`.
 
         Returns:
-            A row for each row; see `SCHEMA`.
+            A row for each row of the column; see `SCHEMA`.
 
         Raises:
             InvalidInput: the column is of another type.
         """
-        column = arrow_column(column)
-        chunks = column.chunks or [pa.array([], column.type)]
+        numbers = arrow_column(column)
+        chunks = numbers.chunks or [pa.array([], numbers.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
         if len(parts) <= 1:
-            return pa.Table.from_batches([self._batch(part) for part in parts or chunks[:1]], SCHEMA)
-        with ThreadPoolExecutor(threads()) as pool:
-            return pa.Table.from_batches(list(pool.map(self._batch, parts)), SCHEMA)
+            batches = [self._batch(part) for part in parts or chunks[:1]]
+        else:
+            with ThreadPoolExecutor(threads()) as pool:
+                batches = list(pool.map(self._batch, parts))
+        found: ArrowTable = pa.Table.from_batches(batches, SCHEMA)
+        return found
 
     def _batch(self, column: pa.Array) -> pa.RecordBatch:
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
         number = normalize_column(column, region=self._region)
         validity, values = number.buffers()
-        # Where there is no number there is a 0, which is on no list.
+        # Rows that are not numbers hold a 0, which is on no list.
         numbers = np.frombuffer(values, np.int64, len(number)) if len(number) else np.empty(0, np.int64)
         kinds = self._generation.answers.kinds_of(numbers)
-        outcomes = self._outcomes
-        level, category, reason = outcomes.level[kinds], outcomes.category[kinds], outcomes.reason[kinds]
-        if self._any_open:
-            self._look_up(numbers, np.flatnonzero(outcomes.is_open[kinds]), level, category, reason)
+        verdicts = self._verdicts
+        level, category, reason = verdicts.level[kinds], verdicts.category[kinds], verdicts.reason[kinds]
+        if self._any_undecided:
+            self._look_up(numbers, np.flatnonzero(verdicts.is_undecided[kinds]), level, category, reason)
         ruled, rule = self._rules.find(numbers)
         if len(ruled):
-            # Whatever the feed says: a local decision holds for every scope, and is of no category.
+            # Rules go before the feed; they are for every scope and have no category.
             level[ruled] = np.where(rule == _OVERRIDE_BLOCK, LEVELS.index("block"), -1)
             category[ruled] = -1
             reason[ruled] = rule + REASONS.index(RULES[0])
@@ -145,7 +148,7 @@ class Screening:
         category: NDArray[np.int32],
         reason: NDArray[np.int8],
     ) -> None:
-        """Fill in the rows whose kind leaves the answer open, by the entries themselves."""
+        """Fill in the rows with an undecided kind, from the numbers' entries."""
         distinct, place = np.unique(numbers[rows], return_inverse=True)
         if not len(distinct):
             return
@@ -161,20 +164,24 @@ class Screening:
         level[rows], category[rows], reason[rows] = found[:, place]
 
     def _by_only_rows(self, row: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Level, category and reason of numbers that have one row each, as `decide` would have them."""
+        """Level, category and reason of numbers that have one row each, as `decide` finds them.
+
+        Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
+        `cache/generation.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
+        """
         listed, now_ms = self._generation.rows, self._now_ms
         asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]
         is_asked = np.array(asked, np.bool_)[listed.scope.codes[row]]
         since, until = listed.since[row], listed.until[row]
         in_force = is_asked & (since <= now_ms) & (now_ms < until)
         blocks = np.array([text == "block" for text in listed.level.values], np.bool_)[listed.level.codes[row]]
-        over = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
-        stands = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
+        if_in_force = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
+        if_not = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
         return np.stack(
             (
                 np.where(in_force, np.where(blocks, LEVELS.index("block"), LEVELS.index("advisory")), -1),
                 np.where(in_force, listed.category.codes[row].astype(np.int32), -1),
-                np.where(in_force, stands, np.where(is_asked, over, REASONS.index("not-listed"))),
+                np.where(in_force, if_in_force, np.where(is_asked, if_not, REASONS.index("not-listed"))),
             )
         ).astype(np.int32)
 
@@ -196,37 +203,36 @@ class Screening:
 
 
 def threads() -> int:
-    """How many threads screen at a time."""
+    """The number of threads that screen at a time."""
     return max(1, min(_THREADS_MAX, len(os.sched_getaffinity(0))))
 
 
-def arrow_column(column: Any) -> pa.ChunkedArray:
-    """What speaks Arrow's PyCapsule protocol, as one column of pyarrow; nothing is copied.
+def arrow_column(column: "ArrowArray | ArrowStream") -> pa.ChunkedArray:
+    """Take over what speaks Arrow's PyCapsule protocol as one column of pyarrow; nothing is copied.
 
     Raises:
-        InvalidInput: it does not speak it, or is a table of several columns.
+        InvalidInput: it does not speak the protocol, or is a table of several columns.
     """
-    if isinstance(column, pa.Array):
-        return pa.chunked_array([column])
-    if not isinstance(column, pa.ChunkedArray):
-        try:
-            if hasattr(column, "__arrow_c_stream__"):
-                column = pa.chunked_array(column)
-            elif hasattr(column, "__arrow_c_array__"):
-                column = pa.chunked_array([pa.array(column)])
-            else:
-                raise InvalidInput(
-                    f"a column is anything that speaks Arrow (pyarrow, Polars, pandas from 3.0, DuckDB), not a "
-                    f"{type(column).__name__}: make it one with pyarrow.array(…)"
-                )
-        except pa.ArrowException as error:
-            raise InvalidInput(f"the column cannot be taken over as Arrow: {error}") from error
-    if pa.types.is_struct(column.type):
-        if column.type.num_fields != 1:
-            names = ", ".join(field.name for field in column.type)
-            raise InvalidInput(f"that is a table with the columns {names}: give the one that holds the numbers")
-        column = pa.chunked_array([chunk.flatten()[0] for chunk in column.chunks], column.type.field(0).type)
-    return column
+    try:
+        if isinstance(column, pa.ChunkedArray):
+            found = column
+        elif hasattr(column, "__arrow_c_stream__"):
+            found = pa.chunked_array(column)
+        elif hasattr(column, "__arrow_c_array__"):
+            found = pa.chunked_array([pa.array(column)])
+        else:
+            raise InvalidInput(
+                "a column must speak Arrow (pyarrow, Polars, pandas from 3.0, DuckDB), which a "
+                f"{type(column).__name__} does not: make it a column with pyarrow.array(…)"
+            )
+    except pa.ArrowException as error:
+        raise InvalidInput(f"the column cannot be read as Arrow data: {error}") from error
+    if pa.types.is_struct(found.type):
+        if found.type.num_fields != 1:
+            names = ", ".join(field.name for field in found.type)
+            raise InvalidInput(f"that is a table with the columns {names}: give the column that holds the numbers")
+        found = pa.chunked_array([chunk.flatten()[0] for chunk in found.chunks], found.type.field(0).type)
+    return found
 
 
 def _encoded(codes: NDArray[np.integer], texts: tuple[str, ...], kind: pa.DataType) -> pa.DictionaryArray:

@@ -1,4 +1,4 @@
-"""Columns that several feeds have screened, put together row for row."""
+"""The answers of several feeds about one column, merged row for row."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,19 +10,19 @@ from blocklist_sdk.recipient.screening.columns import SCHEMA
 
 
 def first_of(screened: Mapping[str, pa.Table], precedence: Sequence[str]) -> pa.Table:
-    """For each row the answer that goes first, and the feed it is from.
+    """For each row the answer that decides, and its feed.
 
     Args:
-        screened: what each feed answered to the same column; see `SCHEMA`.
-        precedence: reasons, the one that goes first first.
+        screened: each feed's answers about the same column; see `SCHEMA`.
+        precedence: the reasons, in the order in which they decide.
 
     Returns:
-        The columns of `SCHEMA`, and ``feed``: null where the row is no number for any of them.
+        The columns of `SCHEMA`, and ``feed``, which is null if the row is not a number for any feed.
     """
     feeds, tables = list(screened), list(screened.values())
     ranks = np.stack([_ranks(table, precedence) for table in tables])
     chosen = ranks.argmin(axis=0)
-    # Each feed's rows lie one after the other, so that one take picks from all.
+    # The feeds' rows follow one another, so one `take` picks from all of them.
     rows = chosen * ranks.shape[1] + np.arange(ranks.shape[1])
     found = pa.concat_tables(tables).unify_dictionaries().take(rows).combine_chunks()
     is_number = pc.is_valid(found.column("number")).combine_chunks()
@@ -33,7 +33,7 @@ def first_of(screened: Mapping[str, pa.Table], precedence: Sequence[str]) -> pa.
 
 
 def _ranks(table: pa.Table, precedence: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
-    """How early each row's reason goes; no number goes last."""
+    """The rank of each row's reason; a row that is not a number ranks last."""
     places = pc.index_in(table.column("reason").cast(pa.string()), pa.array(precedence, pa.string()))
     ranks: np.ndarray[tuple[int], np.dtype[np.int8]] = pc.fill_null(places, len(precedence)).to_numpy().astype(np.int8)
     return ranks

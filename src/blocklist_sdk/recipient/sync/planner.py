@@ -1,4 +1,4 @@
-"""The cheapest way, in bytes, from what a recipient has to what the feed offers. Pure."""
+"""The cheapest way, in bytes, from the release a recipient has to the current one. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from blocklist_sdk.release.index import FeedIndex, FileRef, Release
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """What to fetch, and what to make of it.
+    """The files to fetch, and how to apply them.
 
     Attributes:
         kind: ``none``: nothing to do; ``delta``: apply `deltas` to the generation in force; ``snapshot``: read
@@ -24,7 +24,7 @@ class FetchPlan:
 
     @property
     def bytes(self) -> int:
-        """What there is to fetch."""
+        """The bytes to fetch."""
         return sum(file.length for file in (self.snapshot, *self.deltas) if file is not None)
 
 
@@ -33,8 +33,8 @@ def plan(index: FeedIndex, *, serial: int | None, digest: str | None = None) -> 
 
     Args:
         index: the feed's signed index.
-        serial: the release the recipient has, None for none.
-        digest: its digest. Where the index gives another for that serial, deltas do not fit and are not planned.
+        serial: the release that the recipient has, or None.
+        digest: its digest. If the index has another one for that serial, deltas do not fit and are not planned.
 
     Raises:
         Malformed: the index offers no way to its own current release.
@@ -51,10 +51,10 @@ def plan(index: FeedIndex, *, serial: int | None, digest: str | None = None) -> 
 
 
 def snapshot_plan(index: FeedIndex) -> FetchPlan:
-    """The cheapest plan that needs nothing of what the recipient has.
+    """The cheapest plan that does not need the release that the recipient has.
 
     Raises:
-        Malformed: the index offers none.
+        Malformed: the index offers no such way.
     """
     plans = _snapshot_plans(index)
     if not plans:

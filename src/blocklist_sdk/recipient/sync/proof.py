@@ -1,4 +1,4 @@
-"""Whether a generation on disk is what the authority signed, without the network."""
+"""The proof that a generation on disk is what the authority signed, without the network."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -16,9 +16,9 @@ Read = Callable[[str], bytes | None]
 
 
 def problems_of(generation: Generation, *, pinned: bytes, roots: Iterable[bytes]) -> list[str]:
-    """Follow the signatures from the pinned root down to the generation's digest; what does not hold.
+    """Verify the signatures from the pinned root down to the generation's digest, and return what is wrong.
 
-    Expiry is not asked about: what was signed in time stays signed.
+    Expiry does not matter: what was signed in time stays signed.
 
     Args:
         generation: with the metadata that was kept when it came into force.
@@ -39,7 +39,7 @@ def problems_of(generation: Generation, *, pinned: bytes, roots: Iterable[bytes]
             return ["the feed's role signs no index"]
         listed.verify_length_and_hashes(data)
     except (Malformed, RepositoryError, DeserializationError, ValueError) as error:
-        return [f"it cannot be shown that the authority signed it: {error}"]
+        return [f"it cannot be proved that the authority signed it: {error}"]
     if (index.serial, index.digest, index.rows) != (about.serial, about.digest, about.rows):
         return ["the signed index is of another release"]
     return []
@@ -53,7 +53,7 @@ def _kept(generation: Generation, name: str) -> bytes:
 
 
 def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root]:
-    """The root that signed, if the pinned one leads to it: each is signed by the one before, and by itself."""
+    """The root that signed, if the pinned one leads to it: each root is signed by the one before, and by itself."""
     trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(wanted)
     known = {trusted.signed.version: trusted}
     for data in (*roots, wanted):
@@ -66,10 +66,10 @@ def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root
     while root.signed.version < newer.signed.version:
         following = known.get(root.signed.version + 1)
         if following is None:
-            raise Malformed(f"root {root.signed.version + 1} is not here any more")
+            raise Malformed(f"root {root.signed.version + 1} is missing on this disk")
         for signer in (root, following):
             signer.signed.verify_delegate(Root.type, following.signed_bytes, following.signatures)
         root = following
     if root.signed_bytes != newer.signed_bytes:
-        raise Malformed("the root it rests on is not the pinned one's")
+        raise Malformed("the root that signed it does not follow from the pinned one")
     return found

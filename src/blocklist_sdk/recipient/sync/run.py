@@ -46,11 +46,11 @@ class Syncer:
         url: the repository's base URL.
         feed: the feed's name.
         root: the pinned root metadata.
-        store: where generations go.
-        state_file: what is remembered apart from them.
-        guard: what a release may change by itself; None for everything.
+        store: where generations are kept.
+        state_file: what is stored about the feed between syncs.
+        guard: what a release may change by itself; None for no limits.
         protected: the recipient's own protected numbers.
-        held: serials of older releases that somebody still needs.
+        held_serials: returns the serials of older releases that are still needed.
     """
 
     url: str
@@ -60,22 +60,23 @@ class Syncer:
     state_file: Path
     guard: Guard | None = None
     protected: frozenset[int] = frozenset()
-    held: Callable[[], set[int]] = set
+    held_serials: Callable[[], set[int]] = set
 
     def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
-        """Sync once; whatever fails, a whole, verified release stays in force if one was.
+        """Sync once. If it fails, the verified release in force stays in force.
 
         Args:
-            transport: fetches.
+            transport: fetches the files.
             wait_s: how long to wait, in seconds, while another process syncs.
             accept: the serial of a release that the guard lets through.
 
         Raises:
             Locked: another process was syncing for longer than `wait_s` seconds.
-            InvalidInput: the repository has no such feed, or the pinned root is none, for which nothing is written.
-            Unreachable: the network, or a server that answers wrongly or too slowly.
-            Untrusted, Stale, Malformed: what came does not verify, has expired, or is not what the protocol says.
-            Refused: the guard kept the release out of force.
+            InvalidInput: the repository has no such feed, or the pinned root is not root metadata.
+            Unreachable: the network failed, or the server answers wrongly or too slowly.
+            Untrusted, Stale, Malformed: what was fetched cannot be verified, has expired, or is not as the protocol
+                requires.
+            Refused: the guard refused the release.
             StorageFailed: the disk refused.
         """
         started = time.monotonic()
@@ -90,7 +91,7 @@ class Syncer:
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
                 raise
             except Exception as error:
-                # Without its text, which is not ours and may hold anything; who called gets the whole of it.
+                # Without its text, which may contain anything; the caller gets the error itself.
                 fields = self._fields(error, transport, started)
                 log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
@@ -103,8 +104,8 @@ class Syncer:
         )
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
-    def preview(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
-        """What a sync would change, without changing it.
+    def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
+        """The changes that a sync would make; nothing is changed.
 
         Raises:
             Locked, InvalidInput, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `run`.
@@ -134,16 +135,16 @@ class Syncer:
         return log_fields(self.feed, ended, bytes=transport.bytes_received, seconds=seconds)
 
     def _note(self, **went: Any) -> None:
-        """Remember how a sync went; where that fails, what became of the sync is still what the caller must hear."""
+        """Store the outcome of a sync; if that fails, it is only logged: the caller needs the outcome of the sync."""
         try:
-            # Read again: the highest serial may have risen meanwhile, and must never be taken back.
+            # Read again: the highest serial may have risen meanwhile, and must never be lowered.
             save_state(self.state_file, replace(load_state(self.state_file), **went))
         except BlocklistError as error:
             log.error("%s", error)
 
     def _run(self, trust: Trust, state: SyncState, accept: int | None) -> SyncResult:
         offer = self._offer(trust, state)
-        # Before the guard is asked: what must never be blocked does not wait until somebody has looked at a release.
+        # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
         if offer.local is not None and offer.plan.kind == "none":
             self._mark(offer.index, state)
@@ -163,7 +164,7 @@ class Syncer:
             self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
         )
         step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held(), step=step)
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held_serials(), step=step)
         return SyncResult(
             before=offer.have,
             after=offer.index.serial,
@@ -252,8 +253,8 @@ class Syncer:
     def _refused(self, offer: "_Offer", reasons: tuple[str, ...]) -> Refused:
         serial = offer.index.serial
         return Refused(
-            f"release {serial} of feed {self.feed!r} is refused: {'; '.join(reasons)}. What was in force before still "
-            f"is. Ask the publisher; if it is right, let it through with accept={serial}, or --accept {serial}.",
+            f"release {serial} of feed {self.feed!r} is refused: {'; '.join(reasons)}. The list in force is unchanged. "
+            f"Ask the publisher; if the release is right, let it in with accept={serial}, or --accept {serial}.",
             serial=serial,
             reasons=reasons,
         )
@@ -264,7 +265,7 @@ class Syncer:
             if have is not None:
                 raise Untrusted(
                     f"{shown(self.url)} signs no feed {self.feed!r} any more, but release {have} is in force here: "
-                    "the publisher gave it up, or somebody withholds it. Ask the publisher."
+                    "the publisher gave it up, or it is being withheld. Ask the publisher."
                 )
             raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
         data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
@@ -278,9 +279,9 @@ class Syncer:
             )
 
     def _mark(self, index: FeedIndex, state: SyncState) -> None:
-        """Remember the serial as the highest, once its release is whole.
+        """Store the serial as the highest, once its release is complete.
 
-        Before the switch: a mark that is ahead of the data harms nobody, one that is behind lets old data back in.
+        Before the switch: a mark that is ahead of the data does no harm, one that is behind lets old data back in.
         """
         if index.serial != state.highest_serial:
             save_state(self.state_file, replace(state, highest_serial=index.serial))
@@ -288,18 +289,18 @@ class Syncer:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a repository offers, verified, beside what is here.
+    """The verified offer of a repository, and the generation in force here.
 
     Attributes:
         index: the feed's index.
-        expires: when the signatures end.
+        expires: when the signatures expire.
         signers: ids of the keys that signed the feed's role.
-        local: the generation in force, None for none.
+        local: the generation in force, or None.
         have: its serial.
         plan: how to get from there to the current release.
         protected_document: the numbers that no feed may list, as they were signed.
         protected: these and the recipient's own, ascending.
-        signed: what shows later that the release is the authority's, by file name.
+        signed: the metadata that proves later that the release is the authority's, by file name.
     """
 
     index: FeedIndex
@@ -315,12 +316,12 @@ class _Offer:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """A release as a plan led there.
+    """A release as built by a plan.
 
     Attributes:
         rows: the release's, checked against the signed digest.
-        changes: how they differ from those in force.
-        touched: what the deltas touch that led from there to here; None where a snapshot came between.
+        changes: how they differ from the rows in force.
+        touched: the numbers that the deltas touch; None if there was a snapshot.
     """
 
     rows: Rows
@@ -352,7 +353,7 @@ class _Fetch:
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
-                "signs; nothing was changed. Tell the publisher."
+                "signs; nothing was changed. Inform the publisher."
             )
         if changes is None or planned.snapshot is not None or len(planned.deltas) > 1:
             changes = difference(old, rows)

@@ -19,11 +19,11 @@ BACKOFF_MAX_S: Final = 24 * 3600.0
 24 hours), with RAND drawn anew each time (developers.google.com/safe-browsing/v4/request-frequency)."""
 
 _DOUBLINGS_MAX: Final = 10
-"""More would only pass 24 hours by more, and one day the largest float."""
+"""More doublings would exceed 24 hours anyway, and in the end the largest float."""
 
 _OTHERS_SHARE: Final = 0.1
-"""Who finds that another process has synced comes later by up to this share of the time between syncs: the one that was
-first stays first, and the others find its work done."""
+"""A process that finds that another one has synced comes later by up to this share of the interval: so the first stays
+the first, and the others find its work done."""
 
 
 def interval(every: float | timedelta) -> timedelta:
@@ -33,14 +33,14 @@ def interval(every: float | timedelta) -> timedelta:
         every: seconds, or a timedelta.
 
     Raises:
-        InvalidInput: it is not above zero, or above `EVERY_MAX`.
+        InvalidInput: `every` is not more than 0 and at most `EVERY_MAX`.
 
     >>> interval(3600)
     datetime.timedelta(seconds=3600)
     """
     seconds = every.total_seconds() if isinstance(every, timedelta) else float(every)
     if not 0 < seconds <= EVERY_MAX.total_seconds():
-        raise InvalidInput(f"a sync every {seconds:g} seconds cannot be: give more than 0 and at most a year")
+        raise InvalidInput(f"the interval must be more than 0 s and at most a year, not {seconds:g} s")
     return timedelta(seconds=seconds)
 
 
@@ -50,7 +50,7 @@ def backoff_s(failures: int, *, draw: float, retry_after_s: float | None = None)
     Args:
         failures: failures in a row, this one included.
         draw: spreads recipients that failed at the same moment.
-        retry_after_s: what the server asked for, which is never undercut.
+        retry_after_s: the wait that the server asked for; the result is never less.
 
     >>> backoff_s(1, draw=0.0), backoff_s(3, draw=0.5), backoff_s(9, draw=0.0)
     (900.0, 5400.0, 86400.0)
@@ -59,7 +59,7 @@ def backoff_s(failures: int, *, draw: float, retry_after_s: float | None = None)
     """
     wait_s = 2.0 ** min(max(failures, 1) - 1, _DOUBLINGS_MAX) * _BACKOFF_FIRST_S * (1 + draw)
     if retry_after_s is not None and not math.isnan(retry_after_s):
-        # On top of it, so that those whom a server asked the same do not all come back at once.
+        # On top of it, so that recipients with the same answer do not all come back at once.
         wait_s = max(wait_s, retry_after_s + draw * _BACKOFF_FIRST_S)
     return min(wait_s, BACKOFF_MAX_S)
 
@@ -67,9 +67,9 @@ def backoff_s(failures: int, *, draw: float, retry_after_s: float | None = None)
 def first_attempt(state: SyncState, *, every: timedelta, now: datetime, draw: float) -> datetime:
     """When to sync for the first time after a start.
 
-    At a random offset, since thousands of recipients start at the same full hour, or after the same power cut. At once
-    where the feed was never synced: until then nothing is blocked. But never before a wait is over that failures
-    before the start brought about.
+    At a random offset, since thousands of recipients start at the same full hour, or after the same power cut; at once
+    if the feed was never synced, since until then nothing is blocked; but never before the end of a wait after earlier
+    failures.
     """
     waiting = _waiting_until(state, now)
     if waiting is not None:
@@ -80,16 +80,16 @@ def first_attempt(state: SyncState, *, every: timedelta, now: datetime, draw: fl
 def postponed_until(
     state: SyncState, *, known: datetime | None, every: timedelta, now: datetime, draw: float
 ) -> datetime | None:
-    """When to come again instead of syncing now; None to sync.
+    """When to try again instead of syncing now; None to sync.
 
-    Processes that share a recipient's state share the schedule: what one of them fetched, the others have.
+    Processes that share a recipient's state share the schedule: a release that one of them fetches serves all.
 
     Args:
-        state: what is remembered of the feed now.
-        known: the last success that whoever asks knew of when it planned this sync; a later one is another's.
+        state: what is stored about the feed now.
+        known: the last success that the caller knew when it planned this sync; a later one is another process's.
         every: the time from one sync to the next.
         now: timezone-aware.
-        draw: keeps the others from coming all at once.
+        draw: spreads the other processes.
     """
     waiting = _waiting_until(state, now)
     if waiting is not None:
@@ -97,15 +97,15 @@ def postponed_until(
     last = state.last_success
     if last is None or (known is not None and last <= known):
         return None
-    # A moment in the future is of a clock that has been set since, and says nothing.
+    # A moment in the future comes from a clock that has been set since, and is ignored.
     if not last <= now < last + every:
         return None
     return last + (1 + _OTHERS_SHARE * draw) * every
 
 
 def _waiting_until(state: SyncState, now: datetime) -> datetime | None:
-    """The end of a wait that is on; None where none is."""
+    """The end of the current wait, or None."""
     if not state.failures or state.next_attempt is None or state.next_attempt <= now:
         return None
-    # The clock may have been far ahead when it was written.
+    # The clock may have been far ahead when it was stored.
     return min(state.next_attempt, now + timedelta(seconds=BACKOFF_MAX_S))

@@ -1,0 +1,83 @@
+"""What callers give to open a list and to ask it: directories, regions, protected numbers, scopes."""
+
+import hashlib
+import operator
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers import normalizer
+from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.records import SCOPES
+
+
+def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
+    """The directories for the caches and for the states of an authority's feeds."""
+    # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
+    if state_dir is not None:
+        state_dir = Path(state_dir).absolute()
+    if cache_dir is not None:
+        cache = Path(cache_dir).absolute()
+        return cache, state_dir or cache / ".state"
+    import platformdirs
+
+    parts = urlsplit(url)
+    # Without credentials, which change while the authority stays the same.
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    cache = platformdirs.user_cache_path("blocklist-sdk") / authority
+    state = platformdirs.user_state_path("blocklist-sdk") / authority
+    return cache, state_dir or state
+
+
+def number_reader(region: str | None) -> Callable[[str | int], int]:
+    """A function that reads a question's number: a text, or an E.164 integer, also one of numpy's.
+
+    Raises:
+        InvalidInput: there is no such region.
+    """
+    normalize = normalizer(region)
+
+    def read(number: str | int) -> int:
+        if isinstance(number, str):
+            return normalize(number)
+        try:
+            e164 = operator.index(number)
+        except TypeError as error:
+            raise InvalidNumber("", f"a number is a text or an integer, not a {type(number).__name__}") from error
+        if SMALLEST <= e164 <= LARGEST:
+            return e164
+        raise InvalidNumber("", "an E.164 number is an integer of 6 to 15 digits")
+
+    return read
+
+
+def protected_numbers(given: str | Path | Iterable[str | int], read: Callable[[str | int], int]) -> frozenset[int]:
+    """The recipient's own protected numbers.
+
+    Args:
+        given: the numbers, or a text file with one a line.
+        read: reads one number.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+        InvalidNumber: one of them is not a telephone number.
+    """
+    if isinstance(given, (str, Path)):
+        try:
+            lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise InvalidInput(f"cannot read the protected numbers in {given}: {error}") from error
+        given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return frozenset(read(number) for number in given)
+
+
+def check_scope(scope: str | None) -> None:
+    """Check the scope of a question.
+
+    Raises:
+        InvalidInput: there is no such scope.
+    """
+    if scope is not None and scope not in SCOPES:
+        raise InvalidInput(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")

@@ -1,0 +1,257 @@
+"""What answers questions until the next look at the disk: the generation in force, and the rules that go before it."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from blocklist_sdk import times
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import BlocklistError, NotSynced, Stale
+from blocklist_sdk.locks import ForkSafeLock
+from blocklist_sdk.recipient.cache.generation import Generation
+from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.store import Store
+from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.protected import read_protected_file
+
+log = logging.getLogger(__name__)
+
+Finder = Callable[[int], bool | None]
+"""Says whether an E.164 number is blocked; None if only the number's rows can tell."""
+
+WhenStale = Literal["serve", "raise"]
+
+clock = time.time
+"""Seconds since 1970."""
+
+_DAY_S = 86_400
+
+_STALE_WARNING_EVERY_S = 3600.0
+"""How often the log says that a list is past its expiry."""
+
+_RELOAD_EVERY_S = 0.5
+"""How often an open list checks whether another process has switched the generation; the promise is one second."""
+
+
+# Not a named tuple: reading two or three slots takes less time than unpacking all parts of one.
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """Answers most questions, for half a second at most.
+
+    Attributes:
+        start: valid from this moment on, in seconds since 1970.
+        stop: valid before this moment.
+        is_blocked: answers for E.164 numbers.
+        read: reads a question's number.
+    """
+
+    start: float
+    stop: float
+    is_blocked: Finder
+    read: Callable[[str | int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _RuledFinder:
+    """A finder that asks the rules first.
+
+    Attributes:
+        base: what it asks where there is no rule.
+        rules: the rules.
+        start, stop: when the same rules are in force, in seconds since 1970.
+        find: the finder.
+    """
+
+    base: Finder
+    rules: Rules
+    start: float
+    stop: float
+    find: Finder
+
+
+class CurrentList:
+    """Follows what this and other processes put on disk. May be shared by threads; works in forked processes.
+
+    Attributes:
+        fast_path: answers most questions without any of the methods here.
+        opened: the generation in force and when it expires; None before the first sync.
+    """
+
+    def __init__(
+        self,
+        feed: str,
+        *,
+        store: Store,
+        overrides: Overrides,
+        protected: frozenset[int],
+        read: Callable[[str | int], int],
+        when_stale: WhenStale,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            feed: the feed's name, for messages.
+            store: has the feed's generations.
+            overrides: the recipient's own decisions.
+            protected: the recipient's own protected numbers.
+            read: reads a question's number.
+            when_stale: what to do past the signed expiry.
+        """
+        self._feed = feed
+        self._store = store
+        self._overrides = overrides
+        self._own_protected = protected
+        self._when_stale = when_stale
+        self._next_stale_warning = 0.0
+        self._read = read
+        self._no_fast_path = FastPath(1.0, 0.0, lambda _: None, read)
+        self._pointer_stamp: tuple[int, int] | None = None
+        self._reloading = ForkSafeLock()
+        self._rules: Rules | None = None
+        self._rules_stamp: object = None
+        self._ruled: _RuledFinder | None = None
+        self._signed_protected: frozenset[int] = frozenset()
+        self.opened: tuple[Generation, datetime | None] | None = None
+        self.fast_path = self._no_fast_path
+
+    def close(self) -> None:
+        """Release the generation; the next question opens it again."""
+        with self._reloading:
+            self.opened, self._pointer_stamp, self.fast_path, self._ruled = None, None, self._no_fast_path, None
+
+    def generation(self) -> tuple[Generation, datetime | None]:
+        """The generation to answer from, at most half a second old, and when it expires.
+
+        Raises:
+            NotSynced: there is none yet.
+            Stale: it is past its signed expiry, and `when_stale` is ``raise``.
+        """
+        fast_path = self.fast_path
+        if not fast_path.start <= clock() < fast_path.stop:
+            self.reload(wait=self.opened is None or self._rules is None)
+        self.rules()
+        opened = self.opened
+        if opened is None:
+            raise NotSynced(f"feed {self._feed!r} was never synced on this machine: run sync() first")
+        if is_past(opened[1], times.now()):
+            self._report_stale(opened[1])
+        return opened
+
+    def _report_stale(self, expires: datetime | None) -> None:
+        """Raise or log that the list is past its expiry, as `when_stale` says.
+
+        Raises:
+            Stale: `when_stale` is ``raise``.
+        """
+        when = "unknown" if expires is None else times.iso(expires)
+        message = (
+            f"the list of feed {self._feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
+            "publisher is late"
+        )
+        if self._when_stale == "raise":
+            raise Stale(message, expired=expires)
+        now = time.monotonic()
+        if now >= self._next_stale_warning:
+            self._next_stale_warning = now + _STALE_WARNING_EVERY_S
+            log.warning("%s", message)
+
+    def reload(self, *, wait: bool) -> None:
+        """Open what is in force on the disk now, where it is not open already.
+
+        While another thread reloads, what is open goes on answering, unless the caller wants to wait.
+        """
+        if not self._reloading.acquire(blocking=wait):
+            return
+        try:
+            stamp = _stamp_of(self._store.pointer)
+            if stamp is None or stamp != self._pointer_stamp:
+                self.opened, self._pointer_stamp = self._store.open() or self.opened, stamp
+            self._reload_rules()
+        except BlocklistError as error:
+            if self.opened is None or self._rules is None:
+                raise
+            log.error("feed %s goes on with what it has: %s", self._feed, error)
+        finally:
+            is_ready = self.opened is not None and self._rules is not None
+            self.fast_path = self._make_fast_path() if is_ready else self._no_fast_path
+            self._reloading.release()
+
+    def _reload_rules(self) -> None:
+        protected_stamp = _stamp_of(self._store.protected)
+        if (self._overrides.stamp(), protected_stamp) != self._rules_stamp:
+            if protected_stamp is not None:
+                # Where the cache was wiped, what is open goes on answering, and these stay protected.
+                self._signed_protected = read_protected_file(self._store.protected)
+            overrides, stamp = self._overrides.load_stamped()
+            by_number = {override.number: override for override in overrides}
+            self._rules = Rules(self._own_protected | self._signed_protected, by_number)
+            self._rules_stamp = stamp, protected_stamp
+
+    def rules(self) -> Rules:
+        """The rules; there are some before the first sync, too."""
+        if self._rules is None:
+            self.reload(wait=True)
+        assert self._rules is not None, "a reload that does not find the rules raises"
+        return self._rules
+
+    def _make_fast_path(self) -> FastPath:
+        """Valid until it is time to reload, or until midnight (UTC), since the kinds of numbers go by days."""
+        assert self.opened is not None
+        assert self._rules is not None
+        generation, expires = self.opened
+        now = clock()
+        day = int(now // _DAY_S)
+        start = max(now, generation.answers.published_ms / 1000)
+        stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
+        if self._when_stale == "raise":
+            stop = min(stop, expires.timestamp() if expires else 0.0)
+        find = generation.answers.finder(day)
+        if self._rules:
+            ruled = self._with_rules(find, self._rules, now)
+            find, stop = ruled.find, min(stop, ruled.stop)
+        return FastPath(start, stop, find, self._read)
+
+    def _with_rules(self, base: Finder, rules: Rules, now: float) -> _RuledFinder:
+        """The finder that asks the rules first; made again only when something has changed."""
+        ruled = self._ruled
+        # A clock that was set back may bring back an override that had ended.
+        if ruled is None or ruled.base is not base or ruled.rules is not rules or not ruled.start <= now < ruled.stop:
+            standing = rules.at(datetime.fromtimestamp(now, UTC))
+            stop = math.inf if standing.until is None else standing.until.timestamp()
+            ruled = self._ruled = _RuledFinder(base, rules, now, stop, _ask_rules_first(base, standing.answers()))
+        return ruled
+
+
+def _ask_rules_first(find: Finder, answers: dict[int, bool]) -> Finder:
+    """A finder that answers by the rules first; `find` itself where the rules change none of its answers."""
+    # Numbers that are never blocked are hardly ever listed, and then the rules need not be asked.
+    answers = {number: blocked for number, blocked in answers.items() if find(number) is not blocked}
+    if not answers:
+        return find
+    rule_of = answers.get
+
+    def ruled(number: int) -> bool | None:
+        answer = rule_of(number)
+        return find(number) if answer is None else answer
+
+    return ruled
+
+
+def _stamp_of(path: Path) -> tuple[int, int] | None:
+    """A value that changes whenever the file is replaced; None if there is no file."""
+    with storage(path):
+        try:
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def is_past(expires: datetime | None, now: datetime) -> bool:
+    """Whether a list has expired; so has one whose expiry is not known."""
+    return expires is None or now >= expires
