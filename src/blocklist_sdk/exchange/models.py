@@ -8,7 +8,7 @@ an integer unless the field is text.
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Final, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -119,13 +119,13 @@ Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 class RequestModel(BaseModel):
     """The body of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
 
 class ResponseModel(BaseModel):
     """The body of a response."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", frozen=True)
 
 
 # Problems (RFC 9457)

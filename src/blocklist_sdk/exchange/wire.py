@@ -79,7 +79,7 @@ class Wire:
 
     def __init__(self, url: str, settings: ClientSettings) -> None:
         """Raises `InvalidInput` if the URL cannot be used."""
-        self.base = _base(url)
+        self.base: str = _base(url)
         self.settings = settings
         self._backoff = tenacity.wait_random_exponential(
             multiplier=settings.backoff_initial_s, max=settings.backoff_max_s

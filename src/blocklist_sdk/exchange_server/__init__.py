@@ -1,1 +1,34 @@
-"""The reference exchange: intake, cases, decisions, routing, publishing, receipts, appeals (extra ``exchange``)."""
+"""The reference exchange: intake, cases, decisions, routing, publishing, receipts, appeals (extra ``exchange``).
+
+Names load when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from blocklist_sdk.lazy import attach
+
+if TYPE_CHECKING:
+    from blocklist_sdk.exchange_server.app import create_app as create_app
+    from blocklist_sdk.exchange_server.app import openapi_document as openapi_document
+    from blocklist_sdk.exchange_server.casework.distribution import FeedRule as FeedRule
+    from blocklist_sdk.exchange_server.casework.distribution import Routing as Routing
+    from blocklist_sdk.exchange_server.evidence.judge import Judge as Judge
+    from blocklist_sdk.exchange_server.exchange import Exchange as Exchange
+    from blocklist_sdk.exchange_server.serving import TlsFiles as TlsFiles
+    from blocklist_sdk.exchange_server.serving import serving_exchange as serving_exchange
+    from blocklist_sdk.exchange_server.settings import ExchangeSettings as ExchangeSettings
+
+attach(
+    __name__,
+    {
+        "Exchange": "exchange",
+        "ExchangeSettings": "settings",
+        "FeedRule": "casework.distribution",
+        "Judge": "evidence.judge",
+        "Routing": "casework.distribution",
+        "TlsFiles": "serving",
+        "create_app": "app",
+        "openapi_document": "app",
+        "serving_exchange": "serving",
+    },
+)

@@ -4,7 +4,7 @@ import json
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from limits import parse_many
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -61,7 +61,7 @@ class ExchangeSettings(BaseModel):
         account_rate: most other requests of one account.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     region: Annotated[str, AfterValidator(check_region)] = "ID"
     url: Annotated[str, AfterValidator(_address)] | None = None

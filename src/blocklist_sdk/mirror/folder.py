@@ -51,11 +51,11 @@ class MirrorFolder:
     def __init__(self, directory: Path) -> None:
         """Touch nothing yet; the folder need not exist."""
         self.directory = directory
-        self.metadata = directory / "metadata"
+        self.metadata: Path = directory / "metadata"
         self._private = directory / _PRIVATE
         self._marker = self._private / "mirror.json"
-        self.trust = self._private / "tuf"
-        self.arriving = self._private / "arriving"
+        self.trust: Path = self._private / "tuf"
+        self.arriving: Path = self._private / "arriving"
 
     def check(self, root: bytes) -> None:
         """Make sure that the folder is empty, new, or a mirror of the repository with this root.

@@ -71,9 +71,9 @@ class _TokenAuth(httpx.Auth, abc.ABC):
     """Adds a token to each request; works in synchronous and asynchronous clients, threads and event loops."""
 
     def __init__(self, client_id: str, *, token_url: str, scopes: Iterable[str]) -> None:
-        self.client_id = _usable(client_id, "client ID")
-        self.token_url = _address(token_url)
-        self.scopes = (scopes,) if isinstance(scopes, str) else tuple(scopes)
+        self.client_id: str = _usable(client_id, "client ID")
+        self.token_url: str = _address(token_url)
+        self.scopes: tuple[str, ...] = (scopes,) if isinstance(scopes, str) else tuple(scopes)
         for scope in self.scopes:
             _usable(scope, "scope")
         self._token: tuple[str, float] | None = None

@@ -120,8 +120,8 @@ class Publisher:
     def __init__(self, directory: Path, *, passphrase: Passphrase | None, timing: Timing) -> None:
         """Use :meth:`init` or :meth:`open`."""
         self.directory = directory
-        self.repository = directory / "repository"
-        self.root = directory / "root.json"
+        self.repository: Path = directory / "repository"
+        self.root: Path = directory / "root.json"
         self._timing = timing
         self._keys = Keyring(directory / "keys", passphrase)
 

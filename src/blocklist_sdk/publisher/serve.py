@@ -84,7 +84,7 @@ class RepositoryServer(ThreadingHTTPServer):
         Raises:
             InvalidInput: the folder is not a repository, or cannot listen on the address.
         """
-        self.repository = Path(repository).resolve()
+        self.repository: Path = Path(repository).resolve()
         if not (self.repository / "metadata").is_dir():
             raise InvalidInput(
                 f"{self.repository} is not a repository: give the folder with metadata/ and targets/, "

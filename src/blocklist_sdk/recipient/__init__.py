@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from blocklist_sdk.fetch.stopping import StopSignal as StopSignal
     from blocklist_sdk.fetch.stopping import SyncStopped as SyncStopped
     from blocklist_sdk.fetch.transport import TransportSettings as TransportSettings
+    from blocklist_sdk.recipient.arrow_types import ArrowArray as ArrowArray
+    from blocklist_sdk.recipient.arrow_types import ArrowColumn as ArrowColumn
+    from blocklist_sdk.recipient.arrow_types import ArrowStream as ArrowStream
+    from blocklist_sdk.recipient.arrow_types import ArrowTable as ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync as BackgroundSync
     from blocklist_sdk.recipient.cache.overrides import ImportResult as ImportResult
     from blocklist_sdk.recipient.cache.overrides import Overrides as Overrides
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 attach(
     __name__,
     {
+        "ArrowArray": "arrow_types",
+        "ArrowColumn": "arrow_types",
+        "ArrowStream": "arrow_types",
+        "ArrowTable": "arrow_types",
         "BackgroundSync": "background",
         "Changes": "changes",
         "ImportResult": "cache.overrides",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.net.http import httpx
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
+    from blocklist_sdk.recipient.cache.overrides import Overrides
     from blocklist_sdk.recipient.changes import Changes
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
@@ -74,9 +75,9 @@ class Blocklist:
     ) -> None:
         """For `open`, which checks the arguments; not for users."""
         self.url = url
-        self.feed = internals.feed
+        self.feed: str = internals.feed
         self.region = region
-        self.overrides = internals.overrides
+        self.overrides: Overrides = internals.overrides
         self._internals = internals
         self._current = internals.current
         self._root = root

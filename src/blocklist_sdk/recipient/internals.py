@@ -54,18 +54,18 @@ class Internals:
             when_stale: what to do past the signed expiry.
         """
         self.feed = feed
-        self.store = Store(cache_directory)
-        self.state_file = state_directory / "state.json"
+        self.store: Store = Store(cache_directory)
+        self.state_file: Path = state_directory / "state.json"
         self.protected = protected
         database = LocalDatabase(state_directory / "recipient.sqlite")
-        self.holds = Holds(database)
-        self.overrides = Overrides(
+        self.holds: Holds = Holds(database)
+        self.overrides: Overrides = Overrides(
             database,
             read=read,
             is_protected=lambda number: number in self.current.rules().protected,
             changed=lambda: self.current.reload(wait=True),
         )
-        self.current = CurrentList(
+        self.current: CurrentList = CurrentList(
             feed,
             store=self.store,
             overrides=self.overrides,

@@ -1,7 +1,7 @@
 """The feed index: what releases a feed offers. A signed target of the repository, `FEED/index.json`."""
 
 from datetime import UTC
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 
 class _Document(BaseModel):
     # A later version of the protocol may add fields: they are kept and ignored.
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True)
 
 
 SERIAL_MAX = 2**31 - 1

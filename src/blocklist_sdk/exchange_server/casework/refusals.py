@@ -19,7 +19,7 @@ class Refusal(Exception):
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors: tuple[FieldProblem, ...] = tuple(errors)
 
 
 def invalid(field: str, reason: str) -> Refusal:

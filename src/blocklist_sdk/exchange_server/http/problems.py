@@ -55,7 +55,7 @@ class HttpRefusal(Refusal):
 
     def __init__(self, kind: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(kind, detail)
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
 
 def handle_problems(app: FastAPI) -> None:

@@ -146,7 +146,7 @@ class Generation:
     ) -> None:
         """For `open`, which maps the files."""
         self.directory = directory
-        self.name = directory.name
+        self.name: str = directory.name
         self._hashes = hashes
         self.about = about
         self.bytes = size

@@ -72,9 +72,9 @@ class Store:
     def __init__(self, directory: Path) -> None:
         """Takes a directory that need not exist; nothing is written before the first commit."""
         self.directory = directory
-        self.pointer = directory / "current.json"
-        self.metadata = directory / "tuf"
-        self.protected = directory / "protected.json"
+        self.pointer: Path = directory / "current.json"
+        self.metadata: Path = directory / "tuf"
+        self.protected: Path = directory / "protected.json"
         self._generations = directory / "generations"
 
     @contextlib.contextmanager

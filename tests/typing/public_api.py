@@ -1,0 +1,109 @@
+"""What type checkers see of the public face. mypy and basedpyright check this file; it is never run."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import assert_type
+
+from blocklist_sdk import (
+    AsyncBlocklist,
+    AsyncExchangeClient,
+    Blocklist,
+    Blocklists,
+    Change,
+    ClientCredentials,
+    Entry,
+    ExchangeClient,
+    Explanation,
+    Guard,
+    Impact,
+    Override,
+    Publisher,
+    Status,
+    SyncResult,
+    Verdict,
+    Verification,
+    format_e164,
+    normalize,
+    operator_of,
+)
+from blocklist_sdk.exchange import Appeal, Case, Decision, Receipt, Report, Statistics
+from blocklist_sdk.mirror import MirrorResult, mirror
+from blocklist_sdk.numbers import NumberRange, parse_pattern
+from blocklist_sdk.publisher import PublisherStatus, RefreshResult, ReleaseResult
+from blocklist_sdk.recipient import ArrowTable, BackgroundSync, Changes, Overrides, Screening
+
+
+def numbers() -> None:
+    assert_type(normalize("0812-3456-7890", region="ID"), int)
+    assert_type(format_e164(6281234567890), str)
+    assert_type(operator_of(6281234567890), str | None)
+    assert_type(parse_pattern("+33162######"), list[NumberRange])
+
+
+def recipient(column: ArrowTable) -> None:
+    with Blocklist.open("https://lists.example", feed="id-all", root=b"", guard=Guard()) as blocklist:
+        assert_type(blocklist, Blocklist)
+        assert_type(blocklist.sync(), SyncResult)
+        assert_type(blocklist.dry_run(), Impact)
+        assert_type("0812-3456-7890" in blocklist, bool)
+        assert_type(blocklist.check("0812-3456-7890", scope="sms"), Verdict)
+        assert_type(blocklist.entries(6281234567890), list[Entry])
+        assert_type(blocklist.screen(column), ArrowTable)
+        assert_type(blocklist.screening(scope="voice"), Screening)
+        assert_type(blocklist.to_arrow(), ArrowTable)
+        assert_type(blocklist.changes(since=41), Changes)
+        assert_type(iter(blocklist.changes(since=None)), Iterator[Change])
+        assert_type(blocklist.explain("0812-3456-7890"), Explanation)
+        assert_type(blocklist.verify(), Verification)
+        assert_type(blocklist.status(), Status)
+        assert_type(blocklist.overrides, Overrides)
+        assert_type(blocklist.overrides.get("0812-3456-7890"), Override | None)
+        assert_type(blocklist.keep_synced(3600), BackgroundSync)
+        assert_type(blocklist.release_hold("billing"), bool)
+        assert_type(Blocklists([blocklist]).check("0812-3456-7890"), Verdict)
+
+
+async def asynchronous(column: ArrowTable) -> None:
+    async with AsyncBlocklist.open("https://lists.example", feed="id-all", root=b"") as blocklist:
+        assert_type(await blocklist.sync(), SyncResult)
+        assert_type(blocklist.check("0812-3456-7890"), Verdict)
+        assert_type(await blocklist.screen(column), ArrowTable)
+
+
+def publisher(folder: Path) -> None:
+    made = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery")
+    assert_type(made.release("id-all", folder / "list.csv"), ReleaseResult)
+    assert_type(made.refresh(), RefreshResult)
+    assert_type(made.status(), PublisherStatus)
+    assert_type(mirror("https://lists.example", folder, root=b""), MirrorResult)
+
+
+def exchange(at: datetime) -> None:
+    account = ClientCredentials.for_exchange("https://exchange.example", "gopay", "a-secret")
+    with ExchangeClient("https://exchange.example", auth=account) as client:
+        assert_type(
+            client.submit_report(
+                "0812-3456-7890",
+                category="fraud",
+                channel="sms",
+                text="A prize",
+                happened_at=at,
+                reporter="customer-19",
+            ),
+            Report,
+        )
+        assert_type(client.reports(), Iterator[Report])
+        assert_type(client.get_report(1), Report)
+        assert_type(client.get_case(1), Case)
+        assert_type(client.start_verification(1), Case)
+        assert_type(client.decide(1, "block", reason="confirmed"), Decision)
+        assert_type(client.submit_appeal(number="0812-3456-7890", grounds="mine", appellant="owner-1"), Appeal)
+        assert_type(client.receipts(), Iterator[Receipt])
+        assert_type(client.get_statistics("2026-11"), Statistics)
+
+
+async def asynchronous_exchange() -> None:
+    async with AsyncExchangeClient("https://exchange.example") as client:
+        assert_type(await client.get_case(1), Case)
+        assert_type(client.reports(), AsyncIterator[Report])
