@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import DOUBT, HELD
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
 from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, read_answer, read_drop_file, write_answer
@@ -321,10 +321,10 @@ def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, re
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
+        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
+        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         answer_all(drop, responses)
         assert replayed(drop, "id-test") == []
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
@@ -525,8 +525,8 @@ def test_a_ledger_takes_what_is_pending_for_in_doubt(tmp_path: Path, drop: Path,
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         record = ledger.finish(batch, sink.apply(batch), at=NOW + timedelta(seconds=1))
-        assert [record.outcome_at(place) for place in (0, 1)] == [None, None]
+        assert record.outcome.tolist() == [OutcomeCode.IN_DOUBT] * 2
         answer_all(drop, responses)
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [HELD, HELD]
+        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.HELD] * 2

@@ -11,8 +11,9 @@ from blocklist_sdk.enforcement import Outcome
 from blocklist_sdk.enforcement import ledger as ledgers
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import LedgerState
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
+from blocklist_sdk.enforcement.sink import KINDS
 from blocklist_sdk.release.rows import FOREVER_MS
 
 NOW = datetime(2026, 10, 5, tzinfo=UTC)
@@ -52,15 +53,18 @@ def spoken(items: Items) -> list[tuple[object, ...]]:
 
 
 def parts(plan: EnforcementPlan) -> list[tuple[str, list[tuple[object, ...]]]]:
-    return [(operation, spoken(items)) for operation, items, _ in plan.batches(1_000)]
+    return [(part.operation, spoken(part.items)) for part in plan.batches(1_000)]
 
 
 def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
     """Do some of a plan, with mixed outcomes."""
-    for operation, items, is_urgent in plan.batches(4):
+    for part in plan.batches(4):
         if chance.random() < 0.2:
             continue
-        batch = ledger.begin(operation, items, serial=1, published=NOW, at=NOW, is_urgent=is_urgent)
+        operation, items = part.operation, part.items
+        batch = ledger.begin(
+            operation, items, serial=1, published=NOW, at=NOW, lifts=part.lifts, is_capped=part.is_capped
+        )
         fates = [chance.choice(FATES) for _ in range(len(items))]
         if "killed" in fates and chance.random() < 0.5:
             ledger.doubt(batch.number_in_ledger, at=NOW)
@@ -87,7 +91,7 @@ def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
             acknowledged = ledger.acknowledged()
             whole = acknowledged.whole()
             assert parts(make_plan(acknowledged, wanted)) == parts(make_plan(whole, wanted))
-            for status in range(5):
+            for status in ItemStatus:
                 assert acknowledged.count(status) == whole.count(status)
             run(ledger, make_plan(acknowledged, wanted), chance)
             if chance.random() < 0.4:
@@ -99,3 +103,9 @@ def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
 def test_nothing_is_planned_where_all_is_as_it_should_be() -> None:
     wanted = drawn(random.Random(1))
     assert len(make_plan(LedgerState.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0
+
+
+def test_every_outcome_of_a_sink_has_a_code_and_every_code_a_meaning() -> None:
+    assert [OutcomeCode.of(kind).kind for kind in KINDS] == list(KINDS)
+    assert set(OutcomeCode) - {OutcomeCode.of(kind) for kind in KINDS} == {OutcomeCode.GIVEN_UP, OutcomeCode.IN_DOUBT}
+    assert (OutcomeCode.GIVEN_UP.kind, OutcomeCode.IN_DOUBT.kind) == ("failed", None)

@@ -31,8 +31,8 @@ import pyarrow as pa
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
 from blocklist_sdk.enforcement.ledger_files import MENDING, items_of, items_table, read_table, write_table
-from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, IN_DOUBT, LedgerState, Record, patched
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, all_done
+from blocklist_sdk.enforcement.ledger_state import LedgerState, OutcomeCode, Record, patched
+from blocklist_sdk.enforcement.sink import Outcome, Same, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
 
@@ -177,7 +177,8 @@ class Ledger:
         serial: int,
         published: datetime,
         at: datetime,
-        is_urgent: bool = False,
+        lifts: bool = False,
+        is_capped: bool = True,
     ) -> Batch:
         """Write down a batch that is about to go to the sink.
 
@@ -187,7 +188,8 @@ class Ledger:
             serial: the release that asks for it.
             published: when that was published.
             at: now.
-            is_urgent: whether no daily cap holds it up. Of changes: whether each lifts something.
+            lifts: whether each change lifts something, as an unblock always does.
+            is_capped: whether it counts towards the daily cap; what lifts something never does.
 
         Raises:
             StorageFailed: the disk refused; nothing is to be sent.
@@ -198,7 +200,8 @@ class Ledger:
             "serial": serial,
             "published": published,
             "begun": at,
-            "is_urgent": is_urgent or operation == "unblock",
+            "lifts": lifts or operation == "unblock",
+            "is_capped": is_capped and not lifts and operation != "unblock",
         }
         with storage(self.directory):
             write_table(self._path(batch.number_in_ledger, "batch"), items_table(items), about)
@@ -225,7 +228,7 @@ class Ledger:
         else:
             code = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
             details = {place: outcome.detail for place, outcome in enumerate(outcomes) if outcome.detail}
-        code[np.array(given_up, np.intp)] = GIVEN_UP
+        code[np.array(given_up, np.intp)] = OutcomeCode.GIVEN_UP
         return self._finish(batch.number_in_ledger, code, details, at)
 
     def finish_all(self, number: int, *, at: datetime) -> None:
@@ -240,7 +243,7 @@ class Ledger:
     def doubt(self, number: int, *, at: datetime) -> None:
         """Say of a batch that nobody knows what came of it."""
         batch, _ = self._read_batch(number)
-        self._finish(number, np.full(len(batch), IN_DOUBT, np.uint8), {}, at)
+        self._finish(number, np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, at)
 
     def _finish(self, number: int, code: Masks, details: Mapping[int, str], at: datetime) -> Record:
         text = pa.array(
@@ -432,7 +435,7 @@ class Ledger:
     def _record(self, number: int) -> Record:
         batch, about = self._read_batch(number)
         path = self._path(number, "done")
-        outcome, details, done = np.full(len(batch), IN_DOUBT, np.uint8), {}, None
+        outcome, details, done = np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, None
         if path.exists():
             table, after = read_table(path)
             if len(table):
@@ -448,13 +451,14 @@ class Ledger:
             done=done,
             outcome=outcome,
             details=details,
-            is_urgent=about["is_urgent"],
+            lifts=about["lifts"],
+            is_capped=about["is_capped"],
         )
 
 
-def _code_of(outcome: Outcome) -> int:
+def _code_of(outcome: Outcome) -> OutcomeCode:
     """How an outcome is written down; what is pending is in doubt, so that an unblock that comes meanwhile is sent."""
-    return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
+    return OutcomeCode.IN_DOUBT if outcome.pending else OutcomeCode.of(outcome.kind)
 
 
 def _must_be(directory: Path) -> None:

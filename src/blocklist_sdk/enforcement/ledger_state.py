@@ -3,32 +3,93 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import IntEnum
 from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Positions
 from blocklist_sdk.enforcement.sink import KINDS, OutcomeKind
 from blocklist_sdk.release.rows import Int64s
 
-HELD, ASIDE, DOUBT, NOTHING, WIDER = range(5)
-"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block; it
-may hold more than the item says, since a change that lifts something is not done."""
 
-_STATUS: Final[Mapping[OutcomeKind, int]] = {
-    "enforced": HELD,
-    "already-inactive": NOTHING,
-    "not-ours": NOTHING,
-    "recycled": NOTHING,
-    "refused": ASIDE,
-    "failed": DOUBT,
+class ItemStatus(IntEnum):
+    """What the ledger knows of one item in the sink."""
+
+    HELD = 0
+    """The sink holds the item."""
+    SET_ASIDE = 1
+    """The sink refused the item, or it failed too often. It is not asked for again until something about it changes."""
+    IN_DOUBT = 2
+    """The sink may hold the item or not: it failed, or the run was killed before it got an answer."""
+    NOTHING_TO_BLOCK = 3
+    """The sink says that there is nothing to block: the number is inactive, recycled, or not the recipient's."""
+    WIDER = 4
+    """The sink may hold more than the item says, since a change that lifts a part of it is not done yet."""
+
+
+class OutcomeCode(IntEnum):
+    """The outcome of one change, as a record keeps it."""
+
+    ENFORCED = 0
+    """The sink blocks the item as asked; after an unblock, it does not block it."""
+    ALREADY_INACTIVE = 1
+    """The number is not in use, so there is nothing to block."""
+    NOT_OURS = 2
+    """The number belongs to another operator or provider."""
+    RECYCLED = 3
+    """The number has a new owner."""
+    REFUSED = 4
+    """The sink will not do it."""
+    FAILED = 5
+    """The sink could not do it now; the next run asks again."""
+    REVERSED = 6
+    """The sink has lifted the block."""
+    GIVEN_UP = 254
+    """It failed so often that it is set aside."""
+    IN_DOUBT = 255
+    """The outcome is not known."""
+
+    @property
+    def kind(self) -> OutcomeKind | None:
+        """The outcome as receipts say it; None if it is not known."""
+        if self is OutcomeCode.IN_DOUBT:
+            return None
+        return "failed" if self is OutcomeCode.GIVEN_UP else KINDS[self]
+
+    @classmethod
+    def of(cls, kind: OutcomeKind) -> Self:
+        """The code of an outcome that a sink gave."""
+        return cls(KINDS.index(kind))
+
+
+NOTHING_TO_BLOCK: Final = (OutcomeCode.ALREADY_INACTIVE, OutcomeCode.NOT_OURS, OutcomeCode.RECYCLED)
+"""Outcomes after which a block or a change need not be done."""
+
+LIFTED: Final = (OutcomeCode.ENFORCED, OutcomeCode.REVERSED, *NOTHING_TO_BLOCK)
+"""Outcomes after which an unblock is done."""
+
+
+def is_any_of(codes: Masks, *members: IntEnum) -> NDArray[np.bool_]:
+    """Which codes are one of some members.
+
+    The members are compared as `uint8`: numpy would convert the codes to compare them with an enum, which takes twenty
+    times as long.
+    """
+    found: NDArray[np.bool_] = codes == np.uint8(members[0])
+    for member in members[1:]:
+        found |= codes == np.uint8(member)
+    return found
+
+
+_STATUS: Final[Mapping[OutcomeCode, ItemStatus]] = {
+    **dict.fromkeys(NOTHING_TO_BLOCK, ItemStatus.NOTHING_TO_BLOCK),
+    OutcomeCode.REFUSED: ItemStatus.SET_ASIDE,
+    OutcomeCode.FAILED: ItemStatus.IN_DOUBT,
+    OutcomeCode.IN_DOUBT: ItemStatus.IN_DOUBT,
 }
-
-_LIFTED: Final = [KINDS.index(kind) for kind in ("enforced", "reversed", "already-inactive", "not-ours", "recycled")]
-
-IN_DOUBT: Final = 255
-GIVEN_UP: Final = 254
-"""In place of the position of an outcome in `KINDS`: nobody knows; it failed so often that it is set aside."""
+"""The status of an item after a block or a change; where nothing is said here, it is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +101,10 @@ class Record:
         published: when the release was published that asked for them.
         begun: when the batch went to the sink.
         done: when its outcomes were known; None while they are not.
-        outcome: of each change, as its position in `KINDS`, or `IN_DOUBT`, or `GIVEN_UP`.
+        outcome: of each change, as an `OutcomeCode`.
         details: why, by place, where there is something to say.
-        is_urgent: whether no daily cap holds it up, as `EnforcementPlan.batches` says.
+        lifts: whether it lifts something, as `PlannedBatch` says.
+        is_capped: whether it counts towards the daily cap, as `PlannedBatch` says.
     """
 
     batch: Batch
@@ -51,17 +113,8 @@ class Record:
     done: datetime | None
     outcome: Masks
     details: Mapping[int, str]
-    is_urgent: bool
-
-    @property
-    def lifts(self) -> bool:
-        """Whether somebody is freed by it."""
-        return self.batch.operation == "unblock" or (self.batch.operation == "change" and self.is_urgent)
-
-    def outcome_at(self, place: int) -> OutcomeKind | None:
-        """The outcome of a change as receipts say it; None where nobody knows."""
-        code = int(self.outcome[place])
-        return None if code == IN_DOUBT else "failed" if code == GIVEN_UP else KINDS[code]
+    lifts: bool
+    is_capped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +123,7 @@ class LedgerState:
 
     Attributes:
         items: the base; what it says of numbers among `later` does not count any more.
-        status: `HELD`, `ASIDE`, `DOUBT`, `NOTHING` or `WIDER`, for each.
+        status: of each, as an `ItemStatus`.
         later: numbers about which something was said after the base, ascending.
         patch: what is so of them; a number that is only among `later` is not held any more.
         patch_status: as `status`.
@@ -101,10 +154,13 @@ class LedgerState:
         order = np.argsort(items.number, kind="stable")
         return LedgerState.of(items.take(order), np.concatenate((self.status[kept], self.patch_status))[order])
 
-    def count(self, status: int) -> int:
-        """How many items stand so."""
-        base = int((self.status == status).sum()) - int((self.status[self.superseded()] == status).sum())
-        return base + int((self.patch_status == status).sum())
+    def count(self, status: ItemStatus) -> int:
+        """How many items have a status."""
+        superseded = self.status[self.superseded()]
+        base, gone, patch = (
+            int(is_any_of(each, status).sum()) for each in (self.status, superseded, self.patch_status)
+        )
+        return base - gone + patch
 
 
 def patched(base: LedgerState, records: Sequence[Record]) -> LedgerState:
@@ -133,8 +189,8 @@ def _said(record: Record) -> tuple[Positions, Masks]:
         # What has failed may have been done all the same, or in part.
         return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.uint8)
     # What a sink would not lift stands as before; what failed or is in doubt may be held or not.
-    lifted = np.isin(record.outcome, _LIFTED)
-    return np.flatnonzero(record.outcome != KINDS.index("refused")), np.where(lifted, 0, 1).astype(np.uint8)
+    lifted = is_any_of(record.outcome, *LIFTED)
+    return np.flatnonzero(~is_any_of(record.outcome, OutcomeCode.REFUSED)), np.where(lifted, 0, 1).astype(np.uint8)
 
 
 def _items_after(record: Record) -> Items:
@@ -145,7 +201,7 @@ def _items_after(record: Record) -> Items:
     entry, more, status = items.entry.copy(), dict(items.more), _status_of(record)
     if record.batch.operation != "unblock":
         for place, lifted in items.lifted.items():
-            if status[place] in (DOUBT, WIDER):
+            if status[place] in (ItemStatus.IN_DOUBT, ItemStatus.WIDER):
                 entries = tuple(sorted({*items.entries(place), *lifted}))
                 entry[place] = entries[0]
                 if len(entries) > 1:
@@ -154,13 +210,14 @@ def _items_after(record: Record) -> Items:
 
 
 def _status_of(record: Record) -> Masks:
-    status = np.full(len(record.outcome), HELD, np.uint8)
-    for kind, value in _STATUS.items():
-        status[record.outcome == KINDS.index(kind)] = value
-    status[record.outcome == IN_DOUBT] = DOUBT
-    status[record.outcome == GIVEN_UP] = DOUBT if record.batch.operation == "unblock" else ASIDE
-    if record.lifts and record.batch.operation == "change":
-        status[np.isin(status, (ASIDE, DOUBT))] = WIDER
+    is_unblock = record.batch.operation == "unblock"
+    status = np.full(len(record.outcome), ItemStatus.HELD, np.uint8)
+    for code, value in _STATUS.items():
+        status[is_any_of(record.outcome, code)] = value
+    given_up = ItemStatus.IN_DOUBT if is_unblock else ItemStatus.SET_ASIDE
+    status[is_any_of(record.outcome, OutcomeCode.GIVEN_UP)] = given_up
+    if record.lifts and not is_unblock:
+        status[is_any_of(status, ItemStatus.SET_ASIDE, ItemStatus.IN_DOUBT)] = ItemStatus.WIDER
     return status
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.ledger_state import ASIDE, DOUBT, HELD, WIDER, LedgerState, joined
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of, joined
 from blocklist_sdk.release.rows import Int64s
 
 _FEW: Final = 10_000
@@ -15,6 +15,24 @@ _BITS_OF_FEW: Final = 20
 _BITS_OF_MANY: Final = 24
 _AT_A_TIME: Final = 100_000
 """So that the marks of few, and what is looked at, stay in the processor's cache: 30 ms for 10 M entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """Changes of a plan that go to the sink together.
+
+    Attributes:
+        operation: what is to be done.
+        items: with what.
+        lifts: whether each change lifts something: an item, or some of its numbers, scopes or entries.
+        is_capped: whether it counts towards the daily cap, and waits when the cap is reached. What lifts something
+            never does; nor does what is asked for again, since it was counted the first time.
+    """
+
+    operation: Operation
+    items: Items
+    lifts: bool
+    is_capped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +64,19 @@ class EnforcementPlan:
             "block": len(self.again) + len(self.block),
         }
 
-    def batches(self, most: int) -> Iterator[tuple[Operation, Items, bool]]:
-        """All of it in parts, and of each whether it is urgent.
-
-        First what frees somebody, which nothing holds up. What is asked for again was counted when it was first.
-        """
-        parts: tuple[tuple[Operation, Items, bool], ...] = (
-            ("unblock", self.unblock, True),
-            ("change", self.lift, True),
-            ("block", self.again, True),
-            ("change", self.change, False),
-            ("block", self.block, False),
+    def batches(self, most: int) -> Iterator[PlannedBatch]:
+        """All of it in batches of so many changes at most; what lifts something comes first."""
+        parts = (
+            PlannedBatch("unblock", self.unblock, lifts=True, is_capped=False),
+            PlannedBatch("change", self.lift, lifts=True, is_capped=False),
+            PlannedBatch("block", self.again, lifts=False, is_capped=False),
+            PlannedBatch("change", self.change, lifts=False, is_capped=True),
+            PlannedBatch("block", self.block, lifts=False, is_capped=True),
         )
-        for operation, items, is_urgent in parts:
-            for start in range(0, len(items), most):
-                yield operation, items.take(np.arange(start, min(start + most, len(items)))), is_urgent
+        for part in parts:
+            for start in range(0, len(part.items), most):
+                some = np.arange(start, min(start + most, len(part.items)))
+                yield replace(part, items=part.items.take(some))
 
 
 def make_plan(acknowledged: LedgerState, wanted: Items) -> EnforcementPlan:
@@ -102,7 +118,8 @@ def _plan(
     is_new[in_wanted] = False
     is_new[without[1]] = False
     standing = status[in_held]
-    differs = _differs(held, in_held, wanted, in_wanted) | (standing == DOUBT) | (standing == WIDER)
+    differs = _differs(held, in_held, wanted, in_wanted)
+    differs |= is_any_of(standing, ItemStatus.IN_DOUBT, ItemStatus.WIDER)
     if len(without[0]):
         counts = np.ones(len(held), np.bool_)
         counts[without[0]] = False
@@ -113,9 +130,10 @@ def _plan(
     is_less = (held.last[in_held] > items.last) | (held.scope[in_held] & ~items.scope != 0)
     goes = is_less.copy()
     goes[list(items.lifted)] = True
-    lift = (standing == WIDER) | ((standing == HELD) & goes)
-    again = (standing == DOUBT) | ((standing == ASIDE) & is_less)
-    anew = (standing == ASIDE) & ~is_less
+    is_aside = is_any_of(standing, ItemStatus.SET_ASIDE)
+    lift = is_any_of(standing, ItemStatus.WIDER) | (is_any_of(standing, ItemStatus.HELD) & goes)
+    again = is_any_of(standing, ItemStatus.IN_DOUBT) | (is_aside & is_less)
+    anew = is_aside & ~is_less
     return EnforcementPlan(
         unblock=held.take(np.flatnonzero(is_gone)),
         lift=items.take(np.flatnonzero(lift)),

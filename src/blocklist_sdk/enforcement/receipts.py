@@ -22,9 +22,9 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.enforcement.items import OWN, Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, Record
+from blocklist_sdk.enforcement.ledger_state import OutcomeCode, Record
 from blocklist_sdk.enforcement.paths import is_shadow
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
@@ -317,10 +317,11 @@ class _Standing:
 
 def _told(operation: Operation) -> dict[int, Outcome]:
     """What receipts say of each code of a record's outcomes; nothing where there is nothing to say yet."""
-    kinds: dict[int, Outcome] = {code: kind for code, kind in enumerate(KINDS) if kind != "failed"}
-    kinds[GIVEN_UP] = "failed"
+    kinds: dict[int, Outcome] = {
+        code: code.kind for code in OutcomeCode if code.kind is not None and code is not OutcomeCode.FAILED
+    }
     if operation == "unblock":
-        kinds[KINDS.index("enforced")] = "reversed"
+        kinds[OutcomeCode.ENFORCED] = "reversed"
     return kinds
 
 

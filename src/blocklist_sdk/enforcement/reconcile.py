@@ -12,7 +12,7 @@ from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import DOUBT, HELD, NOTHING, WIDER, LedgerState, joined
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of, joined
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.run import Enforcement
@@ -149,7 +149,7 @@ def _items_held(current: Iterable[HeldItem]) -> Items:
 
 def _without_nothing(wanted: Items, known: LedgerState) -> Items:
     """What should be there, less what the sink says that there is nothing to block of."""
-    nothing = known.items.number[known.status == NOTHING]
+    nothing = known.items.number[is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)]
     return wanted.take(np.flatnonzero(~np.isin(wanted.number, nothing))) if len(nothing) else wanted
 
 
@@ -165,22 +165,22 @@ def _note(
     """Take what the sink really holds for what it has acknowledged, with the entries that are known to be behind it."""
     other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
     same = wanted.take(same_wanted)
-    nothing = known.items.take(np.flatnonzero((known.status == NOTHING) & ~np.isin(known.items.number, held.number)))
+    is_nothing = is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)
+    nothing = known.items.take(np.flatnonzero(is_nothing & ~np.isin(known.items.number, held.number)))
     # What came of these has not been told to anybody, and it may have been other entries: they are asked for again.
-    unsure = known.items.take(np.flatnonzero(np.isin(known.status, (DOUBT, WIDER))))
-    status_of_same = np.full(len(same), HELD, np.uint8)
-    status_of_same[matched(same, unsure)[0]] = DOUBT
+    unsure = known.items.take(np.flatnonzero(is_any_of(known.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)))
+    status_of_same = np.full(len(same), ItemStatus.HELD, np.uint8)
+    status_of_same[matched(same, unsure)[0]] = ItemStatus.IN_DOUBT
     same = _with_entries(same, unsure)
     # What has gone, and is to go, is unblocked once more: of that too nobody has been told.
     elsewhere = np.isin(known.items.number, held.number) | np.isin(known.items.number, wanted.number)
-    gone = known.items.take(np.flatnonzero((known.status != NOTHING) & ~elsewhere))
+    gone = known.items.take(np.flatnonzero(~is_nothing & ~elsewhere))
     parts = [same, other, nothing, gone]
-    status = [status_of_same] + [
-        np.full(len(part), code, np.uint8) for part, code in ((other, HELD), (nothing, NOTHING), (gone, DOUBT))
-    ]
+    codes = ItemStatus.HELD, ItemStatus.NOTHING_TO_BLOCK, ItemStatus.IN_DOUBT
+    status = [np.full(len(part), code, np.uint8) for part, code in zip(parts[1:], codes, strict=True)]
     items = joined(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(LedgerState.of(items.take(order), np.concatenate(status)[order]), after=applied)
+    ledger.replace(LedgerState.of(items.take(order), np.concatenate([status_of_same, *status])[order]), after=applied)
 
 
 def _with_entries(items: Items, known: Items) -> Items:

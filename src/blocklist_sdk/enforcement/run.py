@@ -13,14 +13,14 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired, next_change
-from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
+from blocklist_sdk.enforcement.items import Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ASIDE, GIVEN_UP, IN_DOUBT
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.paths import SHADOW, is_shadow, ledger_path
-from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
+from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_plan
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
 from blocklist_sdk.enforcement.shadow import Shadow
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkUnavailable, TransactionalSink, all_done
+from blocklist_sdk.enforcement.sink import Outcome, Same, Sink, SinkUnavailable, TransactionalSink, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.blocklist import Blocklist
@@ -199,7 +199,7 @@ def enforce(
             planned=planned or plan.counts(),
             outcomes=dict(run.outcomes),
             left=run.left,
-            set_aside=acknowledged.count(ASIDE),
+            set_aside=acknowledged.count(ItemStatus.SET_ASIDE),
             next_change=following,
             dry_run=dry_run,
             seconds=time.monotonic() - started,
@@ -282,16 +282,19 @@ class _Run:
         cap = self._cap()
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
-            for operation, items, is_urgent in plan.batches(min(self._settings.batch, most)):
-                if not is_urgent and watch.is_overtaken():
+            for part in plan.batches(min(self._settings.batch, most)):
+                if part.is_capped and watch.is_overtaken():
                     return False
-                room = len(items) if is_urgent or cap is None else min(len(items), cap)
-                self.left += len(items) - room
+                count = len(part.items)
+                room = count if cap is None or not part.is_capped else min(count, cap)
+                self.left += count - room
                 if not room:
                     continue
-                if cap is not None and not is_urgent:
+                if cap is not None and part.is_capped:
                     cap -= room
-                self._one(operation, _first(items, room), serial=serial, published=published, is_urgent=is_urgent)
+                if room < count:
+                    part = replace(part, items=part.items.take(np.arange(room)))
+                self._one(part, serial=serial, published=published)
             if not self.left:
                 # What did not fail again has been done, or is not asked for any more.
                 self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
@@ -299,10 +302,16 @@ class _Run:
         finally:
             self._ledger.keep_tries(self._tries)
 
-    def _one(self, operation: Operation, items: Items, *, serial: int, published: datetime, is_urgent: bool) -> None:
+    def _one(self, part: PlannedBatch, *, serial: int, published: datetime) -> None:
         begun = time.monotonic()
         batch = self._ledger.begin(
-            operation, items, serial=serial, published=published, at=self._clock(), is_urgent=is_urgent
+            part.operation,
+            part.items,
+            serial=serial,
+            published=published,
+            at=self._clock(),
+            lifts=part.lifts,
+            is_capped=part.is_capped,
         )
         outcomes = self._apply(batch)
         if len(outcomes) != len(batch):
@@ -312,10 +321,10 @@ class _Run:
             )
         given_up = self._count(batch, outcomes)
         record = self._ledger.finish(batch, outcomes, given_up=given_up, at=self._clock())
-        for code, count in enumerate(_counts(record.outcome)):
-            if count:
-                name = {GIVEN_UP: "failed", IN_DOUBT: "in doubt"}.get(code) or KINDS[code]
-                self.outcomes[name] += count
+        counts = np.bincount(record.outcome, minlength=256)
+        for code in OutcomeCode:
+            if counts[code]:
+                self.outcomes[code.kind or "in doubt"] += int(counts[code])
         if self._settings.rate is not None:
             self._sleep(max(0.0, len(batch) / self._settings.rate - (time.monotonic() - begun)))
 
@@ -385,19 +394,9 @@ class _Run:
             day = record.begun.astimezone(UTC).date()
             if day < today:
                 break
-            done += len(record.batch) if day == today and not record.is_urgent else 0
+            done += len(record.batch) if day == today and record.is_capped else 0
         return max(0, self._settings.daily_cap - done)
-
-
-def _first(items: Items, count: int) -> Items:
-    return items if count == len(items) else items.take(np.arange(count))
 
 
 def _distinct(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     return [outcomes.outcome] if isinstance(outcomes, Same) else outcomes
-
-
-def _counts(outcome: Masks) -> list[int]:
-    """How many changes have each code."""
-    counts: list[int] = np.bincount(outcome, minlength=256).tolist()
-    return counts

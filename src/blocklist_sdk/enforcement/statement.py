@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, Record
+from blocklist_sdk.enforcement.ledger_state import NOTHING_TO_BLOCK, OutcomeCode, Record, is_any_of
 from blocklist_sdk.enforcement.paths import is_shadow
-from blocklist_sdk.enforcement.sink import KINDS
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.exchange.models import MONTH, Spread
 from blocklist_sdk.exchange.spread import spread_of_counts
@@ -44,11 +43,11 @@ _NO_REASON: Final = "the sink does not say why"
 _NUMBER: Final = re.compile(r"\+?\d(?:[ ().\-]{0,2}\d){5,}")
 """What may be a telephone number in a sink's words: six digits or more, as of the shortest E.164 numbers."""
 
-_DONE, _LIFTED = ("enforced", "reversed"), ("enforced", "reversed", "already-inactive")
-_FINAL: Final = {GIVEN_UP if kind == "failed" else code: kind for code, kind in enumerate(KINDS)}
-"""Outcomes after which a change is not tried again, by their codes in a record."""
+_DONE: Final = (OutcomeCode.ENFORCED, OutcomeCode.REVERSED)
+_LIFTED: Final = (*_DONE, OutcomeCode.ALREADY_INACTIVE)
 
-_NOTHING: Final = ("already-inactive", "not-ours", "recycled")
+_FINAL: Final = tuple(code for code in OutcomeCode if code not in (OutcomeCode.FAILED, OutcomeCode.IN_DOUBT))
+"""Outcomes after which a change is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +250,7 @@ class _Operation:
 
     carried: int = 0
     received: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[OutcomeCode] = field(default_factory=Counter)
     overtaken: int = 0
     times: Counter[float] = field(default_factory=Counter)
     open_numbers: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
@@ -281,15 +280,16 @@ class _Operation:
 
     def month(self) -> OperationMonth:
         done = self.outcomes
-        enforced, nothing = sum(done[kind] for kind in _DONE), sum(done[kind] for kind in _NOTHING)
-        over = enforced + nothing + done["refused"] + done["failed"] + self.overtaken
+        enforced, nothing = sum(done[code] for code in _DONE), sum(done[code] for code in NOTHING_TO_BLOCK)
+        refused, set_aside = done[OutcomeCode.REFUSED], done[OutcomeCode.GIVEN_UP]
+        over = enforced + nothing + refused + set_aside + self.overtaken
         return OperationMonth(
             carried=self.carried,
             received=self.received,
             enforced=enforced,
             nothing_to_do=nothing,
-            refused=done["refused"],
-            set_aside=done["failed"],
+            refused=refused,
+            set_aside=set_aside,
             overtaken=self.overtaken,
             open=self.carried + self.received - over,
             time=spread_of_counts(self.times),
@@ -346,7 +346,7 @@ class _Sums:
                 other.overtaken += gone if is_new else 0
                 other.carried -= 0 if is_new else gone
 
-        is_final = np.isin(code, list(_FINAL)) & is_over
+        is_final = is_any_of(code, *_FINAL) & is_over
         sums.close(numbers)
         sums.leave_open(numbers[~is_final], since[~is_final])
         if record.done is None or not is_over:
@@ -361,24 +361,22 @@ class _Sums:
         assert record.done is not None
         items, operation = record.batch.items, record.batch.operation
         sums, is_unblock = self.of[operation], operation == "unblock"
-        for kind_code, kind in [
-            *((KINDS.index(kind), kind) for kind in KINDS if kind != "failed"),
-            (GIVEN_UP, "failed"),
-        ]:
-            at = code == kind_code
+        for outcome in _FINAL:
+            at = is_any_of(code, outcome)
             count = int(at.sum())
             if not count:
                 continue
-            sums.outcomes[kind] += count
-            if kind in (_LIFTED if is_unblock else _DONE):
+            sums.outcomes[outcome] += count
+            if outcome in (_LIFTED if is_unblock else _DONE):
                 done_ms = times.to_ms(record.done)
                 moments, counts = np.unique(since[at], return_counts=True)
                 for moment, how_often in zip(moments.tolist(), counts.tolist(), strict=True):
                     sums.times[max(0, done_ms - moment) / 1000] += how_often
-            if kind in _DONE and operation != "change":
+            if outcome in _DONE and operation != "change":
                 (self.lifted_on if is_unblock else self.blocked_on)[record.done.astimezone(UTC).date()] += count
                 self._categorise("lifted" if is_unblock else "blocked", items, places[at])
-            if kind in ("refused", "failed"):
+            if outcome in (OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP):
+                kind = outcome.kind or ""
                 self._categorise(kind, items, places[at])
                 self._reason(record, kind, places[at])
 
