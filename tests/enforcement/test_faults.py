@@ -16,6 +16,7 @@ from blocklist_sdk.enforcement.desired import desired
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
+from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
@@ -115,10 +116,12 @@ def run_somehow(blocklist: Blocklist, sink: MemorySink, chance: random.Random, n
     enforce(
         blocklist,
         sink,
-        batch=chance.choice((1, 3, 100)),
-        tries=3,
-        scopes=chance.choice((None, None, ("sms",), ("voice", "messaging"))),
-        daily_cap=chance.choice((None, None, 0, 3)),
+        settings=EnforcementSettings(
+            batch=chance.choice((1, 3, 100)),
+            tries=3,
+            scopes=chance.choice((None, None, ("sms",), ("voice", "messaging"))),
+            daily_cap=chance.choice((None, None, 0, 3)),
+        ),
         clock=lambda: at,
     )
     if chance.random() < 0.1:

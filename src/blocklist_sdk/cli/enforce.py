@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def enforce(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="The sink's name; what it has acknowledged is kept under it.")
     ] = "default",
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Changes that go to the sink together.")] = 10_000,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The most changes that go to the sink together.")
+    ] = DEFAULTS.batch,
     scope: Annotated[
         list[str] | None, typer.Option(metavar="SCOPE", help="Only entries of this scope; may be repeated.")
     ] = None,
@@ -51,7 +54,9 @@ def enforce(
         int | None,
         typer.Option(min=0, metavar="N", help="Blocks a day (UTC), at most; what lifts something never waits."),
     ] = None,
-    tries: Annotated[int, typer.Option(min=1, metavar="N", help="After so many failures a change is set aside.")] = 5,
+    tries: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of failures after which a change is set aside.")
+    ] = DEFAULTS.tries,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     reconcile: Annotated[
         bool, typer.Option("--reconcile", help="Compare what the sink really holds; exits with 1 if it differs.")
@@ -80,17 +85,23 @@ def enforce(
         raise InvalidInput("--repair goes with --reconcile")
     if watch and (reconcile or dry_run):
         raise InvalidInput("--watch goes with neither --reconcile nor --dry-run")
-    what: dict[str, Any] = {"name": name, "scopes": scope or None, "only_operator": only_operator}
-    how: dict[str, Any] = {**what, "batch": batch, "rate": rate, "daily_cap": daily_cap, "tries": tries}
+    how = EnforcementSettings(
+        batch=batch,
+        scopes=scope or None,
+        only_operator=only_operator,
+        rate=rate,
+        daily_cap=daily_cap,
+        tries=tries,
+    )
     interval = duration(every).total_seconds()
     with contextlib.ExitStack() as stack:
         blocklist = stack.enter_context(settings.open(online=watch))
         ledger = ledger_id(blocklist, name)
         opened = stack.enter_context(contextlib.closing(open_sink(sink, feed=blocklist.feed, ledger=ledger)))
         told = stack.enter_context(settings.client()) if receipts else None
-        enforced = partial(run, blocklist, opened, receipts=told, dry_run=dry_run, **how)
+        enforced = partial(run, blocklist, opened, name=name, settings=how, receipts=told, dry_run=dry_run)
         if reconcile:
-            drift = compare(blocklist, opened, repair=repair, **what)
+            drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
             _tell_drift(drift, enforced() if repair else None, as_json=as_json)
         elif watch:
             for done in _rounds(blocklist, enforced, interval):

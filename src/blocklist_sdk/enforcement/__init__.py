@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement.registry import open_sink as open_sink
     from blocklist_sdk.enforcement.run import EnforcementResult as EnforcementResult
     from blocklist_sdk.enforcement.run import enforce as enforce
+    from blocklist_sdk.enforcement.settings import EnforcementSettings as EnforcementSettings
     from blocklist_sdk.enforcement.sink import HeldItem as HeldItem
     from blocklist_sdk.enforcement.sink import Outcome as Outcome
     from blocklist_sdk.enforcement.sink import Sink as Sink
@@ -28,6 +29,7 @@ attach(
         "Batch": "items",
         "Drift": "reconcile",
         "EnforcementResult": "run",
+        "EnforcementSettings": "settings",
         "HeldItem": "sink",
         "Outcome": "sink",
         "ReceiptsResult": "receipts",

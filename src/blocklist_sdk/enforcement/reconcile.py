@@ -1,7 +1,7 @@
 """Reconciliation: what a sink really holds against what it should hold."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of, joined
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
-from blocklist_sdk.enforcement.run import Enforcement
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist
@@ -50,8 +50,7 @@ def reconcile(
     sink: Sink,
     *,
     name: str = "default",
-    scopes: Collection[str] | None = None,
-    only_operator: str | None = None,
+    settings: EnforcementSettings = DEFAULTS,
     repair: bool = False,
     clock: Callable[[], datetime] = times.now,
     wait_s: float = 10.0,
@@ -65,8 +64,7 @@ def reconcile(
         blocklist: the list.
         sink: which; it has to be `ReadableSink`.
         name: the sink's.
-        scopes: as for `enforce`.
-        only_operator: as for `enforce`.
+        settings: as for `enforce`; `scopes` and `only_operator` count here.
         repair: prepare the next run to mend it.
         clock: tells the time, UTC.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
@@ -75,7 +73,6 @@ def reconcile(
         InvalidInput: the sink cannot be read.
         NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
     """
-    settings = Enforcement(scopes=scopes, only_operator=only_operator)
     if not isinstance(sink, ReadableSink):
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -19,22 +19,17 @@ from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.paths import SHADOW, is_shadow, ledger_path
 from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_plan
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import Outcome, Same, Sink, SinkUnavailable, TransactionalSink, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
-from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.records import SCOPES
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
 
 log = logging.getLogger(__name__)
-
-BATCH: Final = 10_000
-TRIES: Final = 5
-"""After so many failures a change is set aside: visible, and not in the others' way."""
 
 _ATTEMPTS: Final = 4
 _BACKOFF_S: Final = 0.5
@@ -44,45 +39,6 @@ _LOOK_S: Final = 10.0
 
 _ASKED_WAIT_MAX_S: Final = 30.0
 """A sink that asks for a longer wait ends the run; the error says how long it asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enforcement:
-    """How changes are enforced.
-
-    Attributes:
-        batch: changes that go to the sink together, at most.
-        scopes: those that the sink enforces; None for all.
-        only_operator: only numbers of this operator.
-        rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
-        tries: after so many failures a change is set aside.
-
-    Raises:
-        InvalidInput: one of them cannot be used.
-    """
-
-    batch: int = BATCH
-    scopes: Collection[str] | None = None
-    only_operator: str | None = None
-    rate: float | None = None
-    daily_cap: int | None = None
-    tries: int = TRIES
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "tries"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} is {getattr(self, name)}: give at least 1")
-        if self.rate is not None and not self.rate > 0:
-            raise InvalidInput(f"a rate of {self.rate} changes a second is none")
-        if self.daily_cap is not None and self.daily_cap < 0:
-            raise InvalidInput("a daily cap is not negative")
-        if self.only_operator is not None and self.only_operator not in known_operators():
-            raise InvalidInput(
-                f"no number has the operator {self.only_operator!r}, only {', '.join(sorted(known_operators()))}"
-            )
-        if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
-            raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +73,7 @@ def enforce(
     sink: Sink,
     *,
     name: str = "default",
-    batch: int = BATCH,
-    scopes: Collection[str] | None = None,
-    only_operator: str | None = None,
-    rate: float | None = None,
-    daily_cap: int | None = None,
-    tries: int = TRIES,
+    settings: EnforcementSettings = DEFAULTS,
     receipts: "ExchangeClient | None" = None,
     dry_run: bool = False,
     clock: Callable[[], datetime] = times.now,
@@ -140,12 +91,7 @@ def enforce(
         blocklist: the list; it is not synced here.
         sink: where to.
         name: the sink's, under which what it has acknowledged is kept in the list's state directory.
-        batch: changes that go to the sink together, at most.
-        scopes: those that the sink enforces; None for all.
-        only_operator: only numbers of this operator.
-        rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
-        tries: after so many failures a change is set aside.
+        settings: how fast, how many at a time, which scopes and whose numbers.
         receipts: the exchange that is told what came of it, as by `send_receipts`; None to tell it another time.
         dry_run: only tell what would be done.
         clock: tells the time, UTC.
@@ -154,7 +100,7 @@ def enforce(
 
     Raises:
         NotSynced, Stale: as for the list's questions.
-        InvalidInput: the name or a limit cannot be used.
+        InvalidInput: the name cannot be used.
         ExchangeError: the exchange does not take the receipts; what was enforced is written down.
         Locked: another process enforces into the sink.
         Unreachable: the sink is down, or the exchange. What was acknowledged is written down, and the next run goes on
@@ -167,9 +113,6 @@ def enforce(
         >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
     """
     started = time.monotonic()
-    settings = Enforcement(
-        batch=batch, scopes=scopes, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
-    )
     if isinstance(sink, Shadow) is not is_shadow(name):
         raise InvalidInput(f"the name of a shadow ends with {SHADOW}, and no other sink's: {name!r} does not fit")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -245,7 +188,7 @@ class _Run:
         self,
         ledger: Ledger,
         sink: Sink,
-        settings: Enforcement,
+        settings: EnforcementSettings,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
     ) -> None:
