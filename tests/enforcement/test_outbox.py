@@ -393,7 +393,7 @@ def settings_of(box: Sandbox) -> dict[str, str]:
     return {"BLOCKLIST_CONFIG": str(box.directory / WHO / "blocklist.toml")}
 
 
-def test_the_commands_send_what_waits_and_report_on_it(box: Sandbox, tmp_path: Path) -> None:
+def test_the_commands_send_what_waits_and_make_a_statement_of_it(box: Sandbox, tmp_path: Path) -> None:
     env = settings_of(box)
     with box.blocklist(WHO) as blocklist:
         assert_fails(run("receipts", "pending", "--sink", "hlr", env=env), 2, "nothing has been enforced into hlr")
@@ -418,11 +418,11 @@ def test_the_commands_send_what_waits_and_report_on_it(box: Sandbox, tmp_path: P
     assert (again.code, again.out) == (2, "0 accepted, 0 repeated, 1 refused\n")
 
     month = f"{datetime.now(UTC):%Y-%m}"
-    page = tmp_path / "report.html"
-    assert run("receipts", "report", "--sink", "hlr", "--month", month, "-o", page, env=env).code == 0
+    page = tmp_path / "statement.html"
+    assert run("statement", "--sink", "hlr", "--month", month, "-o", page, env=env).code == 0
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    report = run("receipts", "report", "--sink", "hlr", "--month", month, "--format", "csv", env=env)
-    assert f"{month},{FEED},hlr,other,,receipts_refused,1" in report.lines
+    statement = run("statement", "--sink", "hlr", "--month", month, "--format", "csv", env=env)
+    assert f"{month},{FEED},hlr,other,,receipts_refused,1" in statement.lines
 
 
 def test_sending_takes_a_file_or_a_sink(box: Sandbox) -> None:
@@ -435,4 +435,4 @@ def test_sending_takes_a_file_or_a_sink(box: Sandbox) -> None:
     ):
         assert_fails(run("receipts", "send", *arguments, env=env), 2, "FILE", "--sink")
     assert_fails(run("receipts", "send", "--sink", "../x", env=env), 2, "no name of a sink")
-    assert_fails(run("receipts", "report", "--sink", "hlr", "--month", "10-2026", env=env), 2)
+    assert_fails(run("statement", "--sink", "hlr", "--month", "10-2026", env=env), 2)

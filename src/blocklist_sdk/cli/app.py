@@ -37,6 +37,7 @@ _HOME: Final = {
     "case": "case",
     "appeal": "appeal",
     "receipts": "receipts",
+    "statement": "statement",
 }
 """Where each command lives. Only the one that is asked for is imported: typer takes a while to read a command's
 options, and `blocklist check` stands in scripts' loops."""

@@ -1,18 +1,16 @@
 """``blocklist receipts``: what came of entries, told to the exchange, and what it is told; a month's figures."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk import times
 from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, check_output, takes
+from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
@@ -22,17 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
 
 _FIELDS = ("feed", "serial", "entry", "outcome", "at", "detail")
-
-
-SinkOption = Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")]
-
-
-class Form(StrEnum):
-    """What a report is written as."""
-
-    HTML = "html"
-    CSV = "csv"
-    JSON = "json"
 
 
 @app.command()
@@ -126,7 +113,11 @@ def _sums(sums: "ReceiptsResult") -> str:
 
 @app.command()
 @takes(*LIST)
-def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> None:
+def pending(
+    settings: Settings,
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
+    as_json: AsJson = False,
+) -> None:
     """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
     from blocklist_sdk.enforcement.ledger import Ledger
     from blocklist_sdk.enforcement.paths import ledger_path
@@ -149,37 +140,6 @@ def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> No
             else:
                 entry = "" if refused["entry"] is None else f"entry {refused['entry']}, {refused['outcome']}: "
                 typer.echo(f"refused  record {number}: {entry}{refused['reason']}")
-
-
-@app.command()
-@takes(*LIST)
-def report(
-    settings: Settings,
-    sink: SinkOption,
-    month: Annotated[str, typer.Option("--month", metavar="MONTH", help="Such as 2026-10; UTC.")],
-    form: Annotated[Form, typer.Option("--format", metavar="FORMAT", help="html, csv or json.")] = Form.HTML,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default standard output.")
-    ] = None,
-) -> None:
-    """Sum up a month of enforcement for the authority: counts and times, no numbers."""
-    from blocklist_sdk.disk import replaced, storage
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
-    from blocklist_sdk.enforcement.statement import monthly_statement
-
-    with settings.open() as blocklist:
-        if output is not None:
-            check_output(output, blocklist)
-        with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-            found = monthly_statement(ledger, month, now=times.now())
-    text = {Form.HTML: found.to_html, Form.CSV: found.to_csv, Form.JSON: found.to_json}[form]()
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    with replaced(output) as temporary, storage(output):
-        temporary.write_text(text, encoding="utf-8")
-    say(f"wrote {output}")
 
 
 @app.command("list")

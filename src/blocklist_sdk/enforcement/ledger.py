@@ -3,7 +3,7 @@
 A batch is written down before it goes to the sink, and what came of it after. So a run that is killed between the two
 leaves a batch of which nobody knows: its changes are *in doubt*, and the next run makes sure of them. What the records
 say is now and then folded into one file, so that a run need not read them all; the records stay, since receipts and
-monthly reports are made from them.
+monthly statements are made from them.
 
 ::
 
@@ -44,7 +44,7 @@ _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock
 _OUTBOX_LOCK: Final = "outbox.lock"
 
 KEPT: Final = timedelta(days=400)
-"""How long records stay: monthly reports are made up to a year back."""
+"""How long records stay: monthly statements are made up to a year back."""
 
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
@@ -273,7 +273,7 @@ class Ledger:
                         self._path(number, kind).unlink(missing_ok=True)
 
     def replace(self, acknowledged: LedgerState, *, after: int = 0) -> None:
-        """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
+        """Make a base of something, in place of base and records; the records stay for receipts and statements.
 
         Args:
             acknowledged: what the sink holds.

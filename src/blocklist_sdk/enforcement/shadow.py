@@ -38,7 +38,7 @@ class Shadow:
     """Stands in for a sink: says that everything is done, and does nothing.
 
     Enforce into it under a name that ends with ``.shadow``, so that it has a ledger of its own. That ledger then says
-    what the sink would hold, a monthly report can be made of it, and its receipts are not sent::
+    what the sink would hold, a monthly statement can be made of it, and its receipts are not sent::
 
         enforce(blocklist, Shadow(), name="hlr.shadow")
 
