@@ -16,9 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk import Blocklist, Publisher
-from blocklist_sdk.enforcement import Batch, Outcome, enforce
-from blocklist_sdk.enforcement.settings import EnforcementSettings
-from blocklist_sdk.enforcement.sink import all_done
+from blocklist_sdk.enforcement import Batch, EnforcementSettings, Outcome, all_done, enforce
 
 _FIRST, _LAST = 6281100000000, 6289999999999
 _CHANGES = 1000

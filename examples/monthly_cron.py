@@ -11,12 +11,16 @@ from pathlib import Path
 
 from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.enforcement import Batch, Outcome, enforce
-from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.paths import ledger_path
-from blocklist_sdk.enforcement.receipts import send_receipts
-from blocklist_sdk.enforcement.statement_page import statement_html
-from blocklist_sdk.enforcement.statement_sums import monthly_statement
+from blocklist_sdk.enforcement import (
+    Batch,
+    Ledger,
+    Outcome,
+    enforce,
+    ledger_path,
+    monthly_statement,
+    send_receipts,
+    statement_html,
+)
 from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"

@@ -236,7 +236,7 @@ def check_sink(make_sink: MakeSink, *, held: HeldBy | None = None, refuses: int 
         ValueError: it is one of those.
         ContractBroken: it does not; the message has every promise that is broken, and every error that came instead.
 
-    >>> from blocklist_sdk.enforcement.registry import open_sink
+    >>> from blocklist_sdk.enforcement import open_sink
     >>> check_sink(lambda feed: open_sink("file:drop", feed=feed))
     """
     broken = []

@@ -11,7 +11,7 @@ import pytest
 
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement import enforce, open_sink
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
@@ -99,7 +99,7 @@ def test_enforcement_that_is_killed(
         enforce(blocklist, sink, settings=EnforcementSettings(batch=BATCH))
         assert enforce(blocklist, sink, settings=EnforcementSettings(batch=BATCH)).outcomes == {}
         generation, rules = blocklist.in_force()
-        wanted = desired(generation.rows, rules, datetime.now(UTC))
+        wanted = desired_items(generation.rows, rules, datetime.now(UTC))
         current = list(sink.current()) if isinstance(sink, ReadableSink) else replayed(folder)
         sink.close()
         assert Counter((each.number, each.last, each.scope) for each in current) == Counter(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, enforce, reconcile
 from blocklist_sdk.enforcement import run as runs
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
@@ -719,7 +719,7 @@ def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklis
     sink.behave = lambda change: None
     enforce(blocklist, sink)
     held, rules = blocklist.in_force()
-    wanted = desired(held.rows, rules, datetime.now(UTC))
+    wanted = desired_items(held.rows, rules, datetime.now(UTC))
     assert {(c.number, c.scope) for c in sink.held.values()} == {
         (number, scopes_of(scope)) for number, scope in zip(wanted.number.tolist(), wanted.scope.tolist(), strict=True)
     }

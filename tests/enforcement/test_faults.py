@@ -12,7 +12,7 @@ from test_enforce import BASE, NUMBERS, put
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, reconcile
 from blocklist_sdk.enforcement import ledger as ledgers
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
@@ -136,7 +136,7 @@ def check(blocklist: Blocklist, sink: MemorySink) -> None:
         assert sink.scopes(number) <= wanted, number
         assert over.set_aside or sink.scopes(number) == wanted, number
     generation, rules = blocklist.in_force()
-    items = desired(generation.rows, rules, datetime.now(UTC))
+    items = desired_items(generation.rows, rules, datetime.now(UTC))
     blocking = {entry for place in range(len(items)) for entry in items.entries(place)}
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
         last = {each.entry: each.outcome for record in ledger.records() for each in receipts_of(record)}

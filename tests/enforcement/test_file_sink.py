@@ -20,7 +20,13 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
-from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, read_answer, read_drop_file, write_answer
+from blocklist_sdk.enforcement.sinks.drop_files import (
+    COLUMNS,
+    drop_response_name,
+    read_drop_file,
+    read_drop_response,
+    write_drop_response,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch, make_items
 from support.provisioning import answer_all, answering, files_in, replayed
@@ -295,8 +301,8 @@ def test_changes_are_pending_until_their_answer_comes_and_are_written_once(drop:
     assert kinds(sink.apply(make_batch("block", [A, B, C], number_in_ledger=2))) == ["pending"] * 3
     assert [[change.number for change in read_drop_file(path).changes] for path in files_in(drop)] == [[A, B], [C]]
     first = files_in(drop)[0]
-    write_answer(
-        responses / answer_name(first.name), {A: Outcome("enforced"), B: Outcome("recycled", "since\u2028May")}
+    write_drop_response(
+        responses / drop_response_name(first.name), {A: Outcome("enforced"), B: Outcome("recycled", "since\u2028May")}
     )
     sink.close()
     # The next night.
@@ -416,7 +422,7 @@ def sent(drop: Path, responses: Path) -> tuple[Sink, Path]:
     """A sink that waits for an answer on A and B, and where that has to come."""
     sink = opened(drop, responses=responses)
     sink.apply(make_batch("block", [A, B]))
-    return sink, responses / answer_name(files_in(drop)[0].name)
+    return sink, responses / drop_response_name(files_in(drop)[0].name)
 
 
 def again(sink: Sink) -> list[str]:
@@ -515,8 +521,8 @@ def test_a_damaged_database_is_told_of(drop: Path, responses: Path) -> None:
 
 def test_what_is_written_as_an_answer_is_read_as_one(tmp_path: Path) -> None:
     outcomes = {A: Outcome("enforced"), B: Outcome("refused", 'a "quoted", reason')}
-    write_answer(tmp_path / "answer", outcomes)
-    read = read_answer(tmp_path / "answer")
+    write_drop_response(tmp_path / "answer", outcomes)
+    read = read_drop_response(tmp_path / "answer")
     assert (read.outcomes, read.is_whole) == (outcomes, True)
 
 

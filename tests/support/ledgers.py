@@ -8,7 +8,7 @@ import numpy as np
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import Record
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, Outcome
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -53,7 +53,7 @@ def written(
     begun: datetime | None = None,
     took: timedelta = timedelta(minutes=10),
     given_up: Sequence[int] = (),
-) -> Record:
+) -> LedgerRecord:
     """A record of items that were enforced, or otherwise as they say."""
     begun = published + timedelta(minutes=5) if begun is None else begun
     batch = ledger.begin(operation, items, serial=serial, published=published, at=begun)

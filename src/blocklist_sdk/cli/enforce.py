@@ -77,9 +77,8 @@ def enforce(
     sink down, is taken up by the next.
     """
     from blocklist_sdk.enforcement import enforce as run
-    from blocklist_sdk.enforcement import open_sink
+    from blocklist_sdk.enforcement import ledger_id, open_sink
     from blocklist_sdk.enforcement import reconcile as compare
-    from blocklist_sdk.enforcement.paths import ledger_id
 
     if repair and not reconcile:
         raise InvalidInput("--repair goes with --reconcile")

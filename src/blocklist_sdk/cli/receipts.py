@@ -14,7 +14,7 @@ from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement.receipts import ReceiptsResult
+    from blocklist_sdk.enforcement import ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
 app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
@@ -77,9 +77,7 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
 
 
 def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -> None:
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
-    from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
+    from blocklist_sdk.enforcement import Ledger, ReceiptsResult, ledger_path, send_receipts
 
     sums = ReceiptsResult()
 
@@ -119,8 +117,7 @@ def pending(
     as_json: AsJson = False,
 ) -> None:
     """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
+    from blocklist_sdk.enforcement import Ledger, ledger_path
     from blocklist_sdk.enforcement.receipts import count_receipts
 
     with settings.open() as blocklist, Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:

@@ -4,7 +4,7 @@ Most numbers stand on a list once, and no range or rule touches them: these are 
 and go through a sweep over the ends of all that covers them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,30 +13,23 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import EVERYWHERE, OWN, OWN_CATEGORY, Items, Masks, Positions, mask_of
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.numbers.operators import operator_codes
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
 
 
-def desired(
-    rows: Rows,
-    rules: Rules,
-    at: datetime,
-    *,
-    scopes: Collection[str] | None = None,
-    only_operator: str | None = None,
-) -> Items:
+def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: EnforcementSettings = DEFAULTS) -> Items:
     """What a sink should hold.
 
     Args:
         rows: the release in force.
         rules: protected numbers and overrides.
         at: the moment.
-        scopes: those that the sink enforces; None for all. An override holds in all of them.
-        only_operator: only numbers of this operator; of a range the first number counts.
+        settings: `scopes` and `only_operator` count here. An override holds in all of the scopes.
     """
-    wanted = EVERYWHERE if scopes is None else mask_of(scopes)
+    wanted = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
     now = times.to_ms(at)
     block = rows.level.values.index("block") if "block" in rows.level.values else -1
     known = set(SCOPES)
@@ -59,9 +52,10 @@ def desired(
     swept = list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))
     if swept:
         items = _with(items, swept)
-    if only_operator is not None:
+    if settings.only_operator is not None:
         codes, names = operator_codes(items.number)
-        kept = np.flatnonzero(codes == (names.index(only_operator) if only_operator in names else -2))
+        code = names.index(settings.only_operator) if settings.only_operator in names else -2
+        kept = np.flatnonzero(codes == code)
         items = items.take(kept)
     return items
 

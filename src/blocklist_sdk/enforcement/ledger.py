@@ -31,7 +31,7 @@ import pyarrow as pa
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
 from blocklist_sdk.enforcement.ledger_files import MENDING, items_of, items_table, read_table, write_table
-from blocklist_sdk.enforcement.ledger_state import LedgerState, OutcomeCode, Record, patched
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, patched
 from blocklist_sdk.enforcement.sink import Outcome, Same, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
@@ -210,7 +210,7 @@ class Ledger:
 
     def finish(
         self, batch: Batch, outcomes: Sequence[Outcome], *, given_up: Sequence[int] = (), at: datetime
-    ) -> Record:
+    ) -> LedgerRecord:
         """Write down what came of a batch.
 
         Args:
@@ -245,7 +245,7 @@ class Ledger:
         batch, _ = self._read_batch(number)
         self._finish(number, np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, at)
 
-    def _finish(self, number: int, code: Masks, details: Mapping[int, str], at: datetime) -> Record:
+    def _finish(self, number: int, code: Masks, details: Mapping[int, str], at: datetime) -> LedgerRecord:
         text = pa.array(
             [details.get(place) for place in range(len(code))] if details else [None] * len(code), pa.string()
         )
@@ -309,7 +309,7 @@ class Ledger:
         records = list(self.records(after=self._document["folded"]))
         return patched(base, records) if records else base
 
-    def records(self, *, after: int = 0) -> Iterator[Record]:
+    def records(self, *, after: int = 0) -> Iterator[LedgerRecord]:
         """Records, oldest first, beginning behind a number.
 
         Raises:
@@ -320,7 +320,7 @@ class Ledger:
             if number > after:
                 yield self._record(number)
 
-    def record(self, number: int) -> Record:
+    def record(self, number: int) -> LedgerRecord:
         """One record, by its number.
 
         Raises:
@@ -329,7 +329,7 @@ class Ledger:
         """
         return self._record(number)
 
-    def records_backwards(self) -> Iterator[Record]:
+    def records_backwards(self) -> Iterator[LedgerRecord]:
         """Records, newest first.
 
         Raises:
@@ -359,7 +359,7 @@ class Ledger:
 
     # Receipts
 
-    def unacknowledged(self) -> Iterator[Record]:
+    def unacknowledged(self) -> Iterator[LedgerRecord]:
         """Records whose receipts the exchange has not acknowledged yet, oldest first."""
         for number in self._numbers():
             if not self.is_acknowledged(number) and self._path(number, "done").exists():
@@ -432,7 +432,7 @@ class Ledger:
         table, about = read_table(self._path(number, "batch"))
         return Batch(number, about["operation"], items_of(table), self.feed, about["serial"]), about
 
-    def _record(self, number: int) -> Record:
+    def _record(self, number: int) -> LedgerRecord:
         batch, about = self._read_batch(number)
         path = self._path(number, "done")
         outcome, details, done = np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, None
@@ -444,7 +444,7 @@ class Ledger:
             if table.column("detail").null_count < len(table):
                 said = table.column("detail").to_pylist()
                 details = {place: text for place, text in enumerate(said) if text is not None}
-        return Record(
+        return LedgerRecord(
             batch=batch,
             published=datetime.fromisoformat(about["published"]),
             begun=datetime.fromisoformat(about["begun"]),

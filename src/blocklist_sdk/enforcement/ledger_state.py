@@ -93,7 +93,7 @@ _STATUS: Final[Mapping[OutcomeCode, ItemStatus]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LedgerRecord:
     """A batch, and what came of it.
 
     Attributes:
@@ -163,7 +163,7 @@ class LedgerState:
         return base - gone + patch
 
 
-def patched(base: LedgerState, records: Sequence[Record]) -> LedgerState:
+def patched(base: LedgerState, records: Sequence[LedgerRecord]) -> LedgerState:
     """The base with what the records say on top of it; of each number the last word counts."""
     parts: list[Items] = []
     status: list[Masks] = []
@@ -183,7 +183,7 @@ def patched(base: LedgerState, records: Sequence[Record]) -> LedgerState:
     return LedgerState(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
 
 
-def _said(record: Record) -> tuple[Positions, Masks]:
+def _said(record: LedgerRecord) -> tuple[Positions, Masks]:
     """Places of changes of which the record says something new, and for every place whether an item is there now."""
     if record.batch.operation != "unblock":
         # What has failed may have been done all the same, or in part.
@@ -193,7 +193,7 @@ def _said(record: Record) -> tuple[Positions, Masks]:
     return np.flatnonzero(~is_any_of(record.outcome, OutcomeCode.REFUSED)), np.where(lifted, 0, 1).astype(np.uint8)
 
 
-def _items_after(record: Record) -> Items:
+def _items_after(record: LedgerRecord) -> Items:
     """What a record's items are from then on; one in doubt may still stand with the entries that were to go."""
     items = record.batch.items
     if not items.lifted:
@@ -209,7 +209,7 @@ def _items_after(record: Record) -> Items:
     return replace(items, entry=entry, more=more, lifted={})
 
 
-def _status_of(record: Record) -> Masks:
+def _status_of(record: LedgerRecord) -> Masks:
     is_unblock = record.batch.operation == "unblock"
     status = np.full(len(record.outcome), ItemStatus.HELD, np.uint8)
     for code, value in _STATUS.items():

@@ -22,7 +22,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.enforcement.items import OWN, Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import OutcomeCode, Record
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord, OutcomeCode
 from blocklist_sdk.enforcement.paths import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
@@ -51,7 +51,7 @@ _KEY_DIGITS: Final = 16
 """Hexadecimal digits of a body's digest in its key."""
 
 
-def receipts_of(record: Record) -> Iterator[NewReceipt]:
+def receipts_of(record: LedgerRecord) -> Iterator[NewReceipt]:
     """What the authority is told of a record: a receipt for each entry behind each of its changes.
 
     There is none where an override of the recipient's own is the only reason, where nobody knows what came of the
@@ -86,7 +86,7 @@ def _entries_told(batch: Batch, place: int, outcome: Outcome) -> list[tuple[int,
     return told
 
 
-def count_receipts(record: Record) -> int:
+def count_receipts(record: LedgerRecord) -> int:
     """How many receipts a record makes, without making them."""
     if record.done is None:
         return 0
@@ -178,7 +178,7 @@ class _Outbox:
         self._is_checked = False
         self._file = ledger.directory / _PROGRESS
 
-    def send(self, record: Record, *, anew: bool = False) -> None:
+    def send(self, record: LedgerRecord, *, anew: bool = False) -> None:
         """Send a record's receipts and note that they are acknowledged.
 
         Args:
@@ -280,7 +280,7 @@ class _Standing:
     more: int = 0
 
     @classmethod
-    def load(cls, file: Path, record: Record) -> "_Standing":
+    def load(cls, file: Path, record: LedgerRecord) -> "_Standing":
         number = record.batch.number_in_ledger
         document = _document(file)
         about = [str(record.done), RECEIPTS_MAX, number]
@@ -325,7 +325,7 @@ def _told(operation: Operation) -> dict[int, Outcome]:
     return kinds
 
 
-def _refused(ledger: Ledger, *, before: datetime) -> Iterator[Record]:
+def _refused(ledger: Ledger, *, before: datetime) -> Iterator[LedgerRecord]:
     numbers = {number for number, _ in ledger.refused_receipts() if ledger.acknowledged_at(number) < before}
     for number in sorted(numbers):
         yield ledger.record(number)

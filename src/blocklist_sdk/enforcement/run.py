@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.desired import desired, next_change
+from blocklist_sdk.enforcement.desired import desired_items, next_change
 from blocklist_sdk.enforcement.items import Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
@@ -124,7 +124,7 @@ def enforce(
         while not is_over:
             generation, rules = blocklist.in_force()
             at = clock()
-            wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
+            wanted = desired_items(generation.rows, rules, at, settings=settings)
             acknowledged = ledger.acknowledged()
             plan = make_plan(acknowledged, wanted)
             planned = planned or plan.counts()

@@ -98,7 +98,7 @@ class ShadowImpact:
     rejects: Mapping[str, int]
 
 
-def impact(
+def shadow_impact(
     held: Items,
     log: str | Path,
     *,
@@ -113,7 +113,7 @@ def impact(
     ranges, not with the length of the log.
 
     Args:
-        held: what would be blocked: from `desired`, or from a ledger, ``ledger.acknowledged().whole().items``.
+        held: what would be blocked: from `desired_items`, or from a ledger, ``ledger.acknowledged().whole().items``.
         log: CSV, gzipped or not, or Parquet.
         region: as for `Blocklist.open`.
         number_column: the column with the numbers of whoever called or wrote; by default ``number``, or the only one.
@@ -130,7 +130,7 @@ def impact(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = Path(folder, "calls.csv")
     ...     _ = log.write_text("number,at\n0812-3456-7890,2026-10-01T08:00:00Z\n0812-3456-7891,2026-10-01 09:00\n")
-    ...     found = impact(held, log, region="ID", time_column="at")
+    ...     found = shadow_impact(held, log, region="ID", time_column="at")
     >>> found.rows, found.rows_hit, found.by_day[date(2026, 10, 1)]
     (2, 1, DayImpact(rows=2, rows_hit=1))
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import NOTHING_TO_BLOCK, OutcomeCode, Record, is_any_of
+from blocklist_sdk.enforcement.ledger_state import NOTHING_TO_BLOCK, LedgerRecord, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.paths import is_shadow
 from blocklist_sdk.enforcement.statement import CategoryFigures, DayFigures, OperationFigures, ReasonFigures, Statement
 from blocklist_sdk.errors import InvalidInput, mask
@@ -161,7 +161,7 @@ class _Sums:
         self.own_decisions = 0
         self._by_category: dict[str, Counter[str]] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LedgerRecord) -> None:
         """Add a record that begins before `stop`; older ones come first."""
         for first in range(0, len(record.batch), _SLICE_ROWS):
             self._add(record, np.arange(first, min(first + _SLICE_ROWS, len(record.batch))))
@@ -177,7 +177,7 @@ class _Sums:
                 set_aside=counts["failed"],
             )
 
-    def _add(self, record: Record, places: Positions) -> None:
+    def _add(self, record: LedgerRecord, places: Positions) -> None:
         items, operation = record.batch.items, record.batch.operation
         sums = self.operations[operation]
         is_new, is_over = record.begun >= self.start, record.done is not None and record.done < self.stop
@@ -209,7 +209,7 @@ class _Sums:
             return
         self._outcomes(record, record.done, places, codes, since)
 
-    def _outcomes(self, record: Record, done: datetime, places: Positions, codes: Masks, since: Int64s) -> None:
+    def _outcomes(self, record: LedgerRecord, done: datetime, places: Positions, codes: Masks, since: Int64s) -> None:
         """Add the final outcomes of the month."""
         items, operation = record.batch.items, record.batch.operation
         sums, is_unblock = self.operations[operation], operation == "unblock"
@@ -239,7 +239,7 @@ class _Sums:
             if count:
                 self._by_category.setdefault(name, Counter())[figure] += count
 
-    def _reason(self, record: Record, kind: str, places: Positions) -> None:
+    def _reason(self, record: LedgerRecord, kind: str, places: Positions) -> None:
         operation, details = record.batch.operation, record.details
         if not details:
             self.reasons[operation, kind, _NO_REASON] += len(places)
@@ -251,7 +251,7 @@ class _Sums:
             self.reasons[reason if is_room else (operation, kind, _OTHER)] += 1
 
 
-def _due_ms(record: Record, items: Items, places: Positions) -> Int64s:
+def _due_ms(record: LedgerRecord, items: Items, places: Positions) -> Int64s:
     """From when on each change should be done: the publication of its release, or the end of an entry that ended."""
     published = np.full(len(places), times.to_ms(record.published), np.int64)
     if record.batch.operation != "unblock":

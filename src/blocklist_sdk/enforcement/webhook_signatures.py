@@ -36,7 +36,7 @@ def new_webhook_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
-def keys_of(secret: str) -> tuple[bytes, ...]:
+def webhook_keys(secret: str) -> tuple[bytes, ...]:
     """The keys in a secret, of which there may be several with spaces between, while one takes another's place.
 
     Raises:
@@ -51,7 +51,7 @@ def keys_of(secret: str) -> tuple[bytes, ...]:
 def signed_headers(keys: tuple[bytes, ...], message_id: str, body: bytes, *, at: datetime) -> dict[str, str]:
     """The headers that sign a message.
 
-    >>> keys = keys_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    >>> keys = webhook_keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     >>> from datetime import UTC
     >>> at = datetime(2021, 1, 1, tzinfo=UTC)
     >>> signed_headers(keys, "msg_1", b"{}", at=at)["webhook-timestamp"]
@@ -85,11 +85,11 @@ def verify_webhook(
         Untrusted: a header is missing, the signature is another, or it is too old.
 
     >>> secret = new_webhook_secret()
-    >>> headers = signed_headers(keys_of(secret), "msg_1", b'{"type": "blocklist.block"}', at=times.now())
+    >>> headers = signed_headers(webhook_keys(secret), "msg_1", b'{"type": "blocklist.block"}', at=times.now())
     >>> verify_webhook(secret, headers, b'{"type": "blocklist.block"}')
     {'type': 'blocklist.block'}
     """
-    keys = keys_of(secret)
+    keys = webhook_keys(secret)
     known = {name.lower(): value for name, value in headers.items()}
     try:
         message_id, timestamp, signatures = (known[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))

@@ -29,7 +29,7 @@ FORMAT_VERSION: Final = 1
 
 COLUMNS: Final = ("operation", "number", "last", "scope", "category", "entries", "until")
 
-ANSWER_COLUMNS: Final = ("number", "outcome", "detail")
+RESPONSE_COLUMNS: Final = ("number", "outcome", "detail")
 
 NAME: Final = re.compile(
     r"(?P<feed>[a-z0-9]+(?:-[a-z0-9]+)*)\.(?P<number>\d{9,})\.(?P<operation>block|change|unblock)\.(?P<digest>[0-9a-f]{8})"
@@ -114,20 +114,20 @@ def read_drop_file(path: str | Path) -> DropFile:
     return read
 
 
-def answer_name(name: str) -> str:
+def drop_response_name(name: str) -> str:
     """What the response to a file is called.
 
-    >>> answer_name("id-telkomsel.000000017.block.47025983.csv")
+    >>> drop_response_name("id-telkomsel.000000017.block.47025983.csv")
     'id-telkomsel.000000017.block.47025983.response.csv'
     """
     return f"{name.rpartition('.')[0]}.response.csv"
 
 
-def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
+def write_drop_response(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
     """Write a response file, as whoever does the changes of a file sends it back.
 
     Args:
-        path: in the directory of responses, with the name that `answer_name` gives.
+        path: in the directory of responses, with the name that `drop_response_name` gives.
         outcomes: what came of each change, by its first number.
 
     Raises:
@@ -135,14 +135,14 @@ def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(ANSWER_COLUMNS)
+    rows.writerow(RESPONSE_COLUMNS)
     rows.writerows((f"+{number}", outcome.kind, outcome.detail) for number, outcome in outcomes.items())
     with replaced(Path(path)) as temporary:
         temporary.write_text(f"{text.getvalue()}{_END} count={len(outcomes)}\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class DropFileAnswer:
+class DropResponse:
     """What a response file says.
 
     Attributes:
@@ -156,7 +156,7 @@ class DropFileAnswer:
     is_cut: bool
 
 
-def read_answer(path: str | Path) -> DropFileAnswer:
+def read_drop_response(path: str | Path) -> DropResponse:
     """Read a response file: a header line, then ``number,outcome,detail``, then perhaps ``# end count=N``.
 
     An outcome that nobody knows is `failed`, so that the change is asked for again.
@@ -180,13 +180,13 @@ def read_answer(path: str | Path) -> DropFileAnswer:
         names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
         rows.fieldnames = names
         if not {"number", "outcome"} <= set(names):
-            raise Malformed(f"{path} is no response: its first line must be {','.join(ANSWER_COLUMNS)}")
+            raise Malformed(f"{path} is no response: its first line must be {','.join(RESPONSE_COLUMNS)}")
         said = [(_number(row["number"]), _outcome(row["outcome"], row.get("detail"))) for row in rows]
     except (ValueError, KeyError, csv.Error) as error:
-        raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(ANSWER_COLUMNS)}") from error
+        raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(RESPONSE_COLUMNS)}") from error
     if count is not None and count != len(said):
         raise Malformed(f"{path} has {len(said)} lines and says {count}: send it again")
-    return DropFileAnswer(dict(said), count is not None, is_cut)
+    return DropResponse(dict(said), count is not None, is_cut)
 
 
 def plain(text: str) -> str:

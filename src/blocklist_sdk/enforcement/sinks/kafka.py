@@ -49,7 +49,7 @@ A broker may say them of all that came in one packet, so each such message is se
 _log = logging.getLogger(__name__)
 
 
-def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
+def open_kafka_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
     """A sink in a Kafka topic, which has to be there. Brokers are looked for in the background.
 
     Args:
@@ -84,7 +84,7 @@ def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -
 
 
 class KafkaSink:
-    """A topic in Kafka. Made by `open_sink`."""
+    """A topic in Kafka. Made by `open_kafka_sink`."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, feed: str) -> None:
         self._settings = settings

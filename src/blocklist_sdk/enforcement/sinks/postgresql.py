@@ -136,7 +136,7 @@ _APPLIED: Final = "SELECT batch FROM {cursor} WHERE feed = %s AND ledger = %s"
 _CURRENT: Final = "SELECT number, last, array_to_string(scope, '+') FROM {table} WHERE feed = %s"
 
 
-def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
+def open_postgres_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
     """A sink in PostgreSQL. It connects when it is first used.
 
     Args:
@@ -169,7 +169,7 @@ def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = No
 
 
 class PostgresSink:
-    """A table in PostgreSQL. Made by `open_sink`."""
+    """A table in PostgreSQL. Made by `open_postgres_sink`."""
 
     def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
         self._settings = settings

@@ -38,7 +38,7 @@ _SCANNED: Final = 1_000
 
 _TYPES: Final = ("hash", "zset", "hash")
 
-LOOK_UP: Final = """
+REDIS_LOOK_UP: Final = """
 local item = redis.call('HGET', KEYS[1], ARGV[1])
 if item then return item end
 local range = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], '+inf', 'LIMIT', 0, 1)[1]
@@ -52,7 +52,7 @@ numbers have 15 digits at most, and a double holds every integer of 15.
 """
 
 
-def open_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
+def open_redis_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
     """A sink in Redis or Valkey, one server or a primary; not a cluster. It connects when it is first used.
 
     Args:
@@ -77,19 +77,19 @@ def open_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = Non
         client.connection_pool.make_connection()
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{shown(url)} cannot be used: {error}") from error
-    return RedisSink(client, keys_of(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
+    return RedisSink(client, redis_keys(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
 
 
-def keys_of(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
+def redis_keys(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
     """The keys of a feed's items, ranges and cursor.
 
-    >>> keys_of("id-all")
+    >>> redis_keys("id-all")
     ('blocklist:id-all:items', 'blocklist:id-all:ranges', 'blocklist:id-all:cursor')
     """
     return f"{prefix}:{feed}:items", f"{prefix}:{feed}:ranges", f"{prefix}:{feed}:cursor"
 
 
-def is_blocked(
+def redis_is_blocked(
     client: "redis.Redis",
     feed: str,
     number: int,
@@ -110,8 +110,8 @@ def is_blocked(
         prefix: of the keys.
         at: when; now where it is None.
     """
-    items, ranges, _ = keys_of(feed, prefix=prefix)
-    found: Any = client.eval(LOOK_UP, 2, items, ranges, str(number))
+    items, ranges, _ = redis_keys(feed, prefix=prefix)
+    found: Any = client.eval(REDIS_LOOK_UP, 2, items, ranges, str(number))
     if not found:
         return False
     item = json.loads(found)
@@ -122,7 +122,7 @@ def is_blocked(
 
 
 class RedisSink:
-    """A hash and a sorted set in Redis or Valkey. Made by `open_sink`."""
+    """A hash and a sorted set in Redis or Valkey. Made by `open_redis_sink`."""
 
     def __init__(self, client: "redis.Redis", keys: tuple[str, str, str], *, ledger: str) -> None:
         self._client = client

@@ -17,7 +17,7 @@ from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange
 from blocklist_sdk.enforcement.sink import DONE, KINDS, LIFTED, PENDING, Outcome, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks.drop_files import moment_text, plain
-from blocklist_sdk.enforcement.webhook_signatures import keys_of, signed_headers
+from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
@@ -54,7 +54,7 @@ _AMONG_OTHERS: Final = Outcome("failed", "not done, since others of the batch ar
 _SECRET_BYTES_MAX: Final = 10_000
 
 
-def open_sink(
+def open_webhook_sink(
     url: str,
     *,
     feed: str,
@@ -88,7 +88,7 @@ def open_sink(
     return WebhookSink(
         _address(url),
         feed=feed,
-        keys=keys_of(_secret(secret, secret_file)),
+        keys=webhook_keys(_secret(secret, secret_file)),
         timeout_s=seconds,
         tls=tls_context(ca=ca, client_cert=client_cert) if ca or client_cert else None,
     )
@@ -98,7 +98,7 @@ class WebhookSink:
     """A webhook. What the receiver holds cannot be read back."""
 
     def __init__(self, url: str, *, feed: str, keys: tuple[bytes, ...], timeout_s: float, tls: Any = None) -> None:
-        """Use `open_sink`."""
+        """Use `open_webhook_sink`."""
         self.url = url
         self.feed = feed
         self._keys = keys

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of, joined
@@ -77,7 +77,7 @@ def reconcile(
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         generation, rules = blocklist.in_force()
-        wanted = desired(generation.rows, rules, clock(), scopes=settings.scopes, only_operator=settings.only_operator)
+        wanted = desired_items(generation.rows, rules, clock(), settings=settings)
         try:
             applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
             held = _items_held(sink.current())

@@ -22,7 +22,14 @@ import numpy as np
 from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import KINDS, LIFTED, PENDING, Outcome, SinkUnavailable, all_done
-from blocklist_sdk.enforcement.sinks.drop_files import FORMATS, NAME, FileFormat, answer_name, file_of, read_answer
+from blocklist_sdk.enforcement.sinks.drop_files import (
+    FORMATS,
+    NAME,
+    FileFormat,
+    drop_response_name,
+    file_of,
+    read_drop_response,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
 log = logging.getLogger(__name__)
@@ -52,7 +59,7 @@ create index if not exists by_file on waiting (feed, file) where outcome is null
 """
 
 
-def open_sink(
+def open_file_sink(
     url: str,
     *,
     feed: str,
@@ -103,7 +110,7 @@ class FileSink:
     def __init__(
         self, directory: Path, *, feed: str, format: FileFormat, responses: Path | None = None, wait_s: float = 0.0
     ) -> None:
-        """Use `open_sink`."""
+        """Use `open_file_sink`."""
         self.directory = directory
         self.feed = feed
         self._format = format
@@ -152,7 +159,7 @@ class FileSink:
                 batch.number_in_ledger, batch.operation, batch.items.take(np.array(unknown)), batch.feed, batch.serial
             )
             name, data = file_of(part, self._format)
-            if (responses / answer_name(name)).exists():
+            if (responses / drop_response_name(name)).exists():
                 raise SinkUnavailable(
                     f"{responses} holds a response to {name}, which is only now about to be written: its ledger has "
                     "been begun anew. Move the old responses away."
@@ -172,13 +179,13 @@ class FileSink:
     def _take_in(self, waiting: "_Waiting", responses: Path) -> None:
         """Note the answers that have come."""
         for name in waiting.files():
-            path = responses / answer_name(name)
+            path = responses / drop_response_name(name)
             try:
                 status = path.stat()
                 if not stat.S_ISREG(status.st_mode):
                     continue
                 is_settled = time.time() - status.st_mtime > _SETTLED_S
-                answer = read_answer(path)
+                answer = read_drop_response(path)
             except FileNotFoundError:
                 continue
             except (Malformed, StorageFailed) as error:
