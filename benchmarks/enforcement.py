@@ -60,7 +60,7 @@ def make_items(rows: int) -> Items:
         until=np.where(random.random(rows) < 1 / 3, FOREVER_MS, until),
         category=random.integers(0, 4, rows).astype(np.int32),
         categories=("fraud", "impersonation", "phishing", "spam"),
-        more={at: (at, rows + at) for at in range(7, rows, 500)},
+        entry_lists={at: (at, rows + at) for at in range(7, rows, 500)},
     )
 
 

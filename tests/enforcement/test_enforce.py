@@ -312,11 +312,11 @@ def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklis
     sink, capped = MemorySink(), EnforcementSettings(daily_cap=4, batch=3)
     put(world, blocklist, listed(*NUMBERS[:6]))
     done = enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW)
-    assert (done.outcomes, done.left) == ({"enforced": 4}, 2)
+    assert (done.outcomes, done.deferred) == ({"enforced": 4}, 2)
     put(world, blocklist, listed(*NUMBERS[3:6]))
     done = enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW)
-    assert (done.outcomes, done.left) == ({"reversed": 3}, 2)
-    assert enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW + timedelta(days=1)).left == 0
+    assert (done.outcomes, done.deferred) == ({"reversed": 3}, 2)
+    assert enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW + timedelta(days=1)).deferred == 0
     assert sink.numbers == set(NUMBERS[3:6])
 
 
@@ -328,7 +328,7 @@ def test_a_daily_cap_never_holds_up_a_change_that_lifts_something(world: World, 
     blocklist.overrides.allow(NUMBERS[7], reason="appeal")
     put(world, blocklist, [ranged, *listed(NUMBERS[15], scope="sms"), *listed(NUMBERS[16])])
     done = enforce(blocklist, sink, settings=EnforcementSettings(daily_cap=0))
-    assert done.left == 2  # what lies behind the hole, and the new one
+    assert done.deferred == 2  # what lies behind the hole, and the new one
     assert sink.numbers == {*NUMBERS[2:7], NUMBERS[15]}
     assert sink.scopes(NUMBERS[15]) == {"sms"}
     enforce(blocklist, sink)
@@ -525,7 +525,7 @@ def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: Worl
     enforce(blocklist, sink)
     assert sink.numbers == {NUMBERS[2]}
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
-        assert len(ledger.acknowledged().whole().items) == 1
+        assert len(ledger.state().whole().items) == 1
 
 
 class CountingSink(MemorySink):
@@ -606,7 +606,7 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(NUMBERS[0]))
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED), pytest.raises(Locked):
         enforce(blocklist, MemorySink(), wait_s=0)
-    with pytest.raises(InvalidInput, match="no name of a sink"):
+    with pytest.raises(InvalidInput, match="cannot name a sink"):
         enforce(blocklist, MemorySink(), name="../x")
 
 

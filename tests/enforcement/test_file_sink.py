@@ -75,7 +75,7 @@ class TestFiles(SinkContract):
         self.drop = drop
         return lambda feed: open_sink(f"{drop.as_uri()}?format={format}", feed=feed)
 
-    def held(self, feed: str) -> list[HeldItem]:
+    def held_items(self, feed: str) -> list[HeldItem]:
         return replayed(self.drop, feed)
 
 
@@ -231,7 +231,7 @@ def test_it_cannot_be_read_back(drop: Path) -> None:
 
 def test_a_directory_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("…")
-    with pytest.raises(InvalidInput, match="holds something else"):
+    with pytest.raises(InvalidInput, match="has other content"):
         opened(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
@@ -254,10 +254,10 @@ def test_a_directory_whose_parent_is_not_there_is_a_typing_error(tmp_path: Path)
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("?format=xml", "'xml': csv or jsonl"),
+        ("?format=xml", "format must be csv or jsonl, not 'xml'"),
         ("?colour=red", "no option 'colour'"),
-        ("?wait=5", "nothing to wait for"),
-        ("?responses=/nowhere/at/all", "is no directory"),
+        ("?wait=5", "wait needs responses"),
+        ("?responses=/nowhere/at/all", "is not a directory"),
         ("?responses=.&wait=soon", "wait must be seconds"),
         ("?responses=.&wait=-1", "wait must be seconds"),
         ("?responses=.&wait=nan", "wait must be seconds"),
@@ -270,7 +270,7 @@ def test_options_that_cannot_be_used_are_refused(drop: Path, query: str, said: s
 
 @pytest.mark.parametrize("url", ["file:", "file://host/drop", "file:///drop#x"])
 def test_urls_of_no_directory_are_refused(url: str) -> None:
-    with pytest.raises(InvalidInput, match="no URL of a drop directory"):
+    with pytest.raises(InvalidInput, match="not the URL of a drop directory"):
         open_sink(url, feed="id-test")
 
 
@@ -327,15 +327,15 @@ def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, re
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.IN_DOUBT]
+        assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.IN_DOUBT]
+        assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         answer_all(drop, responses)
         assert replayed(drop, "id-test") == []
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert len(ledger.acknowledged().whole().items) == 0
+        assert len(ledger.state().whole().items) == 0
 
 
 def test_what_is_blocked_again_later_is_written_again(drop: Path, responses: Path) -> None:
@@ -535,4 +535,4 @@ def test_a_ledger_takes_what_is_pending_for_in_doubt(tmp_path: Path, drop: Path,
         answer_all(drop, responses)
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [ItemStatus.HELD] * 2
+        assert ledger.state().whole().status.tolist() == [ItemStatus.HELD] * 2

@@ -44,7 +44,7 @@ class TestKafka(SinkContract):
         TestKafka.brokers = kafka_brokers
         return lambda feed: open_sink(f"kafka://{kafka_brokers}/{feed}", feed=feed)
 
-    def held(self, feed: str) -> Iterable[HeldItem] | None:
+    def held_items(self, feed: str) -> Iterable[HeldItem] | None:
         return [
             HeldItem(number, item["last"], tuple(item["scope"]))
             for number, item in compacted(self.brokers, feed).items()

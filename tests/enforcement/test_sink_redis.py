@@ -254,7 +254,7 @@ def test_a_key_of_another_kind_is_not_written_over(sink: RedisSink, client: Any,
 
 def test_an_item_that_somebody_else_wrote_is_told(sink: RedisSink, client: Any, prefix: str) -> None:
     client.hset(redis_keys(FEED, prefix=prefix)[0], "1", "{}")
-    with pytest.raises(SinkUnavailable, match="not one of this sink's"):
+    with pytest.raises(SinkUnavailable, match="was not written by this sink"):
         list(sink.current())
 
 

@@ -80,7 +80,7 @@ def test_a_change_in_doubt_is_open_until_it_is_sent_again(ledger: Ledger) -> Non
     item = items_of([FIRST])
     batch = ledger.begin("block", item, serial=1, published=PUBLISHED, at=PUBLISHED)
     assert statement_of(ledger).operations["block"].open == 1
-    ledger.doubt(batch.number_in_ledger, at=PUBLISHED)
+    ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
     assert statement_of(ledger).operations["block"].open == 1
     written(ledger, item)
     block = statement_of(ledger).operations["block"]

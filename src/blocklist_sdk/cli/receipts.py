@@ -1,4 +1,4 @@
-"""``blocklist receipts``: what came of entries, told to the exchange, and what it is told; a month's figures."""
+"""``blocklist receipts``: send the outcomes of entries to the exchange, and show receipts and a month's figures."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,16 +8,16 @@ import typer
 
 from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
-from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import CREDENTIALS, LIST, Settings, takes
+from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.enforcement import ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
-app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
+app = typer.Typer(no_args_is_help=True, help="Send the outcomes of entries to the exchange, and show them.")
 
 _FIELDS = ("feed", "serial", "entry", "outcome", "at", "detail")
 
@@ -34,21 +34,21 @@ def send(
     ] = None,
     sink: Annotated[
         str | None,
-        typer.Option("--sink", metavar="NAME", help="Instead of a file: what was enforced into this sink."),
+        typer.Option("--sink", metavar="NAME", help="Instead of a file: send what was enforced into this sink."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="With --sink: also what the exchange has refused before.")
+        bool, typer.Option("--again", help="With --sink: also send what the exchange has refused before.")
     ] = False,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send receipts; exits with 2 if any was refused, after the others were sent.
+    """Send receipts. Exits with 2 if one was refused, after sending the others.
 
-    From a file, each line of it has a line with --json, with "status" or "error". From a sink's ledger, what the
-    exchange has acknowledged is not sent again, and what an error cuts short goes on the next time.
+    With a file and --json, each line of the file gives one line with "status" or "error". With --sink, receipts that
+    the exchange has acknowledged are not sent again, and after an error the next call continues where this one stopped.
     """
     if (file is None) == (sink is None) or (again and sink is None) or (idempotency_key and sink):
-        raise InvalidInput("name a FILE, perhaps with --idempotency-key, or else a --sink, perhaps with --again")
+        raise InvalidInput("give a FILE, with or without --idempotency-key, or a --sink, with or without --again")
     if file is not None:
         _send_file(settings, file, idempotency_key, as_json=as_json)
     elif sink is not None:
@@ -79,11 +79,11 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
 def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -> None:
     from blocklist_sdk.enforcement import Ledger, ReceiptsResult, ledger_path, send_receipts
 
-    sums = ReceiptsResult()
+    result = ReceiptsResult()
 
     def note(so_far: ReceiptsResult) -> None:
-        nonlocal sums
-        sums = so_far
+        nonlocal result
+        result = so_far
 
     with (
         settings.open() as blocklist,
@@ -93,20 +93,21 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
         try:
             send_receipts(ledger, exchange, again=again, progress=note)
         except BlocklistError:
-            if sums != ReceiptsResult():
-                say(f"{_sums(sums)} so far; the rest is sent the next time")
+            if result != ReceiptsResult():
+                say(f"{_result_line(result)} so far; the others are sent the next time")
             raise
     if as_json:
-        write_json({"sink": sink, **asdict(sums)})
+        write_json({"sink": sink, **asdict(result)})
     else:
-        typer.echo(_sums(sums))
-    if sums.refused:
-        say(f"the exchange refused {sums.refused:,} receipts: blocklist receipts pending --sink {sink} shows why")
+        typer.echo(_result_line(result))
+    if result.refused:
+        what = "1 receipt" if result.refused == 1 else f"{result.refused:,} receipts"
+        say(f"the exchange refused {what}: blocklist receipts pending --sink {sink} shows why")
         raise typer.Exit(USAGE)
 
 
-def _sums(sums: "ReceiptsResult") -> str:
-    return f"{sums.sent:,} accepted, {sums.repeated:,} repeated, {sums.refused:,} refused"
+def _result_line(result: "ReceiptsResult") -> str:
+    return f"{result.sent:,} accepted, {result.repeated:,} repeated, {result.refused:,} refused"
 
 
 @app.command()
@@ -116,7 +117,7 @@ def pending(
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
+    """Show the receipts of a sink that the exchange has not acknowledged, and those that it has refused."""
     from blocklist_sdk.enforcement import Ledger, ledger_path
     from blocklist_sdk.enforcement.receipts import count_receipts
 
@@ -129,7 +130,7 @@ def pending(
             else:
                 typer.echo(
                     f"{moment(record.done)}  record {batch.number_in_ledger}: {batch.operation}, release "
-                    f"{batch.serial}: {count:,} receipts to be sent"
+                    f"{batch.serial}: {count:,} receipt{'' if count == 1 else 's'} to send"
                 )
         for number, refused in ledger.refused_receipts():
             if as_json:
@@ -143,11 +144,11 @@ def pending(
 @takes(*CREDENTIALS)
 def show_all(
     settings: Settings,
-    feed: Annotated[str | None, typer.Option(metavar="NAME", help="Of this feed only.")] = None,
-    entry: Annotated[int | None, typer.Option(metavar="ENTRY", help="Of this entry only.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="NAME", help="Only receipts of this feed.")] = None,
+    entry: Annotated[int | None, typer.Option(metavar="ENTRY", help="Only receipts of this entry.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show receipts: your own, or for an officer all."""
+    """Show receipts: your own, or for an officer all of them."""
     with settings.client() as exchange:
         write_each(exchange.receipts(feed=feed, entry=entry), _line, as_json=as_json)
 
@@ -156,16 +157,16 @@ def show_all(
 @takes(*CREDENTIALS)
 def statistics(
     settings: Settings,
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="Such as 2026-11.")],
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="The month, such as 2026-11.")],
     as_json: AsJson = False,
 ) -> None:
     """Show a month's figures; a recipient sees its own part."""
     with settings.client() as exchange:
-        found = exchange.statistics(month)
+        figures = exchange.statistics(month)
     if as_json:
-        write_model(found)
+        write_model(figures)
     else:
-        typer.echo("\n".join(figure_lines(found)))
+        typer.echo("\n".join(statistics_lines(figures)))
 
 
 def _line(receipt: "Receipt") -> str:

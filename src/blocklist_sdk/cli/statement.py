@@ -1,4 +1,4 @@
-"""``blocklist statement``: a month of enforcement in figures, for the authority."""
+"""``blocklist statement``: write the statement of a month of enforcement, for the authority."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,7 @@ def statement(
         typer.Option("--output", "-o", metavar="FILE", help="The file; by default standard output."),
     ] = None,
 ) -> None:
-    """Sum up a month of enforcement for the authority: counts and times, and no telephone numbers."""
+    """Write the statement of a month of enforcement for the authority: counts and times, no telephone numbers."""
     from blocklist_sdk.disk import replaced, storage
     from blocklist_sdk.enforcement import Ledger, ledger_path, monthly_statement, statement_html
 

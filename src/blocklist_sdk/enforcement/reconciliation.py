@@ -1,4 +1,4 @@
-"""Reconciliation: what a sink really holds against what it should hold."""
+"""Reconciliation: compare what a sink really holds with what it should hold."""
 
 from array import array
 from collections.abc import Callable, Iterable
@@ -10,9 +10,9 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired_items
-from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Positions, mask_of
+from blocklist_sdk.enforcement.items import OWN_CATEGORY, OWN_ENTRY, Items, Positions, mask_of
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of, joined
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
@@ -21,18 +21,20 @@ from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.release.rows import FOREVER_MS
 
-_SHOWN: Final = 10
-"""Numbers named of each kind of drift."""
+_EXAMPLES: Final = 10
+"""How many numbers are named of each kind of drift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a sink differs from what it should hold.
+    """How a sink differs from what it should hold; false if it does not.
 
     Attributes:
-        items: how many it should hold.
-        missing, surplus, differing: how many it lacks, has too many, or holds otherwise.
-        examples: some of the numbers, by kind.
+        items: how many items it should hold.
+        missing: how many of them it lacks.
+        surplus: how many items it holds that it should not.
+        differing: how many items have another last number or other scopes.
+        examples: first numbers of some of the items, for each of ``missing``, ``surplus`` and ``differing``.
     """
 
     items: int
@@ -57,16 +59,16 @@ def reconcile(
 ) -> Drift:
     """Compare what a sink really holds with what it should hold.
 
-    With `repair`, what it really holds is taken for what it has acknowledged, so that the next `enforce` mends just
-    what differs. Takes some 17 bytes of memory for each item that the sink holds.
+    With `repair`, the ledger then says what the sink really holds, so the next `enforce` repairs just what differs.
+    Takes some 17 bytes of memory for each item that the sink holds.
 
     Args:
         blocklist: the list.
-        sink: which; it has to be `ReadableSink`.
-        name: the sink's.
-        settings: as for `enforce`; `scopes` and `only_operator` count here.
-        repair: prepare the next run to mend it.
-        clock: tells the time, UTC.
+        sink: the sink; it must be a `ReadableSink`.
+        name: the sink's name.
+        settings: as for `enforce`; only `scopes` and `only_operator` count here.
+        repair: prepare the next run to repair what differs.
+        clock: returns the current time, UTC.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
 
     Raises:
@@ -83,74 +85,68 @@ def reconcile(
             held = _items_held(sink.current())
         except SinkUnavailable as error:
             raise Unreachable(
-                f"the sink is down: {error}. Nothing was compared; run this again later.",
+                f"the sink is unavailable: {error}. Nothing was compared; run this again later.",
                 url=name,
                 retry_after=error.retry_after,
             ) from error
-        known = ledger.acknowledged().whole()
-        wanted_there = _without_nothing(wanted, known)
-        in_held, in_wanted = matched(held, wanted_there)
-        same = (held.last[in_held] == wanted_there.last[in_wanted]) & (
-            held.scope[in_held] == wanted_there.scope[in_wanted]
-        )
-        surplus = np.delete(np.arange(len(held)), in_held)
-        missing = np.delete(np.arange(len(wanted_there)), in_wanted)
+        known = ledger.state().whole()
+        wanted = _without_nothing_to_block(wanted, known)
+        in_held, in_wanted = matched(held, wanted)
+        same = (held.last[in_held] == wanted.last[in_wanted]) & (held.scope[in_held] == wanted.scope[in_wanted])
         if repair:
-            _note(ledger, known, held, wanted_there, in_held[same], in_wanted[same], applied)
+            _repair(ledger, known, held, wanted, in_held[same], in_wanted[same], applied)
         numbers = {
-            "missing": wanted_there.number[missing],
-            "surplus": held.number[surplus],
+            "missing": np.delete(wanted.number, in_wanted),
+            "surplus": np.delete(held.number, in_held),
             "differing": held.number[in_held[~same]],
         }
         return Drift(
-            items=len(wanted_there),
-            missing=len(missing),
-            surplus=len(surplus),
-            differing=int((~same).sum()),
-            examples={kind: tuple(found[:_SHOWN].tolist()) for kind, found in numbers.items()},
+            items=len(wanted),
+            **{kind: len(column) for kind, column in numbers.items()},
+            examples={kind: tuple(column[:_EXAMPLES].tolist()) for kind, column in numbers.items()},
         )
 
 
 def _items_held(current: Iterable[HeldItem]) -> Items:
-    """What a sink holds, as columns in order."""
+    """The items that a sink holds, as columns in order."""
     number, last, scope = array("q"), array("q"), array("B")
-    for each in current:
-        number.append(each.number)
-        last.append(each.last)
-        scope.append(mask_of(each.scope))
+    for item in current:
+        number.append(item.number)
+        last.append(item.last)
+        scope.append(mask_of(item.scope))
     if not number:
         return Items.empty()
     columns = np.frombuffer(number, np.int64), np.frombuffer(last, np.int64), np.frombuffer(scope, np.uint8)
     order = np.argsort(columns[0], kind="stable")
-    # While it is read, a sink may tell the same twice.
-    again = np.ones(len(order), np.bool_)
-    again[0] = False
+    # A sink may return the same item twice, if items change while it is read.
+    is_repeated = np.ones(len(order), np.bool_)
+    is_repeated[0] = False
     for column in columns:
-        again[1:] &= column[order][1:] == column[order][:-1]
-    order = order[~again]
+        is_repeated[1:] &= column[order][1:] == column[order][:-1]
+    order = order[~is_repeated]
     first = columns[0][order]
     if bool((first[1:] == first[:-1]).any()):
-        raise Malformed("the sink holds a number twice: it does not keep items by their first number")
+        raise Malformed("the sink holds two items with the same first number: it must keep items by their first number")
     count = len(first)
     return Items(
         number=first,
         last=columns[1][order],
         scope=columns[2][order],
-        entry=np.full(count, OWN, np.int64),
+        entry=np.full(count, OWN_ENTRY, np.int64),
         until=np.full(count, FOREVER_MS, np.int64),
         category=np.zeros(count, np.int32),
         categories=(OWN_CATEGORY,),
-        more={},
+        entry_lists={},
     )
 
 
-def _without_nothing(wanted: Items, known: LedgerState) -> Items:
-    """What should be there, less what the sink says that there is nothing to block of."""
+def _without_nothing_to_block(wanted: Items, known: LedgerState) -> Items:
+    """The wanted items, without those of which the sink says that there is nothing to block."""
     nothing = known.items.number[is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)]
     return wanted.take(np.flatnonzero(~np.isin(wanted.number, nothing))) if len(nothing) else wanted
 
 
-def _note(
+def _repair(
     ledger: Ledger,
     known: LedgerState,
     held: Items,
@@ -159,37 +155,37 @@ def _note(
     same_wanted: Positions,
     applied: int,
 ) -> None:
-    """Take what the sink really holds for what it has acknowledged, with the entries that are known to be behind it."""
+    """Make what the sink really holds the base of the ledger, with the entries that are known to be behind it."""
     other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
     same = wanted.take(same_wanted)
     is_nothing = is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)
     nothing = known.items.take(np.flatnonzero(is_nothing & ~np.isin(known.items.number, held.number)))
-    # What came of these has not been told to anybody, and it may have been other entries: they are asked for again.
+    # No receipt has the outcome of these yet, and other entries may be behind them: they are asked for again.
     unsure = known.items.take(np.flatnonzero(is_any_of(known.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)))
     status_of_same = np.full(len(same), ItemStatus.HELD, np.uint8)
     status_of_same[matched(same, unsure)[0]] = ItemStatus.IN_DOUBT
     same = _with_entries(same, unsure)
-    # What has gone, and is to go, is unblocked once more: of that too nobody has been told.
+    # Items that are gone, as they should be, are unblocked once more: no receipt says so yet.
     elsewhere = np.isin(known.items.number, held.number) | np.isin(known.items.number, wanted.number)
     gone = known.items.take(np.flatnonzero(~is_nothing & ~elsewhere))
     parts = [same, other, nothing, gone]
     codes = ItemStatus.HELD, ItemStatus.NOTHING_TO_BLOCK, ItemStatus.IN_DOUBT
     status = [np.full(len(part), code, np.uint8) for part, code in zip(parts[1:], codes, strict=True)]
-    items = joined(parts)
+    items = Items.concatenated(parts)
     order = np.argsort(items.number, kind="stable")
     ledger.replace(LedgerState.of(items.take(order), np.concatenate([status_of_same, *status])[order]), after=applied)
 
 
 def _with_entries(items: Items, known: Items) -> Items:
-    """Items, with the entries and categories that are known of those with the same first number."""
-    at, in_known = matched(items, known)
+    """Items, with the entries and categories of the known items that have the same first number."""
+    in_items, in_known = matched(items, known)
     names = (*items.categories, *known.categories)
     entry, category = items.entry.copy(), items.category.copy()
-    entry[at] = known.entry[in_known]
-    category[at] = known.category[in_known] + len(items.categories)
-    more = dict(items.more)
-    for place, there in zip(at.tolist(), in_known.tolist(), strict=True):
-        more.pop(place, None)
-        if there in known.more:
-            more[place] = known.more[there]
-    return replace(items, entry=entry, category=category, categories=names, more=more)
+    entry[in_items] = known.entry[in_known]
+    category[in_items] = known.category[in_known] + len(items.categories)
+    entry_lists = dict(items.entry_lists)
+    for index, known_index in zip(in_items.tolist(), in_known.tolist(), strict=True):
+        entry_lists.pop(index, None)
+        if known_index in known.entry_lists:
+            entry_lists[index] = known.entry_lists[known_index]
+    return replace(items, entry=entry, category=category, categories=names, entry_lists=entry_lists)

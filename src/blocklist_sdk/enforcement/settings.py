@@ -1,4 +1,4 @@
-"""How changes are carried into a sink: how many at a time, how fast, and which of them."""
+"""Settings for carrying changes into a sink: which changes, how many at a time, how fast."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ class EnforcementSettings:
     Attributes:
         batch: the most changes that go to the sink together.
         scopes: the scopes that the sink enforces; None for all of them.
-        only_operator: enforce only numbers of this operator; None for every number. Of a range the first number counts.
+        only_operator: the operator whose numbers are enforced; None for all numbers. For a range, its first number
+            counts.
         rate: the most changes per second; None for as fast as the sink takes them.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
         tries: number of failures after which a change is set aside, so that it does not hold up the others.

@@ -8,10 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
+from blocklist_sdk.enforcement.items import OWN_ENTRY, Bools, Items, Operation, Positions, UInt8s
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import NOTHING_TO_BLOCK, LedgerRecord, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.paths import is_shadow
@@ -109,7 +108,7 @@ class _Operation:
     open_numbers: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
     open_since: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def find(self, numbers: Int64s) -> tuple[NDArray[np.bool_], Int64s]:
+    def find(self, numbers: Int64s) -> tuple[Bools, Int64s]:
         """Which numbers are open already, and since when they should be done, milliseconds since 1970 UTC."""
         if not len(self.open_numbers):
             return np.zeros(len(numbers), np.bool_), np.zeros(len(numbers), np.int64)
@@ -177,20 +176,20 @@ class _Sums:
                 set_aside=counts["failed"],
             )
 
-    def _add(self, record: LedgerRecord, places: Positions) -> None:
+    def _add(self, record: LedgerRecord, positions: Positions) -> None:
         items, operation = record.batch.items, record.batch.operation
         sums = self.operations[operation]
         is_new, is_over = record.begun >= self.start, record.done is not None and record.done < self.stop
-        is_own = items.entry[places] == OWN
-        places = places[~is_own]
+        is_own = items.entry[positions] == OWN_ENTRY
+        positions = positions[~is_own]
         self.own_decisions += int(is_own.sum()) if is_new else 0
 
-        numbers, codes = items.number[places], record.outcome[places]
+        numbers, codes = items.number[positions], record.outcome[positions]
         is_known, since = sums.find(numbers)
-        since = np.where(is_known, since, _due_ms(record, items, places))
+        since = np.where(is_known, since, _due_ms(record, items, positions))
         if is_new:
             sums.received += int((~is_known).sum())
-            self._categorise("received", items, places[~is_known])
+            self._categorise("received", items, positions[~is_known])
         else:
             sums.carried += int((~is_known).sum())
         for name, other in self.operations.items():
@@ -207,9 +206,11 @@ class _Sums:
         if record.done < self.start:
             sums.carried -= int(is_final.sum())
             return
-        self._outcomes(record, record.done, places, codes, since)
+        self._outcomes(record, record.done, positions, codes, since)
 
-    def _outcomes(self, record: LedgerRecord, done: datetime, places: Positions, codes: Masks, since: Int64s) -> None:
+    def _outcomes(
+        self, record: LedgerRecord, done: datetime, positions: Positions, codes: UInt8s, since: Int64s
+    ) -> None:
         """Add the final outcomes of the month."""
         items, operation = record.batch.items, record.batch.operation
         sums, is_unblock = self.operations[operation], operation == "unblock"
@@ -225,36 +226,36 @@ class _Sums:
                     sums.times[max(0, times.to_ms(done) - moment) / 1000] += how_often
             if outcome in _DONE and operation != "change":
                 (self.lifted_on if is_unblock else self.blocked_on)[done.astimezone(UTC).date()] += count
-                self._categorise("lifted" if is_unblock else "blocked", items, places[at])
+                self._categorise("lifted" if is_unblock else "blocked", items, positions[at])
             if outcome in (OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP):
                 kind = outcome.kind or ""
-                self._categorise(kind, items, places[at])
-                self._reason(record, kind, places[at])
+                self._categorise(kind, items, positions[at])
+                self._reason(record, kind, positions[at])
 
-    def _categorise(self, figure: str, items: Items, places: Positions) -> None:
-        if not len(places):
+    def _categorise(self, figure: str, items: Items, positions: Positions) -> None:
+        if not len(positions):
             return
-        counts = np.bincount(items.category[places], minlength=len(items.categories)).tolist()
+        counts = np.bincount(items.category[positions], minlength=len(items.categories)).tolist()
         for name, count in zip(items.categories, counts, strict=False):
             if count:
                 self._by_category.setdefault(name, Counter())[figure] += count
 
-    def _reason(self, record: LedgerRecord, kind: str, places: Positions) -> None:
+    def _reason(self, record: LedgerRecord, kind: str, positions: Positions) -> None:
         operation, details = record.batch.operation, record.details
         if not details:
-            self.reasons[operation, kind, _NO_REASON] += len(places)
+            self.reasons[operation, kind, _NO_REASON] += len(positions)
             return
-        for place in places.tolist():
-            text = details.get(place, "").strip()
+        for index in positions.tolist():
+            text = details.get(index, "").strip()
             reason = (operation, kind, _NUMBER.sub(lambda found: mask(found[0]), text) or _NO_REASON)
             is_room = reason in self.reasons or len(self.reasons) < _REASONS_MAX
             self.reasons[reason if is_room else (operation, kind, _OTHER)] += 1
 
 
-def _due_ms(record: LedgerRecord, items: Items, places: Positions) -> Int64s:
+def _due_ms(record: LedgerRecord, items: Items, positions: Positions) -> Int64s:
     """From when on each change should be done: the publication of its release, or the end of an entry that ended."""
-    published = np.full(len(places), times.to_ms(record.published), np.int64)
+    published = np.full(len(positions), times.to_ms(record.published), np.int64)
     if record.batch.operation != "unblock":
         return published
-    until = items.until[places]
+    until = items.until[positions]
     return np.where(until <= times.to_ms(record.begun), np.maximum(published, until), published)
