@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results import Result, median, table
+from blocklist_sdk.enforcement import ReadableSink, Sink, open_sink
 from blocklist_sdk.enforcement.items import Batch, Items, scopes_of
-from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import ReadableSink, Sink
 from blocklist_sdk.release.rows import FOREVER_MS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # where the servers are
@@ -61,7 +60,7 @@ def make_items(rows: int) -> Items:
         until=np.where(random.random(rows) < 1 / 3, FOREVER_MS, until),
         category=random.integers(0, 4, rows).astype(np.int32),
         categories=("fraud", "impersonation", "phishing", "spam"),
-        more={at: (at, rows + at) for at in range(7, rows, 500)},
+        entry_lists={at: (at, rows + at) for at in range(7, rows, 500)},
     )
 
 

@@ -16,8 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk import Blocklist, Publisher
-from blocklist_sdk.enforcement import Batch, Outcome, enforce
-from blocklist_sdk.enforcement.sink import all_done
+from blocklist_sdk.enforcement import Batch, EnforcementSettings, Outcome, all_done, enforce
 
 _FIRST, _LAST = 6281100000000, 6289999999999
 _CHANGES = 1000
@@ -77,7 +76,7 @@ def report(blocklist: Blocklist, what: str) -> None:
     """Sync, enforce, and say how long it took."""
     blocklist.sync()
     sink, begun = NoTime(), time.perf_counter()
-    done = enforce(blocklist, sink, batch=_BATCH)
+    done = enforce(blocklist, sink, settings=EnforcementSettings(batch=_BATCH))
     ended = time.perf_counter()
     first = (sink.first or ended) - begun
     print(

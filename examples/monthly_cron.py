@@ -1,4 +1,4 @@
-"""An operator's cron script: sync, enforce, send receipts, and write last month's report once a month is over.
+"""An operator's cron script: sync, enforce, send receipts, and write last month's statement once a month is over.
 
 Every step may fail by itself: what is left goes on at the next run, and nothing is done or told twice. It runs against
 a sandbox, which is a real exchange on this machine. The numbers are generated; they are nobody's.
@@ -11,11 +11,16 @@ from pathlib import Path
 
 from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.enforcement import Batch, Outcome, enforce
-from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.paths import ledger_path
-from blocklist_sdk.enforcement.receipts import send_receipts
-from blocklist_sdk.enforcement.statement import monthly_statement
+from blocklist_sdk.enforcement import (
+    Batch,
+    Ledger,
+    Outcome,
+    enforce,
+    ledger_path,
+    monthly_statement,
+    send_receipts,
+    statement_html,
+)
 from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"
@@ -47,7 +52,7 @@ def main(blocklist: Blocklist, exchange: ExchangeClient, folder: Path, months: l
             print(f"{step.__name__}: {error}", file=sys.stderr)
             failed = 1
     for month in months:
-        report(blocklist, folder, month)
+        write_statement(blocklist, folder, month)
     return failed
 
 
@@ -74,17 +79,17 @@ def tell(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
     print(f"receipts: {sent.sent} sent, {sent.repeated} repeated, {sent.refused} refused")
 
 
-def report(blocklist: Blocklist, folder: Path, month: str) -> None:
-    """Write a month's report, where there is none yet."""
+def write_statement(blocklist: Blocklist, folder: Path, month: str) -> None:
+    """Write a month's statement, unless it is written already."""
     page = folder / f"{month}.html"
     if page.exists():
         return
     with Ledger.read(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
-        found = monthly_statement(ledger, month, now=datetime.now(UTC))
+        statement = monthly_statement(ledger, month, now=datetime.now(UTC))
     with replaced(page) as temporary:
-        temporary.write_text(found.to_html(), encoding="utf-8")
-    block = found.operations["block"]
-    print(f"report: {block.received} blocks received, {block.enforced} enforced, {block.open} open")
+        temporary.write_text(statement_html(statement), encoding="utf-8")
+    block = statement.operations["block"]
+    print(f"statement: {block.received} blocks received, {block.enforced} enforced, {block.open} open")
 
 
 if __name__ == "__main__":

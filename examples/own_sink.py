@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from blocklist_sdk.enforcement.items import Batch, SinkChange
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome
+from blocklist_sdk.enforcement import Batch, HeldItem, Outcome, SinkChange
 from blocklist_sdk.testing import Item, check_sink, make_batch
 
 EMERGENCY = range(6281299990110, 6281299990120)

@@ -1,14 +1,14 @@
-"""What every sink has to keep, as tests that any sink can run against itself.
+"""The contract of a sink as tests that any sink can run against itself, and batches for tests.
 
-With pytest, a class and a fixture are all it takes (nothing of pytest is imported here)::
+With pytest, a class and a fixture are enough (this module does not import pytest)::
 
     class TestMySink(SinkContract):
         @pytest.fixture
         def make_sink(self):
             return lambda feed: MySink("mine://localhost/test", feed=feed)
 
-Without it, `check_sink` does the same in one call. The checks write numbers of feeds of their own names into the system
-that the sink stands for, so let it be one for tests. All numbers are generated.
+Without pytest, `check_sink` does the same in one call. The checks write numbers of feeds with names of their own into
+the system behind the sink, so use a system for tests. All numbers are generated.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Batch, Items, Operation, mask_of, scopes_of
+from blocklist_sdk.enforcement.items import OWN_CATEGORY, OWN_ENTRY, Batch, Items, Operation, mask_of, scopes_of
 from blocklist_sdk.enforcement.sink import (
     DETAIL_CHARS_MAX,
-    KINDS,
+    OUTCOME_KINDS,
     HeldItem,
     Outcome,
     ReadableSink,
@@ -37,10 +37,10 @@ from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS
 
 MakeSink = Callable[[str], Sink]
-"""Opens a sink for a feed. It is called several times for one feed, also while another sink of it is open."""
+"""Opens a sink for a feed. It is called several times for one feed, also while another sink for it is open."""
 
-HeldBy = Callable[[str], Iterable[HeldItem]]
-"""What the system behind the sink holds of a feed, read past the sink."""
+ReadItems = Callable[[str], Iterable[HeldItem]]
+"""Returns the items of a feed in the system behind the sink, without using the sink."""
 
 _MANY: Final = 10_000
 _FIRST: Final = 6281200000000
@@ -54,7 +54,7 @@ _PATIENCE_S: Final = 60.0
 
 
 class ContractBroken(AssertionError):
-    """A sink does not keep what a sink has to."""
+    """A sink breaks the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Item:
 
     Attributes:
         number: the first number.
-        last: the last one; None for a single number.
+        last: the last number; None for a single number.
         scope: where it is blocked.
         category: why.
-        entries: the entries behind it; none for a recipient's own decision.
-        until: when it ends, timezone-aware; None for never.
+        entries: ids of the entries behind it; empty for a decision of the recipient's own.
+        until: when it ends, timezone-aware; None if it never does.
     """
 
     number: int
@@ -82,30 +82,30 @@ def make_items(items: Iterable[int | Item]) -> Items:
     """Items for a test, as a sink gets them.
 
     Args:
-        items: numbers, or more than that of some; they must not overlap.
+        items: numbers, or an `Item` where a number is not enough.
 
     Raises:
-        ValueError: they overlap.
+        ValueError: items overlap.
 
     >>> items = make_items([6281200000002, Item(6281200000000, last=6281200000001, scope=("voice",))])
     >>> items.number.tolist(), items.last.tolist()
     ([6281200000000, 6281200000002], [6281200000001, 6281200000002])
     """
-    rows = sorted((Item(each) if isinstance(each, int) else each for each in items), key=lambda row: row.number)
+    rows = sorted((Item(item) if isinstance(item, int) else item for item in items), key=lambda row: row.number)
     last = [row.number if row.last is None else row.last for row in rows]
     if any(end >= row.number for end, row in zip(last, rows[1:], strict=False)):
-        raise ValueError("items of a sink never overlap")
+        raise ValueError("items overlap, which those of a sink never do")
     categories = tuple(dict.fromkeys(row.category for row in rows))
-    place = {name: i for i, name in enumerate(categories)}
+    codes = {name: code for code, name in enumerate(categories)}
     return Items(
         number=np.array([row.number for row in rows], np.int64),
         last=np.array(last, np.int64),
         scope=np.array([mask_of(row.scope) for row in rows], np.uint8),
-        entry=np.array([min(row.entries, default=OWN) for row in rows], np.int64),
+        entry=np.array([min(row.entries, default=OWN_ENTRY) for row in rows], np.int64),
         until=np.array([_milliseconds(row.until) for row in rows], np.int64),
-        category=np.array([place[row.category] for row in rows], np.int32),
+        category=np.array([codes[row.category] for row in rows], np.int32),
         categories=categories,
-        more={i: row.entries for i, row in enumerate(rows) if len(row.entries) > 1},
+        entry_lists={index: row.entries for index, row in enumerate(rows) if len(row.entries) > 1},
     )
 
 
@@ -126,150 +126,25 @@ def make_batch(
     return Batch(number_in_ledger, operation, make_items(items), feed, serial)
 
 
-class SinkContract:
-    """The contract as tests: inherit from it in a class of pytest's, and give it the fixture `make_sink`.
-
-    Attributes:
-        refuses: a number that the sink under test refuses, if there is one: then it is seen whether the others go on.
-            Not one of 6281200000000 to 6281200099999, with which the checks work.
-    """
-
-    refuses: int | None = None
-
-    def held(self, feed: str) -> Iterable[HeldItem] | None:
-        """What the system holds of a feed, read past the sink: for sinks that cannot be read themselves."""
-        return None
-
-    def _probe(self, make_sink: MakeSink) -> "_Probe":
-        can_see = type(self).held is not SinkContract.held
-        return _Probe(make_sink, self._held_by if can_see else None, _feed(), self.refuses)
-
-    def _held_by(self, feed: str) -> Iterable[HeldItem]:
-        return self.held(feed) or ()
-
-    def test_there_is_one_outcome_for_each_change(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _one_outcome_each(self._probe(make_sink))
-
-    def test_outcomes_come_in_the_order_of_the_changes(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _outcomes_in_order(self._probe(make_sink))
-
-    def test_the_same_batch_may_come_twice(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _same_batch_twice(self._probe(make_sink))
-
-    def test_blocking_replaces_what_has_the_same_first_number(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _replaced(self._probe(make_sink))
-
-    def test_unblocking_goes_by_the_first_number(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _unblocked(self._probe(make_sink))
-
-    def test_unblocking_what_is_not_blocked_is_done(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _unblock_absent(self._probe(make_sink))
-
-    def test_runs_of_numbers_are_held(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _ranges(self._probe(make_sink))
-
-    def test_every_combination_of_scopes_is_held(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _scopes(self._probe(make_sink))
-
-    def test_ends_and_no_ends_are_taken(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _until(self._probe(make_sink))
-
-    def test_the_shortest_and_the_longest_numbers_are_held(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _big_numbers(self._probe(make_sink))
-
-    def test_own_decisions_without_entries_are_taken(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _own_decisions(self._probe(make_sink))
-
-    def test_categories_are_any_text(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _categories(self._probe(make_sink))
-
-    def test_ten_thousand_changes_go_in_one_batch(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _many(self._probe(make_sink))
-
-    def test_what_is_held_outlives_the_sink(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _outlives(self._probe(make_sink))
-
-    def test_feeds_do_not_mix(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _feeds_apart(self._probe(make_sink))
-
-    def test_a_sink_may_be_closed_twice(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _closed_twice(self._probe(make_sink))
-
-    def test_the_number_of_the_last_batch_counts_up(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _applied_counts_up(self._probe(make_sink))
-
-    def test_the_number_of_the_last_batch_and_its_changes_come_together(self, make_sink: MakeSink) -> None:
-        """See `check_sink`."""
-        _applied_in_one_transaction(self._probe(make_sink))
-
-
-def check_sink(make_sink: MakeSink, *, held: HeldBy | None = None, refuses: int | None = None) -> None:
-    """See whether a sink keeps what a sink has to.
-
-    What it holds can be seen only if it is `ReadableSink`, or with `held`; otherwise its outcomes alone are judged.
-    Whether
-    the number of the last batch is right is seen where it is `TransactionalSink`.
-
-    Args:
-        make_sink: opens it for a feed.
-        held: reads the system past the sink.
-        refuses: a number that it refuses; not one of 6281200000000 to 6281200099999, with which the checks work.
-
-    Raises:
-        ValueError: it is one of those.
-        ContractBroken: it does not; the message has every promise that is broken, and every error that came instead.
-
-    >>> from blocklist_sdk.enforcement.registry import open_sink
-    >>> check_sink(lambda feed: open_sink("file:drop", feed=feed))
-    """
-    broken = []
-    for check in CHECKS:
-        probe = _Probe(make_sink, held, _feed(), refuses)
-        try:
-            check(probe)
-        except Exception as error:  # noqa: BLE001 -- whatever a sink raises, the other promises are looked at as well
-            said = str(error) if isinstance(error, ContractBroken) else f"{type(error).__name__}: {error}"
-            broken.append(f"{check.__name__.strip('_').replace('_', ' ')}: {said}")
-    if broken:
-        raise ContractBroken("\n".join([f"{len(broken)} of {len(CHECKS)} checks failed", *broken]))
-
-
 class _Probe:
-    """Applies batches to a sink, in order, and says what has to be so."""
+    """Applies batches to a sink, in order, and checks the results."""
 
-    def __init__(self, make_sink: MakeSink, held: HeldBy | None, feed: str, refuses: int | None) -> None:
+    def __init__(self, make_sink: MakeSink, held_items: ReadItems | None, feed: str, refuses: int | None) -> None:
         if refuses is not None and refuses in _USED:
-            raise ValueError(f"the number that is refused is one of {_USED[0]} to {_USED[-1]}, which have to be taken")
+            raise ValueError(f"refuses must not be one of {_USED[0]} to {_USED[-1]}, which the checks use")
         self.feed = feed
         self.refuses = refuses
         self.number = 0
         self._make_sink = make_sink
-        self._held = held
+        self._held_items = held_items
 
     def beside(self, feed: str) -> "_Probe":
-        return _Probe(self._make_sink, self._held, feed, self.refuses)
+        return _Probe(self._make_sink, self._held_items, feed, self.refuses)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Sink]:
         sink = self._make_sink(self.feed)
-        _promise(isinstance(sink, Sink), "it has no `apply` or no `close`")
+        _require(isinstance(sink, Sink), "it has no `apply` or no `close`")
         try:
             yield sink
         except BaseException:
@@ -286,15 +161,15 @@ class _Probe:
         self.hand(sink, self.batch(operation, items))
 
     def hand(self, sink: Sink, batch: Batch) -> None:
-        """Apply a batch of which everything has to be done."""
+        """Apply a batch, and require that every change is done."""
         done = _LIFTED if batch.operation == "unblock" else _DONE
-        for place, outcome in enumerate(outcomes_of(sink, batch)):
+        for index, outcome in enumerate(outcomes_of(sink, batch)):
             if outcome.kind not in done:
-                said = f"{outcome.kind} ({outcome.detail})" if outcome.detail else outcome.kind
-                raise ContractBroken(f"outcome {place} of a {batch.operation} batch is {said}")
+                what = f"{outcome.kind} ({outcome.detail})" if outcome.detail else outcome.kind
+                raise ContractBroken(f"outcome {index} of a {batch.operation} batch is {what}")
 
     def expect(self, sink: Sink, items: Iterable[int | Item]) -> None:
-        """See whether exactly these are held, as far as anybody can see."""
+        """Require that the sink holds exactly these items, as far as it can be read."""
         wanted = make_items(items)
         expected = {
             number: HeldItem(number, last, scopes_of(scope))
@@ -303,50 +178,50 @@ class _Probe:
             )
         }
         if isinstance(sink, ReadableSink):
-            self._compare("`current` says", sink.current(), expected)
-        if self._held is not None:
-            self._compare("the system holds", self._held(self.feed), expected)
+            self._compare("`current` returns", sink.current(), expected)
+        if self._held_items is not None:
+            self._compare("the system holds", self._held_items(self.feed), expected)
 
-    def _compare(self, who: str, found: Iterable[HeldItem], expected: dict[int, HeldItem]) -> None:
+    def _compare(self, who: str, items: Iterable[HeldItem], expected: dict[int, HeldItem]) -> None:
         held: dict[int, HeldItem] = {}
-        for each in found:
-            if each.number in held:
-                raise ContractBroken(f"{who} {each.number} twice")
-            held[each.number] = HeldItem(each.number, each.last, tuple(sorted(each.scope)))
+        for item in items:
+            if item.number in held:
+                raise ContractBroken(f"{who} {item.number} twice")
+            held[item.number] = HeldItem(item.number, item.last, tuple(sorted(item.scope)))
         missing, surplus = expected.keys() - held.keys(), held.keys() - expected.keys()
-        _promise(not missing, f"{who} nothing of {len(missing)} numbers that are blocked, as {min(missing, default=0)}")
-        _promise(not surplus, f"{who} {len(surplus)} numbers that are not blocked, as {min(surplus, default=0)}")
+        _require(not missing, f"{who} nothing for {len(missing)} blocked numbers, such as {min(missing, default=0)}")
+        _require(not surplus, f"{who} {len(surplus)} numbers not blocked, such as {min(surplus, default=0)}")
         differing = [number for number, item in expected.items() if held[number] != item]
         if differing:
             raise ContractBroken(f"{who} {held[differing[0]]}, not {expected[differing[0]]}")
 
 
 def outcomes_of(sink: Sink, batch: Batch) -> Sequence[Outcome]:
-    """Apply a batch, and see whether the outcomes are what a ledger can write down.
+    """Apply a batch, and check that a ledger can write down the outcomes.
 
     Raises:
-        ContractBroken: they are not.
+        ContractBroken: it cannot.
     """
     outcomes = sink.apply(batch)
-    _promise(len(outcomes) == len(batch), f"there are {len(outcomes)} outcomes of {len(batch)} changes")
-    _promise(sum(1 for _ in outcomes) == len(batch), "iterating over the outcomes gives another count than `len`")
-    for place, outcome in enumerate(outcomes):
+    _require(len(outcomes) == len(batch), f"it returned {len(outcomes)} outcomes for a batch of {len(batch)}")
+    _require(sum(1 for _ in outcomes) == len(batch), "iterating over the outcomes gives another count than `len`")
+    for index, outcome in enumerate(outcomes):
         wrong = _wrong_with(outcome, batch)
-        _promise(not wrong, f"outcome {place} of a {batch.operation} batch {wrong}")
+        _require(not wrong, f"outcome {index} of a {batch.operation} batch {wrong}")
     return outcomes
 
 
 def _wrong_with(outcome: object, batch: Batch) -> str | None:
     if not isinstance(outcome, Outcome):
-        return f"is no `Outcome`: {outcome!r}"
-    if outcome.kind not in KINDS:
-        return f"is {outcome.kind!r}, which no receipt knows"
+        return f"is not an `Outcome`: {outcome!r}"
+    if outcome.kind not in OUTCOME_KINDS:
+        return f"is {outcome.kind!r}, which no receipt can have"
     if not isinstance(outcome.detail, str):
-        return "has a detail that is no text: say '' for none"
+        return "has a detail that is not text: use '' if there is none"
     if len(outcome.detail) > DETAIL_CHARS_MAX:
-        return "has a detail that is too long for a receipt"
+        return f"has a detail of more than {DETAIL_CHARS_MAX:,} characters, too long for a receipt"
     if outcome.kind == "reversed" and batch.operation != "unblock":
-        return "is `reversed`, which is of an unblock"
+        return "is `reversed`, which only an unblock can be"
     return None
 
 
@@ -362,18 +237,18 @@ def _one_outcome_each(probe: _Probe) -> None:
 
 
 def _outcomes_in_order(probe: _Probe) -> None:
-    """With a number that is refused, since outcomes are all alike otherwise."""
+    """With a number that is refused, since otherwise all outcomes are alike."""
     if probe.refuses is None:
         return
     others = [_SHORTEST, _FIRST, _FIRST + 1, _LONGEST]
     with probe.opened() as sink:
         batch = probe.batch("block", [*others, probe.refuses])
         outcomes = outcomes_of(sink, batch)
-        said = [outcome.kind for outcome in outcomes]
-        place = batch.items.number.tolist().index(probe.refuses)
-        _promise(said[place] == "refused", f"change {place} is to be refused, and the outcomes are {', '.join(said)}")
-        rest = {*said[:place], *said[place + 1 :]}
-        _promise(rest <= _DONE, f"one change is refused, and the outcomes of the others are {', '.join(sorted(rest))}")
+        kinds = [outcome.kind for outcome in outcomes]
+        index = batch.items.number.tolist().index(probe.refuses)
+        _require(kinds[index] == "refused", f"change {index} must be refused, but the outcomes are {', '.join(kinds)}")
+        rest = {*kinds[:index], *kinds[index + 1 :]}
+        _require(rest <= _DONE, f"one change is refused, but the others are {', '.join(sorted(rest))}")
         probe.expect(sink, others)
 
 
@@ -402,7 +277,7 @@ def _replaced(probe: _Probe) -> None:
         again = Item(_FIRST, scope=("data", "voice"))
         probe.apply(sink, "block", [again])
         probe.expect(sink, [again, _FIRST + 100])
-        # A change of what the sink lost meanwhile is a block.
+        # A change of an item that the sink has lost is a block.
         probe.apply(sink, "change", [_FIRST + 200])
         probe.expect(sink, [again, _FIRST + 100, _FIRST + 200])
 
@@ -410,7 +285,7 @@ def _replaced(probe: _Probe) -> None:
 def _unblocked(probe: _Probe) -> None:
     with probe.opened() as sink:
         probe.apply(sink, "block", [Item(_FIRST, last=_FIRST + 9), Item(_FIRST + 10, last=_FIRST + 19), _FIRST + 20])
-        # Of what is unblocked the rest may have become another.
+        # An unblock may name another last number and other scopes than the item has.
         probe.apply(sink, "unblock", [Item(_FIRST + 10, last=_FIRST + 15, scope=("voice",))])
         probe.expect(sink, [Item(_FIRST, last=_FIRST + 9), _FIRST + 20])
         probe.apply(sink, "block", [Item(_FIRST + 10)])
@@ -443,9 +318,9 @@ def _scopes(probe: _Probe) -> None:
 def _until(probe: _Probe) -> None:
     ends = [datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None]
     with probe.opened() as sink:
-        probe.apply(sink, "block", [Item(_FIRST + place, until=end) for place, end in enumerate(ends)])
+        probe.apply(sink, "block", [Item(_FIRST + index, until=end) for index, end in enumerate(ends)])
         probe.expect(sink, [_FIRST, _FIRST + 1, _FIRST + 2])
-        probe.apply(sink, "change", [Item(_FIRST + place, until=end) for place, end in enumerate(reversed(ends))])
+        probe.apply(sink, "change", [Item(_FIRST + index, until=end) for index, end in enumerate(reversed(ends))])
         probe.expect(sink, [_FIRST, _FIRST + 1, _FIRST + 2])
 
 
@@ -469,14 +344,14 @@ def _own_decisions(probe: _Probe) -> None:
 
 def _categories(probe: _Probe) -> None:
     texts = ["fraud", "", "penipuan – 詐欺", 'a, "b"; c:d', "it's\n\t\\N", "x" * 200]
-    items = [Item(_FIRST + place, category=text) for place, text in enumerate(texts)]
+    items = [Item(_FIRST + index, category=text) for index, text in enumerate(texts)]
     with probe.opened() as sink:
         probe.apply(sink, "block", items)
         probe.expect(sink, items)
 
 
 def _many(probe: _Probe) -> None:
-    items = [Item(_FIRST + 3 * place, entries=(place + 1,)) for place in range(_MANY)]
+    items = [Item(_FIRST + 3 * index, entries=(index + 1,)) for index in range(_MANY)]
     with probe.opened() as sink:
         probe.apply(sink, "block", items)
         probe.expect(sink, items)
@@ -495,10 +370,10 @@ def _outlives(probe: _Probe) -> None:
 
 
 def _feeds_apart(probe: _Probe) -> None:
-    """Two feeds with the same numbers in one system, each with a sink of its own, at the same time."""
+    """Two sinks at the same time, for two feeds with the same numbers in one system."""
     probes = [probe, probe.beside(f"{probe.feed}-other")]
     wanted = [
-        [Item(_FIRST + place, scope=scope) for place in range(200)] for scope in (("voice",), ("messaging", "sms"))
+        [Item(_FIRST + index, scope=scope) for index in range(200)] for scope in (("voice",), ("messaging", "sms"))
     ]
     failed: list[BaseException] = []
 
@@ -552,7 +427,7 @@ def _applied_counts_up(probe: _Probe) -> None:
         _applied(sink, 1)
         probe.hand(sink, batch)
         _applied(sink, 1)
-        # Numbers of batches that never came are left out.
+        # Numbers of batches that never came are skipped.
         probe.number = 4
         probe.apply(sink, "unblock", [_FIRST])
         _applied(sink, 5)
@@ -565,12 +440,12 @@ def _applied_counts_up(probe: _Probe) -> None:
 
 
 def _applied(sink: TransactionalSink, wanted: int | None) -> None:
-    found = sink.applied()
-    _promise(found == wanted, f"`applied` says {found} where the last batch is {wanted}")
+    number = sink.applied()
+    _require(number == wanted, f"`applied` returns {number}, but the last batch is {wanted}")
 
 
 def _applied_in_one_transaction(probe: _Probe) -> None:
-    """Somebody who looks on, all the while, never sees a number and what is held differ."""
+    """Another sink that reads all the while never sees a batch's number without its items, or the other way round."""
     scopes = [scopes_of(mask) for mask in range(1, 1 << len(SCOPES))]
     numbers = range(_FIRST, _FIRST + 500)
     with probe.opened() as sink, probe.opened() as onlooker:
@@ -582,7 +457,7 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
         def run() -> None:
             try:
                 for _ in range(_WATCHED_BATCHES):
-                    # The batch that comes next has another scope than this one, so that they can be told apart.
+                    # Each batch has another scope than the one before, so that they can be distinguished.
                     scope = scopes[probe.number % len(scopes)]
                     probe.apply(sink, "block", [Item(number, scope=scope) for number in numbers])
             except BaseException as error:  # noqa: BLE001 -- raised below, in the thread that waits
@@ -596,13 +471,12 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
             end = time.monotonic() + _PATIENCE_S
             while not over.is_set() and time.monotonic() < end:
                 before = onlooker.applied()
-                seen = {held.scope for held in onlooker.current()}
+                seen = {item.scope for item in onlooker.current()}
                 if before is not None and before == onlooker.applied():
                     wanted = scopes[(before - 1) % len(scopes)]
-                    _promise(
+                    _require(
                         seen == {wanted},
-                        f"while `applied` says {before} what is held is of another batch: they are not kept in one "
-                        "transaction",
+                        f"`applied` returned {before} while the sink held another batch: store both in one transaction",
                     )
         finally:
             thread.join()
@@ -610,32 +484,94 @@ def _applied_in_one_transaction(probe: _Probe) -> None:
         raise failed[0]
 
 
-CHECKS: Final[tuple[Callable[[_Probe], None], ...]] = (
-    _one_outcome_each,
-    _outcomes_in_order,
-    _same_batch_twice,
-    _replaced,
-    _unblocked,
-    _unblock_absent,
-    _ranges,
-    _scopes,
-    _until,
-    _big_numbers,
-    _own_decisions,
-    _categories,
-    _many,
-    _outlives,
-    _feeds_apart,
-    _closed_twice,
-    _applied_counts_up,
-    _applied_in_one_transaction,
-)
-"""Each raises `ContractBroken`, or what the sink raises."""
+# The contract
 
 
-def _promise(kept: object, otherwise: str) -> None:
-    if not kept:
-        raise ContractBroken(otherwise)
+CHECKS: Final[list[Callable[[_Probe], None]]] = []
+"""The checks. Each raises `ContractBroken`, or what the sink raises."""
+
+
+def _as_test(check: Callable[[_Probe], None]) -> "Callable[[SinkContract, MakeSink], None]":
+    CHECKS.append(check)
+
+    def test(self: "SinkContract", make_sink: MakeSink) -> None:
+        check(self._probe(make_sink))
+
+    return test
+
+
+class SinkContract:
+    """The contract as tests for pytest: inherit from it, and add the fixture `make_sink`.
+
+    Attributes:
+        refuses: a number that the sink under test refuses, if there is one, to test that the other changes go on; not
+            one of 6281200000000 to 6281200099999, which the checks use.
+    """
+
+    refuses: int | None = None
+
+    def held_items(self, feed: str) -> Iterable[HeldItem] | None:
+        """The items of a feed in the system behind the sink. Override it for a sink that cannot be read."""
+        return None
+
+    def _probe(self, make_sink: MakeSink) -> _Probe:
+        can_see = type(self).held_items is not SinkContract.held_items
+        read = (lambda feed: self.held_items(feed) or ()) if can_see else None
+        return _Probe(make_sink, read, _feed(), self.refuses)
+
+    test_there_is_one_outcome_for_each_change = _as_test(_one_outcome_each)
+    test_outcomes_come_in_the_order_of_the_changes = _as_test(_outcomes_in_order)
+    test_the_same_batch_may_come_twice = _as_test(_same_batch_twice)
+    test_blocking_replaces_what_has_the_same_first_number = _as_test(_replaced)
+    test_unblocking_goes_by_the_first_number = _as_test(_unblocked)
+    test_unblocking_what_is_not_blocked_is_done = _as_test(_unblock_absent)
+    test_runs_of_numbers_are_held = _as_test(_ranges)
+    test_every_combination_of_scopes_is_held = _as_test(_scopes)
+    test_ends_and_no_ends_are_taken = _as_test(_until)
+    test_the_shortest_and_the_longest_numbers_are_held = _as_test(_big_numbers)
+    test_own_decisions_without_entries_are_taken = _as_test(_own_decisions)
+    test_categories_are_any_text = _as_test(_categories)
+    test_ten_thousand_changes_go_in_one_batch = _as_test(_many)
+    test_what_is_held_outlives_the_sink = _as_test(_outlives)
+    test_feeds_do_not_mix = _as_test(_feeds_apart)
+    test_a_sink_may_be_closed_twice = _as_test(_closed_twice)
+    test_the_number_of_the_last_batch_counts_up = _as_test(_applied_counts_up)
+    test_the_number_of_the_last_batch_and_its_changes_come_together = _as_test(_applied_in_one_transaction)
+
+
+def check_sink(make_sink: MakeSink, *, held_items: ReadItems | None = None, refuses: int | None = None) -> None:
+    """Check a sink against the contract.
+
+    What the sink holds is checked if it is a `ReadableSink`, or with `held_items`; otherwise only its outcomes are. The
+    number of its last batch is checked if it is a `TransactionalSink`.
+
+    Args:
+        make_sink: opens the sink for a feed.
+        held_items: returns the items of a feed in the system behind the sink.
+        refuses: a number that the sink refuses; not one of 6281200000000 to 6281200099999, which the checks use.
+
+    Raises:
+        ValueError: `refuses` is one of those.
+        ContractBroken: the sink breaks the contract. The message has every check that failed, and why.
+
+    >>> from blocklist_sdk.enforcement import open_sink
+    >>> check_sink(lambda feed: open_sink("file:drop", feed=feed))
+    """
+    broken = []
+    for check in CHECKS:
+        probe = _Probe(make_sink, held_items, _feed(), refuses)
+        try:
+            check(probe)
+        except Exception as error:  # noqa: BLE001 -- whatever a sink raises, the other checks go on
+            reason = str(error) if isinstance(error, ContractBroken) else f"{type(error).__name__}: {error}"
+            broken.append(f"{check.__name__.strip('_').replace('_', ' ')}: {reason}")
+    if broken:
+        raise ContractBroken("\n".join([f"{len(broken)} of {len(CHECKS)} checks failed", *broken]))
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise ContractBroken(message)
 
 
 def _feed() -> str:

@@ -11,11 +11,12 @@ import pytest
 
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement import enforce, open_sink
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
+from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
 from blocklist_sdk.recipient.internals import internals_of
@@ -60,7 +61,7 @@ def carry(source: str, directory: Path, to: str, argument: int, say: Say) -> Non
     with opened(source, directory) as blocklist:
         sink = open_sink(to, feed=FEED)
         say("open")
-        enforce(blocklist, sink, batch=BATCH)
+        enforce(blocklist, sink, settings=EnforcementSettings(batch=BATCH))
         sink.close()
 
 
@@ -98,10 +99,10 @@ def test_enforcement_that_is_killed(
                 kills, runs = kills + end.was_killed, runs + 1
     with opened(world.url, world.directory) as blocklist:
         sink = open_sink(url, feed=FEED)
-        enforce(blocklist, sink, batch=BATCH)
-        assert enforce(blocklist, sink, batch=BATCH).outcomes == {}
+        enforce(blocklist, sink, settings=EnforcementSettings(batch=BATCH))
+        assert enforce(blocklist, sink, settings=EnforcementSettings(batch=BATCH)).outcomes == {}
         generation, rules = internals_of(blocklist).in_force()
-        wanted = desired(generation.rows, rules, datetime.now(UTC))
+        wanted = desired_items(generation.rows, rules, datetime.now(UTC))
         current = list(sink.current()) if isinstance(sink, ReadableSink) else replayed(folder)
         sink.close()
         assert Counter((each.number, each.last, each.scope) for each in current) == Counter(

@@ -77,21 +77,30 @@ def test_limits(world: World, env: dict[str, str], enforce: Callable[..., Ran]) 
     synced(world, env, NUMBERS)
     capped = enforce("--daily-cap", "4")
     assert "4 enforced" in capped.out
-    assert "2 changes wait for another day" in capped.err
+    assert "2 changes left for another day" in capped.err
     assert enforce("--json", "--scope", "data").document["planned"]["unblock"] == 4
 
 
 def test_what_cannot_be_used(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
     synced(world, env, NUMBERS)
-    assert_fails(enforce("--sink", "telnet://switch"), 2, "file", "postgresql", "redis", "https", "kafka")
-    assert_fails(enforce("--sink", "switch"), 2, "without a scheme")
-    assert_fails(enforce("--name", "../x"), 2, "no name of a sink")
+    assert_fails(
+        enforce("--sink", "telnet://switch"),
+        2,
+        "no sink has the scheme 'telnet'",
+        "file",
+        "postgresql",
+        "redis",
+        "https",
+        "kafka",
+    )
+    assert_fails(enforce("--sink", "switch"), 2, "has no scheme")
+    assert_fails(enforce("--name", "../x"), 2, "cannot name a sink")
     assert_fails(enforce("--scope", "telex"), 2, "the scopes are")
     assert_fails(enforce("--only-operator", "nobody"), 2, "telkomsel")
     assert_fails(enforce("--repair"), 2, "--reconcile")
     assert_fails(enforce("--watch", "--dry-run"), 2, "--watch")
     assert_fails(enforce("--reconcile"), 2, "cannot be read")
-    assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is down")
+    assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is unavailable")
 
 
 def test_reconciling_finds_and_mends(

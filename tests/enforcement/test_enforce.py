@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, enforce, reconcile
 from blocklist_sdk.enforcement import run as runs
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
+from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.records import SCOPES
@@ -177,7 +178,7 @@ def test_a_sink_holds_what_the_list_answers(
             blocklist.overrides.block(NUMBERS[each], reason="generated")
         for drawn in lists:
             put(world, blocklist, [_row(i, row, now) for i, row in enumerate(drawn)])
-            enforce(blocklist, sink, batch=3, scopes=scopes)
+            enforce(blocklist, sink, settings=EnforcementSettings(batch=3, scopes=scopes))
             for number in [*NUMBERS, BASE - 1, BASE + 20, BASE + 24]:
                 wanted = {s for s in (scopes or SCOPES) if blocklist.check(number, scope=s).blocked}  # type: ignore[arg-type]
                 assert sink.scopes(number) == wanted, number
@@ -228,11 +229,11 @@ def test_a_poisoned_item_is_set_aside_after_some_tries(world: World, blocklist: 
 
     sink = MemorySink(behave)
     for run in range(1, 4):
-        done = enforce(blocklist, sink, tries=3)
+        done = enforce(blocklist, sink, settings=EnforcementSettings(tries=3))
         assert done.outcomes["failed"] == 1
         assert done.set_aside == (1 if run == 3 else 0)
     sink.seen.clear()
-    enforce(blocklist, sink, tries=3)
+    enforce(blocklist, sink, settings=EnforcementSettings(tries=3))
     assert sink.seen == []
     assert sink.numbers == {NUMBERS[0], NUMBERS[1], NUMBERS[3]}
 
@@ -244,7 +245,7 @@ def test_an_unblock_that_fails_is_never_given_up(world: World, blocklist: Blockl
     put(world, blocklist, listed(NUMBERS[0]))
     for kind in ("failed", "refused", "failed", "failed"):
         sink.behave = lambda change, kind=kind: Outcome(kind, "not now")  # type: ignore[misc]
-        done = enforce(blocklist, sink, tries=2)
+        done = enforce(blocklist, sink, settings=EnforcementSettings(tries=2))
         assert done.planned["unblock"] == 1
         assert NUMBERS[1] in sink.numbers
     sink.behave = lambda change: None
@@ -266,7 +267,7 @@ def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -
     sink = MemorySink(behave)
     waited: list[float] = []
     with pytest.raises(Unreachable, match="connection refused") as down:
-        enforce(blocklist, sink, batch=2, sleep=waited.append)
+        enforce(blocklist, sink, settings=EnforcementSettings(batch=2), sleep=waited.append)
     assert down.value.retry_after == 7
     assert waited
     assert all(wait >= 7 for wait in waited)
@@ -309,14 +310,14 @@ def test_a_dry_run_does_nothing(world: World, blocklist: Blocklist) -> None:
 
 
 def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklist) -> None:
-    sink = MemorySink()
+    sink, capped = MemorySink(), EnforcementSettings(daily_cap=4, batch=3)
     put(world, blocklist, listed(*NUMBERS[:6]))
-    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW)
-    assert (done.outcomes, done.left) == ({"enforced": 4}, 2)
+    done = enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW)
+    assert (done.outcomes, done.deferred) == ({"enforced": 4}, 2)
     put(world, blocklist, listed(*NUMBERS[3:6]))
-    done = enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW)
-    assert (done.outcomes, done.left) == ({"reversed": 3}, 2)
-    assert enforce(blocklist, sink, daily_cap=4, batch=3, clock=lambda: TOMORROW + timedelta(days=1)).left == 0
+    done = enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW)
+    assert (done.outcomes, done.deferred) == ({"reversed": 3}, 2)
+    assert enforce(blocklist, sink, settings=capped, clock=lambda: TOMORROW + timedelta(days=1)).deferred == 0
     assert sink.numbers == set(NUMBERS[3:6])
 
 
@@ -327,8 +328,8 @@ def test_a_daily_cap_never_holds_up_a_change_that_lifts_something(world: World, 
     enforce(blocklist, sink)
     blocklist.overrides.allow(NUMBERS[7], reason="appeal")
     put(world, blocklist, [ranged, *listed(NUMBERS[15], scope="sms"), *listed(NUMBERS[16])])
-    done = enforce(blocklist, sink, daily_cap=0)
-    assert done.left == 2  # what lies behind the hole, and the new one
+    done = enforce(blocklist, sink, settings=EnforcementSettings(daily_cap=0))
+    assert done.deferred == 2  # what lies behind the hole, and the new one
     assert sink.numbers == {*NUMBERS[2:7], NUMBERS[15]}
     assert sink.scopes(NUMBERS[15]) == {"sms"}
     enforce(blocklist, sink)
@@ -352,12 +353,12 @@ def test_a_change_that_lifts_something_is_asked_for_until_it_is_done(
     sink.behave = behave
     for _ in range(3):
         with contextlib.suppress(KeyboardInterrupt):
-            enforce(blocklist, sink, tries=2)
+            enforce(blocklist, sink, settings=EnforcementSettings(tries=2))
     assert NUMBERS[7] in sink.numbers
     sink.behave = lambda change: Outcome("refused", "not this one")
     enforce(blocklist, sink)
     sink.behave = lambda change: None
-    enforce(blocklist, sink, daily_cap=0)
+    enforce(blocklist, sink, settings=EnforcementSettings(daily_cap=0))
     assert NUMBERS[7] not in sink.numbers
     enforce(blocklist, sink)
     assert not enforce(blocklist, sink).outcomes
@@ -386,7 +387,7 @@ def test_what_is_pending_does_not_count_again_for_the_daily_cap(world: World, bl
     sink = MemorySink(lambda change: PENDING)
     day = TOMORROW
     for expected in (2, 4):
-        enforce(blocklist, sink, daily_cap=2, clock=itertools.repeat(day).__next__)
+        enforce(blocklist, sink, settings=EnforcementSettings(daily_cap=2), clock=itertools.repeat(day).__next__)
         assert len({change.number for change in sink.seen}) == expected
         day += timedelta(days=1)
 
@@ -394,7 +395,7 @@ def test_what_is_pending_does_not_count_again_for_the_daily_cap(world: World, bl
 def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:10]))
     waited: list[float] = []
-    enforce(blocklist, MemorySink(), rate=4, sleep=waited.append)
+    enforce(blocklist, MemorySink(), settings=EnforcementSettings(rate=4), sleep=waited.append)
     assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
 
 
@@ -424,7 +425,7 @@ def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
     def clock() -> datetime:
         return datetime.now(UTC) + timedelta(days=2 if ended else 0)
 
-    done = enforce(blocklist, sink, rate=1, sleep=wait, clock=clock)
+    done = enforce(blocklist, sink, settings=EnforcementSettings(rate=1), sleep=wait, clock=clock)
     assert [change.operation for change in sink.seen[:5]] == ["block"] * 3 + ["unblock", "block"]
     assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
     assert done.planned["block"] == 9
@@ -435,10 +436,8 @@ def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
 def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(6281255500001, 6285755500001, 14155550100))
     sink = MemorySink()
-    enforce(blocklist, sink, only_operator="telkomsel")
+    enforce(blocklist, sink, settings=EnforcementSettings(only_operator="telkomsel"))
     assert sink.numbers == {6281255500001}
-    with pytest.raises(InvalidInput, match="no number has the operator"):
-        enforce(blocklist, sink, only_operator="nobody")
 
 
 def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
@@ -527,7 +526,7 @@ def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: Worl
     enforce(blocklist, sink)
     assert sink.numbers == {NUMBERS[2]}
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
-        assert len(ledger.acknowledged().whole().items) == 1
+        assert len(ledger.state().whole().items) == 1
 
 
 class CountingSink(MemorySink):
@@ -608,11 +607,25 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(NUMBERS[0]))
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED), pytest.raises(Locked):
         enforce(blocklist, MemorySink(), wait_s=0)
-    with pytest.raises(InvalidInput, match="no name of a sink"):
+    with pytest.raises(InvalidInput, match="cannot name a sink"):
         enforce(blocklist, MemorySink(), name="../x")
-    for wrong in ({"batch": 0}, {"rate": 0}, {"daily_cap": -1}, {"scopes": ()}, {"scopes": ("telex",)}, {"tries": 0}):
-        with pytest.raises(InvalidInput):
-            enforce(blocklist, MemorySink(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"tries": 0}, "tries must be at least 1, not 0"),
+        ({"rate": 0}, "rate must be greater than 0, not 0"),
+        ({"daily_cap": -1}, "daily_cap must be 0 or more, not -1"),
+        ({"scopes": ()}, "the scopes are .*name at least one"),
+        ({"scopes": ("telex",)}, "the scopes are .*name at least one"),
+        ({"only_operator": "nobody"}, "no operator 'nobody' is known: name one of .*telkomsel"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_with_what_is_expected(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        EnforcementSettings(**wrong)
 
 
 def told(blocklist: Blocklist) -> list[tuple[int, str]]:
@@ -701,13 +714,13 @@ def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklis
         sink.behave = behave
         for _ in range(3):
             try:
-                enforce(blocklist, sink, batch=2, tries=1000, sleep=lambda wait: None)
+                enforce(blocklist, sink, settings=EnforcementSettings(batch=2, tries=1000), sleep=lambda wait: None)
             except Unreachable:
                 continue
     sink.behave = lambda change: None
     enforce(blocklist, sink)
     held, rules = internals_of(blocklist).in_force()
-    wanted = desired(held.rows, rules, datetime.now(UTC))
+    wanted = desired_items(held.rows, rules, datetime.now(UTC))
     assert {(c.number, c.scope) for c in sink.held.values()} == {
         (number, scopes_of(scope)) for number, scope in zip(wanted.number.tolist(), wanted.scope.tolist(), strict=True)
     }

@@ -12,10 +12,11 @@ from test_enforce import BASE, NUMBERS, put
 from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement import Outcome, SinkChange, enforce, reconcile
 from blocklist_sdk.enforcement import ledger as ledgers
-from blocklist_sdk.enforcement.desired import desired
+from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
+from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.records import SCOPES
@@ -116,10 +117,12 @@ def run_somehow(blocklist: Blocklist, sink: MemorySink, chance: random.Random, n
     enforce(
         blocklist,
         sink,
-        batch=chance.choice((1, 3, 100)),
-        tries=3,
-        scopes=chance.choice((None, None, ("sms",), ("voice", "messaging"))),
-        daily_cap=chance.choice((None, None, 0, 3)),
+        settings=EnforcementSettings(
+            batch=chance.choice((1, 3, 100)),
+            tries=3,
+            scopes=chance.choice((None, None, ("sms",), ("voice", "messaging"))),
+            daily_cap=chance.choice((None, None, 0, 3)),
+        ),
         clock=lambda: at,
     )
     if chance.random() < 0.1:
@@ -134,7 +137,7 @@ def check(blocklist: Blocklist, sink: MemorySink) -> None:
         assert sink.scopes(number) <= wanted, number
         assert over.set_aside or sink.scopes(number) == wanted, number
     generation, rules = internals_of(blocklist).in_force()
-    items = desired(generation.rows, rules, datetime.now(UTC))
+    items = desired_items(generation.rows, rules, datetime.now(UTC))
     blocking = {entry for place in range(len(items)) for entry in items.entries(place)}
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
         last = {each.entry: each.outcome for record in ledger.records() for each in receipts_of(record)}

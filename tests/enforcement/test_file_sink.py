@@ -18,10 +18,16 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import DOUBT, HELD
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
-from blocklist_sdk.enforcement.sinks.drop_files import COLUMNS, answer_name, read_answer, read_drop_file, write_answer
+from blocklist_sdk.enforcement.sinks.drop_files import (
+    COLUMNS,
+    drop_response_name,
+    read_drop_file,
+    read_drop_response,
+    write_drop_response,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch, make_items
 from support.provisioning import answer_all, answering, files_in, replayed
@@ -71,7 +77,7 @@ class TestFiles(SinkContract):
         self.drop = drop
         return lambda feed: open_sink(f"{drop.as_uri()}?format={format}", feed=feed)
 
-    def held(self, feed: str) -> list[HeldItem]:
+    def held_items(self, feed: str) -> list[HeldItem]:
         return replayed(self.drop, feed)
 
 
@@ -229,7 +235,7 @@ def test_it_cannot_be_read_back(drop: Path) -> None:
 
 def test_a_directory_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("…")
-    with pytest.raises(InvalidInput, match="holds something else"):
+    with pytest.raises(InvalidInput, match="has other content"):
         opened(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
@@ -252,10 +258,10 @@ def test_a_directory_whose_parent_is_not_there_is_a_typing_error(tmp_path: Path)
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("?format=xml", "'xml': csv or jsonl"),
+        ("?format=xml", "format must be csv or jsonl, not 'xml'"),
         ("?colour=red", "no option 'colour'"),
-        ("?wait=5", "nothing to wait for"),
-        ("?responses=/nowhere/at/all", "is no directory"),
+        ("?wait=5", "wait needs responses"),
+        ("?responses=/nowhere/at/all", "is not a directory"),
         ("?responses=.&wait=soon", "wait must be seconds"),
         ("?responses=.&wait=-1", "wait must be seconds"),
         ("?responses=.&wait=nan", "wait must be seconds"),
@@ -268,7 +274,7 @@ def test_options_that_cannot_be_used_are_refused(drop: Path, query: str, said: s
 
 @pytest.mark.parametrize("url", ["file:", "file://host/drop", "file:///drop#x"])
 def test_urls_of_no_directory_are_refused(url: str) -> None:
-    with pytest.raises(InvalidInput, match="no URL of a drop directory"):
+    with pytest.raises(InvalidInput, match="not the URL of a drop directory"):
         open_sink(url, feed="id-test")
 
 
@@ -299,8 +305,8 @@ def test_changes_are_pending_until_their_answer_comes_and_are_written_once(drop:
     assert kinds(sink.apply(make_batch("block", [A, B, C], number_in_ledger=2))) == ["pending"] * 3
     assert [[change.number for change in read_drop_file(path).changes] for path in files_in(drop)] == [[A, B], [C]]
     first = files_in(drop)[0]
-    write_answer(
-        responses / answer_name(first.name), {A: Outcome("enforced"), B: Outcome("recycled", "since\u2028May")}
+    write_drop_response(
+        responses / drop_response_name(first.name), {A: Outcome("enforced"), B: Outcome("recycled", "since\u2028May")}
     )
     sink.close()
     # The next night.
@@ -325,15 +331,15 @@ def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, re
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
+        assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [DOUBT]
+        assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         answer_all(drop, responses)
         assert replayed(drop, "id-test") == []
         batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert len(ledger.acknowledged().whole().items) == 0
+        assert len(ledger.state().whole().items) == 0
 
 
 def test_what_is_blocked_again_later_is_written_again(drop: Path, responses: Path) -> None:
@@ -426,7 +432,7 @@ def sent(drop: Path, responses: Path) -> tuple[Sink, Path]:
     """A sink that waits for an answer on A and B, and where that has to come."""
     sink = opened(drop, responses=responses)
     sink.apply(make_batch("block", [A, B]))
-    return sink, responses / answer_name(files_in(drop)[0].name)
+    return sink, responses / drop_response_name(files_in(drop)[0].name)
 
 
 def again(sink: Sink) -> list[str]:
@@ -525,8 +531,8 @@ def test_a_damaged_database_is_told_of(drop: Path, responses: Path) -> None:
 
 def test_what_is_written_as_an_answer_is_read_as_one(tmp_path: Path) -> None:
     outcomes = {A: Outcome("enforced"), B: Outcome("refused", 'a "quoted", reason')}
-    write_answer(tmp_path / "answer", outcomes)
-    read = read_answer(tmp_path / "answer")
+    write_drop_response(tmp_path / "answer", outcomes)
+    read = read_drop_response(tmp_path / "answer")
     assert (read.outcomes, read.is_whole) == (outcomes, True)
 
 
@@ -535,8 +541,8 @@ def test_a_ledger_takes_what_is_pending_for_in_doubt(tmp_path: Path, drop: Path,
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         record = ledger.finish(batch, sink.apply(batch), at=NOW + timedelta(seconds=1))
-        assert [record.outcome_at(place) for place in (0, 1)] == [None, None]
+        assert record.outcome.tolist() == [OutcomeCode.IN_DOUBT] * 2
         answer_all(drop, responses)
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
-        assert ledger.acknowledged().whole().status.tolist() == [HELD, HELD]
+        assert ledger.state().whole().status.tolist() == [ItemStatus.HELD] * 2

@@ -14,7 +14,7 @@ import pytest
 import support.quick_secrets  # noqa: F401
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.paths import ledger_path, sink_names
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import (
     REFUSED_KEPT_MAX,
     ReceiptsResult,
@@ -22,7 +22,7 @@ from blocklist_sdk.enforcement.receipts import (
     receipts_of,
     send_receipts,
 )
-from blocklist_sdk.enforcement.sink import DONE, Outcome, Same
+from blocklist_sdk.enforcement.sink import DONE, Outcome, UniformOutcomes
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Locked, Unreachable
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX
@@ -82,7 +82,7 @@ def test_what_is_tried_again_has_no_receipt_and_what_was_given_up_has_failed(led
 def test_nothing_is_told_where_nobody_knows(ledger: Ledger) -> None:
     batch = ledger.begin("block", items_of([FIRST]), serial=1, published=PUBLISHED, at=PUBLISHED)
     assert list(receipts_of(ledger.record(batch.number_in_ledger))) == []
-    ledger.doubt(batch.number_in_ledger, at=PUBLISHED)
+    ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
     record = ledger.record(batch.number_in_ledger)
     assert (list(receipts_of(record)), count_receipts(record)) == ([], 0)
 
@@ -226,7 +226,7 @@ def test_a_wait_that_the_exchange_asks_for_is_kept_by_the_next_process(ledger: L
         with pytest.raises(ExchangeError):
             sent_to(url, ledger)
         count = len(asked)
-        with pytest.raises(Unreachable, match="asked to be left alone until") as caught:
+        with pytest.raises(Unreachable, match="asked to wait until") as caught:
             sent_to(url, ledger)
         assert len(asked) == count
         assert caught.value.retry_after == pytest.approx(3600, abs=120)
@@ -265,7 +265,7 @@ def test_an_answer_for_too_few_counts_for_nothing(ledger: Ledger) -> None:
 def test_a_shadows_receipts_are_not_sent(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "hlr.shadow", feed=FEED) as ledger, exchanging(routes({})) as (url, asked):
         written(ledger, items_of([FIRST]))
-        with pytest.raises(InvalidInput, match="nothing to tell"):
+        with pytest.raises(InvalidInput, match="no receipts to send"):
             sent_to(url, ledger)
         assert asked == []
 
@@ -298,7 +298,7 @@ def many(count: int) -> Items:
         until=np.full(count, FOREVER_MS, np.int64),
         category=np.zeros(count, np.int32),
         categories=("fraud",),
-        more={},
+        entry_lists={},
     )
 
 
@@ -308,7 +308,7 @@ def test_receipts_of_a_huge_record_are_made_as_they_are_needed(ledger: Ledger) -
     count = 1_000_000
     items = many(count)
     batch = ledger.begin("block", items, serial=1, published=PUBLISHED, at=PUBLISHED)
-    record = ledger.finish(batch, Same(DONE, count), at=PUBLISHED)
+    record = ledger.finish(batch, UniformOutcomes(DONE, count), at=PUBLISHED)
     tracemalloc.start()
     try:
         last = 0
@@ -394,13 +394,12 @@ def settings_of(box: Sandbox) -> dict[str, str]:
     return {"BLOCKLIST_CONFIG": str(box.directory / WHO / "blocklist.toml")}
 
 
-def test_the_commands_send_what_waits_and_report_on_it(box: Sandbox, tmp_path: Path) -> None:
+def test_the_commands_send_what_waits_and_make_a_statement_of_it(box: Sandbox, tmp_path: Path) -> None:
     env = settings_of(box)
     with box.blocklist(WHO) as blocklist:
         assert_fails(run("receipts", "pending", "--sink", "hlr", env=env), 2, "nothing has been enforced into hlr")
         directory = ledger_path(blocklist, "hlr")
         fill(box, directory, a_record=50)
-        assert sink_names(blocklist) == ["hlr"]
     with Ledger.open(directory, feed=FEED) as ledger:
         written(ledger, items_of([FIRST], entries=[(99_999,)]), begun=datetime.now(UTC), took=timedelta())
 
@@ -419,11 +418,11 @@ def test_the_commands_send_what_waits_and_report_on_it(box: Sandbox, tmp_path: P
     assert (again.code, again.out) == (2, "0 accepted, 0 repeated, 1 refused\n")
 
     month = f"{datetime.now(UTC):%Y-%m}"
-    page = tmp_path / "report.html"
-    assert run("receipts", "report", "--sink", "hlr", "--month", month, "-o", page, env=env).code == 0
+    page = tmp_path / "statement.html"
+    assert run("statement", "--sink", "hlr", "--month", month, "-o", page, env=env).code == 0
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    report = run("receipts", "report", "--sink", "hlr", "--month", month, "--format", "csv", env=env)
-    assert f"{month},{FEED},hlr,other,,receipts_refused,1" in report.lines
+    statement = run("statement", "--sink", "hlr", "--month", month, "--format", "csv", env=env)
+    assert f"{month},{FEED},hlr,other,,receipts_refused,1" in statement.lines
 
 
 def test_sending_takes_a_file_or_a_sink(box: Sandbox) -> None:
@@ -435,5 +434,5 @@ def test_sending_takes_a_file_or_a_sink(box: Sandbox) -> None:
         ("--sink", "hlr", "--idempotency-key", "k"),
     ):
         assert_fails(run("receipts", "send", *arguments, env=env), 2, "FILE", "--sink")
-    assert_fails(run("receipts", "send", "--sink", "../x", env=env), 2, "no name of a sink")
-    assert_fails(run("receipts", "report", "--sink", "hlr", "--month", "10-2026", env=env), 2)
+    assert_fails(run("receipts", "send", "--sink", "../x", env=env), 2, "cannot name a sink")
+    assert_fails(run("statement", "--sink", "hlr", "--month", "10-2026", env=env), 2)

@@ -11,8 +11,9 @@ from blocklist_sdk.enforcement import Outcome
 from blocklist_sdk.enforcement import ledger as ledgers
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import LedgerState
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
+from blocklist_sdk.enforcement.sink import OUTCOME_KINDS
 from blocklist_sdk.release.rows import FOREVER_MS
 
 NOW = datetime(2026, 10, 5, tzinfo=UTC)
@@ -38,7 +39,7 @@ def drawn(chance: random.Random) -> Items:
         until=np.full(count, FOREVER_MS, np.int64),
         category=np.zeros(count, np.int32),
         categories=("fraud",),
-        more={place: each for place, each in enumerate(entries) if len(each) > 1},
+        entry_lists={place: each for place, each in enumerate(entries) if len(each) > 1},
     )
 
 
@@ -46,24 +47,27 @@ def spoken(items: Items) -> list[tuple[object, ...]]:
     """Items as tuples, with the entries that go."""
     columns = (items.number, items.last, items.scope, items.until)
     return [
-        (*values, items.entries(place), items.lifted.get(place))
+        (*values, items.entries(place), items.lifted_entries.get(place))
         for place, values in enumerate(zip(*(column.tolist() for column in columns), strict=True))
     ]
 
 
 def parts(plan: EnforcementPlan) -> list[tuple[str, list[tuple[object, ...]]]]:
-    return [(operation, spoken(items)) for operation, items, _ in plan.batches(1_000)]
+    return [(part.operation, spoken(part.items)) for part in plan.batches(1_000)]
 
 
 def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
     """Do some of a plan, with mixed outcomes."""
-    for operation, items, is_urgent in plan.batches(4):
+    for part in plan.batches(4):
         if chance.random() < 0.2:
             continue
-        batch = ledger.begin(operation, items, serial=1, published=NOW, at=NOW, is_urgent=is_urgent)
+        operation, items = part.operation, part.items
+        batch = ledger.begin(
+            operation, items, serial=1, published=NOW, at=NOW, lifts=part.lifts, is_capped=part.is_capped
+        )
         fates = [chance.choice(FATES) for _ in range(len(items))]
         if "killed" in fates and chance.random() < 0.5:
-            ledger.doubt(batch.number_in_ledger, at=NOW)
+            ledger.mark_in_doubt(batch.number_in_ledger, at=NOW)
             continue
         outcomes = [
             Outcome("failed", pending=fate == "pending")
@@ -84,18 +88,27 @@ def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
     with Ledger.open(tmp_path / "ledger", feed="id-all") as ledger:
         for _ in range(12):
             wanted = drawn(chance)
-            acknowledged = ledger.acknowledged()
+            acknowledged = ledger.state()
             whole = acknowledged.whole()
             assert parts(make_plan(acknowledged, wanted)) == parts(make_plan(whole, wanted))
-            for status in range(5):
+            for status in ItemStatus:
                 assert acknowledged.count(status) == whole.count(status)
             run(ledger, make_plan(acknowledged, wanted), chance)
             if chance.random() < 0.4:
-                before = spoken(ledger.acknowledged().whole().items)
+                before = spoken(ledger.state().whole().items)
                 ledger.fold(at=NOW)
-                assert spoken(ledger.acknowledged().whole().items) == before
+                assert spoken(ledger.state().whole().items) == before
 
 
 def test_nothing_is_planned_where_all_is_as_it_should_be() -> None:
     wanted = drawn(random.Random(1))
     assert len(make_plan(LedgerState.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0
+
+
+def test_every_outcome_of_a_sink_has_a_code_and_every_code_a_meaning() -> None:
+    assert [OutcomeCode.of(kind).kind for kind in OUTCOME_KINDS] == list(OUTCOME_KINDS)
+    assert set(OutcomeCode) - {OutcomeCode.of(kind) for kind in OUTCOME_KINDS} == {
+        OutcomeCode.GIVEN_UP,
+        OutcomeCode.IN_DOUBT,
+    }
+    assert (OutcomeCode.GIVEN_UP.kind, OutcomeCode.IN_DOUBT.kind) == ("failed", None)

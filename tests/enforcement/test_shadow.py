@@ -16,9 +16,10 @@ from blocklist_sdk import InvalidInput, InvalidNumber, normalize
 from blocklist_sdk.enforcement import enforce
 from blocklist_sdk.enforcement.items import Batch, Items
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.paths import is_shadow, sink_names
-from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, impact
+from blocklist_sdk.enforcement.paths import is_shadow, ledger_path
+from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, shadow_impact
 from blocklist_sdk.enforcement.sink import Outcome, ReadableSink, Sink, TransactionalSink
+from blocklist_sdk.records import Scope
 from support.ledgers import FIRST, PUBLISHED, items_of
 from support.scale import scaled
 from support.world import make_world
@@ -55,7 +56,7 @@ def test_a_shadow_takes_notes_and_touches_nothing(tmp_path: Path) -> None:
         for operation in ("block", "unblock"):
             batch = ledger.begin(operation, items, serial=1, published=PUBLISHED, at=PUBLISHED)
             ledger.finish(batch, shadow.apply(batch), at=PUBLISHED)
-            assert len(ledger.acknowledged().whole().items) == (2 if operation == "block" else 0)
+            assert len(ledger.state().whole().items) == (2 if operation == "block" else 0)
     assert shadow.would_do == {"block": 2, "unblock": 2}
     shadow.close()
     assert sink.is_closed
@@ -65,15 +66,16 @@ def test_a_shadow_is_enforced_into_under_a_name_of_its_own(tmp_path: Path) -> No
     with make_world(tmp_path).recipient() as blocklist:
         blocklist.sync()
         shadow = Shadow(Untouchable())
-        with pytest.raises(InvalidInput, match="'hlr' does not fit"):
+        with pytest.raises(InvalidInput, match=r"a shadow must have a name that ends with \.shadow: the name is 'hlr'"):
             enforce(blocklist, shadow, name="hlr")
-        with pytest.raises(InvalidInput, match=r"'hlr\.shadow' does not fit"):
+        with pytest.raises(InvalidInput, match=r"only a shadow may have .*: the name is 'hlr\.shadow'"):
             enforce(blocklist, Untouchable(), name="hlr.shadow")
-        assert sink_names(blocklist) == []
+        ledgers = ledger_path(blocklist, "hlr").parent
+        assert not ledgers.exists()
         done = enforce(blocklist, shadow, name="hlr.shadow")
         assert shadow.would_do["block"] == done.outcomes["enforced"] > 0
         assert enforce(blocklist, shadow, name="hlr.shadow").outcomes == {}
-        assert sink_names(blocklist) == ["hlr.shadow"]
+        assert [path.name for path in ledgers.iterdir()] == ["hlr.shadow"]
 
 
 def test_a_shadow_is_a_sink_that_cannot_be_read() -> None:
@@ -109,7 +111,7 @@ def test_an_impact_counts_rows_numbers_days_and_categories(tmp_path: Path) -> No
         (FIRST + 2, "soon"),
         ("", ""),
     ]
-    found = impact(HELD, log_of(tmp_path / "calls.csv", rows), region="ID", time_column="at")
+    found = shadow_impact(HELD, log_of(tmp_path / "calls.csv", rows), region="ID", time_column="at")
     assert found == ShadowImpact(
         rows=9,
         rows_hit=6,
@@ -123,14 +125,14 @@ def test_an_impact_counts_rows_numbers_days_and_categories(tmp_path: Path) -> No
 def test_lines_of_a_csv_that_are_no_rows_are_told(tmp_path: Path) -> None:
     log = tmp_path / "calls.csv"
     log.write_text(f"number,at\n{FIRST},2026-10-01\n{FIRST},2026-10-01,x\n", encoding="utf-8")
-    found = impact(HELD, log, region="ID", time_column="at")
+    found = shadow_impact(HELD, log, region="ID", time_column="at")
     assert (found.rows, found.rows_hit, found.rejects) == (1, 1, {"unreadable": 1})
 
 
 def test_a_log_may_be_gzipped_have_more_columns_and_no_times(tmp_path: Path) -> None:
     log = tmp_path / "calls.csv.gz"
     log.write_bytes(gzip.compress(f"id;caller;seconds\n1;+{FIRST};3\n2;+{FIRST + 1};4\n".encode()))
-    found = impact(HELD, log, region=None, number_column="caller")
+    found = shadow_impact(HELD, log, region=None, number_column="caller")
     assert (found.rows, found.rows_hit, dict(found.by_day)) == (2, 1, {})
 
 
@@ -150,7 +152,7 @@ MOMENTS = {
 def test_parquet_has_moments_of_many_kinds(tmp_path: Path, kind: str) -> None:
     numbers = pa.array([FIRST, FIRST + 1, None])
     pq.write_table(pa.table({"at": MOMENTS[kind], "b_number": numbers, "x": [1, 2, 3]}), tmp_path / "log.parquet")
-    found = impact(HELD, tmp_path / "log.parquet", region="ID", number_column="b_number", time_column="at")
+    found = shadow_impact(HELD, tmp_path / "log.parquet", region="ID", number_column="b_number", time_column="at")
     assert found.by_day == {DAY: DayImpact(2, 1)}
     assert found.rejects == {"no-number": 1}
 
@@ -158,13 +160,13 @@ def test_parquet_has_moments_of_many_kinds(tmp_path: Path, kind: str) -> None:
 def test_only_a_scope_can_be_asked_for(tmp_path: Path) -> None:
     held = items_of([FIRST], scope=4)
     log = log_of(tmp_path / "calls.csv", [(FIRST, "2026-10-01")])
-    hits = {scope: impact(held, log, region="ID", scope=scope).rows_hit for scope in ("voice", "sms", "messaging")}
-    assert sorted(hits.values()) == [0, 0, 1]
+    scopes: tuple[Scope, ...] = ("voice", "sms", "messaging")
+    assert [shadow_impact(held, log, region="ID", scope=scope).rows_hit for scope in scopes] == [0, 1, 0]
 
 
 def test_nothing_held_hits_nothing(tmp_path: Path) -> None:
     log = log_of(tmp_path / "calls.csv", [(FIRST, "2026-10-01")])
-    found = impact(Items.empty(), log, region="ID", time_column="at")
+    found = shadow_impact(Items.empty(), log, region="ID", time_column="at")
     assert (found.rows, found.rows_hit, found.numbers_hit) == (1, 0, 0)
     assert found.by_day == {DAY: DayImpact(1, 0)}
 
@@ -180,13 +182,13 @@ def test_nothing_held_hits_nothing(tmp_path: Path) -> None:
 def test_a_log_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     log = log_of(tmp_path / "calls.csv", [(FIRST, "2026-10-01")])
     with pytest.raises(InvalidInput, match=words):
-        impact(HELD, log, **{"region": "ID", "number_column": "number", **options})
+        shadow_impact(HELD, log, **{"region": "ID", "number_column": "number", **options})
 
 
 def test_a_column_that_holds_no_moments_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"at": [True], "number": [FIRST]}), tmp_path / "log.parquet")
-    with pytest.raises(InvalidInput, match=r"'at' .* holds no moments"):
-        impact(HELD, tmp_path / "log.parquet", region="ID", time_column="at")
+    with pytest.raises(InvalidInput, match=r"'at' .* has no times"):
+        shadow_impact(HELD, tmp_path / "log.parquet", region="ID", time_column="at")
 
 
 def test_an_impact_is_what_a_plain_loop_finds(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_an_impact_is_what_a_plain_loop_finds(tmp_path: Path) -> None:
         pa.table({"number": [row[0] for row in rows], "at": [row[1] for row in rows]}), tmp_path / "l.parquet"
     )
     for log in (tmp_path / "l.parquet", log_of(tmp_path / "calls.csv", rows)):
-        found = impact(held, log, region="ID", time_column="at")
+        found = shadow_impact(held, log, region="ID", time_column="at")
         assert (found.rows, found.rows_hit, found.numbers_hit) == (len(rows), hits, len(numbers))
         assert {day: each.rows_hit for day, each in found.by_day.items()} == dict(days)
         assert found.by_category == dict(by_category)

@@ -1,8 +1,9 @@
 """The contract of sinks: a sink that keeps it passes, and whichever promise is broken, it is found out."""
 
+import inspect
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from blocklist_sdk import testing
-from blocklist_sdk.enforcement.items import OWN, Batch, SinkChange
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome, Same, all_done
+from blocklist_sdk.enforcement.items import OWN_ENTRY, Batch, SinkChange
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, UniformOutcomes, all_done
 from blocklist_sdk.testing import ContractBroken, Item, MakeSink, SinkContract, check_sink, make_batch, make_items
 
 REFUSED = 6281300000000
@@ -233,7 +234,7 @@ class TestBlindSink(SinkContract):
     def make_sink(self) -> MakeSink:
         return lambda feed: BlindSink(self.system, feed)
 
-    def held(self, feed: str) -> list[HeldItem]:
+    def held_items(self, feed: str) -> list[HeldItem]:
         return list(self.system.held.get(feed, {}).values())
 
 
@@ -259,11 +260,14 @@ def test_every_check_can_fail() -> None:
     assert sorted(BROKEN.values()) == sorted(each.__name__.strip("_").replace("_", " ") for each in testing.CHECKS)
 
 
+def is_check(value: Callable[..., Any]) -> bool:
+    return inspect.isfunction(value) and list(inspect.signature(value).parameters) == ["probe"]
+
+
 def test_the_class_for_pytest_has_every_check() -> None:
-    methods = [name for name in vars(SinkContract) if name.startswith("test_")]
-    assert len(methods) == len(testing.CHECKS)
-    used = {name for method in methods for name in vars(SinkContract)[method].__code__.co_names}
-    assert {each.__name__ for each in testing.CHECKS} <= used
+    defined = [name for name, value in vars(testing).items() if callable(value) and is_check(value)]
+    assert sorted(check.__name__ for check in testing.CHECKS) == sorted(defined)
+    assert len([name for name in vars(SinkContract) if name.startswith("test_")]) == len(defined)
 
 
 def test_what_is_wrong_in_a_system_that_cannot_be_read_is_seen_past_the_sink() -> None:
@@ -274,18 +278,18 @@ def test_what_is_wrong_in_a_system_that_cannot_be_read_is_seen_past_the_sink() -
             return Outcome("reversed" if change.operation == "unblock" else "enforced")
 
     check_sink(lambda feed: Lying(system, feed))
-    with pytest.raises(ContractBroken, match="ranges: the system holds nothing of 3 numbers"):
-        check_sink(lambda feed: Lying(system, feed), held=lambda feed: system.held.get(feed, {}).values())
+    with pytest.raises(ContractBroken, match="ranges: the system holds nothing for 3 blocked numbers"):
+        check_sink(lambda feed: Lying(system, feed), held_items=lambda feed: system.held.get(feed, {}).values())
 
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (Outcome("done"), "no receipt knows"),  # type: ignore[arg-type]
+        (Outcome("done"), "no receipt can have"),  # type: ignore[arg-type]
         (Outcome("enforced", "x" * 1001), "too long"),
-        (Outcome("enforced", None), "no text"),  # type: ignore[arg-type]
-        (Outcome("reversed"), "of an unblock"),
-        ("enforced", "no `Outcome`"),
+        (Outcome("enforced", None), "not text"),  # type: ignore[arg-type]
+        (Outcome("reversed"), "only an unblock can be"),
+        ("enforced", "not an `Outcome`"),
     ],
 )
 def test_outcomes_that_no_ledger_can_write_down_are_found(outcome: Any, said: str) -> None:
@@ -298,7 +302,7 @@ def test_outcomes_that_no_ledger_can_write_down_are_found(outcome: Any, said: st
 
 
 def test_the_number_that_is_refused_is_none_that_has_to_be_taken() -> None:
-    with pytest.raises(ValueError, match="have to be taken"):
+    with pytest.raises(ValueError, match="which the checks use"):
         check_sink(maker(MemorySink), refuses=6281200000112)
 
 
@@ -309,7 +313,7 @@ def test_outcomes_may_be_the_same_for_all() -> None:
             return all_done(batch)
 
     check_sink(maker(Brief))
-    assert isinstance(all_done(make_batch("block", [6281200000001])), Same)
+    assert isinstance(all_done(make_batch("block", [6281200000001])), UniformOutcomes)
 
 
 def test_what_a_sink_raises_is_told_with_the_rest() -> None:
@@ -339,12 +343,12 @@ def test_items_for_tests_are_as_a_sink_gets_them() -> None:
     assert items.last.tolist() == [6281200000003, 6281200000005]
     assert items.entries(0) == (9, 4)
     assert items.entry.tolist() == [4, 1]
-    assert make_items([Item(6281200000001, entries=())]).entry.tolist() == [OWN]
+    assert make_items([Item(6281200000001, entries=())]).entry.tolist() == [OWN_ENTRY]
     assert len(make_items([])) == 0
 
 
 def test_items_that_overlap_are_no_items() -> None:
-    with pytest.raises(ValueError, match="never overlap"):
+    with pytest.raises(ValueError, match="items overlap"):
         make_items([Item(6281200000001, last=6281200000003), 6281200000003])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import HeldItem
-from blocklist_sdk.enforcement.sinks.postgresql import open_sink as open_postgresql
+from blocklist_sdk.enforcement.sinks import open_postgres_sink
 from blocklist_sdk.testing import MakeSink, SinkContract
 from support.kafka_cluster import compacted
 
@@ -20,7 +20,7 @@ class TestPostgres(SinkContract):
     @pytest.fixture
     def make_sink(self, postgres_url: str) -> MakeSink:
         url, _, table = postgres_url.partition("?table=")
-        sink = open_postgresql(postgres_url, feed="contract")
+        sink = open_postgres_sink(postgres_url, feed="contract")
         sink.applied()
         sink.close()
         with psycopg.connect(url) as connection:
@@ -44,7 +44,7 @@ class TestKafka(SinkContract):
         TestKafka.brokers = kafka_brokers
         return lambda feed: open_sink(f"kafka://{kafka_brokers}/{feed}", feed=feed)
 
-    def held(self, feed: str) -> Iterable[HeldItem] | None:
+    def held_items(self, feed: str) -> Iterable[HeldItem] | None:
         return [
             HeldItem(number, item["last"], tuple(item["scope"]))
             for number, item in compacted(self.brokers, feed).items()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, ReadableSink, SinkUnavailable, TransactionalSink
-from blocklist_sdk.enforcement.sinks.redis import RedisSink, is_blocked, keys_of
+from blocklist_sdk.enforcement.sinks.redis import RedisSink, redis_is_blocked, redis_keys
 from blocklist_sdk.errors import InvalidInput
 from support.killed_sinks import kill_in_the_middle
 from support.redis_servers import RedisServer, redis_server
@@ -60,7 +60,7 @@ def client(request: pytest.FixtureRequest, redis_running: RedisServer) -> "Itera
 def test_a_block_is_a_field_with_everything_that_is_known(sink: RedisSink, client: Any, prefix: str) -> None:
     items = items_of([FIRST, FIRST + 10], lasts=[FIRST, FIRST + 19], until=UNTIL, entries=[(), (4, 9)])
     assert list(sink.apply(batch_of(1, "block", items))) == [DONE, DONE]
-    names, ranges, _ = keys_of(FEED, prefix=prefix)
+    names, ranges, _ = redis_keys(FEED, prefix=prefix)
     common = {"scope": ["sms", "voice"], "category": "fraud", "until": "2027-01-01T00:00:00Z", "serial": 7}
     assert json.loads(client.hget(names, FIRST)) == {"last": FIRST, "entries": [], **common}
     assert json.loads(client.hget(names, FIRST + 10)) == {"last": FIRST + 19, "entries": [4, 9], **common}
@@ -98,7 +98,7 @@ def test_nothing_is_left_behind_when_everything_is_lifted(sink: RedisSink, clien
     items = items_of([FIRST, FIRST + 10], lasts=[FIRST, FIRST + 19])
     sink.apply(batch_of(1, "block", items))
     sink.apply(batch_of(2, "unblock", items))
-    assert client.exists(*keys_of(FEED, prefix=prefix)[:2]) == 0
+    assert client.exists(*redis_keys(FEED, prefix=prefix)[:2]) == 0
 
 
 def test_feeds_and_ledgers_under_one_prefix_do_not_touch_each_other(
@@ -129,34 +129,34 @@ def test_a_reader_finds_exactly_the_numbers_that_are_in_an_item(
         items.append((at + gap, at + gap + length))
         at = items[-1][1]
     batch = items_of([first for first, _ in items], lasts=[last for _, last in items])
-    client.delete(*keys_of(FEED, prefix=prefix))
+    client.delete(*redis_keys(FEED, prefix=prefix))
     sink.apply(batch_of(1, "block", batch))
     covered = {number for first, last in items for number in range(first, last + 1)}
     asked = range(FIRST - 1, at + 3)
-    assert {number for number in asked if is_blocked(client, FEED, number, prefix=prefix)} == covered
+    assert {number for number in asked if redis_is_blocked(client, FEED, number, prefix=prefix)} == covered
 
 
 def test_a_reader_minds_scope_and_end(sink: RedisSink, client: Any, prefix: str) -> None:
     sink.apply(batch_of(1, "block", items_of([FIRST], until=UNTIL)))
     before = datetime.fromtimestamp(UNTIL / 1000 - 1, UTC)
-    assert is_blocked(client, FEED, FIRST, "sms", prefix=prefix, at=before)
-    assert not is_blocked(client, FEED, FIRST, "data", prefix=prefix, at=before)
-    assert not is_blocked(client, FEED, FIRST, "sms", prefix=prefix, at=datetime.fromtimestamp(UNTIL / 1000, UTC))
-    assert not is_blocked(client, "id-all", FIRST, prefix=prefix)
+    assert redis_is_blocked(client, FEED, FIRST, "sms", prefix=prefix, at=before)
+    assert not redis_is_blocked(client, FEED, FIRST, "data", prefix=prefix, at=before)
+    assert not redis_is_blocked(client, FEED, FIRST, "sms", prefix=prefix, at=datetime.fromtimestamp(UNTIL / 1000, UTC))
+    assert not redis_is_blocked(client, "id-all", FIRST, prefix=prefix)
 
 
 def test_the_largest_numbers_are_told_apart(sink: RedisSink, client: Any, prefix: str) -> None:
     last = 999_999_999_999_999
     sink.apply(batch_of(1, "block", items_of([last - 8], lasts=[last - 1])))
-    assert is_blocked(client, FEED, last - 1, prefix=prefix)
-    assert not is_blocked(client, FEED, last, prefix=prefix)
-    assert not is_blocked(client, FEED, last - 9, prefix=prefix)
+    assert redis_is_blocked(client, FEED, last - 1, prefix=prefix)
+    assert not redis_is_blocked(client, FEED, last, prefix=prefix)
+    assert not redis_is_blocked(client, FEED, last - 9, prefix=prefix)
 
 
 def test_readers_see_whole_batches_only(
     opens: Opens, sink: RedisSink, redis_url: str, redis_running: RedisServer
 ) -> None:
-    items, _, cursor = keys_of(FEED, prefix=redis_url.rpartition("=")[2])
+    items, _, cursor = redis_keys(FEED, prefix=redis_url.rpartition("=")[2])
     seen: list[tuple[int, int]] = []
     done = threading.Event()
 
@@ -245,7 +245,7 @@ def test_a_cluster_is_not_used(opens: Opens) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_key_of_another_kind_is_not_written_over(sink: RedisSink, client: Any, prefix: str, place: int) -> None:
-    keys = keys_of(FEED, prefix=prefix)
+    keys = redis_keys(FEED, prefix=prefix)
     client.set(keys[place], "somebody else's")
     with pytest.raises(SinkUnavailable, match="prefix"):
         sink.apply(numbered(1))
@@ -253,8 +253,8 @@ def test_a_key_of_another_kind_is_not_written_over(sink: RedisSink, client: Any,
 
 
 def test_an_item_that_somebody_else_wrote_is_told(sink: RedisSink, client: Any, prefix: str) -> None:
-    client.hset(keys_of(FEED, prefix=prefix)[0], "1", "{}")
-    with pytest.raises(SinkUnavailable, match="not one of this sink's"):
+    client.hset(redis_keys(FEED, prefix=prefix)[0], "1", "{}")
+    with pytest.raises(SinkUnavailable, match="was not written by this sink"):
         list(sink.current())
 
 

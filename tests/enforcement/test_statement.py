@@ -1,4 +1,4 @@
-"""The monthly report: every change is counted once, the sums come out even, and the page is safe to open."""
+"""The monthly statement: every change is counted once, the sums come out even, and the page is safe to open."""
 
 import csv
 import io
@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from blocklist_sdk.enforcement.items import Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.sink import DONE, Outcome
-from blocklist_sdk.enforcement.statement import OPERATIONS, Statement, monthly_statement
+from blocklist_sdk.enforcement.statement import Statement
+from blocklist_sdk.enforcement.statement_page import statement_html
+from blocklist_sdk.enforcement.statement_sums import OPERATIONS, monthly_statement
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Spread
 from support.ledgers import FIRST, PUBLISHED, items_of, written
@@ -35,13 +37,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def reported(ledger: Ledger, month: str = MONTH, now: datetime = AFTER) -> Statement:
-    report = monthly_statement(ledger, month, now=now)
-    for each in report.operations.values():
+def statement_of(ledger: Ledger, month: str = MONTH, now: datetime = AFTER) -> Statement:
+    statement = monthly_statement(ledger, month, now=now)
+    for each in statement.operations.values():
         over = each.enforced + each.nothing_to_do + each.refused + each.set_aside + each.overtaken
         assert each.carried + each.received == over + each.open
         assert min(each.carried, each.open, each.received) >= 0
-    return report
+    return statement
 
 
 def test_a_month_says_what_came_of_every_change(ledger: Ledger) -> None:
@@ -49,8 +51,8 @@ def test_a_month_says_what_came_of_every_change(ledger: Ledger) -> None:
     kinds = [DONE, DONE, Outcome("refused", "not provisioned"), Outcome("recycled"), FAILED, FAILED]
     written(ledger, items_of(numbers, categories=["fraud", "spam", *["fraud"] * 4]), kinds, given_up=[5])
     written(ledger, items_of([FIRST]), operation="unblock", published=PUBLISHED + timedelta(days=1), serial=2)
-    report = reported(ledger)
-    block, unblock = report.operations["block"], report.operations["unblock"]
+    statement = statement_of(ledger)
+    block, unblock = statement.operations["block"], statement.operations["unblock"]
     assert (block.received, block.enforced, block.nothing_to_do) == (6, 2, 1)
     assert (block.refused, block.set_aside, block.overtaken) == (1, 1, 0)
     assert block.open == 1  # the fifth, which failed and is tried again
@@ -59,7 +61,7 @@ def test_a_month_says_what_came_of_every_change(ledger: Ledger) -> None:
 
 def test_the_sums_are_even_while_something_is_open(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST, FIRST + 1]), [DONE, FAILED])
-    block = reported(ledger).operations["block"]
+    block = statement_of(ledger).operations["block"]
     assert (block.received, block.enforced, block.open) == (2, 1, 1)
 
 
@@ -69,7 +71,7 @@ def test_what_is_tried_again_is_one_change_and_takes_as_long_as_all_its_tries(le
         written(ledger, item, [FAILED], begun=PUBLISHED + timedelta(hours=hours))
     later = PUBLISHED + timedelta(hours=5)
     written(ledger, item, published=later, serial=2, begun=later + timedelta(minutes=50), took=timedelta(minutes=10))
-    block = reported(ledger).operations["block"]
+    block = statement_of(ledger).operations["block"]
     assert (block.received, block.enforced, block.open) == (1, 1, 0)
     assert block.time == Spread(count=1, median_s=6 * 3600.0, p95_s=6 * 3600.0)
 
@@ -77,11 +79,11 @@ def test_what_is_tried_again_is_one_change_and_takes_as_long_as_all_its_tries(le
 def test_a_change_in_doubt_is_open_until_it_is_sent_again(ledger: Ledger) -> None:
     item = items_of([FIRST])
     batch = ledger.begin("block", item, serial=1, published=PUBLISHED, at=PUBLISHED)
-    assert reported(ledger).operations["block"].open == 1
-    ledger.doubt(batch.number_in_ledger, at=PUBLISHED)
-    assert reported(ledger).operations["block"].open == 1
+    assert statement_of(ledger).operations["block"].open == 1
+    ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
+    assert statement_of(ledger).operations["block"].open == 1
     written(ledger, item)
-    block = reported(ledger).operations["block"]
+    block = statement_of(ledger).operations["block"]
     assert (block.received, block.enforced, block.open) == (1, 1, 0)
 
 
@@ -89,7 +91,7 @@ def test_what_is_open_at_the_end_of_a_month_is_carried_over_into_the_next(ledger
     night = datetime(2026, 10, 31, 23, 55, tzinfo=UTC)
     written(ledger, items_of([FIRST]), published=night, begun=night, took=timedelta(minutes=10))
     written(ledger, items_of([FIRST + 1]), [FAILED], published=night, begun=night, took=timedelta(minutes=1))
-    october, november = reported(ledger), reported(ledger, "2026-11")
+    october, november = statement_of(ledger), statement_of(ledger, "2026-11")
     assert (october.operations["block"].received, october.operations["block"].open) == (2, 2)
     block = november.operations["block"]
     assert (block.carried, block.received, block.enforced, block.open) == (2, 0, 1, 1)
@@ -98,7 +100,7 @@ def test_what_is_open_at_the_end_of_a_month_is_carried_over_into_the_next(ledger
 def test_a_block_that_an_unblock_overtakes_is_not_open(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST]), [FAILED])
     written(ledger, items_of([FIRST]), operation="unblock", serial=2, published=PUBLISHED + timedelta(hours=1))
-    block = reported(ledger).operations["block"]
+    block = statement_of(ledger).operations["block"]
     assert (block.overtaken, block.open) == (1, 0)
 
 
@@ -106,36 +108,36 @@ def test_lifting_what_has_ended_by_itself_is_measured_from_its_end(ledger: Ledge
     end = PUBLISHED + timedelta(days=3)
     ended = items_of([FIRST], until=[int(end.timestamp() * 1000)])
     written(ledger, ended, operation="unblock", begun=end + timedelta(minutes=2), took=timedelta(minutes=1))
-    assert reported(ledger).operations["unblock"].time.median_s == 180.0
+    assert statement_of(ledger).operations["unblock"].time.median_s == 180.0
 
 
 def test_own_decisions_are_in_no_other_figure(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST, FIRST + 1], entries=[(), (5,)]))
-    report = reported(ledger)
-    assert (report.own_decisions, report.operations["block"].received) == (1, 1)
-    assert [each.category for each in report.categories] == ["fraud"]
+    statement = statement_of(ledger)
+    assert (statement.own_decisions, statement.operations["block"].received) == (1, 1)
+    assert [each.category for each in statement.categories] == ["fraud"]
 
 
 def test_categories_and_days_add_up(ledger: Ledger) -> None:
     for day in (1, 1, 9):
         moment = datetime(2026, 10, day, 3, tzinfo=UTC)
         written(ledger, items_of([FIRST + day, FIRST + 50 + day], categories=["spam", "fraud"]), published=moment)
-    report = reported(ledger)
-    assert {each.category: (each.received, each.blocked) for each in report.categories} == {
+    statement = statement_of(ledger)
+    assert {each.category: (each.received, each.blocked) for each in statement.categories} == {
         "fraud": (3, 3),
         "spam": (3, 3),
     }
-    assert len(report.days) == 31
-    assert {each.day.day: each.blocked for each in report.days if each.blocked} == {1: 4, 9: 2}
+    assert len(statement.days) == 31
+    assert {each.day.day: each.blocked for each in statement.days if each.blocked} == {1: 4, 9: 2}
 
 
 def test_the_month_so_far_ends_now(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST]))
     written(ledger, items_of([FIRST + 1]), begun=datetime(2026, 10, 20, tzinfo=UTC))
-    report = reported(ledger, now=datetime(2026, 10, 8, 12, tzinfo=UTC))
-    assert not report.is_whole
-    assert report.days[-1].day == date(2026, 10, 8)
-    assert report.operations["block"].received == 1
+    statement = statement_of(ledger, now=datetime(2026, 10, 8, 12, tzinfo=UTC))
+    assert not statement.is_whole
+    assert statement.days[-1].day == date(2026, 10, 8)
+    assert statement.operations["block"].received == 1
 
 
 @pytest.mark.parametrize("month", ["2026-13", "October", "2026-1", "2027-01"])
@@ -148,8 +150,8 @@ def test_receipts_that_wait_and_that_were_refused_are_told(ledger: Ledger) -> No
     for place in range(3):
         written(ledger, items_of([FIRST + place]))
     ledger.acknowledge(2, [{"entry": 1, "reason": "no such entry"}], at=AFTER)
-    report = reported(ledger)
-    assert (report.receipts_waiting, report.receipts_refused) == (2, 1)
+    statement = statement_of(ledger)
+    assert (statement.receipts_waiting, statement.receipts_refused) == (2, 1)
 
 
 def test_reasons_hold_no_numbers_and_very_many_are_summed_up(ledger: Ledger) -> None:
@@ -157,7 +159,7 @@ def test_reasons_hold_no_numbers_and_very_many_are_summed_up(ledger: Ledger) -> 
     kinds = [Outcome("refused", f"case {place}") for place in range(count)]
     kinds[0] = Outcome("refused", "+62 812-3456-7890 is not ours")
     written(ledger, items_of(range(FIRST, FIRST + count)), kinds)
-    reasons = reported(ledger).reasons
+    reasons = statement_of(ledger).reasons
     assert sum(each.count for each in reasons) == count
     assert len(reasons) == 1001
     assert reasons[0].reason == "other reasons"
@@ -183,7 +185,7 @@ def test_whatever_happens_no_change_is_lost_between_two_months(
             written(ledger, items, [by_number[number] for number in numbers], operation=operation, begun=begun)
             begun += timedelta(hours=hours)
         later = datetime(2027, 6, 1, tzinfo=UTC)
-        months = [reported(ledger, month, now=later) for month in ("2026-10", "2026-11", "2026-12", "2027-01")]
+        months = [statement_of(ledger, month, now=later) for month in ("2026-10", "2026-11", "2026-12", "2027-01")]
     for operation in OPERATIONS:
         for before, after in pairwise(months):
             assert before.operations[operation].open == after.operations[operation].carried
@@ -200,7 +202,7 @@ def hostile(ledger: Ledger) -> Statement:
     ]
     written(ledger, items_of(range(FIRST, FIRST + 3), categories=["a&b<i>", '"x', "fraud"]), kinds)
     written(ledger, items_of([FIRST + 2]), [Outcome("refused", "court")], operation="unblock", serial=2)
-    return reported(ledger)
+    return statement_of(ledger)
 
 
 class Page(HTMLParser):
@@ -220,7 +222,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_beside_itself_and_runs_nothing(ledger: Ledger) -> None:
-    text = hostile(ledger).to_html()
+    text = statement_html(hostile(ledger))
     page = Page(text)
     assert not {"script", "img", "link", "iframe", "object", "i", "a"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href")]
@@ -233,12 +235,12 @@ def test_the_page_needs_nothing_beside_itself_and_runs_nothing(ledger: Ledger) -
 
 
 def test_the_page_says_aloud_that_unblocks_are_stuck(ledger: Ledger) -> None:
-    assert "1 unblock not carried out" in Page(hostile(ledger).to_html()).text
+    assert "Not carried out: 1 unblock." in Page(statement_html(hostile(ledger))).text
 
 
 def test_no_form_shows_a_number(ledger: Ledger) -> None:
-    report = hostile(ledger)
-    for text in (report.to_html(), report.to_csv(), report.to_json()):
+    statement = hostile(ledger)
+    for text in (statement_html(statement), statement.to_csv(), statement.to_json()):
         assert not re.search(r"\d{9}", text)
 
 
@@ -253,23 +255,23 @@ def test_the_csv_form_is_read_as_it_was_meant(ledger: Ledger) -> None:
 
 
 def test_the_json_form_has_everything(ledger: Ledger) -> None:
-    report = hostile(ledger)
-    document: Any = json.loads(report.to_json())
+    statement = hostile(ledger)
+    document: Any = json.loads(statement.to_json())
     assert document["operations"]["block"]["time"] == {"count": 1, "median_s": 900.0, "p95_s": 900.0}
     assert document["days"][4] == {"day": "2026-10-05", "blocked": 1, "lifted": 0}
     assert document["made_at"] == "2026-11-03T09:00:00Z"
 
 
-def test_a_month_without_anything_is_a_report_as_well(ledger: Ledger) -> None:
-    report = reported(ledger)
-    assert report.operations["block"].received == 0
-    assert "<svg" in report.to_html()
-    assert report.to_csv().count("\n") > 30
+def test_a_month_without_changes_has_a_statement_as_well(ledger: Ledger) -> None:
+    statement = statement_of(ledger)
+    assert statement.operations["block"].received == 0
+    assert "<svg" in statement_html(statement)
+    assert statement.to_csv().count("\n") > 30
 
 
-def test_a_shadows_report_says_that_nothing_has_happened(tmp_path: Path) -> None:
+def test_a_shadows_statement_says_that_nothing_has_happened(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "hlr.shadow", feed=FEED) as ledger:
         written(ledger, items_of([FIRST]))
-        report = reported(ledger)
-    assert report.is_shadow
-    assert "None of it has happened" in report.to_html()
+        statement = statement_of(ledger)
+    assert statement.is_shadow
+    assert "None of it has happened" in statement_html(statement)

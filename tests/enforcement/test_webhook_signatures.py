@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocklist_sdk.enforcement.webhook_signatures import keys_of, new_webhook_secret, signed_headers, verify_webhook
+from blocklist_sdk.enforcement.webhook_signatures import (
+    new_webhook_secret,
+    signed_headers,
+    verify_webhook,
+    webhook_keys,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -15,7 +20,7 @@ BODY = b'{"type": "blocklist.block", "items": []}'
 
 
 def signed(body: bytes = BODY, *, secret: str = SECRET, at: datetime = AT) -> dict[str, str]:
-    return signed_headers(keys_of(secret), "msg_1", body, at=at)
+    return signed_headers(webhook_keys(secret), "msg_1", body, at=at)
 
 
 def test_a_published_example_verifies() -> None:
@@ -28,7 +33,7 @@ def test_a_published_example_verifies() -> None:
     body = b'{"test": 2432232314}'
     at = datetime.fromtimestamp(1614265330, UTC)
     assert verify_webhook(SECRET, headers, body, now=at) == {"test": 2432232314}
-    made = signed_headers(keys_of(SECRET), headers["webhook-id"], body, at=at)
+    made = signed_headers(webhook_keys(SECRET), headers["webhook-id"], body, at=at)
     assert made == headers
 
 
@@ -101,11 +106,11 @@ def test_what_is_signed_and_no_object_is_malformed(body: bytes) -> None:
 @pytest.mark.parametrize("secret", ["", "  ", "whsec_", "whsec_abc", "word", "whsec_" + "A" * 100, f"{SECRET} x"])
 def test_what_is_no_secret_is_refused_and_not_repeated(secret: str) -> None:
     with pytest.raises(InvalidInput) as found:
-        keys_of(secret)
+        webhook_keys(secret)
     assert not secret.strip() or secret not in str(found.value) or secret == "whsec_"
 
 
 def test_a_new_secret_has_32_bytes_that_no_other_has() -> None:
-    one, other = keys_of(f"{new_webhook_secret()} {new_webhook_secret()}")
+    one, other = webhook_keys(f"{new_webhook_secret()} {new_webhook_secret()}")
     assert len(one) == len(other) == 32
     assert one != other

@@ -57,7 +57,7 @@ class TestWebhook(SinkContract):
         receiver.refuses = self.refuses
         return lambda feed: open_sink(receiver.url, feed=feed, secret=SECRET)
 
-    def held(self, feed: str) -> list[HeldItem]:
+    def held_items(self, feed: str) -> list[HeldItem]:
         return list(self.receiver.held.get(feed, {}).values())
 
 
@@ -153,18 +153,18 @@ def test_a_secret_that_is_being_replaced_signs_beside_the_new_one(receiver: Rece
 @pytest.mark.parametrize(
     ("url", "options", "said"),
     [
-        ("https://sink.example/", {}, "give secret or secret_file"),
+        ("https://sink.example/", {}, "secret is missing: give secret or secret_file"),
         ("https://sink.example/", {"secret": ""}, "is empty"),
         ("https://sink.example/", {"secret": "hunter2"}, "whsec_ and base64"),
         ("https://sink.example/", {"secret": "whsec_c2hvcnQ="}, "24 to 64 bytes"),
         ("https://sink.example/", {"secret": SECRET, "secret_file": "x"}, "two webhook secrets"),
         ("https://sink.example/", {"secret_file": "/nowhere/at/all"}, "cannot read"),
-        ("https://sink.example/", {"secret": SECRET, "timeout": "soon"}, "must be seconds"),
-        ("https://sink.example/", {"secret": SECRET, "timeout": 0}, "must be seconds"),
+        ("https://sink.example/", {"secret": SECRET, "timeout": "soon"}, "timeout must be more than 0 s"),
+        ("https://sink.example/", {"secret": SECRET, "timeout": 0}, "timeout must be more than 0 s"),
         ("https://sink.example/", {"secret": SECRET, "ca": "/nowhere/at/all"}, "cannot use the certificates"),
-        ("https://", {"secret": SECRET}, "no URL of a webhook"),
-        ("https://me:word@sink.example/", {"secret": SECRET}, "do not belong into the URL"),
-        ("https://sink.example/#x", {"secret": SECRET}, "is no webhook"),
+        ("https://", {"secret": SECRET}, "not the URL of a webhook"),
+        ("https://me:word@sink.example/", {"secret": SECRET}, "leave credentials out of the URL"),
+        ("https://sink.example/#x", {"secret": SECRET}, "is not a webhook"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_sent(
@@ -179,7 +179,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_sent(
 
 def test_numbers_in_the_clear_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     open_sink("http://sink.example/", feed="id-test", secret=SECRET).close()
-    assert "in the clear" in caplog.text
+    assert "unencrypted" in caplog.text
 
 
 # Answers
@@ -232,7 +232,7 @@ def test_items_are_answered_by_their_keys_in_any_order(sink: Sink, receiver: Rec
     assert kinds(outcomes) == ["enforced", "failed", "recycled", "failed", "pending", "failed"]
     assert [outcome.detail for outcome in outcomes] == [
         "",
-        "the answer says 'done', which is no outcome",
+        "the answer says 'done', which is not an outcome",
         "since May",
         "the answer does not mention it",
         "queued",

@@ -117,12 +117,13 @@ def room_of(path: Path) -> str:
     return next((name for name in names if name in MAY_IMPORT), parts[0])
 
 
-def imported(path: Path, *, lazily: bool = True) -> Iterator[str]:
-    """What a module imports when it runs, with dots; imports for type checkers alone do not count.
+def imported(path: Path, *, lazily: bool = True, for_types: bool = False) -> Iterator[str]:
+    """What a module imports, with dots.
 
     Args:
         path: the module's file.
         lazily: also what functions import when they are called.
+        for_types: also what is imported for type checkers alone.
     """
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
@@ -134,15 +135,15 @@ def imported(path: Path, *, lazily: bool = True) -> Iterator[str]:
             # `from blocklist_sdk import x` may mean a module: the dotted name covers both.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            pending.extend(node.orelse)
+            pending.extend([*node.orelse, *(node.body if for_types else ())])
         elif lazily or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             pending.extend(ast.iter_child_nodes(node))
 
 
-def own_modules(path: Path, *, lazily: bool = True) -> set[Path]:
+def own_modules(path: Path, *, lazily: bool = True, for_types: bool = False) -> set[Path]:
     """The modules of the package that a module imports."""
     found = set()
-    for target in imported(path, lazily=lazily):
+    for target in imported(path, lazily=lazily, for_types=for_types):
         if target.startswith("blocklist_sdk."):
             parts = target.split(".")[1:]
             candidates = (PACKAGE.joinpath(*parts[:count]) for count in range(len(parts), 0, -1))
@@ -181,8 +182,11 @@ def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
 
 
 def circles() -> list[list[str]]:
-    """Modules that import each other in a circle, when they are loaded or later."""
-    graph = {path: own_modules(path) for path in MODULES}
+    """Modules that import each other in a circle: when they are loaded, later, or for type checkers alone.
+
+    The public names of the whole package do not count: modules import its version, and it names some of them.
+    """
+    graph = {path: own_modules(path, for_types=path != PACKAGE / "__init__.py") for path in MODULES}
     # What is not in a circle can be taken away from either end, again and again.
     while True:
         aimed_at = set().union(*graph.values())

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from blocklist_sdk import Blocklist
-from blocklist_sdk.enforcement.items import OWN, OWN_CATEGORY, Items, Operation
+from blocklist_sdk.enforcement.items import OWN_CATEGORY, OWN_ENTRY, Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import Record
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, Outcome
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -34,11 +34,11 @@ def items_of(
         number=np.array([first for first, _ in spans], np.int64),
         last=np.array([last for _, last in spans], np.int64),
         scope=np.full(len(spans), scope, np.uint8),
-        entry=np.array([each[0] if each else OWN for each in behind], np.int64),
+        entry=np.array([each[0] if each else OWN_ENTRY for each in behind], np.int64),
         until=np.full(len(spans), FOREVER_MS, np.int64) if until is None else np.array(until, np.int64),
         category=np.array([names.index(name) for name in said], np.int32),
         categories=names,
-        more={place: each for place, each in enumerate(behind) if len(each) > 1},
+        entry_lists={place: each for place, each in enumerate(behind) if len(each) > 1},
     )
 
 
@@ -53,7 +53,7 @@ def written(
     begun: datetime | None = None,
     took: timedelta = timedelta(minutes=10),
     given_up: Sequence[int] = (),
-) -> Record:
+) -> LedgerRecord:
     """A record of items that were enforced, or otherwise as they say."""
     begun = published + timedelta(minutes=5) if begun is None else begun
     batch = ledger.begin(operation, items, serial=serial, published=published, at=begun)

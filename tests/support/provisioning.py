@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome
-from blocklist_sdk.enforcement.sinks.drop_files import NAME, answer_name, read_drop_file, write_answer
+from blocklist_sdk.enforcement.sinks.drop_files import NAME, drop_response_name, read_drop_file, write_drop_response
 
 Answers = Callable[[int], Outcome]
 """What comes of a change, by its first number."""
@@ -34,9 +34,10 @@ def answer_all(directory: Path, responses: Path, answers: Answers = lambda _: Ou
     """Answer every file that is not answered yet, and say how many."""
     count = 0
     for path in files_in(directory):
-        answer = responses / answer_name(path.name)
+        answer = responses / drop_response_name(path.name)
         if not answer.exists():
-            write_answer(answer, {change.number: answers(change.number) for change in read_drop_file(path).changes})
+            numbers = [change.number for change in read_drop_file(path).changes]
+            write_drop_response(answer, {number: answers(number) for number in numbers})
             count += 1
     return count
 

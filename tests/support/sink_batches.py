@@ -32,7 +32,7 @@ def items_of(
         until=np.full(count, until, np.int64),
         category=np.full(count, 1, np.int32),
         categories=("other", category),
-        more={place: each for place, each in enumerate(ids) if len(each) > 1},
+        entry_lists={place: each for place, each in enumerate(ids) if len(each) > 1},
     )
 
 

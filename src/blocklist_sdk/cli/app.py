@@ -29,7 +29,7 @@ PANELS: Final = {
         "verify": "inspect",
     },
     "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},
-    "Enforce": {"enforce": "enforce", "receipts": "receipts"},
+    "Enforce": {"enforce": "enforce", "receipts": "receipts", "statement": "statement"},
     "Exchange": {"report": "report", "case": "case", "appeal": "appeal", "exchange": "exchange"},
     "Publish": {"publish": "publish", "mirror": "mirror"},
 }

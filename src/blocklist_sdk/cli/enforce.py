@@ -1,4 +1,4 @@
-"""``blocklist enforce``: carry the list into a sink."""
+"""``blocklist enforce``: carry a list into a sink."""
 
 import contextlib
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
@@ -33,140 +34,161 @@ def enforce(
         typer.Option(
             envvar="BLOCKLIST_SINK",
             metavar="URL",
-            help="Where to: file:, https:, postgresql:, redis:, kafka:, or a plug-in's.",
+            help="The sink: a file:, https:, postgresql:, redis: or kafka: URL, or a plug-in's.",
         ),
     ],
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="The sink's name; what it has acknowledged is kept under it.")
+        str, typer.Option(metavar="NAME", help="The sink's name, under which its ledger is kept.")
     ] = "default",
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Changes that go to the sink together.")] = 10_000,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The most changes that go to the sink together.")
+    ] = DEFAULTS.batch,
     scope: Annotated[
-        list[str] | None, typer.Option(metavar="SCOPE", help="Only entries of this scope; may be repeated.")
+        list[str] | None, typer.Option(metavar="SCOPE", help="Enforce only this scope; may be repeated.")
     ] = None,
     only_operator: Annotated[
-        str | None, typer.Option(metavar="OPERATOR", help="Only numbers of this operator.")
+        str | None, typer.Option(metavar="OPERATOR", help="Enforce only numbers of this operator.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(metavar="N", help="Changes a second, at most.")] = None,
+    rate: Annotated[float | None, typer.Option(metavar="N", help="The most changes per second.")] = None,
     daily_cap: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Blocks a day (UTC), at most; what lifts something never waits."),
+        typer.Option(
+            min=0, metavar="N", help="The most blocks and changes per day, UTC; what lifts something never waits."
+        ),
     ] = None,
-    tries: Annotated[int, typer.Option(min=1, metavar="N", help="After so many failures a change is set aside.")] = 5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
+    tries: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of failures after which a change is set aside.")
+    ] = DEFAULTS.tries,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     reconcile: Annotated[
-        bool, typer.Option("--reconcile", help="Compare what the sink really holds; exits with 1 if it differs.")
+        bool,
+        typer.Option(
+            "--reconcile",
+            help="Compare what the sink holds with what it should; exits with 1 if it differs.",
+        ),
     ] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: mend what differs.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: repair what differs.")] = False,
     receipts: Annotated[
-        bool, typer.Option("--receipts", help="Tell the exchange what came of it, with the account of the settings.")
+        bool, typer.Option("--receipts", help="Send the receipts to the exchange, with the account of the settings.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Sync and enforce time and again, until told to stop.")
+        bool, typer.Option("--watch", help="Sync and enforce again and again, until SIGINT or SIGTERM.")
     ] = False,
-    every: Annotated[str, typer.Option(metavar="TIME", help="With --watch: seconds, or as 15m, 1h.")] = "15m",
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="With --watch, the time between syncs: 15m, 1h, 90s or 90.")
+    ] = "15m",
     as_json: AsJson = False,
 ) -> None:
-    """Bring a sink to what is in force: entries, overrides, protected numbers and ends. With --watch it syncs too.
+    """Bring a sink to what is in force: entries, overrides, protected numbers and ends. With --watch it syncs, too.
 
-    Unblocks go first. What the sink acknowledged is written down batch by batch: a run that is cut short, or finds the
-    sink down, is taken up by the next.
+    Unblocks go first. What the sink acknowledges is saved batch by batch: if a run is interrupted, or the sink is
+    unavailable, the next run continues.
     """
     from blocklist_sdk.enforcement import enforce as run
-    from blocklist_sdk.enforcement import open_sink
+    from blocklist_sdk.enforcement import ledger_id, open_sink
     from blocklist_sdk.enforcement import reconcile as compare
-    from blocklist_sdk.enforcement.paths import ledger_id
 
     if repair and not reconcile:
-        raise InvalidInput("--repair goes with --reconcile")
+        raise InvalidInput("--repair needs --reconcile")
     if watch and (reconcile or dry_run):
-        raise InvalidInput("--watch goes with neither --reconcile nor --dry-run")
-    what: dict[str, Any] = {"name": name, "scopes": scope or None, "only_operator": only_operator}
-    how: dict[str, Any] = {**what, "batch": batch, "rate": rate, "daily_cap": daily_cap, "tries": tries}
+        raise InvalidInput("--watch cannot be combined with --reconcile or --dry-run")
+    how = EnforcementSettings(
+        batch=batch,
+        scopes=scope or None,
+        only_operator=only_operator,
+        rate=rate,
+        daily_cap=daily_cap,
+        tries=tries,
+    )
     interval = duration(every).total_seconds()
     with contextlib.ExitStack() as stack:
         blocklist = stack.enter_context(settings.open(online=watch))
         ledger = ledger_id(blocklist, name)
         opened = stack.enter_context(contextlib.closing(open_sink(sink, feed=blocklist.feed, ledger=ledger)))
-        told = stack.enter_context(settings.client()) if receipts else None
-        enforced = partial(run, blocklist, opened, receipts=told, dry_run=dry_run, **how)
+        exchange = stack.enter_context(settings.client()) if receipts else None
+        enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
-            drift = compare(blocklist, opened, repair=repair, **what)
-            _tell_drift(drift, enforced() if repair else None, as_json=as_json)
+            drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
+            _show_drift(drift, enforce_once() if repair else None, as_json=as_json)
         elif watch:
-            for done in _rounds(blocklist, enforced, interval):
-                _tell(done, as_json=as_json)
+            for result in _rounds(blocklist, enforce_once, interval):
+                _show(result, as_json=as_json)
         else:
-            _tell(enforced(), as_json=as_json)
+            _show(enforce_once(), as_json=as_json)
 
 
 def _rounds(
-    blocklist: "Blocklist", enforced: Callable[[], "EnforcementResult"], interval: float
+    blocklist: "Blocklist", enforce_once: Callable[[], "EnforcementResult"], interval: float
 ) -> Iterator["EnforcementResult"]:
-    """Sync and enforce until told to stop; after failures of the sink, ever less often."""
+    """Sync and enforce until SIGINT or SIGTERM; after failures, with longer and longer waits."""
     failures = 0
     with StopOnSignal() as stop:
         while True:
             try:
                 blocklist.sync()
             except BlocklistError as error:
-                say(f"the sync failed, and what is in force is enforced: {error}")
+                say(f"the sync failed, so the list that is in force is enforced: {error}")
             try:
-                done = enforced()
-                yield done
-                failures, wait = 0, min(interval, _seconds_to(done.next_change))
+                result = enforce_once()
+                yield result
+                failures, wait = 0, min(interval, _seconds_to(result.next_change))
             except InvalidInput:
                 raise
             except BlocklistError as error:
                 failures += 1
                 asked = getattr(error, "retry_after", None) or 0.0
                 wait = max(asked, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
-                say(f"{error} It is tried again in {wait:.0f} s.")
+                say(f"{error} The next try is in {wait:.0f} s.")
             if stop.wait(wait):
                 return
 
 
 def _seconds_to(moment: datetime | None) -> float:
-    """How long until something begins or ends by itself."""
+    """The time until a moment, seconds; infinite if it never comes."""
     return math.inf if moment is None else max(0.0, (moment - times.now()).total_seconds())
 
 
-def _tell_drift(drift: "Drift", mended: "EnforcementResult | None", *, as_json: bool) -> None:
+def _show_drift(drift: "Drift", repaired: "EnforcementResult | None", *, as_json: bool) -> None:
     if as_json:
-        write_json(asdict(drift) | {"repaired": None if mended is None else asdict(mended)})
+        write_json(asdict(drift) | {"repaired": None if repaired is None else asdict(repaired)})
     else:
         typer.echo(_drift_line(drift))
-        if mended is not None:
-            typer.echo(_line(mended))
-    if drift and mended is None:
+        if repaired is not None:
+            typer.echo(_line(repaired))
+    if drift and repaired is None:
         raise typer.Exit(BLOCKED)
 
 
 def _drift_line(drift: "Drift") -> str:
     if not drift:
-        return f"the sink holds just what it should: {drift.items:,} items"
+        return f"the sink holds just what it should: {_count(drift.items, 'item')}"
     return (
-        f"the sink differs: {drift.missing:,} missing, {drift.surplus:,} too many, {drift.differing:,} otherwise, "
-        f"of {drift.items:,} items"
+        f"the sink differs: {drift.missing:,} missing, {drift.surplus:,} too many, {drift.differing:,} different, "
+        f"of {_count(drift.items, 'item')}"
     )
 
 
-def _tell(done: "EnforcementResult", *, as_json: bool) -> None:
+def _show(result: "EnforcementResult", *, as_json: bool) -> None:
     if as_json:
-        write_json(asdict(done))
+        write_json(asdict(result))
         return
-    typer.echo(_line(done))
-    if done.set_aside:
-        say(f"{done.set_aside:,} items are set aside: the sink refuses them, or they failed too often")
-    if done.left:
-        say(f"{done.left:,} changes wait for another day: the daily cap is reached")
+    typer.echo(_line(result))
+    if result.set_aside:
+        say(f"{_count(result.set_aside, 'item')} set aside, because the sink refuses them or they failed too often")
+    if result.deferred:
+        say(f"{_count(result.deferred, 'change')} left for another day, because the daily cap is reached")
 
 
-def _line(done: "EnforcementResult") -> str:
-    planned = ", ".join(f"{count:,} to {operation}" for operation, count in done.planned.items())
-    if done.dry_run:
-        return f"release {done.serial}: {planned}; nothing was done"
-    came_out = ", ".join(f"{count:,} {kind}" for kind, count in sorted(done.outcomes.items())) or "nothing to do"
-    if done.receipts is not None:
-        came_out += f", {done.receipts.sent + done.receipts.repeated:,} receipts sent"
-    following = f"; something ends or begins by itself at {moment(done.next_change)}" if done.next_change else ""
-    return f"release {done.serial}: {came_out} in {done.seconds:.1f} s{following}"
+def _line(result: "EnforcementResult") -> str:
+    planned = ", ".join(f"{count:,} to {operation}" for operation, count in result.planned.items())
+    if result.dry_run:
+        return f"release {result.serial}: {planned}; nothing was done"
+    done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.outcomes.items())) or "nothing to do"
+    if result.receipts is not None:
+        done += f", {_count(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"
+    following = f"; the next change is due at {moment(result.next_change)}" if result.next_change else ""
+    return f"release {result.serial}: {done} in {result.seconds:.1f} s{following}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

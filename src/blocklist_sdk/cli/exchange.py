@@ -10,10 +10,10 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
-from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
+from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def stats(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    typer.echo("\n".join(figure_lines(found)))
+    typer.echo("\n".join(statistics_lines(found)))
 
 
 @app.command()

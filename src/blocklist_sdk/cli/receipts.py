@@ -1,38 +1,25 @@
-"""``blocklist receipts``: what came of entries, told to the exchange, and what it is told; a month's figures."""
+"""``blocklist receipts``: send the outcomes of entries to the exchange, and show receipts and a month's figures."""
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk import times
 from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
-from blocklist_sdk.cli.number_format import figure_lines
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIST, SERVER, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement.receipts import ReceiptsResult
+    from blocklist_sdk.enforcement import ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
-app = typer.Typer(no_args_is_help=True, help="Say what came of entries, and see what others say.")
+app = typer.Typer(no_args_is_help=True, help="Send the outcomes of entries to the exchange, and show them.")
 
 _FIELDS = ("feed", "serial", "entry", "outcome", "at", "detail")
-
-
-SinkOption = Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")]
-
-
-class Form(StrEnum):
-    """What a report is written as."""
-
-    HTML = "html"
-    CSV = "csv"
-    JSON = "json"
 
 
 @app.command()
@@ -47,21 +34,21 @@ def send(
     ] = None,
     sink: Annotated[
         str | None,
-        typer.Option("--sink", metavar="NAME", help="Instead of a file: what was enforced into this sink."),
+        typer.Option("--sink", metavar="NAME", help="Instead of a file: send what was enforced into this sink."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="With --sink: also what the exchange has refused before.")
+        bool, typer.Option("--again", help="With --sink: also send what the exchange has refused before.")
     ] = False,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send receipts; exits with 2 if any was refused, after the others were sent.
+    """Send receipts. Exits with 2 if one was refused, after sending the others.
 
-    From a file, each line of it has a line with --json, with "status" or "error". From a sink's ledger, what the
-    exchange has acknowledged is not sent again, and what an error cuts short goes on the next time.
+    With a file and --json, each line of the file gives one line with "status" or "error". With --sink, receipts that
+    the exchange has acknowledged are not sent again, and after an error the next call continues where this one stopped.
     """
     if (file is None) == (sink is None) or (again and sink is None) or (idempotency_key and sink):
-        raise InvalidInput("name a FILE, perhaps with --idempotency-key, or else a --sink, perhaps with --again")
+        raise InvalidInput("give a FILE, with or without --idempotency-key, or a --sink, with or without --again")
     if file is not None:
         _send_file(settings, file, idempotency_key, as_json=as_json)
     elif sink is not None:
@@ -90,15 +77,13 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
 
 
 def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -> None:
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
-    from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
+    from blocklist_sdk.enforcement import Ledger, ReceiptsResult, ledger_path, send_receipts
 
-    sums = ReceiptsResult()
+    result = ReceiptsResult()
 
     def note(so_far: ReceiptsResult) -> None:
-        nonlocal sums
-        sums = so_far
+        nonlocal result
+        result = so_far
 
     with (
         settings.open() as blocklist,
@@ -108,28 +93,32 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
         try:
             send_receipts(ledger, exchange, again=again, progress=note)
         except BlocklistError:
-            if sums != ReceiptsResult():
-                say(f"{_sums(sums)} so far; the rest is sent the next time")
+            if result != ReceiptsResult():
+                say(f"{_result_line(result)} so far; the others are sent the next time")
             raise
     if as_json:
-        write_json({"sink": sink, **asdict(sums)})
+        write_json({"sink": sink, **asdict(result)})
     else:
-        typer.echo(_sums(sums))
-    if sums.refused:
-        say(f"the exchange refused {sums.refused:,} receipts: blocklist receipts pending --sink {sink} shows why")
+        typer.echo(_result_line(result))
+    if result.refused:
+        what = "1 receipt" if result.refused == 1 else f"{result.refused:,} receipts"
+        say(f"the exchange refused {what}: blocklist receipts pending --sink {sink} shows why")
         raise typer.Exit(USAGE)
 
 
-def _sums(sums: "ReceiptsResult") -> str:
-    return f"{sums.sent:,} accepted, {sums.repeated:,} repeated, {sums.refused:,} refused"
+def _result_line(result: "ReceiptsResult") -> str:
+    return f"{result.sent:,} accepted, {result.repeated:,} repeated, {result.refused:,} refused"
 
 
 @app.command()
 @with_settings(*LIST)
-def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> None:
-    """Show what the exchange has not acknowledged of what was enforced into a sink, and what it has refused."""
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
+def pending(
+    settings: Settings,
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the receipts of a sink that the exchange has not acknowledged, and those that it has refused."""
+    from blocklist_sdk.enforcement import Ledger, ledger_path
     from blocklist_sdk.enforcement.receipts import count_receipts
 
     with settings.open() as blocklist, Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
@@ -141,7 +130,7 @@ def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> No
             else:
                 typer.echo(
                     f"{moment(record.done)}  record {batch.number_in_ledger}: {batch.operation}, release "
-                    f"{batch.serial}: {count:,} receipts to be sent"
+                    f"{batch.serial}: {count:,} receipt{'' if count == 1 else 's'} to send"
                 )
         for number, refused in ledger.refused_receipts():
             if as_json:
@@ -151,46 +140,15 @@ def pending(settings: Settings, sink: SinkOption, as_json: AsJson = False) -> No
                 typer.echo(f"refused  record {number}: {entry}{refused['reason']}")
 
 
-@app.command()
-@with_settings(*LIST)
-def report(
-    settings: Settings,
-    sink: SinkOption,
-    month: Annotated[str, typer.Option("--month", metavar="MONTH", help="Such as 2026-10; UTC.")],
-    form: Annotated[Form, typer.Option("--format", metavar="FORMAT", help="html, csv or json.")] = Form.HTML,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default standard output.")
-    ] = None,
-) -> None:
-    """Sum up a month of enforcement for the authority: counts and times, no numbers."""
-    from blocklist_sdk.disk import replaced, storage
-    from blocklist_sdk.enforcement.ledger import Ledger
-    from blocklist_sdk.enforcement.paths import ledger_path
-    from blocklist_sdk.enforcement.statement import monthly_statement
-
-    with settings.open() as blocklist:
-        if output is not None:
-            check_output(output, blocklist)
-        with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-            found = monthly_statement(ledger, month, now=times.now())
-    text = {Form.HTML: found.to_html, Form.CSV: found.to_csv, Form.JSON: found.to_json}[form]()
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    with replaced(output) as temporary, storage(output):
-        temporary.write_text(text, encoding="utf-8")
-    say(f"wrote {output}")
-
-
 @app.command("list")
 @with_settings(*SERVER)
 def show_all(
     settings: Settings,
-    feed: Annotated[str | None, typer.Option(metavar="NAME", help="Of this feed only.")] = None,
-    entry: Annotated[int | None, typer.Option(metavar="ENTRY", help="Of this entry only.")] = None,
+    feed: Annotated[str | None, typer.Option(metavar="NAME", help="Only receipts of this feed.")] = None,
+    entry: Annotated[int | None, typer.Option(metavar="ENTRY", help="Only receipts of this entry.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show receipts: your own, or for an officer all."""
+    """Show receipts: your own, or for an officer all of them."""
     with settings.client() as exchange:
         write_each(exchange.receipts(feed=feed, entry=entry), _line, as_json=as_json)
 
@@ -199,16 +157,16 @@ def show_all(
 @with_settings(*SERVER)
 def statistics(
     settings: Settings,
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="Such as 2026-11.")],
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="The month, such as 2026-11.")],
     as_json: AsJson = False,
 ) -> None:
     """Show a month's figures; a recipient sees its own part."""
     with settings.client() as exchange:
-        found = exchange.get_statistics(month)
+        figures = exchange.get_statistics(month)
     if as_json:
-        write_model(found)
+        write_model(figures)
     else:
-        typer.echo("\n".join(figure_lines(found)))
+        typer.echo("\n".join(statistics_lines(figures)))
 
 
 def _line(receipt: "Receipt") -> str:

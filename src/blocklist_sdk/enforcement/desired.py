@@ -1,47 +1,48 @@
-"""What a sink should hold at a moment: entries in force, less what is protected or allowed, and one's own blocks. Pure.
+"""The items that a sink should hold at a moment: entries in force, less protected and allowed numbers, and own blocks.
 
-Most numbers stand on a list once, and no range or rule touches them: these are taken as columns. The others are few,
-and go through a sweep over the ends of all that covers them.
+Pure. Most numbers are on a list once, and no range or rule touches them: these are handled as columns. The others are
+few, and are cut into items by a sweep over the ends of the ranges that cover them.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.items import EVERYWHERE, OWN, OWN_CATEGORY, Items, Masks, Positions, mask_of
+from blocklist_sdk.enforcement.items import (
+    EVERYWHERE,
+    OWN_CATEGORY,
+    OWN_ENTRY,
+    Bools,
+    Items,
+    Positions,
+    UInt8s,
+    mask_of,
+)
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.numbers.operators import operator_codes
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
 
 
-def desired(
-    rows: Rows,
-    rules: Rules,
-    at: datetime,
-    *,
-    scopes: Collection[str] | None = None,
-    only_operator: str | None = None,
-) -> Items:
-    """What a sink should hold.
+def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: EnforcementSettings = DEFAULTS) -> Items:
+    """The items that a sink should hold.
 
     Args:
         rows: the release in force.
         rules: protected numbers and overrides.
         at: the moment.
-        scopes: those that the sink enforces; None for all. An override holds in all of them.
-        only_operator: only numbers of this operator; of a range the first number counts.
+        settings: only `scopes` and `only_operator` count here. An override applies to all of the scopes.
     """
-    wanted = EVERYWHERE if scopes is None else mask_of(scopes)
+    wanted = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
     now = times.to_ms(at)
     block = rows.level.values.index("block") if "block" in rows.level.values else -1
     known = set(SCOPES)
     masks = np.array([mask_of(known & set(value.split("+"))) for value in rows.scope.values] or [0], np.uint8)
-    scope: Masks = (masks & np.uint8(wanted))[rows.scope.codes]
+    scope: UInt8s = (masks & np.uint8(wanted))[rows.scope.codes]
     in_force = (rows.level.codes == block) & (rows.since <= now) & (now < rows.until) & (scope != 0)
     at_rows = np.flatnonzero(in_force)
     tangled = _tangled(rows, at_rows, rules)
@@ -54,20 +55,21 @@ def desired(
         until=rows.until[plain],
         category=rows.category.codes[plain].astype(np.int32),
         categories=rows.category.values,
-        more={},
+        entry_lists={},
     )
-    swept = list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))
-    if swept:
-        items = _with(items, swept)
-    if only_operator is not None:
+    pieces = list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))
+    if pieces:
+        items = _with(items, pieces)
+    if settings.only_operator is not None:
         codes, names = operator_codes(items.number)
-        kept = np.flatnonzero(codes == (names.index(only_operator) if only_operator in names else -2))
+        code = names.index(settings.only_operator) if settings.only_operator in names else -2
+        kept = np.flatnonzero(codes == code)
         items = items.take(kept)
     return items
 
 
 def next_change(rows: Rows, rules: Rules, at: datetime) -> datetime | None:
-    """When something begins or ends by itself; None for never.
+    """When the next entry or override begins or ends by itself; None if none does.
 
     Args:
         rows: the release in force.
@@ -80,12 +82,13 @@ def next_change(rows: Rows, rules: Rules, at: datetime) -> datetime | None:
         for moments in (rows.since[rows.since > now], rows.until[(rows.until > now) & (rows.until != FOREVER_MS)])
         if len(moments)
     ]
-    coming += [times.to_ms(each.until) for each in rules.overrides.values() if each.until and each.until > at]
+    ends = [override.until for override in rules.overrides.values()]
+    coming += [times.to_ms(end) for end in ends if end is not None and end > at]
     return times.from_ms(min(coming)) if coming else None
 
 
-def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> NDArray[np.bool_]:
-    """Which of some rows are ranges, lie in one, share their number with another one, or meet a rule."""
+def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> Bools:
+    """Which of some rows are ranges, lie in a range, share their number with another row, or meet a rule."""
     number = rows.number[at_rows]
     tangled = np.zeros(len(number), np.bool_)
     if not len(number):
@@ -96,18 +99,20 @@ def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> NDArray[np.bool_]:
     if rows.has_ranges:
         last = rows.last[at_rows]
         tangled |= last != number
-        # Sorted by number: what lies at or before the furthest end so far is covered by a range before it.
+        # Rows are sorted by number: one that begins at or before the furthest end so far is covered by a range.
         reach = np.maximum.accumulate(last)
         tangled[1:] |= number[1:] <= reach[:-1]
     if rules:
         ruled = np.array(sorted({*rules.protected, *rules.overrides}), np.int64)
-        place = np.minimum(np.searchsorted(ruled, number), len(ruled) - 1)
-        tangled |= ruled[place] == number
+        nearest = np.minimum(np.searchsorted(ruled, number), len(ruled) - 1)
+        tangled |= ruled[nearest] == number
     return tangled
 
 
 @dataclass(frozen=True, slots=True)
-class _Swept:
+class _Piece:
+    """Consecutive numbers that are blocked for the same reasons."""
+
     first: int
     last: int
     scope: int
@@ -116,8 +121,8 @@ class _Swept:
     category: str
 
 
-def _sweep(rows: Rows, at_rows: Positions, scope: Masks, rules: Rules, at: datetime, wanted: int) -> Iterator[_Swept]:
-    """Cut what overlaps into pieces that do not, by number."""
+def _sweep(rows: Rows, at_rows: Positions, scope: UInt8s, rules: Rules, at: datetime, wanted: int) -> Iterator[_Piece]:
+    """Cut overlapping rows into pieces that do not overlap, in ascending order."""
     starts: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
     for row, first, last in zip(
@@ -128,32 +133,32 @@ def _sweep(rows: Rows, at_rows: Positions, scope: Masks, rules: Rules, at: datet
     ruled = {*rules.protected, *rules.overrides}
     points = sorted({*starts, *ends, *ruled, *(number + 1 for number in ruled)})
     active: set[int] = set()
-    piece: _Swept | None = None
-    for place, point in enumerate(points):
+    piece: _Piece | None = None
+    for index, point in enumerate(points):
         active.difference_update(ends.get(point, ()))
         active.update(starts.get(point, ()))
-        last = points[place + 1] - 1 if place + 1 < len(points) else point
-        found = _piece(rows, active, scope, rules, at, wanted, point, last)
-        if found is None:
+        last = points[index + 1] - 1 if index + 1 < len(points) else point
+        following = _piece(rows, active, scope, rules, at, wanted, point, last)
+        if following is None:
             continue
         if piece is not None:
-            if (found.first, *_content(found)) == (piece.last + 1, *_content(piece)):
-                piece = _Swept(piece.first, found.last, *_content(found))
+            if (following.first, *_content(following)) == (piece.last + 1, *_content(piece)):
+                piece = replace(piece, last=following.last)
                 continue
             yield piece
-        piece = found
+        piece = following
     if piece is not None:
         yield piece
 
 
-def _content(piece: _Swept) -> tuple[int, tuple[int, ...], int, str]:
+def _content(piece: _Piece) -> tuple[int, tuple[int, ...], int, str]:
     return piece.scope, piece.entries, piece.until, piece.category
 
 
 def _piece(
-    rows: Rows, active: set[int], scope: Masks, rules: Rules, at: datetime, wanted: int, first: int, last: int
-) -> _Swept | None:
-    """What is so from one number to another, where nothing begins or ends; None where nothing is blocked."""
+    rows: Rows, active: set[int], scope: UInt8s, rules: Rules, at: datetime, wanted: int, first: int, last: int
+) -> _Piece | None:
+    """The piece from `first` to `last`, between which nothing begins or ends; None if it is not blocked."""
     rule = rules.of(first, at)
     if rule is not None and rule[0] != "override-block":
         return None
@@ -168,26 +173,24 @@ def _piece(
     if not mask:
         return None
     category = rows.category.values[int(rows.category.codes[entries[0][1]])] if entries else OWN_CATEGORY
-    return _Swept(first, last, mask, tuple(entry for entry, _ in entries), until, category)
+    return _Piece(first, last, mask, tuple(entry for entry, _ in entries), until, category)
 
 
-def _with(items: Items, swept: list[_Swept]) -> Items:
-    """Columns, and pieces among them."""
-    categories = list(dict.fromkeys((*items.categories, *(piece.category for piece in swept))))
-    place = {name: i for i, name in enumerate(categories)}
-    number = np.concatenate((items.number, _column([piece.first for piece in swept])))
-    order = np.argsort(number, kind="stable")
-    joined = Items(
-        number=number,
-        last=np.concatenate((items.last, _column([piece.last for piece in swept]))),
-        scope=np.concatenate((items.scope, np.array([piece.scope for piece in swept], np.uint8))),
-        entry=np.concatenate((items.entry, _column([piece.entries[0] if piece.entries else OWN for piece in swept]))),
-        until=np.concatenate((items.until, _column([piece.until for piece in swept]))),
-        category=np.concatenate((items.category, np.array([place[piece.category] for piece in swept], np.int32))),
-        categories=tuple(categories),
-        more={len(items) + i: piece.entries for i, piece in enumerate(swept) if len(piece.entries) > 1},
+def _with(items: Items, pieces: list[_Piece]) -> Items:
+    """Items and pieces, in order."""
+    codes = {name: code for code, name in enumerate(dict.fromkeys(piece.category for piece in pieces))}
+    swept = Items(
+        number=_column([piece.first for piece in pieces]),
+        last=_column([piece.last for piece in pieces]),
+        scope=np.array([piece.scope for piece in pieces], np.uint8),
+        entry=_column([piece.entries[0] if piece.entries else OWN_ENTRY for piece in pieces]),
+        until=_column([piece.until for piece in pieces]),
+        category=np.array([codes[piece.category] for piece in pieces], np.int32),
+        categories=tuple(codes),
+        entry_lists={index: piece.entries for index, piece in enumerate(pieces) if len(piece.entries) > 1},
     )
-    return joined.take(order)
+    both = Items.concatenated([items, swept])
+    return both.take(np.argsort(both.number, kind="stable"))
 
 
 def _column(values: list[int]) -> Int64s:

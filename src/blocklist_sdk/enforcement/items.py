@@ -1,34 +1,38 @@
-"""What a sink holds: numbers that are blocked, as columns.
+"""Items: the numbers that a sink blocks, as columns; and changes, which are what a sink is asked to do.
 
-An *item* is one number, or a run of numbers, that is blocked in some scopes. A sink's items never overlap, so lifting
-one never touches what another one says, however many entries, ranges and overrides lie behind them.
+An *item* is one number, or one run of numbers, that is blocked in some scopes. The items of a sink never overlap. So
+lifting one item never touches another, however many entries, ranges and overrides are behind them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk import times
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.rows import FOREVER_MS, Int64s
+from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, Int64s
 
 Positions = NDArray[np.intp]
-Masks = NDArray[np.uint8]
-Codes = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+UInt8s = NDArray[np.uint8]
+Int32s = NDArray[np.int32]
 
-OWN: Final = 0
-"""In place of an entry's id: a recipient's own override blocks it."""
+OWN_ENTRY: Final = 0
+"""Stands for an entry's id where only an override of the recipient's own blocks the item."""
 
 OWN_CATEGORY: Final = "own-decision"
+"""The category of such an item."""
 
 Operation = Literal["block", "change", "unblock"]
 
-_BITS: Final[dict[str, int]] = {scope: 1 << place for place, scope in enumerate(SCOPES)}
+_BITS: Final[dict[str, int]] = {scope: 1 << bit for bit, scope in enumerate(SCOPES)}
 _SCOPES_OF: Final = tuple(tuple(scope for scope in SCOPES if mask & _BITS[scope]) for mask in range(1 << len(SCOPES)))
 
 EVERYWHERE: Final = (1 << len(SCOPES)) - 1
+"""All scopes as bits."""
 
 
 def mask_of(scopes: Iterable[str]) -> int:
@@ -49,32 +53,41 @@ def scopes_of(mask: int) -> tuple[str, ...]:
     return _SCOPES_OF[mask]
 
 
+def until_text(milliseconds: int) -> str | None:
+    """The end of an item as text that sorts like time; None if it has no end.
+
+    >>> until_text(1_798_761_600_000)
+    '2027-01-01T00:00:00Z'
+    """
+    return None if milliseconds == FOREVER_MS else times.iso(times.from_ms(min(milliseconds, LATEST_MS)))
+
+
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Items in order, none of which overlaps another.
+    """Items in ascending order, none of which overlaps another.
 
     Attributes:
-        number: the first number of each, ascending.
-        last: its last one; `number` itself for a single number.
-        scope: where it is blocked, as bits of `mask_of`.
-        entry: the entry that blocks it, the lowest id of several; `OWN` for an override alone.
-        until: when the entry ends, milliseconds since 1970 UTC; `FOREVER_MS` for never.
+        number: the first number of each item.
+        last: the last number; `number` itself for a single number.
+        scope: where the item is blocked, as bits of `mask_of`.
+        entry: the id of the entry that blocks it, the lowest one of several; `OWN_ENTRY` for an override alone.
+        until: when the item ends, milliseconds since 1970 UTC; `FOREVER_MS` if it never does.
         category: positions in `categories`.
-        categories: of the entries.
-        more: for items with several entries, by place: all of them.
-        lifted: for what is to be done with items, by place: entries that do not block them any more, where these are
-            not just what the operation says, which is all of an unblock's and none of a change's.
+        categories: names of categories.
+        entry_lists: for each item with several entries, by index: the ids of all of them.
+        lifted_entries: in changes, by index: ids of the entries that do not block the item any more. Left out where the
+            operation says it: an unblock lifts all entries, any other change none.
     """
 
     number: Int64s
     last: Int64s
-    scope: Masks
+    scope: UInt8s
     entry: Int64s
     until: Int64s
-    category: Codes
+    category: Int32s
     categories: tuple[str, ...]
-    more: dict[int, tuple[int, ...]]
-    lifted: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    entry_lists: dict[int, tuple[int, ...]]
+    lifted_entries: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.number)
@@ -85,45 +98,73 @@ class Items:
         none = np.empty(0, np.int64)
         return cls(none, none, np.empty(0, np.uint8), none, none, np.empty(0, np.int32), (), {})
 
-    def take(self, at: Positions) -> "Items":
-        """Some of them, by place, in any order of places."""
-        places = list(enumerate(at.tolist())) if self.more or self.lifted else []
-        more, lifted = (
-            {new: entries[old] for new, old in places if old in entries} for entries in (self.more, self.lifted)
+    @classmethod
+    def concatenated(cls, parts: Sequence["Items"]) -> "Items":
+        """The items of several parts, one part after the other; the same number may occur twice."""
+        categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
+        code_of = {name: code for code, name in enumerate(categories)}
+        category: list[Int32s] = []
+        entry_lists: dict[int, tuple[int, ...]] = {}
+        lifted_entries: dict[int, tuple[int, ...]] = {}
+        start = 0
+        for part in parts:
+            codes = np.array([code_of[name] for name in part.categories] or [0], np.int32)
+            category.append(codes[part.category])
+            entry_lists |= {start + index: entries for index, entries in part.entry_lists.items()}
+            lifted_entries |= {start + index: entries for index, entries in part.lifted_entries.items()}
+            start += len(part)
+        return cls(
+            number=np.concatenate([part.number for part in parts]),
+            last=np.concatenate([part.last for part in parts]),
+            scope=np.concatenate([part.scope for part in parts]),
+            entry=np.concatenate([part.entry for part in parts]),
+            until=np.concatenate([part.until for part in parts]),
+            category=np.concatenate(category),
+            categories=tuple(categories),
+            entry_lists=entry_lists,
+            lifted_entries=lifted_entries,
+        )
+
+    def take(self, positions: Positions) -> "Items":
+        """Some of the items, in the order of the positions."""
+        moves = list(enumerate(positions.tolist())) if self.entry_lists or self.lifted_entries else []
+        entry_lists, lifted_entries = (
+            {new: entries[old] for new, old in moves if old in entries}
+            for entries in (self.entry_lists, self.lifted_entries)
         )
         return replace(
             self,
-            number=self.number[at],
-            last=self.last[at],
-            scope=self.scope[at],
-            entry=self.entry[at],
-            until=self.until[at],
-            category=self.category[at],
-            more=more,
-            lifted=lifted,
+            number=self.number[positions],
+            last=self.last[positions],
+            scope=self.scope[positions],
+            entry=self.entry[positions],
+            until=self.until[positions],
+            category=self.category[positions],
+            entry_lists=entry_lists,
+            lifted_entries=lifted_entries,
         )
 
-    def entries(self, place: int) -> tuple[int, ...]:
-        """The entries behind an item; none where an override alone blocks it."""
-        entry = int(self.entry[place])
-        return self.more.get(place) or (() if entry == OWN else (entry,))
+    def entries(self, index: int) -> tuple[int, ...]:
+        """The ids of the entries behind an item; empty if an override alone blocks it."""
+        entry = int(self.entry[index])
+        return self.entry_lists.get(index) or (() if entry == OWN_ENTRY else (entry,))
 
 
 @dataclass(frozen=True, slots=True)
 class SinkChange:
-    """One thing to do in a sink.
+    """One thing that a sink is asked to do.
 
     Attributes:
-        operation: ``block``, ``change`` (it is blocked already, but other scopes or another end hold now), ``unblock``.
+        operation: ``block``, ``unblock``, or ``change`` for what is blocked already and now has other scopes or another
+            end.
         number: the first number, E.164 digits as an integer.
-        last: the last one; the same for a single number.
-        scope: where it is blocked from now on; for an unblock where it was.
+        last: the last number; the same for a single number.
+        scope: where it is blocked from now on; for an unblock, where it was.
         category: why.
-        entries: ids of the entries behind it; none for a recipient's own decision.
-        until: when it ends by itself, milliseconds since 1970 UTC; None for never. It is also unblocked then.
+        entries: ids of the entries behind it; empty for a decision of the recipient's own.
+        until: when it ends by itself, milliseconds since 1970 UTC; None if it never does. An unblock is sent then, too.
         feed: the feed.
-        serial: the release in force.
-        key: the same whenever the same is asked for again: what has been done under it need not be done twice.
+        serial: the serial of the release in force.
     """
 
     operation: Operation
@@ -138,7 +179,7 @@ class SinkChange:
 
     @property
     def key(self) -> str:
-        """Names the change: feed, numbers, and what is to be so."""
+        """Identifies the change: equal whenever the same is asked for again, even if it was lifted in between."""
         what = "+".join(self.scope) if self.operation != "unblock" else ""
         entries = ".".join(map(str, self.entries))
         return f"{self.feed}:{self.number}-{self.last}:{what}:{self.until or ''}:{entries}"
@@ -146,15 +187,15 @@ class SinkChange:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Changes of one kind that go to a sink together. A sequence of `SinkChange`, and columns for sinks in a hurry.
+    """Changes of one operation that go to a sink together: a sequence of `SinkChange`, and the same as columns.
 
     Attributes:
-        number_in_ledger: counts up by one from batch to batch of a sink. A sink that keeps it with what it holds, in
-            one transaction, tells after a crash what has been done.
-        operation: of all of them.
-        items: what they are about.
+        number_in_ledger: counts up by one from batch to batch of a sink. A sink that stores it in the same transaction
+            as the items can say after a crash what was done (`TransactionalSink`).
+        operation: the operation of all changes.
+        items: what the changes are about, as columns, which are faster for large batches.
         feed: the feed.
-        serial: the release in force.
+        serial: the serial of the release in force.
     """
 
     number_in_ledger: int
@@ -166,20 +207,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, place: int) -> SinkChange:
+    def __getitem__(self, index: int) -> SinkChange:
         items = self.items
-        until = int(items.until[place])
+        until = int(items.until[index])
         return SinkChange(
             operation=self.operation,
-            number=int(items.number[place]),
-            last=int(items.last[place]),
-            scope=scopes_of(int(items.scope[place])),
-            category=items.categories[int(items.category[place])],
-            entries=items.entries(place),
+            number=int(items.number[index]),
+            last=int(items.last[index]),
+            scope=scopes_of(int(items.scope[index])),
+            category=items.categories[int(items.category[index])],
+            entries=items.entries(index),
             until=None if until == FOREVER_MS else until,
             feed=self.feed,
             serial=self.serial,
         )
 
     def __iter__(self) -> Iterator[SinkChange]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))

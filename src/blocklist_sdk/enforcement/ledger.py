@@ -1,21 +1,21 @@
-"""What a sink has acknowledged, on the recipient's disk: the only truth about what has been done.
+"""The ledger: what a sink has acknowledged, on the recipient's disk. It alone says what has been done.
 
-A batch is written down before it goes to the sink, and what came of it after. So a run that is killed between the two
-leaves a batch of which nobody knows: its changes are *in doubt*, and the next run makes sure of them. What the records
-say is now and then folded into one file, so that a run need not read them all; the records stay, since receipts and
-monthly reports are made from them.
+A batch is written down before it goes to the sink, and its outcomes after. If a run is killed in between, the outcomes
+of that batch are unknown: its changes are *in doubt*, and the next run asks for them again. From time to time the
+records are folded into one base, so that a run need not read them all. The records stay, since receipts and monthly
+statements are made from them.
 
 ::
 
     DIR/
-        ledger.json                  which sink, which file is the base, up to which record it goes
-        base-N.arrow                 items as they were acknowledged up to record N
+        ledger.json                  the feed, the file of the base, and the last record in it
+        base-N.arrow                 the items after record N
         records/N.batch.arrow        a batch, before it went to the sink
-        records/N.done.arrow         what came of it
-        records/N.receipts.json      that its receipts have been acknowledged, and which were refused
-        tries.json                   changes that have failed, and how often
-        lock                         held by a run
-        outbox.lock                  held by whoever sends receipts, beside a run
+        records/N.done.arrow         its outcomes
+        records/N.receipts.json      that its receipts are acknowledged, and which were refused
+        tries.json                   changes that failed, and how often
+        lock                         locked by a run
+        outbox.lock                  locked by whoever sends receipts, which may go on beside a run
 """
 
 import os
@@ -29,10 +29,10 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
-from blocklist_sdk.enforcement.ledger_files import MENDING, items_of, items_table, read_table, write_table
-from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, IN_DOUBT, LedgerState, Record, patched
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, all_done
+from blocklist_sdk.enforcement.items import Batch, Items, Operation, UInt8s
+from blocklist_sdk.enforcement.ledger_files import REPAIR_ADVICE, items_of, items_table, read_table, write_table
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, patched
+from blocklist_sdk.enforcement.sink import Outcome, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
 
@@ -43,16 +43,16 @@ _FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _OUTBOX_LOCK: Final = "outbox.lock"
 
-KEPT: Final = timedelta(days=400)
-"""How long records stay: monthly reports are made up to a year back."""
+RECORDS_KEPT: Final = timedelta(days=400)
+"""How long records stay: monthly statements are made up to a year back."""
 
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
-"""The records are folded once they speak of more numbers than both of these: reading so many is quick."""
+"""The records are folded once they change more items than both: so many, and this share of the base."""
 
 
 class Ledger:
-    """A sink's ledger. While it is open no other process can open it."""
+    """A sink's ledger. One process at a time has it open."""
 
     def __init__(self, directory: Path, document: dict[str, Any], lock: "BaseFileLock | None") -> None:
         """Use :meth:`open`."""
@@ -63,60 +63,55 @@ class Ledger:
 
     @classmethod
     def open(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
-        """Open a ledger, or begin one.
+        """Open a ledger to enforce, or begin one.
 
         Args:
-            directory: its own.
-            feed: what the sink holds is of this feed.
-            wait_s: how long to wait for another process, seconds.
+            directory: the ledger's own, from `ledger_path`.
+            feed: the feed that is enforced.
+            wait_s: how long to wait for another process that enforces, seconds.
 
         Raises:
-            InvalidInput: it is another feed's, or was written by a newer version of this library.
+            InvalidInput: the ledger is of another feed, or was written by a newer version of this library.
             Locked: another process has it open.
             Malformed: it is damaged.
             StorageFailed: the disk refused.
         """
         with storage(directory):
             (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
-        busy = f"another process enforces into {directory.name}"
-        lock = acquired(directory / _LOCK, wait_s=wait_s, busy=busy)
+        lock = acquired(directory / _LOCK, wait_s=wait_s, busy=f"another process enforces into {directory.name}")
         return cls._opened(directory, feed, lock, begin=True)
 
     @classmethod
     def outbox(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
-        """Open a ledger to send its receipts, while a run may go on; only `acknowledge` may write.
+        """Open a ledger to send its receipts, also while a run goes on; only `acknowledge` may write.
 
-        Sending the receipts of a first release may take hours, and unblocks must not wait for it.
+        To send the receipts of a first release may take hours, and unblocks must not wait for it.
 
         Args:
-            directory: its own.
-            feed: what the sink holds is of this feed.
-            wait_s: how long to wait for another process that sends, seconds.
+            directory: the ledger's own, from `ledger_path`.
+            feed: the feed that is enforced.
+            wait_s: how long to wait for another process that sends receipts, seconds.
 
         Raises:
-            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
-            Locked: another process is sending.
-            Malformed: it is damaged.
-            StorageFailed: the disk refused.
+            InvalidInput, Malformed, StorageFailed: as for `open`; InvalidInput also if nothing has been enforced yet.
+            Locked: another process sends the receipts.
         """
-        _must_be(directory)
+        _must_exist(directory)
         busy = f"another process sends the receipts of {directory.name}"
-        lock = acquired(directory / _OUTBOX_LOCK, wait_s=wait_s, busy=busy)
-        return cls._opened(directory, feed, lock, begin=False)
+        return cls._opened(directory, feed, acquired(directory / _OUTBOX_LOCK, wait_s=wait_s, busy=busy), begin=False)
 
     @classmethod
     def read(cls, directory: Path, *, feed: str) -> Self:
         """Open a ledger to read its records, whatever other processes do; nothing may be written.
 
         Args:
-            directory: its own.
-            feed: what the sink holds is of this feed.
+            directory: the ledger's own, from `ledger_path`.
+            feed: the feed that is enforced.
 
         Raises:
-            InvalidInput: there is none, it is another feed's, or was written by a newer version of this library.
-            Malformed: it is damaged.
+            InvalidInput, Malformed: as for `outbox`.
         """
-        _must_be(directory)
+        _must_exist(directory)
         return cls._opened(directory, feed, None, begin=False)
 
     @classmethod
@@ -127,7 +122,7 @@ class Ledger:
                 if not begin:
                     raise _nothing_yet(directory)
                 if any(directory.glob("base-*.arrow")) or any((directory / _RECORDS).iterdir()):
-                    raise Malformed(f"{directory / _LEDGER} is missing beside other files of the ledger: {MENDING}")
+                    raise Malformed(f"{directory / _LEDGER} is missing, but not its other files: {REPAIR_ADVICE}")
                 document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
                 with storage(directory):
                     write_json(directory / _LEDGER, document)
@@ -138,11 +133,11 @@ class Ledger:
             if lock is not None:
                 lock.release()
             if isinstance(error, KeyError):
-                raise Malformed(f"{directory / _LEDGER} is damaged: it lacks {error}") from error
+                raise Malformed(f"{directory / _LEDGER} is damaged: {error} is missing") from error
             raise
 
     def close(self) -> None:
-        """Let other processes have it."""
+        """Release the ledger for other processes."""
         if self._lock is not None:
             self._lock.release()
 
@@ -154,7 +149,7 @@ class Ledger:
 
     @property
     def id(self) -> str:
-        """Tells this ledger from every other, for idempotency keys."""
+        """The ledger's id, unlike any other's; part of idempotency keys."""
         return str(self._document["id"])
 
     @property
@@ -164,7 +159,7 @@ class Ledger:
 
     @property
     def last(self) -> int:
-        """The number of the last batch; 0 where there was none."""
+        """The number of the last batch; 0 before the first."""
         return self._next - 1
 
     # Writing
@@ -177,20 +172,22 @@ class Ledger:
         serial: int,
         published: datetime,
         at: datetime,
-        is_urgent: bool = False,
+        lifts: bool = False,
+        is_capped: bool = True,
     ) -> Batch:
         """Write down a batch that is about to go to the sink.
 
         Args:
-            operation: what is to be done.
-            items: with what.
-            serial: the release that asks for it.
-            published: when that was published.
+            operation: what the sink is asked to do.
+            items: the items to do it with.
+            serial: the serial of the release that asks for it.
+            published: when the release was published.
             at: now.
-            is_urgent: whether no daily cap holds it up. Of changes: whether each lifts something.
+            lifts: whether each change lifts something, as an unblock always does.
+            is_capped: whether it counts towards the daily cap; what lifts something never does.
 
         Raises:
-            StorageFailed: the disk refused; nothing is to be sent.
+            StorageFailed: the disk refused; the batch must not be sent.
         """
         batch = Batch(self._next, operation, items, self.feed, serial)
         about = {
@@ -198,7 +195,8 @@ class Ledger:
             "serial": serial,
             "published": published,
             "begun": at,
-            "is_urgent": is_urgent or operation == "unblock",
+            "lifts": lifts or operation == "unblock",
+            "is_capped": is_capped and not lifts and operation != "unblock",
         }
         with storage(self.directory):
             write_table(self._path(batch.number_in_ledger, "batch"), items_table(items), about)
@@ -207,29 +205,29 @@ class Ledger:
 
     def finish(
         self, batch: Batch, outcomes: Sequence[Outcome], *, given_up: Sequence[int] = (), at: datetime
-    ) -> Record:
-        """Write down what came of a batch.
+    ) -> LedgerRecord:
+        """Write down the outcomes of a batch.
 
         Args:
             batch: from `begin`.
-            outcomes: of its changes, in their order.
-            given_up: places of changes that are set aside, since they have failed too often.
+            outcomes: the outcome of each change, in their order.
+            given_up: indexes of changes that are set aside, since they have failed too often.
             at: now.
 
         Raises:
             StorageFailed: the disk refused; the batch is in doubt.
         """
-        if isinstance(outcomes, Same):
-            code = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
+        if isinstance(outcomes, UniformOutcomes):
+            codes = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
             details = dict.fromkeys(range(len(batch)), outcomes.outcome.detail) if outcomes.outcome.detail else {}
         else:
-            code = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
-            details = {place: outcome.detail for place, outcome in enumerate(outcomes) if outcome.detail}
-        code[np.array(given_up, np.intp)] = GIVEN_UP
-        return self._finish(batch.number_in_ledger, code, details, at)
+            codes = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
+            details = {index: outcome.detail for index, outcome in enumerate(outcomes) if outcome.detail}
+        codes[np.array(given_up, np.intp)] = OutcomeCode.GIVEN_UP
+        return self._finish(batch.number_in_ledger, codes, details, at)
 
     def finish_all(self, number: int, *, at: datetime) -> None:
-        """Write down that all of a batch was done, as its sink says.
+        """Write down that every change of a batch was done, as the sink says.
 
         Raises:
             StorageFailed: the disk refused; the batch stays open.
@@ -237,50 +235,48 @@ class Ledger:
         batch, _ = self._read_batch(number)
         self.finish(batch, all_done(batch), at=at)
 
-    def doubt(self, number: int, *, at: datetime) -> None:
-        """Say of a batch that nobody knows what came of it."""
+    def mark_in_doubt(self, number: int, *, at: datetime) -> None:
+        """Write down that the outcomes of a batch are unknown."""
         batch, _ = self._read_batch(number)
-        self._finish(number, np.full(len(batch), IN_DOUBT, np.uint8), {}, at)
+        self._finish(number, np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, at)
 
-    def _finish(self, number: int, code: Masks, details: Mapping[int, str], at: datetime) -> Record:
-        text = pa.array(
-            [details.get(place) for place in range(len(code))] if details else [None] * len(code), pa.string()
-        )
-        table = pa.table({"outcome": pa.array(code), "detail": text.dictionary_encode()})
+    def _finish(self, number: int, codes: UInt8s, details: Mapping[int, str], at: datetime) -> LedgerRecord:
+        texts = [details.get(index) for index in range(len(codes))] if details else [None] * len(codes)
+        table = pa.table({"outcome": pa.array(codes), "detail": pa.array(texts, pa.string()).dictionary_encode()})
         with storage(self.directory):
             write_table(self._path(number, "done"), table, {"done": at})
-        return self._record(number)
+        return self.record(number)
 
     def fold(self, *, at: datetime) -> None:
-        """Make a base of what the records say, if they say much, and forget records that are too old.
+        """Make a new base if the records change many items, and delete records that are too old.
 
         Raises:
             StorageFailed: the disk refused; nothing is lost.
         """
-        acknowledged = self.acknowledged()
-        if len(acknowledged.later) > max(_FOLD_ROWS, _FOLD_SHARE * len(acknowledged.items)):
-            self.replace(acknowledged)
+        state = self.state()
+        if len(state.changed) > max(_FOLD_ROWS, _FOLD_SHARE * len(state.items)):
+            self.replace(state)
         with storage(self.directory):
             for number in self._numbers():
                 if number > self._document["folded"]:
                     break
-                record = self._record(number)
-                if record.done is not None and record.done < at - KEPT and self.is_acknowledged(number):
+                record = self.record(number)
+                if record.done is not None and record.done < at - RECORDS_KEPT and self.is_acknowledged(number):
                     for kind in ("batch", "done", "receipts"):
                         self._path(number, kind).unlink(missing_ok=True)
 
-    def replace(self, acknowledged: LedgerState, *, after: int = 0) -> None:
-        """Make a base of something, in place of what base and records say; the records stay for receipts and reports.
+    def replace(self, state: LedgerState, *, after: int = 0) -> None:
+        """Make a state the new base, in place of base and records; the records stay for receipts and statements.
 
         Args:
-            acknowledged: what the sink holds.
-            after: the next batch has a number above this one.
+            state: what the sink holds.
+            after: a number that the number of the next batch must exceed.
 
         Raises:
             StorageFailed: the disk refused; nothing is changed.
         """
         upto = max(self.last, after)
-        whole = acknowledged.whole()
+        whole = state.whole()
         name = f"base-{upto}-{secrets.token_hex(4)}.arrow"
         table = items_table(whole.items).append_column("status", pa.array(whole.status))
         with storage(self.directory):
@@ -294,7 +290,7 @@ class Ledger:
 
     # Reading
 
-    def acknowledged(self) -> LedgerState:
+    def state(self) -> LedgerState:
         """What the sink has acknowledged, up to the last record.
 
         Raises:
@@ -306,46 +302,66 @@ class Ledger:
         records = list(self.records(after=self._document["folded"]))
         return patched(base, records) if records else base
 
-    def records(self, *, after: int = 0) -> Iterator[Record]:
-        """Records, oldest first, beginning behind a number.
+    def records(self, *, after: int = 0) -> Iterator[LedgerRecord]:
+        """The records with a number above `after`, oldest first.
 
         Raises:
-            Malformed: one is damaged.
+            Malformed: a record is damaged.
             StorageFailed: the disk refused.
         """
         for number in self._numbers():
             if number > after:
-                yield self._record(number)
+                yield self.record(number)
 
-    def record(self, number: int) -> Record:
-        """One record, by its number.
-
-        Raises:
-            Malformed: it is damaged.
-            StorageFailed: there is none, or the disk refused.
-        """
-        return self._record(number)
-
-    def records_backwards(self) -> Iterator[Record]:
-        """Records, newest first.
+    def records_backwards(self) -> Iterator[LedgerRecord]:
+        """All records, newest first.
 
         Raises:
             Malformed, StorageFailed: as for `records`.
         """
         for number in reversed(self._numbers()):
-            yield self._record(number)
+            yield self.record(number)
+
+    def record(self, number: int) -> LedgerRecord:
+        """The record of a batch; its outcomes are in doubt until they are written down.
+
+        Raises:
+            Malformed: the record is damaged.
+            StorageFailed: the record does not exist, or the disk refused.
+        """
+        batch, about = self._read_batch(number)
+        path = self._path(number, "done")
+        outcome, details, done = np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, None
+        if path.exists():
+            table, after = read_table(path)
+            if len(table):
+                outcome = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
+            done = datetime.fromisoformat(after["done"])
+            if table.column("detail").null_count < len(table):
+                texts = table.column("detail").to_pylist()
+                details = {index: text for index, text in enumerate(texts) if text is not None}
+        return LedgerRecord(
+            batch=batch,
+            published=datetime.fromisoformat(about["published"]),
+            begun=datetime.fromisoformat(about["begun"]),
+            done=done,
+            outcome=outcome,
+            details=details,
+            lifts=about["lifts"],
+            is_capped=about["is_capped"],
+        )
 
     def open_batches(self) -> list[int]:
-        """Numbers of batches of which it is not written down what came of them."""
+        """The numbers of the batches whose outcomes are not written down."""
         return [number for number in self._numbers() if not self._path(number, "done").exists()]
 
     def tries(self) -> dict[str, int]:
-        """How often changes have failed, by their keys."""
+        """How often each change has failed, by its key."""
         document = read_json(self.directory / _TRIES, format_version=_FORMAT)
         return dict(document["tries"]) if document else {}
 
     def keep_tries(self, tries: Mapping[str, int]) -> None:
-        """Note how often changes have failed.
+        """Write down how often each change has failed.
 
         Raises:
             StorageFailed: the disk refused.
@@ -356,22 +372,22 @@ class Ledger:
 
     # Receipts
 
-    def unacknowledged(self) -> Iterator[Record]:
+    def unacknowledged(self) -> Iterator[LedgerRecord]:
         """Records whose receipts the exchange has not acknowledged yet, oldest first."""
         for number in self._numbers():
             if not self.is_acknowledged(number) and self._path(number, "done").exists():
-                yield self._record(number)
+                yield self.record(number)
 
     def is_acknowledged(self, number: int) -> bool:
         """Whether the exchange has acknowledged every receipt of a record."""
         return self._path(number, "receipts").exists()
 
     def acknowledge(self, number: int, refused: Sequence[Mapping[str, Any]], *, at: datetime) -> None:
-        """Note that the exchange has acknowledged every receipt of a record.
+        """Write down that the exchange has acknowledged every receipt of a record.
 
         Args:
-            number: of the record.
-            refused: those that it refused, each with ``entry`` and ``reason``.
+            number: the record's number.
+            refused: the receipts that it refused, each with ``entry``, ``outcome`` and ``reason``.
             at: now.
 
         Raises:
@@ -382,16 +398,16 @@ class Ledger:
             write_json(self._path(number, "receipts"), document)
 
     def acknowledged_at(self, number: int) -> datetime:
-        """When a record's receipts were acknowledged, of one of which they are."""
+        """When the exchange acknowledged the receipts of a record; the year 1 if it has not."""
         document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
         return datetime.min.replace(tzinfo=UTC) if document is None else datetime.fromisoformat(document["at"])
 
     def refused_receipts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Receipts that the exchange refused, with the number of their record."""
+        """The receipts that the exchange refused, each with the number of its record."""
         for number in self._numbers():
             document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
-            for each in document["refused"] if document else ():
-                yield number, each
+            for receipt in document["refused"] if document else ():
+                yield number, receipt
 
     # Files
 
@@ -405,23 +421,19 @@ class Ledger:
         return sorted(int(name[:9]) for name in names if name.endswith(".batch.arrow") and name[:9].isdigit())
 
     def _check_whole(self) -> None:
-        """See that no record behind the base is missing: what it said would be forgotten."""
+        """Check that no record after the base is missing, since its changes would be forgotten."""
         with storage(self.directory):
             names = os.listdir(self.directory / _RECORDS)
         folded = self._document["folded"]
-        behind = {int(name[:9]) for name in names if name.endswith(".arrow") and name[:9].isdigit()}
-        behind = {number for number in behind if number > folded}
-        expected = set(range(folded + 1, max(behind, default=folded) + 1))
-        lost = sorted(expected - set(self._numbers()))
-        if lost:
-            raise Malformed(f"{self._path(lost[0], 'batch')} is missing: {MENDING}")
+        last = max((int(name[:9]) for name in names if name.endswith(".arrow") and name[:9].isdigit()), default=0)
+        missing = set(range(folded + 1, last + 1)) - set(self._numbers())
+        if missing:
+            raise Malformed(f"{self._path(min(missing), 'batch')} is missing: {REPAIR_ADVICE}")
 
     def _base(self) -> LedgerState:
         name = self._document["base"]
-        if name is None:
-            return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
-        table, _ = read_table(self.directory / name)
-        if not len(table):
+        table = None if name is None else read_table(self.directory / name)[0]
+        if not table:
             return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
         return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
@@ -429,35 +441,13 @@ class Ledger:
         table, about = read_table(self._path(number, "batch"))
         return Batch(number, about["operation"], items_of(table), self.feed, about["serial"]), about
 
-    def _record(self, number: int) -> Record:
-        batch, about = self._read_batch(number)
-        path = self._path(number, "done")
-        outcome, details, done = np.full(len(batch), IN_DOUBT, np.uint8), {}, None
-        if path.exists():
-            table, after = read_table(path)
-            if len(table):
-                outcome = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
-            done = datetime.fromisoformat(after["done"])
-            if table.column("detail").null_count < len(table):
-                said = table.column("detail").to_pylist()
-                details = {place: text for place, text in enumerate(said) if text is not None}
-        return Record(
-            batch=batch,
-            published=datetime.fromisoformat(about["published"]),
-            begun=datetime.fromisoformat(about["begun"]),
-            done=done,
-            outcome=outcome,
-            details=details,
-            is_urgent=about["is_urgent"],
-        )
+
+def _code_of(outcome: Outcome) -> OutcomeCode:
+    """The code of an outcome. What is pending is in doubt, so that an unblock is sent if the list drops the number."""
+    return OutcomeCode.IN_DOUBT if outcome.pending else OutcomeCode.of(outcome.kind)
 
 
-def _code_of(outcome: Outcome) -> int:
-    """How an outcome is written down; what is pending is in doubt, so that an unblock that comes meanwhile is sent."""
-    return IN_DOUBT if outcome.pending else KINDS.index(outcome.kind)
-
-
-def _must_be(directory: Path) -> None:
+def _must_exist(directory: Path) -> None:
     if not (directory / _LEDGER).exists():
         raise _nothing_yet(directory)
 

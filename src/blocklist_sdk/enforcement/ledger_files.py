@@ -1,4 +1,4 @@
-"""How a ledger's tables lie on the disk: Arrow files, each with a few words about itself."""
+"""The tables of a ledger on disk: Arrow files, each with a few facts about itself."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from blocklist_sdk.disk import adopt, staged, storage
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.errors import Malformed
 
-MENDING: Final = (
-    "bring a copy of the whole ledger back, or move its directory away; then run blocklist enforce --reconcile --repair"
+REPAIR_ADVICE: Final = (
+    "restore the whole ledger from a copy, or move its directory away; then run blocklist enforce --reconcile --repair"
 )
 """What to do about a file that is damaged or missing."""
 
@@ -30,27 +30,27 @@ def items_table(items: Items) -> pa.Table:
             "category": pa.DictionaryArray.from_arrays(
                 pa.array(items.category), pa.array(items.categories or ("",), pa.string())
             ),
-            "entries": _lists(items.more, len(items)),
-            "lifted": _lists(items.lifted, len(items)),
+            "entries": _lists(items.entry_lists, len(items)),
+            "lifted": _lists(items.lifted_entries, len(items)),
         }
     )
 
 
 def _lists(entries: Mapping[int, tuple[int, ...]], count: int) -> pa.Array:
-    """Entries of a few places, as a column."""
+    """Lists of entries as a column, null where an item has none."""
     kind = pa.list_(pa.int64())
-    return pa.array([entries.get(place) for place in range(count)], kind) if entries else pa.nulls(count, kind)
+    return pa.array([entries.get(index) for index in range(count)], kind) if entries else pa.nulls(count, kind)
 
 
-def _by_place(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
-    """A column of entries, as what a few places have."""
+def _by_index(column: pa.ChunkedArray) -> dict[int, tuple[int, ...]]:
+    """The lists of a column that are not null, by index."""
     if column.null_count == len(column):
         return {}
-    return {place: tuple(ids) for place, ids in enumerate(column.to_pylist()) if ids is not None}
+    return {index: tuple(ids) for index, ids in enumerate(column.to_pylist()) if ids is not None}
 
 
 def items_of(table: pa.Table) -> Items:
-    """Items from their columns, which they look into."""
+    """Items from their columns, without a copy."""
     if not len(table):
         return Items.empty()
     columns = {
@@ -62,13 +62,13 @@ def items_of(table: pa.Table) -> Items:
         **columns,
         category=category.indices.to_numpy(zero_copy_only=True),
         categories=tuple(category.dictionary.to_pylist()),
-        more=_by_place(table.column("entries")),
-        lifted=_by_place(table.column("lifted")),
+        entry_lists=_by_index(table.column("entries")),
+        lifted_entries=_by_index(table.column("lifted")),
     )
 
 
 def write_table(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
-    """Write a table, durably, whole or not at all."""
+    """Write a table and facts about it: durably, and whole or not at all."""
     document = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in about.items()}
     table = table.replace_schema_metadata({"about": json.dumps(document)})
     with staged(path.parent) as temporary:
@@ -78,17 +78,16 @@ def write_table(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
 
 
 def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """A table, and what is said about it.
+    """Read a table and the facts about it.
 
     Raises:
-        Malformed: it is damaged.
-        StorageFailed: it cannot be read.
+        Malformed: the file is damaged.
+        StorageFailed: the file cannot be read.
     """
     try:
         with storage(path), pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
-        return table.combine_chunks() if table.column(0).num_chunks > 1 else table, json.loads(
-            table.schema.metadata[b"about"]
-        )
+        about = json.loads(table.schema.metadata[b"about"])
+        return table.combine_chunks() if table.column(0).num_chunks > 1 else table, about
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise Malformed(f"{path} is damaged ({error}): {MENDING}") from error
+        raise Malformed(f"{path} is damaged ({error}): {REPAIR_ADVICE}") from error

@@ -1,191 +1,218 @@
-"""What a sink has acknowledged: records of batches, one after the other, and where they leave each item."""
+"""The state of a ledger: what a sink holds after a base and the records of the batches since then."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import IntEnum
 from typing import Final, Self
 
 import numpy as np
 
-from blocklist_sdk.enforcement.items import Batch, Codes, Items, Masks, Positions
-from blocklist_sdk.enforcement.sink import KINDS, OutcomeKind
+from blocklist_sdk.enforcement.items import Batch, Bools, Items, Positions, UInt8s
+from blocklist_sdk.enforcement.sink import OUTCOME_KINDS, OutcomeKind
 from blocklist_sdk.release.rows import Int64s
 
-HELD, ASIDE, DOUBT, NOTHING, WIDER = range(5)
-"""How an item stands: the sink holds it; it refused it, or was given up; nobody knows; there is nothing to block; it
-may hold more than the item says, since a change that lifts something is not done."""
 
-_STATUS: Final[Mapping[OutcomeKind, int]] = {
-    "enforced": HELD,
-    "already-inactive": NOTHING,
-    "not-ours": NOTHING,
-    "recycled": NOTHING,
-    "refused": ASIDE,
-    "failed": DOUBT,
+class ItemStatus(IntEnum):
+    """What the ledger knows about one item in the sink."""
+
+    HELD = 0
+    """The sink holds the item."""
+    SET_ASIDE = 1
+    """The sink refused the item, or it failed too often. It is not asked for again until something about it changes."""
+    IN_DOUBT = 2
+    """The sink may hold the item or not: it failed, is not answered yet, or the run was killed before the answer."""
+    NOTHING_TO_BLOCK = 3
+    """The sink says that there is nothing to block: the number is inactive, recycled, or not the recipient's."""
+    WIDER = 4
+    """The sink may hold more than the item says, since a change that lifts a part of it is not done yet."""
+
+
+class OutcomeCode(IntEnum):
+    """The outcome of one change, as a record stores it."""
+
+    ENFORCED = 0
+    """The sink blocks the item as asked; for an unblock, it has lifted it."""
+    ALREADY_INACTIVE = 1
+    """The number is not in use, so there is nothing to block."""
+    NOT_OURS = 2
+    """The number belongs to another operator or provider."""
+    RECYCLED = 3
+    """The number has a new owner."""
+    REFUSED = 4
+    """The sink will not do it."""
+    FAILED = 5
+    """The sink could not do it now; the next run asks again."""
+    REVERSED = 6
+    """The sink has lifted the item."""
+    GIVEN_UP = 254
+    """The change failed so often that it is set aside."""
+    IN_DOUBT = 255
+    """The outcome is unknown."""
+
+    @property
+    def kind(self) -> OutcomeKind | None:
+        """The outcome as a receipt says it; None if it is unknown."""
+        if self is OutcomeCode.IN_DOUBT:
+            return None
+        return "failed" if self is OutcomeCode.GIVEN_UP else OUTCOME_KINDS[self]
+
+    @classmethod
+    def of(cls, kind: OutcomeKind) -> Self:
+        """The code of an outcome that a sink returned."""
+        return cls(OUTCOME_KINDS.index(kind))
+
+
+NOTHING_TO_BLOCK: Final = (OutcomeCode.ALREADY_INACTIVE, OutcomeCode.NOT_OURS, OutcomeCode.RECYCLED)
+"""Outcomes after which a block or a change need not be done."""
+
+_LIFTED: Final = (OutcomeCode.ENFORCED, OutcomeCode.REVERSED, *NOTHING_TO_BLOCK)
+"""Outcomes after which an unblock is done."""
+
+_STATUS: Final[Mapping[OutcomeCode, ItemStatus]] = {
+    **dict.fromkeys(NOTHING_TO_BLOCK, ItemStatus.NOTHING_TO_BLOCK),
+    OutcomeCode.REFUSED: ItemStatus.SET_ASIDE,
+    OutcomeCode.FAILED: ItemStatus.IN_DOUBT,
+    OutcomeCode.IN_DOUBT: ItemStatus.IN_DOUBT,
 }
+"""The status of an item after a block or a change; `HELD` after any other outcome."""
 
-_LIFTED: Final = [KINDS.index(kind) for kind in ("enforced", "reversed", "already-inactive", "not-ours", "recycled")]
 
-IN_DOUBT: Final = 255
-GIVEN_UP: Final = 254
-"""In place of the position of an outcome in `KINDS`: nobody knows; it failed so often that it is set aside."""
+def is_any_of(codes: UInt8s, *members: IntEnum) -> Bools:
+    """Which codes are one of some members.
+
+    The members are compared as `uint8`: to compare with an enum, numpy converts the codes, which takes twenty times as
+    long.
+    """
+    matches: Bools = codes == np.uint8(members[0])
+    for member in members[1:]:
+        matches |= codes == np.uint8(member)
+    return matches
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A batch, and what came of it.
+class LedgerRecord:
+    """A batch and its outcomes.
 
     Attributes:
         batch: the changes.
-        published: when the release was published that asked for them.
+        published: when the release that asked for them was published.
         begun: when the batch went to the sink.
-        done: when its outcomes were known; None while they are not.
-        outcome: of each change, as its position in `KINDS`, or `IN_DOUBT`, or `GIVEN_UP`.
-        details: why, by place, where there is something to say.
-        is_urgent: whether no daily cap holds it up, as `EnforcementPlan.batches` says.
+        done: when the outcomes were known; None until then.
+        outcome: the outcome of each change, as an `OutcomeCode`.
+        details: the sink's words on an outcome, by index, where it said something.
+        lifts: whether the changes lift something, as in `PlannedBatch`.
+        is_capped: whether they count towards the daily cap, as in `PlannedBatch`.
     """
 
     batch: Batch
     published: datetime
     begun: datetime
     done: datetime | None
-    outcome: Masks
+    outcome: UInt8s
     details: Mapping[int, str]
-    is_urgent: bool
-
-    @property
-    def lifts(self) -> bool:
-        """Whether somebody is freed by it."""
-        return self.batch.operation == "unblock" or (self.batch.operation == "change" and self.is_urgent)
-
-    def outcome_at(self, place: int) -> OutcomeKind | None:
-        """The outcome of a change as receipts say it; None where nobody knows."""
-        code = int(self.outcome[place])
-        return None if code == IN_DOUBT else "failed" if code == GIVEN_UP else KINDS[code]
+    lifts: bool
+    is_capped: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a sink has acknowledged: a base and what came after it, so that a few changes do not copy a long list.
+    """What a sink holds: a base, and a patch with what changed since, so that a few changes do not copy a long list.
 
     Attributes:
-        items: the base; what it says of numbers among `later` does not count any more.
-        status: `HELD`, `ASIDE`, `DOUBT`, `NOTHING` or `WIDER`, for each.
-        later: numbers about which something was said after the base, ascending.
-        patch: what is so of them; a number that is only among `later` is not held any more.
-        patch_status: as `status`.
+        items: the base. What it says about the numbers in `changed` does not count any more.
+        status: the `ItemStatus` of each item.
+        changed: first numbers of the items that changed after the base, ascending.
+        patch: those of the changed items that the sink still holds, or may hold.
+        patch_status: the `ItemStatus` of each item of the patch.
     """
 
     items: Items
-    status: Masks
-    later: Int64s
+    status: UInt8s
+    changed: Int64s
     patch: Items
-    patch_status: Masks
+    patch_status: UInt8s
 
     @classmethod
-    def of(cls, items: Items, status: Masks) -> Self:
-        """All of it as a base."""
+    def of(cls, items: Items, status: UInt8s) -> Self:
+        """A state that is all base."""
         return cls(items, status, np.empty(0, np.int64), Items.empty(), np.empty(0, np.uint8))
 
     def superseded(self) -> Positions:
-        """Places of the base that do not count any more."""
-        place = np.minimum(np.searchsorted(self.items.number, self.later), max(len(self.items) - 1, 0))
-        return place[self.items.number[place] == self.later] if len(self.items) else place[:0]
+        """Positions in the base that do not count any more."""
+        positions = np.minimum(np.searchsorted(self.items.number, self.changed), max(len(self.items) - 1, 0))
+        return positions[self.items.number[positions] == self.changed] if len(self.items) else positions[:0]
 
     def whole(self) -> "LedgerState":
-        """Base and patch as one."""
-        if not len(self.later):
+        """The same state with base and patch as one base."""
+        if not len(self.changed):
             return self
         kept = np.delete(np.arange(len(self.items)), self.superseded())
-        items = joined([self.items.take(kept), self.patch])
+        items = Items.concatenated([self.items.take(kept), self.patch])
         order = np.argsort(items.number, kind="stable")
         return LedgerState.of(items.take(order), np.concatenate((self.status[kept], self.patch_status))[order])
 
-    def count(self, status: int) -> int:
-        """How many items stand so."""
-        base = int((self.status == status).sum()) - int((self.status[self.superseded()] == status).sum())
-        return base + int((self.patch_status == status).sum())
+    def count(self, status: ItemStatus) -> int:
+        """How many items have a status."""
+        superseded = self.status[self.superseded()]
+        base, gone, patch = (
+            int(is_any_of(codes, status).sum()) for codes in (self.status, superseded, self.patch_status)
+        )
+        return base - gone + patch
 
 
-def patched(base: LedgerState, records: Sequence[Record]) -> LedgerState:
-    """The base with what the records say on top of it; of each number the last word counts."""
+def patched(base: LedgerState, records: Sequence[LedgerRecord]) -> LedgerState:
+    """The state after the records; of several records about one number, the last one counts."""
     parts: list[Items] = []
-    status: list[Masks] = []
-    said: list[Masks] = []
+    status: list[UInt8s] = []
+    remains: list[Bools] = []
     for record in records:
-        known, is_there = _said(record)
-        parts.append(_items_after(record).take(known))
-        status.append(_status_of(record)[known])
-        said.append(is_there[known])
-    items = joined(parts)
+        changed, is_there = _effect_of(record)
+        parts.append(_items_after(record).take(changed))
+        status.append(_status_of(record)[changed])
+        remains.append(is_there[changed])
+    items = Items.concatenated(parts)
     order = np.argsort(items.number, kind="stable")
     ordered = items.number[order]
     is_last = np.ones(len(order), np.bool_)
     is_last[:-1] = ordered[1:] != ordered[:-1]
     latest = order[is_last]
-    kept = latest[np.concatenate(said)[latest] == 1]
+    kept = latest[np.concatenate(remains)[latest]]
     return LedgerState(base.items, base.status, items.number[latest], items.take(kept), np.concatenate(status)[kept])
 
 
-def _said(record: Record) -> tuple[Positions, Masks]:
-    """Places of changes of which the record says something new, and for every place whether an item is there now."""
+def _effect_of(record: LedgerRecord) -> tuple[Positions, Bools]:
+    """Positions of the changes that had an effect, and for each position whether the sink may hold the item now."""
     if record.batch.operation != "unblock":
-        # What has failed may have been done all the same, or in part.
-        return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.uint8)
-    # What a sink would not lift stands as before; what failed or is in doubt may be held or not.
-    lifted = np.isin(record.outcome, _LIFTED)
-    return np.flatnonzero(record.outcome != KINDS.index("refused")), np.where(lifted, 0, 1).astype(np.uint8)
+        # What failed may have been done anyway, or in part.
+        return np.arange(len(record.outcome)), np.ones(len(record.outcome), np.bool_)
+    # An unblock that was refused has changed nothing. One that failed or is in doubt may have been done or not.
+    return np.flatnonzero(~is_any_of(record.outcome, OutcomeCode.REFUSED)), ~is_any_of(record.outcome, *_LIFTED)
 
 
-def _items_after(record: Record) -> Items:
-    """What a record's items are from then on; one in doubt may still stand with the entries that were to go."""
+def _items_after(record: LedgerRecord) -> Items:
+    """A record's items from then on. Where a change is in doubt, the entries that it was to lift may still be there."""
     items = record.batch.items
-    if not items.lifted:
+    if not items.lifted_entries:
         return items
-    entry, more, status = items.entry.copy(), dict(items.more), _status_of(record)
+    entry, entry_lists, status = items.entry.copy(), dict(items.entry_lists), _status_of(record)
     if record.batch.operation != "unblock":
-        for place, lifted in items.lifted.items():
-            if status[place] in (DOUBT, WIDER):
-                entries = tuple(sorted({*items.entries(place), *lifted}))
-                entry[place] = entries[0]
+        for index, lifted in items.lifted_entries.items():
+            if status[index] in (ItemStatus.IN_DOUBT, ItemStatus.WIDER):
+                entries = tuple(sorted({*items.entries(index), *lifted}))
+                entry[index] = entries[0]
                 if len(entries) > 1:
-                    more[place] = entries
-    return replace(items, entry=entry, more=more, lifted={})
+                    entry_lists[index] = entries
+    return replace(items, entry=entry, entry_lists=entry_lists, lifted_entries={})
 
 
-def _status_of(record: Record) -> Masks:
-    status = np.full(len(record.outcome), HELD, np.uint8)
-    for kind, value in _STATUS.items():
-        status[record.outcome == KINDS.index(kind)] = value
-    status[record.outcome == IN_DOUBT] = DOUBT
-    status[record.outcome == GIVEN_UP] = DOUBT if record.batch.operation == "unblock" else ASIDE
-    if record.lifts and record.batch.operation == "change":
-        status[np.isin(status, (ASIDE, DOUBT))] = WIDER
+def _status_of(record: LedgerRecord) -> UInt8s:
+    is_unblock = record.batch.operation == "unblock"
+    status = np.full(len(record.outcome), ItemStatus.HELD, np.uint8)
+    for code, value in _STATUS.items():
+        status[is_any_of(record.outcome, code)] = value
+    given_up = ItemStatus.IN_DOUBT if is_unblock else ItemStatus.SET_ASIDE
+    status[is_any_of(record.outcome, OutcomeCode.GIVEN_UP)] = given_up
+    if record.lifts and not is_unblock:
+        status[is_any_of(status, ItemStatus.SET_ASIDE, ItemStatus.IN_DOUBT)] = ItemStatus.WIDER
     return status
-
-
-def joined(parts: Sequence[Items]) -> Items:
-    """Items one after the other; numbers may come twice."""
-    categories: list[str] = list(dict.fromkeys(name for part in parts for name in part.categories))
-    place = {name: i for i, name in enumerate(categories)}
-    category: list[Codes] = []
-    more: dict[int, tuple[int, ...]] = {}
-    lifted: dict[int, tuple[int, ...]] = {}
-    start = 0
-    for part in parts:
-        codes = np.array([place[name] for name in part.categories] or [0], np.int32)
-        category.append(codes[part.category])
-        more |= {start + at: entries for at, entries in part.more.items()}
-        lifted |= {start + at: entries for at, entries in part.lifted.items()}
-        start += len(part)
-    return Items(
-        number=np.concatenate([part.number for part in parts]),
-        last=np.concatenate([part.last for part in parts]),
-        scope=np.concatenate([part.scope for part in parts]),
-        entry=np.concatenate([part.entry for part in parts]),
-        until=np.concatenate([part.until for part in parts]),
-        category=np.concatenate(category),
-        categories=tuple(categories),
-        more=more,
-        lifted=lifted,
-    )

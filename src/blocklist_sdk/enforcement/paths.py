@@ -1,42 +1,46 @@
-"""Where a list's ledgers are."""
+"""The directories of a list's ledgers."""
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.blocklist import Blocklist
 
 _NAME: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+_NAME_CHARS_MAX: Final = 64
 
-SHADOW: Final = ".shadow"
-"""What the name of a shadow ends with, and no other sink's: nothing in its ledger has happened."""
+SHADOW_SUFFIX: Final = ".shadow"
+"""The end of a shadow's name, and of no other sink's: nothing in its ledger has happened."""
 
 
 def ledger_path(blocklist: "Blocklist", name: str) -> Path:
-    """The directory of a sink's ledger, beside the list's other state.
+    """The directory of a sink's ledger, in the list's state directory.
 
     Args:
-        blocklist: whose changes are enforced.
-        name: the sink's.
+        blocklist: the list that is enforced.
+        name: the sink's name.
 
     Raises:
-        InvalidInput: the name is none.
+        InvalidInput: `name` cannot name a sink.
     """
-    if not _NAME.fullmatch(name) or len(name) > 64:
-        raise InvalidInput(f"{name!r} is no name of a sink: use lower-case words and digits joined by . _ or -")
-    return ledgers_path(blocklist) / name
+    from blocklist_sdk.recipient.internals import internals_of
+
+    if not _NAME.fullmatch(name) or len(name) > _NAME_CHARS_MAX:
+        raise InvalidInput(
+            f"{name!r} cannot name a sink: use lower-case words and digits joined by . _ or -, of at most "
+            f"{_NAME_CHARS_MAX} characters"
+        )
+    return internals_of(blocklist).state_file.parent / "sinks" / name
 
 
 def ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str:
-    """What tells the ledger of a sink from every other, for `open_sink`; a ledger is begun where there is none.
+    """The id of a sink's ledger, for `open_sink`; begins the ledger if there is none yet.
 
     Raises:
-        InvalidInput: the name is none.
+        InvalidInput: `name` cannot name a sink.
         Locked: another process enforces into the sink.
         Malformed, StorageFailed: the ledger is damaged, or the disk refused.
     """
@@ -46,32 +50,10 @@ def ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str
         return ledger.id
 
 
-def ledgers_path(blocklist: "Blocklist") -> Path:
-    """The directory with the ledgers of all sinks of a list."""
-    from blocklist_sdk.recipient.internals import internals_of
-
-    return internals_of(blocklist).state_file.parent / "sinks"
-
-
-def sink_names(blocklist: "Blocklist") -> list[str]:
-    """The sinks that a list has been enforced into, shadows among them.
-
-    Raises:
-        StorageFailed: the disk refused.
-    """
-    folder = ledgers_path(blocklist)
-    with storage(folder):
-        try:
-            names = os.listdir(folder)
-        except FileNotFoundError:
-            return []
-    return sorted(filter(_NAME.fullmatch, names))
-
-
 def is_shadow(name: str) -> bool:
     """Whether a sink of that name only takes notes.
 
     >>> is_shadow("hlr.shadow"), is_shadow("hlr")
     (True, False)
     """
-    return name.endswith(SHADOW)
+    return name.endswith(SHADOW_SUFFIX)

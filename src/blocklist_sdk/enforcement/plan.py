@@ -1,4 +1,4 @@
-"""What is to be done in a sink, from what it has acknowledged to what it should hold. Pure."""
+"""The plan: what a sink must be asked to do, from what it has acknowledged to what it should hold. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -6,27 +6,46 @@ from typing import Final
 
 import numpy as np
 
-from blocklist_sdk.enforcement.items import OWN, Items, Masks, Operation, Positions
-from blocklist_sdk.enforcement.ledger_state import ASIDE, DOUBT, HELD, WIDER, LedgerState, joined
+from blocklist_sdk.enforcement.items import OWN_ENTRY, Bools, Items, Operation, Positions, UInt8s
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
 from blocklist_sdk.release.rows import Int64s
 
 _FEW: Final = 10_000
 _BITS_OF_FEW: Final = 20
 _BITS_OF_MANY: Final = 24
-_AT_A_TIME: Final = 100_000
-"""So that the marks of few, and what is looked at, stay in the processor's cache: 30 ms for 10 M entries."""
+_ROWS_AT_A_TIME: Final = 100_000
+"""Sizes with which the marks, and the part of the column they are compared with, stay in the processor's cache: 30 ms
+for 10 M entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """Changes of a plan that go to the sink together.
+
+    Attributes:
+        operation: what the sink is asked to do.
+        items: the items to do it with.
+        lifts: whether each change lifts something: an item, or some of its numbers, scopes or entries.
+        is_capped: whether the changes count towards the daily cap, and wait once it is reached. What lifts something
+            does not; nor does what is asked for again, since it was counted the first time.
+    """
+
+    operation: Operation
+    items: Items
+    lifts: bool
+    is_capped: bool
 
 
 @dataclass(frozen=True, slots=True)
 class EnforcementPlan:
-    """What is to be done.
+    """What a sink must be asked to do.
 
     Attributes:
-        unblock: items that are not to be held any more, as they were acknowledged.
-        lift: items that are held, and of which a part, a scope or an entry is not to be held any more.
-        again: items of which nobody knows, or that were set aside and are to be less; they were asked for before.
-        change: other items that are held, but otherwise.
-        block: items that are not held.
+        unblock: items that the sink must not hold any more, as it acknowledged them.
+        lift: items that the sink holds, and of which some numbers, scopes or entries must go.
+        again: items in doubt, and items set aside that shrink; all of them were asked for before.
+        change: other items that the sink holds, and that change.
+        block: items that the sink does not hold.
     """
 
     unblock: Items
@@ -39,52 +58,50 @@ class EnforcementPlan:
         return sum(self.counts().values())
 
     def counts(self) -> dict[Operation, int]:
-        """How many there are of each operation."""
+        """The number of changes of each operation."""
         return {
             "unblock": len(self.unblock),
             "change": len(self.lift) + len(self.change),
             "block": len(self.again) + len(self.block),
         }
 
-    def batches(self, most: int) -> Iterator[tuple[Operation, Items, bool]]:
-        """All of it in parts, and of each whether it is urgent.
-
-        First what frees somebody, which nothing holds up. What is asked for again was counted when it was first.
-        """
-        parts: tuple[tuple[Operation, Items, bool], ...] = (
-            ("unblock", self.unblock, True),
-            ("change", self.lift, True),
-            ("block", self.again, True),
-            ("change", self.change, False),
-            ("block", self.block, False),
+    def batches(self, most: int) -> Iterator[PlannedBatch]:
+        """The whole plan in batches of at most `most` changes; what lifts something comes first."""
+        parts = (
+            PlannedBatch("unblock", self.unblock, lifts=True, is_capped=False),
+            PlannedBatch("change", self.lift, lifts=True, is_capped=False),
+            PlannedBatch("block", self.again, lifts=False, is_capped=False),
+            PlannedBatch("change", self.change, lifts=False, is_capped=True),
+            PlannedBatch("block", self.block, lifts=False, is_capped=True),
         )
-        for operation, items, is_urgent in parts:
-            for start in range(0, len(items), most):
-                yield operation, items.take(np.arange(start, min(start + most, len(items)))), is_urgent
+        for part in parts:
+            for start in range(0, len(part.items), most):
+                positions = np.arange(start, min(start + most, len(part.items)))
+                yield replace(part, items=part.items.take(positions))
 
 
-def make_plan(acknowledged: LedgerState, wanted: Items) -> EnforcementPlan:
-    """What leads from one to the other, item by item, by their first numbers.
+def make_plan(state: LedgerState, wanted: Items) -> EnforcementPlan:
+    """Compare what a sink holds with what it should hold, item by item, by their first numbers.
 
-    What was refused, or given up, is not asked for again until something about it changes; what lifts something
-    always is.
+    What was refused, or given up, is not asked for again until something about it changes. What lifts something always
+    is.
     """
-    plan = _compared(acknowledged, wanted)
+    plan = _compared(state, wanted)
     return replace(plan, unblock=_without_what_stays(plan.unblock, wanted))
 
 
-def _compared(acknowledged: LedgerState, wanted: Items) -> EnforcementPlan:
-    if not len(acknowledged.later):
-        return _plan(acknowledged.items, acknowledged.status, wanted)
-    # Of a few numbers something was said after the base: they are compared by themselves.
-    place = np.searchsorted(wanted.number, acknowledged.later)
-    inside = place < len(wanted)
-    place = place[inside]
-    few = place[wanted.number[place] == acknowledged.later[inside]]
-    late = _plan(acknowledged.patch, acknowledged.patch_status, wanted.take(few))
-    base = _plan(acknowledged.items, acknowledged.status, wanted, without=(acknowledged.superseded(), few))
+def _compared(state: LedgerState, wanted: Items) -> EnforcementPlan:
+    if not len(state.changed):
+        return _plan(state.items, state.status, wanted)
+    # Items that changed after the base are few, and compared by themselves.
+    positions = np.searchsorted(wanted.number, state.changed)
+    inside = positions < len(wanted)
+    positions = positions[inside]
+    few = positions[wanted.number[positions] == state.changed[inside]]
+    patch = _plan(state.patch, state.patch_status, wanted.take(few))
+    base = _plan(state.items, state.status, wanted, without=(state.superseded(), few))
     return EnforcementPlan(
-        *(_merged(getattr(base, each.name), getattr(late, each.name)) for each in fields(EnforcementPlan))
+        *(_merged(getattr(base, part.name), getattr(patch, part.name)) for part in fields(EnforcementPlan))
     )
 
 
@@ -92,8 +109,9 @@ _NOWHERE = np.empty(0, np.intp)
 
 
 def _plan(
-    held: Items, status: Masks, wanted: Items, *, without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE)
+    held: Items, status: UInt8s, wanted: Items, *, without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE)
 ) -> EnforcementPlan:
+    """The plan for held and wanted items, `without` some positions of each."""
     in_held, in_wanted = matched(held, wanted)
     is_gone = np.ones(len(held), np.bool_)
     is_gone[in_held] = False
@@ -101,21 +119,23 @@ def _plan(
     is_new = np.ones(len(wanted), np.bool_)
     is_new[in_wanted] = False
     is_new[without[1]] = False
-    standing = status[in_held]
-    differs = _differs(held, in_held, wanted, in_wanted) | (standing == DOUBT) | (standing == WIDER)
+    status = status[in_held]
+    differs = _differs(held, in_held, wanted, in_wanted)
+    differs |= is_any_of(status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)
     if len(without[0]):
         counts = np.ones(len(held), np.bool_)
         counts[without[0]] = False
         differs &= counts[in_held]
     some = np.flatnonzero(differs)
-    standing, in_held, in_wanted = standing[some], in_held[some], in_wanted[some]
-    items = _with_what_goes(held, in_held, wanted.take(in_wanted))
-    is_less = (held.last[in_held] > items.last) | (held.scope[in_held] & ~items.scope != 0)
-    goes = is_less.copy()
-    goes[list(items.lifted)] = True
-    lift = (standing == WIDER) | ((standing == HELD) & goes)
-    again = (standing == DOUBT) | ((standing == ASIDE) & is_less)
-    anew = (standing == ASIDE) & ~is_less
+    status, in_held, in_wanted = status[some], in_held[some], in_wanted[some]
+    items = _with_lifted_entries(held, in_held, wanted.take(in_wanted))
+    shrinks = (held.last[in_held] > items.last) | (held.scope[in_held] & ~items.scope != 0)
+    lifts = shrinks.copy()
+    lifts[list(items.lifted_entries)] = True
+    is_aside = is_any_of(status, ItemStatus.SET_ASIDE)
+    lift = is_any_of(status, ItemStatus.WIDER) | (is_any_of(status, ItemStatus.HELD) & lifts)
+    again = is_any_of(status, ItemStatus.IN_DOUBT) | (is_aside & shrinks)
+    anew = is_aside & ~shrinks
     return EnforcementPlan(
         unblock=held.take(np.flatnonzero(is_gone)),
         lift=items.take(np.flatnonzero(lift)),
@@ -125,69 +145,68 @@ def _plan(
     )
 
 
-def _with_what_goes(held: Items, in_held: Positions, wanted: Items) -> Items:
-    """What is to be held, with the entries that blocked the same items before and do not any more."""
-    goes = np.flatnonzero(held.entry[in_held] != wanted.entry)
-    several = np.flatnonzero(np.isin(in_held, np.array(list(held.more), np.intp))) if held.more else goes
+def _with_lifted_entries(held: Items, in_held: Positions, wanted: Items) -> Items:
+    """The wanted items, with the entries that blocked the same items before and do not any more."""
+    indexes = np.flatnonzero(held.entry[in_held] != wanted.entry).tolist()
+    if held.entry_lists:
+        indexes += np.flatnonzero(np.isin(in_held, np.array(list(held.entry_lists), np.intp))).tolist()
     lifted = {}
-    for place in {*goes.tolist(), *several.tolist()}:
-        gone = tuple(sorted(set(held.entries(int(in_held[place]))) - set(wanted.entries(place))))
+    for index in set(indexes):
+        gone = tuple(sorted(set(held.entries(int(in_held[index]))) - set(wanted.entries(index))))
         if gone:
-            lifted[place] = gone
-    return replace(wanted, lifted=lifted)
+            lifted[index] = gone
+    return replace(wanted, lifted_entries=lifted)
 
 
 def _without_what_stays(unblock: Items, wanted: Items) -> Items:
-    """Unblocks; an entry that goes on blocking, since its range is only cut in another way, is not lifted."""
+    """The unblocks; an entry that goes on blocking, because its range is only cut in another way, is not lifted."""
     if not len(unblock):
         return unblock
-    several = [entry for entries in unblock.more.values() for entry in entries]
+    several = [entry for entries in unblock.entry_lists.values() for entry in entries]
     candidates = np.unique(np.concatenate((unblock.entry, np.array(several, np.int64))))
-    stays = set(candidates[np.isin(candidates, _likely(candidates, wanted.entry))].tolist()) - {OWN}
-    stays |= {entry for entries in wanted.more.values() for entry in entries}
+    stays = set(candidates[np.isin(candidates, _likely(candidates, wanted.entry))].tolist()) - {OWN_ENTRY}
+    stays |= {entry for entries in wanted.entry_lists.values() for entry in entries}
     lifted = {}
     if stays:
         touched = np.isin(unblock.entry, np.array(sorted(stays), np.int64))
-        for place in {*np.flatnonzero(touched).tolist(), *unblock.more}:
-            entries = unblock.entries(place)
+        for index in {*np.flatnonzero(touched).tolist(), *unblock.entry_lists}:
+            entries = unblock.entries(index)
             if not stays.isdisjoint(entries):
-                lifted[place] = tuple(entry for entry in entries if entry not in stays)
-    return replace(unblock, lifted=lifted)
+                lifted[index] = tuple(entry for entry in entries if entry not in stays)
+    return replace(unblock, lifted_entries=lifted)
 
 
 def _likely(some: Int64s, many: Int64s) -> Int64s:
-    """Those of many that have the last bits of any of some: few against many, without sorting the many."""
+    """The entries of `many` that may be among `some`, by their last bits; quicker than sorting the many."""
     bits = (1 << (_BITS_OF_FEW if len(some) < _FEW else _BITS_OF_MANY)) - 1
     marked = np.zeros(bits + 1, np.bool_)
     marked[some & bits] = True
-    parts = (many[start : start + _AT_A_TIME] for start in range(0, len(many), _AT_A_TIME))
+    parts = (many[start : start + _ROWS_AT_A_TIME] for start in range(0, len(many), _ROWS_AT_A_TIME))
     return np.concatenate([some[:0], *(part[marked[part & bits]] for part in parts)])
 
 
 def _merged(some: Items, others: Items) -> Items:
-    """Items of both, in order."""
+    """The items of both, in order."""
     if not len(some) or not len(others):
         return some if len(some) else others
-    both = joined([some, others])
+    both = Items.concatenated([some, others])
     return both.take(np.argsort(both.number, kind="stable"))
 
 
 def matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:
-    """Places of the items with the same first number in both."""
+    """The positions, in each of both, of the items whose first number is in both."""
     if len(held) == len(wanted) and np.array_equal(held.number, wanted.number):
-        every = np.arange(len(held))
-        return every, every
+        positions = np.arange(len(held))
+        return positions, positions
     number = np.concatenate((held.number, wanted.number))
-    # Two sorted runs: numpy's stable sort merges them in one pass, what is held before what is wanted.
+    # Two sorted runs: numpy's stable sort merges them in one pass, held items before wanted ones.
     order = np.argsort(number, kind="stable")
     ordered = number[order]
     pair = np.flatnonzero(ordered[1:] == ordered[:-1])
     return order[pair], order[pair + 1] - len(held)
 
 
-def _differs(
-    held: Items, in_held: Positions, wanted: Items, in_wanted: Positions
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _differs(held: Items, in_held: Positions, wanted: Items, in_wanted: Positions) -> Bools:
     differs = np.zeros(len(in_held), np.bool_)
     for before, after in (
         (held.last, wanted.last),
@@ -196,12 +215,11 @@ def _differs(
         (held.until, wanted.until),
     ):
         differs |= before[in_held] != after[in_wanted]
-    if held.more or wanted.more:
+    if held.entry_lists or wanted.entry_lists:
         several = np.flatnonzero(
-            np.isin(in_held, np.array(list(held.more), np.intp))
-            | np.isin(in_wanted, np.array(list(wanted.more), np.intp))
+            np.isin(in_held, np.array(list(held.entry_lists), np.intp))
+            | np.isin(in_wanted, np.array(list(wanted.entry_lists), np.intp))
         )
-        for place in several.tolist():
-            was, now = int(in_held[place]), int(in_wanted[place])
-            differs[place] |= held.entries(was) != wanted.entries(now)
+        for index in several.tolist():
+            differs[index] |= held.entries(int(in_held[index])) != wanted.entries(int(in_wanted[index]))
     return differs

@@ -1,12 +1,11 @@
-"""The outbox: receipts made from a ledger's records, and sent until the exchange has every one of them, once.
+"""The outbox: receipts are made from the ledger's records, and sent until the exchange has each of them, once.
 
-Nothing is queued beside the ledger. A record is the receipt's only source, and it counts as sent once the exchange has
-answered for each of its receipts and that is written down. Whatever dies in between, the same receipts are sent again
-under the same idempotency keys, and the exchange knows them again.
+There is no queue beside the ledger. A record counts as sent once the exchange has answered for each of its receipts and
+that is written down. After a crash the same receipts are sent again with the same idempotency keys, by which the
+exchange recognises them.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
@@ -20,11 +19,11 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import OWN, Batch, Operation
+from blocklist_sdk.enforcement.items import OWN_ENTRY, Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import GIVEN_UP, Record
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord, OutcomeCode
 from blocklist_sdk.enforcement.paths import is_shadow
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, StorageFailed, Unreachable
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
@@ -36,81 +35,79 @@ log = logging.getLogger(__name__)
 _FORMAT: Final = 1
 _PROGRESS: Final = "outbox.json"
 
-_AT_A_TIME: Final = 10_000
-"""Changes whose outcomes are looked at together."""
+_CHANGES_AT_A_TIME: Final = 10_000
+"""Changes of a record that are handled together."""
 
 _NOT_DONE: Final = ("refused", "failed")
 
 REFUSED_KEPT_MAX: Final = 10_000
-"""Receipts of one record that were refused and are noted one by one; the rest is counted."""
+"""How many refused receipts of one record are written down one by one; the others are counted."""
 
 _WAIT_MAX: Final = timedelta(hours=24)
-"""A wait that an exchange asks for is not honoured for longer: the clock may have been wrong when it was noted."""
+"""The longest wait that the exchange may ask for: the clock may have been wrong when the wait was written down."""
 
 _KEY_DIGITS: Final = 16
-"""Hexadecimal digits of a body's digest in its key."""
+"""Hexadecimal digits of the body's digest in an idempotency key."""
 
 
-def receipts_of(record: Record) -> Iterator[NewReceipt]:
-    """What the authority is told of a record: a receipt for each entry behind each of its changes.
+def receipts_of(record: LedgerRecord) -> Iterator[NewReceipt]:
+    """The receipts of a record: one for each entry behind each of its changes.
 
-    There is none where an override of the recipient's own is the only reason, where nobody knows what came of the
-    change, and where it failed but is tried again: that is no answer yet, and the one that counts follows. Once it
-    has failed so often that it was given up, the receipt says ``failed``, so that the authority knows of a block, or
-    of an unblock, that is not coming. An unblock that was done is ``reversed``.
+    A change has no receipt if only an override of the recipient's own asked for it, if its outcome is unknown, or if it
+    failed and is tried again: the outcome that counts follows. Once it is given up, its receipt says ``failed``, so the
+    authority knows that the block, or the unblock, will not come. An unblock that was done is ``reversed``.
 
-    An entry for a range whose numbers are several items in the sink has a receipt for each; the exchange counts the
-    same outcome of the same entry and release once.
+    If an entry is for a range that is several items in the sink, each item has a receipt. The exchange counts the same
+    outcome of the same entry and release once.
     """
     if record.done is None:
         return
-    batch, at, told = record.batch, record.done, _told(record.batch.operation)
-    for start in range(0, len(batch), _AT_A_TIME):
-        for place, code in enumerate(record.outcome[start : start + _AT_A_TIME].tolist(), start):
-            outcome = told.get(code)
+    batch, at, kinds = record.batch, record.done, _receipt_kinds(record.batch.operation)
+    for start in range(0, len(batch), _CHANGES_AT_A_TIME):
+        for index, code in enumerate(record.outcome[start : start + _CHANGES_AT_A_TIME].tolist(), start):
+            outcome = kinds.get(code)
             if outcome is None:
                 continue
-            detail = printable(record.details.get(place, "")).strip()[:DETAIL_CHARS_MAX]
-            for entry, said in _entries_told(batch, place, outcome):
-                yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=said, at=at, detail=detail)
+            detail = printable(record.details.get(index, "")).strip()[:DETAIL_CHARS_MAX]
+            for entry, kind in _entry_outcomes(batch, index, outcome):
+                yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=kind, at=at, detail=detail)
 
 
-def _entries_told(batch: Batch, place: int, outcome: ReceiptOutcome) -> list[tuple[int, ReceiptOutcome]]:
-    """Of which entries a change tells, and what."""
-    lifted = batch.items.lifted.get(place)
+def _entry_outcomes(batch: Batch, index: int, outcome: ReceiptOutcome) -> list[tuple[int, ReceiptOutcome]]:
+    """The entries behind a change, each with its outcome."""
+    lifted = batch.items.lifted_entries.get(index)
     if batch.operation == "unblock" and lifted is not None:
         return [(entry, outcome) for entry in lifted]
-    told = [(entry, outcome) for entry in batch.items.entries(place)]
+    outcomes = [(entry, outcome) for entry in batch.items.entries(index)]
     if lifted is not None and outcome not in _NOT_DONE:
-        told += [(entry, "reversed") for entry in lifted]
-    return told
+        outcomes += [(entry, "reversed") for entry in lifted]
+    return outcomes
 
 
-def count_receipts(record: Record) -> int:
-    """How many receipts a record makes, without making them."""
+def count_receipts(record: LedgerRecord) -> int:
+    """The number of a record's receipts, without making them."""
     if record.done is None:
         return 0
-    items = record.batch.items
-    is_told = np.isin(record.outcome, list(_told(record.batch.operation)))
-    more = sum(len(entries) - 1 for place, entries in items.more.items() if is_told[place])
-    count = int((is_told & (items.entry != OWN)).sum()) + more
-    told = _told(record.batch.operation)
-    for place in items.lifted:
-        outcome = told.get(int(record.outcome[place]))
+    items, kinds = record.batch.items, _receipt_kinds(record.batch.operation)
+    has_receipt = np.isin(record.outcome, list(kinds))
+    count = int((has_receipt & (items.entry != OWN_ENTRY)).sum())
+    count += sum(len(entries) - 1 for index, entries in items.entry_lists.items() if has_receipt[index])
+    for index in items.lifted_entries:
+        outcome = kinds.get(int(record.outcome[index]))
         if outcome is not None:
-            count += len(_entries_told(record.batch, place, outcome)) - len(items.entries(place))
+            count += len(_entry_outcomes(record.batch, index, outcome)) - len(items.entries(index))
     return count
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptsResult:
-    """What came of sending.
+    """The result of sending receipts.
 
     Attributes:
-        sent: receipts that the exchange has taken.
-        repeated: those that it had already.
-        refused: those that it will not take; `Ledger.refused_receipts` says which and why.
-        records: records of the ledger that are done with.
+        sent: receipts that the exchange accepted.
+        repeated: receipts that it had already.
+        refused: receipts that it refused; `Ledger.refused_receipts` says which and why.
+        records: records of the ledger of which all receipts are answered.
     """
 
     sent: int = 0
@@ -126,46 +123,47 @@ def send_receipts(
     again: bool = False,
     progress: Callable[[ReceiptsResult], None] | None = None,
 ) -> ReceiptsResult:
-    """Send what the exchange has not acknowledged yet, the oldest record first.
+    """Send the receipts that the exchange has not acknowledged yet, the oldest record first.
 
-    What an error cuts short goes on where it stopped at the next call, in any process. Memory does not grow with the
-    size of a record.
+    If an error ends it early, the next call continues there, in any process. Memory does not grow with the size of a
+    record.
 
     Args:
         ledger: from `Ledger.open`, or from `Ledger.outbox` so that runs need not wait.
         client: the exchange, with the recipient's account.
-        again: also all records of which the exchange refused a receipt, as after its operator has put something right.
-        progress: told the sums so far after every batch.
+        again: also send the records of which the exchange refused a receipt, for example after its operator has
+            corrected something.
+        progress: called with the sums so far after every batch.
 
     Raises:
-        InvalidInput: the ledger is a shadow's, or the account may not answer for the feed. Nothing was sent, since the
-            exchange would refuse each and that would count as its answer.
-        Unreachable: the network, or an exchange that asked to be left alone for a while that is not over.
-        ExchangeError: the exchange refused as a whole; `problem` says why.
-        Malformed: what came is no answer of an exchange.
+        InvalidInput: the ledger is a shadow's, or the account may not send receipts for the feed. Nothing was sent: the
+            exchange would refuse each receipt, and that would count as its answer.
+        Unreachable: the network failed, or the exchange has asked to wait and the wait is not over.
+        ExchangeError: the exchange refused the request as a whole; `problem` says why.
+        Malformed: the answer is not that of an exchange.
         StorageFailed: the disk refused.
     """
     if is_shadow(ledger.directory.name):
-        raise InvalidInput(f"{ledger.directory.name} has only recorded what would be done: there is nothing to tell")
+        raise InvalidInput(f"{ledger.directory.name} is a shadow, so nothing was done: it has no receipts to send")
     outbox = _Outbox(ledger, client, progress)
     outbox.check_wait()
     try:
         for record in ledger.unacknowledged():
             outbox.send(record)
         if again:
-            # Only now: those refused just before are not asked for again at once.
+            # Last, so that what was refused just now is not sent again at once.
             for record in _refused(ledger, before=outbox.begun):
                 outbox.send(record, anew=True)
     except (Unreachable, ExchangeError) as error:
         if error.retry_after is not None:
             with contextlib.suppress(StorageFailed):
-                outbox.note_wait(error.retry_after)
+                outbox.save_wait(error.retry_after)
         raise
     return outbox.sums
 
 
 class _Outbox:
-    """One go at sending."""
+    """One call of `send_receipts`."""
 
     def __init__(
         self, ledger: Ledger, client: ExchangeClient, progress: Callable[[ReceiptsResult], None] | None
@@ -178,63 +176,63 @@ class _Outbox:
         self._is_checked = False
         self._file = ledger.directory / _PROGRESS
 
-    def send(self, record: Record, *, anew: bool = False) -> None:
-        """Send a record's receipts and note that they are acknowledged.
+    def send(self, record: LedgerRecord, *, anew: bool = False) -> None:
+        """Send a record's receipts and write down that they are acknowledged.
 
         Args:
-            record: with outcomes.
-            anew: ask for a new answer to each, where otherwise the exchange may repeat the one that it gave.
+            record: the record, with outcomes.
+            anew: ask for new answers, where the exchange may otherwise repeat those that it gave before.
         """
         number = record.batch.number_in_ledger
-        standing = _Standing.load(self._file, record) if not anew else _Standing(number, record.done)
+        answered = _Answered.load(self._file, record) if not anew else _Answered(number, record.done)
         receipts = receipts_of(record)
-        # Those that were answered for before whatever cut this short; making them costs microseconds each.
-        next(islice(receipts, standing.parts * RECEIPTS_MAX, standing.parts * RECEIPTS_MAX), None)
-        while some := tuple(islice(receipts, RECEIPTS_MAX)):
+        # Skip those that are answered already; making them costs microseconds each.
+        next(islice(receipts, answered.batches * RECEIPTS_MAX, answered.batches * RECEIPTS_MAX), None)
+        while batch := tuple(islice(receipts, RECEIPTS_MAX)):
             self._check_account()
-            items = self._client.send(self._call(number, standing.parts, some, anew=anew)).items
-            if [item.index for item in items] != list(range(len(some))):
+            items = self._client.send(self._call(number, answered.batches, batch, anew=anew)).items
+            if [item.index for item in items] != list(range(len(batch))):
                 raise Malformed(
-                    f"the exchange answered for {len(items)} of {len(some)} receipts, or not in their order: tell its "
+                    f"the exchange answered for {len(items)} of {len(batch)} receipts, or in another order: tell its "
                     "operator"
                 )
-            standing = standing.after(some, items)
+            answered = answered.after(batch, items)
             self._add(items)
-            if len(some) == RECEIPTS_MAX and not anew:
-                standing.save(self._file)
-        self._ledger.acknowledge(number, standing.noted(), at=times.now())
+            if len(batch) == RECEIPTS_MAX and not anew:
+                answered.save(self._file)
+        self._ledger.acknowledge(number, answered.refusals(), at=times.now())
         self.sums = replace(self.sums, records=self.sums.records + 1)
-        self._tell()
+        self._notify()
 
     def check_wait(self) -> None:
-        """Raise `Unreachable` while a wait is on that the exchange asked for."""
+        """Raise `Unreachable` if the exchange has asked to wait, and the wait is not over."""
         until = _moment((_document(self._file) or {}).get("not_before"))
         if until is None or not self.begun < until <= self.begun + _WAIT_MAX:
             return
         raise Unreachable(
-            f"the exchange asked to be left alone until {until:%Y-%m-%dT%H:%M:%SZ}: receipts wait until then",
+            f"the exchange asked to wait until {until:%Y-%m-%dT%H:%M:%SZ}: receipts are sent after that",
             url=self._client.url,
             retry_after=(until - self.begun).total_seconds(),
         )
 
-    def note_wait(self, seconds: float) -> None:
-        """Have the next call, after a restart too, wait as long as the exchange asked for."""
+    def save_wait(self, seconds: float) -> None:
+        """Write down how long the exchange asked to wait, so that calls after a restart do so, too."""
         document = _document(self._file) or {"format": _FORMAT}
         until = times.now() + min(timedelta(seconds=seconds), _WAIT_MAX)
         with storage(self._file):
             write_json(self._file, document | {"not_before": until.isoformat()})
 
-    def _call(self, number: int, part: int, some: tuple[NewReceipt, ...], *, anew: bool) -> Any:
-        call = calls.submit_receipts(some)
+    def _call(self, number: int, part: int, batch: tuple[NewReceipt, ...], *, anew: bool) -> Any:
+        call = calls.submit_receipts(batch)
         if anew:
             return call
-        # With the body's digest: a ledger that was brought back from a copy, or a version that says a detail in other
-        # words, would otherwise be refused for ever for using a key twice.
+        # With the body's digest: after a restore from a copy, or with a version that words a detail differently, the
+        # same key would otherwise be used for another body, and be refused for ever.
         digest = hashlib.sha256(call.body or b"").hexdigest()[:_KEY_DIGITS]
-        return dataclasses.replace(call, key=f"{self._ledger.id}-{number}-{part}-{digest}")
+        return replace(call, key=f"{self._ledger.id}-{number}-{part}-{digest}")
 
     def _check_account(self) -> None:
-        """See that the exchange does not refuse each receipt for whose they are."""
+        """Check that the account may send receipts for the feed, or the exchange would refuse each of them."""
         if self._is_checked:
             return
         account, feed = self._client.get_account(), self._ledger.feed
@@ -254,84 +252,87 @@ class _Outbox:
             repeated=self.sums.repeated + status.count("repeated"),
             refused=self.sums.refused + status.count("refused"),
         )
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._progress is not None:
             self._progress(self.sums)
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """How far a record's receipts have come.
+class _Answered:
+    """How many of a record's receipts are answered.
 
     Attributes:
-        record: its number.
-        done: when its outcomes were known; tells it from another of the same number in a ledger's copy.
-        parts: batches that were answered for.
-        refused: those that the exchange will not take, up to `REFUSED_KEPT_MAX`.
-        more: how many of these are left out.
+        record: the record's number.
+        done: when its outcomes were known; with it, a record of the same number in a copy of the ledger is not mistaken
+            for this one.
+        batches: batches of receipts that are answered.
+        refused: the receipts that the exchange refused, up to `REFUSED_KEPT_MAX`.
+        more: how many refused receipts are left out.
     """
 
     record: int
     done: datetime | None
-    parts: int = 0
+    batches: int = 0
     refused: tuple[dict[str, Any], ...] = ()
     more: int = 0
 
     @classmethod
-    def load(cls, file: Path, record: Record) -> "_Standing":
-        number = record.batch.number_in_ledger
+    def load(cls, file: Path, record: LedgerRecord) -> "_Answered":
+        fresh = cls(record.batch.number_in_ledger, record.done)
         document = _document(file)
-        about = [str(record.done), RECEIPTS_MAX, number]
-        if document is None or document.get("about") != about:
-            return cls(number, record.done)
-        # Who wrote that it is about this record wrote the rest as well, in one piece.
-        return cls(number, record.done, document["parts"], tuple(document["refused"]), document["more"])
+        if document is None or document.get("about") != fresh._about():
+            return fresh
+        # The file is written in one piece, so the rest is there, too.
+        return replace(fresh, batches=document["batches"], refused=tuple(document["refused"]), more=document["more"])
 
     def save(self, file: Path) -> None:
-        about = [str(self.done), RECEIPTS_MAX, self.record]
-        said = {"about": about, "parts": self.parts, "refused": list(self.refused), "more": self.more}
+        content = {"about": self._about(), "batches": self.batches, "refused": list(self.refused), "more": self.more}
         with storage(file):
-            write_json(file, {"format": _FORMAT, **said})
+            write_json(file, {"format": _FORMAT, **content})
 
-    def after(self, some: tuple[NewReceipt, ...], items: tuple[ReceiptItem, ...]) -> "_Standing":
+    def _about(self) -> list[Any]:
+        return [str(self.done), RECEIPTS_MAX, self.record]
+
+    def after(self, batch: tuple[NewReceipt, ...], items: tuple[ReceiptItem, ...]) -> "_Answered":
         refused = [
             {"entry": new.entry, "outcome": new.outcome, "reason": item.reason or "the exchange does not say why"}
-            for new, item in zip(some, items, strict=True)
+            for new, item in zip(batch, items, strict=True)
             if item.status == "refused"
         ]
         room = REFUSED_KEPT_MAX - len(self.refused)
         return replace(
             self,
-            parts=self.parts + 1,
+            batches=self.batches + 1,
             refused=(*self.refused, *refused[:room]),
             more=self.more + len(refused[room:]),
         )
 
-    def noted(self) -> list[dict[str, Any]]:
-        """What the ledger keeps of those refused."""
+    def refusals(self) -> list[dict[str, Any]]:
+        """The refused receipts, as the ledger keeps them."""
         rest = {"entry": None, "outcome": None, "reason": f"{self.more:,} more receipts were refused"}
         return [*self.refused, *([rest] if self.more else ())]
 
 
-def _told(operation: Operation) -> dict[int, ReceiptOutcome]:
-    """What receipts say of each code of a record's outcomes; nothing where there is nothing to say yet."""
-    kinds: dict[int, ReceiptOutcome] = {code: kind for code, kind in enumerate(KINDS) if kind != "failed"}
-    kinds[GIVEN_UP] = "failed"
+def _receipt_kinds(operation: Operation) -> dict[int, ReceiptOutcome]:
+    """The outcome in a receipt for each `OutcomeCode`; codes that have no receipt are left out."""
+    kinds: dict[int, ReceiptOutcome] = {
+        code: code.kind for code in OutcomeCode if code.kind is not None and code is not OutcomeCode.FAILED
+    }
     if operation == "unblock":
-        kinds[KINDS.index("enforced")] = "reversed"
+        kinds[OutcomeCode.ENFORCED] = "reversed"
     return kinds
 
 
-def _refused(ledger: Ledger, *, before: datetime) -> Iterator[Record]:
+def _refused(ledger: Ledger, *, before: datetime) -> Iterator[LedgerRecord]:
     numbers = {number for number, _ in ledger.refused_receipts() if ledger.acknowledged_at(number) < before}
     for number in sorted(numbers):
         yield ledger.record(number)
 
 
 def _document(file: Path) -> dict[str, Any] | None:
-    """What an earlier call left; it only saves time, so one that is damaged is as good as none."""
+    """What an earlier call wrote down. It only saves time, so a damaged file is ignored."""
     try:
         return read_json(file, format_version=_FORMAT)
     except Malformed as error:

@@ -1,67 +1,60 @@
 """Sinks by their URL: those that come with the package, and plug-ins."""
 
 import inspect
-from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from blocklist_sdk.enforcement import sinks
 from blocklist_sdk.enforcement.sink import Sink
 from blocklist_sdk.errors import InvalidInput
 
-GROUP: Final = "blocklist_sdk.sinks"
-"""The entry point group of plug-ins: a name is a URL's scheme, its value a function like `open_sink`."""
+ENTRY_POINT_GROUP: Final = "blocklist_sdk.sinks"
+"""The entry point group of plug-ins: the name is a URL's scheme, the value a function like `open_sink`."""
 
 _BUILT_IN: Final = {
-    "file": "files",
+    "file": "file",
     "http": "webhook",
     "https": "webhook",
     "kafka": "kafka",
-    "postgresql": "postgresql",
+    "postgresql": "postgres",
     "redis": "redis",
     "rediss": "redis",
 }
-"""The module of each scheme, whose `open_sink` takes what `open_sink` here takes."""
-
-_EXTRAS: Final = {"kafka": "kafka", "postgresql": "postgres", "redis": "redis"}
+"""The kind of sink for each scheme: opened by `open_KIND_sink`, installed with the extra KIND where it needs one."""
 
 
 def open_sink(url: str, *, feed: str, ledger: str | None = None, **options: Any) -> Sink:
-    """Open a sink.
+    """Open the sink that a URL names.
 
     Args:
-        url: says which: ``file:``, ``redis://``, ``postgresql://``, ``https://``, ``kafka://``, or a plug-in's.
-        feed: what it will hold is of this feed.
-        ledger: the id of the ledger that says what it has acknowledged (`ledger_id`). A sink that keeps the number of
-            the last batch keeps that too: a ledger that was lost and begun anew counts from one again.
-        options: of the sink.
+        url: ``file:``, ``redis://``, ``postgresql://``, ``https://``, ``kafka://``, or a plug-in's.
+        feed: the feed of everything that the sink will hold.
+        ledger: the id of the sink's ledger (`ledger_id`). A sink that keeps the number of the last batch keeps it for
+            each ledger, since a ledger that was lost and begun anew counts from one again.
+        options: options of the sink, as its own opener has them, such as `open_webhook_sink`.
 
     Raises:
-        InvalidInput: nobody knows the scheme, a package is not installed, or the sink cannot use the URL.
+        InvalidInput: no sink has the scheme, a package is not installed, or the sink cannot use the URL.
     """
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
         raise InvalidInput(f"the sink's URL cannot be used: {error}") from error
-    plug_ins = {each.name: each for each in entry_points(group=GROUP)}
+    plug_ins = {plug_in.name: plug_in for plug_in in entry_points(group=ENTRY_POINT_GROUP)}
     if scheme in plug_ins:
-        return _opened(plug_ins[scheme].load(), url, feed, ledger, options)
-    if scheme not in _BUILT_IN:
+        opener = plug_ins[scheme].load()
+    elif scheme in _BUILT_IN:
+        try:
+            opener = getattr(sinks, f"open_{_BUILT_IN[scheme]}_sink")
+        except ModuleNotFoundError as error:
+            extra = _BUILT_IN[scheme]
+            raise InvalidInput(f"{error.name} is not installed: install blocklist-sdk[{extra}]") from error
+    else:
         known = ", ".join(sorted({*_BUILT_IN, *plug_ins}))
-        raise InvalidInput(f"there is no sink for {scheme or 'a URL without a scheme'!r}: the schemes are {known}")
-    name = _BUILT_IN[scheme]
-    try:
-        module = import_module(f"blocklist_sdk.enforcement.sinks.{name}")
-    except ModuleNotFoundError as error:
-        raise InvalidInput(
-            f"{error.name} is not installed: install blocklist-sdk[{_EXTRAS.get(name, name)}]"
-        ) from error
-    return _opened(module.open_sink, url, feed, ledger, options)
-
-
-def _opened(opener: Callable[..., Sink], url: str, feed: str, ledger: str | None, options: dict[str, Any]) -> Sink:
-    """Open a sink; only those that keep the number of the last batch take a ledger's id."""
+        wrong = f"no sink has the scheme {scheme!r}" if scheme else "the sink's URL has no scheme"
+        raise InvalidInput(f"{wrong}: begin it with one of {known}")
     if ledger is not None and "ledger" in inspect.signature(opener).parameters:
         options = {**options, "ledger": ledger}
-    return opener(url, feed=feed, **options)
+    sink: Sink = opener(url, feed=feed, **options)
+    return sink

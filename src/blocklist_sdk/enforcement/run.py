@@ -1,10 +1,10 @@
-"""The run: what differs between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
+"""A run: the difference between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
 
 import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -12,100 +12,60 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.desired import desired, next_change
-from blocklist_sdk.enforcement.items import Batch, Items, Masks, Operation
+from blocklist_sdk.enforcement.desired import desired_items, next_change
+from blocklist_sdk.enforcement.items import Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ASIDE, GIVEN_UP, IN_DOUBT
-from blocklist_sdk.enforcement.paths import SHADOW, is_shadow, ledger_path
-from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
+from blocklist_sdk.enforcement.paths import SHADOW_SUFFIX, is_shadow, ledger_path
+from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_plan
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import Shadow
-from blocklist_sdk.enforcement.sink import KINDS, Outcome, Same, Sink, SinkUnavailable, TransactionalSink, all_done
+from blocklist_sdk.enforcement.sink import Outcome, Sink, SinkUnavailable, TransactionalSink, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
-from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.records import SCOPES
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 10_000
-TRIES: Final = 5
-"""After so many failures a change is set aside: visible, and not in the others' way."""
-
 _ATTEMPTS: Final = 4
+"""How often a batch is sent while the sink is unavailable."""
+
 _BACKOFF_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 8.0
+"""The first wait between attempts, which doubles, and the longest one."""
+
 _LOOK_S: Final = 10.0
-"""How often a long run looks whether something else is in force by now."""
+"""How often a long run checks whether something else is in force."""
 
 _ASKED_WAIT_MAX_S: Final = 30.0
-"""A sink that asks for a longer wait ends the run; the error says how long it asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enforcement:
-    """How changes are enforced.
-
-    Attributes:
-        batch: changes that go to the sink together, at most.
-        scopes: those that the sink enforces; None for all.
-        only_operator: only numbers of this operator.
-        rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
-        tries: after so many failures a change is set aside.
-
-    Raises:
-        InvalidInput: one of them cannot be used.
-    """
-
-    batch: int = BATCH
-    scopes: Collection[str] | None = None
-    only_operator: str | None = None
-    rate: float | None = None
-    daily_cap: int | None = None
-    tries: int = TRIES
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "tries"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} is {getattr(self, name)}: give at least 1")
-        if self.rate is not None and not self.rate > 0:
-            raise InvalidInput(f"a rate of {self.rate} changes a second is none")
-        if self.daily_cap is not None and self.daily_cap < 0:
-            raise InvalidInput("a daily cap is not negative")
-        if self.only_operator is not None and self.only_operator not in known_operators():
-            raise InvalidInput(
-                f"no number has the operator {self.only_operator!r}, only {', '.join(sorted(known_operators()))}"
-            )
-        if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
-            raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
+"""The longest wait that a sink may ask for; a longer one ends the run, and the error says how long it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnforcementResult:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        serial: the release in force.
-        planned: how many changes there were to do when it began, by operation.
-        outcomes: how many came out how.
-        left: changes that the daily cap left for another day.
-        set_aside: items that the sink refuses, or that failed too often, in all.
-        next_change: when something begins or ends by itself; None for never.
+        serial: the serial of the release in force.
+        planned: how many changes there were to make when the run began, by operation.
+        outcomes: how many changes had each outcome; ``in doubt`` if it is unknown.
+        deferred: changes that wait for another day, because the daily cap is reached.
+        set_aside: items that the sink refuses, or that failed too often, from this and earlier runs.
+        next_change: when the next entry or override begins or ends by itself; None if none does.
         dry_run: whether nothing was done.
-        seconds: how long it took.
-        receipts: what came of the receipts; None where the exchange was not told.
+        seconds: how long the run took.
+        receipts: the result of sending the receipts; None if they were not sent.
     """
 
     serial: int
     planned: dict[Operation, int]
     outcomes: dict[str, int] = field(default_factory=dict)
-    left: int = 0
+    deferred: int = 0
     set_aside: int = 0
     next_change: datetime | None = None
     dry_run: bool = False
@@ -118,12 +78,7 @@ def enforce(
     sink: Sink,
     *,
     name: str = "default",
-    batch: int = BATCH,
-    scopes: Collection[str] | None = None,
-    only_operator: str | None = None,
-    rate: float | None = None,
-    daily_cap: int | None = None,
-    tries: int = TRIES,
+    settings: EnforcementSettings = DEFAULTS,
     receipts: "ExchangeClient | None" = None,
     dry_run: bool = False,
     clock: Callable[[], datetime] = times.now,
@@ -132,34 +87,30 @@ def enforce(
 ) -> EnforcementResult:
     """Bring a sink to what is in force: entries, overrides, protected numbers and ends.
 
-    Takes the difference to what the sink has acknowledged, so it is right after gaps, crashes and snapshots, and does
-    nothing where nothing differs. Unblocks go first, also those that come up during a long run. Each batch's outcomes
-    are written down before the next one goes; a run that is killed is taken up by the next. A change may reach the sink
-    twice, under the same key, unless the sink is `TransactionalSink`.
+    A run takes the difference to what the sink has acknowledged. So it is right after gaps, crashes and snapshots, and
+    does nothing if nothing differs. Unblocks go first, also those that come up during a long run. The outcomes of each
+    batch are written down before the next one goes; if a run is killed, the next one continues. A change may reach the
+    sink twice, unless it is a `TransactionalSink`; it does no harm.
 
     Args:
         blocklist: the list; it is not synced here.
-        sink: where to.
-        name: the sink's, under which what it has acknowledged is kept in the list's state directory.
-        batch: changes that go to the sink together, at most.
-        scopes: those that the sink enforces; None for all.
-        only_operator: only numbers of this operator.
-        rate: changes a second, at most; None for as fast as the sink takes them.
-        daily_cap: blocks and changes a day (UTC), at most; what lifts something never waits. None for no cap.
-        tries: after so many failures a change is set aside.
-        receipts: the exchange that is told what came of it, as by `send_receipts`; None to tell it another time.
-        dry_run: only tell what would be done.
-        clock: tells the time, UTC.
-        sleep: how to wait.
+        sink: the sink.
+        name: the sink's name. What the sink has acknowledged is kept under it in the list's state directory.
+        settings: which scopes and numbers are enforced, how many changes at a time, and how fast.
+        receipts: the exchange to which the receipts are sent afterwards, as by `send_receipts`; None to send them
+            later.
+        dry_run: only return what would be done.
+        clock: returns the current time, UTC.
+        sleep: waits for some seconds.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
 
     Raises:
         NotSynced, Stale: as for the list's questions.
-        InvalidInput: the name or a limit cannot be used.
-        ExchangeError: the exchange does not take the receipts; what was enforced is written down.
+        InvalidInput: `name` cannot be used.
+        ExchangeError: the exchange did not take the receipts; the outcomes are written down.
         Locked: another process enforces into the sink.
-        Unreachable: the sink is down, or the exchange. What was acknowledged is written down, and the next run goes on
-            from there.
+        Unreachable: the sink or the exchange is unavailable. What the sink acknowledged is written down, and the next
+            run continues there.
         Malformed: the sink's answer makes no sense, or the ledger is damaged.
         StorageFailed: the disk refused.
 
@@ -168,23 +119,21 @@ def enforce(
         >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
     """
     started = time.monotonic()
-    settings = Enforcement(
-        batch=batch, scopes=scopes, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
-    )
     if isinstance(sink, Shadow) is not is_shadow(name):
-        raise InvalidInput(f"the name of a shadow ends with {SHADOW}, and no other sink's: {name!r} does not fit")
+        who = "a shadow must" if isinstance(sink, Shadow) else "only a shadow may"
+        raise InvalidInput(f"{who} have a name that ends with {SHADOW_SUFFIX}: the name is {name!r}")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         run = _Run(ledger, sink, settings, clock, sleep)
         if not dry_run:
-            run.clear_up()
+            run.settle_open_batches()
         planned: dict[Operation, int] | None = None
         is_over = False
         while not is_over:
             generation, rules = internals_of(blocklist).in_force()
             at = clock()
-            wanted = desired(generation.rows, rules, at, scopes=settings.scopes, only_operator=settings.only_operator)
-            acknowledged = ledger.acknowledged()
-            plan = make_plan(acknowledged, wanted)
+            wanted = desired_items(generation.rows, rules, at, settings=settings)
+            state = ledger.state()
+            plan = make_plan(state, wanted)
             planned = planned or plan.counts()
             following = next_change(generation.rows, rules, at)
             if dry_run:
@@ -194,25 +143,25 @@ def enforce(
             is_over = run.all(plan, serial=about.serial, published=about.published_at, watch=watch)
             if len(plan):
                 ledger.fold(at=clock())
-                acknowledged = ledger.acknowledged()
-        done = EnforcementResult(
+                state = ledger.state()
+        result = EnforcementResult(
             serial=generation.about.serial,
             planned=planned or plan.counts(),
             outcomes=dict(run.outcomes),
-            left=run.left,
-            set_aside=acknowledged.count(ASIDE),
+            deferred=run.deferred,
+            set_aside=state.count(ItemStatus.SET_ASIDE),
             next_change=following,
             dry_run=dry_run,
             seconds=time.monotonic() - started,
         )
     if receipts is not None and not dry_run:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
-            done = replace(done, receipts=send_receipts(ledger, receipts))
-    return done
+            result = replace(result, receipts=send_receipts(ledger, receipts))
+    return result
 
 
 class _Watch:
-    """Sees when something else is in force than was planned for, so that no unblock waits for the end of a long run."""
+    """Notices when the plan is out of date, so that no unblock waits for the end of a long run."""
 
     def __init__(
         self,
@@ -246,7 +195,7 @@ class _Run:
         self,
         ledger: Ledger,
         sink: Sink,
-        settings: Enforcement,
+        settings: EnforcementSettings,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
     ) -> None:
@@ -258,10 +207,10 @@ class _Run:
         self._tries = ledger.tries()
         self._failed: set[str] = set()
         self.outcomes: Counter[str] = Counter()
-        self.left = 0
+        self.deferred = 0
 
-    def clear_up(self) -> None:
-        """Settle batches of which a run that was killed did not write down what came of them."""
+    def settle_open_batches(self) -> None:
+        """Settle the batches that a killed run left without outcomes."""
         numbers = self._ledger.open_batches()
         if numbers:
             self._check_age()
@@ -269,59 +218,64 @@ class _Run:
             if self._was_applied(number):
                 self._ledger.finish_all(number, at=self._clock())
             else:
-                self._ledger.doubt(number, at=self._clock())
+                self._ledger.mark_in_doubt(number, at=self._clock())
 
     def all(self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: "_Watch") -> bool:
-        """Enforce a plan; whether to its end: False where it was overtaken, and another one is to be made.
-
-        Raises:
-            Unreachable, Malformed, StorageFailed: as for `enforce`.
-        """
+        """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
             self._check_age()
-        self.left = 0
+        self.deferred = 0
         cap = self._cap()
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
-            for operation, items, is_urgent in plan.batches(min(self._settings.batch, most)):
-                if not is_urgent and watch.is_overtaken():
+            for part in plan.batches(min(self._settings.batch, most)):
+                if part.is_capped and watch.is_overtaken():
                     return False
-                room = len(items) if is_urgent or cap is None else min(len(items), cap)
-                self.left += len(items) - room
+                count = len(part.items)
+                room = count if cap is None or not part.is_capped else min(count, cap)
+                self.deferred += count - room
                 if not room:
                     continue
-                if cap is not None and not is_urgent:
+                if cap is not None and part.is_capped:
                     cap -= room
-                self._one(operation, _first(items, room), serial=serial, published=published, is_urgent=is_urgent)
-            if not self.left:
-                # What did not fail again has been done, or is not asked for any more.
+                if room < count:
+                    part = replace(part, items=part.items.take(np.arange(room)))
+                self._one(part, serial=serial, published=published)
+            if not self.deferred:
+                # Changes that did not fail again are done, or not asked for any more.
                 self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
             return True
         finally:
             self._ledger.keep_tries(self._tries)
 
-    def _one(self, operation: Operation, items: Items, *, serial: int, published: datetime, is_urgent: bool) -> None:
+    def _one(self, part: PlannedBatch, *, serial: int, published: datetime) -> None:
         begun = time.monotonic()
         batch = self._ledger.begin(
-            operation, items, serial=serial, published=published, at=self._clock(), is_urgent=is_urgent
+            part.operation,
+            part.items,
+            serial=serial,
+            published=published,
+            at=self._clock(),
+            lifts=part.lifts,
+            is_capped=part.is_capped,
         )
         outcomes = self._apply(batch)
         if len(outcomes) != len(batch):
             raise Malformed(
-                f"the sink answered for {len(outcomes)} changes of {len(batch)}: nothing is known of this batch. Tell "
-                "who wrote the sink."
+                f"the sink returned {len(outcomes)} outcomes for a batch of {len(batch)} changes, so the batch is in "
+                "doubt: this is a fault of the sink, tell its author"
             )
         given_up = self._count(batch, outcomes)
         record = self._ledger.finish(batch, outcomes, given_up=given_up, at=self._clock())
-        for code, count in enumerate(_counts(record.outcome)):
-            if count:
-                name = {GIVEN_UP: "failed", IN_DOUBT: "in doubt"}.get(code) or KINDS[code]
-                self.outcomes[name] += count
+        counts = np.bincount(record.outcome, minlength=256)
+        for code in OutcomeCode:
+            if counts[code]:
+                self.outcomes[code.kind or "in doubt"] += int(counts[code])
         if self._settings.rate is not None:
             self._sleep(max(0.0, len(batch) / self._settings.rate - (time.monotonic() - begun)))
 
     def _apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Apply a batch, with patience."""
+        """Apply a batch, in several attempts if the sink is unavailable."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._sink.apply(batch)
@@ -329,12 +283,12 @@ class _Run:
                 asked = error.retry_after or 0.0
                 if attempt == _ATTEMPTS or asked > _ASKED_WAIT_MAX_S:
                     raise Unreachable(
-                        f"the sink is down: {error}. What it acknowledged is written down; run this again later.",
+                        f"the sink is unavailable: {error}. What it acknowledged is saved; run this again later.",
                         url=self._ledger.directory.name,
                         retry_after=error.retry_after,
                     ) from error
-                wait = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
-                self._sleep(max(asked, random.uniform(0, wait)))  # noqa: S311 -- spreads those who wait
+                wait_s = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
+                self._sleep(max(asked, random.uniform(0, wait_s)))  # noqa: S311 -- spreads processes that wait
                 if self._was_applied(batch.number_in_ledger):
                     return all_done(batch)
         raise AssertionError("the last attempt returns or raises")
@@ -343,7 +297,7 @@ class _Run:
         return self._applied() >= number
 
     def _applied(self) -> int:
-        """The last batch that the sink says was applied; 0 where it says nothing."""
+        """The number of the last batch that the sink has applied; 0 if it does not say."""
         if not isinstance(self._sink, TransactionalSink):
             return 0
         try:
@@ -352,32 +306,32 @@ class _Run:
             return 0
 
     def _check_age(self) -> None:
-        """See that the sink does not know of batches that the ledger does not, as one that a copy brought back."""
+        """Check that the sink has no batch that the ledger lacks, as happens after a ledger is restored from a copy."""
         applied = self._applied()
         if applied > self._ledger.last:
             raise Malformed(
-                f"the sink has taken batch {applied}, and the ledger knows of none after {self._ledger.last}: it was "
-                "brought back from a copy, and does not say what is to be lifted. Run blocklist enforce --reconcile "
-                "--repair."
+                f"the sink has applied batch {applied}, but the ledger ends at batch {self._ledger.last}: it was "
+                "restored from an older copy and does not know everything that must be lifted. Run blocklist enforce "
+                "--reconcile --repair."
             )
 
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
-        """Count failures; the places of changes that have failed too often."""
+        """Count failures; returns the indexes of the changes that have failed too often."""
         given_up: list[int] = []
         if not any(outcome.kind == "failed" for outcome in _distinct(outcomes)):
             return given_up
-        for place, outcome in enumerate(outcomes):
+        for index, outcome in enumerate(outcomes):
             if outcome.kind != "failed" or outcome.pending:
                 continue
-            key = batch[place].key
+            key = batch[index].key
             self._tries[key] = self._tries.get(key, 0) + 1
             self._failed.add(key)
             if self._tries[key] >= self._settings.tries:
-                given_up.append(place)
+                given_up.append(index)
         return given_up
 
     def _cap(self) -> int | None:
-        """How many blocks and changes the day has room for."""
+        """How many blocks and changes the daily cap still allows today; None if there is no cap."""
         if self._settings.daily_cap is None:
             return None
         today = self._clock().astimezone(UTC).date()
@@ -386,19 +340,9 @@ class _Run:
             day = record.begun.astimezone(UTC).date()
             if day < today:
                 break
-            done += len(record.batch) if day == today and not record.is_urgent else 0
+            done += len(record.batch) if day == today and record.is_capped else 0
         return max(0, self._settings.daily_cap - done)
 
 
-def _first(items: Items, count: int) -> Items:
-    return items if count == len(items) else items.take(np.arange(count))
-
-
 def _distinct(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    return [outcomes.outcome] if isinstance(outcomes, Same) else outcomes
-
-
-def _counts(outcome: Masks) -> list[int]:
-    """How many changes have each code."""
-    counts: list[int] = np.bincount(outcome, minlength=256).tolist()
-    return counts
+    return [outcomes.outcome] if isinstance(outcomes, UniformOutcomes) else outcomes

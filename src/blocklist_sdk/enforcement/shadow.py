@@ -1,4 +1,4 @@
-"""Before going live: a sink that only takes notes, and what a list would have hit in a log of calls or messages."""
+"""Before going live: a sink that only counts, and what a list would have blocked in a log of calls or messages."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from blocklist_sdk.release.rows import Int64s
 _MS_A_DAY: Final = 86_400_000
 
 _MILLISECONDS_FROM: Final = 100_000_000_000
-"""An integer from here on is a moment in milliseconds: as seconds it would be in the year 5138."""
+"""Integers from here on are moments in milliseconds, not seconds: as seconds, this one is in the year 5138."""
 
 _NO_DAY: Final = np.iinfo(np.int64).min
 
@@ -35,17 +35,16 @@ _ZONED: Final = r"(Z|[+-]\d\d(:?\d\d)?)$"
 
 
 class Shadow:
-    """Stands in for a sink: says that everything is done, and does nothing.
+    """A sink that does nothing, and answers that everything is done.
 
-    Enforce into it under a name that ends with ``.shadow``, so that it has a ledger of its own. That ledger then says
-    what the sink would hold, a monthly report can be made of it, and its receipts are not sent::
+    Enforce into it under a name that ends with ``.shadow``. Its ledger then says what the real sink would hold. Monthly
+    statements can be made from that ledger; its receipts are not sent::
 
         enforce(blocklist, Shadow(), name="hlr.shadow")
 
     Attributes:
-        sink: what it stands in for; None where there is none yet. It is closed with the shadow, and not asked
-            anything.
-        would_do: changes that would have been made, by operation.
+        sink: the real sink, or None. The shadow only closes it.
+        would_do: how many changes would have been made, by operation.
     """
 
     def __init__(self, sink: Sink | None = None) -> None:
@@ -53,12 +52,12 @@ class Shadow:
         self.would_do: Counter[Operation] = Counter()
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Count the changes, and say that they are done."""
+        """Count the changes, and answer that they are done."""
         self.would_do[batch.operation] += len(batch)
         return all_done(batch)
 
     def close(self) -> None:
-        """Close the sink that it stands in for."""
+        """Close the real sink, if there is one."""
         if self.sink is not None:
             self.sink.close()
 
@@ -68,8 +67,8 @@ class DayImpact:
     """One day of a log, UTC.
 
     Attributes:
-        rows: rows of that day whose number can be read.
-        rows_hit: those whose number would have been blocked.
+        rows: rows of that day with a number that can be read.
+        rows_hit: rows whose number would have been blocked.
     """
 
     rows: int
@@ -78,16 +77,16 @@ class DayImpact:
 
 @dataclass(frozen=True, slots=True)
 class ShadowImpact:
-    """What a list would have hit in a log.
+    """What a list would have blocked in a log.
 
     Attributes:
-        rows: rows that were read, rejects among them.
-        rows_hit: calls or messages whose number would have been blocked.
-        numbers_hit: different numbers among these.
-        by_day: by the day of the row; rows whose moment cannot be read are in no day.
-        by_category: rows hit.
-        rejects: rows that say less than they should, by why: ``no-number``, ``no-time``, ``unreadable`` (a line of a
-            CSV file that has more or fewer cells than the others). A row may be rejected for its number or its time.
+        rows: rows that were read, with the rejects.
+        rows_hit: rows whose number would have been blocked.
+        numbers_hit: different numbers in these rows.
+        by_day: figures for each day; rows without a readable time are left out.
+        by_category: rows hit, by category.
+        rejects: rows that lack something, by reason: ``no-number``, ``no-time``, or ``unreadable`` for a line of a CSV
+            file with more or fewer cells than the others. A row may lack both its number and its time.
     """
 
     rows: int
@@ -98,8 +97,8 @@ class ShadowImpact:
     rejects: Mapping[str, int]
 
 
-def impact(
-    held: Items,
+def shadow_impact(
+    items: Items,
     log: str | Path,
     *,
     region: str | None,
@@ -107,37 +106,36 @@ def impact(
     time_column: str | None = None,
     scope: Scope | None = None,
 ) -> ShadowImpact:
-    r"""Look through a log for what would have been blocked, had the items been in force all the time.
+    r"""Count what would have been blocked in a log, if the items had been in force all the time.
 
     The log is read once, in pieces. Memory grows with the items and with the different numbers that are hit inside
     ranges, not with the length of the log.
 
     Args:
-        held: what would be blocked: from `desired`, or from a ledger, ``ledger.acknowledged().whole().items``.
-        log: CSV, gzipped or not, or Parquet.
+        items: what would be blocked: from `desired_items`, or from a ledger, ``ledger.state().whole().items``.
+        log: a CSV file, gzipped or not, or a Parquet file.
         region: as for `Blocklist.open`.
-        number_column: the column with the numbers of whoever called or wrote; by default ``number``, or the only one.
-        time_column: the column with the moments: RFC 3339 or alike, UTC where it names no zone, or seconds or
-            milliseconds since 1970; None to do without days.
-        scope: count only what is blocked there; by default anywhere.
+        number_column: the column with the callers' or senders' numbers; None for ``number``, or the only column.
+        time_column: the column with the times: RFC 3339 or similar, in UTC if they have no zone, or seconds or
+            milliseconds since 1970; None for a log without days.
+        scope: count only what is blocked in this scope; None for any.
 
     Raises:
-        InvalidInput: the log cannot be read, has no such columns, or the region is unknown.
+        InvalidInput: the log cannot be read, a column is missing, or the region is unknown.
 
     >>> import tempfile
     >>> one = np.array([6281234567890])
-    >>> held = Items(one, one, np.array([15], np.uint8), one, one, np.array([0], np.int32), ("fraud",), {})
+    >>> items = Items(one, one, np.array([15], np.uint8), one, one, np.array([0], np.int32), ("fraud",), {})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = Path(folder, "calls.csv")
     ...     _ = log.write_text("number,at\n0812-3456-7890,2026-10-01T08:00:00Z\n0812-3456-7891,2026-10-01 09:00\n")
-    ...     found = impact(held, log, region="ID", time_column="at")
-    >>> found.rows, found.rows_hit, found.by_day[date(2026, 10, 1)]
+    ...     impact = shadow_impact(items, log, region="ID", time_column="at")
+    >>> impact.rows, impact.rows_hit, impact.by_day[date(2026, 10, 1)]
     (2, 1, DayImpact(rows=2, rows_hit=1))
     """
     if scope is not None:
-        asked = np.flatnonzero(held.scope & mask_of([scope]))
-        held = held.take(asked)
-    search = _Search(held)
+        items = items.take(np.flatnonzero(items.scope & mask_of([scope])))
+    search = _Search(items)
     beside = () if time_column is None else (time_column,)
     with open_table(Path(log), number_column, beside=beside) as table:
         for batch in table.batches:
@@ -147,14 +145,14 @@ def impact(
                 days = _days(batch.column(table.names.index(time_column)), time_column)
             search.add(numbers, days)
         unreadable = table.unreadable
-    return search.found(unreadable)
+    return search.impact(unreadable)
 
 
 @dataclass(slots=True)
 class _Search:
     """Counts what is hit, piece by piece."""
 
-    held: Items
+    items: Items
     rows: int = 0
     rows_hit: int = 0
     no_number: int = 0
@@ -166,29 +164,29 @@ class _Search:
     in_ranges: Int64s = field(init=False)
 
     def __post_init__(self) -> None:
-        self.categories = np.zeros(max(len(self.held.categories), 1), np.int64)
-        self.is_hit = np.zeros(len(self.held), np.bool_)
+        self.categories = np.zeros(max(len(self.items.categories), 1), np.int64)
+        self.is_hit = np.zeros(len(self.items), np.bool_)
         self.in_ranges = np.empty(0, np.int64)
 
     def add(self, column: pa.Array, days: Int64s | None) -> None:
-        """Take in some rows: their numbers, null where there is none, and their days since 1970."""
+        """Add rows: their numbers, null if unreadable, and their days since 1970."""
         numbers: Int64s = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
         self.rows += len(numbers)
         self.no_number += column.null_count
-        # In order: looking for ten million at random takes ten times as long.
-        distinct, place, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+        # In ascending order: to search for ten million in random order takes ten times as long.
+        distinct, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
         item, hit = self._find(distinct)
         self.rows_hit += int(counts[hit].sum())
-        by_category = np.bincount(self.held.category[item[hit]], weights=counts[hit], minlength=len(self.categories))
+        by_category = np.bincount(self.items.category[item[hit]], weights=counts[hit], minlength=len(self.categories))
         self.categories += by_category.astype(np.int64)
-        is_single = self.held.number[item[hit]] == self.held.last[item[hit]]
+        is_single = self.items.number[item[hit]] == self.items.last[item[hit]]
         self.is_hit[item[hit][is_single]] = True
         if not is_single.all():
             self.in_ranges = np.union1d(self.in_ranges, distinct[hit][~is_single])
         if days is not None:
-            self._count_days(days, numbers, hit[place.reshape(-1)])
+            self._count_days(days, numbers, hit[inverse.reshape(-1)])
 
-    def found(self, unreadable: int) -> ShadowImpact:
+    def impact(self, unreadable: int) -> ShadowImpact:
         rejects = {"no-number": self.no_number, "no-time": self.no_time, "unreadable": unreadable}
         return ShadowImpact(
             rows=self.rows,
@@ -200,30 +198,30 @@ class _Search:
             },
             by_category={
                 name: count
-                for name, count in zip(self.held.categories, self.categories.tolist(), strict=False)
+                for name, count in zip(self.items.categories, self.categories.tolist(), strict=False)
                 if count
             },
-            rejects={why: count for why, count in rejects.items() if count},
+            rejects={reason: count for reason, count in rejects.items() if count},
         )
 
     def _find(self, numbers: Int64s) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """The item that may hold each number, and whether it does."""
-        if not len(self.held):
+        if not len(self.items):
             return np.zeros(len(numbers), np.intp), np.zeros(len(numbers), np.bool_)
-        item = np.searchsorted(self.held.number, numbers, "right") - 1
-        hit = (item >= 0) & (numbers <= self.held.last[np.maximum(item, 0)])
+        item = np.searchsorted(self.items.number, numbers, "right") - 1
+        hit = (item >= 0) & (numbers <= self.items.last[np.maximum(item, 0)])
         return item, hit
 
     def _count_days(self, days: Int64s, numbers: Int64s, is_hit: NDArray[np.bool_]) -> None:
         has_day = days != _NO_DAY
         self.no_time += int(len(days) - has_day.sum())
         for counter, chosen in ((self.day_rows, has_day & (numbers != 0)), (self.day_hits, has_day & is_hit)):
-            found, counts = np.unique(days[chosen], return_counts=True)
-            counter.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            values, counts = np.unique(days[chosen], return_counts=True)
+            counter.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
 def _days(column: pa.Array, name: str) -> Int64s:
-    """Days since 1970, UTC; `_NO_DAY` where a row says no moment."""
+    """Days since 1970, UTC; `_NO_DAY` for a row without a time."""
     if isinstance(column, pa.DictionaryArray):
         column = column.dictionary_decode()
     kind = column.type
@@ -242,12 +240,12 @@ def _days(column: pa.Array, name: str) -> Int64s:
         is_seconds = pc.less(pc.abs(number), _MILLISECONDS_FROM)
         milliseconds = pc.if_else(is_seconds, pc.multiply(pc.if_else(is_seconds, number, 0), 1000), number)
     else:
-        raise InvalidInput(f"the column {name!r} ({kind}) holds no moments: name one with timestamps, text or integers")
+        raise InvalidInput(f"the column {name!r} ({kind}) has no times: name one with timestamps, text or integers")
     return _checked(pc.fill_null(milliseconds, _NO_DAY).to_numpy(zero_copy_only=False))
 
 
 def _checked(milliseconds: Int64s) -> Int64s:
-    """Days of moments between the years 1970 and 9999."""
+    """Days of the moments between the years 1970 and 9999; `_NO_DAY` for any other."""
     days = np.floor_divide(milliseconds, _MS_A_DAY)
     return np.where((milliseconds >= 0) & (milliseconds < _END_MS), days, _NO_DAY)
 
@@ -270,13 +268,13 @@ def _days_of_text(column: pa.Array) -> Int64s:
         nanoseconds = pc.fill_null(moments, -1).to_numpy(zero_copy_only=False)
         return np.where(nanoseconds >= 0, np.floor_divide(nanoseconds, 1_000_000 * _MS_A_DAY), digits)
     except pa.ArrowInvalid:
-        # One that only looks like a moment, such as the 31st of June: each text by itself.
+        # A text that only looks like a time, such as the 31st of June: read each text by itself.
         days = np.array([_day(cell) for cell in text.to_pylist()], np.int64)
         return np.where(days == _NO_DAY, _days_of_digits(raw), days)
 
 
 def _days_of_digits(text: pa.Array) -> Int64s:
-    """Days of seconds or milliseconds since 1970 that are written as text."""
+    """Days of seconds or milliseconds since 1970, written as text."""
     is_number = pc.fill_null(pc.match_substring_regex(text, r"^\d{9,13}(\.\d+)?$"), False)
     if not pc.any(is_number).as_py():
         return np.full(len(text), _NO_DAY, np.int64)
@@ -296,7 +294,7 @@ def _day(text: str | None) -> int:
 
 
 def _valid(column: pa.Array) -> Any:
-    """The column, with nothing in it that is no UTF-8, which pyarrow's functions rely on."""
+    """The column with UTF-8 only, on which pyarrow's functions rely; other bytes are replaced."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:

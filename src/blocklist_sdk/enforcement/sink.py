@@ -1,32 +1,31 @@
-"""What a sink is: the recipient's system in which changes are enforced."""
+"""The interface of a sink: the recipient's system in which changes are enforced."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
-from blocklist_sdk.enforcement.items import Batch as Batch
-from blocklist_sdk.enforcement.items import SinkChange as SinkChange
+from blocklist_sdk.enforcement.items import Batch
 
 OutcomeKind = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
-"""As receipts say it."""
+"""The outcomes that a receipt can have."""
 
-KINDS: Final = get_args(OutcomeKind)
+OUTCOME_KINDS: Final = get_args(OutcomeKind)
 
 DETAIL_CHARS_MAX: Final = 1000
-"""Of an outcome's detail, which goes into a receipt."""
+"""The longest detail of an outcome that fits into a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one change.
+    """The outcome of one change.
 
     Attributes:
-        kind: ``enforced`` or, of an unblock, ``reversed``: done, or so already. ``already-inactive``, ``not-ours``,
-            ``recycled``: there is nothing to be blocked. ``refused``: the sink will not. ``failed``: not now, so it is
-            tried again.
+        kind: ``enforced``, or ``reversed`` for an unblock: done, or done before. ``already-inactive``, ``not-ours``,
+            ``recycled``: there is nothing to block. ``refused``: the sink will not do it. ``failed``: not now; the next
+            run tries again.
         detail: why, in a few words; no personal data.
-        pending: of a ``failed`` one: it has been handed over, and is not answered yet. Nobody knows what comes of it,
-            so it is asked for again, which hands nothing over twice; it does not count as a try.
+        pending: for ``failed``: the change was handed over, but there is no answer yet. The next run asks again, which
+            must not hand it over twice. It does not count as a failure.
     """
 
     kind: OutcomeKind
@@ -39,10 +38,10 @@ LIFTED: Final = Outcome("reversed")
 PENDING: Final = Outcome("failed", "handed over, not answered yet", pending=True)
 
 
-class Same(Sequence[Outcome]):
+class UniformOutcomes(Sequence[Outcome]):
     """The same outcome for every change of a batch.
 
-    >>> len(Same(DONE, 3)), Same(DONE, 3)[2].kind
+    >>> len(UniformOutcomes(DONE, 3)), UniformOutcomes(DONE, 3)[2].kind
     (3, 'enforced')
     """
 
@@ -53,22 +52,22 @@ class Same(Sequence[Outcome]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, place: int) -> Outcome:  # type: ignore[override]
-        if not 0 <= place < self._count:
-            raise IndexError(place)
+    def __getitem__(self, index: int) -> Outcome:  # type: ignore[override]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
         return self.outcome
 
 
-def all_done(batch: Batch) -> Same:
-    """Every change of the batch is done."""
-    return Same(LIFTED if batch.operation == "unblock" else DONE, len(batch))
+def all_done(batch: Batch) -> UniformOutcomes:
+    """The outcomes of a batch of which every change was done."""
+    return UniformOutcomes(LIFTED if batch.operation == "unblock" else DONE, len(batch))
 
 
 class SinkUnavailable(Exception):
-    """The sink cannot be reached, or fails as a whole: nothing is known of the batch, which is tried again later.
+    """The sink cannot be reached, or fails as a whole. The batch is in doubt, and tried again later.
 
     Attributes:
-        retry_after: seconds that the sink asks to wait; None where it does not say.
+        retry_after: how long the sink asks to wait, seconds; None if it does not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -78,11 +77,11 @@ class SinkUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HeldItem:
-    """What a sink holds of one number or run of numbers.
+    """An item that a sink holds: one number or one run of numbers.
 
     Attributes:
         number: the first number.
-        last: the last one; the same for a single number.
+        last: the last number; the same for a single number.
         scope: where it is blocked.
     """
 
@@ -95,19 +94,19 @@ class HeldItem:
 class Sink(Protocol):
     """A system in which changes are enforced. One thread uses it at a time.
 
-    What it holds is keyed by the first number of an item: to block what is blocked already is to replace it, to unblock
-    what is not is nothing. So the same change may come twice, as after a crash, and does no harm.
+    A sink keeps items by their first number. Blocking what is blocked already replaces it; unblocking what is not
+    blocked does nothing. So the same change may come twice, for example after a crash, and does no harm.
     """
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Enforce the changes of a batch, durably, and say what came of each, in their order.
+        """Enforce the changes of a batch, durably, and return the outcome of each, in their order.
 
         Raises:
             SinkUnavailable: the sink as a whole fails.
         """
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
 
 
 @runtime_checkable
@@ -115,7 +114,7 @@ class ReadableSink(Protocol):
     """A sink that can be read, so that it can be reconciled."""
 
     def current(self) -> Iterator[HeldItem]:
-        """Everything that it holds of the feed, in any order.
+        """Every item of the feed that the sink holds, in any order.
 
         Raises:
             SinkUnavailable: the sink as a whole fails.
@@ -124,12 +123,12 @@ class ReadableSink(Protocol):
 
 @runtime_checkable
 class TransactionalSink(Protocol):
-    """A sink that keeps the number of the last batch in the same transaction as what it holds: exactly once."""
+    """A sink that stores the number of the last batch in the same transaction as the items, so each is done once."""
 
     def applied(self) -> int | None:
-        """`number_in_ledger` of the last batch of which every change was done; None where there was none.
+        """`number_in_ledger` of the last batch of which every change was done; None before the first.
 
-        A batch of which a change was refused or failed is not said to be applied, since nobody would then know which.
+        A batch with a change that was refused or failed does not count as applied: the number cannot say which change.
 
         Raises:
             SinkUnavailable: the sink as a whole fails.

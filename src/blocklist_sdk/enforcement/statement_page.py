@@ -1,28 +1,25 @@
-"""A monthly report as one HTML page: no scripts, no fonts, no images, nothing fetched; in light, in dark, on paper."""
+"""A statement as one HTML page, for screen and paper: no scripts, fonts or images, and nothing is fetched."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from blocklist_sdk.enforcement.statement import OperationMonth, Statement
+from blocklist_sdk.enforcement.statement import OperationFigures, Statement
 
 _NAMES: Final = {"block": "Blocks", "change": "Changes", "unblock": "Unblocks"}
 
-_FIGURES: Final = (
+_LABELS: Final = (
     "Carried over from the month before",
     "Received",
-    "Enforced; of unblocks, lifted",
+    "Enforced; for unblocks, lifted",
     "Nothing to do",
     "Refused",
     "Set aside",
     "Overtaken",
     "Open",
 )
-"""What `_counts` gives, in that order."""
-
-_OUTCOMES: Final = {"refused": "refused", "failed": "set aside"}
+"""Labels of what `_counts` returns, in its order."""
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --rule: #8884; --soft: #8881; --block: #3b7dd8; --lift: #d8823b; }
@@ -60,13 +57,13 @@ _LEFT, _BOTTOM, _TOP = 56, 22, 12
 """The chart's size and margins, in its own units."""
 
 
-def page(report: "Statement") -> str:
-    """The whole page."""
-    return "".join(_pieces(report))
+def statement_html(statement: Statement) -> str:
+    """The statement as a page that needs no other file."""
+    return "".join(_pieces(statement))
 
 
-def _pieces(report: "Statement") -> Iterator[str]:
-    title = f"Enforcement of {report.feed}, {report.month}"
+def _pieces(statement: Statement) -> Iterator[str]:
+    title = f"Statement for {statement.month}: {statement.feed}"
     yield f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -78,82 +75,77 @@ def _pieces(report: "Statement") -> Iterator[str]:
 </head>
 <body>
 <h1>{escape(title)}</h1>
-<p class="about">Sink {escape(report.sink)} · made {report.made_at:%Y-%m-%d %H:%M} UTC · \
-{"the whole month" if report.is_whole else "the month so far"} · days are UTC</p>
+<p class="about">Sink {escape(statement.sink)} · made {statement.made_at:%Y-%m-%d %H:%M} UTC · \
+{"the whole month" if statement.is_whole else "the month so far"} · days are UTC</p>
 """
-    yield from (f'<p class="alert">{escape(text)}</p>\n' for text in _alerts(report))
-    yield "<h2>What was asked for, and what came of it</h2>\n"
-    counts = [_counts(each) for each in report.operations.values()]
+    yield from (f'<p class="alert">{escape(text)}</p>\n' for text in _alerts(statement))
+    yield "<h2>Changes and their outcomes</h2>\n"
+    counts = [_counts(figures) for figures in statement.operations.values()]
     yield from _table(
-        ("", *(_NAMES[name] for name in report.operations)),
-        ((label, *cells) for label, *cells in zip(_FIGURES, *counts, strict=True)),
+        ("", *(_NAMES[name] for name in statement.operations)),
+        ((label, *cells) for label, *cells in zip(_LABELS, *counts, strict=True)),
     )
     yield (
-        '<p class="note">A change is one number or one run of numbers. <em>Nothing to do</em>: inactive, another '
-        "operator's, or another subscriber's by now. <em>Set aside</em>: failed too often, not tried any more. "
-        "<em>Overtaken</em>: something else was asked for the number first.</p>\n"
+        '<p class="note">A change is one number or one run of numbers. <em>Nothing to do</em>: the number is inactive, '
+        "belongs to another operator, or has a new owner. <em>Set aside</em>: failed too often, so it is not tried any "
+        "more. <em>Overtaken</em>: something else was asked for the number before this was done.</p>\n"
     )
     yield "<h2>How long it took</h2>\n"
     yield from _table(
         ("", "changes", "median", "95 % within"),
         (
-            (label, f"{each.time.count:,}", _time(each.time.median_s), _time(each.time.p95_s))
-            for label, each in (
-                ("From publication to enforcement", report.operations["block"]),
-                ("From publication to a changed block", report.operations["change"]),
-                ("From publication, or the entry's end, to lifting", report.operations["unblock"]),
+            (label, f"{figures.time.count:,}", _time(figures.time.median_s), _time(figures.time.p95_s))
+            for label, figures in (
+                ("From publication to enforcement", statement.operations["block"]),
+                ("From publication to a changed block", statement.operations["change"]),
+                ("From publication, or the entry's end, to lifting", statement.operations["unblock"]),
             )
         ),
     )
     yield "<h2>By day</h2>\n"
-    yield from _chart(report)
-    if report.categories:
+    yield from _chart(statement)
+    if statement.categories:
         yield "<h2>By category</h2>\n"
         yield from _table(
             ("category", "received", "blocked", "lifted", "refused", "set aside"),
             (
                 (c.category, *(f"{n:,}" for n in (c.received, c.blocked, c.lifted, c.refused, c.set_aside)))
-                for c in report.categories
+                for c in statement.categories
             ),
         )
-    if report.reasons:
+    if statement.reasons:
         yield "<h2>Why changes were refused or set aside</h2>\n"
         yield from _table(
             ("reason", "change", "outcome", "count"),
             (
-                (
-                    each.reason,
-                    each.operation,
-                    "set aside" if each.outcome == "failed" else each.outcome,
-                    f"{each.count:,}",
-                )
-                for each in report.reasons
+                (why.reason, why.operation, "set aside" if why.outcome == "failed" else why.outcome, f"{why.count:,}")
+                for why in statement.reasons
             ),
         )
     yield "<h2>Receipts</h2>\n"
     yield (
-        f"<p>{_many(report.receipts_waiting, 'batch')} of the month still to be acknowledged by the exchange, "
-        f"{_many(report.receipts_refused, 'receipt')} refused by it.</p>\n"
-        f'<p class="note">{_many(report.own_decisions, "change")} that only the recipient\'s own decisions asked for '
-        "are in none of these figures.</p>\n</body>\n</html>\n"
+        f"<p>The exchange has not acknowledged {_many(statement.receipts_waiting, 'batch')} of the month yet, and has "
+        f"refused {_many(statement.receipts_refused, 'receipt')}.</p>\n"
+        f'<p class="note">Not counted above: {_many(statement.own_decisions, "change")} that only the recipient\'s own '
+        "decisions asked for.</p>\n</body>\n</html>\n"
     )
 
 
-def _alerts(report: "Statement") -> Iterator[str]:
-    """What a reader must not miss."""
-    if report.is_shadow:
-        yield "This sink was a shadow: it recorded what would have been done. None of it has happened."
-    unblock = report.operations["unblock"]
+def _alerts(statement: Statement) -> Iterator[str]:
+    """Warnings that a reader must not miss."""
+    if statement.is_shadow:
+        yield "This sink is a shadow: it only recorded what would have been done. None of it has happened."
+    unblock = statement.operations["unblock"]
     stuck = unblock.refused + unblock.set_aside
     if stuck:
-        yield f"{_many(stuck, 'unblock')} not carried out: these numbers may still be blocked, and must not be."
+        yield f"Not carried out: {_many(stuck, 'unblock')}. These numbers may still be blocked, and must not be."
     if unblock.open:
-        yield f"{_many(unblock.open, 'unblock')} without an outcome."
+        yield f"Without a final outcome: {_many(unblock.open, 'unblock')}."
 
 
-def _counts(each: "OperationMonth") -> Iterator[str]:
-    values = (each.carried, each.received, each.enforced, each.nothing_to_do, each.refused, each.set_aside)
-    return (f"{value:,}" for value in (*values, each.overtaken, each.open))
+def _counts(of: OperationFigures) -> Iterator[str]:
+    values = (of.carried, of.received, of.enforced, of.nothing_to_do, of.refused, of.set_aside, of.overtaken, of.open)
+    return (f"{value:,}" for value in values)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -166,12 +158,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield "</tbody></table></div>\n"
 
 
-def _chart(report: "Statement") -> Iterator[str]:
-    most = max((max(day.blocked, day.lifted) for day in report.days), default=0)
+def _chart(statement: Statement) -> Iterator[str]:
+    most = max((max(day.blocked, day.lifted) for day in statement.days), default=0)
     top = _round_up(most)
-    room, high = (_WIDTH - _LEFT) / max(len(report.days), 1), _HEIGHT - _BOTTOM - _TOP
-    total = sum(day.blocked for day in report.days), sum(day.lifted for day in report.days)
-    label = f"{total[0]:,} blocked and {total[1]:,} lifted in {report.month}, by day; at most {most:,} on one"
+    room, high = (_WIDTH - _LEFT) / max(len(statement.days), 1), _HEIGHT - _BOTTOM - _TOP
+    total = sum(day.blocked for day in statement.days), sum(day.lifted for day in statement.days)
+    label = f"{total[0]:,} blocked and {total[1]:,} lifted in {statement.month}, by day; at most {most:,} in one day"
     yield (
         '<figure><figcaption><span class="key" style="background: var(--block)"></span>blocked'
         '<span class="key" style="background: var(--lift)"></span>lifted</figcaption>\n'
@@ -181,7 +173,7 @@ def _chart(report: "Statement") -> Iterator[str]:
         y = _TOP + high * (1 - value / top)
         yield f'<line class="line" x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>\n'
-    for place, day in enumerate(report.days):
+    for place, day in enumerate(statement.days):
         x, wide = _LEFT + place * room, min(room * 0.38, 24)
         middle = x + room / 2
         for kind, value, left in (("block", day.blocked, middle - wide), ("lift", day.lifted, middle)):
@@ -211,7 +203,7 @@ def _round_up(value: int) -> int:
 
 
 def _time(seconds: float | None) -> str:
-    """A duration for the eye.
+    """A duration, for people to read.
 
     >>> _time(42.4), _time(3725), _time(100_000), _time(None)
     ('42 s', '1 h 2 min', '1 d 3 h', '–')

@@ -1,8 +1,8 @@
-"""Signed HTTP messages, as Standard Webhooks 1.0 has them: for the sink that sends, and for whoever receives.
+"""Signatures of webhook messages by Standard Webhooks 1.0, for the sink that sends them and for receivers.
 
 A message has three headers: ``webhook-id``, ``webhook-timestamp`` (seconds since 1970 UTC) and ``webhook-signature``,
-which is ``v1,`` and the HMAC-SHA256 of ``ID.TIMESTAMP.BODY`` in base64; several stand one after the other, with spaces
-between, while a secret is being replaced. https://www.standardwebhooks.com
+which is ``v1,`` and the HMAC-SHA256 of ``ID.TIMESTAMP.BODY`` in base64. While a secret is being replaced there are
+several signatures, with spaces between. https://www.standardwebhooks.com
 """
 
 import base64
@@ -21,14 +21,14 @@ from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
 
 _PREFIX: Final = "whsec_"
 _KEY_BYTES_MIN, _KEY_BYTES_MAX, _KEY_BYTES = 24, 64, 32
-"""Of a secret: what Standard Webhooks allows, and what is made here."""
+"""Bytes of a secret: the fewest and the most that Standard Webhooks allows, and those of `new_webhook_secret`."""
 
 TOLERANCE_S: Final = 300.0
-"""How far the clocks of sender and receiver may be apart, and how long a message may be on its way."""
+"""How old a message may be, and how far in the future: clocks differ, and a message takes some time."""
 
 
 def new_webhook_secret() -> str:
-    """A secret that sender and receiver share.
+    """Make a secret for a sender and a receiver to share.
 
     >>> new_webhook_secret()[:6]
     'whsec_'
@@ -36,13 +36,13 @@ def new_webhook_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
-def keys_of(secret: str) -> tuple[bytes, ...]:
-    """The keys in a secret, of which there may be several with spaces between, while one takes another's place.
+def webhook_keys(secret: str) -> tuple[bytes, ...]:
+    """The keys in a secret; several, with spaces between, while a secret is being replaced.
 
     Raises:
-        InvalidInput: it is no such secret.
+        InvalidInput: `secret` is not a webhook secret.
     """
-    keys = tuple(_key_of(each) for each in secret.split())
+    keys = tuple(_key_of(part) for part in secret.split())
     if not keys:
         raise InvalidInput("the webhook secret is empty: make one with new_webhook_secret()")
     return keys
@@ -51,7 +51,7 @@ def keys_of(secret: str) -> tuple[bytes, ...]:
 def signed_headers(keys: tuple[bytes, ...], message_id: str, body: bytes, *, at: datetime) -> dict[str, str]:
     """The headers that sign a message.
 
-    >>> keys = keys_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    >>> keys = webhook_keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     >>> from datetime import UTC
     >>> at = datetime(2021, 1, 1, tzinfo=UTC)
     >>> signed_headers(keys, "msg_1", b"{}", at=at)["webhook-timestamp"]
@@ -70,38 +70,38 @@ def verify_webhook(
     now: datetime | None = None,
     tolerance_s: float = TOLERANCE_S,
 ) -> dict[str, Any]:
-    """What a message says, once it is seen to be from somebody who has the secret, of now, and as it was sent.
+    """Check that a message is recent, and unchanged since it was signed with the secret; returns its content.
 
     Args:
-        secret: shared with the sender; several with spaces between while one takes another's place.
-        headers: of the request, whatever the case of their names.
-        body: of the request, byte for byte as it came.
-        now: for tests.
-        tolerance_s: how old it may be, or how far in the future.
+        secret: the secret shared with the sender. While it is being replaced, give both, with a space between.
+        headers: the headers of the request; the case of their names does not matter.
+        body: the body of the request, byte for byte as it came.
+        now: the current time, for tests; None for the clock's.
+        tolerance_s: how old the message may be, or how far in the future, seconds.
 
     Raises:
-        InvalidInput: the secret is none.
-        Malformed: it is signed, and no JSON object.
-        Untrusted: a header is missing, the signature is another, or it is too old.
+        InvalidInput: `secret` is not a webhook secret.
+        Malformed: the message is signed, but not a JSON object.
+        Untrusted: a header is missing, the signature does not match, or the message is too old.
 
     >>> secret = new_webhook_secret()
-    >>> headers = signed_headers(keys_of(secret), "msg_1", b'{"type": "blocklist.block"}', at=times.now())
+    >>> headers = signed_headers(webhook_keys(secret), "msg_1", b'{"type": "blocklist.block"}', at=times.now())
     >>> verify_webhook(secret, headers, b'{"type": "blocklist.block"}')
     {'type': 'blocklist.block'}
     """
-    keys = keys_of(secret)
+    keys = webhook_keys(secret)
     known = {name.lower(): value for name, value in headers.items()}
     try:
         message_id, timestamp, signatures = (known[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
     except KeyError as error:
-        raise Untrusted(f"the message is not signed: it has no header {error.args[0]}") from error
+        raise Untrusted(f"the message is not signed: the header {error.args[0]} is missing") from error
     if not re.fullmatch(r"\d{1,12}", timestamp, re.ASCII):
-        raise Untrusted("the message's timestamp is none")
+        raise Untrusted("the webhook-timestamp header is not a number")
     expected = [_signature(key, message_id, timestamp, body).encode() for key in keys]
-    given = [each[3:].encode() for each in signatures.split() if each.startswith("v1,")]
-    # Every pair, so that the time it takes says nothing of which one is right.
-    verified = [hmac.compare_digest(mine, theirs) for mine in expected for theirs in given]
-    if not any(verified):
+    given = [text[3:].encode() for text in signatures.split() if text.startswith("v1,")]
+    # All pairs are compared, so that the time does not show which one matches.
+    matches = [hmac.compare_digest(mine, theirs) for mine in expected for theirs in given]
+    if not any(matches):
         raise Untrusted("the message's signature does not verify: check the secret, and that the body is as it came")
     age_s = (now or times.now()).timestamp() - int(timestamp)
     if abs(age_s) > tolerance_s:
@@ -109,9 +109,9 @@ def verify_webhook(
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"the message is no JSON: {error}") from error
+        raise Malformed(f"the message is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise Malformed("the message is no JSON object")
+        raise Malformed("the message is not a JSON object")
     return document
 
 
@@ -126,5 +126,5 @@ def _key_of(secret: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise InvalidInput("the webhook secret is not whsec_ and base64: make one with new_webhook_secret()") from error
     if not _KEY_BYTES_MIN <= len(key) <= _KEY_BYTES_MAX:
-        raise InvalidInput(f"the webhook secret must be of {_KEY_BYTES_MIN} to {_KEY_BYTES_MAX} bytes, in base64")
+        raise InvalidInput(f"the webhook secret must have {_KEY_BYTES_MIN} to {_KEY_BYTES_MAX} bytes, in base64")
     return key

@@ -1,6 +1,6 @@
-"""A batch as columns of text, for sinks that write text.
+"""The items of a batch as columns of text, for sinks that write text.
 
-Whole columns at once: a loop over changes costs more than the sink itself.
+Whole columns at once: a Python loop over the changes would take longer than the sink itself.
 """
 
 import json
@@ -11,27 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blocklist_sdk import times
-from blocklist_sdk.enforcement.items import EVERYWHERE, OWN, Batch, Items, scopes_of
-from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS
+from blocklist_sdk.enforcement.items import EVERYWHERE, OWN_ENTRY, Batch, Items, scopes_of, until_text
+from blocklist_sdk.release.rows import FOREVER_MS
 
-Texts = Any
+TextColumn = Any
 """A `pyarrow.StringArray`; pyarrow ships no types."""
 
 
-def moment(milliseconds: int) -> str | None:
-    """When an item ends, as text that sorts like time; None for never.
-
-    >>> moment(1_798_761_600_000)
-    '2027-01-01T00:00:00Z'
-    """
-    if milliseconds == FOREVER_MS:
-        return None
-    return times.iso(times.from_ms(min(milliseconds, LATEST_MS)))
-
-
-def numbers(column: Any) -> Texts:
-    """Integers in decimal.
+def numbers(column: Any) -> TextColumn:
+    """Integers as decimal digits.
 
     >>> numbers(np.array([6281234567890])).to_pylist()
     ['6281234567890']
@@ -39,14 +27,14 @@ def numbers(column: Any) -> Texts:
     return pc.cast(pa.array(column), pa.string())
 
 
-def untils(items: Items) -> Texts:
-    """When each ends, as `moment` says it; null for never."""
+def untils(items: Items) -> TextColumn:
+    """The end of each item, as `until_text` writes it; null if it has none."""
     ends = pa.array(items.until).dictionary_encode()
-    return pa.array([moment(end) for end in ends.dictionary.to_pylist()], pa.string()).take(ends.indices)
+    return pa.array([until_text(end) for end in ends.dictionary.to_pylist()], pa.string()).take(ends.indices)
 
 
-def scopes(items: Items, *, opening: str, quote: str, closing: str) -> Texts:
-    """Where each is blocked: the parts, each in quotes, with commas between."""
+def scopes(items: Items, *, opening: str, quote: str, closing: str) -> TextColumn:
+    """The scopes of each item, each in quotes, with commas between."""
     texts = [
         opening + ",".join(f"{quote}{scope}{quote}" for scope in scopes_of(mask)) + closing
         for mask in range(EVERYWHERE + 1)
@@ -54,58 +42,48 @@ def scopes(items: Items, *, opening: str, quote: str, closing: str) -> Texts:
     return pa.array(texts).take(pa.array(items.scope))
 
 
-def entries(items: Items, *, opening: str = "", separator: str = ",", closing: str = "") -> Texts:
-    """The entries behind each; nothing between the brackets where an override alone blocks it."""
+def entries(items: Items, *, opening: str = "", separator: str = ",", closing: str = "") -> TextColumn:
+    """The entries of each item between brackets, which are empty where an override alone blocks it."""
     ids = numbers(items.entry)
-    own = items.entry == OWN
-    if own.any():
-        ids = pc.if_else(pa.array(own), "", ids)
-    if items.more:
-        places = np.zeros(len(items), np.bool_)
-        places[list(items.more)] = True
-        several = [separator.join(map(str, items.more[place])) for place in sorted(items.more)]
-        ids = pc.replace_with_mask(ids, pa.array(places), pa.array(several, pa.string()))
+    is_own = items.entry == OWN_ENTRY
+    if is_own.any():
+        ids = pc.if_else(pa.array(is_own), "", ids)
+    if items.entry_lists:
+        has_several = np.zeros(len(items), np.bool_)
+        has_several[list(items.entry_lists)] = True
+        several = [separator.join(map(str, items.entry_lists[index])) for index in sorted(items.entry_lists)]
+        ids = pc.replace_with_mask(ids, pa.array(has_several), pa.array(several, pa.string()))
     return _joined(opening, ids, closing) if opening or closing else ids
 
 
-def categories(items: Items, *, written: Callable[[str], str]) -> Texts:
-    """Why each is blocked, each category as `written` has it."""
+def categories(items: Items, *, written: Callable[[str], str]) -> TextColumn:
+    """The category of each item, as `written` writes it."""
     return pa.array([written(name) for name in items.categories], pa.string()).take(pa.array(items.category))
 
 
-def keys(batch: Batch) -> Texts:
+def keys(batch: Batch) -> TextColumn:
     """The `key` of each change."""
     items = batch.items
-    what: Texts | str = ""
+    what: TextColumn | str = ""
     if batch.operation != "unblock":
         texts = ["+".join(scopes_of(mask)) for mask in range(EVERYWHERE + 1)]
         what = pa.array(texts).take(pa.array(items.scope))
-    forever = items.until == FOREVER_MS
-    until = pc.if_else(pa.array(forever | (items.until == 0)), "", numbers(items.until))
-    return _joined(
-        f"{batch.feed}:",
-        numbers(items.number),
-        "-",
-        numbers(items.last),
-        ":",
-        what,
-        ":",
-        until,
-        ":",
-        entries(items, separator="."),
-    )
+    has_no_end = pa.array((items.until == FOREVER_MS) | (items.until == 0))
+    until = pc.if_else(has_no_end, "", numbers(items.until))
+    ids = entries(items, separator=".")
+    return _joined(f"{batch.feed}:", numbers(items.number), "-", numbers(items.last), ":", what, ":", until, ":", ids)
 
 
-def documents(batch: Batch, *, with_number: bool) -> Texts:
+def documents(batch: Batch, *, with_number: bool) -> TextColumn:
     """Each item as a JSON object: `last`, `scope`, `category`, `entries`, `until`, `serial`.
 
     Args:
-        batch: whose items.
-        with_number: `feed` and `number` first, for where the object stands alone.
+        batch: the batch.
+        with_number: begin with `feed` and `number`, for sinks that do not keep these beside the object.
     """
     items = batch.items
     until = pc.fill_null(_joined('"', untils(items), '"'), "null")
-    head: tuple[Texts | str, ...] = ('{"last":',)
+    head: tuple[TextColumn | str, ...] = ('{"last":',)
     if with_number:
         head = (f'{{"feed":{json.dumps(batch.feed)},"number":', numbers(items.number), ',"last":')
     return _joined(
@@ -123,5 +101,5 @@ def documents(batch: Batch, *, with_number: bool) -> Texts:
     )
 
 
-def _joined(*parts: Texts | str) -> Texts:
+def _joined(*parts: TextColumn | str) -> TextColumn:
     return pc.binary_join_element_wise(*parts, "")

@@ -1,7 +1,7 @@
-"""Files of a drop directory: what a batch looks like in one, how it is read, and how it is answered.
+"""The files of a drop directory: how a batch is written and read, and how the response to it is.
 
-One file has one batch. The first line says what it is, the last one how many changes there are and the SHA-256 of all
-that stands before it, so that a file that was cut on its way is no file.
+One file has one batch. The first line says what it is; the last line has the number of changes and the SHA-256 of all
+bytes before it, so that a file that was cut on its way is not accepted.
 """
 
 import csv
@@ -17,10 +17,9 @@ from typing import Any, Final, Literal, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage
-from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, KINDS, Outcome
+from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of, until_text
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, OUTCOME_KINDS, Outcome
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.rows import FOREVER_MS
 
 FileFormat = Literal["csv", "jsonl"]
 FORMATS: Final = get_args(FileFormat)
@@ -29,34 +28,34 @@ FORMAT_VERSION: Final = 1
 
 COLUMNS: Final = ("operation", "number", "last", "scope", "category", "entries", "until")
 
-ANSWER_COLUMNS: Final = ("number", "outcome", "detail")
+RESPONSE_COLUMNS: Final = ("number", "outcome", "detail")
 
 NAME: Final = re.compile(
     r"(?P<feed>[a-z0-9]+(?:-[a-z0-9]+)*)\.(?P<number>\d{9,})\.(?P<operation>block|change|unblock)\.(?P<digest>[0-9a-f]{8})"
     r"\.(?P<format>csv|jsonl)",
     re.ASCII,
 )
-"""A file's name. Those of one feed sort in the order in which they are to be done."""
+"""The name of a file. The files of one feed must be done in the order of their names."""
 
 _MARK: Final = "# blocklist-sdk"
 _END: Final = "# end"
 _CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
-"""What a text may not have in a file that is read line by line."""
+"""Characters that a text must not have in a file that is read line by line, each with a space in its place."""
 
-_ANSWER_BYTES_MAX: Final = 256_000_000
-"""A response to a million changes with long details."""
+_RESPONSE_BYTES_MAX: Final = 256_000_000
+"""As long as a response to a million changes with long details."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropFile:
-    """What a file of a drop directory says.
+    """The content of a file.
 
     Attributes:
         feed: the feed.
-        serial: the release in force when it was written.
-        number: counts up from file to file of a feed.
-        operation: of all changes.
-        changes: what is to be done, by number.
+        serial: the serial of the release in force when the file was written.
+        number: the number of the batch; it counts up from file to file of a feed.
+        operation: the operation of all changes.
+        changes: the changes, ascending by number.
     """
 
     feed: str
@@ -67,7 +66,7 @@ class DropFile:
 
 
 def file_of(batch: Batch, format: FileFormat) -> tuple[str, bytes]:
-    """A batch as a file: its name and its bytes, which are the same for the same batch.
+    """The name and the bytes of a batch as a file; they are the same for the same batch.
 
     >>> from blocklist_sdk.testing import make_batch
     >>> name, data = file_of(make_batch("block", [6281200000001], feed="id-telkomsel", number_in_ledger=17), "csv")
@@ -89,11 +88,11 @@ def file_of(batch: Batch, format: FileFormat) -> tuple[str, bytes]:
 
 
 def read_drop_file(path: str | Path) -> DropFile:
-    """Read a file of a drop directory, once it is seen to be whole.
+    """Read a file of a drop directory, and check that it is whole.
 
     Raises:
-        Malformed: it is cut, damaged, or no such file.
-        StorageFailed: it cannot be read.
+        Malformed: the file is cut, damaged, or of another kind.
+        StorageFailed: the file cannot be read.
     """
     path = Path(path)
     with storage(path):
@@ -103,52 +102,52 @@ def read_drop_file(path: str | Path) -> DropFile:
         is_csv = data.startswith(b"#")
         ending = _pairs(end.decode(), _END) if is_csv else json.loads(end)
         if not is_csv and ending["type"] != "end":
-            raise ValueError("its last line is no end")
+            raise ValueError("its last line does not mark the end")
         if hashlib.sha256(content).hexdigest() != ending["sha256"]:
-            raise Malformed(f"{path} is damaged: its checksum is another. Fetch it again.")
-        read = _from_csv(content.decode()) if is_csv else _from_jsonl(content.decode())
+            raise Malformed(f"{path} is damaged: its checksum does not match. Fetch it again.")
+        file = _from_csv(content.decode()) if is_csv else _from_jsonl(content.decode())
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error, RecursionError) as error:
-        raise Malformed(f"{path} is no whole file of a drop directory ({error}): fetch it again") from error
-    if len(read.changes) != int(ending["count"]):
-        raise Malformed(f"{path} is damaged: it has {len(read.changes)} changes and says {ending['count']}")
-    return read
+        raise Malformed(f"{path} is not a whole file of a drop directory ({error}): fetch it again") from error
+    if len(file.changes) != int(ending["count"]):
+        raise Malformed(f"{path} is damaged: its last line says count={ending['count']}, not {len(file.changes)}")
+    return file
 
 
-def answer_name(name: str) -> str:
-    """What the response to a file is called.
+def drop_response_name(name: str) -> str:
+    """The name of the response to a file.
 
-    >>> answer_name("id-telkomsel.000000017.block.47025983.csv")
+    >>> drop_response_name("id-telkomsel.000000017.block.47025983.csv")
     'id-telkomsel.000000017.block.47025983.response.csv'
     """
     return f"{name.rpartition('.')[0]}.response.csv"
 
 
-def write_answer(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
-    """Write a response file, as whoever does the changes of a file sends it back.
+def write_drop_response(path: str | Path, outcomes: Mapping[int, Outcome]) -> None:
+    """Write the response to a file, as the system that carries out the file does.
 
     Args:
-        path: in the directory of responses, with the name that `answer_name` gives.
-        outcomes: what came of each change, by its first number.
+        path: a path in the directory of responses, with the name from `drop_response_name`.
+        outcomes: the outcome of each change, by its first number.
 
     Raises:
-        StorageFailed: it cannot be written.
+        StorageFailed: the response cannot be written.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(ANSWER_COLUMNS)
+    rows.writerow(RESPONSE_COLUMNS)
     rows.writerows((f"+{number}", outcome.kind, outcome.detail) for number, outcome in outcomes.items())
     with replaced(Path(path)) as temporary:
         temporary.write_text(f"{text.getvalue()}{_END} count={len(outcomes)}\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
-class DropFileAnswer:
-    """What a response file says.
+class DropResponse:
+    """The content of a response.
 
     Attributes:
-        outcomes: by first number, as it stands there; the last word on a number counts.
-        is_whole: whether it says itself where it ends.
-        is_cut: whether its last line has no end, so that something is missing.
+        outcomes: the outcome of each change, by first number; of several, the last one.
+        is_whole: whether it has a line that marks its end.
+        is_cut: whether its last line is not ended, so that something is missing.
     """
 
     outcomes: Mapping[int, Outcome]
@@ -156,20 +155,22 @@ class DropFileAnswer:
     is_cut: bool
 
 
-def read_answer(path: str | Path) -> DropFileAnswer:
-    """Read a response file: a header line, then ``number,outcome,detail``, then perhaps ``# end count=N``.
+def read_drop_response(path: str | Path) -> DropResponse:
+    """Read a response: a header line, lines of ``number,outcome,detail``, and maybe ``# end count=N``.
 
-    An outcome that nobody knows is `failed`, so that the change is asked for again.
+    An unknown outcome is read as `failed`, so that the change is asked for again.
 
     Raises:
-        Malformed: it is none, or its end has not come yet.
-        StorageFailed: it cannot be read.
+        Malformed: the file is not a response, or its end is still missing.
+        StorageFailed: the file cannot be read.
     """
     path = Path(path)
     with storage(path), path.open("rb") as file:
-        data = file.read(_ANSWER_BYTES_MAX + 1)
-    if len(data) > _ANSWER_BYTES_MAX:
-        raise Malformed(f"{path} has more than {_ANSWER_BYTES_MAX:,} bytes: it is no response to one of our files")
+        data = file.read(_RESPONSE_BYTES_MAX + 1)
+    if len(data) > _RESPONSE_BYTES_MAX:
+        raise Malformed(
+            f"{path} has more than {_RESPONSE_BYTES_MAX:,} bytes: it is not a response to a file of this drop directory"
+        )
     try:
         lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
         is_cut = bool(lines.pop())
@@ -180,33 +181,22 @@ def read_answer(path: str | Path) -> DropFileAnswer:
         names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
         rows.fieldnames = names
         if not {"number", "outcome"} <= set(names):
-            raise Malformed(f"{path} is no response: its first line must be {','.join(ANSWER_COLUMNS)}")
-        said = [(_number(row["number"]), _outcome(row["outcome"], row.get("detail"))) for row in rows]
+            raise Malformed(f"{path} is not a response: its first line must be {','.join(RESPONSE_COLUMNS)}")
+        outcomes = [(_number(row["number"]), _outcome(row["outcome"], row.get("detail"))) for row in rows]
     except (ValueError, KeyError, csv.Error) as error:
-        raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(ANSWER_COLUMNS)}") from error
-    if count is not None and count != len(said):
-        raise Malformed(f"{path} has {len(said)} lines and says {count}: send it again")
-    return DropFileAnswer(dict(said), count is not None, is_cut)
+        raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(RESPONSE_COLUMNS)}") from error
+    if count is not None and count != len(outcomes):
+        raise Malformed(f"the last line of {path} says count={count}, not {len(outcomes)}: send it again")
+    return DropResponse(dict(outcomes), count is not None, is_cut)
 
 
 def plain(text: str) -> str:
-    r"""A text on one line, no longer than a receipt takes.
+    r"""The text on one line, and no longer than a receipt allows.
 
     >>> plain("not a\nsubscriber")
     'not a subscriber'
     """
     return text.translate(_CONTROL).strip()[:DETAIL_CHARS_MAX]
-
-
-def moment_text(until_ms: int) -> str:
-    """When something ends, as text; empty for never.
-
-    >>> moment_text(4_070_908_800_000)
-    '2099-01-01T00:00:00Z'
-    """
-    if until_ms == FOREVER_MS:
-        return ""
-    return times.iso(times.from_ms(until_ms))
 
 
 # Writing
@@ -256,7 +246,7 @@ def _jsonl(batch: Batch) -> str:
 def _rows(batch: Batch) -> Iterator[tuple[int, int, tuple[str, ...], str, tuple[int, ...], str]]:
     items = batch.items
     categories = [plain(category) for category in items.categories]
-    ends = {end: moment_text(end) for end in set(items.until.tolist())}
+    ends = {end: until_text(end) or "" for end in set(items.until.tolist())}
     columns = zip(
         items.number.tolist(),
         items.last.tolist(),
@@ -265,8 +255,8 @@ def _rows(batch: Batch) -> Iterator[tuple[int, int, tuple[str, ...], str, tuple[
         items.until.tolist(),
         strict=True,
     )
-    for place, (number, last, scope, category, until) in enumerate(columns):
-        yield number, last, scopes_of(scope), categories[category], items.entries(place), ends[until]
+    for index, (number, last, scope, category, until) in enumerate(columns):
+        yield number, last, scopes_of(scope), categories[category], items.entries(index), ends[until]
 
 
 def _line(document: Mapping[str, Any]) -> str:
@@ -277,11 +267,11 @@ def _line(document: Mapping[str, Any]) -> str:
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
-    """What the checksum is of, and the last line."""
+    """The bytes that the checksum is of, and the last line."""
     if not data.endswith(b"\n"):
-        raise ValueError("its last line does not end")
-    at = data.rfind(b"\n", 0, -1) + 1
-    return data[:at], data[at:]
+        raise ValueError("its last line is cut")
+    end = data.rfind(b"\n", 0, -1) + 1
+    return data[:end], data[end:]
 
 
 def _pairs(line: str, mark: str) -> dict[str, str]:
@@ -304,7 +294,7 @@ def _from_csv(text: str) -> DropFile:
 def _from_jsonl(text: str) -> DropFile:
     head, *rows = map(json.loads, text.split("\n")[:-1])
     if head["type"] != "blocklist-sdk":
-        raise ValueError("its first line is not one of ours")
+        raise ValueError("its first line has another type")
     changes = (row | {"scope": tuple(row["scope"]), "entries": tuple(row["entries"])} for row in rows)
     return _drop_file(head, changes)
 
@@ -337,13 +327,13 @@ def _moment(text: str | None) -> int | None:
 def _number(text: str | None) -> int:
     digits = (text or "").strip().removeprefix("+")
     if not re.fullmatch(r"\d{1,15}", digits, re.ASCII):
-        raise ValueError("a number is not +E.164")
+        raise ValueError("a number is not + and E.164 digits")
     return int(digits)
 
 
 def _outcome(kind: str | None, detail: str | None) -> Outcome:
-    said = (kind or "").strip().lower()
-    for known in KINDS:
-        if said == known:
+    word = (kind or "").strip().lower()
+    for known in OUTCOME_KINDS:
+        if word == known:
             return Outcome(known, plain(detail or ""))
-    return Outcome("failed", plain(f"the response says {said[:40]!r}, which is no outcome"))
+    return Outcome("failed", plain(f"the response says {word[:40]!r}, which is not an outcome"))

@@ -1,4 +1,4 @@
-"""A compacted Kafka topic: a message per change, keyed by number; a null message lifts."""
+"""The sink for Kafka: a compacted topic with one message per change, keyed by number; a null message lifts."""
 
 import logging
 import time
@@ -20,20 +20,20 @@ _DEFAULTS: Final[Mapping[str, str | int]] = {
     "compression.type": "lz4",
     "linger.ms": 20,
     "message.timeout.ms": 60_000,
-    # As Java's clients do it, so that their tables on the same keys have the same partitions.
+    # As in Java's clients, so that their tables on the same keys have the same partitions.
     "partitioner": "murmur2_random",
     "queue.buffering.max.messages": 500_000,
 }
-"""Where neither the URL nor `config` says anything else."""
+"""Settings that the URL and `config` may replace."""
 
 _FIXED: Final[Mapping[str, str | bool]] = {"acks": "all", "enable.idempotence": True}
-"""What the sink relies on: a message that is acknowledged stays, and none comes twice or out of order."""
+"""Settings that the sink relies on: acknowledged messages stay, and no message comes twice or out of order."""
 
 _MORE_S: Final = 5.0
-"""How much longer than a message may take (`message.timeout.ms`) a batch is waited for."""
+"""How much longer than one message may take (`message.timeout.ms`) the sink waits for a batch."""
 
-_POLLED: Final = 5_000
-"""After so many messages delivery reports are taken in."""
+_POLL_EVERY: Final = 5_000
+"""Number of messages after which the acknowledgements that have arrived are read."""
 
 _REFUSALS: Final = (
     KafkaError.MSG_SIZE_TOO_LARGE,
@@ -41,22 +41,22 @@ _REFUSALS: Final = (
     KafkaError.POLICY_VIOLATION,
     KafkaError._INVALID_DIFFERENT_RECORD,
 )
-"""Errors of a message, not of the cluster.
+"""Errors that are about a message, and not about the cluster.
 
-A broker may say them of all that came in one packet, so each such message is sent again alone.
+A broker may return them for every message of a packet, so each of these messages is sent again alone.
 """
 
 _log = logging.getLogger(__name__)
 
 
-def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
-    """A sink in a Kafka topic, which has to be there. Brokers are looked for in the background.
+def open_kafka_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
+    """Open a sink in a Kafka topic, which must exist. It connects to the brokers in the background.
 
     Args:
-        url: ``kafka://host:port[,host:port]/topic``; what comes after ``?`` are librdkafka's settings, as in
+        url: ``kafka://host:port[,host:port]/topic``; after ``?`` come settings of librdkafka, as in
             ``?security.protocol=ssl&ssl.ca.location=/etc/ssl/ca.pem``.
-        feed: what it will hold is of this feed. Keys are numbers, so a topic is for one feed.
-        config: more of librdkafka's settings, such as secrets; they go before the URL's.
+        feed: the feed of what it will hold. Keys are numbers, so a topic is for one feed.
+        config: more settings of librdkafka, such as secrets; they win over those of the URL.
 
     Raises:
         InvalidInput: the URL or a setting cannot be used.
@@ -65,7 +65,7 @@ def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -
     topic = unquote(parts.path.strip("/"))
     user, _, hosts = parts.netloc.rpartition("@")
     if not hosts or not topic or "/" in topic:
-        raise InvalidInput("say kafka://host:port/topic: the sink's URL names no broker, or not one topic")
+        raise InvalidInput("the sink's URL must name brokers and one topic: kafka://host:port/topic")
     settings: dict[str, Any] = {**_DEFAULTS, "bootstrap.servers": hosts}
     if user:
         name, _, password = user.partition(":")
@@ -73,18 +73,18 @@ def open_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -
     settings |= {**dict(parse_qsl(parts.query)), **(config or {})}
     for setting, value in _FIXED.items():
         if str(settings.setdefault(setting, value)).lower() not in (str(value).lower(), "-1"):
-            raise InvalidInput(f"{setting} is {value!s} for this sink, since it relies on it: leave it away")
+            raise InvalidInput(f"the sink relies on {setting}={str(value).lower()}: leave this setting out")
     try:
         return KafkaSink(settings, topic, feed=feed)
     except (KafkaException, TypeError, ValueError) as error:
-        said = error.args[0].str() if isinstance(error, KafkaException) else error
+        reason = error.args[0].str() if isinstance(error, KafkaException) else error
         raise InvalidInput(
-            f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {said}"
+            f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {reason}"
         ) from error
 
 
 class KafkaSink:
-    """A topic in Kafka. Made by `open_sink`."""
+    """A Kafka topic. Made by `open_kafka_sink`."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str, *, feed: str) -> None:
         self._settings = settings
@@ -97,10 +97,10 @@ class KafkaSink:
         self._producer: Any = self._new_producer()
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Send a message for each change, and wait until every one is acknowledged by all replicas in sync.
+        """Send a message for each change, and wait until all replicas in sync have acknowledged each of them.
 
         Raises:
-            SinkUnavailable: the cluster cannot be reached, or does not take messages. Some may have been taken.
+            SinkUnavailable: the cluster cannot be reached, or does not take messages. It may have taken some of them.
         """
         numbers = columns.numbers(batch.items.number).cast("binary").to_pylist()
         values: Sequence[bytes | None] = [None] * len(batch)
@@ -110,22 +110,22 @@ class KafkaSink:
         messages = list(zip(numbers, values, keys, strict=True))
         errors = self._send(messages, batch.serial)
         refused: dict[int, str] = {}
-        for at in [at for at, number in enumerate(numbers) if number in errors] if errors else ():
-            alone = self._send(messages[at : at + 1], batch.serial)
+        for index in [index for index, number in enumerate(numbers) if number in errors] if errors else ():
+            alone = self._send(messages[index : index + 1], batch.serial)
             if alone:
-                refused[at] = f"Kafka: {alone[numbers[at]].str()}"[:DETAIL_CHARS_MAX]
+                refused[index] = f"Kafka: {alone[numbers[index]].str()}"[:DETAIL_CHARS_MAX]
         if not refused:
             return all_done(batch)
         done = LIFTED if batch.operation == "unblock" else DONE
-        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
+        return [Outcome("refused", refused[index]) if index in refused else done for index in range(len(batch))]
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         if self._producer is not None:
             self._drop()
 
     def _send(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> Mapping[bytes, KafkaError]:
-        """Send messages, and wait for what comes of them: those that the cluster will not take, by number."""
+        """Send messages and wait for acknowledgements; returns the errors of refused messages, by number."""
         if self._producer is None:
             self._producer = self._new_producer()
         self._delivered, self._failed = 0, {}
@@ -140,18 +140,18 @@ class KafkaSink:
             raise
         others = [error for error in self._failed.values() if error.code() not in _REFUSALS]
         if others or self._delivered + len(self._failed) != len(messages):
-            # What still waits must not be sent after a later change of the same number.
-            said = others[0].str() if others else self._last_error
+            # Messages that still wait must not be sent after a later change of the same number.
+            reason = others[0].str() if others else self._last_error
             self._drop()
-            raise SinkUnavailable(f"Kafka: {said} (topic {self._topic!r}; last error: {self._last_error})")
+            raise SinkUnavailable(f"Kafka: {reason} (topic {self._topic!r}; last error: {self._last_error})")
         return self._failed
 
     def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> None:
         produce, poll, topic = self._producer.produce, self._producer.poll, self._topic
         common = [("feed", self._feed.encode()), ("serial", str(serial).encode())]
         deadline = time.monotonic() + self._wait_s
-        for at, (number, value, key) in enumerate(messages):
-            if at % _POLLED == 0:
+        for index, (number, value, key) in enumerate(messages):
+            if index % _POLL_EVERY == 0:
                 poll(0)
             while True:
                 try:
@@ -182,7 +182,7 @@ class KafkaSink:
         self._last_error = error.str()
 
     def _drop(self) -> None:
-        """Forget the producer and what it has not sent yet."""
+        """Drop the producer, and the messages that it has not sent yet."""
         producer, self._producer = self._producer, None
         producer.purge()
         producer.flush(_MORE_S)

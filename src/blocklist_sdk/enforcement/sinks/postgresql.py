@@ -1,4 +1,4 @@
-"""A table in PostgreSQL, with the number of the last batch in the same transaction: each change exactly once."""
+"""The sink for PostgreSQL: a table, and the number of the last batch in the same transaction, so each is done once."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ from blocklist_sdk.records import SCOPES
 _TABLE: Final = "blocklist"
 
 _NAME_BYTES: Final = 63 - len("_cursor")
-"""PostgreSQL cuts a name after 63 bytes without a word, and the cursor's must not become the table's."""
+"""PostgreSQL silently cuts a name after 63 bytes, and the cursor's name must not become the table's."""
 
 _DEFAULTS: Final = {
     "connect_timeout": "10",
@@ -36,23 +36,23 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "60000",
     "application_name": "blocklist-sdk",
 }
-"""Of the connection, where the URL does not say: seconds, seconds, milliseconds. No wait is without an end."""
+"""Settings of the connection that the URL may replace, so that no wait is endless: seconds, seconds, milliseconds."""
 
 _STATEMENT_MS: Final = 300_000
 _LOCK_MS: Final = 30_000
-"""How long a statement may take, and how long it may wait for a row that somebody else has changed."""
+"""How long a statement may take, and how long it may wait for a row that another transaction has locked."""
 
 _FETCHED: Final = 50_000
 """Rows that are read at once."""
 
 _ROW_ERRORS: Final = ("21", "22", "23", "44", "P0")
-"""Classes of SQLSTATE that are about a row: its data, a constraint, a view's check, a trigger that says no.
+"""Classes of SQLSTATE that are about one row: its data, a constraint, a view's check, an error from a trigger.
 
-PostgreSQL, appendix A. All others are about the server, the table or the transaction.
+Source: PostgreSQL documentation, appendix A. All others are about the server, the table or the transaction.
 """
 
 _ROW_SECURITY: Final = "ExecWithCheckOptions"
-"""The function of PostgreSQL's that says that a policy for rows refuses one; its SQLSTATE means missing rights, too."""
+"""The function in PostgreSQL that refuses a row because of a policy; its SQLSTATE also means missing rights."""
 
 _DIGITS: Final = re.compile(r"\d{6,}")
 
@@ -61,7 +61,7 @@ SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s,
     set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
         ELSE current_setting('synchronous_commit') END, true)
 """
-"""For one transaction, so that it works behind a pooler. What is acknowledged must survive a power cut."""
+"""Settings for one transaction, so that they work behind a pooler. What is acknowledged must survive a power cut."""
 
 _CREATE: Final[tuple[LiteralString, ...]] = (
     """
@@ -92,38 +92,38 @@ _CREATE: Final[tuple[LiteralString, ...]] = (
 
 _STAGE: Final = """
 CREATE TEMPORARY TABLE blocklist_batch (
-    place integer, number bigint, last bigint, scope text[], category text, entries bigint[], until timestamptz
+    position integer, number bigint, last bigint, scope text[], category text, entries bigint[], until timestamptz
 ) ON COMMIT DROP
 """
 
-_INDEX: Final = "CREATE UNIQUE INDEX ON pg_temp.blocklist_batch (place)"
-"""For halves, quarters and so on."""
+_INDEX: Final = "CREATE UNIQUE INDEX ON pg_temp.blocklist_batch (position)"
+"""For batches that are written in halves, quarters and so on."""
 
 _COPY: Final = "COPY pg_temp.blocklist_batch FROM STDIN (FORMAT csv)"
 
 _WRITE: Final = """
 INSERT INTO {table} AS t (feed, number, last, scope, category, entries, until, serial, updated_at)
 SELECT %(feed)s, number, last, scope, category, entries, until, %(serial)s, now()
-FROM pg_temp.blocklist_batch WHERE place >= %(start)s AND place < %(end)s
+FROM pg_temp.blocklist_batch WHERE position >= %(start)s AND position < %(end)s
 ON CONFLICT (feed, number) DO UPDATE SET last = excluded.last, scope = excluded.scope, category = excluded.category,
     entries = excluded.entries, until = excluded.until, serial = excluded.serial, updated_at = excluded.updated_at
 """
 
 _DELETE: Final = """
 DELETE FROM {table} AS t USING pg_temp.blocklist_batch AS b
-WHERE t.feed = %(feed)s AND t.number = b.number AND b.place >= %(start)s AND b.place < %(end)s
+WHERE t.feed = %(feed)s AND t.number = b.number AND b.position >= %(start)s AND b.position < %(end)s
 """
 
 _NOT_WRITTEN: Final = """
-SELECT b.place FROM pg_temp.blocklist_batch AS b
+SELECT b.position FROM pg_temp.blocklist_batch AS b
 LEFT JOIN {table} AS t ON t.feed = %(feed)s AND t.number = b.number
-WHERE b.place >= %(start)s AND b.place < %(end)s
+WHERE b.position >= %(start)s AND b.position < %(end)s
     AND (t.last IS DISTINCT FROM b.last OR t.scope IS DISTINCT FROM b.scope OR t.serial <> %(serial)s)
 """
 
 _NOT_DELETED: Final = """
-SELECT b.place FROM pg_temp.blocklist_batch AS b JOIN {table} AS t ON t.feed = %(feed)s AND t.number = b.number
-WHERE b.place >= %(start)s AND b.place < %(end)s
+SELECT b.position FROM pg_temp.blocklist_batch AS b JOIN {table} AS t ON t.feed = %(feed)s AND t.number = b.number
+WHERE b.position >= %(start)s AND b.position < %(end)s
 """
 
 _MOVE_CURSOR: Final = """
@@ -136,15 +136,15 @@ _APPLIED: Final = "SELECT batch FROM {cursor} WHERE feed = %s AND ledger = %s"
 _CURRENT: Final = "SELECT number, last, array_to_string(scope, '+') FROM {table} WHERE feed = %s"
 
 
-def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
-    """A sink in PostgreSQL. It connects when it is first used.
+def open_postgres_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
+    """Open a sink in PostgreSQL. It connects when it is first used.
 
     Args:
-        url: as libpq reads it, ``postgresql://user@host/database``, with ``?table=`` (``blocklist`` where it is not
-            said; ``schema.table`` as well) and ``create=false``.
-        feed: what it will hold is of this feed.
-        ledger: tells the ledger from others that write the same feed into the same table.
-        create: make the tables where they are not there; what the URL says where it is None, and else yes.
+        url: a URL of libpq, such as ``postgresql://user@host/database``, that may also have ``table=``, which is
+            ``TABLE`` or ``SCHEMA.TABLE``, by default ``blocklist``, and ``create=false``.
+        feed: the feed of what it will hold.
+        ledger: the id of the ledger, if several ledgers write the same feed into one table.
+        create: make the tables if they do not exist; None for the URL's ``create``, or yes.
 
     Raises:
         InvalidInput: the URL cannot be used.
@@ -155,21 +155,21 @@ def open_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = No
     names = own.get("table", _TABLE).split(".")
     if len(names) > 2 or not all(0 < len(name.encode()) <= _NAME_BYTES for name in names):
         raise InvalidInput(
-            f"the table is {'.'.join(names)!r}: say NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes"
+            f"table must be NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes, not {'.'.join(names)!r}"
         )
     try:
         settings = psycopg.conninfo.conninfo_to_dict(parts.geturl())
     except psycopg.ProgrammingError as error:
-        said = str(error).strip()
+        reason = str(error).strip()
         if parts.password:
-            said = said.replace(parts.password, "…")
-        raise InvalidInput(f"the sink's URL cannot be used: {said}") from None
+            reason = reason.replace(parts.password, "…")
+        raise InvalidInput(f"the sink's URL cannot be used: {reason}") from None
     settings = {**_DEFAULTS, **settings}
     return PostgresSink(settings, names, feed=feed, ledger=ledger, create=create)
 
 
 class PostgresSink:
-    """A table in PostgreSQL. Made by `open_sink`."""
+    """A PostgreSQL table. Made by `open_postgres_sink`."""
 
     def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
         self._settings = settings
@@ -183,10 +183,10 @@ class PostgresSink:
         self._connection: psycopg.Connection[Any] | None = None
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Put a batch into the table, or take it out, in one transaction with the cursor.
+        """Write or delete the rows of a batch, in one transaction with the cursor.
 
-        A row that the table will not take, by a constraint, a trigger or a policy, is ``refused`` with the reason; the
-        others go in, in the same transaction, and the cursor stays.
+        If a constraint, a trigger or a policy refuses a row, its outcome is ``refused``, with the reason. The others
+        are written in the same transaction, and the cursor does not move.
 
         Raises:
             SinkUnavailable: the server cannot be reached, or fails.
@@ -194,22 +194,22 @@ class PostgresSink:
         about = {"feed": self._feed, "ledger": self._ledger, "batch": batch.number_in_ledger, "serial": batch.serial}
         refused: dict[int, str] = {}
         with self._connected() as connection, _transaction(connection):
-            # Deferred constraints would speak at the commit, when it is too late to tell which row it was.
+            # Deferred constraints would fail at the commit, without saying which row it was.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             connection.execute(_STAGE)
             with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
                 copy.write(_as_csv(batch, encoding=connection.info.parameter_status("server_encoding")))
             self._write(connection, batch, 0, len(batch), refused)
             if not refused:
-                # The cursor cannot say which. After a crash such a batch comes again, and is refused in part again.
+                # The cursor cannot say which rows are missing. After a crash such a batch simply comes again.
                 connection.execute(self._sql(_MOVE_CURSOR), about)
         if not refused:
             return all_done(batch)
         done = LIFTED if batch.operation == "unblock" else DONE
-        return [Outcome("refused", refused[at]) if at in refused else done for at in range(len(batch))]
+        return [Outcome("refused", refused[index]) if index in refused else done for index in range(len(batch))]
 
     def applied(self) -> int | None:
-        """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
+        """`number_in_ledger` of the last batch of this feed and ledger; None before the first.
 
         Raises:
             SinkUnavailable: the server cannot be reached, or fails.
@@ -219,14 +219,14 @@ class PostgresSink:
             return None if found is None else int(found[0])
 
     def current(self) -> Iterator[HeldItem]:
-        """Everything that the table holds of the feed, as of the moment when reading begins.
+        """Every item of the feed in the table, as of the moment when reading begins.
 
         Raises:
             SinkUnavailable: the server cannot be reached, or fails.
         """
         known: dict[str, tuple[str, ...]] = {}
         with self._connected():
-            pass  # so that the table is there
+            pass  # makes the table
         with (
             _translated(),
             contextlib.closing(self._connect()) as connection,
@@ -238,12 +238,12 @@ class PostgresSink:
             for number, last, text in cursor:
                 scope = known.get(text)
                 if scope is None:
-                    said = set(text.split("+"))
-                    scope = known[text] = tuple(each for each in SCOPES if each in said)
+                    parts = set(text.split("+"))
+                    scope = known[text] = tuple(part for part in SCOPES if part in parts)
                 yield HeldItem(number, last, scope)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -251,7 +251,7 @@ class PostgresSink:
     def _write(
         self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int, refused: dict[int, str]
     ) -> None:
-        """Write what can be written of some places, in halves where they fail together."""
+        """Write the rows of some positions; if they fail together, in halves."""
         try:
             with connection.transaction():
                 refused |= self._write_together(connection, batch, start, end)
@@ -270,25 +270,25 @@ class PostgresSink:
     def _write_together(
         self, connection: psycopg.Connection[Any], batch: Batch, start: int, end: int
     ) -> dict[int, str]:
-        """Write some places, and say which a trigger has left out without a word."""
+        """Write the rows of some positions; returns those that a trigger has left out, with the reason."""
         about = {"feed": self._feed, "serial": batch.serial, "start": start, "end": end}
         lifts = batch.operation == "unblock"
         written = connection.execute(self._sql(_DELETE if lifts else _WRITE), about)
         if written.rowcount == end - start:
             return {}
-        left = connection.execute(self._sql(_NOT_DELETED if lifts else _NOT_WRITTEN), about).fetchall()
-        return {place: "a trigger or rule of the table left it out" for (place,) in left}
+        missing = connection.execute(self._sql(_NOT_DELETED if lifts else _NOT_WRITTEN), about).fetchall()
+        return {position: "a trigger or rule of the table left it out" for (position,) in missing}
 
     def _sql(self, text: LiteralString) -> sql.Composed:
         return sql.SQL(text).format(**self._names)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        # Statements that were prepared are lost behind a pooler.
+        # Behind a pooler, prepared statements get lost.
         return psycopg.connect(**self._settings, autocommit=True, prepare_threshold=None)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
-        """The connection, which is given up when something goes wrong on it."""
+        """The connection, which is closed after any error."""
         with _translated():
             try:
                 if self._connection is None or not _answers(self._connection):
@@ -305,18 +305,18 @@ class PostgresSink:
             return
         names = [name.as_string(connection) for name in self._names.values()]
         with _transaction(connection):
-            # Where they are there, the right to make them is not needed.
-            found = connection.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", names)
-            if (found.fetchone() or (False,))[0]:
+            # If they exist, the right to make them is not needed.
+            exist = connection.execute("SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL", names)
+            if (exist.fetchone() or (False,))[0]:
                 return
-            # Two that make the same table at once would get in each other's way.
+            # Two processes that make the same table at once would disturb each other.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('blocklist-sdk'))")
             for statement in _CREATE:
                 connection.execute(self._sql(statement))
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:
-    """Whether nobody has cut a connection that was idle, as firewalls and restarts do."""
+    """Whether an idle connection still works; firewalls and restarts cut it."""
     try:
         connection.execute("SELECT 1")
     except psycopg.OperationalError:
@@ -336,9 +336,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        message = (
-            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false away"
-        )
+        message = f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false out"
         raise SinkUnavailable(message) from error
     except psycopg.Error as error:
         raise SinkUnavailable(f"PostgreSQL: {_text(error)}") from error
@@ -355,7 +353,8 @@ def _text(error: psycopg.Error) -> str:
 def _reason(error: psycopg.Error) -> str:
     """Why a row was refused.
 
-    Numbers are masked, since the reason travels in a receipt; PostgreSQL's detail, which quotes the row, is left out.
+    Telephone numbers are masked, since the reason goes into a receipt. PostgreSQL's detail, which quotes the row, is
+    left out.
     """
     reason = _DIGITS.sub(lambda found: mask(found[0]), _text(error))
     return reason[:DETAIL_CHARS_MAX]
@@ -365,7 +364,7 @@ def _as_csv(batch: Batch, *, encoding: str | None) -> bytes:
     items = batch.items
     table = pa.table(
         {
-            "place": pa.array(range(len(items)), pa.int32()),
+            "position": pa.array(range(len(items)), pa.int32()),
             "number": items.number,
             "last": items.last,
             "scope": columns.scopes(items, opening="{", quote="", closing="}"),
@@ -380,6 +379,6 @@ def _as_csv(batch: Batch, *, encoding: str | None) -> bytes:
 
 
 def _storable(text: str, encoding: str | None) -> str:
-    """A text that the database can hold: none holds a NUL, and one that is not in UTF-8 holds ASCII at least."""
+    """The text, with what the database cannot store replaced: NUL in any, and all but ASCII in one without UTF-8."""
     text = text.replace("\x00", "\ufffd")
     return text if encoding in ("UTF8", "SQL_ASCII") else text.encode("ascii", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Redis or Valkey: a feed's items in a hash, its ranges in a sorted set; readers never see half a batch.
+"""The sink for Redis and Valkey: a feed's items in a hash, its ranges in a sorted set. Readers see whole batches.
 
 ::
 
@@ -31,65 +31,66 @@ _PREFIX: Final = "blocklist"
 
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
-"""Where the URL says nothing else (`socket_connect_timeout`, `socket_timeout`). No wait is without an end."""
+"""Timeouts that the URL may replace (`socket_connect_timeout`, `socket_timeout`), so that no wait is endless."""
 
-_SCANNED: Final = 1_000
-"""Items that are read at once: the server answers nobody else meanwhile, for some 1 ms."""
+_SCAN_COUNT: Final = 1_000
+"""Items that are read at once. The server is busy for some 1 ms meanwhile."""
 
 _TYPES: Final = ("hash", "zset", "hash")
+"""The types of the keys of `redis_keys`."""
 
-LOOK_UP: Final = """
+REDIS_LOOK_UP: Final = """
 local item = redis.call('HGET', KEYS[1], ARGV[1])
 if item then return item end
 local range = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], '+inf', 'LIMIT', 0, 1)[1]
 if range and tonumber(range) <= tonumber(ARGV[1]) then return redis.call('HGET', KEYS[1], range) end
 return false
 """
-"""The item that a number is in, for `EVAL` with the keys of items and ranges and the number.
+"""A script for `EVAL` that returns the item of a number. It takes the keys of items and ranges, and the number.
 
-Items do not overlap, so of the ranges only the first that ends at the number or after it can hold it. Scores are exact:
-numbers have 15 digits at most, and a double holds every integer of 15.
+Items do not overlap, so only the first range that ends at the number or after it can hold it. Scores are exact: numbers
+have at most 15 digits, and a double holds every integer of 15 digits.
 """
 
 
-def open_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
-    """A sink in Redis or Valkey, one server or a primary; not a cluster. It connects when it is first used.
+def open_redis_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
+    """Open a sink in Redis or Valkey: a single server or a primary, not a cluster. It connects when it is first used.
 
     Args:
-        url: ``redis://`` or ``rediss://`` as redis-py reads it, with ``?prefix=`` (``blocklist`` where it is not said).
-        feed: what it will hold is of this feed.
-        ledger: tells the ledger from others that write the same feed under the same prefix.
-        prefix: of the keys; goes before the URL's.
+        url: a ``redis://`` or ``rediss://`` URL of redis-py, that may also have ``prefix=``.
+        feed: the feed of what it will hold.
+        ledger: the id of the ledger, if several ledgers write the same feed under one prefix.
+        prefix: the prefix of the keys; None for the URL's ``prefix``, or ``blocklist``.
 
     Raises:
         InvalidInput: the URL cannot be used.
     """
     parts, own = urls.split(url, "prefix")
-    said = {name for name, _ in parse_qsl(parts.query)}
+    given = {name for name, _ in parse_qsl(parts.query)}
     limits = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
     try:
         client = redis.Redis.from_url(
             parts.geturl(),
-            # The run waits and tries again, with a back-off of its own.
+            # The run tries again, after waits of its own.
             retry=Retry(NoBackoff(), 0),
-            **{name: value for name, value in limits.items() if name not in said},
+            **{name: value for name, value in limits.items() if name not in given},
         )
         client.connection_pool.make_connection()
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"{shown(url)} cannot be used: {error}") from error
-    return RedisSink(client, keys_of(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
+    return RedisSink(client, redis_keys(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
 
 
-def keys_of(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
-    """The keys of a feed's items, ranges and cursor.
+def redis_keys(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
+    """The names of the keys of a feed: items, ranges and cursor.
 
-    >>> keys_of("id-all")
+    >>> redis_keys("id-all")
     ('blocklist:id-all:items', 'blocklist:id-all:ranges', 'blocklist:id-all:cursor')
     """
     return f"{prefix}:{feed}:items", f"{prefix}:{feed}:ranges", f"{prefix}:{feed}:cursor"
 
 
-def is_blocked(
+def redis_is_blocked(
     client: "redis.Redis",
     feed: str,
     number: int,
@@ -98,23 +99,23 @@ def is_blocked(
     prefix: str = _PREFIX,
     at: datetime | None = None,
 ) -> bool:
-    """Whether a number is blocked, as a reader of the sink asks it: one round trip.
+    """Whether the sink blocks a number, for readers of the database. Takes one round trip.
 
-    An item whose end has passed does not block, even if nobody has taken it out yet.
+    An item whose end has passed does not block, even if it is still there.
 
     Args:
-        client: of redis-py.
+        client: a client of redis-py.
         feed: the feed.
         number: E.164 digits as an integer.
-        scope: where; anywhere where it is None.
-        prefix: of the keys.
-        at: when; now where it is None.
+        scope: the scope; None for any.
+        prefix: the prefix of the keys.
+        at: the moment; None for now.
     """
-    items, ranges, _ = keys_of(feed, prefix=prefix)
-    found: Any = client.eval(LOOK_UP, 2, items, ranges, str(number))
-    if not found:
+    items, ranges, _ = redis_keys(feed, prefix=prefix)
+    text: Any = client.eval(REDIS_LOOK_UP, 2, items, ranges, str(number))
+    if not text:
         return False
-    item = json.loads(found)
+    item = json.loads(text)
     if scope is not None and scope not in item["scope"]:
         return False
     until = item["until"]
@@ -122,7 +123,7 @@ def is_blocked(
 
 
 class RedisSink:
-    """A hash and a sorted set in Redis or Valkey. Made by `open_sink`."""
+    """A hash and a sorted set in Redis or Valkey. Made by `open_redis_sink`."""
 
     def __init__(self, client: "redis.Redis", keys: tuple[str, str, str], *, ledger: str) -> None:
         self._client = client
@@ -131,12 +132,12 @@ class RedisSink:
         self._is_checked = False
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Put a batch into the hash, or take it out, in one transaction with the cursor.
+        """Write or delete the items of a batch, in one transaction with the cursor.
 
         Raises:
             SinkUnavailable: the server cannot be reached, or fails, or is a cluster.
         """
-        with self._down():
+        with self._translated():
             self._check()
             pipeline: Any = self._client.pipeline(transaction=True)
             for command, key, parts in self._commands(batch):
@@ -147,7 +148,7 @@ class RedisSink:
         return all_done(batch)
 
     def _commands(self, batch: Batch) -> Iterator[tuple[str, str, list[Any]]]:
-        """What is to be done, with keys, and fields and values or members."""
+        """The commands for a batch, each with its key and its arguments."""
         numbers = columns.numbers(batch.items.number).to_pylist()
         if batch.operation == "unblock":
             yield "HDEL", self._items, numbers
@@ -160,62 +161,63 @@ class RedisSink:
         yield (
             "ZADD",
             self._ranges,
-            _alternating(batch.items.last[ranges].tolist(), [numbers[at] for at in ranges.tolist()]),
+            _alternating(batch.items.last[ranges].tolist(), [numbers[index] for index in ranges.tolist()]),
         )
-        # What was a range may be a single number from now on.
-        yield "ZREM", self._ranges, [numbers[at] for at in np.flatnonzero(~is_range).tolist()]
+        # A range may have become a single number.
+        yield "ZREM", self._ranges, [numbers[index] for index in np.flatnonzero(~is_range).tolist()]
 
     def applied(self) -> int | None:
-        """`number_in_ledger` of the last batch of this feed and ledger; None where there was none.
+        """`number_in_ledger` of the last batch of this feed and ledger; None before the first.
 
         Raises:
             SinkUnavailable: the server cannot be reached, or fails, or is a cluster.
         """
-        with self._down():
+        with self._translated():
             self._check()
-            found: Any = self._client.hget(self._cursor, self._ledger)
-        return None if found is None else int(found)
+            number: Any = self._client.hget(self._cursor, self._ledger)
+        return None if number is None else int(number)
 
     def current(self) -> Iterator[HeldItem]:
-        """Everything that the hash holds of the feed. What changes meanwhile may come or not, or twice.
+        """Every item of the feed in the hash. An item that changes meanwhile may be missing, or come twice.
 
         Raises:
-            SinkUnavailable: the server cannot be reached, or fails, or is a cluster; or an item is none of this sink's.
+            SinkUnavailable: the server cannot be reached, fails, or is a cluster; or an item was not written by this
+                sink.
         """
-        with self._down():
+        with self._translated():
             self._check()
             position = 0
             while True:
-                answer: Any = self._client.hscan(self._items, position, count=_SCANNED)
-                position, found = answer
-                for number, text in found.items():
-                    yield _held(number, text)
+                answer: Any = self._client.hscan(self._items, position, count=_SCAN_COUNT)
+                position, fields = answer
+                for number, text in fields.items():
+                    yield _held_item(number, text)
                 if position == 0:
                     return
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         self._client.close()
 
     def _check(self) -> None:
-        """Look at the server once: a transaction that fails in the middle is not taken back, so nothing may fail."""
+        """Check the server once: a transaction that fails in the middle is not rolled back, so no command may fail."""
         if self._is_checked:
             return
         about: Any = {}
-        # An account may have no right to ask. Then a cluster refuses the first transaction, with a message of its own.
+        # The account may not have this right. A cluster then refuses the first transaction, with its own message.
         with contextlib.suppress(redis.exceptions.NoPermissionError):
             about = self._client.info("server")
         if about.get("redis_mode") == "cluster":
-            raise SinkUnavailable("Redis: the server is part of a cluster, and this sink needs one that is not")
+            raise SinkUnavailable("Redis: the server is part of a cluster, which this sink cannot use")
         for key, expected in zip(self._keys, _TYPES, strict=True):
             kind: Any = self._client.type(key)
             name = kind.decode() if isinstance(kind, bytes) else str(kind)
             if name not in ("none", expected):
-                raise SinkUnavailable(f"Redis: {key} is a {name}, not a {expected}: say another prefix, or delete it")
+                raise SinkUnavailable(f"Redis: {key} is a {name}, not a {expected}: use another prefix, or delete it")
         self._is_checked = True
 
     @contextlib.contextmanager
-    def _down(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except redis.RedisError as error:
@@ -224,7 +226,7 @@ class RedisSink:
 
 
 def _text(error: redis.RedisError) -> str:
-    """What was wrong, without the command, which redis-py quotes and which holds numbers."""
+    """The message of an error, without the command, which redis-py quotes and which has telephone numbers."""
     return str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
 
 
@@ -235,12 +237,12 @@ def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
     return parts
 
 
-def _held(number: bytes | str, text: bytes | str) -> HeldItem:
+def _held_item(number: bytes | str, text: bytes | str) -> HeldItem:
     try:
         item = json.loads(text)
-        said = set(item["scope"])
-        return HeldItem(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in said))
+        parts = set(item["scope"])
+        return HeldItem(int(number), int(item["last"]), tuple(scope for scope in SCOPES if scope in parts))
     except (ValueError, TypeError, KeyError) as error:
         raise SinkUnavailable(
-            f"Redis: an item is not one of this sink's ({type(error).__name__}): clear the feed's keys"
+            f"Redis: an item was not written by this sink ({type(error).__name__}): delete the feed's keys"
         ) from error

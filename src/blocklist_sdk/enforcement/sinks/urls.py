@@ -1,4 +1,4 @@
-"""What sinks' URLs say after the question mark."""
+"""The options in a sink's URL, after the question mark."""
 
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -7,15 +7,15 @@ from blocklist_sdk.errors import InvalidInput
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def split(url: str, *own: str) -> tuple[SplitResult, dict[str, str]]:
-    """Take a sink's own parameters out of its URL; what is left is the driver's.
+def split(url: str, *names: str) -> tuple[SplitResult, dict[str, str]]:
+    """Take a sink's own options out of its URL; what is left is for the driver.
 
     Args:
-        url: the sink's.
-        own: names of the sink's own parameters.
+        url: the sink's URL.
+        names: the sink's own options.
 
     Raises:
-        InvalidInput: a parameter of the sink's own is there twice, or it is no URL.
+        InvalidInput: `url` is not a URL, or has one of the options twice.
 
     >>> split("redis://127.0.0.1/0?prefix=lists&health_check_interval=9", "prefix")[0].query
     'health_check_interval=9'
@@ -24,21 +24,21 @@ def split(url: str, *own: str) -> tuple[SplitResult, dict[str, str]]:
         parts = urlsplit(url)
     except ValueError as error:
         raise InvalidInput(f"the sink's URL cannot be used: {error}") from error
-    found: dict[str, str] = {}
-    left: list[str] = []
+    options: dict[str, str] = {}
+    others: list[str] = []
     for pair in parts.query.split("&"):
         name, _, value = pair.partition("=")
-        if name not in own:
-            left.append(pair)  # as it stands: whether a plus means a blank is for the driver to say
-        elif name in found:
-            raise InvalidInput(f"the sink's URL says {name!r} twice")
+        if name not in names:
+            others.append(pair)  # unchanged: the driver decides whether a plus means a blank
+        elif name in options:
+            raise InvalidInput(f"the sink's URL has the option {name!r} twice")
         else:
-            found[name] = unquote(value)
-    return parts._replace(query="&".join(left)), found
+            options[name] = unquote(value)
+    return parts._replace(query="&".join(others)), options
 
 
 def truth(name: str, text: str) -> bool:
-    """A parameter that is true or false.
+    """The value of an option that is true or false.
 
     Raises:
         InvalidInput: it is neither.
@@ -47,5 +47,5 @@ def truth(name: str, text: str) -> bool:
     False
     """
     if text.lower() not in _WORDS:
-        raise InvalidInput(f"the sink's URL says {name}={text!r}: say true or false")
+        raise InvalidInput(f"{name} must be true or false in the sink's URL, not {text!r}")
     return _WORDS[text.lower()]

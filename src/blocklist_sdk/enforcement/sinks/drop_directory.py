@@ -1,8 +1,8 @@
-"""Batches as files in a directory, for systems that pick files up and do them in their own time.
+"""The sink for files: batches go into a drop directory, from which another system picks them up in its own time.
 
-Without responses a change counts as enforced once its file lies there, whole and durable. With a directory of responses
-it counts as pending until its answer comes, which may be hours later: meanwhile it is not written again, and whichever
-run asks for it next picks the answer up. What waits for an answer is kept in a small database beside the files.
+Without responses a change counts as enforced once its file is in the directory, whole and durable. With a directory of
+responses it is pending until its response comes, which may be hours later. Until then it is not written again, and the
+next run that asks for it reads the response. A small database beside the files has the changes that wait for one.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,8 +22,15 @@ import numpy as np
 
 from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import KINDS, LIFTED, PENDING, Outcome, SinkUnavailable, all_done
-from blocklist_sdk.enforcement.sinks.drop_files import FORMATS, NAME, FileFormat, answer_name, file_of, read_answer
+from blocklist_sdk.enforcement.sink import LIFTED, OUTCOME_KINDS, PENDING, Outcome, SinkUnavailable, all_done
+from blocklist_sdk.enforcement.sinks.drop_files import (
+    FORMATS,
+    NAME,
+    FileFormat,
+    drop_response_name,
+    file_of,
+    read_drop_response,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
 log = logging.getLogger(__name__)
@@ -31,7 +39,7 @@ _MARKER: Final = ".blocklist-drop.json"
 _STATE: Final = ".blocklist-drop.sqlite"
 
 _SETTLED_S: Final = 60.0
-"""A response that does not say where it ends is taken as whole once nobody has written to it for so long."""
+"""After how long without a write a response counts as whole, even if it does not mark its end."""
 
 _POLL_MIN_S, _POLL_MAX_S = 0.05, 1.0
 _WAIT_MAX_S: Final = 86_400.0
@@ -45,14 +53,14 @@ create table if not exists waiting (
     file text not null,
     outcome text,
     detail text,
-    taken integer,
+    used_by integer,
     primary key (feed, number)
 ) without rowid;
 create index if not exists by_file on waiting (feed, file) where outcome is null;
 """
 
 
-def open_sink(
+def open_file_sink(
     url: str,
     *,
     feed: str,
@@ -60,164 +68,159 @@ def open_sink(
     responses: str | Path | None = None,
     wait: float | str | None = None,
 ) -> "FileSink":
-    """Open a drop directory; it is made if it is not there, but not what it lies in.
+    """Open a drop directory; makes it if it does not exist, but not its parent.
 
     Args:
-        url: ``file:///path/drop``; each option may stand in it as well, as in ``?format=jsonl``.
-        feed: what is written is of this feed. Several feeds may have one directory.
-        format: ``csv`` or ``jsonl``.
-        responses: the directory of response files; without it nobody answers.
-        wait: seconds to wait for the response to a file before its changes are left pending.
+        url: such as ``file:///path/drop``; may have the options, as in ``?format=jsonl``.
+        feed: the feed of what is written. Several feeds may share a directory.
+        format: ``csv`` or ``jsonl``; by default ``csv``.
+        responses: the directory of responses; None if the other system does not respond.
+        wait: how long to wait for the response to a file before its changes are left pending, seconds; by default 0.
 
     Raises:
-        InvalidInput: an option or the directory cannot be used; it holds something else.
+        InvalidInput: an option cannot be used, or the directory has other content.
         StorageFailed: the disk refused.
     """
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path or parts.fragment:
-        raise InvalidInput("that is no URL of a drop directory: give one such as file:///var/spool/blocks?format=csv")
+        raise InvalidInput("not the URL of a drop directory: give one such as file:///var/spool/blocks?format=csv")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     given = {"format": format, "responses": responses, "wait": wait}
     unknown = options.keys() - given.keys()
     if unknown:
-        raise InvalidInput(f"a drop directory has no option {min(unknown)!r}: it has {', '.join(given)}")
+        raise InvalidInput(f"a drop directory has no option {min(unknown)!r}: use {', '.join(given)}")
     options |= {name: str(value) for name, value in given.items() if value is not None}
     file_format = options.get("format", "csv")
     if file_format not in FORMATS:
-        raise InvalidInput(f"files cannot be {file_format!r}: {' or '.join(FORMATS)}")
-    answers = options.get("responses")
-    if answers is None and "wait" in options:
-        raise InvalidInput("there is nothing to wait for without responses: name their directory")
+        raise InvalidInput(f"format must be {' or '.join(FORMATS)}, not {file_format!r}")
+    directory = options.get("responses")
+    if directory is None and "wait" in options:
+        raise InvalidInput("wait needs responses: name the directory in which they arrive")
     return FileSink(
         Path(unquote(parts.path)),
         feed=feed,
         format=cast(FileFormat, file_format),
-        responses=Path(answers) if answers is not None else None,
+        responses=Path(directory) if directory is not None else None,
         wait_s=_seconds(options.get("wait", "0")),
     )
 
 
 class FileSink:
-    """A drop directory. It cannot be read back: what has been picked up lies somewhere else."""
+    """A drop directory. It cannot be read back, since files are picked up from it. Made by `open_file_sink`."""
 
     def __init__(
         self, directory: Path, *, feed: str, format: FileFormat, responses: Path | None = None, wait_s: float = 0.0
     ) -> None:
-        """Use `open_sink`."""
         self.directory = directory
         self.feed = feed
         self._format = format
         self._responses = responses
         self._wait_s = wait_s
         self._highest: int | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._waiting: _Waiting | None = None
         with storage(directory):
             directory.mkdir(exist_ok=True)
             _claim(directory)
         if responses is not None:
             if not responses.is_dir():
-                raise InvalidInput(f"{responses} is no directory: make it, so that responses can come")
+                raise InvalidInput(f"{responses} is not a directory: make it, so that responses can arrive")
             self._waiting = _Waiting(directory / _STATE, feed)
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Write the changes that are not waiting for an answer already into one file.
+        """Write the changes that do not wait for a response already into one file.
 
         Raises:
-            SinkUnavailable: the disk refused, or the directory holds files of a later batch.
+            SinkUnavailable: the disk refused, or the directory has files of a later batch.
         """
         try:
             self._check_order(batch.number_in_ledger)
             if self._waiting is None or self._responses is None:
                 name, data = file_of(batch, self._format)
-                # Whoever picks it up is another user.
+                # Readable for the other system, which may be another user.
                 write_file(self.directory / name, data)
                 return all_done(batch)
-            return self._answered(batch, self._waiting, self._responses)
+            return self._outcomes(batch, self._waiting, self._responses)
         except (OSError, StorageFailed, sqlite3.Error) as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
     def close(self) -> None:
-        """Forget answers that have been taken."""
+        """Close the database, and forget the responses that were used."""
         if self._waiting is not None:
             self._waiting.close()
 
-    def _answered(self, batch: Batch, waiting: "_Waiting", responses: Path) -> Sequence[Outcome]:
-        waiting.begin(batch.number_in_ledger)
-        self._take_in(waiting, responses)
+    def _outcomes(self, batch: Batch, waiting: "_Waiting", responses: Path) -> Sequence[Outcome]:
+        waiting.forget_used(but=batch.number_in_ledger)
+        self._read_responses(waiting, responses)
         keys = [change.key for change in batch]
         unknown = waiting.unknown(batch, keys)
         if unknown:
-            part = Batch(
-                batch.number_in_ledger, batch.operation, batch.items.take(np.array(unknown)), batch.feed, batch.serial
-            )
+            part = replace(batch, items=batch.items.take(np.array(unknown)))
             name, data = file_of(part, self._format)
-            if (responses / answer_name(name)).exists():
+            if (responses / drop_response_name(name)).exists():
                 raise SinkUnavailable(
-                    f"{responses} holds a response to {name}, which is only now about to be written: its ledger has "
-                    "been begun anew. Move the old responses away."
+                    f"{responses} has a response to {name}, which is not written yet: the response is from an earlier "
+                    "ledger. Move the old responses away."
                 )
-            # Whatever was known of these numbers is past before the file lies there: should a run be killed between
-            # the steps, nobody knows of them, and whatever is asked for next is written.
+            # First forget what was known about these numbers: if the run is killed between the steps, whatever is
+            # asked for next is written.
             waiting.forget(part)
             write_file(self.directory / name, data)
-            waiting.add(part, [keys[place] for place in unknown], name)
+            waiting.add(part, [keys[index] for index in unknown], name)
         end, pause_s = time.monotonic() + self._wait_s, _POLL_MIN_S
         while waiting.is_unanswered(batch) and (left_s := end - time.monotonic()) > 0:
             time.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, _POLL_MAX_S)
-            self._take_in(waiting, responses)
+            self._read_responses(waiting, responses)
         return waiting.take(batch)
 
-    def _take_in(self, waiting: "_Waiting", responses: Path) -> None:
-        """Note the answers that have come."""
+    def _read_responses(self, waiting: "_Waiting", responses: Path) -> None:
+        """Read the responses that have arrived."""
         for name in waiting.files():
-            path = responses / answer_name(name)
+            path = responses / drop_response_name(name)
             try:
                 status = path.stat()
                 if not stat.S_ISREG(status.st_mode):
                     continue
                 is_settled = time.time() - status.st_mtime > _SETTLED_S
-                answer = read_answer(path)
+                response = read_drop_response(path)
             except FileNotFoundError:
                 continue
             except (Malformed, StorageFailed) as error:
-                # It may still be on its way. If it is not, what was written stays pending until somebody sees to it.
-                if is_settled and name not in self._told:
-                    self._told.add(name)
+                # It may still be on its way. If not, its changes stay pending until it is corrected.
+                if is_settled and name not in self._warned:
+                    self._warned.add(name)
                     log.warning("%s", error)
                 continue
-            if is_settled or answer.is_whole:
-                waiting.answer(name, answer.outcomes, is_whole=True)
-            elif not answer.is_cut:
-                waiting.answer(name, answer.outcomes, is_whole=False)
+            is_whole = is_settled or response.is_whole
+            if is_whole or not response.is_cut:
+                waiting.answer(name, response.outcomes, is_whole=is_whole)
 
     def _check_order(self, number: int) -> None:
-        """Files are done in the order of their names, so none may come before one that lies there already."""
+        """Check that the file would not sort before another: files are done in the order of their names."""
         if self._highest is None:
-            found = [NAME.fullmatch(name) for name in os.listdir(self.directory)]
-            self._highest = max(
-                (int(each["number"]) for each in found if each and each["feed"] == self.feed), default=0
-            )
+            names = [NAME.fullmatch(name) for name in os.listdir(self.directory)]
+            numbers = [int(name["number"]) for name in names if name and name["feed"] == self.feed]
+            self._highest = max(numbers, default=0)
         if number < self._highest:
             raise SinkUnavailable(
-                f"{self.directory} holds files of {self.feed} up to batch {self._highest}, and this is batch {number}: "
-                "its ledger has been begun anew. Have them done and moved away first."
+                f"{self.directory} has files of {self.feed} up to batch {self._highest}, and this is batch {number}: "
+                "they are from an earlier ledger. Wait until they are done, and move them away."
             )
         self._highest = number
 
 
 class _Waiting:
-    """Changes that wait for their answers, and answers that wait to be taken: the last word on each number.
+    """The database: changes that wait for a response, and outcomes that wait for a run. One row per number.
 
-    An answer is taken once. It is forgotten when the next batch comes, since what came of this one is written down by
-    then; a run that is killed before that finds it again.
+    An outcome is used once. It is deleted when the next batch comes, since it is in the ledger by then; if the run is
+    killed before that, the next one finds it again.
     """
 
     def __init__(self, path: Path, feed: str) -> None:
         self._feed = feed
         try:
-            # A sink is used by one thread at a time, but not always by the one that opened it.
+            # One thread at a time uses a sink, but not always the one that opened it.
             self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             try:
                 self._database.execute("pragma synchronous = full")
@@ -227,8 +230,8 @@ class _Waiting:
                 raise
         except sqlite3.Error as error:
             raise InvalidInput(
-                f"{path} cannot be used ({error}). If it is damaged, remove it: what waits for an answer is then "
-                "written again."
+                f"{path} cannot be used ({error}). If it is damaged, remove it: changes that wait for a response are "
+                "then written again."
             ) from error
         self._is_open = True
 
@@ -236,44 +239,40 @@ class _Waiting:
         if self._is_open:
             self._is_open = False
             with contextlib.suppress(sqlite3.Error):
-                self._forget_taken(None)
+                self.forget_used()
             self._database.close()
 
-    def begin(self, batch_number: int) -> None:
-        """A batch comes: what was taken by others is written down."""
-        self._forget_taken(batch_number)
-
     def files(self) -> list[str]:
-        """Files that are not answered in full."""
+        """The files with changes that wait for a response."""
         rows = self._database.execute(
             "select distinct file from waiting where feed = ? and outcome is null", [self._feed]
         )
         return sorted(name for (name,) in rows)
 
     def answer(self, file: str, outcomes: Mapping[int, Outcome], *, is_whole: bool) -> None:
-        """Note what a response says. One that may still grow counts only once it has everything that waits for it."""
+        """Store the outcomes in a response. One that may still grow counts once it has every change of its file."""
         with self._transaction() as database:
             rows = database.execute(
                 "select number from waiting where feed = ? and file = ? and outcome is null", [self._feed, file]
             )
             asked = [number for (number,) in rows]
-            unsaid = Outcome("failed", "the response does not mention it")
+            missing = Outcome("failed", "the response does not mention it")
             if not is_whole and not outcomes.keys() >= set(asked):
                 return
-            said = ((number, outcomes.get(number, unsaid)) for number in asked)
+            answers = ((number, outcomes.get(number, missing)) for number in asked)
             database.executemany(
                 "update waiting set outcome = ?, detail = ? where feed = ? and number = ?",
-                [(outcome.kind, outcome.detail, self._feed, number) for number, outcome in said],
+                [(outcome.kind, outcome.detail, self._feed, number) for number, outcome in answers],
             )
 
     def unknown(self, batch: Batch, keys: Sequence[str]) -> list[int]:
-        """Places of changes that nobody has been asked for yet."""
-        found = self._rows(batch)
+        """The indexes of changes that are not in the database."""
+        rows = self._rows(batch)
         numbers = batch.items.number.tolist()
-        return [place for place, number in enumerate(numbers) if found.get(number, ("",))[0] != keys[place]]
+        return [index for index, number in enumerate(numbers) if rows.get(number, ("",))[0] != keys[index]]
 
     def forget(self, batch: Batch) -> None:
-        """What was asked for the numbers of a batch is past."""
+        """Delete what is known about the numbers of a batch."""
         with self._transaction() as database:
             database.executemany(
                 "delete from waiting where feed = ? and number = ?",
@@ -281,44 +280,44 @@ class _Waiting:
             )
 
     def add(self, batch: Batch, keys: Sequence[str], file: str) -> None:
-        """Changes wait for the answer to a file."""
+        """Add changes that wait for the response to a file."""
         rows = [(self._feed, number, key, file) for number, key in zip(batch.items.number.tolist(), keys, strict=True)]
         with self._transaction() as database:
             database.executemany("insert or replace into waiting (feed, number, key, file) values (?, ?, ?, ?)", rows)
 
     def is_unanswered(self, batch: Batch) -> bool:
-        """Whether any change of a batch still waits."""
-        found = self._rows(batch)
-        return any(found[number][1] is None for number in batch.items.number.tolist())
+        """Whether any change of a batch still waits for its response."""
+        rows = self._rows(batch)
+        return any(rows[number][1] is None for number in batch.items.number.tolist())
 
     def take(self, batch: Batch) -> list[Outcome]:
-        """What has come of the changes of a batch."""
-        found = self._rows(batch)
-        outcomes = [_outcome(batch, *found[number][1:]) for number in batch.items.number.tolist()]
-        taken = [
+        """The outcome of each change of a batch; those that have one are marked as used."""
+        rows = self._rows(batch)
+        outcomes = [_outcome(batch, *rows[number][1:]) for number in batch.items.number.tolist()]
+        used = [
             (batch.number_in_ledger, self._feed, number)
             for number, outcome in zip(batch.items.number.tolist(), outcomes, strict=True)
             if not outcome.pending
         ]
         with self._transaction() as database:
-            database.executemany("update waiting set taken = ? where feed = ? and number = ?", taken)
+            database.executemany("update waiting set used_by = ? where feed = ? and number = ?", used)
         return outcomes
+
+    def forget_used(self, *, but: int | None = None) -> None:
+        """Delete outcomes that batches have used, except those that one batch has used."""
+        self._database.execute(
+            "delete from waiting where feed = ? and used_by is not null and used_by is not ?", [self._feed, but]
+        )
 
     def _rows(self, batch: Batch) -> dict[int, tuple[str, str | None, str | None]]:
         numbers = batch.items.number
-        rows: dict[int, tuple[str, str | None, str | None]] = {}
-        if len(numbers):
-            found = self._database.execute(
-                "select number, key, outcome, detail from waiting where feed = ? and number between ? and ?",
-                [self._feed, int(numbers[0]), int(numbers[-1])],
-            )
-            rows = {number: (key, outcome, detail) for number, key, outcome, detail in found}
-        return rows
-
-    def _forget_taken(self, but: int | None) -> None:
-        self._database.execute(
-            "delete from waiting where feed = ? and taken is not null and taken is not ?", [self._feed, but]
+        if not len(numbers):
+            return {}
+        rows = self._database.execute(
+            "select number, key, outcome, detail from waiting where feed = ? and number between ? and ?",
+            [self._feed, int(numbers[0]), int(numbers[-1])],
         )
+        return {number: (key, outcome, detail) for number, key, outcome, detail in rows}
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -339,22 +338,22 @@ def _outcome(batch: Batch, kind: str | None, detail: str | None) -> Outcome:
         return Outcome(LIFTED.kind, detail or "")
     if not is_lifting and kind == "reversed":
         return Outcome("failed", "the response says that a block is reversed")
-    return Outcome(KINDS[KINDS.index(kind)], detail or "")
+    return Outcome(OUTCOME_KINDS[OUTCOME_KINDS.index(kind)], detail or "")
 
 
 def _claim(directory: Path) -> None:
-    """Make sure that a directory is a drop directory, which nobody uses for something else."""
+    """Mark a directory as a drop directory, unless it has other content."""
     marker = directory / _MARKER
     if marker.exists():
         with contextlib.suppress(ValueError):
             document: Any = json.loads(marker.read_bytes())
             if isinstance(document, dict) and document.get("format") == 1:
                 return
-        raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade this one")
+        raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade the library")
     others = [name for name in os.listdir(directory) if name != _MARKER and not name.startswith(STAGED_PREFIX)]
-    # Another process may have made one of it meanwhile.
+    # Another process may have marked it just now.
     if others and not marker.exists():
-        raise InvalidInput(f"{directory} holds something else already: a drop directory has to be empty at first")
+        raise InvalidInput(f"{directory} has other content: a drop directory must be empty at first")
     write_json(marker, {"format": 1, "what": "drop directory of blocklist-sdk"})
 
 

@@ -1,0 +1,53 @@
+"""``blocklist statement``: write the statement of a month of enforcement, for the authority."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blocklist_sdk import times
+from blocklist_sdk.cli.output import say
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+
+
+class StatementFormat(StrEnum):
+    """The formats of a statement."""
+
+    HTML = "html"
+    CSV = "csv"
+    JSON = "json"
+
+
+@with_settings(*LIST)
+def statement(
+    settings: Settings,
+    sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
+    month: Annotated[str, typer.Option("--month", metavar="MONTH", help="The month, such as 2026-10; UTC.")],
+    format_: Annotated[
+        StatementFormat, typer.Option("--format", metavar="FORMAT", help="html, csv or json.")
+    ] = StatementFormat.HTML,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file; by default standard output."),
+    ] = None,
+) -> None:
+    """Write the statement of a month of enforcement for the authority: counts and times, no telephone numbers."""
+    from blocklist_sdk.disk import replaced, storage
+    from blocklist_sdk.enforcement import Ledger, ledger_path, monthly_statement, statement_html
+
+    with settings.open() as blocklist:
+        if output is not None:
+            check_output(output, blocklist)
+        with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
+            made = monthly_statement(ledger, month, now=times.now())
+    if format_ is StatementFormat.HTML:
+        text = statement_html(made)
+    else:
+        text = made.to_csv() if format_ is StatementFormat.CSV else made.to_json()
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    with replaced(output) as temporary, storage(output):
+        temporary.write_text(text, encoding="utf-8")
+    say(f"wrote {output}")

@@ -1,0 +1,53 @@
+"""Settings for carrying changes into a sink: which changes, how many at a time, how fast."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers.operators import known_operators
+from blocklist_sdk.records import SCOPES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementSettings:
+    """Settings of `enforce` and `reconcile`. Give both the same, or they disagree on what the sink should hold.
+
+    Attributes:
+        batch: the most changes that go to the sink together.
+        scopes: the scopes that the sink enforces; None for all of them.
+        only_operator: the operator whose numbers are enforced; None for all numbers. For a range, its first number
+            counts.
+        rate: the most changes per second; None for as fast as the sink takes them.
+        daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
+        tries: number of failures after which a change is set aside, so that it does not hold up the others.
+
+    Raises:
+        InvalidInput: a value cannot be used.
+
+    >>> EnforcementSettings(only_operator="telkomsel", daily_cap=20_000).batch
+    10000
+    """
+
+    batch: int = 10_000
+    scopes: Collection[str] | None = None
+    only_operator: str | None = None
+    rate: float | None = None
+    daily_cap: int | None = None
+    tries: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "tries"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.rate is not None and not self.rate > 0:
+            raise InvalidInput(f"rate must be greater than 0, not {self.rate}")
+        if self.daily_cap is not None and self.daily_cap < 0:
+            raise InvalidInput(f"daily_cap must be 0 or more, not {self.daily_cap}")
+        if self.only_operator is not None and self.only_operator not in known_operators():
+            known = ", ".join(sorted(known_operators()))
+            raise InvalidInput(f"no operator {self.only_operator!r} is known: name one of {known}")
+        if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
+            raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
+
+
+DEFAULTS = EnforcementSettings()
