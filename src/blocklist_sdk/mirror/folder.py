@@ -35,7 +35,7 @@ from blocklist_sdk.disk import (
     write_json,
 )
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.fetch.contents import Contents, SignedFile
+from blocklist_sdk.fetch.repository_contents import RepositoryContents, SignedFile
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.retention import retire
 
@@ -195,7 +195,7 @@ class Folder:
                     sync_directory(self.directory / folder)
             adopt(self.arriving, place)
 
-    def switch(self, contents: Contents) -> bool:
+    def switch(self, contents: RepositoryContents) -> bool:
         """Put a state in force whose target files are all here: its metadata, the timestamp last.
 
         Returns:
@@ -230,7 +230,7 @@ class Folder:
                 os.replace(temporary, path)
         sync_directory(self.metadata)
 
-    def retire(self, contents: Contents, *, grace: timedelta) -> None:
+    def retire(self, contents: RepositoryContents, *, grace: timedelta) -> None:
         """Delete files that the state in force has not referred to for longer than `grace`.
 
         Raises:
@@ -251,6 +251,6 @@ class Folder:
         return path.is_file() and path.read_bytes() == data
 
 
-def _last(contents: Contents) -> dict[str, bytes]:
+def _last(contents: RepositoryContents) -> dict[str, bytes]:
     """What is in force as soon as it is there, in the order in which it has to come."""
     return {**contents.roots, _TIMESTAMP: contents.timestamp}

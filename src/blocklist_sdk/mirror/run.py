@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocklist_sdk.errors import InvalidInput, Unreachable, Untrusted
-from blocklist_sdk.fetch.contents import Contents
-from blocklist_sdk.fetch.source import base_url, read_root
+from blocklist_sdk.fetch.repository_contents import RepositoryContents
 from blocklist_sdk.fetch.transport import Transport, TransportSettings, shown
 from blocklist_sdk.fetch.trust import Trust
+from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.mirror.folder import Folder
 from blocklist_sdk.publisher.arguments import check_directory, check_list
 from blocklist_sdk.release.names import feed_name
@@ -135,7 +135,7 @@ def _chosen(feeds: Iterable[str]) -> tuple[str, ...]:
 
 def _verified(
     trust: Trust, folder: Folder, chosen: tuple[str, ...] | None, address: str
-) -> tuple[Contents, tuple[str, ...]]:
+) -> tuple[RepositoryContents, tuple[str, ...]]:
     """All that the mirror is to hold, verified but for the target files, and the names of its feeds."""
     trust.restore(folder.metadata)
     trust.refresh()
@@ -165,7 +165,7 @@ def _not_signed(feed: str, address: str, *, was_here: bool) -> InvalidInput | Un
     return InvalidInput(f"{address} has no feed {feed!r}: check the name with the publisher")
 
 
-def _fill(folder: Folder, trust: Trust, contents: Contents) -> int:
+def _fill(folder: Folder, trust: Trust, contents: RepositoryContents) -> int:
     """Fetch the target files that are not here; how many those were."""
     folder.claim()
     folder.prepare()
