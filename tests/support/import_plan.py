@@ -87,7 +87,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 BORDERS: dict[str, set[str]] = {
     "httpx": {"net/http.py"},
     "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
-    "tuf": {"fetch/trust.py", "fetch/contents.py", "recipient/sync/proof.py", "publisher/"},
+    "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/", "recipient/sync/proof.py"}
+    | {"release/roots.py"},
     "securesystemslib": {"publisher/"},
     "filelock": {"locks.py"},
     "phonenumbers": {"numbers/", "demo/"},

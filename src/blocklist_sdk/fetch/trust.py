@@ -14,7 +14,14 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from blocklist_sdk.disk import adopt, storage
 from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
-from blocklist_sdk.fetch.contents import HISTORY, Contents, SignedFile, feeds_of, read_contents, stored_path
+from blocklist_sdk.fetch.repository_contents import (
+    HISTORY,
+    RepositoryContents,
+    SignedFile,
+    feeds_of,
+    read_contents,
+    stored_path,
+)
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.release.names import index_path
 
@@ -140,7 +147,7 @@ class Trust:
         with self._translated():
             return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
 
-    def contents(self, feeds: Collection[str]) -> Contents:
+    def contents(self, feeds: Collection[str]) -> RepositoryContents:
         """Everything in a copy of the repository that has only these of its `feeds`.
 
         Raises:

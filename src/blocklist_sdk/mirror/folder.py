@@ -35,7 +35,7 @@ from blocklist_sdk.disk import (
     write_json,
 )
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.fetch.contents import Contents, SignedFile
+from blocklist_sdk.fetch.repository_contents import RepositoryContents, SignedFile
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.retention import delete_unneeded
 
@@ -190,7 +190,7 @@ class MirrorFolder:
                     sync_directory(self.directory / folder)
             adopt(self.arriving, path)
 
-    def switch(self, contents: Contents) -> bool:
+    def switch(self, contents: RepositoryContents) -> bool:
         """Put a state in force, once all its target files are here: write its metadata, the timestamp last.
 
         Returns:
@@ -227,7 +227,7 @@ class MirrorFolder:
                 os.replace(temporary, path)
         sync_directory(self.metadata)
 
-    def delete_unreferenced(self, contents: Contents, *, grace: timedelta) -> None:
+    def delete_unreferenced(self, contents: RepositoryContents, *, grace: timedelta) -> None:
         """Delete files to which the state in force has not referred for longer than `grace`.
 
         Raises:

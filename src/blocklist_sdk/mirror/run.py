@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blocklist_sdk.errors import InvalidInput, Unreachable, Untrusted
-from blocklist_sdk.fetch.contents import Contents
-from blocklist_sdk.fetch.source import base_url, read_root
+from blocklist_sdk.fetch.repository_contents import RepositoryContents
 from blocklist_sdk.fetch.transport import Transport, TransportSettings, shown
 from blocklist_sdk.fetch.trust import Trust
+from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.mirror.folder import MirrorFolder
 from blocklist_sdk.publisher.arguments import check_directory, check_list
 from blocklist_sdk.release.names import feed_name
@@ -136,7 +136,7 @@ def _checked(feeds: Iterable[str]) -> tuple[str, ...]:
 
 def _verify(
     trust: Trust, folder: MirrorFolder, feed_names: tuple[str, ...] | None, address: str
-) -> tuple[Contents, tuple[str, ...]]:
+) -> tuple[RepositoryContents, tuple[str, ...]]:
     """Verify the repository's metadata: the new contents of the mirror, and the names of its feeds."""
     trust.restore(folder.metadata)
     trust.refresh()
@@ -166,7 +166,7 @@ def _not_signed(feed: str, address: str, *, is_mirrored: bool) -> InvalidInput |
     return InvalidInput(f"{address} has no feed {feed!r}: check the name with the publisher")
 
 
-def _fetch(folder: MirrorFolder, trust: Trust, contents: Contents) -> int:
+def _fetch(folder: MirrorFolder, trust: Trust, contents: RepositoryContents) -> int:
     """Fetch the target files that are missing here, and return their number."""
     folder.claim()
     folder.prepare()

@@ -1,6 +1,7 @@
 """What a repository on disk publishes: verified from a pinned root down, as a recipient does."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from tuf.api.serialization import DeserializationError
 
 from blocklist_sdk.errors import Malformed, Untrusted
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
+from blocklist_sdk.release.roots import follow_roots
 
 SNAPSHOT, TIMESTAMP = "snapshot", "timestamp"
 
@@ -48,12 +50,13 @@ def load_published(metadata: Path, root: bytes) -> SignedState:
         Malformed: a file is missing or cannot be read.
         Untrusted: a signature or a hash does not verify.
     """
-    trusted = _parse(root, Root, "the pinned root")
-    while (following := metadata / f"{trusted.signed.version + 1}.root.json").exists():
-        candidate = _read(following, Root)
-        for delegator in (trusted, candidate):
-            verify(delegator.signed, ROOT, candidate)
-        trusted = candidate
+
+    def find(version: int) -> Metadata[Root] | None:
+        path = metadata / f"{version}.root.json"
+        return _read(path, Root) if path.exists() else None
+
+    with _verifying(ROOT):
+        trusted = follow_roots(_parse(root, Root, "the pinned root"), find)
     timestamp = _read(metadata / "timestamp.json", Timestamp)
     verify(trusted.signed, TIMESTAMP, timestamp)
     snapshot = _follow(metadata, SNAPSHOT, timestamp.signed.snapshot_meta, Snapshot)
@@ -102,7 +105,13 @@ def verify(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> None:
     Raises:
         Untrusted: it does not.
     """
-    try:
+    with _verifying(role):
         delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+
+
+@contextlib.contextmanager
+def _verifying(role: str) -> Iterator[None]:
+    try:
+        yield
     except (RepositoryError, ValueError) as error:
         raise Untrusted(f"the metadata of {role!r} does not verify: {error}") from error

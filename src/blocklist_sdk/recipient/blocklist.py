@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.fetch.source import base_url, read_root
+from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.numbers import brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, number_reader, protected_numbers
 from blocklist_sdk.recipient.cache.state import load_state

@@ -11,6 +11,7 @@ from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import index_path
+from blocklist_sdk.release.roots import follow_roots
 
 Read = Callable[[str], bytes | None]
 
@@ -62,14 +63,9 @@ def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root
             known.setdefault(candidate.signed.version, candidate)
     # Whichever is older leads to the other; a recipient may have pinned a newer one since.
     older, newer = sorted((trusted, found), key=lambda each: each.signed.version)
-    root = older
-    while root.signed.version < newer.signed.version:
-        following = known.get(root.signed.version + 1)
-        if following is None:
-            raise Malformed(f"root {root.signed.version + 1} is missing on this disk")
-        for signer in (root, following):
-            signer.signed.verify_delegate(Root.type, following.signed_bytes, following.signatures)
-        root = following
+    root = follow_roots(older, lambda version: known.get(version) if version <= newer.signed.version else None)
+    if root.signed.version < newer.signed.version:
+        raise Malformed(f"root {root.signed.version + 1} is missing on this disk")
     if root.signed_bytes != newer.signed_bytes:
         raise Malformed("the root that signed it does not follow from the pinned one")
     return found

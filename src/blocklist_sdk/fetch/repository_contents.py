@@ -44,7 +44,7 @@ class SignedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class RepositoryContents:
     """Everything in a copy of a repository, or in a copy of some of its feeds.
 
     Attributes:
@@ -81,7 +81,7 @@ def feeds_of(targets: Targets) -> tuple[str, ...]:
     return tuple(sorted(name for name in roles or () if _is_feed(name)))
 
 
-def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) -> Contents:
+def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) -> RepositoryContents:
     """Read the metadata that a refresh has stored.
 
     Args:
@@ -104,7 +104,7 @@ def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) ->
     refers |= {role: _meta(snapshot, role) for role in (Targets.type, *feeds)}
     signed = {role: Metadata[Targets].from_bytes(_kept(metadata, role)).signed for role in (Targets.type, *feeds)}
     files = {file.stored: file for role in signed for file in _files(signed[Targets.type], role, signed[role])}
-    return Contents(
+    return RepositoryContents(
         roots={name: (metadata / HISTORY / name).read_bytes() for name in names},
         roles={f"{meta.version}.{role}.json": _referred(metadata, role, meta) for role, meta in refers.items()},
         timestamp=timestamp,
