@@ -55,7 +55,7 @@ lock:
 	$(LOCK) --extra exchange -o requirements/exchange.txt
 	$(LOCK) $(EVERYTHING) --group test --group lint -o requirements/dev.txt
 	$(LOCK) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
-	$(LOCK) --group docs -o requirements/docs.txt
+	$(LOCK) --extra kafka --extra postgres --extra redis --group docs -o requirements/docs.txt
 
 clean:
 	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache

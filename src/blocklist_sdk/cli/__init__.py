@@ -1,7 +1,7 @@
 """The command line: ``blocklist``.
 
 Every command is thin: it reads settings, calls the library and shows what came of it. Commands write data to standard
-output and talk to standard error; ``docs/cli.md`` is the reference.
+output and talk to standard error; ``docs/reference/cli.md`` is the reference.
 """
 
 import contextlib

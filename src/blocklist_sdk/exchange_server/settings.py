@@ -39,7 +39,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class ExchangeSettings(BaseModel):
-    """What an authority decides about its exchange; docs/exchange.md has them for those who run one.
+    """What an authority decides about its exchange; docs/reference/exchange-settings.md has them for those who run one.
 
     Attributes:
         region: two-letter country code in which national numbers are read, and that is domestic.
@@ -120,7 +120,7 @@ class ExchangeSettings(BaseModel):
 
     def to_toml(self) -> str:
         """As the file has them."""
-        lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
+        lines = ["# The exchange's settings. What each means: docs/reference/exchange-settings.md", ""]
         for name, value in self.model_dump(exclude_none=True).items():
             shown = (
                 str(value).lower() if isinstance(value, bool | int | float) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Which feeds a decision reaches. The rules are data: ``docs/routing.md`` has the format."""
+"""Which feeds a decision reaches. The rules are data: ``docs/how-to/route-decisions.md`` has the format."""
 
 import re
 import tomllib
