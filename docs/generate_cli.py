@@ -20,9 +20,9 @@ _NOTE: Final = "<!-- Written by docs/generate_cli.py from the commands. -->\n"
 _COMMANDS: Final = f"""\
 {_NOTE}# Commands
 
-Commands write data to standard output and messages to standard error. `--json` writes one line of JSON for each answer;
-[JSON output](json.md) has the fields. Colours appear on a terminal only; `NO_COLOR` turns them off. What commands share is
-in [Settings](settings.md), what they end with in [Exit codes](exit-codes.md).
+Commands write data to standard output and messages to standard error. `--json` writes one line of JSON for each
+answer; [JSON output](json.md) has the fields. Colours appear on a terminal only; `NO_COLOR` turns them off. What
+commands share is in [Settings](settings.md), what they end with in [Exit codes](exit-codes.md).
 
 """
 
@@ -44,8 +44,8 @@ _SETTINGS: Final = f"""\
 Commands share these settings, and each takes those that it needs. A flag comes before a variable of the environment, a
 variable before `{CONFIG_NAME}`, and the file before the default.
 
-`{CONFIG_NAME}` is read from the working directory, or from the file that `--config` or `BLOCKLIST_CONFIG` names. Every value
-in it is a text in quotes. Relative paths in it are relative to the file, those in flags and variables to the working
+`{CONFIG_NAME}` is read from the working directory; `--config` or `BLOCKLIST_CONFIG` names another file. Every value in
+it is a text in quotes. Relative paths in it are relative to the file, those in flags and variables to the working
 directory. A name that is not a setting is an error.
 
 ```toml
@@ -104,8 +104,9 @@ and directories.
 _EXIT_CODES: Final = f"""\
 {_NOTE}# Exit codes
 
-What went wrong is one line on standard error. If that stream is closed or full, the exit code is the same. The reasons for
-these codes are in [decision 4](../adr/0004-exit-codes-and-settings.md); [Errors](errors.md) says what to do about each.
+What went wrong is one line on standard error. If that stream is closed or full, the exit code is the same. The reasons
+for these codes are in [decision 4](../adr/0004-exit-codes-and-settings.md); [Errors](errors.md) says what to do about
+each.
 
 | code | meaning |
 |---|---|

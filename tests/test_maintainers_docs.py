@@ -32,7 +32,7 @@ def test_layers_are_those_of_the_import_plan(text: str) -> None:
         for room, targets in MAY_IMPORT.items():
             part = room.partition("/")[0]
             others = {target.partition("/")[0] for target in targets} - {part}
-            assert part not in layer or others <= below, f"{part} may import {sorted(others - below)}, which is not below"
+            assert part not in layer or others <= below, f"{part} imports {sorted(others - below)}, which is not below"
         below |= layer
     assert below == {room.partition("/")[0] for room in MAY_IMPORT} - {"__init__"}
 

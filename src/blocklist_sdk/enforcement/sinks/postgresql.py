@@ -337,7 +337,8 @@ def _translated() -> Iterator[None]:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = (
-            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/how-to/enforce-into-postgresql.md says, or leave create=false away"
+            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/how-to/enforce-into-postgresql.md says, "
+            "or leave create=false away"
         )
         raise SinkUnavailable(message) from error
     except psycopg.Error as error:
