@@ -52,6 +52,7 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["docs.css"]
+html_js_files = [("tables.js", {"defer": "defer"})]
 html_theme_options = {"navigation_with_keys": True}
 
 _MAKERS = {"open", "init", "load", "of", "read"}
@@ -106,10 +107,13 @@ def _link(app: Sphinx, env: BuildEnvironment, page: str, name: str, shown: nodes
 def _find_by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: nodes.Element
 ) -> nodes.reference | None:
-    """A docstring's `Ledger.outbox` is found without the name of its module."""
+    """Names are found without their module, and under the package that they are imported from."""
     if node.get("refdomain") != "py" or node.get("reftype") not in ("obj", "class", "exc", "meth", "func"):
         return None
-    return _link(app, env, node["refdoc"], node["reftarget"].lstrip("."), shown)
+    name = node["reftarget"].lstrip(".")
+    if name.startswith("blocklist_sdk.") and name not in _known(env):
+        name = name.rpartition(".")[2]
+    return _link(app, env, node["refdoc"], name, shown)
 
 
 def _link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -123,3 +127,6 @@ def _link_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
         link = _link(app, app.env, page, name[1], literal.deepcopy())
         if link is not None:
             literal.replace_self(link)
+    # Sphinx leaves this dash to quotation marks that are turned into curly ones.
+    for text in [each for each in doctree.findall(nodes.Text) if each == " -- "]:
+        text.parent.replace(text, nodes.Text(" – "))
