@@ -56,7 +56,7 @@ html_js_files = [("tables.js", {"defer": "defer"})]
 html_theme_options = {"navigation_with_keys": True}
 
 _MAKERS = {"open", "init", "load", "of", "read"}
-"""Class methods that make an object; such a class's own parameters are nobody else's business."""
+"""Class methods that make an object; the parameters of such a class itself are not public."""
 
 _NAME = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?")
 
