@@ -1,4 +1,4 @@
-"""Draw ``docs/benchmarks.png`` from results: ``python -m benchmarks.picture RESULTS.json docs/benchmarks.png``.
+"""Draw ``docs/reference/benchmarks.png`` from results: ``python -m benchmarks.picture RESULTS.json PNG``.
 
 One bar for each comparison, on a logarithmic scale: how many times as much the other way takes.
 """

@@ -1,103 +1,164 @@
-"""Write ``docs/cli.md`` from the commands themselves: ``python docs/generate_cli.py``.
+"""Write the pages about the command line from the commands themselves: ``python docs/generate_cli.py``.
 
-A test fails while the file differs from what this writes, so that every command and option is documented.
+A test fails while a file differs from what this writes, so no command, option, setting or exit code goes undocumented.
 """
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
 from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, Settings, flag, variable
 
-PATH = Path(__file__).with_name("cli.md")
+_REFERENCE: Final = Path(__file__).parent / "reference"
+_NOTE: Final = "<!-- Written by docs/generate_cli.py from the commands. -->\n"
 
-_INTRODUCTION = f"""\
-<!-- Written by docs/generate_cli.py: change the commands, not this page. -->
+_COMMANDS: Final = f"""\
+{_NOTE}# Commands
 
-# Command line
+Commands write data to standard output and messages to standard error. `--json` writes one line of JSON for each
+answer; [JSON output](json.md) has the fields. Colours appear on a terminal only; `NO_COLOR` turns them off. What
+commands share is in [Settings](settings.md), what they end with in [Exit codes](exit-codes.md).
 
-A `{CONFIG_NAME}` in the working directory says which list to use:
+"""
+
+_SETTINGS: Final = f"""\
+{_NOTE}# Settings
+
+Commands share these settings, and each takes those that it needs. A flag comes before a variable of the environment, a
+variable before `{CONFIG_NAME}`, and the file before the default.
+
+`{CONFIG_NAME}` is read from the working directory; `--config` or `BLOCKLIST_CONFIG` names another file. Every value in
+it is a text in quotes. Relative paths in it are relative to the file, those in flags and variables to the working
+directory. A name that is not a setting is an error.
 
 ```toml
-url = "https://lists.example/repository"
-feed = "id-messaging"
+# {CONFIG_NAME} of a recipient that has an account
+url = "https://exchange.example/repository"
+feed = "id-telkomsel"
 root = "root.json"
 region = "ID"
+client_id = "telkomsel"
+client_secret_file = "client-secret"
 ```
 
-Then fetch the list, and ask about numbers:
+A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
+(mode 0600).
 
-```console
-$ blocklist sync
-$ blocklist check 0812-3456-7890
-```
-
-`blocklist --help` lists the commands, and `blocklist COMMAND --help` explains one. Commands write data to standard
-output and messages to standard error. With `--json` each answer is one line of JSON. Colours appear only on a terminal,
-and not if `NO_COLOR` is set.
-
+| setting, as in the file | flag and variable | default | meaning |
+|---|---|---|---|
 """
 
-_SETTINGS = f"""
-## Settings
+_DEFAULTS: Final = {
+    "url": "required",
+    "feed": "required",
+    "root": "required",
+    "region": "none",
+    "cache_dir": "the user's cache directory",
+    "state_dir": "`CACHE_DIR/.state` where a cache directory is given, else the user's state directory",
+    "protected": "none",
+    "exchange": "the server of `url`; required by commands that speak to an exchange",
+    "client_id": "no account",
+    "client_secret_file": "none",
+    "client_key": "none",
+    "client_cert": "none",
+    "ca": "public authorities",
+}
 
-Several commands share these settings. A flag wins over the environment, the environment over `{CONFIG_NAME}`, and that
-over the default. The file is read from the working directory, or from the path in `--config` or `BLOCKLIST_CONFIG`.
-Relative paths in it are relative to its folder. An unknown name in it is an error.
+_VARIABLES: Final = """
+## Other variables
 
+| variable | meaning |
+|---|---|
+| `BLOCKLIST_CONFIG` | The settings file, as `--config`. |
+| `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
+| `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
+| `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
+| `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
+| `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |
+| `NO_COLOR` | No colours ([no-color.org](https://no-color.org)). |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | The proxy for HTTP, and which hosts are reached without it. |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The certificate authorities that are trusted; `ca` comes before them. |
+| `XDG_CACHE_HOME`, `XDG_STATE_HOME` | Where the user's cache and state directories are. |
+
+In Python these are arguments, and the library reads no setting from the environment but those for proxies, certificates
+and directories.
 """
 
-_EXIT_CODES = """
-## Exit codes
+_EXIT_CODES: Final = f"""\
+{_NOTE}# Exit codes
+
+What went wrong is one line on standard error. If that stream is closed or full, the exit code is the same. The reasons
+for these codes are in [decision 4](../adr/0004-exit-codes-and-settings.md); [Errors](errors.md) says what to do about
+each.
 
 | code | meaning |
 |---|---|
 """
 
-_AFTER_EXIT_CODES = """
-The names are those of the library's exceptions. An error is one line on standard error; if that is closed or full, the
-exit code is the same.
-"""
+
+def commands_page() -> str:
+    """Every command, with its options."""
+    return "".join(_commands_page())
 
 
-def render() -> str:
-    """Make the whole page."""
-    return "".join(_pieces())
+def settings_page() -> str:
+    """The settings that commands share."""
+    return "".join(_settings_page())
 
 
-def _pieces() -> Iterator[str]:
+def exit_codes_page() -> str:
+    """What commands end with."""
+    return "".join(_exit_codes_page())
+
+
+PAGES: Final[dict[Path, Callable[[], str]]] = {
+    _REFERENCE / "cli.md": commands_page,
+    _REFERENCE / "settings.md": settings_page,
+    _REFERENCE / "exit-codes.md": exit_codes_page,
+}
+
+
+def _commands_page() -> Iterator[str]:
     commands: Any = command_line().commands
-    yield _INTRODUCTION
+    yield _COMMANDS
     for panel, names in PANELS.items():
         yield f"- {panel}: {', '.join(f'[{name}](#blocklist-{name})' for name in names)}\n"
-    yield _SETTINGS
-    for setting in fields(Settings):
-        if setting.name in NAMES:
-            metavar = setting.metadata.get("metavar")
-            ways = [f"`{flag(setting.name)} {metavar}`"] if metavar else []
-            ways.append(f"`{variable(setting.name)}`")
-            yield f"- `{setting.name}` ({', '.join(ways)}): {_text(setting.metadata['help'])}\n"
-    yield _EXIT_CODES
-    for code, meaning in MEANINGS.items():
-        errors = ", ".join(f"`{kind.__name__}`" for kind, its_code in ERRORS.items() if its_code == code)
-        yield f"| {code} | {meaning}{f' ({errors})' if errors else ''} |\n"
-    yield _AFTER_EXIT_CODES
     for panel, names in PANELS.items():
         yield f"\n## {panel}\n"
         for name in names:
             yield from _command(commands[name], f"blocklist {name}", usage=f"blocklist {name}")
 
 
+def _settings_page() -> Iterator[str]:
+    yield _SETTINGS
+    for setting in fields(Settings):
+        if setting.name in NAMES:
+            meaning = _cell(_text(setting.metadata["help"]).partition("; by default")[0].rstrip("."))
+            metavar = setting.metadata.get("metavar")
+            ways = [f"`{flag(setting.name)}`"] if metavar else []
+            ways.append(f"`{variable(setting.name)}`")
+            default = _DEFAULTS.get(setting.name, "none")
+            yield f"| `{setting.name}` | {'<br>'.join(ways)} | {default} | {meaning}. |\n"
+    yield _VARIABLES
+
+
+def _exit_codes_page() -> Iterator[str]:
+    yield _EXIT_CODES
+    for code, meaning in MEANINGS.items():
+        errors = ", ".join(f"`{kind.__name__}`" for kind, its_code in ERRORS.items() if its_code == code)
+        yield f"| {code} | {meaning}{f' ({errors})' if errors else ''} |\n"
+
+
 def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
     """Describe a command, or a group and its commands.
 
     Args:
-        command: what typer made of it.
+        command: typer's object for it.
         path: its names.
         usage: its names, with ``[OPTIONS]`` after each that takes some.
     """
@@ -107,7 +168,7 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
     if command.params:
         usage += " [OPTIONS]"
     whole = " ".join([usage, *(each.metavar for each in own if each.param_type_name == "argument")])
-    yield f"\n### {path}\n\n```\n{whole}{' COMMAND' if subcommands else ''}\n```\n\n{_text(command.help)}\n"
+    yield f"\n### {path}\n\n```text\n{whole}{' COMMAND' if subcommands else ''}\n```\n\n{_text(command.help)}\n"
     if own:
         yield "\n"
     for each in own:
@@ -115,7 +176,7 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
     if settings:
         *others, last = [f"`{name}`" for name in settings]
         place = f", as flags right after `{path}`" if subcommands else ""
-        yield f"\nIt takes the [settings](#settings) {', '.join(others)} and {last}{place}.\n"
+        yield f"\nIt takes the [settings](settings.md) {', '.join(others)} and {last}{place}.\n"
     for name, subcommand in subcommands.items():
         yield from _command(subcommand, f"{path} {name}", usage=f"{usage} {name}")
 
@@ -146,6 +207,11 @@ def _default(parameter: Any) -> str:
     return "" if parameter.default is None or parameter.is_flag else f" (default: `{parameter.default}`)"
 
 
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 if __name__ == "__main__":
-    PATH.write_text(render(), encoding="utf-8")
-    sys.stderr.write(f"wrote {PATH}\n")
+    for page, written in PAGES.items():
+        page.write_text(written(), encoding="utf-8")
+        sys.stderr.write(f"wrote {page}\n")

@@ -4,7 +4,10 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
     from support.talking import Clock, Talk
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAPERS = [*PAGES, ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "adr").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAPERS = [*(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")), *sorted(DOCS.rglob("*.md"))]
+PAGES = [paper for paper in PAPERS if paper.parent.name != "adr"]
 
 SKIP = "<!-- skip -->"
 """Stands before an example that cannot run here: it needs a hardware module, a server of somebody's, or a shell."""
@@ -35,7 +39,14 @@ PLACEHOLDER = "https://lists.example"
 EXCHANGE = "https://exchange.example"
 """The documents' exchange; examples meet the one that `exchange` serves instead."""
 
-BLOCK = re.compile(r"(?P<skip><!-- skip -->\s*)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+WAITING, LISTED = 6281234567000, 6281234567890
+"""Generated numbers: the exchange has a complete case of the first, and lists the second."""
+
+BLOCK = re.compile(
+    r"(?:(?P<skip><!-- skip -->\s*)?^```python|<!-- run -->\s*^```(?P<shell>console))\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+"""Python runs unless it says `skip`; what a shell is told runs where it says `run`."""
 
 GENERATED_LIST = """\
 number,last,level,category,scope,until
@@ -46,17 +57,22 @@ number,last,level,category,scope,until
 """Generated numbers."""
 
 
+def name_of(paper: Path) -> str:
+    return paper.relative_to(ROOT).as_posix()
+
+
 @dataclass(frozen=True)
 class Example:
     page: Path
     line: int
     code: str
+    is_shell: bool
 
 
 def examples_of(page: Path) -> list[Example]:
     text = page.read_text(encoding="utf-8")
     return [
-        Example(page, text.count("\n", 0, found.start("code")) + 1, found["code"])
+        Example(page, text.count("\n", 0, found.start("code")) + 1, found["code"], bool(found["shell"]))
         for found in BLOCK.finditer(text)
         if not found["skip"]
     ]
@@ -101,6 +117,8 @@ def exchange(
     work = tmp_path / "work"
     (work / "gopay.pem").write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=True))
     (work / "screenshot.png").write_bytes(screenshot())
+    talk.complete(WAITING)
+    talk.listed(LISTED)
     return talk.url
 
 
@@ -111,9 +129,62 @@ def complaints() -> list[dict[str, object]]:
     return [{**common, "number": number, "happened_at": at} for number in ("0812-3456-7891", "112")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if examples_of(page)], ids=lambda page: page.name)
+class Shell:
+    """One bash, in which commands run one after the other."""
+
+    def __init__(self) -> None:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self._process = subprocess.Popen(
+            ["bash", "--norc"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": path, "NO_COLOR": "1"},
+            text=True,
+        )
+
+    def run(self, command: str) -> str:
+        """What a command writes, to either stream; its exit code is the next one's `$?`."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{command}\ncode=$?; echo; echo '{END}'; (exit $code)\n")
+        self._process.stdin.flush()
+        lines = iter(self._process.stdout.readline, f"{END}\n")
+        return "".join(lines).removesuffix("\n")
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+END = "== end of output =="
+
+
+def commands_in(code: str) -> list[tuple[str, str]]:
+    """Each command after a `$`, whole, and the output that follows it; `…` stands for anything."""
+    found: list[tuple[str, str]] = []
+    for line in code.splitlines(keepends=True):
+        command, output = found[-1] if found else ("", "")
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif not output and (line.startswith("> ") or command.endswith("\\\n")):
+            found[-1] = (command + line.removeprefix("> "), "")
+        else:
+            found[-1] = (command, output + line)
+    return [(command.rstrip("\n"), output.replace("…", "...")) for command, output in found]
+
+
+def check_shell(shell: Shell, example: Example) -> None:
+    for command, wanted in commands_in(example.code):
+        got = shell.run(command)
+        is_right = doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+        assert is_right, f"{example.page.name}, line {example.line}: {command}\n{got}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples_of(page)], ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, published: Path, request: pytest.FixtureRequest) -> None:
-    """In order, in one namespace, as a reader would type them."""
+    """In order, in one namespace and one shell, as a reader would type them."""
+    shell = Shell()
+    request.addfinalizer(shell.close)
     names: dict[str, object] = {"__name__": "__main__"}
     examples = examples_of(page)
     places = {PLACEHOLDER: published.as_uri()}
@@ -121,6 +192,9 @@ def test_the_examples_of_a_page_run(page: Path, published: Path, request: pytest
         places[EXCHANGE] = request.getfixturevalue("exchange")
         names["read_your_complaints"] = complaints
     for example in examples:
+        if example.is_shell:
+            check_shell(shell, example)
+            continue
         code = example.code
         for placeholder, place in places.items():
             code = code.replace(placeholder, place)
@@ -173,33 +247,48 @@ def test_the_examples_of_a_module_run(name: str, tmp_path: Path, monkeypatch: py
 
 
 def test_the_index_in_the_protocol_is_one() -> None:
-    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference" / "protocol.md").read_text(encoding="utf-8")
     found = re.search(r"<!-- index -->\n```json\n(.*?)```", text, re.DOTALL)
     assert found
     index = FeedIndex.from_json(found[1].encode(), feed="id-messaging")
-    ranges = json.loads((ROOT / "docs" / "protocol" / "vectors" / "ranges.json").read_text(encoding="utf-8"))
+    ranges = json.loads((DOCS / "protocol" / "vectors" / "ranges.json").read_text(encoding="utf-8"))
     assert index.releases[0].digest == ranges["digest"]
 
 
 def test_every_vector_is_named_in_the_protocol() -> None:
-    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    for path in (ROOT / "docs" / "protocol" / "vectors").glob("*.json"):
+    text = (DOCS / "reference" / "protocol.md").read_text(encoding="utf-8")
+    for path in (DOCS / "protocol" / "vectors").glob("*.json"):
         assert f"`{path.stem}`" in text
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.relative_to(ROOT).as_posix())
-def test_tests_that_a_paper_names_exist(paper: Path) -> None:
-    for path, name in re.findall(r"`(tests/[\w/.-]+)(?:::(\w+))?`", paper.read_text(encoding="utf-8")):
-        assert (ROOT / path).exists(), path
-        assert not name or f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+def test_tests_that_a_paper_names_exist() -> None:
+    for paper in PAPERS:
+        for path, name in re.findall(r"`(tests/[\w/.-]+)(?:::(\w+))?`", paper.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{name_of(paper)}: {path}"
+            if name:
+                assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{name_of(paper)}: {path}::{name}"
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.relative_to(ROOT).as_posix())
-def test_links_between_papers_lead_somewhere(paper: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", paper.read_text(encoding="utf-8")):
-        assert (paper.parent / target).exists(), target
+def test_links_between_papers_lead_somewhere() -> None:
+    """To files; `make docs` checks the headings that they name."""
+    links = [
+        (paper, target)
+        for paper in PAPERS
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", paper.read_text(encoding="utf-8"))
+    ]
+    assert links
+    assert not [(name_of(paper), target) for paper, target in links if not (paper.parent / target).exists()]
 
 
-@pytest.mark.parametrize("name", sorted(set(dir(blocklist_sdk)) - {"__version__"}))
-def test_every_public_name_is_in_the_reference(name: str) -> None:
-    assert re.search(rf"\b{name}\b", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = "".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "reference").rglob("*.md")))
+    names = set(dir(blocklist_sdk)) - {"__version__"}
+    assert not {name for name in names if f":: blocklist_sdk.{name}\n" not in reference}
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    folders = [ROOT / name for name in ("src", "packaging", "benchmarks", "examples")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".toml", ".service"}]
+    named = {page for file in files for page in re.findall(r"docs/[\w/.-]+\.\w+", file.read_text(encoding="utf-8"))}
+    assert named
+    assert not {page for page in named if not (ROOT / page).exists()}

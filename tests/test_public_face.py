@@ -49,7 +49,7 @@ PUBLIC = {
     "normalize",
     "operator_of",
 }
-"""What users may rely on. A change here goes with a line in CHANGELOG.md and a change in docs/api.md."""
+"""What users may rely on. A change here goes with a line in CHANGELOG.md and a change in docs/reference/api/."""
 
 HEAVY = ("anyio", "httpx", "opentelemetry", "tuf", "pyarrow", "numpy", "pydantic", "phonenumbers", "typer", "rich")
 """Packages that load when they are first needed, and not before."""

@@ -43,7 +43,7 @@ def prefixes() -> dict[str, str]:
 
 
 def expected(operator: str | None, scope: frozenset[str]) -> tuple[str, ...]:
-    """What `docs/routing.md` promises, said another way round."""
+    """What `docs/how-to/route-decisions.md` promises, said another way round."""
     if scope == {"messaging"}:
         return ("id-messaging", "id-all")
     home = () if operator is None else (f"id-{operator}",)

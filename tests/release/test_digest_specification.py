@@ -1,4 +1,4 @@
-"""The digest once more, written from ``docs/protocol.md`` with nothing but the standard library."""
+"""The digest once more, written from ``docs/reference/protocol.md`` with nothing but the standard library."""
 
 import hashlib
 import struct

@@ -1,7 +1,7 @@
 """The command line: ``blocklist``.
 
 Every command is thin: it reads settings, calls the library and shows the result. Commands write data to standard output
-and messages to standard error; ``docs/cli.md`` is the reference.
+and messages to standard error; ``docs/reference/cli.md`` is the reference.
 """
 
 import contextlib

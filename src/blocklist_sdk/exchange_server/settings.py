@@ -39,7 +39,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class ExchangeSettings(BaseModel):
-    """An exchange's settings; docs/exchange.md explains them to those who run one.
+    """An exchange's settings; docs/reference/exchange-settings.md explains them to those who run one.
 
     Attributes:
         region: two-letter code of the country whose numbers are domestic, and in which national numbers are read.
@@ -121,7 +121,7 @@ class ExchangeSettings(BaseModel):
 
     def to_toml(self) -> str:
         """The settings as the text of their file."""
-        lines = ["# The exchange's settings. What each means: docs/exchange.md", ""]
+        lines = ["# The exchange's settings. What each means: docs/reference/exchange-settings.md", ""]
         for name, value in self.model_dump(exclude_none=True).items():
             shown = (
                 str(value).lower() if isinstance(value, bool | int | float) else json.dumps(value, ensure_ascii=False)

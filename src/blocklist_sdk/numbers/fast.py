@@ -26,7 +26,7 @@ def normalize(text: str, *, region: str | None = None, strict: bool = False) -> 
     """Read a text as an E.164 number.
 
     A number is what libphonenumber calls possible, with its area code, of at most 15 digits; nothing is guessed and
-    nothing dropped. ``docs/numbers.md`` has the rules.
+    nothing dropped. ``docs/explanation/numbers.md`` has the rules.
 
     Args:
         text: the number as it was written: ``+62 812-3456-7890``, ``0812 3456 7890``, ``6281234567890``.

@@ -1,8 +1,8 @@
 """The digest of a release: equal digests mean equal lists.
 
 It is SHA-256 over the canonical rows, column by column, so that it depends on nothing but the entries: not on
-compression, row groups, dictionary order, language or byte order of the machine. ``docs/protocol.md`` specifies it
-byte by byte and ``docs/protocol/vectors/`` holds test vectors.
+compression, row groups, dictionary order, language or byte order of the machine. ``docs/reference/protocol.md``
+specifies it byte by byte and ``docs/protocol/vectors/`` holds test vectors.
 """
 
 import hashlib

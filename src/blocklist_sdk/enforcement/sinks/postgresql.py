@@ -336,7 +336,10 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-        message = f"PostgreSQL: {_text(error)}; make the sink's tables as docs/sinks.md says, or leave create=false out"
+        message = (
+            f"PostgreSQL: {_text(error)}; make the sink's tables as docs/how-to/enforce-into-postgresql.md says, "
+            "or leave create=false out"
+        )
         raise SinkUnavailable(message) from error
     except psycopg.Error as error:
         raise SinkUnavailable(f"PostgreSQL: {_text(error)}") from error

@@ -1,4 +1,4 @@
-"""Distribution: which feeds a decision reaches. The rules are in a file, in the format of ``docs/routing.md``."""
+"""Distribution: which feeds a decision reaches. The rules are in a file, in the format of ``docs/how-to/route-decisions.md``."""
 
 import re
 import tomllib
