@@ -1,4 +1,4 @@
-"""Distribution: which feeds a decision reaches. The rules are in a file, in the format of ``docs/how-to/route-decisions.md``."""
+"""Which feeds a decision reaches. The rules are in a file; ``docs/how-to/route-decisions.md`` has its format."""
 
 import re
 import tomllib
