@@ -89,7 +89,7 @@ def test_a_very_short_list_will_do(rows: str) -> None:
     assert run("demo", "--rows", rows, "--json").document["ok"] is True
 
 
-def test_what_is_kept_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_user_can_continue_with_the_folder_that_is_kept(tmp_path: Path) -> None:
     directory = tmp_path / "demo"
     ran = run("demo", "--rows", "300", "--dir", directory)
     assert ran.code == 0

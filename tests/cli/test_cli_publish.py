@@ -224,7 +224,7 @@ def test_a_list_that_is_mostly_rejects_is_refused(folder: Path, tmp_path: Path) 
         ("0812-0000-0001\n", ""),
     ],
 )
-def test_the_column_that_was_found_is_told(folder: Path, tmp_path: Path, text: str, told: str) -> None:
+def test_release_prints_the_column_that_was_guessed(folder: Path, tmp_path: Path, text: str, told: str) -> None:
     """A first line in letters is taken for the column's name, but it may have been a row."""
     source = tmp_path / "list.csv"
     source.write_text(text)
@@ -248,7 +248,7 @@ def test_words_that_no_entry_can_carry(folder: Path, tmp_path: Path, option: str
     assert_fails(release(folder, source, option, value), 2, option[2:])
 
 
-def test_refresh_waits_as_long_as_it_is_told(folder: Path, tmp_path: Path) -> None:
+def test_refresh_waits_as_long_as_the_option_says(folder: Path, tmp_path: Path) -> None:
     source = write_list(tmp_path / "1.csv", "0812-0000-0001")
     with FileLock(folder / "lock"):
         assert_fails(run("publish", "refresh", folder, "--wait", "0.05", env=ENV), 75, "waited 0.05 s")
@@ -263,7 +263,7 @@ def test_a_damaged_list_of_keys(folder: Path, command: str, content: str) -> Non
     assert_fails(run("publish", command, folder, env=ENV), 4, "keys.json is damaged")
 
 
-def test_the_root_of_the_file_system_is_no_new_folder() -> None:
+def test_the_root_of_the_file_system_is_not_a_new_folder() -> None:
     assert_fails(run("publish", "init", "/", "--feed", "f", env=ENV), 2, "exists already")
 
 
@@ -329,7 +329,7 @@ def test_a_passphrase_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff", None])
-def test_a_passphrase_file_that_holds_none(tmp_path: Path, content: bytes | None) -> None:
+def test_a_passphrase_file_without_a_passphrase(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "passphrase"
     if content is not None:
         file.write_bytes(content)
@@ -350,7 +350,7 @@ def test_a_short_passphrase(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["refresh", "keys", "serve"])
-def test_a_folder_that_is_no_publishers(tmp_path: Path, command: str) -> None:
+def test_a_folder_that_is_not_a_publishers(tmp_path: Path, command: str) -> None:
     assert_fails(run("publish", command, tmp_path, env=ENV), 2, "blocklist publish init")
 
 

@@ -193,7 +193,7 @@ def test_a_feed_that_signs_outside_its_path_is_not_heard(world: World, forger: F
 
 
 def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
-    """A whole mirror follows, as recipients at the source have to; who has chosen the feed is told."""
+    """A mirror of all feeds follows, as recipients at the source have to; a mirror of chosen feeds is refused."""
     make_mirror(world, feeds=[FEED])
     assert_mirror_answers(world, 1)
 
@@ -205,7 +205,7 @@ def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
     assert make_mirror(world).feeds == (OTHER_FEED,)
 
 
-def test_a_role_that_is_no_feed_is_left_out(world: World, forger: Forger) -> None:
+def test_a_role_that_is_not_a_feed_is_left_out(world: World, forger: Forger) -> None:
     """A later version of the protocol may have others, and none of them may name a file here."""
 
     def with_more(targets: Any) -> None:
@@ -272,7 +272,7 @@ def test_the_root_of_somebody_else(world: World, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("is_mirror", [False, True])
-def test_a_root_that_is_none(world: World, is_mirror: bool) -> None:
+def test_a_root_that_is_invalid(world: World, is_mirror: bool) -> None:
     if is_mirror:
         make_mirror(world)
     for root in (b"", b"{}", b"<html>"):
@@ -299,12 +299,12 @@ def test_an_unknown_feed(world: World) -> None:
 
 
 @pytest.mark.parametrize("feeds", [[], ["No Feed"], ["snapshot"], [""], FEED, [7]])
-def test_feeds_that_are_none(world: World, feeds: Any) -> None:
+def test_feeds_that_are_invalid(world: World, feeds: Any) -> None:
     nothing_changes(world, InvalidInput, "feed", feeds=feeds)
 
 
 @pytest.mark.parametrize("url", ["", "lists.example", "ftp://lists.example", "http://[", "https:"])
-def test_an_address_that_is_none(world: World, url: str) -> None:
+def test_an_address_that_is_invalid(world: World, url: str) -> None:
     nothing_changes(world, InvalidInput, "URL", url=url)
 
 

@@ -48,7 +48,7 @@ def serial_seen(world: World, url: str | None = None) -> int:
 
 
 class Killed(BaseException):
-    """Stands for a power cut in the middle of a run."""
+    """A power cut in the middle of a run."""
 
 
 @contextlib.contextmanager
@@ -250,7 +250,7 @@ def test_two_runs_at_once_wait_for_each_other(world: World) -> None:
     assert served(place(world)).items() >= published(world).items()
 
 
-def test_what_is_there_already_is_not_fetched_again_after_a_kill(world: World) -> None:
+def test_files_that_are_here_are_not_fetched_again_after_a_kill(world: World) -> None:
     with cut_after(16), pytest.raises(Killed):
         make_mirror(world)
     there = {path for path in served(place(world)) if path.startswith("targets/")}

@@ -164,7 +164,7 @@ def test_killed_at_any_moment_the_next_run_goes_on(publisher: Publisher) -> None
 
 
 class Killed(BaseException):
-    """Stands for a power cut in the middle of a write."""
+    """A power cut in the middle of a write."""
 
 
 def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What careless hands do to a publisher, and what must not come of it."""
+"""Careless use of a publisher, and what it must not lead to."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def synced(publisher: Publisher, tmp_path: Path) -> Blocklist:
 
 @pytest.mark.parametrize("kind", ["list.csv", "list.jsonl", "list.parquet", "table"])
 def test_capitals_in_column_names_make_no_difference(publisher: Publisher, tmp_path: Path, kind: str) -> None:
-    """An advisory must never become a block because somebody wrote Level."""
+    """An advisory must never become a block because a column is called Level."""
     path = tmp_path / kind
     table = pa.table({"Number": [NUMBER], " Level": ["advisory"]})
     if kind == "list.csv":
@@ -77,7 +77,7 @@ def test_pipes_are_neither_read_nor_replaced(publisher: Publisher, tmp_path: Pat
     assert pipe.is_fifo()
 
 
-def test_a_clock_that_was_ahead_holds_no_unblock_back(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_clock_that_was_ahead_does_not_delay_an_unblock(publisher: Publisher, tmp_path: Path) -> None:
     timing = Timing(clock=lambda: (datetime.now(UTC) + timedelta(days=3)).replace(microsecond=0))
     ahead = Publisher.open(tmp_path / "authority", passphrase=PASSPHRASE, timing=timing)
     other = "+6281200000002"
@@ -207,16 +207,16 @@ def test_other_arguments_that_cannot_be_used(publisher: Publisher, tmp_path: Pat
 @pytest.mark.parametrize(
     "passphrase",
     ["generated \udcff for a test", b"generated for a test", lambda key: None],
-    ids=["bytes that are no UTF-8", "bytes", "none"],
+    ids=["bytes that are not UTF-8", "bytes", "none"],
 )
-def test_a_passphrase_that_is_no_text(publisher: Publisher, tmp_path: Path, passphrase: Any) -> None:
+def test_a_passphrase_that_is_not_a_text(publisher: Publisher, tmp_path: Path, passphrase: Any) -> None:
     with pytest.raises(InvalidInput, match="passphrase"):
         Publisher.init(tmp_path / "new", feeds=["id-all"], passphrase=passphrase)
     with pytest.raises(InvalidInput, match="passphrase"):
         Publisher.open(publisher.directory, passphrase=passphrase).refresh()
 
 
-def test_the_root_of_the_file_system_is_no_new_folder() -> None:
+def test_the_root_of_the_file_system_is_not_a_new_folder() -> None:
     with pytest.raises(InvalidInput, match="exists already"):
         Publisher.init("/", feeds=["id-all"], passphrase=PASSPHRASE)
 

@@ -38,7 +38,7 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Time that stands still until it is moved."""
+    """A clock that moves only when it is set."""
 
     def __init__(self) -> None:
         self.now = START
@@ -411,7 +411,7 @@ def test_protected_numbers_never_reach_a_feed(publisher: Publisher, tmp_path: Pa
 # Renewal
 
 
-def test_refresh_signs_the_timestamp_and_what_is_near_its_end(publisher: Publisher, clock: Clock) -> None:
+def test_refresh_signs_the_timestamp_and_what_expires_soon(publisher: Publisher, clock: Clock) -> None:
     before = versions(publisher)
     assert publisher.refresh().renewed == ("timestamp",)
     assert versions(publisher) == before | {"timestamp": before["timestamp"] + 1}

@@ -147,7 +147,7 @@ def test_the_release_lists_what_the_list_says_and_each_row_once(before: list[Lin
 
 @given(lists, lists)
 def test_only_what_differs_changes(before: list[Line], after: list[Line]) -> None:
-    """Rows that stand in both lists, in all they say, keep their entry untouched."""
+    """Rows that are equal in both lists keep their entry unchanged."""
     first = plan(None, to_list_rows(before))
     second = plan(first, to_list_rows(after), now_ms=4 * DAY_MS)
     # As many entries stay as there are rows of the same number, range and issuer in both lists.

@@ -104,7 +104,7 @@ def test_a_range_out_of_reach(connection: http.client.HTTPConnection, asked: str
 
 
 @pytest.mark.parametrize("asked", ["bytes=9-0", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=x-"])
-def test_what_is_no_single_range_is_answered_whole(connection: http.client.HTTPConnection, asked: str) -> None:
+def test_anything_but_a_single_range_is_answered_whole(connection: http.client.HTTPConnection, asked: str) -> None:
     assert ask(connection, Range=asked)[:2] == (200, BODY)
 
 

@@ -76,7 +76,7 @@ def test_utf_16_as_spreadsheets_write_it(write: Any) -> None:
     assert numbers(read(write("number\tcategory\r\n081234567890\tfraud\r\n".encode("utf-16")))) == [(2, A)]
 
 
-def test_every_row_that_is_no_number_is_rejected_by_its_line(write: Any) -> None:
+def test_every_row_that_is_not_a_number_is_rejected_by_its_line(write: Any) -> None:
     bad = ["nan", "*****", "112", "GoPay", "0812-3456-7890 # scam", "0812 3456 789O", "7", "0" * 20, "-", '""']
     found = read(write("number\n" + "081234567890\n".join(f"{text}\n" for text in bad)))
     assert rejects(found) == [(2 + 2 * i, text.strip('"')) for i, text in enumerate(bad) if text != '""']
@@ -102,7 +102,7 @@ def test_lines_are_those_of_the_file_even_after_cells_of_several_lines(write: An
     assert rejects(found) == [(6, "bad")]
 
 
-def test_bytes_that_are_no_utf_8_cost_their_own_line_only(write: Any) -> None:
+def test_bytes_that_are_not_utf_8_reject_only_their_line(write: Any) -> None:
     found = read(write(b"number,category\n081234567890,fraud\n081234567891,b\xfcro\n081234567892,fraud\n"))
     assert numbers(found) == [(2, A), (4, C)]
     assert [(reject.line, reject.reason) for reject in found[1]] == [(3, "not UTF-8")]
@@ -257,7 +257,7 @@ def test_a_list_that_cannot_be_read_is_refused(
         read(write(text, name), column=column)
 
 
-def test_what_is_no_list_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_list_is_refused(tmp_path: Path) -> None:
     for source, message in (
         (tmp_path / "absent.csv", "cannot read"),
         (tmp_path, "cannot read"),
@@ -311,7 +311,7 @@ def test_json_lines_that_python_cannot_read_cost_themselves_only(write: Any) -> 
     "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
 )
 @pytest.mark.parametrize("column", ["number", "category"])
-def test_texts_in_tables_that_are_no_utf_8_cost_their_own_row_only(
+def test_texts_in_tables_that_are_not_utf_8_reject_only_their_row(
     tmp_path: Path, kind: pa.DataType, column: str
 ) -> None:
     raw: dict[str, list[bytes | None]] = {
@@ -341,7 +341,7 @@ def of_bytes(cells: list[bytes | None], kind: pa.DataType) -> pa.Array:
     return texts.cast(kind)
 
 
-def test_a_list_of_scopes_that_is_no_utf_8_is_refused() -> None:
+def test_a_list_of_scopes_that_is_not_utf_8_is_refused() -> None:
     scopes = pa.ListArray.from_arrays([0, 1, 2], of_bytes([b"sms", b"\xff"], pa.string()))
     with pytest.raises(InvalidInput, match="'scope' is damaged"):
         read(pa.table({"number": ["0812-3456-7890", "0812-3456-7891"], "scope": scopes}))
@@ -359,7 +359,7 @@ def test_integers_beyond_64_bits_cost_their_own_row_only(region: str | None, col
 
 @pytest.mark.parametrize("region", ["ID", None])
 @pytest.mark.parametrize("column", ["number", "last"])
-def test_negative_integers_are_no_numbers(region: str | None, column: str) -> None:
+def test_negative_integers_are_not_numbers(region: str | None, column: str) -> None:
     columns = {"number": [A, B], "last": [A, B]}
     columns[column][1] = -B
     found = read(pa.table(columns), region=region)
@@ -406,11 +406,11 @@ def test_white_space_around_column_names_makes_no_difference(tmp_path: Path, nam
     ("text", "column"),
     [("GoPay\n081234567890\n", "GoPay"), ("number\n081234567890\n", "number"), ("081234567890\n081234567891\n", None)],
 )
-def test_what_was_taken_for_the_columns_name_is_told(write: Any, text: str, column: str | None) -> None:
+def test_the_text_taken_for_the_columns_name_is_returned(write: Any, text: str, column: str | None) -> None:
     assert read_cells(write(text)).column == column
 
 
-def test_things_that_are_no_tables_after_all() -> None:
+def test_objects_that_only_look_like_tables() -> None:
     for source in (pa.array(["0812-3456-7890"]), "a\0b", Path("x" * 5000)):
         with pytest.raises(InvalidInput):
             read_cells(source)

@@ -80,7 +80,7 @@ class TufRepository:
         self.publish()
 
     def publish(self) -> None:
-        """Write every role as it is now, and refer to the versions it has."""
+        """Write every role unchanged, referred to by the versions it has."""
         for feed, role in self.feeds.items():
             self.write(f"{role.version}.{feed}.json", role, [self.keys[feed]])
             self.snapshot.meta[f"{feed}.json"] = MetaFile(role.version)
