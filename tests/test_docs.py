@@ -286,6 +286,13 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert not {name for name in names if f":: blocklist_sdk.{name}\n" not in reference}
 
 
+def test_every_setting_of_an_exchange_is_in_the_reference() -> None:
+    from blocklist_sdk.exchange_server.settings import ExchangeSettings
+
+    page = (DOCS / "reference" / "exchange-settings.md").read_text(encoding="utf-8").partition("## Scopes")[0]
+    assert re.findall(r"^\| `(\w+)`", page, re.MULTILINE) == list(ExchangeSettings.model_fields)
+
+
 def test_pages_that_the_code_names_exist() -> None:
     folders = [ROOT / name for name in ("src", "packaging", "benchmarks", "examples")]
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".toml", ".service"}]

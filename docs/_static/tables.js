@@ -4,5 +4,8 @@ document.querySelectorAll("table.docutils").forEach((table) => {
   if (headings.length < 4) return;
   table.classList.add("wide");
   table.querySelectorAll("tbody tr").forEach((row) =>
-    Array.from(row.cells).forEach((cell, place) => cell.setAttribute("data-heading", headings[place] ?? "")));
+    Array.from(row.cells).forEach((cell, place) => {
+      cell.setAttribute("data-heading", headings[place] ?? "");
+      cell.classList.toggle("empty", !cell.textContent.trim());
+    }));
 });
