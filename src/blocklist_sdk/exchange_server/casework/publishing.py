@@ -170,8 +170,9 @@ class Publishing:
         shown = {row.id: _content(row) for row in rows}
         self.database.change(lambda session: self._settle(session, feed, shown, released, now))
         log.info(
-            "published %s %d: %d rows, +%d -%d ~%d",
-            *(feed, released.serial, released.rows, released.added, released.removed, released.changed),
+            "published %s %d: %d %s, +%d -%d ~%d",
+            *(feed, released.serial, released.rows, "row" if released.rows == 1 else "rows"),
+            *(released.added, released.removed, released.changed),
         )
         return PublishedFeed(
             feed=feed,
