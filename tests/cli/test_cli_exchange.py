@@ -57,7 +57,7 @@ def account(url: str) -> dict[str, str]:
 
 
 def asked_for(table: dict[str, Any], *arguments: str | Path) -> tuple[Ran, list[Asked]]:
-    """Run a command on an exchange: what came of it, and what was asked but for the token."""
+    """Run a command on an exchange: its result, and the requests but for tokens."""
     with exchanging(routes(table)) as (url, asked):
         ran = run(*arguments, env=account(url))
     assert all(each.headers["Authorization"] == "Bearer token-1" for each in asked if each.path != "/oauth/token")
@@ -164,11 +164,11 @@ def test_a_file_of_reports_as_json_lines() -> None:
     assert (ran.code, ran.err) == (2, "")
     found = {each["line"]: each for each in ran.documents}
     assert found[1]["report"]["id"] == 1
-    assert found[3]["error"] == found[4]["error"] == {"type": "InvalidInput", "message": "it is no JSON object"}
+    assert found[3]["error"] == found[4]["error"] == {"type": "InvalidInput", "message": "not a JSON object"}
     assert found[5]["error"]["type"] == "ExchangeError"
 
 
-def test_a_file_of_which_all_is_taken_ends_well() -> None:
+def test_a_file_without_rejects_exits_with_0() -> None:
     Path("reports.csv").write_text("\n".join(CSV.splitlines()[:2]))
     ran, _ = asked_for({"POST /v1/reports/bulk": bulk}, "report", "bulk", "reports.csv", "--idempotency-key", "k")
     assert (ran.code, ran.lines[-1]) == (0, "1 reported, 0 refused")
@@ -305,7 +305,7 @@ def test_an_appeal_comes_with_its_evidence() -> None:
 
 
 @pytest.mark.parametrize("whose", ["case", "appeal"])
-def test_evidence_is_fetched_under_harmless_names(whose: str) -> None:
+def test_evidence_is_downloaded_under_safe_names(whose: str) -> None:
     table = {
         "GET /v1/cases/7/reports": page(report(evidence=[FILE])),
         "GET /v1/appeals/7": appeal(evidence=[FILE]),
@@ -388,7 +388,7 @@ def test_no_token_is_not_permitted() -> None:
         (("receipts", "statistics", "2026"), "month"),
     ],
 )
-def test_bad_input_is_told_and_nothing_is_sent(arguments: tuple[str, ...], words: str) -> None:
+def test_bad_input_is_refused_and_nothing_is_sent(arguments: tuple[str, ...], words: str) -> None:
     ran, asked = asked_for({}, *arguments)
     assert_fails(ran, 2, words)
     assert asked == []

@@ -1,4 +1,4 @@
-"""``blocklist appeal``: asking for a retraction, and answering."""
+"""``blocklist appeal``: ask for a retraction, or answer an appeal."""
 
 from functools import partial
 from pathlib import Path
@@ -8,8 +8,10 @@ import typer
 
 from blocklist_sdk.cli.exchange_session import (
     EvidenceOption,
+    FolderOption,
     KeyOption,
     SendsByDefault,
+    counted,
     fetch_evidence,
     send_evidence,
     write_each,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=SendsByDefault,
     no_args_is_help=True,
-    help="Ask for a retraction: blocklist appeal NUMBER, and what follows; answer those who ask.",
+    help="Ask for a retraction: blocklist appeal NUMBER, or a command below; answer appeals.",
 )
 
 AppealArgument = Annotated[int, typer.Argument(metavar="ID", help="The appeal's ID.")]
@@ -35,13 +37,14 @@ AppealArgument = Annotated[int, typer.Argument(metavar="ID", help="The appeal's 
 @with_settings(*SERVER)
 def send(
     settings: Settings,
-    grounds: Annotated[str, typer.Option(metavar="TEXT", help="Why it should be retracted.")],
+    grounds: Annotated[str, typer.Option(metavar="TEXT", help="Why the number should be retracted.")],
     appellant: Annotated[
-        str, typer.Option(metavar="REFERENCE", help="Your own reference for who appeals; no name and no number.")
+        str,
+        typer.Option(metavar="REFERENCE", help="Your own reference for the person who appeals; no names or numbers."),
     ],
-    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="As people write it.")] = None,
+    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="The number, as people write it.")] = None,
     entry: Annotated[
-        str | None, typer.Option(metavar="FEED:ENTRY", help="In place of the number, the entry that lists it.")
+        str | None, typer.Option(metavar="FEED:ENTRY", help="The entry that lists the number, instead of the number.")
     ] = None,
     evidence: EvidenceOption = None,
     idempotency_key: KeyOption = None,
@@ -53,7 +56,7 @@ def send(
     feed, entry_id = _entry(entry)
     with settings.client() as exchange:
         for file in evidence or ():
-            # What cannot be sent is found before the appeal is there.
+            # Find files that cannot be sent before the appeal is sent.
             calls.attach_appeal_evidence(1, file)
         appeal = exchange.submit_appeal(
             number=number,
@@ -68,7 +71,7 @@ def send(
                 evidence,
                 partial(exchange.attach_appeal_evidence, appeal.id),
                 key=idempotency_key,
-                where=f"appeal {appeal.id}",
+                owner=f"appeal {appeal.id}",
                 again=f"blocklist appeal attach {appeal.id}",
             )
             appeal = exchange.get_appeal(appeal.id)
@@ -80,16 +83,16 @@ def send(
 def attach(
     settings: Settings,
     appeal: AppealArgument,
-    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files that show it.")],
+    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of evidence.")],
     as_json: AsJson = False,
 ) -> None:
-    """Add evidence to an appeal of yours."""
+    """Add evidence to one of your appeals."""
     with settings.client() as exchange:
         send_evidence(
             evidence,
             partial(exchange.attach_appeal_evidence, appeal),
             key=None,
-            where=f"appeal {appeal}",
+            owner=f"appeal {appeal}",
             again=f"blocklist appeal attach {appeal}",
         )
         found = exchange.get_appeal(appeal)
@@ -99,7 +102,7 @@ def attach(
 @app.command()
 @with_settings(*SERVER)
 def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) -> None:
-    """Show an appeal as it stands, and who has lifted the block."""
+    """Show an appeal, and who has lifted the block."""
     with settings.client() as exchange:
         found = exchange.get_appeal(appeal)
     if as_json:
@@ -121,11 +124,11 @@ def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) ->
 def show_all(
     settings: Settings,
     state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="In this state only: open, granted or dismissed.")
+        str | None, typer.Option(metavar="STATE", help="Only those in this state: open, granted or dismissed.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show appeals: your own, or for an officer all."""
+    """Show your own appeals, or all for an officer."""
     with settings.client() as exchange:
         write_each(exchange.appeals(state=state), appeal_line, as_json=as_json)  # type: ignore[arg-type]
 
@@ -135,15 +138,15 @@ def show_all(
 def answer(
     settings: Settings,
     appeal: AppealArgument,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, or why not.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")],
     grant: Annotated[bool, typer.Option("--grant", help="Retract the number.")] = False,
-    dismiss: Annotated[bool, typer.Option("--dismiss", help="Leave it listed.")] = False,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="Keep the number listed.")] = False,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer an appeal, as an officer."""
     if grant == dismiss:
-        raise InvalidInput("an appeal is answered with --grant or with --dismiss: give one of them")
+        raise InvalidInput("give either --grant or --dismiss")
     with settings.client() as exchange:
         found = exchange.answer_appeal(appeal, grant=grant, reason=reason, idempotency_key=idempotency_key)
     write_each([found], appeal_line, as_json=as_json)
@@ -154,10 +157,10 @@ def answer(
 def evidence(
     settings: Settings,
     appeal: AppealArgument,
-    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to; made if it is not there.")],
+    directory: FolderOption,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch an appeal's evidence, as an officer."""
+    """Download an appeal's evidence, as an officer."""
     with settings.client() as exchange:
         fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, as_json=as_json)
 
@@ -167,7 +170,7 @@ def _entry(text: str | None) -> tuple[str | None, int | None]:
         return None, None
     feed, colon, entry = text.rpartition(":")
     if not colon or not entry.isascii() or not entry.isdigit() or len(entry) > 19:
-        raise InvalidInput(f"{text!r} is no entry: write it as FEED:ENTRY, such as id-messaging:17")
+        raise InvalidInput(f"{text!r} is not an entry: write it as FEED:ENTRY, such as id-messaging:17")
     return feed, int(entry)
 
 
@@ -177,5 +180,5 @@ def appeal_line(appeal: "Appeal") -> str:
     news = f", lifted by {lifted} of {len(appeal.lifted)}" if appeal.lifted else ""
     return (
         f"appeal {appeal.id}  +{appeal.number}  {appeal.state}{news}; case {appeal.case}, "
-        f"{moment(appeal.received_at)}, by {appeal.appellant}; {len(appeal.evidence)} files"
+        f"{moment(appeal.received_at)}, by {appeal.appellant}; {counted(len(appeal.evidence), 'file')}"
     )

@@ -1,11 +1,10 @@
-"""``blocklist case``: the officers' work."""
+"""``blocklist case``: verify and decide cases."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.exchange_session import KeyOption, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, counted, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
 from blocklist_sdk.cli.report import report_line
@@ -26,11 +25,11 @@ DecisionArgument = Annotated[int, typer.Argument(metavar="DECISION", help="The d
 def show_all(
     settings: Settings,
     state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="In this state only, such as received or verifying.")
+        str | None, typer.Option(metavar="STATE", help="Only those in this state, such as received or verifying.")
     ] = None,
-    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="Of this number only.")] = None,
+    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only those of this number.")] = None,
     overdue: Annotated[
-        bool, typer.Option("--overdue", help="Only those that are older than the time that officers have.")
+        bool, typer.Option("--overdue", help="Only those that officers should have decided already.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +41,7 @@ def show_all(
 @app.command()
 @with_settings(*SERVER)
 def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
-    """Show a case, its reports, decisions and listings; with --json the case alone."""
+    """Show a case, its reports, decisions and listings; with --json, without the reports."""
     with settings.client() as exchange:
         found = exchange.get_case(case)
         if as_json:
@@ -64,7 +63,7 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
 @app.command()
 @with_settings(*SERVER)
 def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
-    """Show what happened to a case, from the beginning."""
+    """Show everything that happened to a case, oldest first."""
     with settings.client() as exchange:
         write_each(exchange.case_history(case), _event_line, as_json=as_json)
 
@@ -87,19 +86,20 @@ def decide(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="block, advisory, reject or retract.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")],
     category: Annotated[
-        str | None, typer.Option(metavar="CATEGORY", help="By default what most reporters say.")
+        str | None, typer.Option(metavar="CATEGORY", help="The category; by default the one that most reporters name.")
     ] = None,
     scope: Annotated[
-        str, typer.Option(metavar="SCOPE", help="Where it is to be blocked, as parts joined by a plus.")
+        str, typer.Option(metavar="SCOPE", help="Where the number is to be blocked, joined by a plus.")
     ] = scope_text(frozenset(SCOPES)),
     until: Annotated[
-        str | None, typer.Option(metavar="MOMENT", help="When it ends; by default after the exchange's usual time.")
+        str | None,
+        typer.Option(metavar="MOMENT", help="When the listing ends; by default after listing_days."),
     ] = None,
     urgent: Annotated[bool, typer.Option("--urgent", help="Publish at once, not with the next cycle.")] = False,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on a case; what another officer has to confirm is only proposed until then."""
+    """Decide on a case; a decision that another officer must confirm is only proposed until then."""
     with settings.client() as exchange:
         found = exchange.decide(
             case,
@@ -141,10 +141,10 @@ def withdraw(
 def evidence(
     settings: Settings,
     case: CaseArgument,
-    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to; made if it is not there.")],
+    directory: FolderOption,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the evidence of all reports of a case, each file verified."""
+    """Download the evidence of all reports of a case, and verify each file."""
     with settings.client() as exchange:
         files = (file for report in exchange.case_reports(case) for file in report.evidence)
         fetch_evidence(exchange, files, directory, as_json=as_json)
@@ -153,8 +153,8 @@ def evidence(
 def case_line(case: "Case") -> str:
     """A case in one line."""
     late = ", overdue" if case.overdue else ""
-    reports = f"{case.reports} report{'' if case.reports == 1 else 's'}"
-    through = f"{case.reporters} through {case.accounts} account{'' if case.accounts == 1 else 's'}"
+    reports = counted(case.reports, "report")
+    through = f"{case.reporters} through {counted(case.accounts, 'account')}"
     return (
         f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
         f"{reports} by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"

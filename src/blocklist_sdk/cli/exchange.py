@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from blocklist_sdk import times
+from blocklist_sdk.cli.exchange_session import counted
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange_server.store.tables import AccountRow
 
 app = typer.Typer(help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False)
-user = typer.Typer(help="Who may do what there.", no_args_is_help=False)
+user = typer.Typer(help="Manage accounts.", no_args_is_help=False)
 app.add_typer(user, name="user")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]
@@ -35,21 +36,22 @@ _KEY_BYTES_MAX: Final = 100_000
 def init(
     directory: Directory,
     region: Annotated[
-        str, typer.Option(metavar="REGION", help="Two-letter country code: what is domestic there.")
+        str, typer.Option(metavar="REGION", help="Two-letter code of the country whose numbers are domestic.")
     ] = "ID",
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where clients will reach it; assertions must be made out to it.")
+        str | None,
+        typer.Option(metavar="URL", help="Where clients will reach it; signed assertions must name it."),
     ] = None,
     database: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="SQLite or PostgreSQL, as postgresql://…; by default a file in DIR."),
+        typer.Option(metavar="URL", help="PostgreSQL, as postgresql://…, or SQLite; by default a file in DIR."),
     ] = None,
     routing: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Which decisions reach which feeds; by default the region's rules."),
     ] = None,
     two_person: Annotated[
-        bool, typer.Option("--two-person", help="Another officer has to confirm what blocks a number.")
+        bool, typer.Option("--two-person", help="A second officer must confirm decisions that list a number.")
     ] = False,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -59,11 +61,11 @@ def init(
         from blocklist_sdk.exchange_server.exchange import Exchange
         from blocklist_sdk.exchange_server.settings import ExchangeSettings
 
-    given: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
+    options: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
     if database is not None:
-        given["database"] = database
+        options["database"] = database
     source = PassphraseSource(passphrase_file, is_new=True)
-    settings = ExchangeSettings.of(given)
+    settings = ExchangeSettings.of(options)
     with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
         feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
     _warn(unknown)
@@ -85,7 +87,7 @@ def serve(
         bool,
         typer.Option(
             "--publish/--no-publish",
-            help="Publish from here, as decisions and the cycle ask for it; needs the keys' passphrase.",
+            help="Publish decisions from here, which needs the passphrase of the keys.",
         ),
     ] = True,
     tls_certificate: Annotated[
@@ -97,10 +99,10 @@ def serve(
     ] = None,
     behind_proxy: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESSES", help="Reverse proxies whose word on clients' addresses is taken."),
+        typer.Option(metavar="ADDRESSES", help="Reverse proxies trusted to name clients, separated by commas."),
     ] = None,
     log_requests: Annotated[
-        bool, typer.Option("--log-requests", help="Tell each request on standard error, without what it is about.")
+        bool, typer.Option("--log-requests", help="Log each request on standard error, without its content.")
     ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
@@ -110,7 +112,7 @@ def serve(
         from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
-        raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs them too")
+        raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")
     tls = (
         TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     )
@@ -149,24 +151,24 @@ def add(
     with _open(directory, None) as exchange:
         secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
         lacks_url = key is not None and exchange.settings.url is None
-    _tell_secret(name, secret, as_json=as_json)
+    _write_secret(name, secret, as_json=as_json)
     if lacks_url:
         say(
-            f"warning: the setting `url` is not set, so {name} can only get tokens on this machine: "
+            f"warning: without the setting `url`, {name} can get tokens on this machine only: "
             "set url in exchange.toml to where clients reach the exchange"
         )
 
 
 @user.command()
 def secret(directory: Directory, name: Name, as_json: AsJson = False) -> None:
-    """Give an account a new secret; the old one, or its key, and its tokens are worth nothing within a second."""
+    """Give an account a new secret; the old one, or its key, and its tokens stop working within a second."""
     with _open(directory, None) as exchange:
-        _tell_secret(name, exchange.renew_secret(name), as_json=as_json)
+        _write_secret(name, exchange.renew_secret(name), as_json=as_json)
 
 
 @user.command()
 def disable(directory: Directory, name: Name) -> None:
-    """Close an account: its tokens are worth nothing within a second."""
+    """Close an account; its tokens stop working within a second."""
     with _open(directory, None) as exchange:
         exchange.disable_account(name)
     say(f"closed {name}")
@@ -190,12 +192,15 @@ def list_users(directory: Directory, as_json: AsJson = False) -> None:
 def publish(
     directory: Directory,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Routine decisions as well, whether or not their cycle is due.")
+        bool, typer.Option("--everything", help="Publish everything, whether or not the monthly cycle is due.")
     ] = False,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish what is urgent or retracted, and with the cycle the rest; for a timer, beside `serve --no-publish`."""
+    """Publish urgent decisions and retractions, and with the monthly cycle everything else.
+
+    For a timer, beside `serve --no-publish`.
+    """
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
         exchange.begin()
         made = exchange.publish(everything=everything)
@@ -205,9 +210,11 @@ def publish(
         typer.echo(made.model_dump_json())
         return
     for each in made.feeds:
-        typer.echo(f"{each.feed} {each.serial}: {each.rows} rows, +{each.added} −{each.removed} ~{each.changed}")
+        typer.echo(
+            f"{each.feed} {each.serial}: {counted(each.rows, 'row')}, +{each.added} −{each.removed} ~{each.changed}"
+        )
     if not made.feeds:
-        say("nothing had to be published")
+        say("nothing to publish")
 
 
 @app.command()
@@ -216,10 +223,10 @@ def stats(
     month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="By default this month, UTC.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a month in figures."""
-    asked = month or f"{times.now():%Y-%m}"
+    """Show the statistics of a month."""
+    wanted = month or f"{times.now():%Y-%m}"
     with _open(directory, None) as exchange:
-        found = exchange.statistics(asked)
+        found = exchange.statistics(wanted)
     if as_json:
         typer.echo(found.model_dump_json())
         return
@@ -228,7 +235,7 @@ def stats(
 
 @app.command()
 def verify(directory: Directory, as_json: AsJson = False) -> None:
-    """Read every case's history and every file of evidence again: is all as it was written? Exits with 1 if not."""
+    """Check that no history and no evidence file was changed; exits with 1 if one was."""
     with _open(directory, None) as exchange:
         found = list(exchange.damage())
     if as_json:
@@ -237,7 +244,7 @@ def verify(directory: Directory, as_json: AsJson = False) -> None:
         for problem in found:
             typer.echo(problem)
         if not found:
-            say("all is as it was written")
+            say("all histories and evidence files are unchanged")
     if found:
         raise typer.Exit(FAILED)
 
@@ -251,7 +258,7 @@ def _open(directory: Path, passphrase_file: Path | None, *, needs_keys: bool = F
 
 def _warn(unknown: tuple[str, ...]) -> None:
     if unknown:
-        say(f"the rules name operators that no number is known to be of: {', '.join(unknown)}. Are they misspelt?")
+        say(f"the rules name unknown operators: {', '.join(unknown)}. Check their spelling.")
 
 
 def _account(row: "AccountRow") -> dict[str, object]:
@@ -264,14 +271,14 @@ def _account(row: "AccountRow") -> dict[str, object]:
     }
 
 
-def _tell_secret(name: str, secret: str | None, *, as_json: bool) -> None:
+def _write_secret(name: str, secret: str | None, *, as_json: bool) -> None:
     if as_json:
         write_json({"name": name, "secret": secret})
     elif secret is None:
         say(f"added {name}, which authenticates with its key")
     else:
         typer.echo(secret)
-        say(f"this is the secret of {name}: it cannot be shown again")
+        say(f"this is the secret of {name}; it cannot be shown again")
 
 
 def _text_of(file: Path) -> str:

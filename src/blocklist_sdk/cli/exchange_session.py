@@ -1,4 +1,4 @@
-"""What commands have in common that speak to an exchange: files of rows, evidence, and what is said about both."""
+"""What the commands for an exchange share: reading files of rows, sending and fetching evidence, and output."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT = "send"
-"""What `blocklist report NUMBER` and `blocklist appeal NUMBER` do: the word may be left out."""
+"""The command that `blocklist report NUMBER` and `blocklist appeal NUMBER` run; its name may be left out."""
 
 _LINE_CHARS_MAX = 1_000_000
 _NAME_CHARS_MAX = 100
@@ -34,65 +34,76 @@ KeyOption = Annotated[
     typer.Option(
         "--idempotency-key",
         metavar="KEY",
-        help="A name of your own for what is sent: the same again under the same name happens once. By default new "
-        "each time.",
+        help="A key of your own: the same sent again with the same key counts once. By default a new one each time.",
     ),
 ]
+FolderOption = Annotated[
+    Path, typer.Option("--dir", metavar="DIR", help="The folder for the files; made if it does not exist.")
+]
 EvidenceOption = Annotated[
-    list[Path] | None, typer.Option("--evidence", metavar="FILE", help="A file that shows it; may be repeated.")
+    list[Path] | None, typer.Option("--evidence", metavar="FILE", help="A file of evidence; may be repeated.")
 ]
 
 
 class SendsByDefault(TyperGroup):
-    """Commands of which `send` need not be named."""
+    """A group of commands in which `send` may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put it in where no other is named."""
+        """Insert `send` if no command is named."""
         if args and args[0] not in self.commands and args[0] != "--help":
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 
 
 def write_model(model: "BaseModel") -> None:
-    """Write what the exchange answered as one line of JSON."""
+    """Write a model as one line of JSON."""
     write_json(model.model_dump(mode="json"))
 
 
-def write_each(models: Iterable["BaseModel"], told: Callable[[Any], str], *, as_json: bool) -> None:
-    """Write each as one line, as they come."""
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "file"), counted(2_000, "row")
+    ('1 file', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def write_each(models: Iterable["BaseModel"], line_of: Callable[[Any], str], *, as_json: bool) -> None:
+    """Write each model as one line, as they come."""
     for model in models:
         if as_json:
             write_model(model)
         else:
-            typer.echo(told(model))
+            typer.echo(line_of(model))
 
 
 def records_in(file: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Rows of a CSV file with a header, or objects of a JSONL file, as they are needed; each with its line.
+    """Read the rows of a CSV file with a header, or the objects of a JSONL file; yields each with its line number.
 
-    What is no row is a text that says so. Empty cells and null count as not given.
+    A line that cannot be read yields a text with the reason. Empty cells and null count as not given.
 
     Args:
-        file: ends with ``.jsonl`` or ``.ndjson``, or is CSV.
-        fields: what a CSV file may have as columns.
+        file: JSONL if its name ends with ``.jsonl`` or ``.ndjson``, otherwise CSV.
+        fields: the columns that a CSV file may have.
 
     Raises:
-        InvalidInput: it cannot be read, or its header names other columns.
+        InvalidInput: the file cannot be read, or its header has other columns.
     """
     is_json = file.suffix.lower() in (".jsonl", ".ndjson")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             yield from _objects(lines) if is_json else _rows(lines, fields, file)
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is no UTF-8: save it as such") from error
+        raise InvalidInput(f"{file} is not UTF-8: save it as UTF-8") from error
     except OSError as error:
         raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
 
 
 def _objects(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    place = 0
+    number = 0
     while line := lines.readline(_LINE_CHARS_MAX):
-        place += 1
+        number += 1
         if not line.strip():
             continue
         try:
@@ -100,9 +111,9 @@ def _objects(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
         except (ValueError, RecursionError):
             document = None
         if isinstance(document, dict):
-            yield place, {name: value for name, value in document.items() if value is not None}
+            yield number, {name: value for name, value in document.items() if value is not None}
         else:
-            yield place, "it is no JSON object"
+            yield number, "not a JSON object"
 
 
 def _rows(lines: IO[str], fields: tuple[str, ...], file: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -112,12 +123,12 @@ def _rows(lines: IO[str], fields: tuple[str, ...], file: Path) -> Iterator[tuple
         twice = sorted({name for name in reader.fieldnames or () if list(reader.fieldnames or ()).count(name) > 1})
         if unknown or not reader.fieldnames:
             what = f"has the columns {', '.join(sorted(map(repr, unknown)))}" if unknown else "has no header line"
-            raise InvalidInput(f"{file} {what}, but the columns are {', '.join(fields)}")
+            raise InvalidInput(f"{file} {what}, but the columns must be among {', '.join(fields)}")
         if twice:
-            raise InvalidInput(f"{file} has the column {twice[0]!r} more than once: leave one")
+            raise InvalidInput(f"{file} has the column {twice[0]!r} more than once: keep one")
         for row in reader:
             if None in row:
-                yield reader.line_num, "it has more cells than there are columns"
+                yield reader.line_num, "more cells than columns"
             else:
                 yield reader.line_num, {name: value for name, value in row.items() if value}
     except csv.Error as error:
@@ -125,10 +136,10 @@ def _rows(lines: IO[str], fields: tuple[str, ...], file: Path) -> Iterator[tuple
 
 
 class Rejects:
-    """Tells what came of lines that were not taken, and remembers whether there were any.
+    """Writes the lines that were rejected, and counts them.
 
     Attributes:
-        count: how many.
+        count: number of rejected lines.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -136,32 +147,32 @@ class Rejects:
         self.count = 0
         self._as_json = as_json
 
-    def tell(self, line: int, kind: str, message: str) -> None:
-        """Tell of one."""
+    def add(self, line: int, kind: str, message: str) -> None:
+        """Write one rejected line."""
         self.count += 1
         if self._as_json:
             write_json({"line": line, "error": {"type": kind, "message": message}})
         else:
             say(f"line {line}: {message}")
 
-    def made(
+    def readable(
         self, rows: Iterable[tuple[int, dict[str, Any] | str]], make: Callable[[dict[str, Any]], T], lines: list[int]
     ) -> Iterator[T]:
-        """What the rows make, without those that are told of here.
+        """Make an item of each row, and reject rows that cannot be used.
 
         Args:
-            rows: as `records_in` gives them.
-            make: raises `InvalidInput` where it cannot.
-            lines: is added the line of each.
+            rows: from `records_in`.
+            make: makes an item, or raises `InvalidInput`.
+            lines: gets the line number of each item.
         """
         for line, row in rows:
             if isinstance(row, str):
-                self.tell(line, InvalidInput.__name__, row)
+                self.add(line, InvalidInput.__name__, row)
                 continue
             try:
                 item = make(row)
             except InvalidInput as error:
-                self.tell(line, InvalidInput.__name__, str(error))
+                self.add(line, InvalidInput.__name__, str(error))
                 continue
             lines.append(line)
             yield item
@@ -169,7 +180,7 @@ class Rejects:
 
 def problem_line(problem: "Problem") -> str:
     """A problem in one line."""
-    # The exchange says what is wrong with a single field in so many words already.
+    # The detail of a problem with a single field has the same text already.
     fields = "; ".join(
         f"{each.field}: {each.reason}" for each in problem.errors if not problem.detail.endswith(each.reason)
     )
@@ -177,26 +188,26 @@ def problem_line(problem: "Problem") -> str:
 
 
 def send_evidence(
-    files: Iterable[Path], attach: Callable[..., "Evidence"], *, key: str | None, where: str, again: str
+    files: Iterable[Path], attach: Callable[..., "Evidence"], *, key: str | None, owner: str, again: str
 ) -> None:
     """Send files one after the other, with a progress bar on a terminal.
 
     Args:
-        files: what to send.
+        files: the files.
         attach: sends one.
-        key: what their idempotency keys begin with.
-        where: what they belong to, for messages.
-        again: the command that sends one that failed, for messages.
+        key: the beginning of their idempotency keys; None for new ones.
+        owner: the report or appeal that they belong to, for messages.
+        again: the command to send a file that failed, for messages.
 
     Raises:
-        BlocklistError: one could not be sent; what was sent before is there.
+        BlocklistError: a file could not be sent; those before it were.
     """
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         try:
             with _progress(file.name) as progress:
-                attach(file, progress=progress, idempotency_key=None if key is None else f"{key}-evidence-{place}")
+                attach(file, progress=progress, idempotency_key=None if key is None else f"{key}-evidence-{index}")
         except BlocklistError:
-            say(f"{where} is there, but not its evidence {file}: send that with {again} {file}")
+            say(f"{owner} was sent, but not its evidence {file}: send it with {again} {file}")
             raise
 
 
@@ -215,7 +226,7 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], folder: Path, *, as_json: bool) -> None:
-    """Write files of the exchange into a folder, under names that are harmless, and tell where they are.
+    """Download files into a folder, under safe names, and write their paths.
 
     Raises:
         StorageFailed: the folder cannot be made.
@@ -225,17 +236,17 @@ def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], fold
     except OSError as error:
         raise StorageFailed(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
     for file in files:
-        path = exchange.download_evidence(file, folder / f"{file.id}-{_harmless(file.name)}")
+        path = exchange.download_evidence(file, folder / f"{file.id}-{_safe_name(file.name)}")
         if as_json:
             write_json({**file.model_dump(mode="json"), "path": str(path)})
         else:
             typer.echo(f"{path}  {file.media_type}, {file.bytes:,} bytes, SHA-256 {file.sha256}")
 
 
-def _harmless(name: str) -> str:
-    """A file's name with nothing in it that leads elsewhere or confuses a shell.
+def _safe_name(name: str) -> str:
+    """A file's name without anything that leads elsewhere or confuses a shell.
 
-    >>> _harmless("../../etc/pass wd")
+    >>> _safe_name("../../etc/pass wd")
     'etc_pass_wd'
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[-_NAME_CHARS_MAX:] or "file"

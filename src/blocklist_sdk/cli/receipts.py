@@ -61,11 +61,11 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
     rejects, lines = Rejects(as_json=as_json), list[int]()
     counts = {"accepted": 0, "repeated": 0}
     with settings.client() as exchange:
-        rows = rejects.made(records_in(file, _FIELDS), calls.new_receipt, lines)
+        rows = rejects.readable(records_in(file, _FIELDS), calls.new_receipt, lines)
         for item in exchange.submit_receipts(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.status == "refused":
-                rejects.tell(line, "ExchangeError", item.reason or "the exchange does not say why")
+                rejects.add(line, "ExchangeError", item.reason or "the exchange does not say why")
                 continue
             counts[item.status] += 1
             if as_json:

@@ -1,4 +1,4 @@
-"""``blocklist report``: complaints about numbers."""
+"""``blocklist report``: report numbers."""
 
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from blocklist_sdk.cli.exchange_session import (
     KeyOption,
     Rejects,
     SendsByDefault,
+    counted,
     problem_line,
     records_in,
     send_evidence,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Report
 
 app = typer.Typer(
-    cls=SendsByDefault, no_args_is_help=True, help="Complain about numbers: blocklist report NUMBER, and what follows."
+    cls=SendsByDefault,
+    no_args_is_help=True,
+    help="Report numbers: blocklist report NUMBER, or a command below.",
 )
 
 _FIELDS = ("number", "category", "channel", "app", "text", "happened_at", "reporter")
@@ -39,30 +42,33 @@ ReportArgument = Annotated[int, typer.Argument(metavar="ID", help="The report's 
 @with_settings(*SERVER)
 def send(
     settings: Settings,
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="As it was written down.")],
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as it was written down.")],
     category: Annotated[str, typer.Option(metavar="CATEGORY", help="fraud, phishing, impersonation, …")],
     channel: Annotated[str, typer.Option(metavar="CHANNEL", help="How it came: sms, voice or messaging.")],
     text: Annotated[str, typer.Option(metavar="TEXT", help="What happened, or what the message said.")],
     happened_at: Annotated[
-        str, typer.Option(metavar="MOMENT", help="When, such as 2026-11-24T08:00:00+07:00; UTC without a time zone.")
+        str,
+        typer.Option(metavar="MOMENT", help="When, such as 2026-11-24T08:00:00+07:00; UTC without a time zone."),
     ],
     reporter: Annotated[
-        str, typer.Option(metavar="REFERENCE", help="Your own reference for who complains; no name and no number.")
+        str,
+        typer.Option(metavar="REFERENCE", help="Your own reference for the person who complains; no names or numbers."),
     ],
     app_: Annotated[
-        str | None, typer.Option("--app", metavar="NAME", help="Which messaging app, with the channel messaging.")
+        str | None,
+        typer.Option("--app", metavar="NAME", help="The messaging app, with the channel messaging."),
     ] = None,
     evidence: EvidenceOption = None,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Complain about a number, with evidence; the word send may be left out."""
+    """Report a number, with evidence; the word send may be left out."""
     from blocklist_sdk.exchange import calls
 
     when = read_moment(happened_at)
     with settings.client() as exchange:
         for file in evidence or ():
-            # What cannot be sent is found before the report is there.
+            # Find files that cannot be sent before the report is sent.
             calls.attach_evidence(1, file)
         report = exchange.submit_report(
             number,
@@ -83,10 +89,10 @@ def send(
 def attach(
     settings: Settings,
     report: ReportArgument,
-    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files that show it.")],
+    evidence: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of evidence.")],
     as_json: AsJson = False,
 ) -> None:
-    """Add evidence to a report of yours."""
+    """Add evidence to one of your reports."""
     with settings.client() as exchange:
         found = _with_evidence(exchange, exchange.get_report(report), evidence, None)
     write_each([found], report_line, as_json=as_json)
@@ -103,20 +109,20 @@ def bulk(
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Complain about many numbers; exits with 2 if any was refused, after the others were sent.
+    """Report many numbers; exits with 2 if any was refused, after the others were sent.
 
-    With --json each line of the file has a line, with "report" or "error".
+    With --json, writes one line for each line of the file, with "report" or "error".
     """
     from blocklist_sdk.exchange import calls
 
     rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
     with settings.client() as exchange:
-        rows = rejects.made(records_in(file, _FIELDS), calls.new_report, lines)
+        rows = rejects.readable(records_in(file, _FIELDS), calls.new_report, lines)
         for item in exchange.submit_reports(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.report is None:
-                reason = problem_line(item.problem) if item.problem else "the exchange does not say why"
-                rejects.tell(line, "ExchangeError", reason)
+                reason = problem_line(item.problem) if item.problem else "the exchange gave no reason"
+                rejects.add(line, "ExchangeError", reason)
                 continue
             taken += 1
             if as_json:
@@ -132,7 +138,7 @@ def bulk(
 @app.command()
 @with_settings(*SERVER)
 def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) -> None:
-    """Show a report as it stands."""
+    """Show a report."""
     with settings.client() as exchange:
         found = exchange.get_report(report)
     if as_json:
@@ -148,8 +154,8 @@ def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) ->
 @with_settings(*SERVER)
 def show_all(
     settings: Settings,
-    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="On this number only.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="MOMENT", help="Received since then only.")] = None,
+    number: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only those on this number.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="MOMENT", help="Only those received since then.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show your own reports."""
@@ -159,14 +165,14 @@ def show_all(
 
 
 def _with_evidence(exchange: "ExchangeClient", report: "Report", files: list[Path] | None, key: str | None) -> "Report":
-    """Send what there is, and the report as it stands then."""
+    """Send evidence, and return the report with it."""
     if not files:
         return report
     send_evidence(
         files,
         partial(exchange.attach_evidence, report.id),
         key=key,
-        where=f"report {report.id}",
+        owner=f"report {report.id}",
         again=f"blocklist report attach {report.id}",
     )
     return exchange.get_report(report.id)
@@ -176,8 +182,9 @@ def report_line(report: "Report") -> str:
     """A report in one line."""
     missing = f", missing {' and '.join(report.missing)}" if report.missing else ""
     repeats = f", repeats report {report.repeats}" if report.repeats else ""
+    files = counted(len(report.evidence), "file")
     way = f"{report.channel}{f' ({report.app})' if report.app else ''}"
     return (
         f"report {report.id}  +{report.number}  {report.category} by {way}, {moment(report.happened_at)}, "
-        f"by {report.reporter}; {len(report.evidence)} files; case {report.case}: {report.case_state}{missing}{repeats}"
+        f"by {report.reporter}; {files}; case {report.case}: {report.case_state}{missing}{repeats}"
     )

@@ -257,7 +257,7 @@ class Exchange:
         """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
         Raises:
-            InvalidInput: there is no such account.
+            InvalidInput: the account does not exist.
             StorageFailed: the database failed.
         """
         return self.database.change(lambda session: accounts.renew_secret(session, name, self.clock()))
@@ -266,7 +266,7 @@ class Exchange:
         """Close an account; its tokens stop working.
 
         Raises:
-            InvalidInput: there is no such account.
+            InvalidInput: the account does not exist.
             StorageFailed: the database failed.
         """
         self.database.change(lambda session: accounts.disable_account(session, name, self.clock()))

@@ -137,7 +137,7 @@ def renew_secret(session: Session, name: str, now: datetime) -> str:
     """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
     Raises:
-        InvalidInput: there is no such account.
+        InvalidInput: the account does not exist.
     """
     row = find_account(session, name)
     secret = secrets.token_urlsafe(32)
@@ -151,7 +151,7 @@ def disable_account(session: Session, name: str, now: datetime) -> None:
     """Close an account; its tokens stop working.
 
     Raises:
-        InvalidInput: there is no such account.
+        InvalidInput: the account does not exist.
     """
     row = find_account(session, name)
     row.disabled_at = row.disabled_at or now
@@ -161,7 +161,7 @@ def find_account(session: Session, name: str) -> AccountRow:
     """An account by its name.
 
     Raises:
-        InvalidInput: there is no such account.
+        InvalidInput: the account does not exist.
     """
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
     if row is None:

@@ -66,7 +66,7 @@ def lock_case(session: Session, case_id: int) -> CaseRow:
     """A case, locked until the end of the transaction.
 
     Raises:
-        Refusal: there is no such case.
+        Refusal: the case does not exist.
     """
     row = session.scalar(select(CaseRow).where(CaseRow.id == case_id).with_for_update())
     if row is None:

@@ -182,7 +182,7 @@ def find_report(session: Session, report_id: int) -> ReportRow:
     """A report by its ID.
 
     Raises:
-        Refusal: there is no such report.
+        Refusal: the report does not exist.
     """
     row = session.get(ReportRow, report_id)
     if row is None:

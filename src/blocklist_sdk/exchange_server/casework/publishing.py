@@ -24,9 +24,9 @@ from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.numbers import format_e164
 from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
+from blocklist_sdk.release.arrow import SCHEMA
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +170,9 @@ class Publishing:
         shown = {row.id: _content(row) for row in rows}
         self.database.change(lambda session: self._settle(session, feed, shown, released, now))
         log.info(
-            "published %s %d: %d rows, +%d -%d ~%d",
-            *(feed, released.serial, released.rows, released.added, released.removed, released.changed),
+            "published %s %d: %d %s, +%d -%d ~%d",
+            *(feed, released.serial, released.rows, "row" if released.rows == 1 else "rows"),
+            *(released.added, released.removed, released.changed),
         )
         return PublishedFeed(
             feed=feed,
@@ -283,20 +284,10 @@ def _content(row: ListingRow) -> tuple[object, ...]:
 
 
 def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:
-    """The listings as the table that the publisher takes."""
-    text = pa.large_string()
-    return pa.table(
-        {
-            "number": pa.array([format_e164(row.number) for row in rows], text),
-            "entry": pa.array([str(row.entry) for row in rows], text),
-            "level": pa.array([row.level for row in rows], text),
-            "category": pa.array([row.category for row in rows], text),
-            "issuer": pa.array([issuer for _ in rows], text),
-            "scope": pa.array([row.scope for row in rows], text),
-            "since": pa.array([row.since.isoformat() for row in rows], text),
-            "until": pa.array([row.until.isoformat() if row.until else None for row in rows], text),
-        }
-    )
+    """The listings in the columns of a release, which the publisher takes as they are."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names if name not in ("last", "issuer")}
+    constants = {"last": [None] * len(rows), "issuer": [issuer] * len(rows)}
+    return pa.table(columns | constants, schema=SCHEMA)
 
 
 def _month(now: datetime) -> str:
