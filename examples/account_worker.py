@@ -1,7 +1,7 @@
 """A messaging provider's worker: account actions go through a queue, several at a time, and each has its receipt.
 
-`enforce` runs in a thread of its own and hands batches over to asynchronous workers; what they say becomes receipts.
-It runs against a sandbox, which is a real exchange on this machine. The numbers are generated; they are nobody's.
+`enforce` runs in a thread of its own and hands batches to asynchronous workers; their outcomes become receipts. The
+example runs against a sandbox, which is a real exchange on this machine. All numbers are generated.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ Job = tuple[SinkChange, "asyncio.Future[Outcome]"]
 
 
 class Accounts:
-    """Stands for the provider's account service."""
+    """The provider's account service, in memory."""
 
     def __init__(self) -> None:
         self.suspended: set[int] = set()
 
     async def act(self, change: SinkChange) -> Outcome:
         """Suspend an account, or restore it."""
-        await asyncio.sleep(0.001)  # in earnest a call to the service
+        await asyncio.sleep(0.001)  # in production, a call to the service
         if change.operation == "unblock":
             self.suspended.discard(change.number)
             return Outcome("reversed")
@@ -44,11 +44,11 @@ class QueueSink:
         self._loop = loop
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Called in the thread in which `enforce` runs."""
+        """Hand a batch to the workers; called in the thread of `enforce`."""
         return asyncio.run_coroutine_threadsafe(self._act(batch), self._loop).result()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There are no connections to release."""
 
     async def _act(self, batch: Batch) -> list[Outcome]:
         jobs: list[Job] = [(change, self._loop.create_future()) for change in batch]
@@ -63,12 +63,12 @@ async def work(queue: "asyncio.Queue[Job]", accounts: Accounts) -> None:
         change, future = await queue.get()
         try:
             future.set_result(await accounts.act(change))
-        except Exception as error:  # noqa: BLE001 -- one account's trouble is no other's
+        except Exception as error:  # noqa: BLE001 -- one account must not hold up the others
             future.set_result(Outcome("failed", type(error).__name__))
 
 
 async def main(box: Sandbox, blocklist: Blocklist) -> None:
-    """Sync and enforce once; in earnest, again and again."""
+    """Sync and enforce once; in production, again and again."""
     accounts = Accounts()
     queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=1000)
     workers = [asyncio.create_task(work(queue, accounts)) for _ in range(WORKERS)]

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from blocklist_sdk import Blocklist, Publisher
 from blocklist_sdk.publisher import serving
-from blocklist_sdk.recipient.metrics import write_metrics
-from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
+from blocklist_sdk.recipient import SyncOutcome, write_metrics
 
 
 def main(folder: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blocklist_sdk import Blocklist, ExchangeClient
-from blocklist_sdk.exchange.models import NewReceipt, ReceiptOutcome
+from blocklist_sdk.exchange import NewReceipt, ReceiptOutcome
 from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
 
 FEED, NUMBER = "id-messaging", "+6281355501234"

@@ -1,7 +1,7 @@
 """An operator's cron script: sync, enforce, send receipts, and write last month's statement once a month is over.
 
-Every step may fail by itself: what is left goes on at the next run, and nothing is done or told twice. It runs against
-a sandbox, which is a real exchange on this machine. The numbers are generated; they are nobody's.
+Every step may fail: the next run continues there, and nothing is done or sent twice. The example runs against a
+sandbox, which is a real exchange on this machine. All numbers are generated.
 """
 
 import sys
@@ -27,14 +27,14 @@ SINK = "hlr"
 
 
 class Hlr:
-    """Stands for the subscriber database: says what came of each change."""
+    """The subscriber database, simulated: returns the outcome of each change."""
 
     def apply(self, batch: Batch) -> list[Outcome]:
         """Enforce the changes of a batch."""
         return [self._one(change.number, lift=batch.operation == "unblock") for change in batch]
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
 
     def _one(self, number: int, *, lift: bool) -> Outcome:
         if number % 10 == 7:
@@ -45,10 +45,10 @@ class Hlr:
 def main(blocklist: Blocklist, exchange: ExchangeClient, folder: Path, months: list[str]) -> int:
     """One run; returns the exit code, which cron mails about."""
     failed = 0
-    for step in (sync, carry_over, tell):
+    for step in (sync, enforce_changes, send):
         try:
             step(blocklist, exchange, folder)
-        except BlocklistError as error:  # the later steps go on with what there is
+        except BlocklistError as error:  # the later steps still run
             print(f"{step.__name__}: {error}", file=sys.stderr)
             failed = 1
     for month in months:
@@ -62,21 +62,21 @@ def sync(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
     print(f"synced release {result.after}: {result.added} added, {result.removed} removed")
 
 
-def carry_over(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+def enforce_changes(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
     """Bring the sink to what is in force."""
-    sink = Hlr()  # in earnest also open_sink("https://provisioning.example/blocks", feed=blocklist.feed)
+    sink = Hlr()  # in production, such as open_sink("https://provisioning.example/blocks", feed=blocklist.feed)
     try:
-        done = enforce(blocklist, sink, name=SINK)
+        result = enforce(blocklist, sink, name=SINK)
     finally:
         sink.close()
-    print("enforced:", dict(done.outcomes) or "nothing to do")
+    print("enforced:", dict(result.outcomes) or "nothing to do")
 
 
-def tell(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+def send(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
     """Send what the exchange has not acknowledged yet."""
     with Ledger.outbox(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
-        sent = send_receipts(ledger, exchange)
-    print(f"receipts: {sent.sent} sent, {sent.repeated} repeated, {sent.refused} refused")
+        result = send_receipts(ledger, exchange)
+    print(f"receipts: {result.sent} sent, {result.repeated} repeated, {result.refused} refused")
 
 
 def write_statement(blocklist: Blocklist, folder: Path, month: str) -> None:
@@ -100,4 +100,4 @@ if __name__ == "__main__":
         box.client("telkomsel") as client,
     ):
         main(mine, client, Path(name), [])
-        sys.exit(main(mine, client, Path(name), [f"{datetime.now(UTC):%Y-%m}"]))  # in earnest the month before
+        sys.exit(main(mine, client, Path(name), [f"{datetime.now(UTC):%Y-%m}"]))  # in production, the month before

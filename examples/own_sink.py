@@ -1,6 +1,6 @@
-"""A sink of one's own: a voice firewall that takes rules as lines of a file, and the contract run against it.
+"""A sink of your own: a voice firewall that reads its rules from a file, and the contract of a sink run against it.
 
-The numbers are generated; they are nobody's list.
+All numbers are generated.
 """
 
 import json
@@ -18,13 +18,13 @@ EMERGENCY = range(6281299990110, 6281299990120)
 
 
 class FirewallSink:
-    """Keeps what it holds of a feed in one file of rules, which the firewall loads whenever it is replaced."""
+    """Keeps the items of a feed in one file of rules, which the firewall loads whenever it is replaced."""
 
     def __init__(self, directory: Path, *, feed: str) -> None:
         self.path = directory / f"{feed}.rules.json"
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
-        """Do a whole batch in one step: the file is replaced."""
+        """Enforce a whole batch in one step: the file is replaced."""
         rules = self._rules()
         outcomes = [self._do(change, rules) for change in batch]
         temporary = self.path.with_suffix(".new")
@@ -36,16 +36,16 @@ class FirewallSink:
         return outcomes
 
     def current(self) -> Iterator[HeldItem]:
-        """What it holds, so that it can be reconciled."""
+        """Every item that the sink holds, so that it can be reconciled."""
         for number, (last, scope) in self._rules().items():
             yield HeldItem(int(number), last, tuple(scope))
 
     def applied(self) -> int | None:
-        """The last batch; it stands in the same file, so it is right after a crash as well."""
+        """The number of the last batch; it is in the same file as the rules, so it is right after a crash."""
         return json.loads(self.path.read_bytes())["last batch"] if self.path.exists() else None
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There are no connections to release."""
 
     def _do(self, change: SinkChange, rules: dict[str, tuple[int, Sequence[str]]]) -> Outcome:
         if change.operation == "unblock":

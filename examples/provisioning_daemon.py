@@ -1,8 +1,8 @@
 """An operator's provisioning daemon: syncs in the background, and carries every block and unblock into a sink.
 
-It enforces whenever a sync brought something, and when an entry begins or ends by itself. A sink that is down is tried
-again later; nothing is lost meanwhile. It runs against a sandbox, which is a real exchange on this machine. The numbers
-are generated; they are nobody's.
+It enforces after every sync with changes, and when an entry begins or ends by itself. If the sink is unavailable, it
+tries again later, and nothing is lost. The example runs against a sandbox, which is a real exchange on this machine.
+All numbers are generated.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
 from blocklist_sdk.enforcement import EnforcementResult, Sink, enforce, open_sink
-from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
+from blocklist_sdk.recipient import SyncOutcome
 from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"
@@ -20,7 +20,7 @@ RETRY_S = 60.0
 
 
 class Daemon:
-    """Enforces until it is told to stop."""
+    """Enforces until `stop` is called."""
 
     def __init__(self, blocklist: Blocklist, sink: Sink, exchange: ExchangeClient) -> None:
         self._blocklist = blocklist
@@ -31,8 +31,8 @@ class Daemon:
         self.rounds: list[EnforcementResult] = []
 
     def run(self, every: float) -> None:
-        """Sync every so many seconds, and enforce."""
-        self._blocklist.add_listener(self._heard)
+        """Sync every `every` seconds, and enforce."""
+        self._blocklist.add_listener(self._on_sync)
         with self._blocklist.keep_synced(every=every):
             while not self._is_stopping:
                 self._wake.wait(self._once())
@@ -43,24 +43,24 @@ class Daemon:
         self._is_stopping = True
         self._wake.set()
 
-    def _heard(self, outcome: SyncOutcome) -> None:
+    def _on_sync(self, outcome: SyncOutcome) -> None:
         if outcome.result is not None and outcome.result.kind != "none":
             self._wake.set()
 
     def _once(self) -> float | None:
-        """One round; for how long to wait then, None for until something happens."""
+        """One round; returns how long to wait then, seconds, or None to wait for the next sync with changes."""
         if not self._blocklist.is_synced():
             return None
         try:
             done = enforce(self._blocklist, self._sink, name=SINK, receipts=self._exchange)
-        except BlocklistError as error:  # the sink is down, or the exchange away: later
+        except BlocklistError as error:  # the sink or the exchange is unavailable: try later
             print(f"enforcing: {error}")
             return RETRY_S
         self.rounds.append(done)
         if done.outcomes:
             print(f"release {done.serial}: {dict(done.outcomes)}")
         if done.set_aside:
-            print(f"{done.set_aside} items need somebody to look at them")
+            print(f"{done.set_aside} items are set aside: look at them")
         if done.next_change is None:
             return None
         return max(0.0, (done.next_change - datetime.now(UTC)).total_seconds())
@@ -68,7 +68,7 @@ class Daemon:
 
 def main(folder: Path) -> None:
     """Let the authority list a number and take it back, while the daemon is at work."""
-    drop = (folder / "drop").as_uri()  # in earnest postgresql://…, redis://…, https://…
+    drop = (folder / "drop").as_uri()  # in production postgresql://…, redis://…, https://…
     with (
         sandbox(folder / "box", cases=10) as box,
         box.blocklist("telkomsel") as blocklist,

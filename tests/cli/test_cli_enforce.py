@@ -63,7 +63,7 @@ def test_a_list_is_carried_into_a_directory(world: World, env: dict[str, str], e
     assert operations(world) == [("block", 5), ("unblock", 1), ("block", 1)]
 
 
-def test_several_sinks_of_one_list_know_nothing_of_each_other(
+def test_several_sinks_of_one_list_are_independent(
     world: World, env: dict[str, str], enforce: Callable[..., Ran]
 ) -> None:
     synced(world, env, NUMBERS[:2])
@@ -73,7 +73,7 @@ def test_several_sinks_of_one_list_know_nothing_of_each_other(
     assert enforce("--name", "one", "--sink", (world.directory / "one").as_uri(), "--json").document["outcomes"] == {}
 
 
-def test_limits(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+def test_a_cap_and_a_scope_limit_a_run(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
     synced(world, env, NUMBERS)
     capped = enforce("--daily-cap", "4")
     assert "4 enforced" in capped.out
@@ -81,7 +81,7 @@ def test_limits(world: World, env: dict[str, str], enforce: Callable[..., Ran]) 
     assert enforce("--json", "--scope", "data").document["planned"]["unblock"] == 4
 
 
-def test_what_cannot_be_used(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+def test_unusable_options_are_refused(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
     synced(world, env, NUMBERS)
     assert_fails(
         enforce("--sink", "telnet://switch"),
@@ -103,7 +103,7 @@ def test_what_cannot_be_used(world: World, env: dict[str, str], enforce: Callabl
     assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is unavailable")
 
 
-def test_reconciling_finds_and_mends(
+def test_reconciling_finds_and_repairs(
     world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
 ) -> None:
     import redis
@@ -124,7 +124,7 @@ def test_reconciling_finds_and_mends(
     assert enforce(*sink, "--reconcile").code == 0
 
 
-def test_watching_until_told_to_stop(world: World, env: dict[str, str]) -> None:
+def test_watching_ends_with_a_signal(world: World, env: dict[str, str]) -> None:
     world.release(NUMBERS[:3])
     process = subprocess.Popen(
         [

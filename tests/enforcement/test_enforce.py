@@ -1,4 +1,4 @@
-"""Enforcement: what a sink holds becomes what is in force, whatever fails on the way. All numbers are generated."""
+"""Enforcement: a sink comes to hold what is in force, whatever fails on the way. All numbers are generated."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ from support.world import FEED, World, make_world
 BASE = 6_281_255_500_000
 NUMBERS = [BASE + i for i in range(20)]
 TOMORROW = datetime.now(UTC).replace(hour=12) + timedelta(days=1)
-"""When what is published now has surely begun."""
+"""A moment at which everything published now has begun."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def listed(*numbers: int, **more: Any) -> list[dict[str, Any]]:
     return [{"number": f"+{number}", **more} for number in numbers]
 
 
-def test_a_list_comes_into_a_sink_and_stays_true(world: World, blocklist: Blocklist) -> None:
+def test_a_sink_follows_the_list(world: World, blocklist: Blocklist) -> None:
     sink = MemorySink()
     with pytest.raises(NotSynced):
         enforce(blocklist, sink)
@@ -89,7 +89,7 @@ def test_a_list_comes_into_a_sink_and_stays_true(world: World, blocklist: Blockl
     assert sink.numbers == set()
 
 
-def test_what_is_decided_here_and_what_ends_is_enforced_without_a_release(world: World, blocklist: Blocklist) -> None:
+def test_overrides_and_ends_are_enforced_without_a_release(world: World, blocklist: Blocklist) -> None:
     now = datetime.now(UTC)
     put(world, blocklist, listed(NUMBERS[0]) + listed(NUMBERS[1], until=now + timedelta(days=2)))
     sink = MemorySink()
@@ -279,7 +279,7 @@ def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -
     assert {change.number for change in sink.seen} == set(NUMBERS[2:6])
 
 
-def test_what_is_in_doubt_is_lifted_where_it_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
+def test_a_change_in_doubt_is_lifted_if_its_number_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:2]))
     sink = MemorySink()
 
@@ -364,7 +364,7 @@ def test_a_change_that_lifts_something_is_asked_for_until_it_is_done(
     assert not enforce(blocklist, sink).outcomes
 
 
-def test_what_failed_is_lifted_where_it_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
+def test_a_failed_change_is_lifted_if_its_number_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(NUMBERS[0]))
     sink = MemorySink()
     answer = sink.apply
@@ -382,7 +382,7 @@ def test_what_failed_is_lifted_where_it_is_not_listed_any_more(world: World, blo
     assert sink.numbers == set()
 
 
-def test_what_is_pending_does_not_count_again_for_the_daily_cap(world: World, blocklist: Blocklist) -> None:
+def test_a_pending_change_counts_once_for_the_daily_cap(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:4]))
     sink = MemorySink(lambda change: PENDING)
     day = TOMORROW
@@ -440,7 +440,7 @@ def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
     assert sink.numbers == {6281255500001}
 
 
-def test_drift_is_found_and_mended(world: World, blocklist: Blocklist) -> None:
+def test_drift_is_found_and_repaired(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:5]))
     sink = MemorySink()
     enforce(blocklist, sink)
@@ -472,7 +472,7 @@ def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Bl
     assert not reconcile(blocklist, sink)
 
 
-def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blocklist) -> None:
+def test_a_repaired_item_has_receipts_like_any_other(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:4]))
     ids = [blocklist.entries(number)[0].entry for number in NUMBERS[:4]]
     sink = MemorySink(lambda change: PENDING if change.number == NUMBERS[3] else None)
@@ -484,16 +484,16 @@ def test_what_is_mended_is_told_of_as_anything_else(world: World, blocklist: Blo
     new = blocklist.entries(NUMBERS[0])[0].entry
     assert new != ids[0]
     reconcile(blocklist, sink, repair=True)
-    before = len(told(blocklist))
+    before = len(receipts_in(blocklist))
     sink.behave = lambda change: None
     enforce(blocklist, sink)
-    assert sorted(told(blocklist)[before:]) == sorted(
+    assert sorted(receipts_in(blocklist)[before:]) == sorted(
         [(ids[0], "reversed"), (new, "enforced"), (ids[1], "reversed"), (ids[3], "enforced")]
     )
     assert not reconcile(blocklist, sink)
 
 
-def test_what_was_lifted_without_an_answer_is_told_of_after_it_was_mended(world: World, blocklist: Blocklist) -> None:
+def test_an_unblock_in_doubt_has_a_receipt_after_a_repair(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:2]))
     entry = blocklist.entries(NUMBERS[1])[0].entry
     sink = MemorySink()
@@ -510,11 +510,11 @@ def test_what_was_lifted_without_an_answer_is_told_of_after_it_was_mended(world:
     sink.behave = lambda change: None
     assert not reconcile(blocklist, sink, repair=True)
     enforce(blocklist, sink)
-    assert told(blocklist).count((entry, "reversed")) == 1
+    assert receipts_in(blocklist).count((entry, "reversed")) == 1
     assert not enforce(blocklist, sink).outcomes
 
 
-def test_what_the_sink_did_not_want_and_holds_all_the_same_is_lifted(world: World, blocklist: Blocklist) -> None:
+def test_an_item_that_the_sink_declined_but_holds_is_lifted(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, listed(*NUMBERS[:3]))
     sink = MemorySink(lambda change: Outcome("not-ours") if change.number == NUMBERS[1] else None)
     enforce(blocklist, sink)
@@ -543,7 +543,7 @@ class CountingSink(MemorySink):
         return self.last
 
 
-def test_a_ledger_from_a_copy_that_is_older_than_the_sink_is_reconciled_first(
+def test_a_ledger_restored_from_an_old_copy_must_be_reconciled_first(
     world: World, blocklist: Blocklist, tmp_path: Path
 ) -> None:
     put(world, blocklist, listed(*NUMBERS[:2]))
@@ -628,34 +628,34 @@ def test_a_setting_that_cannot_be_used_is_refused_with_what_is_expected(wrong: d
         EnforcementSettings(**wrong)
 
 
-def told(blocklist: Blocklist) -> list[tuple[int, str]]:
-    """Receipts of all records, by entry and outcome, in their order."""
+def receipts_in(blocklist: Blocklist) -> list[tuple[int, str]]:
+    """The receipts of all records, by entry and outcome, in their order."""
     with Ledger.open(ledger_path(blocklist, "default"), feed=FEED) as ledger:
         records = list(ledger.records())
         assert all(count_receipts(record) == len(list(receipts_of(record))) for record in records)
         return [(each.entry, each.outcome) for record in records for each in receipts_of(record)]
 
 
-def test_an_entry_that_goes_while_another_one_blocks_the_number_is_told_of(world: World, blocklist: Blocklist) -> None:
+def test_an_entry_that_goes_has_a_receipt_while_another_blocks_the_number(world: World, blocklist: Blocklist) -> None:
     ranged = {"number": f"+{NUMBERS[2]}", "last": f"+{NUMBERS[10]}", "issuer": "authority"}
     put(world, blocklist, [ranged, *listed(NUMBERS[4], issuer="bank"), *listed(NUMBERS[15], issuer="bank")])
     ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
     sink = MemorySink()
     enforce(blocklist, sink)
-    assert {entry for entry, _ in told(blocklist)} == {*ids.values(), blocklist.entries(NUMBERS[15])[0].entry}
-    before = len(told(blocklist))
+    assert {entry for entry, _ in receipts_in(blocklist)} == {*ids.values(), blocklist.entries(NUMBERS[15])[0].entry}
+    before = len(receipts_in(blocklist))
     put(world, blocklist, [ranged, *listed(NUMBERS[15], issuer="bank")])
     enforce(blocklist, sink)
     assert sink.scopes(NUMBERS[4]) == {"sms"}
-    later = told(blocklist)[before:]
+    later = receipts_in(blocklist)[before:]
     assert (ids["bank"], "reversed") in later
     assert (ids["authority"], "reversed") not in later  # it goes on blocking, only cut in another way
     put(world, blocklist, [])
     enforce(blocklist, sink)
-    assert (ids["authority"], "reversed") in told(blocklist)
+    assert (ids["authority"], "reversed") in receipts_in(blocklist)
 
 
-def test_each_entry_that_goes_is_told_of_once(world: World, blocklist: Blocklist) -> None:
+def test_each_entry_that_goes_has_one_receipt(world: World, blocklist: Blocklist) -> None:
     both = [*listed(NUMBERS[4], issuer="authority"), *listed(NUMBERS[4], issuer="bank")]
     put(world, blocklist, both)
     ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
@@ -663,11 +663,11 @@ def test_each_entry_that_goes_is_told_of_once(world: World, blocklist: Blocklist
     for rows in (both, both[:1], []):
         put(world, blocklist, rows)
         enforce(blocklist, sink)
-    reversed_ = [entry for entry, outcome in told(blocklist) if outcome == "reversed"]
+    reversed_ = [entry for entry, outcome in receipts_in(blocklist) if outcome == "reversed"]
     assert reversed_ == [ids["bank"], ids["authority"]]
 
 
-def test_an_entry_that_goes_is_told_of_where_nobody_knows_what_came_of_it(world: World, blocklist: Blocklist) -> None:
+def test_an_entry_that_goes_has_a_receipt_after_its_change_was_in_doubt(world: World, blocklist: Blocklist) -> None:
     put(world, blocklist, [*listed(NUMBERS[4], issuer="authority"), *listed(NUMBERS[4], issuer="bank")])
     ids = {entry.issuer: entry.entry for entry in blocklist.entries(NUMBERS[4])}
     sink = MemorySink()
@@ -682,7 +682,7 @@ def test_an_entry_that_goes_is_told_of_where_nobody_knows_what_came_of_it(world:
         enforce(blocklist, sink)
     sink.behave = lambda change: None
     enforce(blocklist, sink)
-    assert [entry for entry, outcome in told(blocklist) if outcome == "reversed"] == [ids["bank"]]
+    assert [entry for entry, outcome in receipts_in(blocklist) if outcome == "reversed"] == [ids["bank"]]
 
 
 def test_an_entry_whose_range_is_cut_to_single_numbers_still_blocks(world: World, blocklist: Blocklist) -> None:
@@ -693,10 +693,10 @@ def test_an_entry_whose_range_is_cut_to_single_numbers_still_blocks(world: World
         blocklist.overrides.allow(NUMBERS[allowed], reason="appeal")
         enforce(blocklist, sink)
     assert sink.numbers == {NUMBERS[4]}
-    assert (entry, "reversed") not in told(blocklist)
+    assert (entry, "reversed") not in receipts_in(blocklist)
     blocklist.overrides.allow(NUMBERS[4], reason="appeal")
     enforce(blocklist, sink)
-    assert told(blocklist).count((entry, "reversed")) == 1
+    assert receipts_in(blocklist).count((entry, "reversed")) == 1
 
 
 def test_many_runs_with_faults_end_with_the_right_content(world: World, blocklist: Blocklist) -> None:

@@ -1,4 +1,4 @@
-"""Whatever fails between a list and its sink, and is decided meanwhile: nothing stays blocked, nothing stays untold."""
+"""Whatever fails between a list and its sink: no number stays blocked by mistake, and every outcome has a receipt."""
 
 import contextlib
 import random
@@ -25,7 +25,7 @@ from support.world import FEED, make_world
 
 
 class Faulty:
-    """What comes of changes: some are killed, fail, are refused or left pending; half of these were done."""
+    """Gives changes random outcomes: some are killed, fail, are refused or pending; half of these were done."""
 
     def __init__(self, chance: random.Random) -> None:
         self.is_on = True
@@ -68,7 +68,7 @@ def drawn_rows(chance: random.Random, now: datetime) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_outlives_what_asked_for_it_and_the_last_receipt_of_each_entry_is_true(
+def test_no_block_outlives_its_entries_and_the_last_receipt_of_each_entry_is_true(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(tmp_path / "world")
@@ -112,7 +112,7 @@ def decide(blocklist: Blocklist, chance: random.Random, numbers: list[int], now:
 
 
 def run_somehow(blocklist: Blocklist, sink: MemorySink, chance: random.Random, now: datetime) -> None:
-    """With other scopes, another batch, a cap, or another clock than the last time."""
+    """Enforce with other scopes, another batch size, a cap, or another clock than the last time."""
     at = now + timedelta(days=chance.choice((0, 0, 2)))
     enforce(
         blocklist,

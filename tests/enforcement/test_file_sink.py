@@ -1,4 +1,4 @@
-"""Drop directories: what lies there, when it is whole, and answers that come in their own time."""
+"""Drop directories: their files, which are always whole, and responses that come later."""
 
 import csv
 import hashlib
@@ -137,7 +137,7 @@ def test_a_json_file_says_the_same(drop: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_what_is_read_is_what_was_handed_over(drop: Path, format: str) -> None:
+def test_a_file_is_read_as_it_was_written(drop: Path, format: str) -> None:
     end = datetime(2027, 1, 1, tzinfo=UTC)
     items = [Item(A, entries=(7, 9), until=end), Item(B, entries=(), category='a "b"; c'), Item(C, last=C + 6)]
     batch = make_batch("change", items, number_in_ledger=2)
@@ -171,7 +171,7 @@ def test_the_same_batch_again_is_the_same_file(drop: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_file_that_was_cut_or_changed_is_no_file(drop: Path, tmp_path: Path, format: str) -> None:
+def test_a_file_that_was_cut_or_changed_is_refused(drop: Path, tmp_path: Path, format: str) -> None:
     opened(drop, f"?format={format}").apply(make_batch("block", [A, B, C]))
     data = files_in(drop)[0].read_bytes()
     broken = tmp_path / "broken"
@@ -188,13 +188,13 @@ def test_a_file_that_was_cut_or_changed_is_no_file(drop: Path, tmp_path: Path, f
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"# end count=0 sha256=\n", b"[]\n", b'{"type":"end"}\n', b"\xff\n", b"[" * 99_999]
 )
-def test_something_else_is_no_file(tmp_path: Path, data: bytes) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "else").write_bytes(data)
     with pytest.raises(Malformed):
         read_drop_file(tmp_path / "else")
 
 
-def test_files_can_be_picked_up_by_others_and_lie_there_whole_only(drop: Path) -> None:
+def test_files_are_readable_for_others_and_always_whole(drop: Path) -> None:
     opened(drop).apply(make_batch("block", [A]))
     assert stat.S_IMODE(files_in(drop)[0].stat().st_mode) == 0o644
     assert [name for name in os.listdir(drop) if not name.startswith(".")] == [files_in(drop)[0].name]
@@ -233,14 +233,14 @@ def test_it_cannot_be_read_back(drop: Path) -> None:
 # Directories
 
 
-def test_a_directory_with_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("…")
     with pytest.raises(InvalidInput, match="has other content"):
         opened(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.txt"]
 
 
-def test_what_others_put_there_later_is_theirs(drop: Path) -> None:
+def test_others_may_keep_files_in_the_directory(drop: Path) -> None:
     opened(drop).apply(make_batch("block", [A]))
     (drop / "processed").mkdir()
     files_in(drop)[0].rename(drop / "processed" / "1.csv")
@@ -273,12 +273,12 @@ def test_options_that_cannot_be_used_are_refused(drop: Path, query: str, said: s
 
 
 @pytest.mark.parametrize("url", ["file:", "file://host/drop", "file:///drop#x"])
-def test_urls_of_no_directory_are_refused(url: str) -> None:
+def test_urls_that_name_no_directory_are_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="not the URL of a drop directory"):
         open_sink(url, feed="id-test")
 
 
-def test_a_ledger_begun_anew_does_not_write_in_front_of_what_lies_there(drop: Path) -> None:
+def test_a_new_ledger_does_not_write_before_the_files_of_an_earlier_one(drop: Path) -> None:
     opened(drop).apply(make_batch("block", [A], number_in_ledger=500))
     anew = opened(drop)
     with pytest.raises(SinkUnavailable, match="up to batch 500"):
@@ -287,7 +287,7 @@ def test_a_ledger_begun_anew_does_not_write_in_front_of_what_lies_there(drop: Pa
     assert kinds(opened(drop).apply(make_batch("unblock", [A], number_in_ledger=1))) == ["reversed"]
 
 
-def test_a_directory_that_is_gone_is_a_sink_that_is_down(drop: Path) -> None:
+def test_a_directory_that_is_gone_is_an_unavailable_sink(drop: Path) -> None:
     sink = opened(drop)
     (drop / ".blocklist-drop.json").unlink()
     drop.rmdir()
@@ -298,10 +298,10 @@ def test_a_directory_that_is_gone_is_a_sink_that_is_down(drop: Path) -> None:
 # Responses
 
 
-def test_changes_are_pending_until_their_answer_comes_and_are_written_once(drop: Path, responses: Path) -> None:
+def test_changes_are_pending_until_their_response_comes_and_are_written_once(drop: Path, responses: Path) -> None:
     sink = opened(drop, responses=responses)
     assert kinds(sink.apply(make_batch("block", [A, B], number_in_ledger=1))) == ["pending"] * 2
-    # Another run, before the answer: with something new, which alone is written.
+    # Another run, before the response: only the new change is written.
     assert kinds(sink.apply(make_batch("block", [A, B, C], number_in_ledger=2))) == ["pending"] * 3
     assert [[change.number for change in read_drop_file(path).changes] for path in files_in(drop)] == [[A, B], [C]]
     first = files_in(drop)[0]
@@ -317,7 +317,7 @@ def test_changes_are_pending_until_their_answer_comes_and_are_written_once(drop:
     assert len(files_in(drop)) == 2
 
 
-def test_files_that_were_picked_up_are_answered_all_the_same(drop: Path, responses: Path) -> None:
+def test_a_response_counts_after_its_file_was_picked_up(drop: Path, responses: Path) -> None:
     sink = opened(drop, responses=responses)
     sink.apply(make_batch("block", [A]))
     answer_all(drop, responses)
@@ -325,8 +325,8 @@ def test_files_that_were_picked_up_are_answered_all_the_same(drop: Path, respons
     assert kinds(sink.apply(make_batch("block", [A], number_in_ledger=2))) == ["enforced"]
 
 
-def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, responses: Path, tmp_path: Path) -> None:
-    """What is pending is in doubt for the ledger, so it is lifted, and the answer to the block is past."""
+def test_an_unblock_that_comes_before_the_response_goes_at_once(drop: Path, responses: Path, tmp_path: Path) -> None:
+    """A pending change is in doubt in the ledger, so it is lifted, and a later response to the block does not count."""
     sink = opened(drop, responses=responses)
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
@@ -343,7 +343,7 @@ def test_an_unblock_that_comes_before_the_answer_goes_out_at_once(drop: Path, re
 
 
 def test_what_is_blocked_again_later_is_written_again(drop: Path, responses: Path) -> None:
-    """An old answer to the same change does not count."""
+    """An old response to the same change does not count."""
     sink = opened(drop, responses=responses)
     for number, operation in enumerate(("block", "block", "unblock", "unblock", "block"), 1):
         sink.apply(make_batch(operation, [A], number_in_ledger=number))  # type: ignore[arg-type]
@@ -353,12 +353,12 @@ def test_what_is_blocked_again_later_is_written_again(drop: Path, responses: Pat
     assert kinds(sink.apply(make_batch("block", [A], number_in_ledger=6))) == ["pending"]
 
 
-def test_a_run_that_is_killed_finds_the_answer_again(drop: Path, responses: Path) -> None:
+def test_a_run_that_is_killed_finds_the_response_again(drop: Path, responses: Path) -> None:
     sink = opened(drop, responses=responses)
     sink.apply(make_batch("block", [A]))
     answer_all(drop, responses)
     assert kinds(sink.apply(make_batch("block", [A], number_in_ledger=2))) == ["enforced"]
-    # Not closed, and nothing was written down: the batch comes again as another.
+    # The sink was not closed, and no outcome written down: the changes come again in another batch.
     database = sqlite3.connect(drop / ".blocklist-drop.sqlite")
     assert database.execute("select count(*) from waiting").fetchall() == [(1,)]
     database.close()
@@ -370,7 +370,7 @@ def wrote_after(drop: Path, number: int) -> bool:
 
 
 @pytest.mark.timing
-def test_whenever_a_run_is_killed_the_files_say_in_the_end_what_is_to_be_so(drop: Path, responses: Path) -> None:
+def test_the_files_are_right_in_the_end_whenever_a_run_is_killed(drop: Path, responses: Path) -> None:
     program = (
         "import itertools, random, sys\n"
         "from blocklist_sdk.enforcement.registry import open_sink\n"
@@ -417,19 +417,19 @@ def test_a_change_that_failed_is_written_again(drop: Path, responses: Path) -> N
     assert len(files_in(drop)) == 2
 
 
-def test_an_answer_is_waited_for(drop: Path, responses: Path) -> None:
+def test_the_sink_waits_for_a_response(drop: Path, responses: Path) -> None:
     sink = opened(drop, f"?wait=60&responses={responses}")
     with answering(drop, responses):
         assert kinds(sink.apply(make_batch("block", [A, B]))) == ["enforced"] * 2
         assert kinds(sink.apply(make_batch("unblock", [A], number_in_ledger=2))) == ["reversed"]
 
 
-def test_nobody_waits_longer_than_asked(drop: Path, responses: Path) -> None:
+def test_the_sink_waits_no_longer_than_asked(drop: Path, responses: Path) -> None:
     assert kinds(opened(drop, responses=responses, wait=0.2).apply(make_batch("block", [A]))) == ["pending"]
 
 
 def sent(drop: Path, responses: Path) -> tuple[Sink, Path]:
-    """A sink that waits for an answer on A and B, and where that has to come."""
+    """A sink that waits for a response about A and B, and the path of the response."""
     sink = opened(drop, responses=responses)
     sink.apply(make_batch("block", [A, B]))
     return sink, responses / drop_response_name(files_in(drop)[0].name)
@@ -451,7 +451,7 @@ HEAD = "number,outcome,detail\n"
         (f"{HEAD}+{A},failed,\n+{A},enforced,\n+{B},enforced,\n+{C},enforced,\n", ["enforced", "enforced"]),
         (f"{HEAD}+{A},enforced,\n# end count=1\n", ["enforced", "failed"]),
         (f"{HEAD}+{A},OK,\n+{B},reversed,\n", ["failed", "failed"]),
-        # On their way, or for ever broken.
+        # Still on their way, or broken.
         ("", ["pending", "pending"]),
         (HEAD, ["pending", "pending"]),
         (f"{HEAD}+{A},enforced,\n", ["pending", "pending"]),
@@ -470,7 +470,7 @@ def test_responses_are_taken_once_they_are_whole(drop: Path, responses: Path, te
     assert again(sink) == expected
 
 
-def test_a_response_to_which_nothing_comes_any_more_is_whole(drop: Path, responses: Path) -> None:
+def test_a_response_that_does_not_grow_any_more_is_whole(drop: Path, responses: Path) -> None:
     sink, path = sent(drop, responses)
     path.write_text(f"{HEAD}+{A},enforced,\n")
     assert again(sink) == ["pending", "pending"]
@@ -480,7 +480,7 @@ def test_a_response_to_which_nothing_comes_any_more_is_whole(drop: Path, respons
     assert outcomes[1].detail == "the response does not mention it"
 
 
-def test_a_response_that_cannot_be_read_is_told_once(
+def test_a_response_that_cannot_be_read_is_logged_once(
     drop: Path, responses: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink, path = sent(drop, responses)
@@ -491,7 +491,7 @@ def test_a_response_that_cannot_be_read_is_told_once(
     assert caplog.text.count("cannot be read") == 1
 
 
-def test_what_is_no_regular_file_is_no_response(drop: Path, responses: Path) -> None:
+def test_only_a_regular_file_is_a_response(drop: Path, responses: Path) -> None:
     sink, path = sent(drop, responses)
     os.mkfifo(path)
     assert again(sink) == ["pending", "pending"]
@@ -500,7 +500,7 @@ def test_what_is_no_regular_file_is_no_response(drop: Path, responses: Path) -> 
     assert again(sink) == ["pending", "pending"]
 
 
-def test_a_response_of_an_earlier_ledger_is_not_taken_for_an_answer(drop: Path, responses: Path) -> None:
+def test_a_response_of_an_earlier_ledger_is_not_used(drop: Path, responses: Path) -> None:
     sink, _ = sent(drop, responses)
     answer_all(drop, responses)
     assert again(sink) == ["enforced", "enforced"]
@@ -522,21 +522,21 @@ def test_the_database_holds_no_more_than_what_waits(drop: Path, responses: Path)
     database.close()
 
 
-def test_a_damaged_database_is_told_of(drop: Path, responses: Path) -> None:
+def test_a_damaged_database_is_an_error_that_says_what_to_do(drop: Path, responses: Path) -> None:
     opened(drop, responses=responses).close()
     (drop / ".blocklist-drop.sqlite").write_bytes(b"not a database" * 1000)
     with pytest.raises(InvalidInput, match="remove it"):
         opened(drop, responses=responses)
 
 
-def test_what_is_written_as_an_answer_is_read_as_one(tmp_path: Path) -> None:
+def test_a_response_is_read_as_it_was_written(tmp_path: Path) -> None:
     outcomes = {A: Outcome("enforced"), B: Outcome("refused", 'a "quoted", reason')}
     write_drop_response(tmp_path / "answer", outcomes)
     read = read_drop_response(tmp_path / "answer")
     assert (read.outcomes, read.is_whole) == (outcomes, True)
 
 
-def test_a_ledger_takes_what_is_pending_for_in_doubt(tmp_path: Path, drop: Path, responses: Path) -> None:
+def test_a_pending_change_is_in_doubt_in_the_ledger(tmp_path: Path, drop: Path, responses: Path) -> None:
     sink = opened(drop, responses=responses)
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
         batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)

@@ -1,4 +1,4 @@
-"""Receipts: what the authority is told of a record, and that it is told once, whatever happens on the way."""
+"""Receipts: which a record has, and that each is sent once, whatever happens on the way."""
 
 import random
 from collections import Counter
@@ -47,7 +47,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-# What is told
+# The receipts of a record
 
 
 def test_every_entry_behind_a_change_has_a_receipt(ledger: Ledger) -> None:
@@ -57,7 +57,7 @@ def test_every_entry_behind_a_change_has_a_receipt(ledger: Ledger) -> None:
     assert count_receipts(record) == 3
 
 
-def test_a_recipients_own_decision_is_nobody_elses_business(ledger: Ledger) -> None:
+def test_a_recipients_own_decision_has_no_receipt(ledger: Ledger) -> None:
     record = written(ledger, items_of([FIRST, FIRST + 1], entries=[(), (5,)]))
     assert [each.entry for each in receipts_of(record)] == [5]
     assert count_receipts(record) == 1
@@ -79,7 +79,7 @@ def test_what_is_tried_again_has_no_receipt_and_what_was_given_up_has_failed(led
     assert count_receipts(record) == 2
 
 
-def test_nothing_is_told_where_nobody_knows(ledger: Ledger) -> None:
+def test_a_change_in_doubt_has_no_receipt(ledger: Ledger) -> None:
     batch = ledger.begin("block", items_of([FIRST]), serial=1, published=PUBLISHED, at=PUBLISHED)
     assert list(receipts_of(ledger.record(batch.number_in_ledger))) == []
     ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
@@ -97,11 +97,11 @@ def test_a_sinks_words_are_passed_on_as_the_exchange_takes_them(ledger: Ledger) 
     ]
 
 
-# How it is sent
+# Sending
 
 
 def answering(refuse: frozenset[int] = frozenset()) -> Any:
-    """An exchange that takes receipts, but for some entries."""
+    """An exchange that accepts receipts, except for some entries."""
 
     def take(asked: Asked) -> Any:
         items = [
@@ -139,14 +139,14 @@ def test_the_oldest_record_goes_first_and_each_once(ledger: Ledger) -> None:
     assert list(ledger.unacknowledged()) == []
 
 
-def test_a_record_without_receipts_is_done_with_and_asks_nobody(ledger: Ledger) -> None:
+def test_a_record_without_receipts_is_done_without_a_request(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST], entries=[()]))
     with exchanging(routes({})) as (url, asked):
         assert sent_to(url, ledger) == ReceiptsResult(records=1)
         assert asked == []
 
 
-def test_what_dies_before_it_is_noted_is_sent_again_under_the_same_key(ledger: Ledger) -> None:
+def test_receipts_are_sent_again_under_the_same_key_if_the_answer_was_not_written_down(ledger: Ledger) -> None:
     written(ledger, items_of(range(FIRST, FIRST + 7)))
     with exchanging(routes(table(answering()))) as (url, asked):
         sent_to(url, ledger)
@@ -157,7 +157,7 @@ def test_what_dies_before_it_is_noted_is_sent_again_under_the_same_key(ledger: L
     assert once.body == again.body
 
 
-def test_a_ledger_brought_back_from_a_copy_does_not_use_a_key_for_something_else(ledger: Ledger) -> None:
+def test_a_ledger_restored_from_a_copy_uses_no_key_for_another_body(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST], entries=[(1,)]))
     with exchanging(routes(table(answering()))) as (url, asked):
         sent_to(url, ledger)
@@ -171,7 +171,7 @@ def test_a_ledger_brought_back_from_a_copy_does_not_use_a_key_for_something_else
     assert once.headers["Idempotency-Key"] != other.headers["Idempotency-Key"]
 
 
-def test_refused_receipts_are_noted_with_their_reason_and_can_be_sent_again(ledger: Ledger) -> None:
+def test_refused_receipts_are_kept_with_their_reason_and_can_be_sent_again(ledger: Ledger) -> None:
     written(ledger, items_of(range(FIRST, FIRST + 3)))
     with exchanging(routes(table(answering(frozenset({2}))))) as (url, asked):
         assert sent_to(url, ledger) == ReceiptsResult(sent=2, refused=1, records=1)
@@ -184,7 +184,7 @@ def test_refused_receipts_are_noted_with_their_reason_and_can_be_sent_again(ledg
     assert keys[0] != keys[1]
 
 
-def test_what_an_error_cuts_short_goes_on_behind_the_last_batch_that_was_answered_for(ledger: Ledger) -> None:
+def test_after_an_error_sending_continues_after_the_last_answered_batch(ledger: Ledger) -> None:
     written(ledger, many(3 * RECEIPTS_MAX + 5))
     take = answering(frozenset({7}))
     answers = [take, problem(503, "busy"), take, take, take]
@@ -219,7 +219,7 @@ def test_an_account_that_may_not_answer_for_the_feed_sends_nothing(ledger: Ledge
     assert len(list(ledger.unacknowledged())) == 1
 
 
-def test_a_wait_that_the_exchange_asks_for_is_kept_by_the_next_process(ledger: Ledger) -> None:
+def test_the_next_process_waits_as_the_exchange_has_asked(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST]))
     busy = problem(503, "busy", headers={"Retry-After": "3600"})
     with exchanging(routes(table([busy, answering()]))) as (url, asked):
@@ -234,9 +234,7 @@ def test_a_wait_that_the_exchange_asks_for_is_kept_by_the_next_process(ledger: L
         assert sent_to(url, ledger).sent == 1
 
 
-def test_a_damaged_note_of_how_far_it_came_costs_nothing_but_time(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_progress_costs_nothing_but_time(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     written(ledger, items_of([FIRST]))
     (ledger.directory / "outbox.json").write_text("{", encoding="utf-8")
     with exchanging(routes(table(answering()))) as (url, _):
@@ -244,7 +242,7 @@ def test_a_damaged_note_of_how_far_it_came_costs_nothing_but_time(
     assert "outbox.json is damaged" in caplog.text
 
 
-def test_an_exchange_that_is_not_there_leaves_everything_for_the_next_time(ledger: Ledger) -> None:
+def test_an_unreachable_exchange_leaves_everything_for_the_next_call(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST]))
     with exchanging(routes({})) as (url, _):
         pass
@@ -253,7 +251,7 @@ def test_an_exchange_that_is_not_there_leaves_everything_for_the_next_time(ledge
     assert len(list(ledger.unacknowledged())) == 1
 
 
-def test_an_answer_for_too_few_counts_for_nothing(ledger: Ledger) -> None:
+def test_an_answer_for_too_few_receipts_does_not_count(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST, FIRST + 1]))
     few = Told({"items": [{"index": 0, "status": "accepted"}]})
     with exchanging(routes(table([few, answering()]))) as (url, _):
@@ -281,14 +279,14 @@ def test_receipts_are_sent_while_a_run_goes_on_but_not_twice_at_once(ledger: Led
 
 
 @pytest.mark.parametrize("way", [Ledger.outbox, Ledger.read])
-def test_there_is_nothing_to_send_or_read_where_nothing_was_enforced(tmp_path: Path, way: Any) -> None:
+def test_a_ledger_must_exist_to_be_sent_or_read(tmp_path: Path, way: Any) -> None:
     with pytest.raises(InvalidInput, match="nothing has been enforced into hlr yet"):
         way(tmp_path / "hlr", feed=FEED)
     assert not list(tmp_path.iterdir())
 
 
 def many(count: int) -> Items:
-    """Items that nobody writes one by one."""
+    """Very many items."""
     number = np.arange(FIRST, FIRST + count, dtype=np.int64)
     return Items(
         number=number,
@@ -333,7 +331,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 def fill(box: Sandbox, directory: Path, *, a_record: int) -> Counter[tuple[int, str]]:
-    """A ledger of everything that is listed, some of which is lifted again; what receipts it makes, by entry."""
+    """Fill a ledger with everything that is listed, and lift some of it; returns the receipts, by entry."""
     with box.blocklist(WHO) as blocklist:
         blocklist.sync()
         items, serial = listed(blocklist)

@@ -1,4 +1,4 @@
-"""The plan: what a sink acknowledged since the base says the same as one base would. All numbers are generated."""
+"""The plan: it is the same for a base with records as for one base. All numbers are generated."""
 
 import random
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ FATES = ("enforced", "enforced", "enforced", "refused", "failed", "not-ours", "p
 
 
 def drawn(chance: random.Random) -> Items:
-    """Items in order that do not overlap; an entry may stand behind several of them."""
+    """Items in order that do not overlap; an entry may be behind several of them."""
     number, last, entries = [], [], []
     at = 6_281_255_500_000
     for _ in range(chance.randrange(12)):
@@ -43,8 +43,8 @@ def drawn(chance: random.Random) -> Items:
     )
 
 
-def spoken(items: Items) -> list[tuple[object, ...]]:
-    """Items as tuples, with the entries that go."""
+def as_tuples(items: Items) -> list[tuple[object, ...]]:
+    """Items as tuples, with the entries that they lift."""
     columns = (items.number, items.last, items.scope, items.until)
     return [
         (*values, items.entries(place), items.lifted_entries.get(place))
@@ -53,7 +53,7 @@ def spoken(items: Items) -> list[tuple[object, ...]]:
 
 
 def parts(plan: EnforcementPlan) -> list[tuple[str, list[tuple[object, ...]]]]:
-    return [(part.operation, spoken(part.items)) for part in plan.batches(1_000)]
+    return [(part.operation, as_tuples(part.items)) for part in plan.batches(1_000)]
 
 
 def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
@@ -95,12 +95,12 @@ def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
                 assert acknowledged.count(status) == whole.count(status)
             run(ledger, make_plan(acknowledged, wanted), chance)
             if chance.random() < 0.4:
-                before = spoken(ledger.state().whole().items)
+                before = as_tuples(ledger.state().whole().items)
                 ledger.fold(at=NOW)
-                assert spoken(ledger.state().whole().items) == before
+                assert as_tuples(ledger.state().whole().items) == before
 
 
-def test_nothing_is_planned_where_all_is_as_it_should_be() -> None:
+def test_nothing_is_planned_if_the_sink_holds_what_it_should() -> None:
     wanted = drawn(random.Random(1))
     assert len(make_plan(LedgerState.of(wanted, np.zeros(len(wanted), np.uint8)), wanted)) == 0
 

@@ -1,4 +1,4 @@
-"""Shadow mode: nothing is touched, and the impact on a log is what a plain loop over it finds."""
+"""Shadow mode: the sink is not used, and the impact on a log is what a plain loop over it finds."""
 
 import gzip
 import random
@@ -29,7 +29,7 @@ DAY = date(2026, 10, 1)
 
 
 class Untouchable:
-    """A sink that must not be asked anything."""
+    """A sink that must not be used."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -122,7 +122,7 @@ def test_an_impact_counts_rows_numbers_days_and_categories(tmp_path: Path) -> No
     )
 
 
-def test_lines_of_a_csv_that_are_no_rows_are_told(tmp_path: Path) -> None:
+def test_unreadable_lines_of_a_csv_are_counted(tmp_path: Path) -> None:
     log = tmp_path / "calls.csv"
     log.write_text(f"number,at\n{FIRST},2026-10-01\n{FIRST},2026-10-01,x\n", encoding="utf-8")
     found = shadow_impact(HELD, log, region="ID", time_column="at")
@@ -149,7 +149,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("kind", MOMENTS)
-def test_parquet_has_moments_of_many_kinds(tmp_path: Path, kind: str) -> None:
+def test_parquet_may_have_times_of_many_types(tmp_path: Path, kind: str) -> None:
     numbers = pa.array([FIRST, FIRST + 1, None])
     pq.write_table(pa.table({"at": MOMENTS[kind], "b_number": numbers, "x": [1, 2, 3]}), tmp_path / "log.parquet")
     found = shadow_impact(HELD, tmp_path / "log.parquet", region="ID", number_column="b_number", time_column="at")
@@ -157,14 +157,14 @@ def test_parquet_has_moments_of_many_kinds(tmp_path: Path, kind: str) -> None:
     assert found.rejects == {"no-number": 1}
 
 
-def test_only_a_scope_can_be_asked_for(tmp_path: Path) -> None:
+def test_an_impact_may_be_counted_for_one_scope(tmp_path: Path) -> None:
     held = items_of([FIRST], scope=4)
     log = log_of(tmp_path / "calls.csv", [(FIRST, "2026-10-01")])
     scopes: tuple[Scope, ...] = ("voice", "sms", "messaging")
     assert [shadow_impact(held, log, region="ID", scope=scope).rows_hit for scope in scopes] == [0, 1, 0]
 
 
-def test_nothing_held_hits_nothing(tmp_path: Path) -> None:
+def test_no_items_hit_nothing(tmp_path: Path) -> None:
     log = log_of(tmp_path / "calls.csv", [(FIRST, "2026-10-01")])
     found = shadow_impact(Items.empty(), log, region="ID", time_column="at")
     assert (found.rows, found.rows_hit, found.numbers_hit) == (1, 0, 0)
@@ -185,7 +185,7 @@ def test_a_log_that_does_not_fit_is_refused(tmp_path: Path, options: dict[str, A
         shadow_impact(HELD, log, **{"region": "ID", "number_column": "number", **options})
 
 
-def test_a_column_that_holds_no_moments_is_refused(tmp_path: Path) -> None:
+def test_a_column_without_times_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"at": [True], "number": [FIRST]}), tmp_path / "log.parquet")
     with pytest.raises(InvalidInput, match=r"'at' .* has no times"):
         shadow_impact(HELD, tmp_path / "log.parquet", region="ID", time_column="at")

@@ -1,4 +1,4 @@
-"""The contract of sinks: a sink that keeps it passes, and whichever promise is broken, it is found out."""
+"""The contract of sinks: a sink that keeps it passes, and each broken promise is found."""
 
 import inspect
 import threading
@@ -19,7 +19,7 @@ REFUSED = 6281300000000
 
 
 class System:
-    """What several sinks write to; by feed and first number, and the number of each feed's last batch."""
+    """The system behind several sinks: items by feed and first number, and the number of each feed's last batch."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -270,7 +270,7 @@ def test_the_class_for_pytest_has_every_check() -> None:
     assert len([name for name in vars(SinkContract) if name.startswith("test_")]) == len(defined)
 
 
-def test_what_is_wrong_in_a_system_that_cannot_be_read_is_seen_past_the_sink() -> None:
+def test_faults_of_a_sink_that_cannot_be_read_are_found_in_the_system_behind_it() -> None:
     system = System()
 
     class Lying(BlindSink):
@@ -292,7 +292,7 @@ def test_what_is_wrong_in_a_system_that_cannot_be_read_is_seen_past_the_sink() -
         ("enforced", "not an `Outcome`"),
     ],
 )
-def test_outcomes_that_no_ledger_can_write_down_are_found(outcome: Any, said: str) -> None:
+def test_outcomes_that_a_ledger_cannot_write_down_are_found(outcome: Any, said: str) -> None:
     class Odd(MemorySink):
         def apply(self, batch: Batch) -> Sequence[Outcome]:
             return [outcome] * len(batch)
@@ -301,7 +301,7 @@ def test_outcomes_that_no_ledger_can_write_down_are_found(outcome: Any, said: st
         testing.outcomes_of(Odd(System(), "id-test"), make_batch("block", [6281200000001]))
 
 
-def test_the_number_that_is_refused_is_none_that_has_to_be_taken() -> None:
+def test_the_refused_number_must_not_be_one_that_the_checks_use() -> None:
     with pytest.raises(ValueError, match="which the checks use"):
         check_sink(maker(MemorySink), refuses=6281200000112)
 
@@ -316,7 +316,7 @@ def test_outcomes_may_be_the_same_for_all() -> None:
     assert isinstance(all_done(make_batch("block", [6281200000001])), UniformOutcomes)
 
 
-def test_what_a_sink_raises_is_told_with_the_rest() -> None:
+def test_errors_of_a_sink_are_in_the_message() -> None:
     class Down(MemorySink):
         def apply(self, batch: Batch) -> Sequence[Outcome]:
             raise ConnectionError("no route")
@@ -347,12 +347,12 @@ def test_items_for_tests_are_as_a_sink_gets_them() -> None:
     assert len(make_items([])) == 0
 
 
-def test_items_that_overlap_are_no_items() -> None:
+def test_items_must_not_overlap() -> None:
     with pytest.raises(ValueError, match="items overlap"):
         make_items([Item(6281200000001, last=6281200000003), 6281200000003])
 
 
-def test_nothing_of_pytest_is_needed() -> None:
+def test_pytest_is_not_needed() -> None:
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Sinks in servers keep what every sink has to keep."""
+"""Sinks in servers keep the contract of a sink."""
 
 from collections.abc import Iterable
 

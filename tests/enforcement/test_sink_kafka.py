@@ -88,7 +88,7 @@ def test_a_large_batch_arrives_whole_and_once(sink: KafkaSink, kafka_url: str) -
     assert {int(message.key()) for message in found} == set(range(FIRST, FIRST + 20_000))
 
 
-def test_a_queue_that_is_full_is_waited_for(opens: Opens, kafka_url: str) -> None:
+def test_the_sink_waits_for_a_full_queue(opens: Opens, kafka_url: str) -> None:
     sink = opens(f"{kafka_url}?queue.buffering.max.messages=100")
     assert len(sink.apply(numbered(1))) == 1000
     assert len(held_in(kafka_url)) == 1000
@@ -103,7 +103,7 @@ def test_a_message_that_is_too_large_is_refused_and_the_rest_goes_on(opens: Open
     assert set(held_in(kafka_url)) == {FIRST, FIRST + 2}
 
 
-def test_brokers_that_are_not_there_take_the_sink_down_and_nothing_is_sent_later(opens: Opens) -> None:
+def test_without_brokers_the_sink_is_unavailable_and_nothing_is_sent_later(opens: Opens) -> None:
     absent = opens("kafka://127.0.0.1:9/blocked?message.timeout.ms=500")
     for number in (1, 2):
         with pytest.raises(SinkUnavailable, match="refused"):
@@ -139,6 +139,6 @@ def test_a_url_that_makes_no_sense_is_invalid(opens: Opens, url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_secrets_need_not_stand_in_the_url(opens: Opens) -> None:
+def test_secrets_need_not_be_in_the_url(opens: Opens) -> None:
     secrets = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", "sasl.password": "secret"}
     opens("kafka://me@127.0.0.1:9/blocked", config=secrets)

@@ -103,14 +103,14 @@ def test_feeds_and_ledgers_in_one_table_do_not_touch_each_other(
     assert (sink.applied(), other.applied(), second.applied()) == (5, 9, None)
 
 
-def test_it_can_be_read_and_tells_what_it_has_applied(sink: PostgresSink) -> None:
+def test_it_can_be_read_and_has_the_number_of_the_last_batch(sink: PostgresSink) -> None:
     assert isinstance(sink, ReadableSink)
     assert isinstance(sink, TransactionalSink)
     assert sink.applied() is None
     assert list(sink.current()) == []
 
 
-def test_what_a_constraint_forbids_is_refused_and_the_rest_goes_on(sink: PostgresSink, run: Any) -> None:
+def test_a_row_that_a_constraint_forbids_is_refused_and_the_rest_goes_on(sink: PostgresSink, run: Any) -> None:
     sink.applied()
     run(f"ALTER TABLE TABLE_NAME ADD CONSTRAINT not_ours CHECK (number NOT IN ({FIRST + 3}, {FIRST + 77}))")
     items = items_of(range(FIRST, FIRST + 100))
@@ -121,7 +121,7 @@ def test_what_a_constraint_forbids_is_refused_and_the_rest_goes_on(sink: Postgre
     assert len(list(sink.current())) == 98
 
 
-def test_what_a_trigger_forbids_is_refused_with_its_words_and_a_masked_number(sink: PostgresSink, run: Any) -> None:
+def test_a_row_that_a_trigger_forbids_is_refused_with_its_words_masked(sink: PostgresSink, run: Any) -> None:
     items = items_of(range(FIRST, FIRST + 20))
     sink.apply(batch_of(1, "block", items))
     run(
@@ -136,7 +136,7 @@ def test_what_a_trigger_forbids_is_refused_with_its_words_and_a_masked_number(si
     assert {held.number for held in sink.current()} == {FIRST + 5}
 
 
-def test_a_batch_that_was_refused_in_part_is_not_said_to_be_applied(sink: PostgresSink, run: Any) -> None:
+def test_a_batch_that_was_refused_in_part_does_not_count_as_applied(sink: PostgresSink, run: Any) -> None:
     sink.apply(batch_of(1, "block", items_of([FIRST, FIRST + 1])))
     run(
         "CREATE FUNCTION TABLE_NAME_kept() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
@@ -149,7 +149,7 @@ def test_a_batch_that_was_refused_in_part_is_not_said_to_be_applied(sink: Postgr
 
 
 @pytest.mark.parametrize("lifting", [False, True])
-def test_what_a_trigger_leaves_out_in_silence_is_refused(sink: PostgresSink, run: Any, *, lifting: bool) -> None:
+def test_a_row_that_a_trigger_silently_leaves_out_is_refused(sink: PostgresSink, run: Any, *, lifting: bool) -> None:
     items = items_of(range(FIRST, FIRST + 20))
     sink.apply(batch_of(1, "block", items))
     row, event = ("OLD", "DELETE") if lifting else ("NEW", "INSERT OR UPDATE")
@@ -164,7 +164,7 @@ def test_what_a_trigger_leaves_out_in_silence_is_refused(sink: PostgresSink, run
     assert "left it out" in outcomes[5].detail
 
 
-def test_a_constraint_that_is_deferred_is_refused_all_the_same(sink: PostgresSink, run: Any) -> None:
+def test_a_row_that_a_deferred_constraint_forbids_is_refused(sink: PostgresSink, run: Any) -> None:
     sink.applied()
     run("CREATE TABLE TABLE_NAME_known (number bigint PRIMARY KEY)")
     run(f"INSERT INTO TABLE_NAME_known SELECT generate_series({FIRST}, {FIRST + 8})")
@@ -185,7 +185,7 @@ def test_a_row_that_a_policy_forbids_is_refused(opens: Opens, sink: PostgresSink
     assert kinds(limited.apply(batch_of(1, "block", items_of([FIRST, FIRST + 1])))) == ["enforced", "refused"]
 
 
-def test_missing_rights_are_the_whole_sinks_matter(
+def test_missing_rights_make_the_sink_unavailable(
     opens: Opens, sink: PostgresSink, run: Any, postgres_url: str
 ) -> None:
     sink.applied()
@@ -196,13 +196,13 @@ def test_missing_rights_are_the_whole_sinks_matter(
         limited.apply(batch_of(1, "block", items_of([FIRST])))
 
 
-def test_a_category_that_postgresql_cannot_hold_is_held_in_part(sink: PostgresSink, run: Any) -> None:
+def test_a_category_that_postgresql_cannot_store_is_stored_in_part(sink: PostgresSink, run: Any) -> None:
     text = 'a\x00b"c,d\\n\n'
     assert kinds(sink.apply(batch_of(1, "block", items_of([FIRST], category=text)))) == ["enforced"]
     assert run("SELECT category FROM TABLE_NAME").fetchone() == (text.replace("\x00", "\ufffd"),)
 
 
-def test_a_database_that_is_not_in_utf8_holds_what_it_can(opens: Opens, run: Any, postgres: str) -> None:
+def test_a_database_without_utf8_stores_what_it_can(opens: Opens, run: Any, postgres: str) -> None:
     run("CREATE DATABASE TABLE_NAME_latin ENCODING LATIN1 TEMPLATE template0")
     url = database_url(postgres, run("SELECT 'TABLE_NAME_latin'").fetchone()[0])
     sink = opens(url)
@@ -235,7 +235,7 @@ def test_a_connection_that_was_cut_while_idle_is_made_anew(sink: PostgresSink, r
     assert sink.applied() == 2
 
 
-def test_many_refusals_are_told_one_by_one(sink: PostgresSink, run: Any) -> None:
+def test_many_refused_rows_are_found_one_by_one(sink: PostgresSink, run: Any) -> None:
     sink.applied()
     run("ALTER TABLE TABLE_NAME ADD CONSTRAINT even CHECK (number % 2 = 0)")
     outcomes = sink.apply(batch_of(1, "block", items_of(range(FIRST, FIRST + 600))))
@@ -243,7 +243,7 @@ def test_many_refusals_are_told_one_by_one(sink: PostgresSink, run: Any) -> None
     assert {held.number for held in sink.current()} == set(range(FIRST, FIRST + 600, 2))
 
 
-def test_a_deadlock_takes_the_sink_down_and_the_next_try_succeeds(sink: PostgresSink, run: Any) -> None:
+def test_after_a_deadlock_the_next_try_succeeds(sink: PostgresSink, run: Any) -> None:
     both = items_of([FIRST, FIRST + 1])
     sink.apply(batch_of(1, "block", both))
     run("SET deadlock_timeout = '60s'")  # so that the sink is the one that is sent away
@@ -271,14 +271,14 @@ def test_a_deadlock_takes_the_sink_down_and_the_next_try_succeeds(sink: Postgres
     assert sink.applied() == 2
 
 
-def test_a_server_that_only_reads_takes_the_sink_down(opens: Opens, sink: PostgresSink, postgres_url: str) -> None:
+def test_a_read_only_server_makes_the_sink_unavailable(opens: Opens, sink: PostgresSink, postgres_url: str) -> None:
     sink.applied()
     readonly = opens(f"{postgres_url}&options=-c%20default_transaction_read_only%3Don")
     with pytest.raises(SinkUnavailable, match="read-only"):
         readonly.apply(batch_of(1, "block", items_of([FIRST])))
 
 
-def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
+def test_without_a_server_the_sink_is_unavailable(opens: Opens) -> None:
     absent = opens("postgresql://nobody:secret@127.0.0.1:9/none")
     for use in (lambda: absent.apply(numbered(1)), absent.applied, lambda: list(absent.current())):
         with pytest.raises(SinkUnavailable) as caught:
@@ -286,7 +286,7 @@ def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_a_table_that_is_not_there_is_only_made_where_it_may_be(opens: Opens, postgres_url: str) -> None:
+def test_a_missing_table_is_only_made_if_that_is_allowed(opens: Opens, postgres_url: str) -> None:
     careful = opens(f"{postgres_url}&create=false")
     with pytest.raises(SinkUnavailable, match="make the sink's tables"):
         careful.apply(numbered(1))
@@ -294,7 +294,7 @@ def test_a_table_that_is_not_there_is_only_made_where_it_may_be(opens: Opens, po
     assert set(kinds(careful.apply(numbered(2)))) == {"enforced"}
 
 
-def test_the_tables_and_the_question_of_the_documents_work(opens: Opens, run: Any, postgres: str) -> None:
+def test_the_tables_and_the_query_in_the_docs_work(opens: Opens, run: Any, postgres: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
     tables, question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     run("CREATE DATABASE TABLE_NAME_documents")

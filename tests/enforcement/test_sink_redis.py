@@ -112,7 +112,7 @@ def test_feeds_and_ledgers_under_one_prefix_do_not_touch_each_other(
     assert (sink.applied(), other.applied(), second.applied()) == (5, 9, None)
 
 
-def test_it_can_be_read_and_tells_what_it_has_applied(sink: RedisSink) -> None:
+def test_it_can_be_read_and_has_the_number_of_the_last_batch(sink: RedisSink) -> None:
     assert isinstance(sink, ReadableSink)
     assert isinstance(sink, TransactionalSink)
     assert sink.applied() is None
@@ -145,7 +145,7 @@ def test_a_reader_minds_scope_and_end(sink: RedisSink, client: Any, prefix: str)
     assert not redis_is_blocked(client, "id-all", FIRST, prefix=prefix)
 
 
-def test_the_largest_numbers_are_told_apart(sink: RedisSink, client: Any, prefix: str) -> None:
+def test_the_largest_numbers_are_distinguished(sink: RedisSink, client: Any, prefix: str) -> None:
     last = 999_999_999_999_999
     sink.apply(batch_of(1, "block", items_of([last - 8], lasts=[last - 1])))
     assert redis_is_blocked(client, FEED, last - 1, prefix=prefix)
@@ -176,7 +176,7 @@ def test_readers_see_whole_batches_only(
     assert all(count == 1000 * number for count, number in seen)
 
 
-def test_a_server_that_is_not_there_takes_the_sink_down(opens: Opens) -> None:
+def test_without_a_server_the_sink_is_unavailable(opens: Opens) -> None:
     absent = opens("redis://:secret@127.0.0.1:9/0")
     for use in (lambda: absent.apply(numbered(1)), absent.applied, lambda: list(absent.current())):
         with pytest.raises(SinkUnavailable) as caught:
@@ -200,7 +200,7 @@ def test_a_server_that_is_killed_and_comes_back_goes_on_where_it_was(opens: Open
 
 
 @pytest.mark.usefixtures("redis_running")
-def test_a_server_without_memory_or_right_to_write_takes_nothing_of_a_batch(opens: Opens) -> None:
+def test_a_server_without_memory_or_right_to_write_stores_nothing_of_a_batch(opens: Opens) -> None:
     with redis_server() as server, redis.Redis.from_url(server.url) as client:
         sink = opens(server.url)
         sink.apply(numbered(1))
@@ -252,7 +252,7 @@ def test_a_key_of_another_kind_is_not_written_over(sink: RedisSink, client: Any,
     assert client.exists(*keys) == 1
 
 
-def test_an_item_that_somebody_else_wrote_is_told(sink: RedisSink, client: Any, prefix: str) -> None:
+def test_an_item_that_the_sink_did_not_write_is_an_error(sink: RedisSink, client: Any, prefix: str) -> None:
     client.hset(redis_keys(FEED, prefix=prefix)[0], "1", "{}")
     with pytest.raises(SinkUnavailable, match="was not written by this sink"):
         list(sink.current())

@@ -46,7 +46,7 @@ def statement_of(ledger: Ledger, month: str = MONTH, now: datetime = AFTER) -> S
     return statement
 
 
-def test_a_month_says_what_came_of_every_change(ledger: Ledger) -> None:
+def test_a_month_has_the_outcome_of_every_change(ledger: Ledger) -> None:
     numbers = range(FIRST, FIRST + 6)
     kinds = [DONE, DONE, Outcome("refused", "not provisioned"), Outcome("recycled"), FAILED, FAILED]
     written(ledger, items_of(numbers, categories=["fraud", "spam", *["fraud"] * 4]), kinds, given_up=[5])
@@ -141,12 +141,12 @@ def test_the_month_so_far_ends_now(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("month", ["2026-13", "October", "2026-1", "2027-01"])
-def test_a_month_that_is_none_or_is_to_come_is_refused(ledger: Ledger, month: str) -> None:
+def test_a_month_that_is_not_one_or_has_not_begun_is_refused(ledger: Ledger, month: str) -> None:
     with pytest.raises(InvalidInput, match="month"):
         monthly_statement(ledger, month, now=AFTER)
 
 
-def test_receipts_that_wait_and_that_were_refused_are_told(ledger: Ledger) -> None:
+def test_waiting_and_refused_receipts_are_counted(ledger: Ledger) -> None:
     for place in range(3):
         written(ledger, items_of([FIRST + place]))
     ledger.acknowledge(2, [{"entry": 1, "reason": "no such entry"}], at=AFTER)
@@ -191,7 +191,7 @@ def test_whatever_happens_no_change_is_lost_between_two_months(
             assert before.operations[operation].open == after.operations[operation].carried
 
 
-# What is written
+# Formats
 
 
 def hostile(ledger: Ledger) -> Statement:
@@ -234,17 +234,17 @@ def test_the_page_needs_nothing_beside_itself_and_runs_nothing(ledger: Ledger) -
     assert page.tags.count("svg") == 1
 
 
-def test_the_page_says_aloud_that_unblocks_are_stuck(ledger: Ledger) -> None:
+def test_the_page_warns_of_unblocks_that_were_not_carried_out(ledger: Ledger) -> None:
     assert "Not carried out: 1 unblock." in Page(statement_html(hostile(ledger))).text
 
 
-def test_no_form_shows_a_number(ledger: Ledger) -> None:
+def test_no_format_shows_a_telephone_number(ledger: Ledger) -> None:
     statement = hostile(ledger)
     for text in (statement_html(statement), statement.to_csv(), statement.to_json()):
         assert not re.search(r"\d{9}", text)
 
 
-def test_the_csv_form_is_read_as_it_was_meant(ledger: Ledger) -> None:
+def test_the_csv_can_be_read(ledger: Ledger) -> None:
     rows = list(csv.DictReader(io.StringIO(hostile(ledger).to_csv())))
     assert {(row["month"], row["feed"], row["sink"]) for row in rows} == {(MONTH, FEED, "hlr")}
     found = {(row["part"], row["name"], row["figure"]): row["value"] for row in rows}
@@ -254,7 +254,7 @@ def test_the_csv_form_is_read_as_it_was_meant(ledger: Ledger) -> None:
     assert not [row for row in rows if row["name"].startswith("=")]
 
 
-def test_the_json_form_has_everything(ledger: Ledger) -> None:
+def test_the_json_has_everything(ledger: Ledger) -> None:
     statement = hostile(ledger)
     document: Any = json.loads(statement.to_json())
     assert document["operations"]["block"]["time"] == {"count": 1, "median_s": 900.0, "p95_s": 900.0}

@@ -1,4 +1,4 @@
-"""Signatures of webhooks: those of Standard Webhooks, and none other verify."""
+"""Signatures of webhooks: those of Standard Webhooks verify, and no others."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -86,25 +86,25 @@ def test_one_of_several_secrets_and_signatures_is_enough() -> None:
     "signature",
     ["", "v1", "v1,", "v1,,", "v1,é", "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "v1a,abc", "v1, " * 5000],
 )
-def test_something_else_is_no_signature(signature: str) -> None:
+def test_a_header_of_another_form_is_not_a_signature(signature: str) -> None:
     with pytest.raises(Untrusted, match="does not verify"):
         verify_webhook(SECRET, signed() | {"webhook-signature": signature}, BODY, now=AT)
 
 
 @pytest.mark.parametrize("timestamp", ["", "soon", "-1", "1e9", "٣", "1" * 5000, "1.5"])
-def test_something_else_is_no_timestamp(timestamp: str) -> None:
+def test_a_header_of_another_form_is_not_a_timestamp(timestamp: str) -> None:
     with pytest.raises(Untrusted, match="timestamp"):
         verify_webhook(SECRET, signed() | {"webhook-timestamp": timestamp}, BODY, now=AT)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 200_000])
-def test_what_is_signed_and_no_object_is_malformed(body: bytes) -> None:
+def test_a_signed_message_must_be_a_json_object(body: bytes) -> None:
     with pytest.raises(Malformed):
         verify_webhook(SECRET, signed(body), body, now=AT)
 
 
 @pytest.mark.parametrize("secret", ["", "  ", "whsec_", "whsec_abc", "word", "whsec_" + "A" * 100, f"{SECRET} x"])
-def test_what_is_no_secret_is_refused_and_not_repeated(secret: str) -> None:
+def test_a_text_that_is_not_a_secret_is_refused_and_not_repeated(secret: str) -> None:
     with pytest.raises(InvalidInput) as found:
         webhook_keys(secret)
     assert not secret.strip() or secret not in str(found.value) or secret == "whsec_"

@@ -1,4 +1,4 @@
-"""Webhooks, against a real receiver on loopback: what is sent, what is made of answers, and of what is no answer."""
+"""Webhooks, against a real receiver on loopback: requests, good answers and bad ones."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def kinds(outcomes: Iterable[Outcome]) -> list[str]:
 
 
 def block(url: str, **options: Any) -> list[str]:
-    """What comes of one block, with a sink of its own."""
+    """The outcome of one block, with a sink of its own."""
     opened = open_sink(url, feed="id-test", **options)
     try:
         return kinds(opened.apply(make_batch("block", [A])))
@@ -64,7 +64,7 @@ class TestWebhook(SinkContract):
 # What is sent
 
 
-def test_a_request_says_what_is_to_be_so(sink: Sink, receiver: Receiver) -> None:
+def test_a_request_has_everything_that_is_known(sink: Sink, receiver: Receiver) -> None:
     end = datetime(2027, 1, 1, tzinfo=UTC)
     items = [
         Item(A, entries=(7, 9), until=end),
@@ -107,7 +107,7 @@ def test_the_key_of_a_request_is_the_same_only_for_the_same_request(sink: Sink, 
     batch = make_batch("block", [A])
     sink.apply(batch)
     sink.apply(batch)
-    # Blocked again after it was lifted: a receiver that knows the key already has to do it all the same.
+    # Blocked again after it was lifted: the receiver must not skip it because it knows the key.
     sink.apply(make_batch("unblock", [A], number_in_ledger=2))
     sink.apply(make_batch("block", [A], number_in_ledger=3))
     first, again, lifted, anew = (headers["Idempotency-Key"] for headers, _ in receiver.requests)
@@ -145,7 +145,7 @@ def test_the_secret_may_come_from_a_file_or_the_environment(
 
 
 def test_a_secret_that_is_being_replaced_signs_beside_the_new_one(receiver: Receiver) -> None:
-    """The receiver has the old one still."""
+    """The receiver still has the old secret."""
     secret = f"{new_webhook_secret()} {SECRET}"
     assert block(receiver.url, secret=secret) == ["enforced"]
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_sent(
     assert "hunter2" not in str(found.value)
 
 
-def test_numbers_in_the_clear_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_unencrypted_numbers_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     open_sink("http://sink.example/", feed="id-test", secret=SECRET).close()
     assert "unencrypted" in caplog.text
 
@@ -203,7 +203,7 @@ def answering(receiver: Receiver, status: int, body: bytes = b"", **headers: str
         (200, b'{"items": []}', ["failed", "failed"]),
     ],
 )
-def test_a_success_without_items_is_of_all_changes(
+def test_a_success_without_items_counts_for_all_changes(
     sink: Sink, receiver: Receiver, status: int, body: bytes, expected: list[str]
 ) -> None:
     answering(receiver, status, body)
@@ -224,7 +224,7 @@ def test_items_are_answered_by_their_keys_in_any_order(sink: Sink, receiver: Rec
         {"key": batch[2].key, "outcome": "recycled", "detail": "since\nMay", "more": 1},
         {"key": batch[0].key, "outcome": "enforced", "detail": None},
         {"key": batch[1].key, "outcome": "done"},
-        {"key": "nobody's", "outcome": "enforced"},
+        {"key": "unknown", "outcome": "enforced"},
         {"key": batch[5].key, "outcome": "reversed"},
     ]
     answering(receiver, 200, json.dumps(items if is_list else {"items": items}).encode())
@@ -241,7 +241,7 @@ def test_items_are_answered_by_their_keys_in_any_order(sink: Sink, receiver: Rec
 
 
 @pytest.mark.parametrize("outcome", [None, 7, [], {"a": 1}, "x" * 5000, "EnforcementResult"])
-def test_outcomes_that_nobody_knows_have_failed(sink: Sink, receiver: Receiver, outcome: Any) -> None:
+def test_unknown_outcomes_are_failures(sink: Sink, receiver: Receiver, outcome: Any) -> None:
     batch = make_batch("block", [A])
     answering(receiver, 200, json.dumps([{"key": batch[0].key, "outcome": outcome, "detail": "y" * 5000}]).encode())
     (said,) = sink.apply(batch)
@@ -265,7 +265,7 @@ def test_outcomes_that_nobody_knows_have_failed(sink: Sink, receiver: Receiver, 
         (b"\xff\xfe", "application/json"),
     ],
 )
-def test_what_is_no_answer_of_a_webhook_is_never_a_success(
+def test_an_answer_of_another_kind_is_never_a_success(
     sink: Sink, receiver: Receiver, body: bytes, media_type: str
 ) -> None:
     answering(receiver, 200, body, media_type=media_type)
@@ -273,7 +273,7 @@ def test_what_is_no_answer_of_a_webhook_is_never_a_success(
         sink.apply(make_batch("block", [A]))
 
 
-def test_compressed_answers_are_not_unfolded(sink: Sink, receiver: Receiver) -> None:
+def test_compressed_answers_are_refused(sink: Sink, receiver: Receiver) -> None:
     import gzip
 
     answering(receiver, 200, gzip.compress(b"[]"), Content_Encoding="gzip")
@@ -282,7 +282,7 @@ def test_compressed_answers_are_not_unfolded(sink: Sink, receiver: Receiver) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 408, 409, 410, 425, 429, 500, 502, 503, 504, 599])
-def test_other_failures_are_of_the_sink_and_not_of_its_changes(sink: Sink, receiver: Receiver, status: int) -> None:
+def test_other_statuses_make_the_sink_unavailable(sink: Sink, receiver: Receiver, status: int) -> None:
     answering(receiver, status)
     with pytest.raises(SinkUnavailable, match=f"answered {status}") as found:
         sink.apply(make_batch("block", [A, B]))
@@ -292,7 +292,7 @@ def test_other_failures_are_of_the_sink_and_not_of_its_changes(sink: Sink, recei
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_wait_that_a_receiver_asks_for_is_told(sink: Sink, receiver: Receiver, status: int) -> None:
+def test_the_wait_that_a_receiver_asks_for_is_passed_on(sink: Sink, receiver: Receiver, status: int) -> None:
     answering(receiver, status, Retry_After="120")
     with pytest.raises(SinkUnavailable) as found:
         sink.apply(make_batch("block", [A]))
@@ -307,10 +307,10 @@ def test_redirects_are_not_followed(sink: Sink, receiver: Receiver, status: int)
     assert len(receiver.requests) == 1
 
 
-# Changes that a receiver cannot take
+# Changes that a receiver rejects
 
 
-def wanting_none_of(receiver: Receiver, numbers: set[int], status: int = 422) -> None:
+def rejecting(receiver: Receiver, numbers: set[int], status: int = 422) -> None:
     def step_in(handler: Handler, message: dict[str, Any]) -> bool:
         if numbers.isdisjoint(int(item["number"]) for item in message["items"]):
             return False
@@ -322,7 +322,7 @@ def wanting_none_of(receiver: Receiver, numbers: set[int], status: int = 422) ->
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_poisoned_change_is_found_and_the_others_go_on(sink: Sink, receiver: Receiver, status: int) -> None:
     numbers = list(range(A, A + 1000))
-    wanting_none_of(receiver, {numbers[3], numbers[700]}, status)
+    rejecting(receiver, {numbers[3], numbers[700]}, status)
     outcomes = sink.apply(make_batch("block", numbers))
     assert {place: outcome.kind for place, outcome in enumerate(outcomes) if outcome.kind != "enforced"} == {
         3: "failed",
@@ -333,11 +333,11 @@ def test_a_poisoned_change_is_found_and_the_others_go_on(sink: Sink, receiver: R
     assert len(receiver.requests) < 50
 
 
-def test_too_many_poisoned_changes_do_not_keep_the_others_for_ever(sink: Sink, receiver: Receiver) -> None:
-    """Every run finds some, which fail and are set aside some day; none that is good fails meanwhile."""
+def test_many_poisoned_changes_do_not_hold_up_the_others_for_ever(sink: Sink, receiver: Receiver) -> None:
+    """Every run finds some, which fail and are set aside one day; no good change fails meanwhile."""
     numbers = list(range(A, A + 2000))
     poisoned = set(numbers[::100])
-    wanting_none_of(receiver, poisoned)
+    rejecting(receiver, poisoned)
     left, found, rounds = numbers, set[int](), 0
     while left:
         rounds += 1
@@ -353,16 +353,16 @@ def test_too_many_poisoned_changes_do_not_keep_the_others_for_ever(sink: Sink, r
     assert rounds < 10
 
 
-def test_a_single_change_that_is_not_wanted_has_failed(sink: Sink, receiver: Receiver) -> None:
-    wanting_none_of(receiver, {A})
+def test_a_single_change_that_is_rejected_has_failed(sink: Sink, receiver: Receiver) -> None:
+    rejecting(receiver, {A})
     assert kinds(sink.apply(make_batch("block", [A]))) == ["failed"]
 
 
 @pytest.mark.parametrize("count", [2, 5, 5000])
-def test_a_receiver_that_wants_nothing_is_down(sink: Sink, receiver: Receiver, count: int) -> None:
-    """It is not the changes that are wrong, so none of them is set aside."""
+def test_a_receiver_that_rejects_everything_is_unavailable(sink: Sink, receiver: Receiver, count: int) -> None:
+    """The changes are not at fault, so no change is set aside."""
     numbers = set(range(A, A + count))
-    wanting_none_of(receiver, numbers)
+    rejecting(receiver, numbers)
     with pytest.raises(SinkUnavailable, match="no such prefix"):
         sink.apply(make_batch("block", numbers))
     assert len(receiver.requests) <= 102
@@ -371,16 +371,14 @@ def test_a_receiver_that_wants_nothing_is_down(sink: Sink, receiver: Receiver, c
 # The network
 
 
-def test_a_receiver_that_is_not_there_is_down() -> None:
+def test_without_a_receiver_the_sink_is_unavailable() -> None:
     with receiving() as gone:
         url = gone.url
     with pytest.raises(SinkUnavailable, match="failed"):
         block(url, secret=SECRET)
 
 
-def test_a_connection_that_is_cut_is_a_sink_that_is_down_and_the_next_batch_goes(
-    sink: Sink, receiver: Receiver
-) -> None:
+def test_after_a_cut_connection_the_next_batch_goes(sink: Sink, receiver: Receiver) -> None:
     def cut(handler: Handler, _: dict[str, Any]) -> bool:
         handler.send_response(200)
         handler.send_header("Content-Length", "100")
@@ -419,7 +417,7 @@ def dripping_body(handler: Handler, _: dict[str, Any]) -> bool:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("step_in", [hanging, dripping_head, dripping_body], ids=lambda step_in: step_in.__name__)
-def test_nobody_waits_for_ever(receiver: Receiver, step_in: Any) -> None:
+def test_no_wait_is_endless(receiver: Receiver, step_in: Any) -> None:
     receiver.step_in = step_in
     begun = time.monotonic()
     with pytest.raises(SinkUnavailable):
@@ -470,7 +468,7 @@ def test_a_receiver_over_tls_is_asked_for_its_certificate(tmp_path: Path) -> Non
         server.server_close()
 
 
-def test_proxies_of_the_environment_that_cannot_be_used_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HTTPS_PROXY", "what://is this")

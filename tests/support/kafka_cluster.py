@@ -18,7 +18,7 @@ def mock_cluster(*, brokers: int = 3) -> Iterator[str]:
     """Start brokers.
 
     Yields:
-        Their addresses, with commas between.
+        The addresses of the brokers, with commas between.
     """
     holder = Producer({"bootstrap.servers": "", "test.mock.num.brokers": brokers, "logger": _log})
     found = holder.list_topics(timeout=30).brokers.values()
@@ -27,7 +27,7 @@ def mock_cluster(*, brokers: int = 3) -> Iterator[str]:
 
 
 def messages(addresses: str, topic: str) -> list[Any]:
-    """Everything that a topic holds, partition by partition."""
+    """All messages of a topic, partition by partition."""
     consumer = Consumer(
         {
             "bootstrap.servers": addresses,
@@ -57,7 +57,7 @@ def messages(addresses: str, topic: str) -> list[Any]:
 
 
 def compacted(addresses: str, topic: str) -> dict[int, Any]:
-    """What a compacted topic comes to: the last word on each key, read from JSON."""
+    """The content of a compacted topic: the last value of each key, read from JSON."""
     found: dict[int, Any] = {}
     for message in messages(addresses, topic):
         number = int(message.key())

@@ -54,7 +54,7 @@ def written(
     took: timedelta = timedelta(minutes=10),
     given_up: Sequence[int] = (),
 ) -> LedgerRecord:
-    """A record of items that were enforced, or otherwise as they say."""
+    """Write a record of items; by default all are done."""
     begun = published + timedelta(minutes=5) if begun is None else begun
     batch = ledger.begin(operation, items, serial=serial, published=published, at=begun)
     said = [LIFTED if operation == "unblock" else DONE] * len(items) if outcomes is None else outcomes

@@ -1,4 +1,4 @@
-"""A sink in memory, and one that fails where a test wants it to."""
+"""A sink in memory, which fails as a test asks."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,12 +7,12 @@ from blocklist_sdk.enforcement.sink import DONE, LIFTED, HeldItem, Outcome
 
 
 class MemorySink:
-    """Holds what it is given.
+    """Holds changes in a dictionary.
 
     Attributes:
-        held: by first number.
+        held: the last change of each item, by first number.
         seen: every change that came.
-        behave: returns the outcome of a change, or None if it is done. May raise.
+        behave: returns the outcome of a change, or None to do it. May raise.
     """
 
     def __init__(self, behave: Callable[[SinkChange], Outcome | None] = lambda change: None) -> None:

@@ -17,11 +17,11 @@ _USER = "postgres"
 """PostgreSQL refuses to run as root."""
 
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=200")
-"""Faster settings that lose data in a power cut, which tests do not have. The load test must not use them."""
+"""A test needs no durability, except the load test, which measures its cost."""
 
 
 class NoPostgres(Exception):
-    """No server can be started; the message says why."""
+    """PostgreSQL cannot be started here; the message says why."""
 
 
 def _programs() -> Path:
@@ -34,13 +34,13 @@ def _programs() -> Path:
 
 
 def _user() -> str | None:
-    """The user who runs it; None if it is the one who runs the tests."""
+    """The user that runs the server; None for the user that runs the tests."""
     if os.geteuid() != 0:
         return None
     try:
         pwd.getpwnam(_USER)
     except KeyError:
-        raise NoPostgres(f"the tests run as root, PostgreSQL must not, and there is no user {_USER!r}") from None
+        raise NoPostgres(f"PostgreSQL does not run as root, and the user {_USER!r} does not exist") from None
     return _USER
 
 

@@ -1,4 +1,4 @@
-"""A provisioning system of the old kind: it picks files up, does what they say, and sends responses."""
+"""A provisioning system of the old kind: it picks up files, carries them out, and sends responses."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ from blocklist_sdk.enforcement.sink import HeldItem, Outcome
 from blocklist_sdk.enforcement.sinks.drop_files import NAME, drop_response_name, read_drop_file, write_drop_response
 
 Answers = Callable[[int], Outcome]
-"""What comes of a change, by its first number."""
+"""Returns the outcome of a change, by its first number."""
 
 
 def files_in(directory: Path) -> list[Path]:
-    """What lies there for whoever picks files up, in the order in which it is to be done."""
+    """The files to pick up, in the order in which they must be done."""
     return sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
 
 
 def replayed(directory: Path, feed: str) -> list[HeldItem]:
-    """What is blocked once every file of a feed has been done."""
+    """The items that are blocked after every file of a feed."""
     held: dict[int, HeldItem] = {}
     for path in files_in(directory):
         file = read_drop_file(path)
@@ -31,7 +31,7 @@ def replayed(directory: Path, feed: str) -> list[HeldItem]:
 
 
 def answer_all(directory: Path, responses: Path, answers: Answers = lambda _: Outcome("enforced")) -> int:
-    """Answer every file that is not answered yet, and say how many."""
+    """Write the missing responses; returns how many."""
     count = 0
     for path in files_in(directory):
         answer = responses / drop_response_name(path.name)
@@ -44,7 +44,7 @@ def answer_all(directory: Path, responses: Path, answers: Answers = lambda _: Ou
 
 @contextmanager
 def answering(directory: Path, responses: Path, answers: Answers = lambda _: Outcome("enforced")) -> Iterator[None]:
-    """Answer files as they come."""
+    """Write a response to each file as it comes."""
     over = threading.Event()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""A webhook's receiver on loopback, where a test may step in."""
+"""A webhook's receiver on loopback, into which a test may step."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ StepIn = Callable[["Handler", dict[str, Any]], bool]
 
 @dataclass
 class Receiver:
-    """The requests so far, and what it holds of each feed by first number."""
+    """The requests of a receiver, and the items that it holds, by feed and first number."""
 
     url: str = ""
     step_in: StepIn = lambda _, __: False
@@ -32,7 +32,7 @@ class Receiver:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def do(self, message: dict[str, Any]) -> list[dict[str, str]]:
-        """Do what a message says, and return the outcomes."""
+        """Carry out a message; returns the outcomes."""
         answers = []
         with self.lock:
             mine = self.held.setdefault(message["feed"], {})
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver that does what each message says, until a test steps in."""
+    """A receiver that carries out messages, unless a test steps in."""
     receiver = Receiver()
     server = QuietServer(("127.0.0.1", 0), type("Receiving", (Handler,), {"receiver": receiver}))
     server.daemon_threads = True

@@ -19,7 +19,7 @@ def _free_port() -> int:
 
 
 class NoRedis(Exception):
-    """No server can be started; the message says why."""
+    """Redis cannot be started here; the message says why."""
 
 
 class RedisServer:
@@ -36,7 +36,7 @@ class RedisServer:
         kept = ("yes", "--appendfsync", "always") if durable else ("no",)
         common = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
         if "--cluster-enabled" in options:
-            # By itself it takes a port 10,000 higher, which there need not be.
+            # The default is a port 10,000 higher, which may not exist.
             common += ["--cluster-port", str(_free_port())]
         self._command = [program, *common, "--appendonly", *kept, *options]
         self._process: subprocess.Popen[bytes] | None = None

@@ -21,7 +21,7 @@ def items_of(
     entries: Sequence[tuple[int, ...]] | None = None,
     category: str = "fraud",
 ) -> Items:
-    """Items that are alike but for their numbers."""
+    """Items that differ only in their numbers."""
     count = len(numbers)
     ids = entries or [(place + 1,) for place in range(count)]
     return Items(
@@ -42,11 +42,11 @@ def batch_of(number_in_ledger: int, operation: Operation, items: Items, *, feed:
 
 
 def numbered(number_in_ledger: int, *, size: int = 1000) -> Batch:
-    """The batch that blocks its own thousand numbers, so that the content shows which batches are in it."""
+    """A batch that blocks a thousand numbers of its own, so that the items show which batches were applied."""
     first = FIRST + number_in_ledger * size
     return batch_of(number_in_ledger, "block", items_of(range(first, first + size)))
 
 
 def held_of(items: Items) -> set[HeldItem]:
-    """What a sink holds once these are blocked."""
+    """The items that a sink holds after these are blocked."""
     return {HeldItem(change.number, change.last, change.scope) for change in batch_of(0, "block", items)}

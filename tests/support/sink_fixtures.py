@@ -1,4 +1,4 @@
-"""Servers that sinks enforce into.
+"""Servers behind sinks.
 
 Their clients are imported when they are needed: this module is loaded in every test run.
 """
@@ -34,13 +34,13 @@ def redis_running() -> Iterator["RedisServer"]:
 
 @pytest.fixture
 def redis_url(redis_running: "RedisServer") -> str:
-    """A sink's URL, with keys that nobody else uses."""
+    """A sink's URL, with a prefix of its own."""
     return f"{redis_running.url}?prefix=test-{next(_NUMBERS)}"
 
 
 @pytest.fixture
 def postgres_url(postgres: str) -> str:
-    """A sink's URL, with a table that nobody else uses."""
+    """A sink's URL, with a table of its own."""
     return f"{postgres}?table=blocklist_{next(_NUMBERS)}"
 
 
@@ -55,5 +55,5 @@ def kafka_brokers() -> Iterator[str]:
 
 @pytest.fixture
 def kafka_url(kafka_brokers: str) -> str:
-    """A sink's URL, with a topic that nobody else uses."""
+    """A sink's URL, with a topic of its own."""
     return f"kafka://{kafka_brokers}/blocked-{next(_NUMBERS)}"
