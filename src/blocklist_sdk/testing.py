@@ -36,6 +36,16 @@ from blocklist_sdk.enforcement.sink import (
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS
 
+__all__ = [
+    "ContractBroken",
+    "Item",
+    "SinkContract",
+    "check_sink",
+    "make_batch",
+    "make_items",
+    "outcomes_of",
+]
+
 MakeSink = Callable[[str], Sink]
 """Opens a sink for a feed. It is called several times for one feed, also while another sink for it is open."""
 
