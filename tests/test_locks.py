@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blocklist_sdk.locks import ForkSafeLock
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import internals_of
 from support.world import ADDED, SECOND, make_world
 
 PATIENCE_S = 120.0

@@ -19,7 +19,7 @@ from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink
 from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import internals_of
 from support.killing import LATER, SOONER, Moment, Say, nursery
 from support.scale import Tally, scaled
 from support.world import FEED, World, make_world

@@ -18,7 +18,7 @@ from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import receipts_of
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import PENDING
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
 from support.world import FEED, make_world

@@ -16,8 +16,8 @@ import pytest
 from blocklist_sdk import InvalidInput, Locked, Stale, StorageFailed, Unreachable, Untrusted
 from blocklist_sdk.fetch.stopping import StopSignal
 from blocklist_sdk.recipient.background import BackgroundSync
+from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
-from blocklist_sdk.recipient.internals import internals_of
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import SyncResult
 from support.loopback import Handler, answering

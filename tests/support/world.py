@@ -21,7 +21,7 @@ from tuf.api.metadata import Metadata, MetaFile, TargetFile
 from blocklist_sdk import Blocklist, BlocklistError, Publisher
 from blocklist_sdk.fetch.transport import TransportSettings
 from blocklist_sdk.publisher.keys import Keyring
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
 

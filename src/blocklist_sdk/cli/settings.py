@@ -1,7 +1,7 @@
 """Settings common to several commands: flags > ``BLOCKLIST_*`` environment > ``blocklist.toml`` > defaults.
 
 Typer reads flags and the environment; `Settings.complete` adds the file. Each setting is declared once, as a field of
-`Settings`: its flag, its variable, its name in the file and its line in ``docs/cli.md`` follow from that.
+`Settings`: its flag, variable, name in the file and line in ``docs/reference/settings.md`` follow from that.
 """
 
 import functools
@@ -268,7 +268,7 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     Raises:
         InvalidInput: it is in the cache or the state of the list.
     """
-    from blocklist_sdk.recipient.internals import internals_of
+    from blocklist_sdk.recipient.blocklist import internals_of
 
     target = output.resolve()
     for folder in internals_of(blocklist).directories:

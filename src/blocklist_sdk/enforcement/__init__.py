@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement.desired import desired_items as desired_items
+    from blocklist_sdk.enforcement.desired import items_of as items_of
     from blocklist_sdk.enforcement.items import Batch as Batch
     from blocklist_sdk.enforcement.items import Items as Items
     from blocklist_sdk.enforcement.items import SinkChange as SinkChange
@@ -75,7 +75,7 @@ attach(
         "Statement": "statement",
         "TransactionalSink": "sink",
         "all_done": "sink",
-        "desired_items": "desired",
+        "items_of": "desired",
         "enforce": "run",
         "ledger_id": "paths",
         "ledger_path": "paths",

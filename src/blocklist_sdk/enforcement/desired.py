@@ -7,6 +7,7 @@ few, and are cut into items by a sweep over the ends of the ranges that cover th
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,26 @@ from blocklist_sdk.numbers.operators import operator_codes
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.blocklist import Blocklist
+
+
+def items_of(blocklist: "Blocklist", *, at: datetime | None = None, settings: EnforcementSettings = DEFAULTS) -> Items:
+    """The items that a sink of a list should hold.
+
+    Args:
+        blocklist: the list, synced.
+        at: the moment; by default now.
+        settings: only `scopes` and `only_operator` count here.
+
+    Raises:
+        NotSynced: the feed was not synced yet.
+    """
+    from blocklist_sdk.recipient.blocklist import internals_of
+
+    generation, rules = internals_of(blocklist).in_force()
+    return desired_items(generation.rows, rules, at or times.now(), settings=settings)
 
 
 def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: EnforcementSettings = DEFAULTS) -> Items:

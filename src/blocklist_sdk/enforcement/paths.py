@@ -26,7 +26,7 @@ def ledger_path(blocklist: "Blocklist", name: str) -> Path:
     Raises:
         InvalidInput: `name` cannot name a sink.
     """
-    from blocklist_sdk.recipient.internals import internals_of
+    from blocklist_sdk.recipient.blocklist import internals_of
 
     if not _NAME.fullmatch(name) or len(name) > _NAME_CHARS_MAX:
         raise InvalidInput(

@@ -18,8 +18,7 @@ from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
-from blocklist_sdk.recipient.blocklist import Blocklist
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.release.rows import FOREVER_MS
 
 _EXAMPLES: Final = 10

@@ -23,8 +23,7 @@ from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import Outcome, Sink, SinkUnavailable, TransactionalSink, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
-from blocklist_sdk.recipient.blocklist import Blocklist
-from blocklist_sdk.recipient.internals import internals_of
+from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def shadow_impact(
     ranges, not with the length of the log.
 
     Args:
-        items: what would be blocked: from `desired_items`, or from a ledger, ``ledger.state().whole().items``.
+        items: what would be blocked: from `items_of`, or from a ledger, ``ledger.state().whole().items``.
         log: a CSV file, gzipped or not, or a Parquet file.
         region: as for `Blocklist.open`.
         number_column: the column with the callers' or senders' numbers; None for ``number``, or the only column.

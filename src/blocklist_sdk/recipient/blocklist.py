@@ -509,6 +509,11 @@ class Blocklist:
         return self._current.opened is not None
 
 
+def internals_of(blocklist: Blocklist) -> Internals:
+    """What a list is made of, for other parts of this library."""
+    return blocklist._internals
+
+
 def _is_valid(number: int) -> bool:
     try:
         normalizer(None, strict=True)(f"+{number}")

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.recipient.cache.generation import Generation
@@ -13,9 +12,6 @@ from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.current_list import CurrentList, WhenStale
 from blocklist_sdk.recipient.rules import Rules
-
-if TYPE_CHECKING:
-    from blocklist_sdk.recipient.blocklist import Blocklist
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +93,3 @@ class Internals:
             # Unblocks must go on arriving; what may still be needed is kept.
             log.error("feed %s: %s", self.feed, error)
             return set(self.store.serials())
-
-
-def internals_of(blocklist: "Blocklist") -> Internals:
-    """The internals of a list."""
-    return blocklist._internals
