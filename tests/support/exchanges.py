@@ -1,4 +1,4 @@
-"""An exchange on loopback that answers what a test tells it to, and remembers what it was asked."""
+"""An exchange on loopback that sends prepared responses and records requests."""
 
 import json
 import threading

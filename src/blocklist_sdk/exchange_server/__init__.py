@@ -1,1 +1,1 @@
-"""The reference exchange: intake, cases, decisions, routing, publishing, receipts, appeals (extra ``exchange``)."""
+"""The reference exchange's server: casework, evidence, database, and the HTTP API (extra ``exchange``)."""
