@@ -57,7 +57,7 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("GET", "/repository/{path:path}"): {"publish", "recipient", "reader"},
     ("HEAD", "/repository/{path:path}"): {"publish", "recipient", "reader"},
 }
-"""Who may use which route: a route that is not here fails."""
+"""The accounts that may use each route; a route that is missing here fails."""
 
 WHO = {
     "anonymous": None,
@@ -80,7 +80,7 @@ BODIES: dict[str, Any] = {
 
 
 def routes(talk: Talk) -> list[tuple[str, str]]:
-    """All of them, however deep they are included."""
+    """All routes, however deep they are included."""
     found: list[tuple[str, str]] = []
 
     def walk(some: Any) -> None:
@@ -298,7 +298,7 @@ def test_wrong_credentials_are_refused_alike(lite: Talk, secrets: dict[str, str]
 
 
 def test_in_earnest_secrets_are_hashed_as_the_library_recommends() -> None:
-    """Which is the second recommended set of RFC 9106; all accounts of the tests together would take long."""
+    """That is the second recommended set of RFC 9106; hashing the secrets of all tests with it would take long."""
     for name in ("type", "time_cost", "memory_cost", "parallelism", "hash_len", "salt_len"):
         assert getattr(quick_secrets.REAL_HASHER, name) == getattr(PasswordHasher(), name)
 
@@ -342,7 +342,7 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def signed(key: Any, algorithm: str, claims: dict[str, Any]) -> str:
-    """A token, of whatever claims: with halves of characters as well."""
+    """A token with any claims, surrogates included."""
     from joserfc import jws
 
     return jws.serialize_compact({"alg": algorithm}, json.dumps(claims).encode(), key, algorithms=[algorithm])

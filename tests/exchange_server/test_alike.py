@@ -1,4 +1,4 @@
-"""The same requests on SQLite and on PostgreSQL give the same answers, ids and states."""
+"""The same requests on SQLite and on PostgreSQL give the same responses, IDs and states."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ Step = tuple[str, str | None, str, Any]
 
 
 def script(talk: Talk) -> Iterator[Step]:
-    """What everybody does in some weeks: method, who, path and body."""
+    """Requests of all roles over some weeks: method, account, path and body."""
     first, second, third = (6281234567890 + index for index in range(3))
 
     def new(number: int, who: str = "web", **fields: Any) -> Step:
@@ -84,7 +84,7 @@ def script(talk: Talk) -> Iterator[Step]:
 
 
 def played(talk: Talk) -> list[tuple[int, str]]:
-    """What was answered."""
+    """The responses."""
     answers = []
     for method, who, path, body in script(talk):
         if method == "GET":

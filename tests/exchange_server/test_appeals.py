@@ -1,4 +1,4 @@
-"""Appeals: who is listed wrongly is heard first, and learns who has lifted the block."""
+"""Appeals: officers see them first, and a granted one shows who has lifted the block."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Whom a signed assertion is made out to: what another server was given is of no use here."""
+"""The audience of a signed assertion: one made out to another server is refused."""
 
 from collections.abc import Callable
 

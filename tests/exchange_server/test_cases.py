@@ -39,7 +39,7 @@ ALLOWED = {
     ("appealed", "enforced"),
     ("appealed", "retracted"),
 }
-"""Written from what the words mean, not from the code."""
+"""Written from the documentation, not from the code."""
 
 
 def test_a_case_goes_where_it_may_and_nowhere_else(lite: Talk) -> None:
@@ -60,7 +60,7 @@ def test_a_case_goes_where_it_may_and_nowhere_else(lite: Talk) -> None:
 
 
 def brought(talk: Talk, state: str, count: int) -> list[int]:
-    """Cases in a state, brought there as by those who work with them."""
+    """Cases in each state, brought there by requests."""
     if state == "incomplete":
         return [int(talk.report()["case"]) for _ in range(count)]
     cases = [talk.complete() for _ in range(count)]
@@ -320,7 +320,7 @@ def run(database: Database, statement: str) -> None:
 
 
 FORBIDDEN = (
-    "UPDATE history SET actor = 'nobody' WHERE sequence = 2",
+    "UPDATE history SET actor = 'another' WHERE sequence = 2",
     "DELETE FROM history WHERE sequence = 2",
     "UPDATE history SET hash = hash",
 )
@@ -343,7 +343,7 @@ DROP = {
     "postgresql": ("DROP TRIGGER history_is_kept ON history",),
 }
 TAMPERED: dict[str, tuple[str, int]] = {
-    "an actor": ("UPDATE history SET actor = 'nobody' WHERE case_id = {} AND sequence = 3", 3),
+    "an actor": ("UPDATE history SET actor = 'another' WHERE case_id = {} AND sequence = 3", 3),
     "a moment": ("UPDATE history SET at = '2026-11-01 00:00:00' WHERE case_id = {} AND sequence = 2", 2),
     "a detail": ("UPDATE history SET detail = '{{}}' WHERE case_id = {} AND sequence = 2", 2),
     "a line gone": ("DELETE FROM history WHERE case_id = {} AND sequence = 2", 2),

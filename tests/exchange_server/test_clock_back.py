@@ -1,4 +1,4 @@
-"""Clocks go wrong, and are put right."""
+"""The clock of the exchange is set back."""
 
 from collections.abc import Callable
 from datetime import timedelta

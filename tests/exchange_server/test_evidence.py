@@ -1,4 +1,4 @@
-"""Evidence: what is taken, what is refused, and that nothing of what is refused stays."""
+"""Evidence: which files are accepted and refused, and that nothing is left of a refused one."""
 
 import copy
 import errno
@@ -96,7 +96,7 @@ def test_there_are_many_hostile_files() -> None:
 
 @pytest.mark.parametrize("content", [row[2] for row in ALLOWED], ids=ALLOWED_IDS)
 def test_no_kind_of_evidence_may_be_cut_off_or_go_on(content: bytes) -> None:
-    """Wherever it is cut it is refused, but where a whole file would end there as well."""
+    """A file is refused wherever it is cut, except where a whole file may end as well."""
     media_type = JUDGE.judge(content)
     taken = [end for end in range(len(content)) if is_taken(content[:end])]
     if media_type in ("audio/mpeg", "audio/AMR", "audio/AMR-WB", "audio/ogg"):
@@ -442,7 +442,7 @@ STARTS = st.sampled_from([row[2] for row in ALLOWED])
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A whole file, of which a few bytes are changed, or a piece is taken out, put in or repeated."""
+    """A whole file with a few bytes changed, or a piece removed, added or repeated."""
     content = bytearray(draw(STARTS))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(content)))

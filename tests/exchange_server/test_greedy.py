@@ -25,7 +25,7 @@ _KEYS = itertools.count(1)
 
 @pytest.fixture
 def begin(lite: Talk) -> Iterator[Callable[[str, int], socket.socket]]:
-    """Begins to send a file, and goes on holding the line."""
+    """Starts to send a file, and keeps the connection open."""
     address = urlsplit(lite.url)
     with ExitStack() as stack:
 
@@ -45,7 +45,7 @@ def begin(lite: Talk) -> Iterator[Callable[[str, int], socket.socket]]:
 
 
 def status_of(line: socket.socket) -> int:
-    """Of the answer that comes before the file is complete."""
+    """The status of a response that comes before the file is complete."""
     return int(line.recv(65536).split(b" ", 2)[1])
 
 

@@ -27,13 +27,13 @@ STRANGE: dict[str, Any] = {
 
 
 def sent(talk: Talk, who: str, path: str, body: Any) -> Any:
-    """As JSON that says just that, half characters and all."""
+    """JSON with exactly this text, surrogates included."""
     content = json.dumps(body).encode()
     return talk.post(who, path, content=content, headers={"Content-Type": "application/json"})
 
 
 def bodies(talk: Talk) -> dict[str, tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """Every body with a text in it: who sends it, what it is when it is good, and its texts."""
+    """Every body with texts: its sender, a valid one, and the names of its texts."""
     return {
         "/v1/reports": (
             "web",

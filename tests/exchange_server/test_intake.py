@@ -1,4 +1,4 @@
-"""Reports gather in cases, count once, and stay their reporters' own."""
+"""Reports are collected in cases, count once, and are visible to their senders only."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

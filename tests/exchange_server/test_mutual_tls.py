@@ -1,4 +1,4 @@
-"""Mutual TLS: who shows no certificate of the right authority is not let in, whatever else it knows."""
+"""Mutual TLS: a client without a certificate of the right authority is refused, even with a valid secret."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: whatever is generated from it is answered as it says."""
+"""The OpenAPI document is true: requests generated from it get the responses that it describes."""
 
 import contextlib
 import json

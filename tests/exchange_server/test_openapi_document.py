@@ -1,4 +1,4 @@
-"""The OpenAPI document is what the server does, and says what each thing is."""
+"""The OpenAPI document has all routes, and describes everything."""
 
 import importlib.util
 from pathlib import Path

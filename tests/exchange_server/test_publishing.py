@@ -1,4 +1,4 @@
-"""Publishing: what goes out when, under which ids, whatever is cut short; and a recipient who reads it."""
+"""Publishing: what is published when, with which IDs, even if a run is interrupted; and what a recipient reads."""
 
 import json
 import random
@@ -184,7 +184,7 @@ class Failing(Exception):
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *, after: bool, feed: str = "id-messaging") -> None:
-    """From now on, publishing that feed is cut short right before or right after its release."""
+    """From now on, publishing that feed is interrupted right before or right after its release."""
     release = Publisher.release
 
     def cut_short(self: Publisher, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -248,7 +248,7 @@ def test_a_database_brought_back_from_a_backup_gives_no_id_twice_and_holds_nothi
 
 
 def numbers_on(talk: Talk, feed: str) -> set[int]:
-    """What the signed repository lists, as any recipient reads it."""
+    """The list in the signed repository, as any recipient reads it."""
     folder = talk.exchange.directory.with_name(f"look-{feed}")
     with Blocklist.open(
         talk.exchange.repository.as_uri(), feed=feed, root=talk.exchange.root, region="ID", cache_dir=folder, guard=None

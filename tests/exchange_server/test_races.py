@@ -1,4 +1,4 @@
-"""Two who change the same at the same moment."""
+"""Two changes of the same thing at the same moment."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Receipts: one answer for each, nothing counted twice, and a case is enforced when everyone has answered."""
+"""Receipts: one result for each, none counted twice, and a case is enforced after the last one."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -176,7 +176,7 @@ def test_receipts_for_what_is_lifted_are_taken_too(talk: Talk) -> None:
 
 
 def seeded(talk: Talk, count: int) -> int:
-    """That many listings on one feed, as if they were published; cases of their own."""
+    """So many listings on one feed, as if they were published, each with its own case."""
     at = talk.clock()
     with talk.exchange.database.writing() as session:
         case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}

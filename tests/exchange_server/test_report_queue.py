@@ -1,4 +1,4 @@
-"""Reports that come at the same moment: taken together, and each answered by itself."""
+"""Reports that come at the same moment: taken together, each with its own response."""
 
 import contextlib
 import sqlite3
@@ -21,7 +21,7 @@ from support.waiting import until
 
 
 def at_once(talk: Talk, *requests: tuple[str, dict[str, Any], str]) -> list[httpx.Response]:
-    """Send reports, each with who sends it and its key, so that all of them wait for one turn."""
+    """Send reports, given with account and key, so that all of them wait together."""
     commit = talk.exchange.report_queue.group_commit
     with ThreadPoolExecutor(len(requests)) as threads:
         sent: list[Future[httpx.Response]] = []
@@ -65,7 +65,7 @@ def test_each_is_taken_into_its_case_and_counted_as_if_alone(talk: Talk) -> None
 
 
 def commits_of(talk: Talk) -> list[object]:
-    """Grows with each transaction that is made durable."""
+    """Grows with each committed transaction."""
     commits: list[object] = []
     event.listen(talk.exchange.database._engine, "commit", commits.append)
     return commits
@@ -193,7 +193,7 @@ def test_processes_that_share_a_database_do_each_thing_once(talk: Talk) -> None:
     with Exchange.open(talk.exchange.directory, passphrase=None, database=talk.exchange.settings.database) as another:
 
         def send(exchange: Exchange, order: int) -> list[StoredResponse]:
-            """All reports, of which the two send the same in opposite orders, many at a time."""
+            """All reports, sent by two exchanges in opposite orders, many at a time."""
 
             def one(place: int) -> StoredResponse:
                 new = NewReport.model_validate(talk.new_report(numbers[place % 6], reporter=f"r{place}"))

@@ -1,4 +1,4 @@
-"""A month in figures: counts, and how long things took."""
+"""Statistics of a month: counts, and how long things took."""
 
 from datetime import timedelta
 from typing import Any

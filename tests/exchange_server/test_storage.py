@@ -1,4 +1,4 @@
-"""What is stored where, for how long, and what is said when it cannot be."""
+"""What is stored where and for how long, and the errors if it cannot be."""
 
 import traceback
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An exchange on loopback whose answers a test decides, and which records the requests."""
+"""An exchange on loopback that sends prepared responses and records requests."""
 
 import json
 import threading

@@ -55,7 +55,7 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
         typer.echo(f"  {decision_line(decision)}")
     for each in found.listings:
         since = f"since release {each.listed_serial}" if each.listed_serial else "not published yet"
-        gone = f", gone with release {each.lifted_serial}" if each.lifted_serial else ""
+        gone = f", lifted with release {each.lifted_serial}" if each.lifted_serial else ""
         entry = f" as entry {each.entry}" if each.entry is not None else ""
         typer.echo(f"  on {each.feed}{entry}: {each.level}, {since}{gone}")
 

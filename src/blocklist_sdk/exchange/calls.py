@@ -545,7 +545,7 @@ def _post(path: str, answer: Any, body: BaseModel | None = None, *, key: str | N
         answer=_reader(answer),
         body=None if body is None else body.model_dump_json().encode(),
         media_type=None if body is None else JSON,
-        key=_key(key),
+        key=_checked_key(key),
     )
 
 
@@ -580,7 +580,7 @@ def _upload(
         query={"name": _valid("name", Line, name)},
         upload=Upload(source, length, progress),
         media_type=_ascii("media_type", media_type),
-        key=_key(key),
+        key=_checked_key(key),
     )
 
 
@@ -595,10 +595,10 @@ def _length_of(path: Path) -> int:
         raise InvalidInput(f"cannot read the evidence {path}: {reason}") from error
 
 
-def _key(given: str | None) -> str:
-    if given is None:
+def _checked_key(key: str | None) -> str:
+    if key is None:
         return secrets.token_urlsafe(24)
-    key = _ascii("idempotency_key", given)
+    key = _ascii("idempotency_key", key)
     if len(key) > KEY_CHARS_MAX:
         raise InvalidInput(f"idempotency_key: must have at most {KEY_CHARS_MAX} characters, not {len(key)}")
     return key

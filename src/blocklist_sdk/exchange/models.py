@@ -139,7 +139,7 @@ class FieldProblem(ResponseModel):
 
 
 class Problem(ResponseModel):
-    """Why a request was not fulfilled (RFC 9457)."""
+    """A problem document (RFC 9457): why a request was not fulfilled."""
 
     type: str = Field(description="The kind of problem: `urn:blocklist:problem:` and a name.")
     title: str

@@ -146,31 +146,33 @@ class Wire:
         """
         if not response.is_success:
             self.refuse(call, response)
-        at = self._at(call)
+        address = self._address(call)
         if _media_type(response) != JSON or response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Malformed(_not_an_exchange(at, response))
+            raise Malformed(_not_an_exchange(address, response))
         assert call.answer is not None, "files are not read into memory"
         try:
             return call.answer.validate_json(response.content)
         except ValidationError as error:
             if not _is_json(response.content):
                 if ends_with_connection(response):
-                    raise Unreachable(f"{at}: the connection was cut in the middle. Try again.", url=at) from error
-                raise Malformed(f"{at}: the response is not JSON: {_network()}") from error
+                    raise Unreachable(
+                        f"{address}: the connection was cut in the middle. Try again.", url=address
+                    ) from error
+                raise Malformed(f"{address}: the response is not JSON: {_network()}") from error
             names = [".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)]
             shown_names = ", ".join(name or "the whole" for name in names[:_FIELDS_SHOWN_MAX])
             raise Malformed(
-                f"{at}: the response does not fit the exchange's API ({shown_names}): check the address, and whether "
-                "this library is as new as the exchange"
+                f"{address}: the response does not fit the API ({shown_names}): check the address, and whether this "
+                "library is as new as the exchange"
             ) from error
 
     def refuse(self, call: Call[Any], response: httpx.Response) -> NoReturn:
         """Raise the error of an unsuccessful response whose body has been received; see `read`."""
-        at, status = self._at(call), response.status_code
+        address, status = self._address(call), response.status_code
         if response.has_redirect_location:
             target = shown(response.headers["Location"])
             raise Malformed(
-                f"{at}: the server answered {status} and redirects to {target}, which is not followed. Check the "
+                f"{address}: the server answered {status} and redirects to {target}, which is not followed. Check the "
                 "address and the network in between; a captive portal may have answered."
             )
         retry_after = retry_after_in(response.headers)
@@ -184,30 +186,30 @@ class Wire:
             )
         if status in PASSING or status >= 500:
             raise Unreachable(
-                f"{at}: the server answered {status} {response.reason_phrase}: try again later",
-                url=at,
+                f"{address}: the server answered {status} {response.reason_phrase}: try again later",
+                url=address,
                 status=status,
                 retry_after=retry_after,
             )
-        raise Malformed(_not_an_exchange(at, response))
+        raise Malformed(_not_an_exchange(address, response))
 
     @contextlib.contextmanager
     def translated(self, call: Call[Any]) -> Iterator[None]:
         """Translate httpx's errors."""
-        at = self._at(call)
+        address = self._address(call)
         try:
             yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             # Without httpx's message, which may hold a part of the URL.
             raise InvalidInput(
-                f"{at}: the request cannot be sent: check the address, and that the file does not change meanwhile"
+                f"{address}: the request cannot be sent: check the address, and that the file does not change meanwhile"
             ) from error
         except httpx.RequestError as error:
             kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
             raise Unreachable(
-                f"{at}: the connection {kind} ({str(error) or type(error).__name__}). Check address and network, then "
-                "try again.",
-                url=at,
+                f"{address}: the connection {kind} ({str(error) or type(error).__name__}). Check the address and the "
+                "network, then try again.",
+                url=address,
             ) from error
 
     def check_file(self, evidence: Evidence, length: int, sha256: str) -> None:
@@ -222,7 +224,8 @@ class Wire:
                 f"not {evidence.bytes:,} with {evidence.sha256}. Nothing was written; tell the exchange's operator."
             )
 
-    def _at(self, call: Call[Any]) -> str:
+    def _address(self, call: Call[Any]) -> str:
+        """The URL of a call for messages, without telephone numbers."""
         return shown(self.base + (call.shown or call.path))
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
@@ -346,12 +349,10 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _not_an_exchange(at: str, response: httpx.Response) -> str:
+def _not_an_exchange(address: str, response: httpx.Response) -> str:
     kind = _media_type(response) or "no media type"
-    return (
-        f"{at}: the server answered {response.status_code} {response.reason_phrase} with {kind[:100]}, which is not "
-        f"the response of an exchange: {_network()}"
-    )
+    status = f"{response.status_code} {response.reason_phrase}"
+    return f"{address}: not the response of an exchange, but {status} with {kind[:100]}: {_network()}"
 
 
 def _network() -> str:

@@ -1,4 +1,4 @@
-"""The reference exchange: intake, cases, decisions, routing, publishing, receipts, appeals (extra ``exchange``).
+"""The reference exchange's server: casework, evidence, database, and the HTTP API (extra ``exchange``).
 
 Names load when they are first used.
 """

@@ -189,14 +189,7 @@ class ClientCredentials(_TokenAuth):
     def for_exchange(cls, url: str, client_id: str, secret: str, *, scopes: Iterable[str] = ()) -> Self:
         """Credentials for the exchange that has this base URL, or serves this repository.
 
-        Args:
-            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
-            client_id: the account's ID, as the exchange gave it.
-            secret: its secret.
-            scopes: what the token is for; by default everything that the account may do.
-
-        Raises:
-            InvalidInput: one of them cannot be used.
+        The token URL is derived from `url`; all else is as for the class itself.
 
         >>> ClientCredentials.for_exchange("https://exchange.example", "telkomsel", "a-secret")
         ClientCredentials('telkomsel', token_url='https://exchange.example/oauth/token', scopes=())
@@ -235,14 +228,7 @@ class PrivateKeyJwt(_TokenAuth):
     def for_exchange(cls, url: str, client_id: str, key: str | bytes, *, scopes: Iterable[str] = ()) -> Self:
         """Credentials for the exchange that has this base URL, or serves this repository.
 
-        Args:
-            url: the exchange's base URL, or any URL below it; tokens are fetched at `token_url_of` it.
-            client_id: the account's ID, as the exchange gave it.
-            key: its private key, as for the class itself.
-            scopes: what the token is for; by default everything that the account may do.
-
-        Raises:
-            InvalidInput: one of them cannot be used.
+        The token URL is derived from `url`; all else is as for the class itself.
         """
         return cls(client_id, key, token_url=token_url_of(url), scopes=scopes)
 

@@ -109,14 +109,14 @@ def _reason_to_refuse_name(name: str) -> str | None:
     for character in name:
         category = unicodedata.category(character)
         if category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS):
-            return f"it holds U+{ord(character):04X}, a character that cannot be seen"
+            return f"it has the invisible character U+{ord(character):04X}"
     bare = name.strip()
     if not bare:
         return "it is empty; give the file's name"
     if len(bare) > NAME_CHARS_MAX:
         return f"it is longer than {NAME_CHARS_MAX} characters"
     if bare in _NO_FILE or any(_PATH.search(form) for form in (bare, unicodedata.normalize("NFKC", bare))):
-        return "it holds a path; give the file's name alone"
+        return "it has a path; give the file's name only"
     return None
 
 
@@ -328,11 +328,11 @@ class IncomingFile:
         except Unfit as unfit:
             raise EvidenceRefused(unfit.reason, field="body", status=422 if unfit.known else 415) from None
         sha256 = self._hash.hexdigest()
-        self._place(sha256)
+        self._move_to(sha256)
         self._is_kept = True
         return StoredEvidence(sha256=sha256, media_type=media_type, bytes=self._bytes, name=self._name)
 
-    def _place(self, sha256: str) -> None:
+    def _move_to(self, sha256: str) -> None:
         """Give the file its final name; anything of that name, equal, damaged or planted, is replaced."""
         with storage(self._store.directory / sha256[:2]), contextlib.ExitStack() as stack:
             os.fsync(self._descriptor)

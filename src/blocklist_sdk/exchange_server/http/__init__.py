@@ -1,1 +1,1 @@
-"""HTTP: who asks, and how; requests read and answers written. What is decided is in `casework`."""
+"""HTTP: authentication, idempotency keys, pages, problems, rate limits, and routes. `casework` decides."""

@@ -70,8 +70,8 @@ def pdf(data: Content) -> str:
 def _refuse_active(data: Content) -> None:
     found = _ACTIVE_NAME.search(data)
     if found is not None:
-        raise Unfit(f"the PDF is not only to be looked at: {_ACTIVE[str(found.lastgroup)]}")
-    check(_SCRIPTED_FORM.search(data) is None, "the PDF is not only to be looked at: it holds a form with scripts")
+        raise Unfit(f"the PDF does more than show a document: {_ACTIVE[str(found.lastgroup)]}")
+    check(_SCRIPTED_FORM.search(data) is None, "the PDF does more than show a document: it holds a form with scripts")
 
 
 def _unpacked(data: Content, after: int, name: int, limit: int) -> tuple[bytes, int]:
