@@ -30,6 +30,7 @@ from blocklist_sdk.enforcement.sinks.drop_files import (
 )
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch, make_items
+from support.ledgers import planned
 from support.provisioning import answer_all, answering, files_in, replayed
 from support.waiting import until
 
@@ -329,15 +330,15 @@ def test_an_unblock_that_comes_before_the_response_goes_at_once(drop: Path, resp
     """A pending change is in doubt in the ledger, so it is lifted, and a later response to the block does not count."""
     sink = opened(drop, responses=responses)
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
-        batch = ledger.begin("block", make_items([A]), serial=1, published=NOW, at=NOW)
+        batch = ledger.begin(planned("block", make_items([A])), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
         assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
-        batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
+        batch = ledger.begin(planned("unblock", make_items([A])), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
         assert ledger.state().whole().status.tolist() == [ItemStatus.IN_DOUBT]
         answer_all(drop, responses)
         assert replayed(drop, "id-test") == []
-        batch = ledger.begin("unblock", make_items([A]), serial=2, published=NOW, at=NOW)
+        batch = ledger.begin(planned("unblock", make_items([A])), serial=2, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
         assert len(ledger.state().whole().items) == 0
 
@@ -539,10 +540,10 @@ def test_a_response_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_pending_change_is_in_doubt_in_the_ledger(tmp_path: Path, drop: Path, responses: Path) -> None:
     sink = opened(drop, responses=responses)
     with Ledger.open(tmp_path / "ledger", feed="id-test") as ledger:
-        batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
+        batch = ledger.begin(planned("block", make_items([A, B])), serial=1, published=NOW, at=NOW)
         record = ledger.finish(batch, sink.apply(batch), at=NOW + timedelta(seconds=1))
         assert record.outcome.tolist() == [OutcomeCode.IN_DOUBT] * 2
         answer_all(drop, responses)
-        batch = ledger.begin("block", make_items([A, B]), serial=1, published=NOW, at=NOW)
+        batch = ledger.begin(planned("block", make_items([A, B])), serial=1, published=NOW, at=NOW)
         ledger.finish(batch, sink.apply(batch), at=NOW)
         assert ledger.state().whole().status.tolist() == [ItemStatus.HELD] * 2

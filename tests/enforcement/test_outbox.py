@@ -32,7 +32,7 @@ from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox
 from support.command_line import assert_fails, run
 from support.exchanges import Asked, Told, exchanging, problem, routes
 from support.killing import LATER, SOONER, Moment, Say, nursery
-from support.ledgers import FIRST, PUBLISHED, items_of, listed, written
+from support.ledgers import FIRST, PUBLISHED, items_of, listed, planned, written
 from support.scale import scaled
 
 WHO = "chat"
@@ -80,9 +80,9 @@ def test_what_is_tried_again_has_no_receipt_and_what_was_given_up_has_failed(led
 
 
 def test_a_change_in_doubt_has_no_receipt(ledger: Ledger) -> None:
-    batch = ledger.begin("block", items_of([FIRST]), serial=1, published=PUBLISHED, at=PUBLISHED)
+    batch = ledger.begin(planned("block", items_of([FIRST])), serial=1, published=PUBLISHED, at=PUBLISHED)
     assert list(receipts_of(ledger.record(batch.number_in_ledger))) == []
-    ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
+    ledger.settle(batch.number_in_ledger, is_applied=False, at=PUBLISHED)
     record = ledger.record(batch.number_in_ledger)
     assert (list(receipts_of(record)), count_receipts(record)) == ([], 0)
 
@@ -305,7 +305,7 @@ def test_receipts_of_a_huge_record_are_made_as_they_are_needed(ledger: Ledger) -
 
     count = 1_000_000
     items = many(count)
-    batch = ledger.begin("block", items, serial=1, published=PUBLISHED, at=PUBLISHED)
+    batch = ledger.begin(planned("block", items), serial=1, published=PUBLISHED, at=PUBLISHED)
     record = ledger.finish(batch, UniformOutcomes(DONE, count), at=PUBLISHED)
     tracemalloc.start()
     try:

@@ -62,12 +62,10 @@ def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
         if chance.random() < 0.2:
             continue
         operation, items = part.operation, part.items
-        batch = ledger.begin(
-            operation, items, serial=1, published=NOW, at=NOW, lifts=part.lifts, is_capped=part.is_capped
-        )
+        batch = ledger.begin(part, serial=1, published=NOW, at=NOW)
         fates = [chance.choice(FATES) for _ in range(len(items))]
         if "killed" in fates and chance.random() < 0.5:
-            ledger.mark_in_doubt(batch.number_in_ledger, at=NOW)
+            ledger.settle(batch.number_in_ledger, is_applied=False, at=NOW)
             continue
         outcomes = [
             Outcome("failed", pending=fate == "pending")

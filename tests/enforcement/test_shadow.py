@@ -20,7 +20,7 @@ from blocklist_sdk.enforcement.paths import is_shadow, ledger_path
 from blocklist_sdk.enforcement.shadow import DayImpact, Shadow, ShadowImpact, shadow_impact
 from blocklist_sdk.enforcement.sink import Outcome, ReadableSink, Sink, TransactionalSink
 from blocklist_sdk.records import Scope
-from support.ledgers import FIRST, PUBLISHED, items_of
+from support.ledgers import FIRST, PUBLISHED, items_of, planned
 from support.scale import scaled
 from support.world import make_world
 
@@ -54,7 +54,7 @@ def test_a_shadow_takes_notes_and_touches_nothing(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "hlr.shadow", feed="id-all") as ledger:
         assert is_shadow(ledger.directory.name)
         for operation in ("block", "unblock"):
-            batch = ledger.begin(operation, items, serial=1, published=PUBLISHED, at=PUBLISHED)
+            batch = ledger.begin(planned(operation, items), serial=1, published=PUBLISHED, at=PUBLISHED)
             ledger.finish(batch, shadow.apply(batch), at=PUBLISHED)
             assert len(ledger.state().whole().items) == (2 if operation == "block" else 0)
     assert shadow.would_do == {"block": 2, "unblock": 2}

@@ -23,7 +23,7 @@ from blocklist_sdk.enforcement.statement_page import statement_html
 from blocklist_sdk.enforcement.statement_sums import OPERATIONS, monthly_statement
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Spread
-from support.ledgers import FIRST, PUBLISHED, items_of, written
+from support.ledgers import FIRST, PUBLISHED, items_of, planned, written
 
 FEED = "id-telkomsel"
 MONTH = "2026-10"
@@ -78,9 +78,9 @@ def test_what_is_tried_again_is_one_change_and_takes_as_long_as_all_its_tries(le
 
 def test_a_change_in_doubt_is_open_until_it_is_sent_again(ledger: Ledger) -> None:
     item = items_of([FIRST])
-    batch = ledger.begin("block", item, serial=1, published=PUBLISHED, at=PUBLISHED)
+    batch = ledger.begin(planned("block", item), serial=1, published=PUBLISHED, at=PUBLISHED)
     assert statement_of(ledger).operations["block"].open == 1
-    ledger.mark_in_doubt(batch.number_in_ledger, at=PUBLISHED)
+    ledger.settle(batch.number_in_ledger, is_applied=False, at=PUBLISHED)
     assert statement_of(ledger).operations["block"].open == 1
     written(ledger, item)
     block = statement_of(ledger).operations["block"]

@@ -9,6 +9,7 @@ from blocklist_sdk import Blocklist
 from blocklist_sdk.enforcement.items import OWN_CATEGORY, OWN_ENTRY, Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord
+from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, Outcome
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -42,6 +43,11 @@ def items_of(
     )
 
 
+def planned(operation: Operation, items: Items) -> PlannedBatch:
+    """A batch of a plan; only unblocks lift something."""
+    return PlannedBatch(operation, items, lifts=operation == "unblock", is_capped=operation != "unblock")
+
+
 def written(
     ledger: Ledger,
     items: Items,
@@ -56,7 +62,7 @@ def written(
 ) -> LedgerRecord:
     """Write a record of items; by default all are done."""
     begun = published + timedelta(minutes=5) if begun is None else begun
-    batch = ledger.begin(operation, items, serial=serial, published=published, at=begun)
+    batch = ledger.begin(planned(operation, items), serial=serial, published=published, at=begun)
     said = [LIFTED if operation == "unblock" else DONE] * len(items) if outcomes is None else outcomes
     return ledger.finish(batch, said, given_up=given_up, at=begun + took)
 

@@ -78,9 +78,7 @@ def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: Enforceme
         categories=rows.category.values,
         entry_lists={},
     )
-    pieces = list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))
-    if pieces:
-        items = _with(items, pieces)
+    items = Items.merged(items, _items_of(list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))))
     if settings.only_operator is not None:
         codes, names = operator_codes(items.number)
         code = names.index(settings.only_operator) if settings.only_operator in names else -2
@@ -197,10 +195,9 @@ def _piece(
     return _Piece(first, last, mask, tuple(entry for entry, _ in entries), until, category)
 
 
-def _with(items: Items, pieces: list[_Piece]) -> Items:
-    """Items and pieces, in order."""
+def _items_of(pieces: list[_Piece]) -> Items:
     codes = {name: code for code, name in enumerate(dict.fromkeys(piece.category for piece in pieces))}
-    swept = Items(
+    return Items(
         number=_column([piece.first for piece in pieces]),
         last=_column([piece.last for piece in pieces]),
         scope=np.array([piece.scope for piece in pieces], np.uint8),
@@ -210,8 +207,6 @@ def _with(items: Items, pieces: list[_Piece]) -> Items:
         categories=tuple(codes),
         entry_lists={index: piece.entries for index, piece in enumerate(pieces) if len(piece.entries) > 1},
     )
-    both = Items.concatenated([items, swept])
-    return both.take(np.argsort(both.number, kind="stable"))
 
 
 def _column(values: list[int]) -> Int64s:

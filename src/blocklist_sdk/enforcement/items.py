@@ -125,6 +125,14 @@ class Items:
             lifted_entries=lifted_entries,
         )
 
+    @classmethod
+    def merged(cls, some: "Items", others: "Items") -> "Items":
+        """The items of both, in order."""
+        if not len(some) or not len(others):
+            return some if len(some) else others
+        both = cls.concatenated([some, others])
+        return both.take(np.argsort(both.number, kind="stable"))
+
     def take(self, positions: Positions) -> "Items":
         """Some of the items, in the order of the positions."""
         moves = list(enumerate(positions.tolist())) if self.entry_lists or self.lifted_entries else []

@@ -29,9 +29,10 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import Batch, Items, Operation, UInt8s
+from blocklist_sdk.enforcement.items import Batch, Items
 from blocklist_sdk.enforcement.ledger_files import REPAIR_ADVICE, items_of, items_table, read_table, write_table
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, patched
+from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
@@ -49,6 +50,8 @@ RECORDS_KEPT: Final = timedelta(days=400)
 _FOLD_ROWS: Final = 100_000
 _FOLD_SHARE: Final = 0.1
 """The records are folded once they change more items than both: so many, and this share of the base."""
+
+_UNKNOWN: Final = Outcome("failed", pending=True)
 
 
 class Ledger:
@@ -96,7 +99,8 @@ class Ledger:
             InvalidInput, Malformed, StorageFailed: as for `open`; InvalidInput also if nothing has been enforced yet.
             Locked: another process sends the receipts.
         """
-        _must_exist(directory)
+        if not (directory / _LEDGER).exists():
+            raise _nothing_yet(directory)
         busy = f"another process sends the receipts of {directory.name}"
         return cls._opened(directory, feed, acquired(directory / _OUTBOX_LOCK, wait_s=wait_s, busy=busy), begin=False)
 
@@ -111,7 +115,6 @@ class Ledger:
         Raises:
             InvalidInput, Malformed: as for `outbox`.
         """
-        _must_exist(directory)
         return cls._opened(directory, feed, None, begin=False)
 
     @classmethod
@@ -164,42 +167,29 @@ class Ledger:
 
     # Writing
 
-    def begin(
-        self,
-        operation: Operation,
-        items: Items,
-        *,
-        serial: int,
-        published: datetime,
-        at: datetime,
-        lifts: bool = False,
-        is_capped: bool = True,
-    ) -> Batch:
+    def begin(self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime) -> Batch:
         """Write down a batch that is about to go to the sink.
 
         Args:
-            operation: what the sink is asked to do.
-            items: the items to do it with.
-            serial: the serial of the release that asks for it.
+            planned: the changes.
+            serial: the serial of the release that asks for them.
             published: when the release was published.
             at: now.
-            lifts: whether each change lifts something, as an unblock always does.
-            is_capped: whether it counts towards the daily cap; what lifts something never does.
 
         Raises:
             StorageFailed: the disk refused; the batch must not be sent.
         """
-        batch = Batch(self._next, operation, items, self.feed, serial)
+        batch = Batch(self._next, planned.operation, planned.items, self.feed, serial)
         about = {
-            "operation": operation,
+            "operation": planned.operation,
             "serial": serial,
             "published": published,
             "begun": at,
-            "lifts": lifts or operation == "unblock",
-            "is_capped": is_capped and not lifts and operation != "unblock",
+            "lifts": planned.lifts,
+            "is_capped": planned.is_capped,
         }
         with storage(self.directory):
-            write_table(self._path(batch.number_in_ledger, "batch"), items_table(items), about)
+            write_table(self._path(batch.number_in_ledger, "batch"), items_table(planned.items), about)
         self._next += 1
         return batch
 
@@ -219,33 +209,29 @@ class Ledger:
         """
         if isinstance(outcomes, UniformOutcomes):
             codes = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
-            details = dict.fromkeys(range(len(batch)), outcomes.outcome.detail) if outcomes.outcome.detail else {}
+            details = [outcomes.outcome.detail or None] * len(batch)
         else:
             codes = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
-            details = {index: outcome.detail for index, outcome in enumerate(outcomes) if outcome.detail}
+            details = [outcome.detail or None for outcome in outcomes]
         codes[np.array(given_up, np.intp)] = OutcomeCode.GIVEN_UP
-        return self._finish(batch.number_in_ledger, codes, details, at)
+        table = pa.table({"outcome": pa.array(codes), "detail": pa.array(details, pa.string()).dictionary_encode()})
+        with storage(self.directory):
+            write_table(self._path(batch.number_in_ledger, "done"), table, {"done": at})
+        return self.record(batch.number_in_ledger)
 
-    def finish_all(self, number: int, *, at: datetime) -> None:
-        """Write down that every change of a batch was done, as the sink says.
+    def settle(self, number: int, *, is_applied: bool, at: datetime) -> None:
+        """Write down the outcomes of a batch that a killed run has left.
+
+        Args:
+            number: the batch's number.
+            is_applied: whether the sink says that every change was done; otherwise the batch is in doubt.
+            at: now.
 
         Raises:
             StorageFailed: the disk refused; the batch stays open.
         """
         batch, _ = self._read_batch(number)
-        self.finish(batch, all_done(batch), at=at)
-
-    def mark_in_doubt(self, number: int, *, at: datetime) -> None:
-        """Write down that the outcomes of a batch are unknown."""
-        batch, _ = self._read_batch(number)
-        self._finish(number, np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, at)
-
-    def _finish(self, number: int, codes: UInt8s, details: Mapping[int, str], at: datetime) -> LedgerRecord:
-        texts = [details.get(index) for index in range(len(codes))] if details else [None] * len(codes)
-        table = pa.table({"outcome": pa.array(codes), "detail": pa.array(texts, pa.string()).dictionary_encode()})
-        with storage(self.directory):
-            write_table(self._path(number, "done"), table, {"done": at})
-        return self.record(number)
+        self.finish(batch, all_done(batch) if is_applied else UniformOutcomes(_UNKNOWN, len(batch)), at=at)
 
     def fold(self, *, at: datetime) -> None:
         """Make a new base if the records change many items, and delete records that are too old.
@@ -445,11 +431,6 @@ class Ledger:
 def _code_of(outcome: Outcome) -> OutcomeCode:
     """The code of an outcome. What is pending is in doubt, so that an unblock is sent if the list drops the number."""
     return OutcomeCode.IN_DOUBT if outcome.pending else OutcomeCode.of(outcome.kind)
-
-
-def _must_exist(directory: Path) -> None:
-    if not (directory / _LEDGER).exists():
-        raise _nothing_yet(directory)
 
 
 def _nothing_yet(directory: Path) -> InvalidInput:

@@ -101,7 +101,7 @@ def _compared(state: LedgerState, wanted: Items) -> EnforcementPlan:
     patch = _plan(state.patch, state.patch_status, wanted.take(few))
     base = _plan(state.items, state.status, wanted, without=(state.superseded(), few))
     return EnforcementPlan(
-        *(_merged(getattr(base, part.name), getattr(patch, part.name)) for part in fields(EnforcementPlan))
+        *(Items.merged(getattr(base, part.name), getattr(patch, part.name)) for part in fields(EnforcementPlan))
     )
 
 
@@ -141,7 +141,7 @@ def _plan(
         lift=items.take(np.flatnonzero(lift)),
         again=items.take(np.flatnonzero(again)),
         change=items.take(np.flatnonzero(~(lift | again | anew))),
-        block=_merged(items.take(np.flatnonzero(anew)), wanted.take(np.flatnonzero(is_new))),
+        block=Items.merged(items.take(np.flatnonzero(anew)), wanted.take(np.flatnonzero(is_new))),
     )
 
 
@@ -183,14 +183,6 @@ def _likely(some: Int64s, many: Int64s) -> Int64s:
     marked[some & bits] = True
     parts = (many[start : start + _ROWS_AT_A_TIME] for start in range(0, len(many), _ROWS_AT_A_TIME))
     return np.concatenate([some[:0], *(part[marked[part & bits]] for part in parts)])
-
-
-def _merged(some: Items, others: Items) -> Items:
-    """The items of both, in order."""
-    if not len(some) or not len(others):
-        return some if len(some) else others
-    both = Items.concatenated([some, others])
-    return both.take(np.argsort(both.number, kind="stable"))
 
 
 def matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:

@@ -206,8 +206,9 @@ class _Outbox:
 
     def check_wait(self) -> None:
         """Raise `Unreachable` if the exchange has asked to wait, and the wait is not over."""
-        until = _moment((_document(self._file) or {}).get("not_before"))
-        if until is None or not self.begun < until <= self.begun + _WAIT_MAX:
+        text = (_document(self._file) or {}).get("not_before")
+        until = self.begun if text is None else datetime.fromisoformat(text).astimezone(UTC)
+        if not self.begun < until <= self.begun + _WAIT_MAX:
             return
         raise Unreachable(
             f"the exchange asked to wait until {until:%Y-%m-%dT%H:%M:%SZ}: receipts are sent after that",
@@ -338,7 +339,3 @@ def _document(file: Path) -> dict[str, Any] | None:
     except Malformed as error:
         log.warning("%s", error)
         return None
-
-
-def _moment(text: object) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(str(text)).astimezone(UTC)

@@ -159,32 +159,25 @@ def enforce(
     return result
 
 
+@dataclass(slots=True)
 class _Watch:
     """Notices when the plan is out of date, so that no unblock waits for the end of a long run."""
 
-    def __init__(
-        self,
-        blocklist: Blocklist,
-        serial: int,
-        rules: Rules,
-        following: datetime | None,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._blocklist = blocklist
-        self._serial = serial
-        self._rules = rules
-        self._following = following
-        self._clock = clock
-        self._looked = time.monotonic()
+    blocklist: Blocklist
+    serial: int
+    rules: Rules
+    next_change: datetime | None
+    clock: Callable[[], datetime]
+    checked_s: float = field(default_factory=time.monotonic)
 
-    def is_overtaken(self) -> bool:
-        if time.monotonic() - self._looked < _LOOK_S:
+    def is_out_of_date(self) -> bool:
+        if time.monotonic() - self.checked_s < _LOOK_S:
             return False
-        self._looked = time.monotonic()
-        if self._following is not None and self._following <= self._clock():
+        self.checked_s = time.monotonic()
+        if self.next_change is not None and self.next_change <= self.clock():
             return True
-        generation, rules = internals_of(self._blocklist).in_force()
-        return generation.about.serial != self._serial or rules != self._rules
+        generation, rules = internals_of(self.blocklist).in_force()
+        return generation.about.serial != self.serial or rules != self.rules
 
 
 class _Run:
@@ -198,11 +191,8 @@ class _Run:
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
     ) -> None:
-        self._ledger = ledger
-        self._sink = sink
-        self._settings = settings
-        self._clock = clock
-        self._sleep = sleep
+        self._ledger, self._sink, self._settings = ledger, sink, settings
+        self._clock, self._sleep = clock, sleep
         self._tries = ledger.tries()
         self._failed: set[str] = set()
         self.outcomes: Counter[str] = Counter()
@@ -214,12 +204,9 @@ class _Run:
         if numbers:
             self._check_age()
         for number in numbers:
-            if self._was_applied(number):
-                self._ledger.finish_all(number, at=self._clock())
-            else:
-                self._ledger.mark_in_doubt(number, at=self._clock())
+            self._ledger.settle(number, is_applied=self._applied() >= number, at=self._clock())
 
-    def all(self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: "_Watch") -> bool:
+    def all(self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: _Watch) -> bool:
         """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
             self._check_age()
@@ -228,7 +215,7 @@ class _Run:
         most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
         try:
             for part in plan.batches(min(self._settings.batch, most)):
-                if part.is_capped and watch.is_overtaken():
+                if part.is_capped and watch.is_out_of_date():
                     return False
                 count = len(part.items)
                 room = count if cap is None or not part.is_capped else min(count, cap)
@@ -249,15 +236,7 @@ class _Run:
 
     def _one(self, part: PlannedBatch, *, serial: int, published: datetime) -> None:
         begun = time.monotonic()
-        batch = self._ledger.begin(
-            part.operation,
-            part.items,
-            serial=serial,
-            published=published,
-            at=self._clock(),
-            lifts=part.lifts,
-            is_capped=part.is_capped,
-        )
+        batch = self._ledger.begin(part, serial=serial, published=published, at=self._clock())
         outcomes = self._apply(batch)
         if len(outcomes) != len(batch):
             raise Malformed(
@@ -288,12 +267,9 @@ class _Run:
                     ) from error
                 wait_s = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
                 self._sleep(max(asked, random.uniform(0, wait_s)))  # noqa: S311 -- spreads processes that wait
-                if self._was_applied(batch.number_in_ledger):
+                if self._applied() >= batch.number_in_ledger:
                     return all_done(batch)
         raise AssertionError("the last attempt returns or raises")
-
-    def _was_applied(self, number: int) -> bool:
-        return self._applied() >= number
 
     def _applied(self) -> int:
         """The number of the last batch that the sink has applied; 0 if it does not say."""
@@ -317,7 +293,8 @@ class _Run:
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> list[int]:
         """Count failures; returns the indexes of the changes that have failed too often."""
         given_up: list[int] = []
-        if not any(outcome.kind == "failed" for outcome in _distinct(outcomes)):
+        distinct = [outcomes.outcome] if isinstance(outcomes, UniformOutcomes) else outcomes
+        if not any(outcome.kind == "failed" for outcome in distinct):
             return given_up
         for index, outcome in enumerate(outcomes):
             if outcome.kind != "failed" or outcome.pending:
@@ -341,7 +318,3 @@ class _Run:
                 break
             done += len(record.batch) if day == today and record.is_capped else 0
         return max(0, self._settings.daily_cap - done)
-
-
-def _distinct(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    return [outcomes.outcome] if isinstance(outcomes, UniformOutcomes) else outcomes

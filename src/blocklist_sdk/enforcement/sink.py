@@ -1,10 +1,10 @@
 """The interface of a sink: the recipient's system in which changes are enforced."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
-from blocklist_sdk.enforcement.items import Batch
+from blocklist_sdk.enforcement.items import Batch, Operation
 
 OutcomeKind = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
 """The outcomes that a receipt can have."""
@@ -61,6 +61,36 @@ class UniformOutcomes(Sequence[Outcome]):
 def all_done(batch: Batch) -> UniformOutcomes:
     """The outcomes of a batch of which every change was done."""
     return UniformOutcomes(LIFTED if batch.operation == "unblock" else DONE, len(batch))
+
+
+def done_except(batch: Batch, refused: Mapping[int, str]) -> Sequence[Outcome]:
+    """The outcomes of a batch of which some changes were refused: the reasons, by index."""
+    outcomes = all_done(batch)
+    if not refused:
+        return outcomes
+    return [Outcome("refused", refused[index]) if index in refused else done for index, done in enumerate(outcomes)]
+
+
+def outcome_of_word(word: str, detail: str, *, operation: Operation, source: str) -> Outcome:
+    """The outcome that another system means by a word.
+
+    Args:
+        word: the word; ``enforced`` is understood for an unblock, too.
+        detail: the detail.
+        operation: what the system was asked to do.
+        source: what has the word, for the detail if it makes no sense: ``answer`` or ``response``.
+
+    >>> outcome_of_word("done", "", operation="block", source="answer").detail
+    "the answer says 'done', which is not an outcome"
+    """
+    if word == "reversed" and operation != "unblock":
+        return Outcome("failed", f"the {source} says that a block is reversed")
+    if word == "enforced" and operation == "unblock":
+        word = "reversed"
+    for kind in OUTCOME_KINDS:
+        if word == kind:
+            return Outcome(kind, detail)
+    return Outcome("failed", f"the {source} says {word[:40]!r}, which is not an outcome")
 
 
 class SinkUnavailable(Exception):

@@ -116,11 +116,7 @@ class Statement:
 
     def to_json(self) -> str:
         """The statement as one JSON document."""
-        document = asdict(self)
-        document["operations"] = {
-            name: asdict(figures) | {"time": figures.time.model_dump()} for name, figures in self.operations.items()
-        }
-        return json.dumps(document, default=_plain, ensure_ascii=False, indent=1) + "\n"
+        return json.dumps(asdict(self), default=_plain, ensure_ascii=False, indent=1) + "\n"
 
     def to_csv(self) -> str:
         """The statement as CSV, one figure per line: ``month, feed, sink, part, name, figure, value``."""
@@ -151,10 +147,10 @@ class Statement:
             yield "other", "", name, getattr(self, name)
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return times.iso(value.replace(microsecond=0))
-    return str(value)
+def _plain(value: object) -> Any:
+    if isinstance(value, Spread):
+        return value.model_dump()
+    return times.iso(value.replace(microsecond=0)) if isinstance(value, datetime) else str(value)
 
 
 def _cell(text: str) -> str:

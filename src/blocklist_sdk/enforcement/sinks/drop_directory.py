@@ -22,7 +22,7 @@ import numpy as np
 
 from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import LIFTED, OUTCOME_KINDS, PENDING, Outcome, SinkUnavailable, all_done
+from blocklist_sdk.enforcement.sink import PENDING, Outcome, SinkUnavailable, all_done, outcome_of_word
 from blocklist_sdk.enforcement.sinks.drop_files import (
     FORMATS,
     NAME,
@@ -333,12 +333,7 @@ class _Waiting:
 def _outcome(batch: Batch, kind: str | None, detail: str | None) -> Outcome:
     if kind is None:
         return PENDING
-    is_lifting = batch.operation == "unblock"
-    if is_lifting and kind == "enforced":
-        return Outcome(LIFTED.kind, detail or "")
-    if not is_lifting and kind == "reversed":
-        return Outcome("failed", "the response says that a block is reversed")
-    return Outcome(OUTCOME_KINDS[OUTCOME_KINDS.index(kind)], detail or "")
+    return outcome_of_word(kind, detail or "", operation=batch.operation, source="response")
 
 
 def _claim(directory: Path) -> None:

@@ -10,7 +10,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, DONE, LIFTED, Outcome, SinkUnavailable, all_done
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, Outcome, SinkUnavailable, done_except
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.addresses import shown
@@ -114,10 +114,7 @@ class KafkaSink:
             alone = self._send(messages[index : index + 1], batch.serial)
             if alone:
                 refused[index] = f"Kafka: {alone[numbers[index]].str()}"[:DETAIL_CHARS_MAX]
-        if not refused:
-            return all_done(batch)
-        done = LIFTED if batch.operation == "unblock" else DONE
-        return [Outcome("refused", refused[index]) if index in refused else done for index in range(len(batch))]
+        return done_except(batch, refused)
 
     def close(self) -> None:
         """Release connections."""

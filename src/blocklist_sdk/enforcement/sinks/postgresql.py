@@ -12,15 +12,7 @@ import pyarrow.csv
 from psycopg import sql
 
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import (
-    DETAIL_CHARS_MAX,
-    DONE,
-    LIFTED,
-    HeldItem,
-    Outcome,
-    SinkUnavailable,
-    all_done,
-)
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, HeldItem, Outcome, SinkUnavailable, done_except
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.records import SCOPES
@@ -203,10 +195,7 @@ class PostgresSink:
             if not refused:
                 # The cursor cannot say which rows are missing. After a crash such a batch simply comes again.
                 connection.execute(self._sql(_MOVE_CURSOR), about)
-        if not refused:
-            return all_done(batch)
-        done = LIFTED if batch.operation == "unblock" else DONE
-        return [Outcome("refused", refused[index]) if index in refused else done for index in range(len(batch))]
+        return done_except(batch, refused)
 
     def applied(self) -> int | None:
         """`number_in_ledger` of the last batch of this feed and ledger; None before the first.

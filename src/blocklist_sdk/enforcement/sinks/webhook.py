@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange, until_text
-from blocklist_sdk.enforcement.sink import DONE, LIFTED, OUTCOME_KINDS, PENDING, Outcome, SinkUnavailable, all_done
+from blocklist_sdk.enforcement.sink import DONE, LIFTED, PENDING, Outcome, SinkUnavailable, all_done, outcome_of_word
 from blocklist_sdk.enforcement.sinks.drop_files import plain
 from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
 from blocklist_sdk.errors import InvalidInput, Malformed
@@ -282,15 +282,7 @@ def _outcome_of(answer: Mapping[str, Any], batch: Batch) -> Outcome:
     text = plain(detail) if isinstance(detail, str) else ""
     if word == "pending":
         return Outcome("failed", text or PENDING.detail, pending=True)
-    is_lifting = batch.operation == "unblock"
-    for known in OUTCOME_KINDS:
-        if word == known:
-            if is_lifting and known == "enforced":
-                return Outcome("reversed", text)
-            if not is_lifting and known == "reversed":
-                return Outcome("failed", "the answer says that a block is reversed")
-            return Outcome(known, text)
-    return Outcome("failed", plain(f"the answer says {str(word)[:40]!r}, which is not an outcome"))
+    return outcome_of_word(plain(str(word)), text, operation=batch.operation, source="answer")
 
 
 def _problem(content: bytes) -> str:
