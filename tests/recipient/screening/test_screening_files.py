@@ -240,8 +240,8 @@ def test_the_command(world: World, blocklist: Blocklist, tmp_path: Path) -> None
     source.write_text(f"msisdn,age\n{LISTED},1\nGoPay,2\n,3\n1,2,3\n")
     ran = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", env=env)
     assert ran.code == 0
-    assert "3 rows: 1 blocked, 0 advisory, 1 no number, 1 empty; 3 written to" in ran.out
-    assert "1 lines were left out" in ran.err
+    assert "3 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty; 3 written to" in ran.out
+    assert "1 line was left out" in ran.err
     document = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", "--json", env=env).document
     assert (document["rows"], document["blocked"], document["unreadable"]) == (3, 1, 1)
     assert json.dumps(document)
