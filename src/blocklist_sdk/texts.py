@@ -23,6 +23,15 @@ def printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if is_control(character) else character for character in text)
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A count and its noun, in the plural unless the count is 1.
+
+    >>> counted(1, "file"), counted(1_000, "entry", "entries")
+    ('1 file', '1,000 entries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def is_printable_ascii(text: object) -> bool:
     """Whether this is text that an HTTP header may hold: ASCII without control characters, and not empty.
 

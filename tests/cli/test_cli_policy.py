@@ -76,7 +76,7 @@ def test_overrides_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
     assert run("override", "export", file, env=env).code == 0
     assert run("override", "remove", UNLISTED, env=env).code == 0
     assert_fails(run("override", "remove", UNLISTED, env=env), 2, "no override")
-    assert "2 taken over, 0 rejected" in run("override", "import", file, env=env).out
+    assert "2 imported, 0 rejected" in run("override", "import", file, env=env).out
     assert len(run("override", "list", "--json", env=env).documents) == 2
 
 
@@ -85,7 +85,7 @@ def test_overrides_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
     [
         (("allow", "GoPay", "--reason", "x"), "letters"),
         (("allow", LISTED, "--reason", " "), "reason"),
-        (("allow", LISTED, "--reason", "x", "--until", "2020-01-01"), "past"),
+        (("allow", LISTED, "--reason", "x", "--until", "2020-01-01"), "in the future"),
         (("allow", LISTED, "--reason", "x", "--until", "soon"), "not a date or time"),
         (("allow", LISTED), "--reason"),
         (("import", "nowhere.csv"), "cannot read"),
@@ -111,7 +111,7 @@ def test_explain_says_it_in_plain_words(env: dict[str, str]) -> None:
     for words in (
         "0812-0000-0001 is +6281200000001, read in region ID; valid",
         "operator: telkomsel",
-        "blocked, since an entry that blocks is in force",
+        "blocked, because an entry that blocks is in force",
         "release 1 of",
         "signed by",
         "entry 1: block, fraud, by authority, sms+voice",

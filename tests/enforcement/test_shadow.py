@@ -175,7 +175,7 @@ def test_no_items_hit_nothing(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"number_column": "caller"}, "no column 'caller'"),
-        ({"time_column": "when"}, "no single column 'when'"),
+        ({"time_column": "when"}, "must have one column 'when'"),
         ({"region": "XX"}, "XX"),
     ],
 )

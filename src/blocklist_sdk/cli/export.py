@@ -1,4 +1,4 @@
-"""``blocklist export``: the whole list, for other people's tools."""
+"""``blocklist export``: the whole list, for other tools."""
 
 import json
 import sys
@@ -11,11 +11,12 @@ from blocklist_sdk.cli.output import say
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 Format = Literal["csv", "jsonl", "parquet"]
 
 _ROWS_PER_BATCH = 1 << 16
-"""A whole list of ten million rows as text would not fit into memory beside itself."""
+"""The text of a list of ten million rows would not fit into memory at once."""
 
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -28,15 +29,16 @@ def export(
         typer.Option("--format", metavar="FORMAT", help="csv, jsonl or parquet, each with a snapshot's columns."),
     ] = "csv",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; by default standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write; by default standard output."),
     ] = None,
 ) -> None:
-    """Write the whole list as CSV, JSON lines or Parquet; never touches the network.
+    """Write the whole list as CSV, JSON lines or Parquet; does not use the network.
 
-    Numbers are E.164 digits without a plus; moments are UTC. A file is complete or not there.
+    Numbers are E.164 digits without a plus; times are UTC. The file appears only when it is complete.
     """
     if format_ == "parquet" and output is None:
-        raise InvalidInput("Parquet is no text: give a file with -o FILE")
+        raise InvalidInput("Parquet cannot go to standard output: give a file with -o FILE")
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
@@ -53,7 +55,7 @@ def export(
             else:
                 with temporary.open("wb") as file:
                     write_table(table, format_, file)
-        say(f"wrote {len(table):,} rows to {output}")
+        say(f"wrote {counted(len(table), 'row')} to {output}")
 
 
 def write_table(table: Any, form: str, sink: BinaryIO) -> None:
@@ -66,7 +68,7 @@ def write_table(table: Any, form: str, sink: BinaryIO) -> None:
 
 
 def _lines(batch: Any, form: str) -> list[str]:
-    """Rows as text, a column at a time: a million rows then take a few seconds, not minutes."""
+    """Rows as text, made column by column: a million rows take a few seconds, not minutes."""
     import pyarrow.compute as pc
 
     cells = [_cells(batch.column(name), form) for name in batch.schema.names]
@@ -83,7 +85,7 @@ def _lines(batch: Any, form: str) -> list[str]:
 
 
 def _cells(column: Any, form: str) -> Any:
-    """One column as text, each value as the form writes it; nothing where CSV has no value, null in JSON."""
+    """One column as text; a null is an empty cell in CSV, and null in JSON."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

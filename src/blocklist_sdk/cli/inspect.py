@@ -1,4 +1,4 @@
-"""``blocklist explain``, ``verify``, ``changes``: why a number is blocked, whether the list is sound, what is new."""
+"""``blocklist explain``, ``verify``, ``changes``: why a number is blocked, whether the list is whole, what is new."""
 
 import sys
 from dataclasses import asdict
@@ -22,13 +22,13 @@ from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
 
 _REASONS = {
-    "protected": "it is a protected number, which is never blocked",
+    "protected": "the number is protected, so it is never blocked",
     "override-allow": "you decided to allow it",
     "override-block": "you decided to block it",
     "listed": "an entry that blocks is in force",
-    "advisory": "there is an advisory, which does not block",
-    "expired": "what was listed has ended",
-    "not-yet": "what is listed has not begun",
+    "advisory": "an advisory is in force, which does not block",
+    "expired": "its entries have ended",
+    "not-yet": "its entries have not begun",
     "not-listed": "it is not listed",
 }
 
@@ -36,13 +36,13 @@ _REASONS = {
 @with_settings(*LIST)
 def explain(
     settings: Settings,
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it.")],
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")],
     scope: Annotated[
-        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+        Scope | None, typer.Option(metavar="SCOPE", help="Explain for one scope only: voice, sms, data or messaging.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how a number is read, and everything that decides on it; never touches the network.
+    """Say how a number is read, and everything that decides on it; does not use the network.
 
     Exits with 1 if it is blocked.
     """
@@ -65,7 +65,7 @@ def _explained(found: Explanation, scope: str | None) -> list[str]:
         f"{found.text} is +{found.number}, read {where}; {validity}",
         f"operator: {operator}{f' ({found.brand})' if found.brand else ''}",
         f"verdict: {'blocked' if verdict.blocked else 'not blocked'}{f' for {scope}' if scope else ''}, "
-        f"since {_REASONS[verdict.reason]}",
+        f"because {_REASONS[verdict.reason]}",
     ]
     if verdict.override is not None:
         override = verdict.override
@@ -94,9 +94,9 @@ def verify(
     settings: Settings,
     as_json: AsJson = False,
 ) -> None:
-    """Check the list on this disk: every byte, its digest, and the signatures from root.json down; no network.
+    """Check the list on this disk: every byte, its digest, and the signatures from root.json down.
 
-    Exits with 4 if anything is not as it was signed.
+    Does not use the network. Exits with 4 if anything is not as it was signed.
     """
     with settings.open() as blocklist:
         found = blocklist.verify()
@@ -115,15 +115,13 @@ def verify(
 @with_settings(*LIST)
 def changes(
     settings: Settings,
-    since: Annotated[
-        int, typer.Option(metavar="SERIAL", min=0, help="The earlier release; 0 for nothing, so that all is added.")
-    ],
+    since: Annotated[int, typer.Option(metavar="SERIAL", min=0, help="The earlier release; 0 for an empty list.")],
     format_: Annotated[
         Literal["csv", "jsonl"], typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")
     ] = "csv",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl, with overrides.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Like --format jsonl, with overrides.")] = False,
 ) -> None:
-    """Write what differs between an earlier release and the one in force; never touches the network."""
+    """Write what differs between an earlier release and the one in force; does not use the network."""
     with settings.open() as blocklist:
         found = blocklist.changes(since=since or None)
         if not as_json:

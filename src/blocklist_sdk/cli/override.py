@@ -12,11 +12,12 @@ from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 app = typer.Typer(no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's.")
 
-NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it.")]
-ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever finds it later.")]
+NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")]
+ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why you decide so, for later readers.")]
 UntilOption = Annotated[
     str | None, typer.Option(metavar="MOMENT", help="When it ends, such as 2027-01-31 or 2027-01-31T08:00:00Z.")
 ]
@@ -42,9 +43,9 @@ def allow(
     author: AuthorOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Never block a number, whatever a feed says."""
+    """Never block a number, whatever the feed says."""
     with context.obj() as blocklist:
-        _tell(blocklist.overrides.allow(number, reason=reason, until=_end(until), author=author), as_json)
+        _write(blocklist.overrides.allow(number, reason=reason, until=_end(until), author=author), as_json)
 
 
 @app.command()
@@ -56,58 +57,62 @@ def block(
     author: AuthorOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Block a number for every scope, whatever a feed says."""
+    """Block a number for every scope, whatever the feed says."""
     with context.obj() as blocklist:
-        _tell(blocklist.overrides.block(number, reason=reason, until=_end(until), author=author), as_json)
+        _write(blocklist.overrides.block(number, reason=reason, until=_end(until), author=author), as_json)
 
 
 @app.command()
 def remove(context: typer.Context, number: NumberArgument) -> None:
-    """Take a decision back."""
+    """Remove the decision on a number."""
     with context.obj() as blocklist:
         if not blocklist.overrides.remove(number):
-            raise InvalidInput("there is no override on that number")
-    say("the override is gone; the feed decides again")
+            raise InvalidInput("this number has no override")
+    say("the override was removed; the feed decides again")
 
 
 @app.command("list")
 def show(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show all decisions, also those that have ended."""
+    """Show all decisions, those that have ended as well."""
     with context.obj() as blocklist:
         for each in blocklist.overrides:
-            _tell(each, as_json)
+            _write(each, as_json)
 
 
 @app.command("import")
-def take(
+def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV: number, decision, reason, author, until.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV with the columns number, decision, reason, author, until.")
+    ],
     author: AuthorOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take over decisions from a CSV file; they replace earlier ones on the same numbers."""
+    """Import decisions from a CSV file; they replace earlier decisions on the same numbers."""
     with context.obj() as blocklist:
-        found = blocklist.overrides.import_csv(file, author=author)
-    for line, reason in found.rejects:
+        result = blocklist.overrides.import_csv(file, author=author)
+    for line, reason in result.rejects:
         say(f"line {line}: {reason}")
     if as_json:
-        write_json(asdict(found))
+        write_json(asdict(result))
     else:
-        typer.echo(f"{found.rows:,} taken over, {len(found.rejects):,} rejected")
+        typer.echo(f"{result.rows:,} imported, {len(result.rejects):,} rejected")
 
 
-@app.command("export")
-def give(context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; CSV.")]) -> None:
+@app.command()
+def export(
+    context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE", help="The CSV file to write.")]
+) -> None:
     """Write all decisions to a CSV file."""
     with context.obj() as blocklist:
-        say(f"wrote {blocklist.overrides.export_csv(file):,} overrides to {file}")
+        say(f"wrote {counted(blocklist.overrides.export_csv(file), 'override')} to {file}")
 
 
 def _end(text: str | None) -> datetime | None:
     return None if text is None else read_moment(text)
 
 
-def _tell(override: Any, as_json: bool) -> None:
+def _write(override: Any, as_json: bool) -> None:
     if as_json:
         write_json(asdict(override))
         return

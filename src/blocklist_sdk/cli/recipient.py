@@ -21,6 +21,7 @@ from blocklist_sdk.cli.output import (
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.texts import counted
 
 RequireFresh = Annotated[
     bool,
@@ -33,8 +34,8 @@ MetricsFile = Annotated[
         "--metrics-file",
         envvar="BLOCKLIST_METRICS_FILE",
         metavar="FILE",
-        help="Write figures for Prometheus there, for node_exporter's textfile collector, after a sync that failed "
-        "too; by default the file that BLOCKLIST_METRICS_FILE names, or none.",
+        help="Write figures for Prometheus to this file, for node_exporter's textfile collector, after failed syncs "
+        "as well; by default the file that BLOCKLIST_METRICS_FILE names, or none.",
     ),
 ]
 
@@ -49,14 +50,14 @@ def sync(
         typer.Option(min=0, metavar="SECONDS", help="How long to wait while another process syncs; not with --watch."),
     ] = 60.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what a sync would change, and what the guard says; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what a sync would change, and whether the guard lets it through.")
     ] = False,
     accept: Annotated[
         int | None,
-        typer.Option(metavar="SERIAL", help="Let this one release through, although the guard refuses it."),
+        typer.Option(metavar="SERIAL", help="Put this one release in force although the guard refuses it."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Sync time and again, until SIGINT or SIGTERM, which end it with code 0.")
+        bool, typer.Option("--watch", help="Sync again and again, until SIGINT or SIGTERM; then exit with code 0.")
     ] = False,
     every: Annotated[
         str | None,
@@ -65,34 +66,34 @@ def sync(
     metrics_file: MetricsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the list up to date; whatever fails, the last verified one goes on answering.
+    """Bring the list up to date; whatever fails, the last verified list stays in force.
 
-    With --watch the first sync comes at once if there is no list yet, or else at a random moment within the time
-    between syncs; after failures that time grows, to a day at most. Each sync is one line.
+    With --watch the first sync runs at once if the feed was never synced, or else at a random moment within the time
+    between syncs; after failures that time grows, to a day at most. Each sync writes one line.
     """
-    from blocklist_sdk.cli.watch import MetricsListener, sync_until_told
+    from blocklist_sdk.cli.watch import MetricsListener, sync_until_stopped
 
     if every is not None and not watch:
-        raise InvalidInput("--every says how often to sync: it goes with --watch")
+        raise InvalidInput("--every is the time between syncs: use it with --watch")
     if watch and (dry_run or accept is not None):
-        raise InvalidInput("--dry-run and --accept are for one sync by hand: leave --watch out")
+        raise InvalidInput("--dry-run and --accept are for a single sync: leave --watch out")
     with settings.open(online=True) as blocklist:
         metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file)
         if watch:
-            sync_until_told(blocklist, every=every or "1h", told=_told, as_json=as_json)
+            sync_until_stopped(blocklist, every=every or "1h", line=_sync_line, as_json=as_json)
             return
         if dry_run:
             impact = blocklist.dry_run(wait_s=wait)
             if as_json:
                 write_json({"feed": blocklist.feed, **asdict(impact)})
             else:
-                typer.echo(_previewed(blocklist.feed, impact))
+                typer.echo(_impact_text(blocklist.feed, impact))
             raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
         result = blocklist.sync(wait_s=wait, accept=accept)
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
-        typer.echo(_told(blocklist.feed, result))
+        typer.echo(_sync_line(blocklist.feed, result))
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -104,20 +105,20 @@ def status(
     metrics_file: MetricsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how the list stands; never touches the network."""
+    """Show the state of the list; does not use the network."""
     with settings.open() as blocklist:
-        found = blocklist.status()
+        state = blocklist.status()
     if as_json:
-        write_json(asdict(found))
+        write_json(asdict(state))
     else:
-        for name, value in _shown(found).items():
+        for name, value in _status_lines(state).items():
             typer.echo(f"{name:<17} {value}")
     if metrics_file is not None:
         from blocklist_sdk.recipient.metrics import write_metrics
 
-        write_metrics(metrics_file, found)
+        write_metrics(metrics_file, state)
     if require_fresh:
-        _require_fresh(found)
+        _require_fresh(state)
 
 
 @with_settings(*LIST)
@@ -127,26 +128,26 @@ def check(
         list[str], typer.Argument(metavar="NUMBER... | -", help="Numbers; - reads standard input, one number a line.")
     ],
     scope: Annotated[
-        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+        Scope | None, typer.Option(metavar="SCOPE", help="Check for one scope only: voice, sms, data or messaging.")
     ] = None,
     require_fresh: RequireFresh = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask what to do about numbers, and why; never touches the network.
+    """Say whether numbers are blocked, and why; does not use the network.
 
-    Exits with 1 if at least one number is blocked, else with 2 if at least one is no number, else with 0.
+    Exits with 1 if at least one number is blocked, else with 2 if at least one text is not a number, else with 0.
 
-    With --json each answer is one line, in the order asked; what is no number has "error" in place of a verdict.
+    With --json each answer is one line, in the same order; a text that is not a number gets "error", not a verdict.
     """
     with settings.open() as blocklist:
-        found = blocklist.status()
-        if found.serial is None:
-            raise NotSynced(f"feed {found.feed!r} was never synced on this machine: run blocklist sync first")
+        state = blocklist.status()
+        if state.serial is None:
+            raise NotSynced(f"feed {state.feed!r} was never synced on this machine: run blocklist sync first")
         if require_fresh:
-            _require_fresh(found)
+            _require_fresh(state)
         code = FINE
         coloured = in_colour(sys.stdout)
-        for where, text in _asked(numbers):
+        for where, text in _questions(numbers):
             try:
                 verdict = blocklist.check(text, scope=scope)
             except InvalidNumber as error:
@@ -161,27 +162,27 @@ def check(
             if as_json:
                 write_json(verdict_document(text, verdict))
             else:
-                typer.echo(_line(verdict, coloured=coloured))
+                typer.echo(_verdict_line(verdict, coloured=coloured))
     raise typer.Exit(code)
 
 
-def _asked(numbers: list[str]) -> Iterator[tuple[str, str]]:
-    """Each text to ask about, and where it stands, for messages; standard input is read as it comes."""
+def _questions(numbers: list[str]) -> Iterator[tuple[str, str]]:
+    """Where each text is, for messages, and the text; standard input is read line by line."""
     for number in numbers:
         if number != "-":
             yield "", number
             continue
         if sys.stdin is None:
-            raise InvalidInput("standard input is closed: give the numbers, or something to read them from")
-        for place, line in enumerate(sys.stdin.buffer, start=1):
-            # What is no UTF-8 is no number either, and is reported as such.
+            raise InvalidInput("standard input is closed: give the numbers as arguments, or on standard input")
+        for line_number, line in enumerate(sys.stdin.buffer, start=1):
+            # Text that is not UTF-8 is not a number either, and the message says so.
             text = line.decode(errors="replace").strip("\r\n")
             if text.strip():
-                yield f"line {place}: ", text
+                yield f"line {line_number}: ", text
 
 
-def _line(verdict: Verdict, *, coloured: bool) -> str:
-    """One verdict for the eye, in columns."""
+def _verdict_line(verdict: Verdict, *, coloured: bool) -> str:
+    """One verdict for people, in columns."""
     word = "blocked" if verdict.blocked else verdict.level or "free"
     parts = [
         typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}",
@@ -196,18 +197,19 @@ def _line(verdict: Verdict, *, coloured: bool) -> str:
     return "  ".join(parts).rstrip()
 
 
-def _told(feed: str, result: SyncResult) -> str:
+def _sync_line(feed: str, result: SyncResult) -> str:
     if result.kind == "none":
         news = f"up to date at release {result.after}"
     else:
         way = f"release {result.after}" if result.before is None else f"release {result.before} → {result.after}"
         news = f"{way} by {result.kind}: {result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
-    return f"{feed}: {news} ({result.bytes:,} bytes, {result.seconds:.2f} s)"
+    return f"{feed}: {news} ({counted(result.bytes, 'byte')}, {result.seconds:.2f} s)"
 
 
-def _previewed(feed: str, impact: Impact) -> str:
+def _impact_text(feed: str, impact: Impact) -> str:
     way = f"{impact.before or 'nothing'} → {impact.after}"
-    lines = [f"{feed}: release {way}, {impact.rows_before:,} → {impact.rows_after:,} entries"]
+    after = counted(impact.rows_after, "entry", "entries")
+    lines = [f"{feed}: release {way}, {impact.rows_before:,} → {after}"]
     parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
     parts += [("operator " + (name or "unknown"), tally) for name, tally in impact.by_operator.items()]
     width = max(len(name) for name, _ in parts)
@@ -216,42 +218,42 @@ def _previewed(feed: str, impact: Impact) -> str:
             f"  {name:<{width}}  {tally.added:>10,} added  {tally.removed:>10,} removed  {tally.changed:>10,} changed"
         )
     for override in impact.overrides:
-        lines.append(f"  touches the override to {override.decision} +{override.number}: {override.reason}")
+        lines.append(f"  concerns your override to {override.decision} +{override.number}: {override.reason}")
     for number in impact.protected:
         lines.append(f"  would block the protected number +{number}")
     for reason in impact.refusals:
         lines.append(f"  the guard refuses it: {reason}")
     if impact.refusals:
-        lines.append(f"  to let it through all the same: blocklist sync --accept {impact.after}")
+        lines.append(f"  to put it in force anyway: blocklist sync --accept {impact.after}")
     return "\n".join(lines)
 
 
-def _shown(found: Status) -> dict[str, object]:
-    """A status for the eye."""
+def _status_lines(state: Status) -> dict[str, object]:
+    """A status for people."""
     return {
-        "feed": found.feed,
-        "serial": "never synced" if found.serial is None else found.serial,
-        "rows": "-" if found.rows is None else f"{found.rows:,}",
-        "digest": found.digest or "-",
-        "as of": moment(found.as_of) or "-",
-        "expires": f"{moment(found.expires) or 'unknown'}{' (stale)' if found.stale else ''}",
-        "generation bytes": "-" if found.generation_bytes is None else f"{found.generation_bytes:,}",
-        "last success": moment(found.last_success) or "never",
-        "last attempt": moment(found.last_attempt) or "never",
-        "last error": found.last_error or "none",
-        "refused": "none" if found.refused is None else f"release {found.refused}: {'; '.join(found.refusals)}",
-        "overrides": f"{found.overrides:,}",
-        "on disk": f"releases {', '.join(map(str, found.generations)) or 'none'}; {found.disk_bytes:,} bytes",
-        "held": ", ".join(f"{name} at {serial}" for name, serial in found.held.items()) or "none",
+        "feed": state.feed,
+        "serial": "never synced" if state.serial is None else state.serial,
+        "rows": "-" if state.rows is None else f"{state.rows:,}",
+        "digest": state.digest or "-",
+        "as of": moment(state.as_of) or "-",
+        "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",
+        "generation bytes": "-" if state.generation_bytes is None else f"{state.generation_bytes:,}",
+        "last success": moment(state.last_success) or "never",
+        "last attempt": moment(state.last_attempt) or "never",
+        "last error": state.last_error or "none",
+        "refused": "none" if state.refused is None else f"release {state.refused}: {'; '.join(state.refusals)}",
+        "overrides": f"{state.overrides:,}",
+        "on disk": f"releases {', '.join(map(str, state.generations)) or 'none'}; {state.disk_bytes:,} bytes",
+        "held": ", ".join(f"{name} at {serial}" for name, serial in state.held.items()) or "none",
     }
 
 
-def _require_fresh(found: Status) -> None:
-    if found.serial is None:
-        raise Stale(f"feed {found.feed!r} was never synced on this machine: run blocklist sync")
-    if found.stale:
+def _require_fresh(state: Status) -> None:
+    if state.serial is None:
+        raise Stale(f"feed {state.feed!r} was never synced on this machine: run blocklist sync")
+    if state.stale:
         raise Stale(
-            f"the list of feed {found.feed!r} is past its signed expiry ({moment(found.expires) or 'unknown'}): "
+            f"the list of feed {state.feed!r} is past its signed expiry ({moment(state.expires) or 'unknown'}): "
             "run blocklist sync; if that does not help, the publisher is late",
-            expired=found.expires,
+            expired=state.expires,
         )

@@ -1,4 +1,4 @@
-"""``blocklist screen``: a file of numbers, with the answers beside each row."""
+"""``blocklist screen``: a file of numbers, with the answer added to each row."""
 
 import contextlib
 import sys
@@ -12,15 +12,16 @@ import typer
 from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
 from blocklist_sdk.records import Scope
+from blocklist_sdk.texts import counted
 
 
 @with_settings(*LIST)
 def screen(
     settings: Settings,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, gzipped or not, or Parquet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file, gzipped or not, or a Parquet file.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="OUT", help="Ends with .csv, .csv.gz or .parquet."),
+        typer.Option("--output", "-o", metavar="OUT", help="The file to write: .csv, .csv.gz or .parquet."),
     ],
     column: Annotated[
         str | None,
@@ -30,14 +31,14 @@ def screen(
         bool, typer.Option("--only-hits", help="Write only rows that are blocked or have an advisory.")
     ] = False,
     scope: Annotated[
-        Scope | None, typer.Option(metavar="SCOPE", help="Ask for one scope only: voice, sms, data or messaging.")
+        Scope | None, typer.Option(metavar="SCOPE", help="Screen for one scope only: voice, sms, data or messaging.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Screen a file of numbers, of any size; never touches the network.
+    """Screen a file of numbers, of any size; does not use the network.
 
-    Each row comes back with blocklist_number, blocklist_blocked, blocklist_level, blocklist_category and
-    blocklist_reason beside it; they are empty where the cell is no number. The output is complete or not there.
+    The columns blocklist_number, blocklist_blocked, blocklist_level, blocklist_category and blocklist_reason are added
+    to each row; they are empty if the cell is not a number. The output appears only when it is complete.
     """
     from blocklist_sdk.recipient.screening.files import screen_file
 
@@ -46,13 +47,14 @@ def screen(
         screening = blocklist.screening(scope=scope)
         summary = screen_file(screening, file, output, column=column, only_hits=only_hits, progress=progress)
     if summary.unreadable:
-        say(f"{summary.unreadable:,} lines were left out: they have more or fewer cells than the others")
+        lines = counted(summary.unreadable, "line was", "lines were")
+        say(f"{lines} left out, with more or fewer cells than the others")
     if as_json:
         write_json({"feed": blocklist.feed, "output": output, **asdict(summary)})
         return
     typer.echo(
-        f"{summary.rows:,} rows: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
-        f"{summary.invalid:,} no number, {summary.empty:,} empty; {summary.written:,} written to {output} "
+        f"{counted(summary.rows, 'row')}: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
+        f"{summary.invalid:,} not a number, {summary.empty:,} empty; {summary.written:,} written to {output} "
         f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
     )
 

@@ -1,4 +1,4 @@
-"""``blocklist sync --watch``: sync until told to stop, one line for each sync; and the figures of syncs in a file."""
+"""``blocklist sync --watch``: sync until a signal stops it, one line for each sync; and figures of syncs in a file."""
 
 import logging
 import os
@@ -29,23 +29,23 @@ _UNITS: Final = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d
 log = logging.getLogger(__name__)
 
 
-def sync_until_told(
-    blocklist: "Blocklist", *, every: str, told: Callable[[str, SyncResult], str], as_json: bool
+def sync_until_stopped(
+    blocklist: "Blocklist", *, every: str, line: Callable[[str, SyncResult], str], as_json: bool
 ) -> None:
-    """Sync time and again; SIGINT and SIGTERM end it within a second.
+    """Sync again and again; SIGINT and SIGTERM end it within a second.
 
     Args:
-        blocklist: what to sync.
+        blocklist: the list to sync.
         every: the time between syncs, as `duration` reads it.
-        told: one line about a sync that succeeded. One that failed is told by the library's own log.
-        as_json: one line of JSON for each sync instead, whatever came of it.
+        line: makes the line about a sync that succeeded. The library's log has the failures.
+        as_json: write one line of JSON for each sync instead, successful or failed.
 
     Raises:
         InvalidInput: `every` cannot be used.
-        OSError: standard output cannot be written any more.
+        OSError: standard output can no longer be written.
     """
     interval = duration(every)
-    lost: list[OSError] = []
+    failures: list[OSError] = []
     with StopOnSignal() as stop, log_to_stderr():
 
         def show(outcome: SyncOutcome) -> None:
@@ -53,19 +53,19 @@ def sync_until_told(
                 if as_json:
                     write_json(_document(outcome))
                 elif outcome.result is not None:
-                    typer.echo(told(outcome.feed, outcome.result))
+                    typer.echo(line(outcome.feed, outcome.result))
             except OSError as error:
-                lost.append(error)
+                failures.append(error)
                 stop.set()
 
         blocklist.add_listener(show)
         with blocklist.keep_synced(interval) as background:
             stop.wait()
-    if lost:
-        raise lost[0]
+    if failures:
+        raise failures[0]
     if background.is_running:
-        # It is reading a release, which nothing can cut. Python must not end around it: native code may be running
-        # there, and would bring the process down with an error. For the disk this is a crash, which harms nothing.
+        # The thread is reading a release, which cannot be cut. If Python shut down around it, native code that still
+        # runs there might crash the process. Ending at once is like a crash for the disk, and that does no harm.
         sys.stdout.flush()
         os._exit(FINE)
 
@@ -74,26 +74,26 @@ def duration(text: str) -> timedelta:
     """A time as people write it: a number of seconds, or a number with s, m, h or d.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: `text` is not a time.
 
     >>> duration("90"), duration("1.5h")
     (datetime.timedelta(seconds=90), datetime.timedelta(seconds=5400))
     """
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text.strip(), re.ASCII)
     if found is None:
-        raise InvalidInput(f"{text!r} is no time: give seconds, or a number with s, m, h or d, such as 15m")
+        raise InvalidInput(f"{text!r} is not a time: give seconds, or a number with s, m, h or d, such as 15m")
     return timedelta(**{_UNITS[found[2]]: float(found[1])})
 
 
 class MetricsListener:
-    """Writes the figures of a list into a file after each of its syncs, whatever came of it.
+    """Writes the figures of a list into a file after each of its syncs, successful or failed.
 
     Attributes:
-        error: what kept it from writing the last time, None if nothing did.
+        error: why the file was not written the last time; None if it was.
     """
 
     def __init__(self, blocklist: "Blocklist", path: Path) -> None:
-        """Begins to listen."""
+        """Add itself to the list's listeners."""
         self.error: BlocklistError | None = None
         self._blocklist = blocklist
         self._path = path
@@ -108,7 +108,7 @@ class MetricsListener:
             self.error = error
 
     def _status(self) -> Status:
-        """How the list stands; where even that cannot be read, it does not answer, and the figures must say so."""
+        """The state of the list; if it cannot be read, the list does not answer either, and the figures must say so."""
         try:
             return self._blocklist.status()
         except BlocklistError:
@@ -120,6 +120,6 @@ def _document(outcome: SyncOutcome) -> dict[str, Any]:
     document: dict[str, Any] = {"feed": outcome.feed, "at": outcome.at}
     if outcome.result is not None:
         return document | asdict(outcome.result)
-    # The text of what is not ours may hold anything.
+    # The text of another library's error may contain a number.
     message = str(outcome.error) if isinstance(outcome.error, BlocklistError) else "a fault of this library: report it"
     return document | {"error": {"type": type(outcome.error).__name__, "message": message}}

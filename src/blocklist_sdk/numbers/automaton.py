@@ -12,7 +12,7 @@ from enum import IntFlag
 _ANY_DIGIT = 0b11_1111_1111
 """A set of digits is an integer with one bit for each."""
 
-Step = tuple[int, int]
+_Step = tuple[int, int]
 """From a state: the digits that lead on, and the state they lead to."""
 
 
@@ -44,7 +44,7 @@ class DigitPattern:
     """
 
     def __init__(self, pattern: str | None) -> None:
-        self._steps: list[list[Step]] = []
+        self._steps: list[list[_Step]] = []
         self._jumps: list[list[int]] = []
         self._final = self._state()
         self.is_read = True

@@ -22,7 +22,7 @@ from blocklist_sdk.release.protected import read_protected_file
 log = logging.getLogger(__name__)
 
 Finder = Callable[[int], bool | None]
-"""Says whether an E.164 number is blocked; None if only the number's rows can tell."""
+"""Says whether an E.164 number is blocked; None if the number's rows have to be read."""
 
 WhenStale = Literal["serve", "raise"]
 
@@ -61,7 +61,7 @@ class _RuledFinder:
     """A finder that asks the rules first.
 
     Attributes:
-        base: what it asks where there is no rule.
+        base: the finder for numbers without a rule.
         rules: the rules.
         start, stop: when the same rules are in force, in seconds since 1970.
         find: the finder.
@@ -128,7 +128,7 @@ class CurrentList:
         """The generation to answer from, at most half a second old, and when it expires.
 
         Raises:
-            NotSynced: there is none yet.
+            NotSynced: there is no generation yet.
             Stale: it is past its signed expiry, and `when_stale` is ``raise``.
         """
         fast_path = self.fast_path

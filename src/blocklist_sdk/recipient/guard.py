@@ -16,9 +16,12 @@ from blocklist_sdk.numbers import operator_of
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.texts import counted
 
 _OPERATORS_MAX = 1_000_000
 """More changed numbers than this are not counted by operator: it takes a microsecond for each."""
+
+_ENTRIES, _NUMBERS = ("entry", "entries"), ("covered number", "covered numbers")
 
 _SHOWN = 3
 """How many protected numbers a reason names."""
@@ -73,7 +76,7 @@ class Guard:
         if not len(old):
             return tuple(reasons)
         if not len(new):
-            return (*reasons, f"it is empty, and {len(old):,} entries are in force")
+            return (*reasons, f"it is empty, but the release in force has {counted(len(old), 'entry', 'entries')}")
         was, now = (
             _blocks(rows, at, published_ms) for rows, at in ((old, found.changed_old), (new, found.changed_new))
         )
@@ -82,19 +85,19 @@ class Guard:
         # A number that is listed again under another entry is neither removed nor added.
         gone_blocks, come_blocks = gone[_blocks(old, gone, published_ms)], come[_blocks(new, come, published_ms)]
         shares = [
-            ("removes", int((~_also_in(old, gone, new, come_blocks)).sum()), len(old), "entries", self.max_removed),
-            ("adds", int((~_also_in(new, come, old, gone_blocks)).sum()), len(old), "entries", self.max_added),
+            ("removes", int((~_also_in(old, gone, new, come_blocks)).sum()), len(old), _ENTRIES, self.max_removed),
+            ("adds", int((~_also_in(new, come, old, gone_blocks)).sum()), len(old), _ENTRIES, self.max_added),
         ]
         if old.has_ranges or new.has_ranges:
             before = _covered(old)
             lost, won = _only_in(old, gone, new, come_blocks), _only_in(new, come, old, gone_blocks)
             shares += [
-                ("removes", lost, before, "covered numbers", self.max_removed),
-                ("adds", won, before, "covered numbers", self.max_added),
+                ("removes", lost, before, _NUMBERS, self.max_removed),
+                ("adds", won, before, _NUMBERS, self.max_added),
             ]
-        for what, changed, whole, share, most in shares:
+        for what, changed, whole, noun, most in shares:
             if changed > max(most * whole, self.min_changes):
-                reasons.append(f"it {what} {changed:,} {share}, {_percent(changed, whole)} of {whole:,}")
+                reasons.append(f"it {what} {counted(changed, *noun)}, {_percent(changed, whole)} of {whole:,}")
         return tuple(reasons)
 
 

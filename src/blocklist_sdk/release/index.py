@@ -32,7 +32,7 @@ Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 EntryId = Annotated[int, Field(ge=0, lt=2**63)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
 class FileRef(_Document):
@@ -46,7 +46,7 @@ class Release(_Document):
     """One release still offered, as a snapshot, a delta from the serial before, or both."""
 
     serial: Serial
-    published_at: Moment
+    published_at: UtcDatetime
     rows: Count
     digest: Digest
     snapshot: FileRef | None = None
@@ -69,7 +69,7 @@ class FeedIndex(_Document):
     feed: str
     region: str | None = None
     serial: Serial
-    published_at: Moment
+    published_at: UtcDatetime
     rows: Count
     digest: Digest
     last_entry: EntryId

@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.rows import Int64s, Rows, Texts, code_type
-
-Positions = NDArray[np.intp]
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, Texts, code_type
 
 
 @dataclass(frozen=True, slots=True)

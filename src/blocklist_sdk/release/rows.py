@@ -17,6 +17,8 @@ from blocklist_sdk.numbers.e164 import LARGEST
 
 Int64s = NDArray[np.int64]
 Codes = NDArray[np.unsignedinteger]
+Positions = NDArray[np.intp]
+"""Positions of rows."""
 
 FOREVER_MS = np.iinfo(np.int64).max
 """`until` of an entry without an end, in milliseconds since 1970 UTC."""

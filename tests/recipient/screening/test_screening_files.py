@@ -210,7 +210,7 @@ def test_what_cannot_be_read_writes_nothing(blocklist: Blocklist, tmp_path: Path
 def test_a_name_that_says_no_format(blocklist: Blocklist, tmp_path: Path, name: str) -> None:
     source = tmp_path / "in.csv"
     source.write_text("number\n0812-0000-0001\n")
-    with pytest.raises(InvalidInput, match="names no format"):
+    with pytest.raises(InvalidInput, match="name must end with"):
         screen(blocklist, source, tmp_path / name)
     assert list(tmp_path.iterdir()) == [source]
 
@@ -240,8 +240,8 @@ def test_the_command(world: World, blocklist: Blocklist, tmp_path: Path) -> None
     source.write_text(f"msisdn,age\n{LISTED},1\nGoPay,2\n,3\n1,2,3\n")
     ran = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", env=env)
     assert ran.code == 0
-    assert "3 rows: 1 blocked, 0 advisory, 1 no number, 1 empty; 3 written to" in ran.out
-    assert "1 lines were left out" in ran.err
+    assert "3 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty; 3 written to" in ran.out
+    assert "1 line was left out" in ran.err
     document = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", "--json", env=env).document
     assert (document["rows"], document["blocked"], document["unreadable"]) == (3, 1, 1)
     assert json.dumps(document)

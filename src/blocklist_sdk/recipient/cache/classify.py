@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX, Kinds
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, FIRST_KIND, MIXED, UNDECIDED, UNLISTED, KindTable
-from blocklist_sdk.recipient.cache.ranges import Positions, segments
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.recipient.cache.ranges import segments
+from blocklist_sdk.release.rows import Int64s, Positions, Rows
 
 _DAYS_MAX: Final = 4096
 """Entries that end more than eleven years after the publication share their kinds with those that never end."""

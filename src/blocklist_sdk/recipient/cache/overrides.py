@@ -1,4 +1,4 @@
-"""A recipient's own decisions on numbers: kept beside the generations, so that no sync touches them."""
+"""A recipient's own decisions on numbers; no sync changes them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,21 +14,21 @@ from blocklist_sdk.recipient.cache.local_database import LocalDatabase, Stamp
 from blocklist_sdk.records import Override
 
 _COLUMNS: Final = ("number", "decision", "reason", "author", "until")
-"""Of the CSV form; `created` is when it came in."""
+"""The columns of the CSV form; `created` is when a row was imported."""
 
-_LOOKS: Final = 100
-"""How often to read before it counts as changing all the time."""
+_READS_MAX: Final = 100
+"""How often to read overrides that are different each time, before giving up."""
 
-Decision = Literal["allow", "block"]
+_Decision = Literal["allow", "block"]
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What came of importing overrides.
+    """The result of importing overrides.
 
     Attributes:
-        rows: taken over.
-        rejects: lines that were not, with the reason.
+        rows: the number of rows that were imported.
+        rejects: the lines that were not imported, and why.
     """
 
     rows: int
@@ -36,10 +36,9 @@ class ImportResult:
 
 
 class Overrides:
-    """The overrides of one feed; see `Blocklist.overrides`.
+    """The overrides of one feed; use `Blocklist.overrides`. May be shared by threads and processes.
 
-    They take effect at once in the `Blocklist` they belong to, and within a second in every other process. May be
-    shared by threads and processes.
+    They take effect at once in their `Blocklist`, and within a second in every other process.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Overrides:
         is_protected: Callable[[int], bool],
         changed: Callable[[], None],
     ) -> None:
-        """For `Blocklist`."""
+        """For `Blocklist`; not for users."""
         self._database = database
         self._read = read
         self._is_protected = is_protected
@@ -59,34 +58,33 @@ class Overrides:
     def allow(
         self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
     ) -> Override:
-        """Never block a number, whatever a feed says; replaces an earlier decision on it.
+        """Never block a number, whatever the feed says; replaces an earlier decision on it.
 
         Args:
             number: a text as people write numbers, or an E.164 integer.
             reason: why; must not be empty.
-            until: when it ends, timezone-aware; None for never.
-            author: who decided; by default the user this process runs as.
+            until: when the decision ends, timezone-aware; None if it never does.
+            author: who decided; by default the user who runs this process.
 
         Raises:
-            InvalidNumber: it is no number.
-            InvalidInput: the number is protected, the end is past or has no time zone, or there is no reason.
+            InvalidNumber: `number` is not a telephone number.
+            InvalidInput: the number is protected, `until` is past or has no time zone, or `reason` is empty.
             Locked: another process is changing overrides.
-            StorageFailed: the disk refused.
+            StorageFailed: the local disk failed.
         """
         return self._put(self._override(number, "allow", reason, until, author))
 
     def block(
         self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
     ) -> Override:
-        """Block a number for every scope, whatever a feed says; otherwise like `allow`."""
+        """Block a number for every scope, whatever the feed says; otherwise like `allow`."""
         return self._put(self._override(number, "block", reason, until, author))
 
     def remove(self, number: str | int) -> bool:
-        """Take a decision back; False if there was none.
+        """Remove the decision on a number; False if it has none.
 
         Raises:
-            InvalidNumber: it is no number.
-            Locked, StorageFailed: as for `allow`.
+            InvalidNumber, Locked, StorageFailed: as for `allow`.
         """
         e164 = self._read(number)
         with self._database.writing() as connection:
@@ -95,21 +93,20 @@ class Overrides:
         return gone
 
     def get(self, number: str | int) -> Override | None:
-        """The decision on a number, in force or not.
+        """The decision on a number, in force or not; None if it has none.
 
         Raises:
-            InvalidNumber: it is no number.
+            InvalidNumber: `number` is not a telephone number.
             Malformed: the file is damaged.
         """
         e164 = self._read(number)
         return next(iter(self._load("SELECT * FROM overrides WHERE number = ?", e164)), None)
 
     def __iter__(self) -> Iterator[Override]:
-        """All of them by number, also those that have ended.
+        """All decisions by number, those that have ended as well.
 
         Raises:
-            Malformed: the file is damaged.
-            InvalidInput: it was written by a newer version of this library.
+            Malformed, InvalidInput: as for `load`.
         """
         return iter(self.load())
 
@@ -117,29 +114,29 @@ class Overrides:
         return len(self.load())
 
     def export_csv(self, path: str | Path) -> int:
-        """Write all of them as CSV, replacing the file; returns how many.
+        """Write all decisions as CSV, in place of the file if there is one; returns how many.
 
         Raises:
-            StorageFailed: it cannot be written.
+            StorageFailed: the file cannot be written.
         """
         import csv
 
-        found = self.load()
+        overrides = self.load()
         with replaced(Path(path)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
-            for each in found:
-                until = "" if each.until is None else each.until.isoformat()
-                writer.writerow((f"+{each.number}", each.decision, each.reason, each.author, until))
-        return len(found)
+            for override in overrides:
+                until = "" if override.until is None else override.until.isoformat()
+                writer.writerow((f"+{override.number}", override.decision, override.reason, override.author, until))
+        return len(overrides)
 
     def import_csv(self, path: str | Path, *, author: str | None = None) -> ImportResult:
-        """Take over decisions from CSV, all that can be in one step; they replace earlier ones on the same numbers.
+        """Import decisions from CSV, all valid rows in one step; they replace earlier decisions on the same numbers.
 
         Args:
-            path: with the columns ``number``, ``decision``, ``reason``, and if need be ``author`` and ``until`` (ISO
-                8601 with a time zone).
-            author: who decided, where the file does not say.
+            path: a file with the columns ``number``, ``decision`` and ``reason``, and perhaps ``author`` and ``until``
+                (ISO 8601 with a time zone).
+            author: who decided, for rows without an author.
 
         Raises:
             InvalidInput: the file cannot be read, or lacks a column.
@@ -167,7 +164,7 @@ class Overrides:
         return ImportResult(len(good), tuple(rejects))
 
     def load(self) -> list[Override]:
-        """All of them, by number; none where there is no file.
+        """All decisions, by number.
 
         Raises:
             Malformed: the file is damaged.
@@ -176,18 +173,18 @@ class Overrides:
         return self._load("SELECT * FROM overrides ORDER BY number")
 
     def load_stamped(self) -> tuple[list[Override], Stamp | None]:
-        """All of them, and the stamp of just this content.
+        """All decisions, and the stamp of exactly this content.
 
         Raises:
             Malformed, InvalidInput: as for `load`.
-            Locked: they were changed all the time.
+            Locked: they change all the time.
         """
         before = self.stamp()
-        for _ in range(_LOOKS):
-            found, after = self.load(), self.stamp()
-            # What a killed process left half-written has a stamp too, until a reader takes it back.
+        for _ in range(_READS_MAX):
+            overrides, after = self.load(), self.stamp()
+            # What a killed process left half-written has a stamp as well, until a reader undoes it.
             if after == before:
-                return found, after
+                return overrides, after
             before = after
         raise Locked(f"the overrides in {self._database.path} change all the time: try again", path=self._database.path)
 
@@ -202,17 +199,17 @@ class Overrides:
             raise self._database.damaged(error) from error
 
     def stamp(self) -> Stamp | None:
-        """Changes whenever they do; None for no file."""
+        """A value that changes whenever the decisions do; None before the first."""
         return self._database.stamp()
 
     def _from_row(self, row: dict[str, str | None], author: str | None) -> Override:
         decision = (row["decision"] or "").strip().lower()
-        if decision not in get_args(Decision):
-            raise InvalidInput(f"{decision!r} is no decision: allow or block")
+        if decision not in get_args(_Decision):
+            raise InvalidInput(f"the decision must be allow or block, not {decision!r}")
         try:
             until = datetime.fromisoformat(text) if (text := (row.get("until") or "").strip()) else None
         except ValueError as error:
-            raise InvalidInput(f"{text!r} is no moment: write it as 2027-01-31T00:00:00Z") from error
+            raise InvalidInput(f"until must be a date and time such as 2027-01-31T00:00:00Z, not {text!r}") from error
         return self._override(
             row["number"] or "",
             "allow" if decision == "allow" else "block",
@@ -222,15 +219,15 @@ class Overrides:
         )
 
     def _override(
-        self, number: str | int, decision: Decision, reason: str, until: datetime | None, author: str | None
+        self, number: str | int, decision: _Decision, reason: str, until: datetime | None, author: str | None
     ) -> Override:
         e164 = self._read(number)
         now = times.now()
         if self._is_protected(e164):
-            raise InvalidInput("that is a protected number, which is never blocked: an override has no effect on it")
+            raise InvalidInput("this number is protected, so it is never blocked: an override has no effect on it")
         author = author or _user()
         if not all(isinstance(text, str) and _is_utf8(text) for text in (reason, author)) or not reason.strip():
-            raise InvalidInput("an override needs a reason, for whoever finds it later; it and the author are text")
+            raise InvalidInput("an override needs a reason that later readers understand; reason and author are texts")
         return Override(e164, decision, reason.strip(), author, now, None if until is None else _end(until, now))
 
     def _put(self, *overrides: Override) -> Override:
@@ -256,13 +253,13 @@ def _is_utf8(text: str) -> bool:
 
 def _end(until: datetime, now: datetime) -> datetime:
     if getattr(until, "tzinfo", None) is None:
-        raise InvalidInput("an override ends at a datetime with a time zone")
+        raise InvalidInput("the end of an override must be a datetime with a time zone")
     try:
         until = until.astimezone(UTC)
     except OverflowError as error:
-        raise InvalidInput(f"{until.isoformat()} is beyond the last moment there is: leave the end out") from error
+        raise InvalidInput(f"{until.isoformat()} is after the last date that Python knows: leave it out") from error
     if until <= now:
-        raise InvalidInput(f"an override cannot end in the past: {until.isoformat()}")
+        raise InvalidInput(f"the end of an override must be in the future, not {until.isoformat()}")
     return until
 
 

@@ -5,12 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from blocklist_sdk.release.rows import Int64s, Rows
-
-Positions = NDArray[np.int64]
-"""Positions of rows."""
+from blocklist_sdk.release.rows import Int64s, Positions, Rows
 
 DEPTH_MAX = 32
 """Where more ranges than this lie over each other, numbers are looked up in the rows."""

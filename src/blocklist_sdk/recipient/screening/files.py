@@ -1,4 +1,4 @@
-"""Files of numbers, screened in bounded memory: CSV (gzipped or not) and Parquet in, the same out."""
+"""Screens files of numbers in bounded memory: CSV (gzipped or not) and Parquet in, the same out."""
 
 import csv
 import gzip
@@ -28,7 +28,7 @@ from blocklist_sdk.tabular import delimiter_of, encoding_of, first_line, header_
 from blocklist_sdk.texts import printable
 
 PREFIX: Final = "blocklist_"
-"""Of the names of the columns that are added; columns that have such names already are replaced."""
+"""The names of added columns begin with this; columns that have such names already are replaced."""
 
 ADDED: Final = tuple(PREFIX + name for name in SCHEMA.names)
 
@@ -40,14 +40,14 @@ _ZSTD_LEVEL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class ScreeningResult:
-    """What came of screening a file.
+    """The result of screening a file.
 
     Attributes:
-        serial: the release that was screened against.
+        serial: the serial of the release that was screened against.
         rows: rows that were read.
         blocked, advisory: rows whose number is blocked, or has an advisory only.
-        invalid: rows whose cell is no number.
-        empty: rows without a cell to read.
+        invalid: rows whose cell is not a number.
+        empty: rows whose cell is empty.
         unreadable: lines of a CSV file that were left out, since they have more or fewer cells than the others.
         written: rows that were written.
         seconds: how long it took.
@@ -73,17 +73,17 @@ def screen_file(
     only_hits: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScreeningResult:
-    """Screen a column of a file, and write the file with the answers beside each row.
+    """Screen a column of a file, and write a copy of the file with the answer added to each row.
 
-    The columns that are added are `ADDED`. The output has its name once it is whole, and does not appear otherwise.
+    The columns that are added are `ADDED`. The output appears under its name only when it is complete.
 
     Args:
-        screening: what to screen against.
-        source: CSV, gzipped or not, or Parquet; told by its first bytes.
-        output: ends with ``.csv``, ``.csv.gz`` or ``.parquet``.
+        screening: the release to screen against; see `Blocklist.screening`.
+        source: a CSV file, gzipped or not, or a Parquet file; its first bytes say which.
+        output: a name that ends with ``.csv``, ``.csv.gz`` or ``.parquet``.
         column: the column with the numbers; by default ``number``, or the only one.
-        only_hits: leave out rows that nothing in force is said about.
-        progress: told the bytes read so far, and those there are, after each batch.
+        only_hits: leave out rows whose number has no entry or override in force.
+        progress: called after each batch with the bytes read so far and the size of the file.
 
     Raises:
         InvalidInput: the file cannot be read, has no such column, or the output's name says no format.
@@ -119,15 +119,15 @@ def screen_file(
                 progress(min(table.bytes_read(), total), total)
         if table.unreadable and not count["rows"]:
             raise InvalidInput(
-                f"no line of {source} can be read: all {table.unreadable:,} have more or fewer cells than the first "
-                "one. Nothing was written."
+                f"no line of {source} can be read: each of the {table.unreadable:,} has more or fewer cells than the "
+                "first one. Nothing was written."
             )
     seconds = time.monotonic() - started
     return ScreeningResult(serial=screening.serial, unreadable=table.unreadable, seconds=seconds, **count)
 
 
 def _check_name(path: Path) -> None:
-    """Pyarrow opens files by names that are UTF-8 only."""
+    """Refuse a name that is not UTF-8, since pyarrow cannot open the file."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -136,14 +136,14 @@ def _check_name(path: Path) -> None:
 
 @dataclass(slots=True)
 class Table:
-    """A file as it is read; made by `open_table`.
+    """A file while it is read; made by `open_table`.
 
     Attributes:
-        names: of its columns.
+        names: the names of its columns.
         number: the position of the column with the numbers.
         batches: its rows.
-        bytes_read: how far it has been read.
-        delimiter: for writing it as CSV again.
+        bytes_read: returns how many of its bytes were read so far.
+        delimiter: the character between cells, to write CSV with again.
         unreadable: lines left out so far.
     """
 
@@ -157,19 +157,19 @@ class Table:
 
 @contextmanager
 def open_table(path: Path, column: str | None, *, beside: tuple[str, ...] | None = None) -> Iterator[Table]:
-    """Open a file with numbers in it, to read it once, batch by batch.
+    """Open a file with numbers, to read it once, batch by batch.
 
     Args:
-        path: CSV, gzipped or not, or Parquet; told by its first bytes.
+        path: a CSV file, gzipped or not, or a Parquet file; its first bytes say which.
         column: the column with the numbers; by default ``number``, or the only one.
-        beside: read only these columns and the numbers; by default all.
+        beside: read these columns and the numbers only; by default all columns.
 
     Raises:
         InvalidInput: the file cannot be read, or has no such column.
     """
     _check_name(path)
     if path.exists() and not path.is_file():
-        raise InvalidInput(f"{path} is no regular file: name a CSV or Parquet file")
+        raise InvalidInput(f"{path} is not a regular file: name a CSV or Parquet file")
     with ExitStack() as stack:
         with _read_errors(path):
             with path.open("rb") as file:
@@ -187,15 +187,15 @@ def _guarded(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.Recor
 
 @contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """What goes wrong while a file is read, in words about that file."""
+    """Turn errors of reading a file into `InvalidInput` with the file's name."""
     try:
         yield
     except UnicodeError as error:
-        raise InvalidInput(f"{path} is not text in the encoding that its first bytes name: save it as UTF-8") from error
+        raise InvalidInput(f"{path} does not have the encoding that its first bytes name: save it as UTF-8") from error
     except (EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
         raise InvalidInput(f"{path} cannot be read: {error}. Nothing was written.") from error
     except OSError as error:
-        # pyarrow reports damaged gzip and Parquet data as OSError as well.
+        # pyarrow also raises OSError for damaged gzip and Parquet data.
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}. Nothing was written.") from error
 
 
@@ -203,13 +203,13 @@ def _chosen(names: list[str], number: str, beside: tuple[str, ...] | None) -> li
     """The columns to read.
 
     Raises:
-        InvalidInput: one is not there, or not once.
+        InvalidInput: one is missing, or occurs twice.
     """
     if beside is None:
         return names
     for name in beside:
         if names.count(name) != 1:
-            raise InvalidInput(f"the file has no single column {name!r}; its columns are: {', '.join(names)}")
+            raise InvalidInput(f"the file must have one column {name!r}; its columns are: {', '.join(names)}")
     return list(dict.fromkeys((number, *beside)))
 
 
@@ -233,7 +233,7 @@ def _open_parquet(path: Path, column: str | None, beside: tuple[str, ...] | None
 
 @contextmanager
 def _open_csv(path: Path, column: str | None, beside: tuple[str, ...] | None, head: bytes) -> Iterator[Table]:
-    """Cells stay the bytes that they are, so that nothing is guessed about them."""
+    """Open a CSV file; its cells are read as bytes, so nothing is guessed about their types."""
     is_gzip = head[:2] == b"\x1f\x8b"
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
@@ -253,7 +253,7 @@ def _open_csv(path: Path, column: str | None, beside: tuple[str, ...] | None, he
     keys = [str(i) for i in range(len(names))]
 
     def leave_out(row: Any) -> str:
-        # A quotation mark that is never closed makes many lines one.
+        # A quotation mark that is never closed turns many lines into one.
         table.unreadable += 1 + (row.text or "").rstrip("\r\n").count("\n")
         return "skip"
 
@@ -283,12 +283,12 @@ def _open_csv(path: Path, column: str | None, beside: tuple[str, ...] | None, he
 
 
 def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Bytes as text without a look at them; what is no UTF-8 is no number either."""
+    """Bytes as text, unchecked: text that is not UTF-8 is not a number either."""
     return pa.RecordBatch.from_arrays([cells.view(pa.string()) for cells in batch.columns], names=batch.schema.names)
 
 
 def _screened(table: Table, screening: Screening) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Each batch with its answers, in order; a few are screened at a time while the next ones are read."""
+    """Each batch with its answers, in order; a few are screened while the next ones are read."""
     workers = threads()
     waiting: deque[tuple[pa.RecordBatch, Future[pa.RecordBatch]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -311,7 +311,7 @@ def _empty_cells(column: pa.Array) -> int:
     return int(column.null_count)
 
 
-Sink = Callable[[pa.RecordBatch], None]
+_Write = Callable[[pa.RecordBatch], None]
 
 
 def _writer_for(output: Path) -> Callable[[Path, Sequence[str], str], "Any"]:
@@ -320,11 +320,11 @@ def _writer_for(output: Path) -> Callable[[Path, Sequence[str], str], "Any"]:
         return _parquet_writer
     if name.endswith((".csv", ".csv.gz")):
         return _gzip_writer if name.endswith(".gz") else _csv_writer
-    raise InvalidInput(f"{output.name} names no format: let it end with .csv, .csv.gz or .parquet")
+    raise InvalidInput(f"the output's name must end with .csv, .csv.gz or .parquet, not {output.name!r}")
 
 
 @contextmanager
-def _parquet_writer(path: Path, names: Sequence[str], delimiter: str) -> Iterator[Sink]:
+def _parquet_writer(path: Path, names: Sequence[str], delimiter: str) -> Iterator[_Write]:
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
 
@@ -346,18 +346,20 @@ def _parquet_writer(path: Path, names: Sequence[str], delimiter: str) -> Iterato
 
 
 def _check_text(column: pa.Array, name: str) -> None:
-    """A reader of Parquet relies on text to be UTF-8."""
+    """Refuse text that is not UTF-8, on which readers of Parquet rely."""
     if pa.types.is_string(column.type):
         try:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
             raise InvalidInput(
-                f"the column {name!r} is not UTF-8 throughout: write CSV, or save it as UTF-8"
+                f"the column {name!r} has text that is not UTF-8: write CSV, or save the source as UTF-8"
             ) from error
 
 
 @contextmanager
-def _csv_writer(path: Path, names: Sequence[str], delimiter: str, *, compression: str | None = None) -> Iterator[Sink]:
+def _csv_writer(
+    path: Path, names: Sequence[str], delimiter: str, *, compression: str | None = None
+) -> Iterator[_Write]:
     with ExitStack() as stack:
         sink = stack.enter_context(pa.OSFile(str(path), "wb"))
         if compression:
@@ -366,7 +368,7 @@ def _csv_writer(path: Path, names: Sequence[str], delimiter: str, *, compression
         header = io.StringIO()
         csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(names)
         sink.write(header.getvalue().encode("utf-8", "surrogateescape"))
-        # Left to itself, pyarrow puts every text between quotation marks.
+        # By default pyarrow puts every text between quotation marks.
         bare, quoted = (
             stack.enter_context(
                 pa.csv.CSVWriter(
@@ -400,7 +402,7 @@ def _written(column: pa.Array, name: str) -> pa.Array:
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
-        # Bytes that are no UTF-8 become replacement characters; pyarrow would refuse the whole file for them.
+        # Bytes that are not UTF-8 become replacement characters; pyarrow would refuse the whole file.
         raw = text.view(pa.binary()).to_pylist()
         text = pa.array([None if cell is None else cell.decode(errors="replace") for cell in raw], pa.string())
     return text
