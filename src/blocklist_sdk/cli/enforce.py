@@ -61,11 +61,7 @@ def enforce(
     ] = DEFAULTS.tries,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     reconcile: Annotated[
-        bool,
-        typer.Option(
-            "--reconcile",
-            help="Compare what the sink holds with what it should; exits with 1 if it differs.",
-        ),
+        bool, typer.Option("--reconcile", help="Compare the sink with what it should hold; exits with 1 if it differs.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: repair what differs.")] = False,
     receipts: Annotated[
@@ -93,12 +89,7 @@ def enforce(
     if watch and (reconcile or dry_run):
         raise InvalidInput("--watch cannot be combined with --reconcile or --dry-run")
     how = EnforcementSettings(
-        batch=batch,
-        scopes=scope or None,
-        only_operator=only_operator,
-        rate=rate,
-        daily_cap=daily_cap,
-        tries=tries,
+        batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
     )
     interval = duration(every).total_seconds()
     with contextlib.ExitStack() as stack:
@@ -174,9 +165,9 @@ def _show(result: "EnforcementResult", *, as_json: bool) -> None:
         return
     typer.echo(_line(result))
     if result.set_aside:
-        say(f"{_count(result.set_aside, 'item')} set aside, because the sink refuses them or they failed too often")
+        say(f"{_count(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
     if result.deferred:
-        say(f"{_count(result.deferred, 'change')} left for another day, because the daily cap is reached")
+        say(f"{_count(result.deferred, 'change')} left for another day: the daily cap is reached")
 
 
 def _line(result: "EnforcementResult") -> str:

@@ -1,6 +1,5 @@
 """A run: the difference between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
 
-import logging
 import random
 import time
 from collections import Counter
@@ -28,8 +27,6 @@ from blocklist_sdk.recipient.rules import Rules
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
-
-log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 4
 """How often a batch is sent while the sink is unavailable."""

@@ -84,11 +84,7 @@ def monthly_statement(ledger: Ledger, month: str, *, now: datetime) -> Statement
         is_shadow=is_shadow(ledger.directory.name),
         operations={name: operation.figures() for name, operation in sums.operations.items()},
         categories=tuple(sums.categories()),
-        days=tuple(
-            DayFigures(day, sums.blocked_on[day], sums.lifted_on[day])
-            for day in days
-            if day <= now.astimezone(UTC).date()
-        ),
+        days=tuple(DayFigures(day, sums.blocked_on[day], sums.lifted_on[day]) for day in days),
         reasons=tuple(ReasonFigures(*reason, count) for reason, count in sums.reasons.most_common()),
         own_decisions=sums.own_decisions,
         receipts_waiting=waiting,

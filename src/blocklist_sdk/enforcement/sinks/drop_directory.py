@@ -23,14 +23,8 @@ import numpy as np
 from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import PENDING, Outcome, SinkUnavailable, all_done, outcome_of_word
-from blocklist_sdk.enforcement.sinks.drop_files import (
-    FORMATS,
-    NAME,
-    FileFormat,
-    drop_response_name,
-    file_of,
-    read_drop_response,
-)
+from blocklist_sdk.enforcement.sinks import drop_files
+from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
 log = logging.getLogger(__name__)
@@ -91,8 +85,8 @@ def open_file_sink(
         raise InvalidInput(f"a drop directory has no option {min(unknown)!r}: use {', '.join(given)}")
     options |= {name: str(value) for name, value in given.items() if value is not None}
     file_format = options.get("format", "csv")
-    if file_format not in FORMATS:
-        raise InvalidInput(f"format must be {' or '.join(FORMATS)}, not {file_format!r}")
+    if file_format not in drop_files.FORMATS:
+        raise InvalidInput(f"format must be {' or '.join(drop_files.FORMATS)}, not {file_format!r}")
     directory = options.get("responses")
     if directory is None and "wait" in options:
         raise InvalidInput("wait needs responses: name the directory in which they arrive")
@@ -183,7 +177,7 @@ class FileSink:
                 if not stat.S_ISREG(status.st_mode):
                     continue
                 is_settled = time.time() - status.st_mtime > _SETTLED_S
-                response = read_drop_response(path)
+                response = drop_files.read_drop_response(path)
             except FileNotFoundError:
                 continue
             except (Malformed, StorageFailed) as error:
@@ -199,7 +193,7 @@ class FileSink:
     def _check_order(self, number: int) -> None:
         """Check that the file would not sort before another: files are done in the order of their names."""
         if self._highest is None:
-            names = [NAME.fullmatch(name) for name in os.listdir(self.directory)]
+            names = [drop_files.NAME.fullmatch(name) for name in os.listdir(self.directory)]
             numbers = [int(name["number"]) for name in names if name and name["feed"] == self.feed]
             self._highest = max(numbers, default=0)
         if number < self._highest:

@@ -49,9 +49,7 @@ _BAD_ITEMS: Final = frozenset({400, 413, 422})
 _SPLITS_MAX: Final = 50
 """How often a batch may be halved; enough to find some five changes among ten thousand."""
 
-_AMONG_OTHERS: Final = Outcome(
-    "failed", "not done, since the receiver rejects other changes of the batch", pending=True
-)
+_AMONG_OTHERS: Final = Outcome("failed", "not done: the receiver rejects other changes of the batch", pending=True)
 
 _SECRET_BYTES_MAX: Final = 10_000
 
@@ -200,9 +198,7 @@ class WebhookSink:
     ) -> list[Outcome]:
         """The outcome of each change, by its key in the answer."""
         rest = PENDING if status == httpx.codes.ACCEPTED else LIFTED if batch.operation == "unblock" else DONE
-        if not content.strip():
-            return [rest] * len(keys)
-        answers = self._answers(headers, content)
+        answers = self._answers(headers, content) if content.strip() else None
         if answers is None:
             return [rest] * len(keys)
         outcomes: dict[str, Outcome] = {}
