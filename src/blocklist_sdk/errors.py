@@ -89,7 +89,7 @@ class Locked(BlocklistError):
     """Another process holds the lock, and did not release it while the caller was willing to wait.
 
     Attributes:
-        path: the lock file.
+        path: the lock's file.
     """
 
     def __init__(self, message: str, *, path: Path) -> None:

@@ -85,7 +85,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Make it free, whoever holds it."""
+        """Replace the lock by a new, free one; for the child after a fork."""
         self._lock = threading.RLock()
 
 

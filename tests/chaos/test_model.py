@@ -265,7 +265,7 @@ class Exchange(RuleBasedStateMachine):
             self.model[feed].holds[name] = serial
 
     @rule(feed=feeds, name=st.sampled_from(("sink", "audit")))
-    def let_go(self, feed: str, name: str) -> None:
+    def release_hold(self, feed: str, name: str) -> None:
         self.begin_step()
         assert self.lists[feed].release_hold(name) is (self.model[feed].holds.pop(name, None) is not None)
 

@@ -11,7 +11,6 @@ from blocklist_sdk.cli.exchange_session import (
     FolderOption,
     KeyOption,
     SendsByDefault,
-    counted,
     fetch_evidence,
     send_evidence,
     write_each,
@@ -20,6 +19,7 @@ from blocklist_sdk.cli.exchange_session import (
 from blocklist_sdk.cli.output import AsJson, indented, moment
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Appeal

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, counted, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
 from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.records import SCOPES
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Case, Decision, Event

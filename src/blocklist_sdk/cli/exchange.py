@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exchange_session import counted
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
@@ -16,6 +15,7 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange_server.exchange import Exchange

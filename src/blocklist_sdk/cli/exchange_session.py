@@ -60,15 +60,6 @@ def write_model(model: "BaseModel") -> None:
     write_json(model.model_dump(mode="json"))
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "file"), counted(2_000, "row")
-    ('1 file', '2,000 rows')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def write_each(models: Iterable["BaseModel"], line_of: Callable[[Any], str], *, as_json: bool) -> None:
     """Write each model as one line, as they come."""
     for model in models:

@@ -55,20 +55,6 @@ def indented(text: str, by: str) -> str:
     return "\n".join(by + line for line in lines)
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A count and its noun, in the plural unless the count is 1.
-
-    Args:
-        count: how many.
-        noun: the singular.
-        plural: the plural; by default the singular and "s".
-
-    >>> counted(1, "file"), counted(1_000, "entry", "entries")
-    ('1 file', '1,000 entries')
-    """
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
 def scope_text(scope: frozenset[str]) -> str:
     """A scope as release files write it.
 

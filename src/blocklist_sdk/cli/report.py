@@ -11,7 +11,6 @@ from blocklist_sdk.cli.exchange_session import (
     KeyOption,
     Rejects,
     SendsByDefault,
-    counted,
     problem_line,
     records_in,
     send_evidence,
@@ -22,6 +21,7 @@ from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient

@@ -333,8 +333,8 @@ class Ledger:
             done=done,
             outcome=outcome,
             details=details,
-            lifts=about["lifts"],
-            is_capped=about["is_capped"],
+            lifts=bool(about.get("lifts", batch.operation == "unblock")),
+            is_capped=bool(about.get("is_capped", False)),
         )
 
     def open_batches(self) -> list[int]:

@@ -74,7 +74,7 @@ class ExchangeClient:
                 category="fraud",
                 channel="sms",
                 text="You have won",
-                happened_at=times.now(),
+                happened_at=datetime.now(UTC),
                 reporter="customer-17",
             )
 

@@ -54,7 +54,7 @@ class ClientSettings:
         backoff_max_s: longest wait between attempts, seconds.
         retry_after_wait_max_s: longest wait that a server may ask for; if it asks for more, the call fails, and the
             error has the time.
-        answer_bytes_max: most bytes of one response. That to a full bulk of the longest reports has 40 MB.
+        answer_bytes_max: most bytes of one response. The response to a full bulk of the longest reports has 40 MB.
 
     >>> ClientSettings(attempts=2).read_timeout_s
     60.0

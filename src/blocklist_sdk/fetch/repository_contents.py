@@ -70,7 +70,7 @@ def stored_path(target: TargetFile) -> str:
     """
     digest = target.hashes.get("sha256")
     if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise Malformed(f"{target.path} is signed without a SHA-256 hash: inform the publisher")
+        raise Malformed(f"{target.path} is signed without a SHA-256 hash: tell the publisher")
     directory, slash, name = target.path.rpartition("/")
     return f"{directory}{slash}{digest}.{name}"
 
@@ -128,9 +128,7 @@ def _kept(metadata: Path, role: str) -> bytes:
 def _meta(snapshot: Snapshot, role: str) -> MetaFile:
     meta = snapshot.meta.get(f"{role}.json")
     if meta is None:
-        raise Malformed(
-            f"the snapshot does not name the role {role!r}: nothing was changed here. Inform the publisher."
-        )
+        raise Malformed(f"the snapshot does not name the role {role!r}: nothing was changed here. Tell the publisher.")
     return meta
 
 
@@ -154,6 +152,4 @@ def _files(targets: Targets, role: str, signed: Targets) -> Iterator[SignedFile]
 def _check_path(path: str) -> None:
     """Refuse a path that leads out of `targets/`, whoever signed it."""
     if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in path.split("/")):
-        raise Malformed(
-            f"{path!r} is signed, but is not a target path: nothing was changed here. Inform the publisher."
-        )
+        raise Malformed(f"{path!r} is signed, but is not a target path: nothing was changed here. Tell the publisher.")

@@ -13,7 +13,7 @@ class SyncStopped(BaseException):
 
 
 class StopSignal:
-    """Stops one or more syncs in other threads. Works like `threading.Event`, but can only be set once.
+    """Stops one or more syncs in other threads. Works like `threading.Event`, but cannot be cleared.
 
     >>> stop = StopSignal()
     >>> stop.wait(0)

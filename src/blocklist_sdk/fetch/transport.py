@@ -380,5 +380,5 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _too_long(response: httpx.Response, max_bytes: int) -> Untrusted:
     return Untrusted(
         f"{shown(str(response.url))} is longer than the {max_bytes} bytes that it may have: it was not read. "
-        "Check the address and the network in between, and inform the publisher."
+        "Check the address and the network in between, and tell the publisher."
     )

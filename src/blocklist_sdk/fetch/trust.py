@@ -249,7 +249,7 @@ class Trust:
         target = self.target(path)
         if target is None:
             raise Untrusted(
-                f"{path} is not listed by any role trusted to sign it. {_NOTHING_CHANGED}; inform the publisher."
+                f"{path} is not listed by any role trusted to sign it. {_NOTHING_CHANGED}; tell the publisher."
             )
         return target
 
@@ -280,7 +280,7 @@ class Trust:
         what = subject or self._fetcher.last_name
         return Untrusted(
             f"{what} from {self._shown_url} does not verify: {error}. {_NOTHING_CHANGED}. Check that the pinned "
-            "root is this repository's, and inform its publisher."
+            "root is this repository's, and tell its publisher."
         )
 
     def _stale(self) -> Stale:

@@ -8,6 +8,14 @@ from typing import Final
 
 from blocklist_sdk import times
 
+_FORMS: Final = re.compile(
+    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (?:GMT|UTC|[+-]0000)"
+    r"|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    re.ASCII,
+)
+"""The three forms of RFC 9110, section 5.6.7. Servers also write the zone of the first as a number."""
+
 _TWO_DIGIT_YEAR: Final = re.compile(r"-(\d\d) ")
 _FUTURE_YEARS_MAX: Final = 50
 """A two-digit year further ahead than this is in the past (RFC 9110, section 5.6.7)."""
@@ -50,7 +58,7 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
 
 
 def _date(value: str, this_year: int) -> datetime | None:
-    if not value.isascii():
+    if not _FORMS.fullmatch(value):
         return None
     try:
         then = parsedate_to_datetime(value)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -205,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _ = known
         try:
             file = stack.enter_context(path.open("rb"))
-            version = FileVersion.of(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
         except OSError:
             return None
-        return _OpenFile(file, version, cache_control(path.name, kept_by="public"))
+        if not stat.S_ISREG(status.st_mode):
+            return None  # it was replaced since it was found
+        return _OpenFile(file, FileVersion.of(status), cache_control(path.name, kept_by="public"))

@@ -47,7 +47,7 @@ create table if not exists waiting (
     file text not null,
     outcome text,
     detail text,
-    used_by integer,
+    taken integer,
     primary key (feed, number)
 ) without rowid;
 create index if not exists by_file on waiting (feed, file) where outcome is null;
@@ -294,13 +294,13 @@ class _Waiting:
             if not outcome.pending
         ]
         with self._transaction() as database:
-            database.executemany("update waiting set used_by = ? where feed = ? and number = ?", used)
+            database.executemany("update waiting set taken = ? where feed = ? and number = ?", used)
         return outcomes
 
     def forget_used(self, *, but: int | None = None) -> None:
         """Delete outcomes that batches have used, except those that one batch has used."""
         self._database.execute(
-            "delete from waiting where feed = ? and used_by is not null and used_by is not ?", [self._feed, but]
+            "delete from waiting where feed = ? and taken is not null and taken is not ?", [self._feed, but]
         )
 
     def _rows(self, batch: Batch) -> dict[int, tuple[str, str | None, str | None]]:

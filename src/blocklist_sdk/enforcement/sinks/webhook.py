@@ -278,7 +278,7 @@ def _outcome_of(answer: Mapping[str, Any], batch: Batch) -> Outcome:
     text = plain(detail) if isinstance(detail, str) else ""
     if word == "pending":
         return Outcome("failed", text or PENDING.detail, pending=True)
-    return outcome_of_word(plain(str(word)), text, operation=batch.operation, source="answer")
+    return outcome_of_word(str(word), text, operation=batch.operation, source="answer")
 
 
 def _problem(content: bytes) -> str:

@@ -227,7 +227,7 @@ class Overrides:
             raise InvalidInput("this number is protected, so it is never blocked: an override has no effect on it")
         author = author or _user()
         if not all(isinstance(text, str) and _is_utf8(text) for text in (reason, author)) or not reason.strip():
-            raise InvalidInput("an override needs a reason that later readers understand; reason and author are texts")
+            raise InvalidInput("reason must be text that is not empty, and author must be text")
         return Override(e164, decision, reason.strip(), author, now, None if until is None else _end(until, now))
 
     def _put(self, *overrides: Override) -> Override:

@@ -353,7 +353,7 @@ class _Fetch:
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
-                "signs; nothing was changed. Inform the publisher."
+                "signs; nothing was changed. Tell the publisher."
             )
         if changes is None or planned.snapshot is not None or len(planned.deltas) > 1:
             changes = difference(old, rows)
