@@ -111,7 +111,7 @@ def test_a_root_that_is_not_one(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"url": "ftp://lists.example"}, ("no repository", "https:")),
+        ({"url": "ftp://lists.example"}, ("base URL", "https:")),
         ({"feed": "Not A Feed"}, ("Not A Feed",)),
         ({"region": "Narnia"}, ("Narnia",)),
     ],

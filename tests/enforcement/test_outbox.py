@@ -410,7 +410,7 @@ def test_the_commands_send_what_waits_and_make_a_statement_of_it(box: Sandbox, t
     assert ran.document["refused"] == 1
     assert "pending --sink hlr shows why" in ran.err
     left = run("receipts", "pending", "--sink", "hlr", env=env)
-    assert left.out == f"refused  record {len(waiting)}: entry 99999, enforced: the feed has never had such an entry\n"
+    assert left.out == f"refused  record {len(waiting)}: entry 99999, enforced: the feed has never had this entry\n"
     assert run("receipts", "send", "--sink", "hlr", env=env).out == "0 accepted, 0 repeated, 0 refused\n"
     again = run("receipts", "send", "--sink", "hlr", "--again", env=env)
     assert (again.code, again.out) == (2, "0 accepted, 0 repeated, 1 refused\n")

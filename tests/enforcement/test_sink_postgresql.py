@@ -295,7 +295,7 @@ def test_a_missing_table_is_only_made_if_that_is_allowed(opens: Opens, postgres_
 
 
 def test_the_tables_and_the_query_in_the_docs_work(opens: Opens, run: Any, postgres: str) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "enforce-into-postgresql.md").read_text(encoding="utf-8")
     tables, question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     run("CREATE DATABASE TABLE_NAME_documents")
     url = database_url(postgres, run("SELECT 'TABLE_NAME_documents'").fetchone()[0])

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/sync_outcomes": {"errors", "records", "times"},
     "recipient/metrics": {"disk", "errors", "recipient/sync_outcomes", "records", "times"},
     "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
-    "recipient/guard": {"errors", "numbers", "records", "release"},
+    "recipient/guard": {"errors", "numbers", "records", "release", "texts"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},
     "recipient/changes": {"recipient/cache", "recipient/rules", "records", "release", "times"},
     "recipient/current_list": _GROUND | {"recipient/cache", "recipient/rules", "release"},
