@@ -333,8 +333,8 @@ class Ledger:
             done=done,
             outcome=outcome,
             details=details,
-            lifts=bool(about.get("lifts", batch.operation == "unblock")),
-            is_capped=bool(about.get("is_capped", False)),
+            lifts=about.get("lifts", about.get("is_urgent", False) and batch.operation != "block"),
+            is_capped=about.get("is_capped", not about.get("is_urgent", True)),
         )
 
     def open_batches(self) -> list[int]:

@@ -286,10 +286,10 @@ class _Answered:
         if document is None or document.get("about") != fresh._about():
             return fresh
         # The file is written in one piece, so the rest is there, too.
-        return replace(fresh, batches=document["batches"], refused=tuple(document["refused"]), more=document["more"])
+        return replace(fresh, batches=document["parts"], refused=tuple(document["refused"]), more=document["more"])
 
     def save(self, file: Path) -> None:
-        content = {"about": self._about(), "batches": self.batches, "refused": list(self.refused), "more": self.more}
+        content = {"about": self._about(), "parts": self.batches, "refused": list(self.refused), "more": self.more}
         with storage(file):
             write_json(file, {"format": _FORMAT, **content})
 
