@@ -62,11 +62,7 @@ class AsyncBlocklist:
         tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
     ) -> Self:
-        """Open a feed, as `Blocklist.open` does; does not use the network.
-
-        Raises:
-            InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
-        """
+        """Open a feed: see `Blocklist.open`."""
         return cls(
             Blocklist.open(
                 url,
@@ -93,17 +89,14 @@ class AsyncBlocklist:
         self.close()
 
     def close(self) -> None:
-        """Close the list, as `Blocklist.close` does."""
+        """Close the list: see `Blocklist.close`."""
         self.blocklist.close()
 
     async def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
-        """Bring the feed up to date, as `Blocklist.sync` does, in a worker thread.
+        """Bring the feed up to date, in a worker thread: see `Blocklist.sync`.
 
         If the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends soon after,
         and either puts a whole verified release in force or changes nothing.
-
-        Raises:
-            BlocklistError: as for `Blocklist.sync`.
         """
         stop = StopSignal()
         try:
@@ -115,11 +108,7 @@ class AsyncBlocklist:
 
     @contextlib.asynccontextmanager
     async def keep_synced(self, every: float | timedelta = 3600.0) -> AsyncIterator["BackgroundSync"]:
-        """Sync again and again during an ``async with`` block, as `Blocklist.keep_synced` does, in its own thread.
-
-        Raises:
-            InvalidInput: `every` is not more than 0 and at most a year.
-        """
+        """Sync again and again during an ``async with`` block, in its own thread: see `Blocklist.keep_synced`."""
         background = self.blocklist.keep_synced(every)
         try:
             yield background
@@ -129,42 +118,21 @@ class AsyncBlocklist:
                 await to_thread.run_sync(background.stop)
 
     def __contains__(self, number: str | int) -> bool:
-        """Whether the number is blocked now, for any scope.
-
-        Raises:
-            InvalidNumber: `number` is not a telephone number.
-            NotSynced: the feed was not synced yet.
-        """
+        """Whether the number is blocked now, for any scope: see `Blocklist.__contains__`."""
         return number in self.blocklist
 
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
-        """What to do about a number, now, and why: see `Blocklist.check`.
-
-        Raises:
-            InvalidNumber: `number` is not a telephone number.
-            InvalidInput: `scope` is unknown.
-            NotSynced: the feed was not synced yet.
-        """
+        """What to do about a number, now, and why: see `Blocklist.check`."""
         return self.blocklist.check(number, scope=scope)
 
     def entries(self, number: str | int) -> list[Entry]:
-        """Every entry that covers the number, in force or not, by entry id.
-
-        Raises:
-            InvalidNumber: `number` is not a telephone number.
-            NotSynced: the feed was not synced yet.
-        """
+        """Every entry that covers the number, in force or not: see `Blocklist.entries`."""
         return self.blocklist.entries(number)
 
     def status(self) -> Status:
-        """The state of the list."""
+        """The state of the list: see `Blocklist.status`."""
         return self.blocklist.status()
 
     async def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
-        """Ask about a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`.
-
-        Raises:
-            InvalidInput: the column is of another type, or `scope` is unknown.
-            NotSynced: the feed was not synced yet.
-        """
+        """Answer for a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`."""
         return await to_thread.run_sync(partial(self.blocklist.screen, column, scope=scope), abandon_on_cancel=True)

@@ -53,17 +53,17 @@ def number_reader(region: str | None) -> Callable[[str | int], int]:
     return read
 
 
-def protected_numbers(given: str | Path | Iterable[str | int], read: Callable[[str | int], int]) -> frozenset[int]:
+def protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
     """The recipient's own protected numbers.
 
     Args:
         given: the numbers, or a text file with one a line.
-        read: reads one number.
+        region: the region in which texts are read.
 
     Raises:
-        InvalidInput: the file cannot be read.
-        InvalidNumber: one of them is not a telephone number.
+        InvalidInput: the file cannot be read, or a text in it is not a telephone number.
     """
+    read = number_reader(region)
     if isinstance(given, (str, Path)):
         try:
             lines = Path(given).read_text(encoding="utf-8-sig").splitlines()

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.numbers import brand_of, normalizer, operator_of
-from blocklist_sdk.recipient.arguments import check_scope, directories, number_reader, protected_numbers
+from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
 from blocklist_sdk.recipient.internals import Internals
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.changes import Changes
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
-    from blocklist_sdk.recipient.sync.run import Syncer
 
 
 class Blocklist:
@@ -60,32 +59,15 @@ class Blocklist:
         overrides: your own decisions, which go before the feed's.
     """
 
-    def __init__(
-        self,
-        internals: Internals,
-        *,
-        url: str,
-        root: bytes,
-        region: str | None,
-        read: Callable[[str | int], int],
-        guard: "Guard | Literal['default'] | None",
-        auth: "httpx.Auth | None",
-        tls: "ssl.SSLContext | None",
-        transport: "TransportSettings | None",
-    ) -> None:
-        """For `open`, which checks the arguments; not for users."""
-        self.url = url
+    def __init__(self, internals: Internals, url: str) -> None:
+        """For `open`; not for users."""
+        self.url: str = url
         self.feed: str = internals.feed
-        self.region = region
+        self.region: str | None = internals.region
         self.overrides: Overrides = internals.overrides
         self._internals = internals
         self._current = internals.current
-        self._root = root
-        self._read = read
-        self._guard = guard
-        self._auth = auth
-        self._tls = tls
-        self._transport = transport
+        self._read = internals.read
         self._listeners: tuple[Listener, ...] = ()
 
     @classmethod
@@ -136,26 +118,20 @@ class Blocklist:
         if when_stale not in get_args(WhenStale):
             raise InvalidInput(f"when_stale must be serve or raise, not {when_stale!r}")
         cache, state = directories(url, cache_dir, state_dir)
-        read = number_reader(region)
         internals = Internals(
-            feed_name(feed),
-            cache_directory=cache / feed,
-            state_directory=state / feed,
-            protected=protected_numbers(protected, read),
-            read=read,
-            when_stale=when_stale,
-        )
-        return cls(
-            internals,
-            url=address,
+            feed=feed_name(feed),
             root=read_root(root),
             region=region,
-            read=read,
+            cache_directory=cache / feed,
+            state_directory=state / feed,
+            protected=protected_numbers(protected, region),
             guard=guard,
+            when_stale=when_stale,
             auth=auth,
             tls=tls,
             transport=transport,
         )
+        return cls(internals, address)
 
     def __enter__(self) -> Self:
         return self
@@ -189,16 +165,10 @@ class Blocklist:
             Refused: the guard kept the release out of force.
             StorageFailed: the local disk failed.
         """
-        from blocklist_sdk.fetch.transport import Transport, TransportSettings
-
-        settings = self._transport or TransportSettings()
-        with (
-            Attempt(self.feed, self._listeners) as attempt,
-            Transport(settings=settings, auth=self._auth, tls=self._tls) as transport,
-        ):
+        with Attempt(self.feed, self._listeners) as attempt, self._internals.open_transport() as transport:
             attempt.bytes_received = lambda: transport.bytes_received
             with stop.callback(transport.abort) if stop else contextlib.nullcontext():
-                attempt.result = result = self._syncer().run(transport, wait_s=wait_s, accept=accept)
+                attempt.result = result = self._internals.syncer(self.url).run(transport, wait_s=wait_s, accept=accept)
         self._current.reload(wait=True)
         return result
 
@@ -211,26 +181,8 @@ class Blocklist:
         Raises:
             Locked, InvalidInput, ExchangeError, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
         """
-        from blocklist_sdk.fetch.transport import Transport, TransportSettings
-
-        settings = self._transport or TransportSettings()
-        with Transport(settings=settings, auth=self._auth, tls=self._tls) as transport:
-            return self._syncer().dry_run(transport, self.overrides, wait_s=wait_s)
-
-    def _syncer(self) -> "Syncer":
-        from blocklist_sdk.recipient.guard import Guard
-        from blocklist_sdk.recipient.sync.run import Syncer
-
-        return Syncer(
-            url=self.url,
-            feed=self.feed,
-            root=self._root,
-            store=self._internals.store,
-            state_file=self._internals.state_file,
-            guard=Guard() if self._guard == "default" else self._guard,
-            protected=self._internals.protected,
-            held_serials=self._internals.held_serials,
-        )
+        with self._internals.open_transport() as transport:
+            return self._internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
 
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
         """Sync from now on, in a thread of its own, until it is stopped: by its `stop()`, or by a `with` block's end.
@@ -359,9 +311,6 @@ class Blocklist:
     def screening(self, *, scope: Scope | None = None) -> "Screening":
         """Keep the release in force as it is now, to screen a stream of columns against it.
 
-        Args:
-            scope: as for `screen`.
-
         Raises:
             InvalidInput: there is no such scope.
             NotSynced, Stale: as for `check`.
@@ -463,12 +412,7 @@ class Blocklist:
     def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:
         """How a number is read, and everything that decides on it.
 
-        Args:
-            number: as for `check`.
-            scope: as for `check`.
-
-        Raises:
-            InvalidNumber, InvalidInput, NotSynced, Stale: as for `check`.
+        Arguments and errors are as for `check`.
         """
         verdict = self.check(number, scope=scope)
         return Explanation(
@@ -495,7 +439,7 @@ class Blocklist:
 
         generation = self._current.generation()[0]
         found = digest(generation.rows)
-        problems = problems_of(generation, pinned=self._root, roots=self._internals.store.known_roots())
+        problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
         if found != generation.about.digest:
             problems.append("its rows do not have the digest that was signed")
         elif not generation.is_whole():

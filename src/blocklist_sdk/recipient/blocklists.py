@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, get_args
 
@@ -119,9 +120,7 @@ class Blocklists:
     def check(self, number: str | int, *, scope: Scope | None = None) -> Verdict:
         """What to do about a number, now, and why: the verdict of the feed that decides, with the entries of all.
 
-        Args:
-            number: as for `Blocklist.check`.
-            scope: as for `Blocklist.check`.
+        Arguments are as for `Blocklist.check`.
 
         Raises:
             InvalidNumber, InvalidInput: as for `Blocklist.check`.
@@ -129,18 +128,7 @@ class Blocklists:
         """
         verdicts = self.verdicts(number, scope=scope)
         first = min(verdicts.values(), key=lambda verdict: _PRECEDENCE.index(verdict.reason))
-        return Verdict(
-            number=first.number,
-            blocked=first.blocked,
-            level=first.level,
-            reason=first.reason,
-            entries=tuple(entry for verdict in verdicts.values() for entry in verdict.entries),
-            feed=first.feed,
-            serial=first.serial,
-            as_of=first.as_of,
-            stale=first.stale,
-            override=first.override,
-        )
+        return replace(first, entries=tuple(entry for verdict in verdicts.values() for entry in verdict.entries))
 
     def verdicts(self, number: str | int, *, scope: Scope | None = None) -> dict[str, Verdict]:
         """The verdict of each enabled feed by itself.
@@ -159,7 +147,7 @@ class Blocklists:
         return [entry for blocklist in self._asked() for entry in blocklist.entries(number)]
 
     def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
-        """Ask about a whole column, row for row, as `Blocklist.screen` does; ``feed`` says which one decides.
+        """Answer for a whole column, row for row, as `Blocklist.screen` does; ``feed`` is the feed that decides.
 
         Raises:
             InvalidInput, NotSynced: as for `Blocklist.screen`.

@@ -56,24 +56,6 @@ class FastPath:
     read: Callable[[str | int], int]
 
 
-@dataclass(frozen=True, slots=True)
-class _RuledFinder:
-    """A finder that asks the rules first.
-
-    Attributes:
-        base: the finder for numbers without a rule.
-        rules: the rules.
-        start, stop: when the same rules are in force, in seconds since 1970.
-        find: the finder.
-    """
-
-    base: Finder
-    rules: Rules
-    start: float
-    stop: float
-    find: Finder
-
-
 class CurrentList:
     """Follows what this and other processes put on disk. May be shared by threads; works in forked processes.
 
@@ -85,10 +67,10 @@ class CurrentList:
     def __init__(
         self,
         feed: str,
-        *,
         store: Store,
         overrides: Overrides,
         protected: frozenset[int],
+        *,
         read: Callable[[str | int], int],
         when_stale: WhenStale,
     ) -> None:
@@ -114,7 +96,7 @@ class CurrentList:
         self._reloading = ForkSafeLock()
         self._rules: Rules | None = None
         self._rules_stamp: object = None
-        self._ruled: _RuledFinder | None = None
+        self._with_rules: tuple[Finder, Rules, FastPath] | None = None
         self._signed_protected: frozenset[int] = frozenset()
         self.opened: tuple[Generation, datetime | None] | None = None
         self.fast_path = self._no_fast_path
@@ -122,7 +104,7 @@ class CurrentList:
     def close(self) -> None:
         """Release the generation; the next question opens it again."""
         with self._reloading:
-            self.opened, self._pointer_stamp, self.fast_path, self._ruled = None, None, self._no_fast_path, None
+            self.opened, self._pointer_stamp, self.fast_path, self._with_rules = None, None, self._no_fast_path, None
 
     def generation(self) -> tuple[Generation, datetime | None]:
         """The generation to answer from, at most half a second old, and when it expires.
@@ -212,19 +194,22 @@ class CurrentList:
             stop = min(stop, expires.timestamp() if expires else 0.0)
         find = generation.answers.finder(day)
         if self._rules:
-            ruled = self._with_rules(find, self._rules, now)
-            find, stop = ruled.find, min(stop, ruled.stop)
+            ruled = self._rules_first(find, self._rules, now)
+            find, stop = ruled.is_blocked, min(stop, ruled.stop)
         return FastPath(start, stop, find, self._read)
 
-    def _with_rules(self, base: Finder, rules: Rules, now: float) -> _RuledFinder:
-        """The finder that asks the rules first; made again only when something has changed."""
-        ruled = self._ruled
-        # A clock that was set back may bring back an override that had ended.
-        if ruled is None or ruled.base is not base or ruled.rules is not rules or not ruled.start <= now < ruled.stop:
-            standing = rules.at(datetime.fromtimestamp(now, UTC))
-            stop = math.inf if standing.until is None else standing.until.timestamp()
-            ruled = self._ruled = _RuledFinder(base, rules, now, stop, _ask_rules_first(base, standing.answers()))
-        return ruled
+    def _rules_first(self, find: Finder, rules: Rules, now: float) -> FastPath:
+        """A fast path that asks the rules first, while the same rules are in force; made again only after a change."""
+        if self._with_rules is not None:
+            before_find, before_rules, made = self._with_rules
+            # A clock that was set back may bring back an override that had ended.
+            if before_find is find and before_rules is rules and made.start <= now < made.stop:
+                return made
+        standing = rules.at(datetime.fromtimestamp(now, UTC))
+        stop = math.inf if standing.until is None else standing.until.timestamp()
+        made = FastPath(now, stop, _ask_rules_first(find, standing.answers()), self._read)
+        self._with_rules = find, rules, made
+        return made
 
 
 def _ask_rules_first(find: Finder, answers: dict[int, bool]) -> Finder:

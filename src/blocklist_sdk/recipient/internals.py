@@ -1,10 +1,11 @@
 """What a `Blocklist` is made of, for other parts of this library. Users have the methods of `Blocklist`."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.recipient.arguments import number_reader
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.holds import Holds
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase
@@ -13,61 +14,62 @@ from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.current_list import CurrentList, WhenStale
 from blocklist_sdk.recipient.rules import Rules
 
+if TYPE_CHECKING:
+    import ssl
+
+    from blocklist_sdk.fetch.transport import Transport, TransportSettings
+    from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.recipient.guard import Guard
+    from blocklist_sdk.recipient.sync.run import Syncer
+
 log = logging.getLogger(__name__)
 
 
 class Internals:
-    """One feed on this machine's disk.
+    """One feed on this machine's disk, and how to sync it.
 
     Attributes:
-        feed: the feed's name.
+        feed, root, region: as given to `Blocklist.open`.
+        read: reads a question's number.
         store: the generations.
         state_file: what must survive a wiped cache: the highest serial, and how the last sync went.
         overrides: the recipient's own decisions.
         holds: names of those who still need an older release.
-        protected: the recipient's own protected numbers.
         current: answers questions.
     """
 
     def __init__(
         self,
-        feed: str,
         *,
+        feed: str,
+        root: bytes,
+        region: str | None,
         cache_directory: Path,
         state_directory: Path,
         protected: frozenset[int],
-        read: Callable[[str | int], int],
+        guard: "Guard | Literal['default'] | None",
         when_stale: WhenStale,
+        auth: "httpx.Auth | None",
+        tls: "ssl.SSLContext | None",
+        transport: "TransportSettings | None",
     ) -> None:
-        """Reads and writes nothing yet.
-
-        Args:
-            feed: the feed's name.
-            cache_directory: for the feed's generations; may be wiped.
-            state_directory: for the feed's state.
-            protected: the recipient's own protected numbers.
-            read: reads a question's number.
-            when_stale: what to do past the signed expiry.
-        """
-        self.feed = feed
+        """For `Blocklist.open`; reads and writes nothing yet."""
+        self.feed, self.root, self.region = feed, root, region
+        self._protected, self._guard = protected, guard
+        self._auth, self._tls, self._transport = auth, tls, transport
+        self.read = number_reader(region)
         self.store: Store = Store(cache_directory)
         self.state_file: Path = state_directory / "state.json"
-        self.protected = protected
         database = LocalDatabase(state_directory / "recipient.sqlite")
         self.holds: Holds = Holds(database)
         self.overrides: Overrides = Overrides(
             database,
-            read=read,
+            read=self.read,
             is_protected=lambda number: number in self.current.rules().protected,
             changed=lambda: self.current.reload(wait=True),
         )
         self.current: CurrentList = CurrentList(
-            feed,
-            store=self.store,
-            overrides=self.overrides,
-            protected=protected,
-            read=read,
-            when_stale=when_stale,
+            feed, self.store, self.overrides, protected, read=self.read, when_stale=when_stale
         )
 
     @property
@@ -85,7 +87,29 @@ class Internals:
         self.current.reload(wait=True)  # what answers questions may be half a second old
         return self.current.generation()[0], self.current.rules()
 
-    def held_serials(self) -> set[int]:
+    def open_transport(self) -> "Transport":
+        """What fetches from the repository."""
+        from blocklist_sdk.fetch.transport import Transport, TransportSettings
+
+        return Transport(settings=self._transport or TransportSettings(), auth=self._auth, tls=self._tls)
+
+    def syncer(self, url: str) -> "Syncer":
+        """What brings the feed up to date, from a repository with that base URL."""
+        from blocklist_sdk.recipient.guard import Guard
+        from blocklist_sdk.recipient.sync.run import Syncer
+
+        return Syncer(
+            url=url,
+            feed=self.feed,
+            root=self.root,
+            store=self.store,
+            state_file=self.state_file,
+            guard=Guard() if self._guard == "default" else self._guard,
+            protected=self._protected,
+            held_serials=self._held_serials,
+        )
+
+    def _held_serials(self) -> set[int]:
         """The serials of older releases that are still needed."""
         try:
             return set(self.holds.load().values())

@@ -53,10 +53,7 @@ def from_table(table: pa.Table) -> Rows:
         number=number,
         last=number,
         entry=int64s(table, "entry"),
-        level=texts(table, "level"),
-        category=texts(table, "category"),
-        issuer=texts(table, "issuer"),
-        scope=texts(table, "scope"),
+        **{name: texts(table, name) for name in TEXT_COLUMNS},
         since=int64s(table, "since", MOMENT),
         until=_filled(column(table, "until", MOMENT).cast(pa.int64()), FOREVER_MS),
     )

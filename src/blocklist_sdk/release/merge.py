@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.rows import Int64s, Positions, Rows, Texts, code_type
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, Texts, code_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +88,10 @@ def difference(old: Rows, new: Rows) -> Difference:
     removed = np.ones(len(old), bool)
     removed[in_old] = False
     differs = np.zeros(len(in_old), bool)
-    for before, after in ((old.since, new.since), (old.until, new.until)):
-        differs |= before[in_old] != after[in_new]
-    for texts_before, texts_after in (
-        (old.level, new.level),
-        (old.category, new.category),
-        (old.issuer, new.issuer),
-        (old.scope, new.scope),
-    ):
-        differs |= _differing_texts(texts_before, in_old, texts_after, in_new)
+    for name in ("since", "until"):
+        differs |= getattr(old, name)[in_old] != getattr(new, name)[in_new]
+    for name in TEXT_COLUMNS:
+        differs |= _differing_texts(getattr(old, name), in_old, getattr(new, name), in_new)
     changed_old, changed_new = in_old[differs], in_new[differs]
     # Entries of numbers that have several were matched after all the others.
     order = np.argsort(changed_new)
@@ -151,9 +146,6 @@ def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
         sources = column, new
         return np.concatenate([sources[source][start:stop] for source, start, stop in pieces])
 
-    def numbers(column: Int64s, new: Int64s) -> Int64s:
-        return joined(column, new)
-
     def texts(column: Texts, new: Texts) -> Texts:
         # Mostly no text is new and none is gone, and the codes can stay as they are.
         place = {value: code for code, value in enumerate(column.values)}
@@ -161,21 +153,12 @@ def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
         narrow = code_type(len(place))
         return Texts.encode(joined(column.codes.astype(narrow, copy=False), code.astype(narrow)), list(place))
 
-    number = numbers(old.number, puts.number)
-    rows = Rows(
-        number=number,
-        last=number,
-        entry=numbers(old.entry, puts.entry),
-        level=texts(old.level, puts.level),
-        category=texts(old.category, puts.category),
-        issuer=texts(old.issuer, puts.issuer),
-        scope=texts(old.scope, puts.scope),
-        since=numbers(old.since, puts.since),
-        until=numbers(old.until, puts.until),
-    )
-    if old.has_ranges or puts.has_ranges:
-        rows = rows.with_last(numbers(old.last, puts.last))
-    return rows
+    columns: dict[str, Any] = {
+        name: joined(getattr(old, name), getattr(puts, name)) for name in ("number", "entry", "since", "until")
+    }
+    columns |= {name: texts(getattr(old, name), getattr(puts, name)) for name in TEXT_COLUMNS}
+    rows = Rows(last=columns["number"], **columns)
+    return rows.with_last(joined(old.last, puts.last)) if old.has_ranges or puts.has_ranges else rows
 
 
 def _pieces(count: int, dropped: Positions, at: Positions) -> list[tuple[int, int, int]]:

@@ -138,18 +138,9 @@ class Rows:
 
     def take(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> "Rows":
         """Some rows, by position or by mask, in that order."""
-        number = self.number[index]
-        rows = Rows(
-            number=number,
-            last=number,
-            entry=self.entry[index],
-            level=self.level.take(index),
-            category=self.category.take(index),
-            issuer=self.issuer.take(index),
-            scope=self.scope.take(index),
-            since=self.since[index],
-            until=self.until[index],
-        )
+        columns: dict[str, Any] = {name: getattr(self, name)[index] for name in ("number", "entry", "since", "until")}
+        columns |= {name: getattr(self, name).take(index) for name in TEXT_COLUMNS}
+        rows = Rows(last=columns["number"], **columns)
         return rows.with_last(self.last[index]) if self.has_ranges else rows
 
     def sort(self) -> "Rows":
