@@ -32,9 +32,9 @@ class BlocklistError(Exception):
 
 
 class Unreachable(BlocklistError):
-    """The repository could not be reached, or answered too slowly or not at all.
+    """A repository, an exchange or a sink could not be reached, or answered too slowly or not at all.
 
-    The last verified generation stays in force.
+    Raised by syncs, mirrors, clients and enforcement. What was in force still is: try again later.
 
     Attributes:
         url: the address that was asked for.
@@ -50,11 +50,17 @@ class Unreachable(BlocklistError):
 
 
 class Untrusted(BlocklistError):
-    """Data could not be verified: a signature, hash or length is wrong, or it is older than before."""
+    """Data could not be verified: a signature, hash or length is wrong, or it is older than before.
+
+    Raised by syncs, mirrors and publishers. What was in force still is: check the pinned root, then ask the publisher.
+    """
 
 
 class Stale(BlocklistError):
     """Signed data is past its expiry.
+
+    Raised by syncs and mirrors, and by questions if the list was opened with ``when_stale="raise"``. Check this
+    machine's clock, then ask the publisher.
 
     Attributes:
         role: the TUF role whose metadata expired, or None when it is not known.
@@ -68,11 +74,16 @@ class Stale(BlocklistError):
 
 
 class Malformed(BlocklistError):
-    """Data is not as the protocol requires: truncated JSON, a captive portal's page, a wrong schema."""
+    """Data is not as the protocol requires: truncated JSON, a captive portal's page, a wrong schema.
+
+    Raised by whatever reads files and answers. The message says whether to ask the publisher or to repair a local file.
+    """
 
 
 class Refused(BlocklistError):
     """A guard refused a verified release, or a list to be published of which too many rows cannot be read.
+
+    Raised by syncs and publishers. Check the reasons; if the release is right, accept it by its serial.
 
     Attributes:
         serial: the release that was refused; None if a list to be published was.
@@ -88,6 +99,8 @@ class Refused(BlocklistError):
 class Locked(BlocklistError):
     """Another process holds the lock, and did not release it while the caller was willing to wait.
 
+    Raised by whatever writes to disk. Try again later, or wait longer.
+
     Attributes:
         path: the lock's file.
     """
@@ -98,14 +111,14 @@ class Locked(BlocklistError):
 
 
 class NotSynced(BlocklistError):
-    """Nothing was synced on this machine yet: run ``sync()`` first."""
+    """Nothing was synced on this machine yet. Raised by every question about numbers: run ``sync()`` first."""
 
 
 class StorageFailed(BlocklistError):
     """The local disk failed: it is full, read-only, or access is denied. The list in force is whole and verified.
 
     It is the list that was in force before, or, if only the last step failed (the one that makes the switch survive a
-    power cut), the new one.
+    power cut), the new one. Raised by whatever uses the disk: make room or correct the permissions, then try again.
 
     Attributes:
         path: the file or directory concerned.
@@ -117,7 +130,10 @@ class StorageFailed(BlocklistError):
 
 
 class InvalidInput(BlocklistError, ValueError):
-    """A value from the caller cannot be used: an unknown feed, a missing root, a column that does not exist."""
+    """A value from the caller cannot be used: an unknown feed, a missing root, a column that does not exist.
+
+    Raised by every function; the message says which value to correct.
+    """
 
 
 class InvalidNumber(InvalidInput):
@@ -137,7 +153,9 @@ class InvalidNumber(InvalidInput):
 
 
 class ExchangeError(BlocklistError):
-    """The exchange refused, with a problem document (RFC 9457), or with an error of OAuth where it gave no token.
+    """The exchange refused a request, with a problem document (RFC 9457), or a token, with an error of OAuth.
+
+    Raised by clients of an exchange, and by syncs whose credentials are refused; the problem says what to correct.
 
     Attributes:
         status: the HTTP status.

@@ -93,7 +93,7 @@ def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) ->
         Malformed: a role is delegated that the snapshot does not name, or a target is signed without a SHA-256 hash or
             under a path that is not allowed.
         LengthOrHashMismatchError: the publisher signed metadata that does not fit together.
-        OSError: the disk refused.
+        OSError: the local disk failed.
     """
     current = Metadata[Root].from_bytes(_kept(metadata, Root.type)).signed.version
     names = [f"{version}.root.json" for version in range(first_root, current + 1)]

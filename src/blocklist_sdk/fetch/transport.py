@@ -182,7 +182,7 @@ class Transport:
 
         Raises:
             Unreachable, Untrusted, InvalidInput: as for `get`.
-            StorageFailed: the disk refused.
+            StorageFailed: the local disk failed.
         """
         with storage(path), path.open("wb") as file:
             partial = Partial(file, length)

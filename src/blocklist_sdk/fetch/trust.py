@@ -35,7 +35,7 @@ class Trust:
     """A repository as of one refresh; for one thread, under the lock that guards `metadata_dir`.
 
     If the local metadata was lost, an old state that has not expired is accepted: the caller must remember the highest
-    serial seen.
+    serial seen. Every method may raise the errors of `refresh`; only other ones are named.
 
     Use it like this::
 
@@ -74,7 +74,7 @@ class Trust:
             Untrusted: a signature, hash, length or version is wrong: an attack, or the root of another repository.
             Stale: the repository's metadata has expired.
             Malformed: an answer is not metadata.
-            StorageFailed: the disk refused.
+            StorageFailed: the local disk failed.
         """
         self._updater = None
         self._fetcher = _Fetcher(self._transport)
@@ -90,11 +90,7 @@ class Trust:
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
-        """The signed length and hashes of a target; None if no role that is trusted to sign it lists it.
-
-        Raises:
-            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the role of its feed.
-        """
+        """The signed length and hashes of a target; None if no role that is trusted to sign it lists it."""
         with self._translated():
             return self._refreshed.get_targetinfo(path)
 
@@ -104,7 +100,6 @@ class Trust:
         Raises:
             Untrusted: it is not what was signed, or no role that is trusted to sign it lists it.
             Malformed: its signed length is more than `max_bytes`.
-            Unreachable, Stale, StorageFailed: as for `refresh`.
         """
         target = self._listed(path)
         if target.length > max_bytes:
@@ -122,7 +117,6 @@ class Trust:
 
         Raises:
             Untrusted: it is not what was signed, or no role that is trusted to sign it lists it.
-            Unreachable, Stale, Malformed, StorageFailed: as for `refresh`.
         """
         return self.copy(SignedFile(self._listed(path)), destination)
 
@@ -148,11 +142,7 @@ class Trust:
             return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
 
     def contents(self, feeds: Collection[str]) -> RepositoryContents:
-        """Everything in a copy of the repository that has only these of its `feeds`.
-
-        Raises:
-            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feeds' roles.
-        """
+        """Everything in a copy of the repository that has only these of its `feeds`."""
         for feed in feeds:
             # Fetches and verifies the feed's role, whether or not it has a release.
             self.target(index_path(feed))
@@ -167,9 +157,6 @@ class Trust:
 
         Args:
             published: the copy's folder of metadata.
-
-        Raises:
-            StorageFailed: the disk refused.
         """
         with storage(self._metadata_dir):
             _heal(self._metadata_dir)
@@ -185,7 +172,6 @@ class Trust:
 
         Raises:
             InvalidInput: the repository has no such feed.
-            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feed's role.
         """
         signed = self._feed(feed).signed
         with self._translated():
@@ -201,7 +187,6 @@ class Trust:
 
         Raises:
             InvalidInput: the repository has no such feed.
-            Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `refresh`, about the feed's role.
         """
         role = self._feed(feed)
         with self._translated():
@@ -218,11 +203,7 @@ class Trust:
         return True
 
     def evidence(self, feed: str) -> dict[str, bytes]:
-        """The signed metadata by which a feed's index was verified, by file name: root, targets, the feed's role.
-
-        Raises:
-            StorageFailed: it cannot be read.
-        """
+        """The signed metadata by which a feed's index was verified, by file name: root, targets, the feed's role."""
         with self._translated():
             return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
                 "feed.json": self._local(feed)

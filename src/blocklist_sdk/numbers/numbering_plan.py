@@ -155,14 +155,7 @@ class NumberingPlan:
         return self._number(region.country, national, stripped=lead[: len(lead) - len(national.lead)], code=code)
 
     def _number(self, country: "_Country", national: "_Digits", *, stripped: str, code: str) -> Settled | None:
-        """Settle a national number.
-
-        Args:
-            country: whose plan applies.
-            national: its digits.
-            stripped: the digits in front of it in the text.
-            code: the country code that belongs there instead.
-        """
+        """Settle a national number; `stripped` is in front of it in the text, `code` belongs there instead."""
         fate = country.fate(national, strict=self._strict)
         if fate is Fate.SOME:
             return None

@@ -50,13 +50,11 @@ def load_published(metadata: Path, root: bytes) -> SignedState:
         Malformed: a file is missing or cannot be read.
         Untrusted: a signature or a hash does not verify.
     """
-
-    def find(version: int) -> Metadata[Root] | None:
-        path = metadata / f"{version}.root.json"
-        return _read(path, Root) if path.exists() else None
-
     with _verifying(ROOT):
-        trusted = follow_roots(_parse(root, Root, "the pinned root"), find)
+        trusted = follow_roots(
+            _parse(root, Root, "the pinned root"),
+            lambda version: _read(path, Root) if (path := metadata / f"{version}.root.json").exists() else None,
+        )
     timestamp = _read(metadata / "timestamp.json", Timestamp)
     verify(trusted.signed, TIMESTAMP, timestamp)
     snapshot = _follow(metadata, SNAPSHOT, timestamp.signed.snapshot_meta, Snapshot)

@@ -32,11 +32,7 @@ def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | 
 
 
 def number_reader(region: str | None) -> Callable[[str | int], int]:
-    """A function that reads a question's number: a text, or an E.164 integer, also one of numpy's.
-
-    Raises:
-        InvalidInput: there is no such region.
-    """
+    """A function that reads a question's number: a text, or an E.164 integer, also one of numpy's."""
     normalize = normalizer(region)
 
     def read(number: str | int) -> int:
@@ -54,14 +50,10 @@ def number_reader(region: str | None) -> Callable[[str | int], int]:
 
 
 def protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
-    """The recipient's own protected numbers.
-
-    Args:
-        given: the numbers, or a text file with one a line.
-        region: the region in which texts are read.
+    """The recipient's own protected numbers, as they are or from a text file with one a line.
 
     Raises:
-        InvalidInput: the file cannot be read, or a text in it is not a telephone number.
+        InvalidInput: the file cannot be read, or one of them is not a telephone number.
     """
     read = number_reader(region)
     if isinstance(given, (str, Path)):
@@ -77,7 +69,7 @@ def check_scope(scope: str | None) -> None:
     """Check the scope of a question.
 
     Raises:
-        InvalidInput: there is no such scope.
+        InvalidInput: `scope` is unknown.
     """
     if scope is not None and scope not in SCOPES:
         raise InvalidInput(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")

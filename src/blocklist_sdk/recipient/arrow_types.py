@@ -22,11 +22,13 @@ class ArrowStream(Protocol):
 
 
 class ArrowColumn(ArrowStream, Protocol):
-    """A column of a table; a `pyarrow.ChunkedArray`."""
+    """A column of a table; a `pyarrow.ChunkedArray`.
 
-    @property
-    def null_count(self) -> int:
-        """How many rows are null."""
+    Attributes:
+        null_count: the number of null rows.
+    """
+
+    null_count: int
 
     def __len__(self) -> int: ...
 
@@ -35,21 +37,19 @@ class ArrowColumn(ArrowStream, Protocol):
 
 
 class ArrowTable(ArrowStream, Protocol):
-    """A `pyarrow.Table`. A type checker lets ``pyarrow.table(answer)`` use every method of it; nothing is copied."""
+    """A `pyarrow.Table`. A type checker lets ``pyarrow.table(answer)`` use every method of it; nothing is copied.
 
-    @property
-    def schema(self) -> Any:
-        """The names and types of the columns, as a `pyarrow.Schema`."""
+    Attributes:
+        schema: the names and types of the columns, as a `pyarrow.Schema`.
+        num_rows: the number of rows.
+        column_names: the names of the columns.
+    """
 
-    @property
-    def num_rows(self) -> int:
-        """How many rows there are."""
+    schema: Any
+    num_rows: int
+    column_names: list[str]
 
     def __len__(self) -> int: ...
-
-    @property
-    def column_names(self) -> list[str]:
-        """The names of the columns."""
 
     def column(self, i: str | int) -> ArrowColumn:
         """One column, by name or position."""

@@ -55,16 +55,7 @@ class BackgroundSync:
         state_file: Path,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """For `Blocklist.keep_synced`.
-
-        Args:
-            sync: syncs once, without waiting for another process.
-            feed: the feed's name.
-            every: the time from one sync to the next.
-            store: whose lock guards `state_file`.
-            state_file: what is stored about the feed between syncs.
-            draw: a random number from 0 to 1.
-        """
+        """For `Blocklist.keep_synced`; `sync` must not wait for another process, `draw` gives numbers from 0 to 1."""
         self._sync = sync
         self._feed = feed
         self._every = every

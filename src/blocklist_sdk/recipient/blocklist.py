@@ -248,7 +248,7 @@ class Blocklist:
 
         Raises:
             InvalidNumber: it is not a telephone number.
-            InvalidInput: there is no such scope.
+            InvalidInput: `scope` is unknown.
             NotSynced: there is no verified generation yet.
             Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
@@ -303,7 +303,7 @@ class Blocklist:
             ``table.column("number").null_count`` counts them. They raise no error.
 
         Raises:
-            InvalidInput: the column is of another type, or there is no such scope.
+            InvalidInput: the column is of another type, or `scope` is unknown.
             NotSynced, Stale: as for `check`.
         """
         return self.screening(scope=scope).table(column)
@@ -312,7 +312,7 @@ class Blocklist:
         """Keep the release in force as it is now, to screen a stream of columns against it.
 
         Raises:
-            InvalidInput: there is no such scope.
+            InvalidInput: `scope` is unknown.
             NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.screening.columns import Screening
@@ -402,11 +402,7 @@ class Blocklist:
         self._internals.holds.put(name, serial)
 
     def release_hold(self, name: str) -> bool:
-        """End a hold; False if nothing was held under that name.
-
-        Raises:
-            Locked, StorageFailed: as for `hold`.
-        """
+        """End a hold; False if nothing was held under that name. Raises `Locked` and `StorageFailed` as `hold` does."""
         return self._internals.holds.drop(name)
 
     def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:

@@ -74,16 +74,7 @@ class CurrentList:
         read: Callable[[str | int], int],
         when_stale: WhenStale,
     ) -> None:
-        """Reads nothing yet.
-
-        Args:
-            feed: the feed's name, for messages.
-            store: has the feed's generations.
-            overrides: the recipient's own decisions.
-            protected: the recipient's own protected numbers.
-            read: reads a question's number.
-            when_stale: what to do past the signed expiry.
-        """
+        """For `Internals`; reads nothing from the disk yet."""
         self._feed = feed
         self._store = store
         self._overrides = overrides

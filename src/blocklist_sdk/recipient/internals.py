@@ -81,8 +81,7 @@ class Internals:
         """The generation in force at this moment, and the rules that go before it.
 
         Raises:
-            NotSynced: there is no verified generation yet.
-            Stale: it is past its signed expiry, and `when_stale` is ``raise``.
+            NotSynced, Stale: as for `Blocklist.check`.
         """
         self.current.reload(wait=True)  # what answers questions may be half a second old
         return self.current.generation()[0], self.current.rules()

@@ -62,7 +62,7 @@ def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | No
 
     Raises:
         InvalidInput: the file is not one of ours.
-        StorageFailed: the disk refused.
+        StorageFailed: the local disk failed.
     """
     path = Path(path)
     before = _read(path, status.feed)
@@ -75,14 +75,7 @@ def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | No
 
 
 def render(status: Status, *, outcome: SyncOutcome | None, before: Mapping[Key, float], now: datetime) -> str:
-    """The file's text.
-
-    Args:
-        status: the state of the list.
-        outcome: the sync to count.
-        before: the values in the file so far, as `parse` reads them.
-        now: for the list's age.
-    """
+    """The file's text; `before` are the values in the file so far, as `parse` reads them."""
     figures = _of_syncs(outcome, before)
     figures.update(((name, None), value) for name, value in _gauges(status, now).items() if value is not None)
     return "".join(_lines(figures, status.feed))

@@ -30,17 +30,7 @@ def map_table(path: Path) -> pa.Table:
 
 
 def copy_with_cells(source: Path, path: Path, at: Int64s, cells: Int64s) -> None:
-    """Write a copy of a table of one int64 column, with some cells changed, durably.
-
-    Args:
-        source: the table, as `write_table` wrote it.
-        path: the copy.
-        at: positions of cells.
-        cells: the new content of each.
-
-    Raises:
-        OSError: the disk failed.
-    """
+    """Write a copy of a table of one int64 column, with the cells at some positions changed, durably."""
     shutil.copyfile(source, path)
     # WARNING: this writes into the middle of an Arrow file without Arrow. It is right only for a file that has a single
     # record batch with a single int64 column, without nulls and without compression, so that the cells lie one after

@@ -95,14 +95,7 @@ def _home(numbers: Int64s, modulus: int) -> Int64s:
 
 
 def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
-    """Let all contents try their cell, then the next one, and so on; if several want the same cell, one gets it.
-
-    Args:
-        cells: the table, which is filled.
-        left: the contents without a cell.
-        at: the cell that each tries first.
-        end: cells from here on are not tried.
-        rounds: how many cells each tries.
+    """Let all contents try their cell before `end`, then the next, and so on; if several want the same, one gets it.
 
     Returns:
         The contents that got no cell, and the cell that each would try next.
@@ -126,12 +119,6 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
 
 def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
     """Find the cells to write so that numbers get new kinds: the cells that they have, or else the first free ones.
-
-    Args:
-        cells: the table.
-        modulus: the table's.
-        numbers: distinct numbers.
-        kinds: the new kind of each.
 
     Returns:
         The positions of the cells and their contents; None if the table would get too long runs of full cells.
@@ -175,11 +162,7 @@ def kind_finder(
     It answers None if the rows have to be read, or if the integer is not an E.164 number. It is a closure, since it is
     called for every message and call, and Python reaches a closure's variables the quickest.
 
-    Args:
-        cells: the table.
-        modulus: the table's.
-        answers: the answer for each kind.
-        elsewhere: answers for numbers that have no cell; None if no entry covers them.
+    `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them.
     """
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
 

@@ -66,12 +66,7 @@ class Classified:
 
 
 def classify(rows: Rows, published_ms: int) -> Classified:
-    """Find the kind of every number.
-
-    Args:
-        rows: the release's rows, in canonical order.
-        published_ms: when it was published, in milliseconds since 1970 UTC.
-    """
+    """Find the kind of every number; the publication is in milliseconds since 1970 UTC."""
     order, keys = _Order(rows, published_ms), _Keys(rows, published_ms)
     single = np.flatnonzero(rows.last == rows.number) if rows.has_ranges else None
     number = rows.number if single is None else rows.number[single]
@@ -255,14 +250,7 @@ class _Keys:
         return key
 
     def number(self, counts: Int64s) -> tuple[Kinds, KindTable]:
-        """Number the kinds of the keys that occur; several days count as one if there are too many kinds.
-
-        Args:
-            counts: how often each key occurs.
-
-        Returns:
-            The kind of each key, and the kinds.
-        """
+        """The kind of each key, and all kinds, from how often keys occur; too many kinds are merged."""
         used = np.flatnonzero(counts[:-1])
         place, texts = np.divmod(used, self._width)
         after, within = np.divmod(place, 2)

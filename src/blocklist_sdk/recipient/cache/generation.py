@@ -76,18 +76,7 @@ def write_generation(
     signed: Mapping[str, bytes] = MappingProxyType({}),
     step: DeltaStep | None = None,
 ) -> None:
-    """Write a generation into an empty directory, durably.
-
-    Args:
-        directory: an empty directory.
-        rows: the release's rows.
-        about: the release.
-        signed: signed metadata that later proves that the release is the authority's, by file name.
-        step: the deltas, if they led here; then the answers of the generation before are patched, not made again.
-
-    Raises:
-        OSError: the disk failed.
-    """
+    """Write a generation into an empty directory, durably; arguments are as for `Store.commit`."""
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(1) as pool:
@@ -221,14 +210,10 @@ class Generation:
             return False
 
     def blocks(self, number: int, now_ms: int) -> bool:
-        """Whether the number's rows block it at a moment; for any scope.
+        """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
 
         Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
         `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
-
-        Args:
-            number: an E.164 integer.
-            now_ms: the moment, in milliseconds since 1970 UTC.
 
         Raises:
             Malformed: the rows are damaged.

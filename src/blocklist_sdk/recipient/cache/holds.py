@@ -5,7 +5,10 @@ from blocklist_sdk.recipient.cache.local_database import LocalDatabase
 
 
 class Holds:
-    """Names, and the release that each needs. May be shared by threads and processes."""
+    """Names, and the release that each needs. May be shared by threads and processes.
+
+    Methods raise `Locked`, `Malformed` or `StorageFailed` if the database cannot be used.
+    """
 
     def __init__(self, database: LocalDatabase) -> None:
         """Takes the database to keep them in."""
@@ -16,7 +19,6 @@ class Holds:
 
         Raises:
             InvalidInput: the name is empty, or the serial is not one.
-            Locked, Malformed, StorageFailed: the database cannot be written.
         """
         if not isinstance(name, str) or not name.strip() or type(serial) is not int or serial < 1:
             raise InvalidInput("a hold needs a name, and the serial of a release")
@@ -24,20 +26,12 @@ class Holds:
             connection.execute("INSERT OR REPLACE INTO holds VALUES (?, ?)", (name, serial))
 
     def drop(self, name: str) -> bool:
-        """End a hold; False if nothing was held under that name.
-
-        Raises:
-            Locked, Malformed, StorageFailed: the database cannot be written.
-        """
+        """End a hold; False if nothing was held under that name."""
         with self._database.writing() as connection:
             return connection.execute("DELETE FROM holds WHERE name = ?", (name,)).rowcount > 0
 
     def load(self) -> dict[str, int]:
-        """The serial that each name holds.
-
-        Raises:
-            Locked, Malformed, StorageFailed: the database cannot be read.
-        """
+        """The serial that each name holds."""
         return {
             name: int(serial) for name, serial in self._database.read("SELECT name, serial FROM holds ORDER BY name")
         }

@@ -76,15 +76,8 @@ class KindTable:
 
     def to_table(self) -> pa.Table:
         """The kinds as they are kept on disk."""
-        return pa.table(
-            {
-                "sure_until": self.sure_until,
-                "gone_from": self.gone_from,
-                "level": pa.array(self.level, _TEXT),
-                "category": pa.array(self.category, _TEXT),
-                "scope": pa.array(self.scope, _TEXT),
-            }
-        )
+        texts = {name: pa.array(getattr(self, name), _TEXT) for name in ("level", "category", "scope")}
+        return pa.table({"sure_until": self.sure_until, "gone_from": self.gone_from, **texts})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:

@@ -80,11 +80,7 @@ class LocalDatabase:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["sqlite3.Connection"]:
-        """A transaction: all of it or nothing, durable at the end.
-
-        Raises:
-            Malformed, InvalidInput, Locked, StorageFailed: as for `read`.
-        """
+        """A transaction, all of it or nothing, durable at the end; raises the errors of `read`."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -37,12 +37,7 @@ class Touched:
 
 
 def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
-    """The tables that `NumberLookup` reads, by file name.
-
-    Args:
-        rows: the release, in canonical order.
-        published_ms: when it was published, in milliseconds since 1970 UTC.
-    """
+    """The tables that `NumberLookup` reads, by file name; the publication is in milliseconds since 1970 UTC."""
     from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
 
     found = classify(rows, published_ms)
@@ -107,11 +102,6 @@ class NumberLookup:
         Only touched numbers are examined. A number that has lost its own entries keeps its cell, since the cells behind
         it are found across it; its kind becomes `UNLISTED`, or `UNDECIDED` if there are ranges. The kinds of other
         numbers stay valid: they are so from the earlier publication on.
-
-        Args:
-            rows: the next release's rows, in canonical order.
-            touched: the numbers about which it may differ.
-            published_ms: when it was published, in milliseconds since 1970 UTC.
         """
         from blocklist_sdk.recipient.cache.classify import classify, count_up
 
@@ -141,12 +131,9 @@ class NumberLookup:
         return Patch(tables, *written)
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
-        """A function that says whether a number is blocked on a day, from the publication on.
+        """A function that says whether a number is blocked on a day (counted from 1970 UTC), from the publication on.
 
         It answers None if the rows have to be read, or if the integer is not an E.164 number.
-
-        Args:
-            day: counted from 1970 UTC.
         """
         made = self._made
         if made is None or made[0] != day:
@@ -173,13 +160,7 @@ class NumberLookup:
         return covered
 
     def kind_verdicts(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
-        """The answer for each kind at a moment.
-
-        Args:
-            now_ms: milliseconds since 1970 UTC.
-            scope: one scope, None for all together.
-            categories: every category of the release.
-        """
+        """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
         day = now_ms // DAY_MS if now_ms >= self.published_ms else None
         return self._kinds.verdicts(day, scope, categories)
 

@@ -87,11 +87,7 @@ def load_state(path: Path) -> SyncState:
 
 
 def save_state(path: Path, state: SyncState) -> None:
-    """Replace the state.
-
-    Raises:
-        StorageFailed: the file cannot be written.
-    """
+    """Replace the state."""
     document: dict[str, Any] = asdict(state)
     for name in ("last_attempt", "last_success", "next_attempt"):
         moment: datetime | None = document[name]

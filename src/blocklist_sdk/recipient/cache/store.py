@@ -24,14 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from blocklist_sdk.disk import (
-    read_json,
-    replaced,
-    storage,
-    sync_directory,
-    sync_file,
-    write_json,
-)
+from blocklist_sdk.disk import STAGED_PREFIX, read_json, storage, sync_directory, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
@@ -60,7 +53,7 @@ class CurrentGeneration:
 
 
 class Store:
-    """The generations of one feed.
+    """The generations of one feed. Methods raise `StorageFailed` if the disk fails; what was in force before still is.
 
     Attributes:
         directory: the feed's cache.
@@ -84,7 +77,6 @@ class Store:
         Raises:
             InvalidInput: `wait_s` is not a finite number of seconds.
             Locked: another process still held the lock after `wait_s` seconds.
-            StorageFailed: the directory cannot be written.
         """
         if not math.isfinite(wait_s):
             raise InvalidInput(f"wait must be a finite number of seconds, not {wait_s}")
@@ -143,11 +135,7 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
-        """A private directory for a sync, removed at the end; the caller holds the lock.
-
-        Raises:
-            StorageFailed: the directory cannot be made.
-        """
+        """A private directory for a sync, removed at the end; the caller holds the lock."""
         with storage(self.directory):
             for left in self.directory.glob(f"{_WORKSPACE_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -158,37 +146,21 @@ class Store:
             shutil.rmtree(directory, ignore_errors=True)
 
     def known_roots(self) -> list[bytes]:
-        """The roots that led from the pinned one to the current one, in any order.
-
-        Raises:
-            StorageFailed: they cannot be read.
-        """
+        """The roots that led from the pinned one to the current one, in any order."""
         with storage(self.metadata):
             return [path.read_bytes() for path in self.metadata.glob("root_history/*.root.json")]
 
     def protected_document(self) -> bytes | None:
-        """The authority's protected numbers, as they were signed; None before the first sync.
-
-        Raises:
-            StorageFailed: the file cannot be read.
-        """
+        """The authority's protected numbers, as they were signed; None before the first sync."""
         with storage(self.protected):
             return self.protected.read_bytes() if self.protected.exists() else None
 
     def protect(self, document: bytes) -> None:
-        """Put a verified document of protected numbers in force.
-
-        Raises:
-            StorageFailed: the file cannot be written; what was in force before still is.
-        """
+        """Put a verified document of protected numbers in force."""
         if self.protected_document() == document:
             return
-        with replaced(self.protected) as temporary:
-            temporary.write_bytes(document)
-            temporary.chmod(0o644)
-            sync_file(temporary)
-        with storage(self.directory):
-            sync_directory(self.directory)
+        with storage(self.protected):
+            write_file(self.protected, document)
 
     def commit(
         self,
@@ -208,18 +180,16 @@ class Store:
             expires: when its signatures expire.
             signed: signed metadata that later proves that the release is the authority's, by file name.
             held: serials of older releases that are still needed.
-            step: the deltas, if they led here.
-
-        Raises:
-            StorageFailed: the disk failed; what was in force before still is.
+            step: the deltas, if they led here; then the answers of the generation before are patched, not made again.
         """
         opened = self.open()
         # The random part gives a release another name when it is written again because its first copy was damaged.
         name = f"{about.serial:012d}-{secrets.token_hex(4)}"
         with storage(self._generations):
             self._generations.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=".new-"))
+            for path in self._generations.glob(f"{STAGED_PREFIX}*"):  # what killed syncs left
+                shutil.rmtree(path, ignore_errors=True)
+            staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=STAGED_PREFIX))
             try:
                 write_generation(staging, rows, about, signed=signed, step=step)
                 staging.chmod(0o755)
@@ -232,11 +202,7 @@ class Store:
         self._prune(name, before=opened[0].name if opened else None, held=held)
 
     def switch(self, generation: str, expires: datetime) -> None:
-        """Put a generation in force, with the expiry of its newest signatures.
-
-        Raises:
-            StorageFailed: the disk failed; what was in force before still is.
-        """
+        """Put a generation in force, with the expiry of its newest signatures."""
         with storage(self.pointer):
             write_json(self.pointer, {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()})
 
@@ -247,10 +213,6 @@ class Store:
                 return []
             return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
 
-    def _sweep(self) -> None:
-        """Remove what killed syncs left; the caller holds the lock."""
-        for path in self._generations.glob(".new-*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
         """Delete all generations but the one in force, the release before, and those that are held.

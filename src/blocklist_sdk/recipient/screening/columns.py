@@ -83,17 +83,7 @@ class Screening:
         return self._batch(arrow_column(column).combine_chunks())
 
     def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
-        """Screen one column, in several threads if it is long.
-
-        Args:
-            column: as for `batch`.
-
-        Returns:
-            A row for each row of the column; see `SCHEMA`.
-
-        Raises:
-            InvalidInput: the column is of another type.
-        """
+        """Screen one column, in several threads if it is long; otherwise like `batch`."""
         numbers = arrow_column(column)
         chunks = numbers.chunks or [pa.array([], numbers.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]

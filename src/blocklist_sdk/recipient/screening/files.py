@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -319,7 +320,7 @@ def _writer_for(output: Path) -> Callable[[Path, Sequence[str], str], "Any"]:
     if name.endswith(".parquet"):
         return _parquet_writer
     if name.endswith((".csv", ".csv.gz")):
-        return _gzip_writer if name.endswith(".gz") else _csv_writer
+        return partial(_csv_writer, compression="gzip") if name.endswith(".gz") else _csv_writer
     raise InvalidInput(f"the output's name must end with .csv, .csv.gz or .parquet, not {output.name!r}")
 
 
@@ -387,10 +388,6 @@ def _csv_writer(
             (bare if is_bare else quoted).write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
 
         yield write
-
-
-def _gzip_writer(path: Path, names: Sequence[str], delimiter: str) -> Any:
-    return _csv_writer(path, names, delimiter, compression="gzip")
 
 
 def _written(column: pa.Array, name: str) -> pa.Array:

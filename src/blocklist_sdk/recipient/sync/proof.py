@@ -21,10 +21,7 @@ def problems_of(generation: Generation, *, pinned: bytes, roots: Iterable[bytes]
 
     Expiry does not matter: what was signed in time stays signed.
 
-    Args:
-        generation: with the metadata that was kept when it came into force.
-        pinned: the root that the recipient trusts.
-        roots: newer roots that are known, in any order.
+    `pinned` is the root that the recipient trusts; `roots` are newer ones that are known, in any order.
     """
     about = generation.about
     try:

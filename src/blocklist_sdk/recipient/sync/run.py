@@ -63,22 +63,7 @@ class Syncer:
     held_serials: Callable[[], set[int]] = set
 
     def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
-        """Sync once. If it fails, the verified release in force stays in force.
-
-        Args:
-            transport: fetches the files.
-            wait_s: how long to wait, in seconds, while another process syncs.
-            accept: the serial of a release that the guard lets through.
-
-        Raises:
-            Locked: another process was syncing for longer than `wait_s` seconds.
-            InvalidInput: the repository has no such feed, or the pinned root is not root metadata.
-            Unreachable: the network failed, or the server answers wrongly or too slowly.
-            Untrusted, Stale, Malformed: what was fetched cannot be verified, has expired, or is not as the protocol
-                requires.
-            Refused: the guard refused the release.
-            StorageFailed: the disk refused.
-        """
+        """Sync once; arguments and errors are as for `Blocklist.sync`."""
         started = time.monotonic()
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
@@ -105,11 +90,7 @@ class Syncer:
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
-        """The changes that a sync would make; nothing is changed.
-
-        Raises:
-            Locked, InvalidInput, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `run`.
-        """
+        """The changes that a sync would make; nothing is changed."""
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
             offer = self._offer(trust, load_state(self.state_file))
