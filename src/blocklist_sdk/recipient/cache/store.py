@@ -213,7 +213,6 @@ class Store:
                 return []
             return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
 
-
     def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
         """Delete all generations but the one in force, the release before, and those that are held.
 
