@@ -91,7 +91,7 @@ def test_overrides_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
         (("import", "nowhere.csv"), "cannot read"),
     ],
 )
-def test_what_is_no_override(env: dict[str, str], arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_overrides(env: dict[str, str], arguments: tuple[str, ...], words: str) -> None:
     assert_fails(run("override", *arguments, env=env), 2, words)
     assert run("override", "list", env=env).out == ""
 

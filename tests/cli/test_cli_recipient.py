@@ -230,7 +230,7 @@ def test_check_for_one_scope(synced: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", [("check", LISTED), ("export",)])
-def test_before_the_first_sync_there_is_no_answer(env: dict[str, str], command: tuple[str, ...]) -> None:
+def test_no_answer_before_the_first_sync(env: dict[str, str], command: tuple[str, ...]) -> None:
     assert_fails(run(*command, env=env), 2, "never synced", "sync")
 
 

@@ -192,6 +192,6 @@ def test_times_as_people_write_them(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "1w", "-1", "1e3", "1h30m", "٣", "1" * 30, "nan"])
-def test_what_is_no_time(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not a time"):
         duration(text)

@@ -224,7 +224,7 @@ def test_credentials_in_a_url_work_and_are_never_shown(transport: Transport, res
         "",
     ],
 )
-def test_what_is_no_address(transport: Transport, waits: list[float], url: str) -> None:
+def test_invalid_addresses(transport: Transport, waits: list[float], url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         transport.get(url, max_bytes=5)
     assert "secret" not in str(caught.value)
@@ -317,7 +317,7 @@ def test_files_need_no_proxy_settings(monkeypatch: pytest.MonkeyPatch, tmp_path:
         lambda path: f"{path.as_uri()}/a%00",
     ],
 )
-def test_what_is_no_file_is_missing(
+def test_a_path_that_is_not_a_file_is_missing(
     transport: Transport, tmp_path: Path, waits: list[float], spoil: Callable[[Path], str]
 ) -> None:
     (tmp_path / "inner").mkdir()

@@ -282,7 +282,7 @@ def test_a_server_that_cannot_resume(transport: Transport, serve: Serve, tmp_pat
     assert (tmp_path / "file").read_bytes() == BODY
 
 
-def test_an_end_of_connection_is_no_end_of_file(transport: Transport, serve: Serve, tmp_path: Path) -> None:
+def test_the_end_of_a_connection_is_not_the_end_of_a_file(transport: Transport, serve: Serve, tmp_path: Path) -> None:
     """Without a length, a cut looks like an end."""
     server = serve(respond(OK, BODY[:HALF]), rest)
     transport.download(server.url, tmp_path / "file", length=len(BODY))

@@ -127,7 +127,7 @@ def test_protected_numbers_are_signed_by_the_targets_role(
 
 
 @pytest.mark.parametrize("root", [b"", b"{}", PORTAL, b"\xff\xfe"])
-def test_a_pinned_root_that_is_none(tmp_path: Path, transport: Transport, root: bytes) -> None:
+def test_a_pinned_root_that_is_not_root_metadata(tmp_path: Path, transport: Transport, root: bytes) -> None:
     with pytest.raises(InvalidInput, match=r"root\.json"):
         Trust(base_url="https://exchange.example", metadata_dir=tmp_path, root=root, transport=transport)
 
@@ -369,7 +369,7 @@ def test_missing_files_are_unreachable(trusted: Callable[[], Trust], repository:
 
 @pytest.mark.parametrize("name", ["2.root.json", "timestamp.json", "9.snapshot.json"])
 @pytest.mark.parametrize("answer", [PORTAL, b"", b'{"signed": {', b'{"signatures": [], "signed": {}}'])
-def test_what_is_no_metadata_is_malformed(
+def test_an_answer_that_is_not_metadata_is_malformed(
     trusted: Callable[[], Trust], repository: TufRepository, name: str, answer: bytes
 ) -> None:
     repository.snapshot.version = 9

@@ -40,7 +40,7 @@ def examples(region: str) -> list[str]:
 
 
 class Texts:
-    """Numbers as people write them, and some that are none."""
+    """Numbers as people write them, and texts that are not numbers."""
 
     def __init__(self, region: str, seed: int) -> None:
         self.random = random.Random(f"{region} {seed}")

@@ -42,7 +42,7 @@ def test_a_prefix_takes_as_many_digits_of_every_string(prefix: tuple[str, bool],
 
 
 @pytest.mark.parametrize("pattern", [None, ""])
-def test_no_pattern_matches_nothing(pattern: str | None) -> None:
+def test_an_absent_pattern_matches_nothing(pattern: str | None) -> None:
     assert DigitPattern(pattern).fate("1", 3) is Fate.NONE
     assert PrefixPattern(pattern).length_in("123", 5) == 0
 

@@ -98,7 +98,7 @@ def test_what_a_resolver_raises_goes_through() -> None:
 
 
 @pytest.mark.parametrize("code", [0, -1, 1000, "62", "ID", True, None])
-def test_what_is_no_country_code(code: object) -> None:
+def test_invalid_country_codes(code: object) -> None:
     with pytest.raises(InvalidInput, match="country code"):
         register_operators(code, lambda number: None)  # type: ignore[arg-type]
 

@@ -86,7 +86,7 @@ def test_a_text_without_wildcards_is_a_number(text: str) -> None:
         ("+628123456####-+628123457####", "one end"),
     ],
 )
-def test_what_is_no_pattern(text: str, reason: str) -> None:
+def test_invalid_patterns(text: str, reason: str) -> None:
     with pytest.raises(InvalidNumber, match=reason) as caught:
         parse_pattern(text, region="ID")
     assert caught.value.text == text

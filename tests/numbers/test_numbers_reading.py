@@ -76,7 +76,7 @@ def test_digits_and_marks_of_other_scripts(text: str) -> None:
         ("62811811234", 62811811234),
         ("62838123456", 62838123456),
         ("62211234567", 62211234567),
-        ("6221234567", 626221234567),  # 21234567 is no valid Indonesian number: as the reference has it
+        ("6221234567", 626221234567),  # 21234567 is not a valid Indonesian number, as in the reference
     ],
 )
 def test_country_code_without_plus(text: str, number: int) -> None:
@@ -114,7 +114,7 @@ def test_international_prefixes_are_stripped(text: str, region: str, number: int
 
 
 @pytest.mark.parametrize("text", ["00012345678", "0000000000", "00", "007 62 21 555123"])
-def test_what_stays_unclear_after_double_zero_is_no_number(text: str) -> None:
+def test_an_unclear_text_after_a_double_zero_is_not_a_number(text: str) -> None:
     assert "international prefix" in refused(text)
 
 
@@ -174,7 +174,7 @@ def test_double_zero_never_stays_in_a_number(rest: str, region: str) -> None:
         ("+6281234567890123", "15"),
     ],
 )
-def test_everything_else_is_no_number(text: str, reason: str) -> None:
+def test_everything_else_is_not_a_number(text: str, reason: str) -> None:
     assert reason in refused(text)
 
 
@@ -322,7 +322,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     "text", ["6281234567890.0", "+6281234567890.00", "81234567890.0", " 6281234567890.0 ", "\u0660812345678.0"]
 )
-def test_a_decimal_number_is_no_number(text: str) -> None:
+def test_a_decimal_number_is_not_a_telephone_number(text: str) -> None:
     """What pandas makes of a column of integers with one empty cell; its digits together are another number."""
     for read in (normalize, number_of):
         with pytest.raises(InvalidNumber, match="a decimal number"):

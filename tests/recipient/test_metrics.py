@@ -99,7 +99,7 @@ def synced(kind: str = "delta") -> SyncOutcome:
     return outcome(SyncResult(41, 42, kind, 1, 2, 3, 1000, 1.5))  # type: ignore[arg-type]
 
 
-UNREACHABLE = outcome(Unreachable("nobody is there", url="http://127.0.0.1"), bytes=17, seconds=0.25)
+UNREACHABLE = outcome(Unreachable("no server answers", url="http://127.0.0.1"), bytes=17, seconds=0.25)
 
 
 def test_what_a_list_in_force_says() -> None:
@@ -164,7 +164,7 @@ def test_everyone_may_read_it_and_nothing_else_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "# HELP blocklist_up", '# HELP blocklist_up x\nblocklist_syncs_total{feed="'])
-def test_a_damaged_file_starts_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_started_again(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "blocklist.prom"
     path.write_text(damage)
     write_metrics(path, IN_FORCE, outcome=synced())

@@ -266,7 +266,7 @@ def test_a_column_name_that_is_not_utf_8_is_malformed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"PAR1", b"<html>Log in to the hotel's network</html>", b"PAR1" + b"\0" * 99 + b"PAR1"]
 )
-def test_what_is_no_parquet_is_malformed(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_malformed(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "1.snapshot.parquet"
     path.write_bytes(data)
     with pytest.raises(Malformed):

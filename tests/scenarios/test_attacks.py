@@ -125,7 +125,7 @@ def test_a_feed_signed_by_the_key_of_another(world: World, forger: Forger) -> No
 
 
 def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
-    """The other feed's role lists this feed's index; nobody may believe it."""
+    """The other feed's role lists this feed's index, which must not be trusted."""
     recipient, newcomer = world.recipient(), world.recipient(cache="new")
     recipient.sync()
     index = f"{FEED}/index.json"
@@ -228,7 +228,7 @@ def test_old_files_under_new_names(world: World, forger: Forger, name: str) -> N
         forger.forge("targets")
     forger.newest(name).write_bytes(old)
     if name == "timestamp":
-        assert recipient.sync().kind == "none"  # a freeze: within the validity nobody can tell
+        assert recipient.sync().kind == "none"  # a freeze: it cannot be noticed while the signatures are valid
         assert_still_answers(recipient)
     else:
         refused(recipient, Untrusted)
@@ -360,7 +360,7 @@ def test_a_damaged_cache_heals(world: World, what: str) -> None:
 
 
 @pytest.mark.parametrize("root", [b"", b"{}", b"<html>", b'{"signed": {}, "signatures": []}'])
-def test_a_root_that_is_none(world: World, root: bytes) -> None:
+def test_a_root_that_is_not_root_metadata(world: World, root: bytes) -> None:
     from blocklist_sdk import Blocklist
 
     recipient = Blocklist.open(world.url, feed=FEED, root=root, cache_dir=world.directory / "c")
@@ -370,7 +370,7 @@ def test_a_root_that_is_none(world: World, root: bytes) -> None:
     assert contents(world.directory) == before
 
 
-def test_a_root_that_is_none_leaves_what_is_there_as_it_is(world: World) -> None:
+def test_an_invalid_root_changes_nothing_on_disk(world: World) -> None:
     from blocklist_sdk import Blocklist
 
     world.recipient().sync()
@@ -404,7 +404,7 @@ def test_a_tampered_pinned_root(world: World) -> None:
         recipient.sync()
 
 
-def test_the_root_of_somebody_else(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_root_of_another_authority(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     from blocklist_sdk import Blocklist
 
     other = make_world(tmp_path_factory.mktemp("other"))

@@ -110,7 +110,7 @@ def test_an_interval_that_cannot_be_is_refused(world: World, every: float) -> No
     assert threading.active_count() == before
 
 
-def test_a_failure_is_told_and_the_list_goes_on_answering(world: World) -> None:
+def test_a_failure_is_reported_and_the_list_goes_on_answering(world: World) -> None:
     world.recipient().sync()
     with answering(world.repository, lambda handler: handler.fail(404)) as (url, _):
         broken = world.recipient(url=url)
@@ -216,7 +216,7 @@ def test_processes_on_one_cache_share_the_work(world: World, monkeypatch: pytest
     assert background.next_attempt >= datetime.now(UTC) + timedelta(minutes=59)
 
 
-def test_a_lock_that_another_process_holds_is_no_failure_of_the_feed(world: World) -> None:
+def test_a_lock_that_another_process_holds_is_not_a_failure_of_the_feed(world: World) -> None:
     recipient = world.recipient()
     with internals_of(recipient).store.lock(1), recipient.keep_synced(3600) as background:
         until(lambda: background.last_error is not None)
@@ -268,7 +268,7 @@ def test_stopping_ends_a_wait_at_once_and_may_be_repeated(world: World) -> None:
         background.stop()
 
 
-def test_what_cannot_be_cut_keeps_nobody_waiting(world: World) -> None:
+def test_stopping_does_not_wait_for_what_cannot_be_cut(world: World) -> None:
     going_on, may_end = threading.Event(), threading.Event()
 
     def reading(stop: StopSignal) -> SyncResult:
@@ -323,7 +323,7 @@ def test_a_broken_log_does_not_end_it(world: World) -> None:
             raise OSError("no space left for logs")
 
     def unreachable(stop: StopSignal) -> SyncResult:
-        raise Unreachable("nobody is there", url="http://127.0.0.1")
+        raise Unreachable("no server answers", url="http://127.0.0.1")
 
     logger = logging.getLogger("blocklist_sdk.recipient.background")
     handler = Broken(logging.WARNING)

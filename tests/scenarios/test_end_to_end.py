@@ -34,7 +34,7 @@ def published(officer: ExchangeClient, case: int, is_so: Callable[[Case], bool])
 
 
 class Network:
-    """Stands for what a recipient blocks with: holds what it is told."""
+    """A recipient's blocking system, as a set of numbers."""
 
     def __init__(self) -> None:
         self.blocked: set[int] = set()
@@ -49,7 +49,7 @@ class Network:
 
 
 def enforced(box: Sandbox, name: str, blocklist: Blocklist, network: Network) -> dict[str, int]:
-    """Carry the list into the recipient's network, and tell the exchange; what came of it."""
+    """Enforce the list in the recipient's network, send receipts, and return the outcomes."""
     with box.client(name) as client:
         done = enforce(blocklist, network, name="network", receipts=client)
         assert done.receipts is not None
@@ -116,7 +116,7 @@ def play(
     assert {name: NUMBER in blocklist for name, blocklist in lists.items()} == {OWN: True, OTT: True, OTHER: False}
     assert lists[OWN].check(NUMBER).entries[0].category == "phishing"
 
-    # Nobody reads another's feed, or answers for it.
+    # No account reads another's feed, or sends receipts for it.
     foreign = Blocklist.open(
         f"{box.url}/repository",
         feed="id-telkomsel",

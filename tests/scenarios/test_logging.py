@@ -18,7 +18,7 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 """What every record has; the rest are the library's own fields."""
 
 _LONG = re.compile(r"(?<![0-9a-f])\+?\d(?:[ .-]?\d){7,}(?![0-9a-f])", re.ASCII)
-"""Eight digits or more, however they are grouped, that are no part of a hash."""
+"""Eight digits or more, however they are grouped, that are not part of a hash."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_every_field_may_stand_beside_the_message() -> None:
 
 
 def test_no_record_has_a_whole_number(world: World, logged: pytest.LogCaptureFixture) -> None:
-    """A life with everything in it: syncs that go well and badly, damage, questions about what is no number."""
+    """With all that can happen: syncs that go well and badly, damage, questions about texts that are not numbers."""
 
     def broken(outcome: SyncOutcome) -> None:
         raise RuntimeError(f"a caller's bug about {LISTED}")
@@ -145,6 +145,6 @@ def _column(texts: list[str | None]) -> Any:
 
 
 def _without_paths(text: str) -> str:
-    """Names of generations are serials with zeroes in front, and random; moments and ports are no numbers either."""
+    """Names of generations contain zero-padded serials and random digits; times and ports are not numbers either."""
     without = re.sub(r"\S*/\S*", "PATH", text)
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?", "MOMENT", without)

@@ -425,7 +425,7 @@ def test_an_unexpected_failure_is_noted_before_it_is_raised(world: World, monkey
     world.release(SECOND)
 
     def faulty(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("+6281234567890 in the text of somebody else's error")
+        raise ZeroDivisionError("+6281234567890 in the text of another library's error")
 
     monkeypatch.setattr("blocklist_sdk.recipient.sync.run.plan", faulty)
     with pytest.raises(ZeroDivisionError):

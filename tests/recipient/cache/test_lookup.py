@@ -76,7 +76,7 @@ def test_small_lists(
         for number in numbers:
             assert ask(opened, number, now_ms) == obvious(plain, number, now_ms, None)[0]
         for scope in (None, "sms", "voice", "messaging", "data"):
-            # Some edges are no possible numbers, so screening would rightly refuse them: ask below the reading.
+            # Some edges are not possible numbers, and screening would refuse them: so ask the layer below.
             expected = [obvious(plain, number, now_ms, scope) for number in numbers]
             verdicts = opened.answers.kind_verdicts(now_ms, scope, opened.rows.category.values)
             kinds = opened.answers.kinds_of(np.array(numbers))

@@ -202,7 +202,7 @@ def test_under_a_range_the_rows_tell_of_a_number_that_is_gone(tmp_path: Path) ->
         pytest.param(Rows.empty(), 2 * DAY_MS, id="empty"),
     ],
 )
-def test_what_makes_the_table_anew(tmp_path: Path, rows: Rows, published_ms: int) -> None:
+def test_reasons_to_make_the_table_again(tmp_path: Path, rows: Rows, published_ms: int) -> None:
     opened = write(tmp_path / "1", 1, simple(LOW + np.arange(1000)), DAY_MS)
     opened = follow(tmp_path / "2", opened, rows, published_ms)
     assert patches(opened) == 0
@@ -210,7 +210,7 @@ def test_what_makes_the_table_anew(tmp_path: Path, rows: Rows, published_ms: int
     assert_answers_are_right(opened, numbers, [published_ms, published_ms + 10 * DAY_MS])
 
 
-def test_kinds_that_run_out_make_the_table_anew(tmp_path: Path) -> None:
+def test_a_table_without_room_for_kinds_is_made_again(tmp_path: Path) -> None:
     """Eight thousand kinds are full; a release that brings one more makes them anew, all by their counts."""
     n = 20_000
     rows = simple(LOW + np.arange(n))

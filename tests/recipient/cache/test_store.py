@@ -28,7 +28,7 @@ EXPIRES = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def rows_of(serial: int, count: int = 100) -> Rows:
-    """A release whose every entry id tells its serial."""
+    """A release whose entry ids all contain its serial."""
     number = np.arange(6_281_200_000_000, 6_281_200_000_000 + count)
     x = Texts.repeat("block", count)
     forever = np.full(count, FOREVER_MS)
@@ -259,7 +259,7 @@ for turn in range(int(turns)):
 """
 
 
-def test_a_flipped_bit_kills_nobody_and_the_next_sync_mends_it(tmp_path: Path) -> None:
+def test_a_flipped_bit_kills_no_process_and_the_next_sync_repairs_it(tmp_path: Path) -> None:
     """In a process of its own: the wrong bit in a mapped file could end it with a bus error."""
     world = make_world(tmp_path)
     ran = subprocess.run(
@@ -289,7 +289,7 @@ def test_an_odd_pointer_counts_as_damaged(store: Store, document: str) -> None:
     assert (opened[0].about.serial, opened[1]) == (1, None)
 
 
-def test_disk_use_is_told_while_a_sync_forgets_a_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_use_is_counted_while_a_sync_deletes_a_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     for name in ("kept", "forgotten"):
         folder = tmp_path / "generations" / name

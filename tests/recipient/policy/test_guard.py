@@ -91,7 +91,7 @@ def under_new_ids(rows: Rows, **values: Any) -> Rows:
     return replace(rows, entry=rows.entry + 100_000, **values)
 
 
-def test_a_number_that_is_listed_anew_neither_goes_nor_comes_but_only_if_it_still_blocks() -> None:
+def test_a_number_under_a_new_entry_counts_as_a_change_only_if_it_no_longer_blocks() -> None:
     old = listed(MANY)
     assert refusals(old, under_new_ids(old)) == ()
     advisory = listed(MANY, level="advisory")
@@ -137,7 +137,7 @@ def test_protected_numbers_are_found_as_a_scan_would(plain: list[Row], numbers: 
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_that_is_none(share: float) -> None:
+def test_an_invalid_share(share: float) -> None:
     with pytest.raises(InvalidInput):
         Guard(max_removed=share)
 
@@ -197,7 +197,7 @@ def test_the_release_after_a_bad_one_passes_by_itself(world: World) -> None:
     assert FIRST[-1] not in recipient
 
 
-def test_a_guard_that_is_set_otherwise_is_asked_anew(world: World) -> None:
+def test_a_guard_with_other_settings_is_asked_again(world: World) -> None:
     recipient = world.recipient()
     recipient.sync()
     world.release(HALF)
@@ -227,7 +227,7 @@ def test_without_a_guard_everything_passes(world: World) -> None:
 
 
 def test_a_protected_number_of_the_authority_is_never_blocked(world: World) -> None:
-    """Also where it was listed before it was protected, and where somebody with the keys lists it."""
+    """Also if it was listed before it was protected, and if a thief with the keys lists it."""
     recipient = world.recipient()
     recipient.sync()
     assert LISTED in recipient

@@ -77,7 +77,7 @@ def test_changes_across_a_gap(world: World, recipient: Blocklist) -> None:
     assert len(recipient.changes(since=None)) == len(FIRST) - 2
 
 
-def test_what_nobody_holds_is_forgotten_and_disk_use_has_a_bound(world: World, recipient: Blocklist) -> None:
+def test_releases_that_are_not_held_are_deleted_and_disk_use_has_a_bound(world: World, recipient: Blocklist) -> None:
     for turn in range(HELD_MAX + 4):
         recipient.hold(f"sink-{turn}", recipient.status().serial or 0)
         world.release([*FIRST, f"+62812000{turn:05}"])
@@ -134,7 +134,7 @@ def current_generation(world: World) -> Path:
     ],
 )
 def test_verification_finds_what_was_changed(world: World, name: str, word: str) -> None:
-    """On a list so long that the middle of a file is none of its ends, which are looked at when it is opened."""
+    """On a list so long that a file has a middle beside its two ends, which are checked when it is opened."""
     world.release(f"+62811{i:08}" for i in range(20_000))
     recipient = world.recipient()
     recipient.sync()
@@ -152,7 +152,9 @@ def test_verification_finds_what_was_changed(world: World, name: str, word: str)
     assert found is None or (not found and word in " ".join(found.problems))
 
 
-def test_verification_finds_a_generation_of_somebody_else(tmp_path: Path, world: World, recipient: Blocklist) -> None:
+def test_verification_finds_a_generation_of_another_authority(
+    tmp_path: Path, world: World, recipient: Blocklist
+) -> None:
     other = make_world(tmp_path / "other")
     stranger = other.recipient()
     stranger.sync()

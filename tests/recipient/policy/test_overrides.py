@@ -111,7 +111,7 @@ def test_another_process_sees_them_within_a_second(world: World, recipient: Bloc
     ],
     ids=["no number", "a pattern", "no reason", "an end in the past", "an end without a zone"],
 )
-def test_what_is_no_override(recipient: Blocklist, number: str, options: dict[str, object], words: str) -> None:
+def test_invalid_overrides(recipient: Blocklist, number: str, options: dict[str, object], words: str) -> None:
     for decide in (recipient.overrides.allow, recipient.overrides.block):
         with pytest.raises(InvalidInput, match=words):
             decide(number, **options)  # type: ignore[arg-type]
@@ -207,7 +207,7 @@ def test_changes_say_what_was_decided(world: World, recipient: Blocklist) -> Non
     assert found[int(FIRST[51][1:])].override is None
 
 
-def test_an_invalid_number_is_told_as_such(recipient: Blocklist) -> None:
+def test_an_invalid_number_raises_invalid_number(recipient: Blocklist) -> None:
     with pytest.raises(InvalidNumber):
         recipient.overrides.remove("nan")
 
@@ -237,7 +237,7 @@ def test_an_end_beyond_the_last_moment(recipient: Blocklist, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("reason", [5, None, "a \udcff"], ids=str)
-def test_a_reason_that_is_no_text(recipient: Blocklist, reason: object) -> None:
+def test_a_reason_that_is_not_text(recipient: Blocklist, reason: object) -> None:
     with pytest.raises(InvalidInput, match="reason"):
         recipient.overrides.allow(LISTED, reason=reason)  # type: ignore[arg-type]
 

@@ -151,7 +151,7 @@ def test_a_column_of_the_wrong_type(blocklist: Blocklist, column: Any, words: st
         blocklist.screen(column)
 
 
-def test_a_null_row_of_a_table_is_no_number(blocklist: Blocklist) -> None:
+def test_a_null_row_of_a_table_is_not_a_number(blocklist: Blocklist) -> None:
     rows = pa.StructArray.from_arrays([pa.array([LISTED, LISTED])], names=["msisdn"], mask=pa.array([False, True]))
     assert blocklist.screen(pa.chunked_array([rows])).column("blocked").to_pylist() == [True, None]
 

@@ -157,7 +157,7 @@ def test_files_of_many_blocks(blocklist: Blocklist, tmp_path: Path, monkeypatch:
     assert told[-1][0] <= told[-1][1] == source.stat().st_size
 
 
-def test_a_header_that_is_no_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
+def test_a_header_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(b"n\xfamero,msisdn\nx,0812-0000-0001\n")
     for name in ("out.csv", "out.parquet"):
@@ -172,7 +172,7 @@ def test_a_quotation_mark_that_is_never_closed_counts_every_line(blocklist: Bloc
     assert (summary.rows, summary.unreadable) == (1, 3)
 
 
-def test_a_name_that_is_no_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
     odd.write_text("number\n0812-0000-0001\n")
     with pytest.raises(InvalidInput, match="not UTF-8: rename"):

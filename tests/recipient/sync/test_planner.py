@@ -21,7 +21,7 @@ def digest_of(serial: int) -> str:
 
 
 def make_index(files: list[tuple[int | None, int | None]], *, first: int = 1) -> FeedIndex:
-    """Releases from `first` on, each with the length of its snapshot and of its delta, None where there is none."""
+    """Releases from `first` on, each with the length of its snapshot and of its delta, None if it is not offered."""
     releases = tuple(
         Release(
             serial=serial,

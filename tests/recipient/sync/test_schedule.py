@@ -81,7 +81,7 @@ def test_what_another_process_fetched_is_not_fetched_again(
 
 
 @given(everies, draws, moments, failures)
-def test_a_wait_that_another_process_was_told_holds_for_all(
+def test_a_wait_that_a_server_asked_one_process_for_holds_for_all(
     every: timedelta, draw: float, until: datetime, count: int
 ) -> None:
     state = SyncState(failures=count, next_attempt=until)
