@@ -1,4 +1,4 @@
-"""A fork never leaves a lock held, nor a list that looks no more."""
+"""After a fork no lock stays held, and a list still notices new releases."""
 
 import os
 import threading
@@ -14,11 +14,11 @@ from support.world import ADDED, SECOND, make_world
 PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-"""Python from 3.12 on warns of what is tested here."""
+"""Python from 3.12 on warns of forks in programs with threads, which are tested here."""
 
 
 def ends_well(child: int) -> bool:
-    """Whether a child process ends with 0, and in time."""
+    """Whether a child process exits with 0 in time."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -48,7 +48,7 @@ def synced(env: dict[str, str]) -> dict[str, str]:
 
 
 def expire(env: dict[str, str]) -> None:
-    """What a recipient has whose last sync is long ago."""
+    """The settings of a recipient whose last sync is long ago."""
     pointer = Path(env["BLOCKLIST_CACHE_DIR"]) / FEED / "current.json"
     document = json.loads(pointer.read_text())
     pointer.write_text(json.dumps({**document, "expires": "2026-01-02T03:04:05+00:00"}))
@@ -298,7 +298,7 @@ def test_the_lists_own_files_are_not_written_over(synced: dict[str, str], tmp_pa
     for name in (f"{FEED}/current.json", f"{FEED}/new.csv", f".state/{FEED}/state.json"):
         assert_fails(run(*arguments, "-o", cache / name, env=synced), 2, "own files")
     assert before == {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
-    # A cache may be the working directory; only the list's own folders in it are closed.
+    # The cache may be in the working directory; only the list's own folders are forbidden.
     assert run(*arguments, "-o", cache / "new.csv", env=synced).code == 0
 
 

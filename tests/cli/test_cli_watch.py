@@ -128,7 +128,7 @@ def test_a_signal_ends_a_running_download(world: World, number: signal.Signals) 
         process.send_signal(number)
         assert process.wait(timeout=20) == 0  # its minimum rate alone would give it 30 seconds
         assert errors_of(process) == ""
-    # The next one begins anew, without help.
+    # The next process starts from the beginning, without help.
     assert run("sync", env=settings(world)).code == 0
 
 
@@ -147,7 +147,7 @@ run.read_snapshot = slow
 
 
 def test_a_signal_ends_what_cannot_be_cut(world: World) -> None:
-    """The process goes, and the next sync finds nothing that stops it."""
+    """The process ends, and the next sync works."""
     with watching(settings(world), prelude=SLOW) as process:
         assert line_of(process) == "reading\n"
         process.terminate()

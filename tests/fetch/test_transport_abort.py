@@ -34,7 +34,7 @@ def without_length(handler: Handler) -> bool:
 
 
 def busy(handler: Handler) -> bool:
-    """Answered at once, and then waited for."""
+    """The request is answered at once, and the body never ends."""
     return handler.fail(503, retry_after="600")
 
 
@@ -68,7 +68,7 @@ def test_abort_ends_what_another_thread_fetches(step_in: Callable[[Handler], boo
         until(lambda: bool(asked))
         time.sleep(0.1)
         transport.abort()
-        # Far less than what it would take by itself, and far more than it needs.
+        # Far less than the download would take, and far more than the abort needs.
         thread.join(120)
         assert not thread.is_alive()
     assert [type(error) for error in ended] == [SyncStopped]

@@ -25,14 +25,14 @@ HALF = len(BODY) // 2
 OK = b"HTTP/1.1 200 OK\r\n"
 
 Step = Callable[[socket.socket, str], None]
-"""Answers one request, of which it gets the head; the connection is closed after it."""
+"""Answers one request, given its head; then the connection is closed."""
 
 
 class ScriptedServer:
     """Answers the n-th connection with the n-th step of its script, and all later ones with the last.
 
     Attributes:
-        heads: the requests that came. Under `tls` the steps themselves read and encrypt.
+        heads: the heads of the requests that came. Under `tls` the steps themselves read and encrypt.
     """
 
     def __init__(self, *script: Step, tls: bool = False) -> None:
@@ -94,14 +94,14 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def twice() -> Iterator[Transport]:
-    """For what must fail, and says so."""
+    """Settings for requests that must fail."""
     with Transport(settings=TransportSettings(attempts=2), sleep=lambda _: None) as made:
         yield made
 
 
 @pytest.fixture
 def impatient() -> Iterator[Transport]:
-    """For what does not end by itself."""
+    """Settings for answers that do not end by themselves."""
     settings = TransportSettings(
         attempts=2, connect_timeout_s=5, read_timeout_s=0.15, minimum_rate_window_s=0.15, minimum_bytes_per_s=1000
     )
@@ -111,7 +111,7 @@ def impatient() -> Iterator[Transport]:
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    """For what must succeed in the end."""
+    """Settings for requests that must succeed in the end."""
     with Transport(sleep=lambda _: None) as made:
         yield made
 
@@ -158,7 +158,7 @@ def stall_half_way(connection: socket.socket, head: str) -> None:
 
 
 def drip(beginning: bytes, drop: bytes) -> Step:
-    """Ever another drop, well within the read timeout."""
+    """One byte after the other, each within the read timeout."""
 
     def step(connection: socket.socket, _: str) -> None:
         connection.sendall(beginning)
@@ -169,7 +169,7 @@ def drip(beginning: bytes, drop: bytes) -> Step:
     return step
 
 
-# For ever out of reach
+# Servers that cannot be reached
 
 
 def test_refused(twice: Transport, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_no_http_at_all(twice: Transport, serve: Serve) -> None:
         twice.get(server.url, max_bytes=5)
 
 
-# Well in the end
+# Faults that pass
 
 
 def test_failing_twice(transport: Transport, serve: Serve, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_file_that_claims_to_be_longer(transport: Transport, serve: Serve, tmp
 
 
 def test_a_file_that_is_shorter_ends_where_it_ends(transport: Transport, serve: Serve, tmp_path: Path) -> None:
-    """It is whole by its own account: the signed hash, which the caller checks, says that it is not."""
+    """The length is right: only the signed hash, which the caller checks, finds the damage."""
     server = serve(whole(BODY[:HALF]))
     transport.download(server.url, tmp_path / "file", length=len(BODY))
     assert (tmp_path / "file").read_bytes() == BODY[:HALF]

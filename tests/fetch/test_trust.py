@@ -1,4 +1,4 @@
-"""Trust: what of a repository is believed, and what each attack and each accident is called."""
+"""Trust: what is accepted from a repository, and the error for each attack and each accident."""
 
 import contextlib
 import os
@@ -40,7 +40,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trusted(repository: TufRepository, transport: Transport, cache: Path) -> Callable[[], Trust]:
-    """Refreshes as a new sync does: a new view on the metadata that earlier ones left behind."""
+    """Refresh as a new sync does, on the metadata that earlier syncs stored."""
 
     def refreshed() -> Trust:
         trust = Trust(base_url=repository.url, metadata_dir=cache, root=repository.pinned, transport=transport)
@@ -76,7 +76,7 @@ def test_asking_before_a_refresh_is_a_programming_error(
         trust.target(INDEX)
 
 
-# What the roles may do
+# The powers of each role
 
 
 def test_expiry_is_the_earliest_of_what_the_feed_rests_on(

@@ -1,4 +1,4 @@
-"""Whatever is faster than the reference answers as the reference does."""
+"""The fast ways give the same answers as the reference."""
 
 import csv
 import gzip
@@ -97,7 +97,7 @@ def read(text: str, region: str | None, *, strict: bool = False) -> int | None:
 
 
 def settled(plan: NumberingPlan, text: str) -> tuple[int | None] | None:
-    """What the plan alone says: nothing, or (number or None)."""
+    """The answer of the plan alone: no answer, or a number or None."""
     try:
         digits, international = digits_of(text)
     except InvalidNumber:
@@ -111,7 +111,7 @@ def settled(plan: NumberingPlan, text: str) -> tuple[int | None] | None:
 
 
 def check(text: str, region: str, *, strict: bool = False) -> bool:
-    """Compare all three; say whether the plan knew. A number, written as E.164, is itself in every region."""
+    """Compare all three; return whether the plan had an answer. An E.164 number is read as itself in every region."""
     expected = outcome(text, region, strict=strict)
     if expected is not None:
         assert read(f"+{expected}", None) == read(f"+{expected}", region) == expected, text

@@ -1,4 +1,4 @@
-"""The automaton knows of every string what ``re`` says of it."""
+"""The automaton gives the same answers as ``re`` for all strings at once."""
 
 import re
 

@@ -27,7 +27,7 @@ def refused(text: str, region: str | None = "ID", *, strict: bool = False) -> st
 
 def accepted(text: str, region: str | None = "ID", *, strict: bool = False) -> int:
     number = number_of(text, region=region, strict=strict)
-    for _ in range(3):  # the first text of a shape is learnt from, later ones are looked up
+    for _ in range(3):  # the first text of a shape is read by the reference, later ones by what was learnt
         assert normalize(text, region=region, strict=strict) == number
     return number
 

@@ -56,7 +56,7 @@ def test_it_answers_as_the_list_itself(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["open", "sync", "check", "entries", "screen", "keep_synced"])
 def test_its_calls_take_what_the_lists_own_take(name: str) -> None:
-    """But for the signal to stop, in whose place it has cancellation."""
+    """All but `stop`, instead of which a task is cancelled."""
     ours = inspect.signature(getattr(AsyncBlocklist, name)).parameters
     theirs = dict(inspect.signature(getattr(Blocklist, name)).parameters)
     theirs.pop("stop", None)

@@ -40,7 +40,7 @@ _SAMPLE = re.compile(
 )
 
 Samples = dict[str, float]
-"""By metric, and the outcome in brackets where it has one."""
+"""The values by metric, with the outcome in brackets if there is one."""
 
 
 def strictly_parsed(text: str) -> Samples:
@@ -73,7 +73,7 @@ def strictly_parsed(text: str) -> Samples:
 
 
 def also_by_the_official_parser(text: str) -> None:
-    """Where Prometheus's own client happens to be installed."""
+    """Runs only if Prometheus's own client is installed."""
     try:
         from prometheus_client.parser import text_string_to_metric_families  # type: ignore[import-not-found]
     except ImportError:
@@ -180,7 +180,7 @@ def test_what_is_read_back_is_what_was_written(names: list[str], data: st.DataOb
     assert {name: before.get(("syncs_total", name), 0) for name in OUTCOMES} == {
         name: names.count(name) for name in OUTCOMES
     }
-    # A line that was cut says nothing, and harms no other.
+    # A line that was cut is ignored, and the others are read.
     text = render(IN_FORCE, outcome=None, before=before, now=NOW)
     cut = data.draw(st.integers(0, len(text)))
     left = parse(text[:cut], feed=FEED)

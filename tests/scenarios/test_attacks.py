@@ -138,7 +138,7 @@ def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
 
 
 def test_a_feed_that_vanished(world: World, forger: Forger) -> None:
-    """Whoever no longer sees a feed that blocks here is not to think that he mistyped its name."""
+    """If a feed that is in force here disappears, the error must not say that its name is mistyped."""
     recipient = world.recipient()
     recipient.sync()
 
@@ -167,12 +167,12 @@ def test_a_feed_that_signs_outside_its_path(world: World, forger: Forger, tmp_pa
     newcomer = world.recipient(feed=OTHER_FEED, cache="new")
     assert newcomer.sync().after == 1
     assert_still_answers(newcomer)
-    # What it does outside its path is void; what it does inside is not.
+    # Targets outside its path are ignored; those inside are not.
     assert world.recipient().sync().after == 2
 
 
 def test_an_index_that_leads_outside_its_path(world: World, forger: Forger) -> None:
-    """A file that the feed signs, but may not, is not fetched."""
+    """A file that the feed signs without being allowed to is not fetched."""
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)
@@ -219,7 +219,7 @@ def test_a_release_file_that_is_not_what_was_signed(world: World, damage: str) -
 
 @pytest.mark.parametrize("name", ["timestamp", "snapshot", "targets", FEED])
 def test_old_files_under_new_names(world: World, forger: Forger, name: str) -> None:
-    """Mix-and-match: one file of the release before in the place of the new one."""
+    """Mix-and-match: one file of the release before instead of the new one."""
     recipient = world.recipient()
     recipient.sync()
     old = forger.newest(name).read_bytes()
@@ -283,7 +283,7 @@ def test_a_delta_that_is_wrong_is_healed_by_the_snapshot(
 
 
 def test_a_serial_that_leads_nowhere_does_not_lock_out_what_comes(world: World, forger: Forger) -> None:
-    """Else one wrong index, signed with a stolen key, would shut the feed for ever."""
+    """Otherwise one wrong index, signed with a stolen key, would block the feed for ever."""
     recipient = world.recipient()
     recipient.sync()
     whole = forger.index_target()
@@ -311,7 +311,7 @@ def test_a_serial_beyond_all_sense(world: World, forger: Forger) -> None:
 
 
 def test_a_wiped_cache_and_an_old_repository(world: World) -> None:
-    """TUF alone forgets what it saw with its cache; our own state does not."""
+    """Without its cache TUF accepts what it has refused before; our own state prevents that."""
     old = world.directory / "old"
     shutil.copytree(world.repository, old)
     world.release(SECOND)
@@ -350,7 +350,7 @@ def test_a_damaged_cache_heals(world: World, what: str) -> None:
             path.mkdir()
         else:
             path.write_bytes(b"\0" * 100)
-    # A whole generation is left, and answers before any sync mends the rest.
+    # A whole generation is left, and answers before a sync repairs the rest.
     assert_still_answers(world.recipient(), left)
     anew = world.recipient()
     anew.sync()
@@ -388,7 +388,7 @@ def test_an_invalid_root_changes_nothing_on_disk(world: World) -> None:
 
 
 def contents(directory: Path) -> dict[Path, tuple[int, bytes]]:
-    """Every file and folder below, with what is in it and when it last changed."""
+    """Every file and folder below, with its content and when it last changed."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in directory.rglob("*")
     }

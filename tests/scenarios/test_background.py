@@ -40,7 +40,7 @@ pytestmark = pytest.mark.timing
 
 SOON = 0.05
 NEVER = 300.0 * 86_400
-"""No test sees the end of it."""
+"""Longer than any test runs."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def world(template: World, tmp_path: Path) -> World:
 
 
 def heard(recipient: Recipient) -> list[SyncOutcome]:
-    """Every outcome of this list's syncs, as it comes."""
+    """A list that gets the outcome of every sync."""
     outcomes: list[SyncOutcome] = []
     recipient.add_listener(outcomes.append)
     return outcomes
@@ -195,7 +195,7 @@ def test_the_servers_wish_is_kept_across_restarts(world: World) -> None:
 
 
 def test_processes_on_one_cache_share_the_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who wakes and finds that another process has synced since leaves it at that."""
+    """A process does not sync if another one has done so meanwhile."""
     recipient = world.recipient()
     recipient.sync()
     outcomes = heard(recipient)
@@ -233,7 +233,7 @@ def test_stopping_cuts_a_running_download(world: World) -> None:
     world.recipient().sync()
     world.release(SECOND)
     with answering(world.repository, stalled) as (url, asked):
-        # Patient, so that nothing but the stop ends the download.
+        # With long timeouts, so that only the stop ends the download.
         recipient = Recipient.open(
             url,
             feed=FEED,
@@ -249,7 +249,7 @@ def test_stopping_cuts_a_running_download(world: World) -> None:
         until(lambda: any(path.endswith(".parquet") for path in asked))
         background.stop()
         assert not background.is_running
-        # Not a failure: nothing is recorded, and the next sync goes on as if nothing had been.
+        # Not a failure: nothing is recorded, and the next sync works as usual.
         assert outcomes == []
         assert load_state(state_file(recipient)).failures == 0
         assert load_state(state_file(recipient)).last_error is None

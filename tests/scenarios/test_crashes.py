@@ -62,7 +62,7 @@ def test_a_disk_that_is_full_at_every_moment_of_a_sync(world: World, before: int
             shutil.rmtree(world.directory / f"{cache}{suffix}")
         if not disk.has_refused:
             break
-    # After the switch, only the note of how it went is left to write: that it fails is logged, and the sync is done.
+    # After the switch only the outcome is left to write: if that fails, it is logged, and the sync has succeeded.
     assert moment > 30
     assert done == list(range(done[0], moment + 1))
     assert len(done) <= 8

@@ -15,7 +15,7 @@ from support.loopback import Handler, answering
 from support.world import ADDED, FEED, FIRST, LISTED, SECOND, Forger, World, copy_world, make_world, past, stranger
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({})))
-"""What every record has; the rest are the library's own fields."""
+"""The fields of every log record; all others are the library's own."""
 
 _LONG = re.compile(r"(?<![0-9a-f])\+?\d(?:[ .-]?\d){7,}(?![0-9a-f])", re.ASCII)
 """Eight digits or more, however they are grouped, that are not part of a hash."""
@@ -82,7 +82,7 @@ def test_a_sync_that_fails_has_the_same_fields(world: World, logged: pytest.LogC
 
 
 def test_every_field_may_stand_beside_the_message() -> None:
-    """None of them is a name that log records have already, which would be an error."""
+    """No field has a name that log records have already, which would be an error."""
     assert _PLAIN.isdisjoint(log_fields(FEED, ValueError(), bytes=0, seconds=0))
     assert log_fields(FEED, ValueError(), bytes=0, seconds=0)["outcome"] in OUTCOMES
 
@@ -125,7 +125,7 @@ def test_no_record_has_a_whole_number(world: World, logged: pytest.LogCaptureFix
     assert len(logged.records) > 10
     for record in logged.records:
         texts = [record.getMessage(), *(value for value in fields(record).values() if isinstance(value, str))]
-        # A traceback would hold what our messages leave out.
+        # A traceback would contain what our messages leave out.
         assert not record.exc_info
         for text in texts:
             assert not _LONG.search(_without_paths(text)), text

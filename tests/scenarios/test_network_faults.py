@@ -1,4 +1,4 @@
-"""A network that fails in every way it knows, with a real server on loopback."""
+"""A network that fails in many ways, with a real server on loopback."""
 
 import socket
 import threading
@@ -28,7 +28,7 @@ Fault = Callable[["Handler", bytes], bool]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves a repository; a fault may step in."""
+    """Serves a repository, with or without a fault."""
 
     protocol_version = "HTTP/1.1"
     repository: Path
@@ -170,7 +170,7 @@ def endless_metadata(handler: Handler, data: bytes) -> bool:
 
 
 def captive_portal(handler: Handler, data: bytes) -> bool:
-    """For all there is, but not for the root that there is not yet."""
+    """For every file but the next root, which does not exist yet."""
     return handler.exists and captive_portal_for_everything(handler, data)
 
 
@@ -208,7 +208,7 @@ def missing(handler: Handler, data: bytes) -> bool:
 
 
 STANDING_STILL = (stalled, dripping, stalled_metadata, dripping_metadata)
-"""Nothing but patience ends them."""
+"""Faults that only a timeout ends."""
 
 
 @pytest.mark.timing
@@ -237,7 +237,7 @@ def test_a_fault(world: World, fault: Fault, error: type[Unreachable] | type[Unt
     with faulty(world, fault) as url:
         patience = IMPATIENT if fault in STANDING_STILL else PATIENT
         refused(world.recipient(url=url, transport=patience), error)
-    # The fault over, the next sync needs no help.
+    # After the fault, the next sync works.
     assert world.recipient().sync().after == 2
 
 

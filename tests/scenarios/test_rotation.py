@@ -43,7 +43,7 @@ def rotate_root(forger: Forger, root: Sequence[Signer], online: Signer, *, signe
 
 
 def rotate(forger: Forger) -> None:
-    """As it is done properly: the old root keys and the new ones sign, then the new online key signs all it has to."""
+    """A correct rotation: the old and the new root keys sign, then the new online key signs its roles."""
     root, (online,) = strangers(3), strangers(1)
     rotate_root(forger, root, online, signers=[*forger.keys("root")[:2], *root[:2]])
     forger.known.update(root=root, online=[online])
@@ -52,7 +52,7 @@ def rotate(forger: Forger) -> None:
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_recipients_follow_a_rotation(world: World, forger: Forger, times: int) -> None:
-    """Those that hold a list, those that never synced, and those that slept through several rotations."""
+    """Recipients with a list, without one, and some that missed several rotations."""
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)

@@ -1,4 +1,4 @@
-"""Publish, sync, check: deltas and snapshots come to the same list, for one process and for many."""
+"""Publish, sync, check: deltas and snapshots give the same list, for one process and for many."""
 
 import errno
 import json
@@ -229,7 +229,7 @@ def test_what_another_process_fetched_is_noticed_within_a_second(world: World) -
 
 
 def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> None:
-    """What one of several processes does: sync over and over, and look what it gets."""
+    """What one of several processes does: sync again and again, and check the list."""
     recipient = open_shared(directory, url)
     for _ in range(times):
         try:
@@ -243,7 +243,7 @@ def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> No
 
 
 SYNCS = scaled(15, long=50)
-"""What each of six processes does."""
+"""Runs in each of six processes."""
 
 
 def open_shared(directory: Path, url: str) -> Blocklist:
@@ -258,7 +258,7 @@ def open_shared(directory: Path, url: str) -> Blocklist:
 
 
 def read_only(directory: Path, url: str, stop: "EventType", failures: "Strings", seen: "Synchronized[int]") -> None:
-    """What a process does that never syncs: look at every generation that comes, whole, and count them."""
+    """What a process does that never syncs: check every generation that appears, and count them."""
     recipient = open_shared(directory, url)
     serials: set[int] = set()
     wrong = None
@@ -279,7 +279,7 @@ def read_only(directory: Path, url: str, stop: "EventType", failures: "Strings",
 
 @pytest.mark.timing
 def test_six_processes_on_one_cache(world: World) -> None:
-    """Syncs by the hundred while the publisher goes back and forth: none fails, none sees anything but a whole release.
+    """Syncs by the hundred while the publisher goes back and forth: none fails, and all see whole releases only.
 
     Nor do two more processes that only read.
     """
@@ -334,7 +334,7 @@ def real_lists(shared_data: Path) -> list[Path]:
 
 
 def test_real_lists_forwards_and_backwards(real_lists: list[Path], tmp_path: Path) -> None:
-    """Whoever follows by deltas and whoever takes the snapshot hold the same digest and give the same answers."""
+    """Recipients that take deltas and those that take the snapshot have the same digest and give the same answers."""
     assert len(real_lists) == 3
     lists = real_lists[scaled(1, long=0) :]
     publisher = Publisher.init(tmp_path / "publisher", feeds=["us-all"], passphrase="generated for a test", region="US")
@@ -403,7 +403,7 @@ def test_an_open_list_goes_on_whatever_becomes_of_the_cache(world: World) -> Non
 
 
 def test_a_state_that_cannot_be_written_stops_before_the_switch(world: World) -> None:
-    """What remembers the highest release must be on disk before that release is in force."""
+    """The highest serial must be on disk before that release is in force."""
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)
@@ -418,7 +418,7 @@ def test_a_state_that_cannot_be_written_stops_before_the_switch(world: World) ->
 
 
 def test_an_unexpected_failure_is_noted_before_it_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of ours must show where people look, not only where it happened."""
+    """A fault of ours must be in the status and in the log, not only in the traceback."""
     recipient = world.recipient()
     recipient.sync()
     before = recipient.status()
@@ -465,7 +465,7 @@ def test_the_mark_is_made_before_the_switch_and_after_the_build(world: World, mo
 
 
 def test_a_switch_that_may_not_last_says_nothing_untrue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rename is done, and only what makes it survive a power cut fails: the new release answers."""
+    """The rename is done, and only the flush that makes it survive a power cut fails: the new release answers."""
     recipient = world.recipient()
     recipient.sync()
     world.release(SECOND)
@@ -494,7 +494,7 @@ def test_credentials_in_the_url_never_show(world: World) -> None:
 
 
 def test_a_failure_after_the_switch_does_not_take_the_mark_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a wiped cache would let the release before in again."""
+    """Otherwise the release before would be accepted again after the cache was wiped."""
     recipient = world.recipient()
     recipient.sync()
     old = world.directory / "old"

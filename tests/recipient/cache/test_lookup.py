@@ -1,4 +1,4 @@
-"""Look-ups and screening on a generation answer what a slow, obvious scan over all rows would."""
+"""Look-ups and screening on a generation answer what a slow, obvious scan over all rows does."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ def generation(directory: Path, rows: Rows, *, published_ms: int = 2 * DAY_MS) -
 
 
 def obvious(plain: list[Row], number: int, now_ms: int, scope: str | None) -> Answer:
-    """Blocked, level, category and reason, as DESIGN has them, from a scan over all rows."""
+    """Blocked, level, category and reason, from a scan over all rows."""
     rows = [row for row in plain if row.number <= number <= row.last]
     rows = [row for row in rows if scope is None or scope in row.scope.split("+")]
     in_force = [row for row in rows if row.since <= now_ms < row.until]
@@ -44,7 +44,7 @@ def obvious(plain: list[Row], number: int, now_ms: int, scope: str | None) -> An
 
 
 def ask(opened: Generation, number: int, now_ms: int) -> bool:
-    """As `in` does: by the kind where that is enough, else by the rows."""
+    """As `in` does: by the kind if that is enough, else by the rows."""
     if now_ms >= opened.answers.published_ms:
         answer = opened.answers.finder(now_ms // DAY_MS)(number)
         if answer is not None:
@@ -96,7 +96,7 @@ LOW = 6_281_200_000_000
 
 
 def random_rows(random: np.random.Generator, numbers: int, ranges: int) -> Rows:
-    """A list on few numbers, so that a third has several entries, many are in ranges, and ends lie all about."""
+    """A list on few numbers, so that a third has several entries, many are in ranges, and ends are spread."""
     n = numbers + ranges
     number = LOW + random.integers(0, numbers * 2, n)
     last = number.copy()

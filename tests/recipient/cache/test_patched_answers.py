@@ -1,4 +1,4 @@
-"""A generation that was patched from the one before answers as one that was made anew, after any chain of deltas."""
+"""After any chain of deltas, a generation that was patched answers as one that was made from all its rows."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,13 +44,13 @@ def patches(opened: Generation) -> int:
 
 
 def blocked(opened: Generation, number: int, now_ms: int) -> bool:
-    """As `in` does: by the kind where that is enough, else by the rows."""
+    """As `in` does: by the kind if that is enough, else by the rows."""
     answer = opened.answers.finder(now_ms // DAY_MS)(number)
     return opened.blocks(number, now_ms) if answer is None else answer
 
 
 def assert_answers_are_right(opened: Generation, numbers: list[int], moments: list[int]) -> None:
-    """What `in` and every column of screening say, where they do not ask the rows, is what the rows say."""
+    """Answers of `in` and of screening that do not read the rows are those of the rows."""
     rows = to_plain(opened.rows)
     asked = np.array(numbers, np.int64)
     kinds = opened.answers.kinds_of(asked)
@@ -120,7 +120,7 @@ def random_list(random: np.random.Generator, entries: np.ndarray, day: int, rang
 @pytest.mark.parametrize("ranges", [0, 3], ids=["numbers", "numbers and ranges"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_year_of_deltas(tmp_path: Path, seed: int, ranges: int) -> None:
-    """Most releases are patched; where too much has changed, the table is made anew."""
+    """Most releases are patched; after too many changes, the table is made again."""
     random = np.random.default_rng(seed)
     day = 100
     plain = random_list(random, np.arange(1, 2001), day, ranges * 5)
@@ -182,7 +182,7 @@ def test_under_a_range_the_rows_tell_of_a_number_that_is_gone(tmp_path: Path) ->
     opened = follow(tmp_path / "2", opened, but(whole, slice(500, 503)), DAY_MS)
     assert opened.answers.kinds_of(np.array([LOW + 501])) == [UNDECIDED]
     assert blocked(opened, LOW + 501, 2 * DAY_MS)
-    # And when the range goes as well, though nothing names the number any more.
+    # And when the range is removed as well, although no entry names the number any more.
     opened = follow(tmp_path / "3", opened, but(but(whole, slice(500, 503)), slice(400, 401)), 2 * DAY_MS)
     assert not blocked(opened, LOW + 501, 3 * DAY_MS)
     assert blocked(opened, LOW + 504, 3 * DAY_MS)
@@ -211,7 +211,7 @@ def test_reasons_to_make_the_table_again(tmp_path: Path, rows: Rows, published_m
 
 
 def test_a_table_without_room_for_kinds_is_made_again(tmp_path: Path) -> None:
-    """Eight thousand kinds are full; a release that brings one more makes them anew, all by their counts."""
+    """Eight thousand kinds are full; a release with one more has the table made again, with the most frequent ones."""
     n = 20_000
     rows = simple(LOW + np.arange(n))
     day = np.arange(n) % 4090
@@ -233,7 +233,7 @@ def test_a_table_without_room_for_kinds_is_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cells.arrow", "kinds.arrow", "segments.arrow"])
 def test_a_damaged_table_is_not_patched(tmp_path: Path, name: str) -> None:
-    """Or the damage would have a right hash from then on."""
+    """Otherwise the damage would have a valid hash from then on."""
     whole = simple(LOW + np.arange(100_000)).with_last(LOW + np.arange(100_000) + (np.arange(100_000) == 7))
     opened = write(tmp_path / "1", 1, whole, 0)
     data = bytearray((tmp_path / "1" / name).read_bytes())

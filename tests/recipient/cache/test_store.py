@@ -311,7 +311,7 @@ def test_disk_use_is_counted_while_a_sync_deletes_a_generation(tmp_path: Path, m
 def test_a_reader_held_up_through_many_switches_finds_what_is_in_force(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each time it opens what the pointer named, syncs have switched on and forgotten that."""
+    """Each time the reader opens what the pointer named, syncs have switched to others and deleted that."""
     commit(store, 1)
     opening, serials = generation_module.Generation.open, iter(range(2, 8))
 

@@ -1,4 +1,4 @@
-"""What the guard refuses, what it lets through, and that a person decides about the rest."""
+"""What the guard refuses, what it lets through, and how a person decides about a refused release."""
 
 import json
 import shutil

@@ -69,7 +69,7 @@ def test_changes_across_a_gap(world: World, recipient: Blocklist) -> None:
         world.release(numbers)
         recipient.sync()
     found = list(recipient.changes(since=1))
-    # The hundred that went and came back did so as new entries: their old ones are gone.
+    # The hundred numbers that were removed and added again have new entries: the old ones are removed.
     assert {change.kind for change in found} == {"added", "removed"}
     assert int(ADDED[1:]) in {change.entry.number for change in found if change.kind == "added"}
     assert recipient.status().held == {"sink": 1}
@@ -183,7 +183,7 @@ def test_verification_after_a_newer_root_was_pinned(world: World, recipient: Blo
 
 
 def damage(world: World, serial: int) -> None:
-    """Flip a bit of a release's rows, where only a look at every byte finds it."""
+    """Flip a bit of a release's rows, where only reading every byte finds it."""
     (file,) = (world.directory / "cache" / FEED / "generations").glob(f"{serial:012d}-*/rows.arrow")
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""A recipient's own decisions: at once, everywhere, for as long as they last, and never lost."""
+"""A recipient's own decisions take effect at once and everywhere, until their end, and are never lost."""
 
 import sqlite3
 import subprocess
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_loud_and_loses_nothing_that_is_open(world: World, rec
     recipient.overrides.allow(LISTED, reason="appeal 17")
     file = world.directory / "cache-state" / FEED / "recipient.sqlite"
     file.write_bytes(b"\0" * 100 + b"no database" * 1000)
-    # What is open goes on with what it read; what opens now will not answer without the overrides.
+    # An open list goes on with the overrides that it has read; one that opens now does not answer without them.
     assert LISTED not in recipient
     with pytest.raises(Malformed, match="overrides"):
         world.recipient().check(LISTED)
@@ -215,7 +215,7 @@ def test_an_invalid_number_raises_invalid_number(recipient: Blocklist) -> None:
 def test_what_a_killed_writer_left_is_not_taken_for_a_later_change(
     recipient: Blocklist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its half-written change has the stamp that the next whole one will have, until a reader takes it back."""
+    """Its half-written change has the stamp that the next whole one will have, until a reader undoes it."""
     recipient.overrides.allow(LISTED, reason="appeal 17")
     stamp = recipient.overrides.stamp()
     assert stamp is not None

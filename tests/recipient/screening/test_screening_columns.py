@@ -1,4 +1,4 @@
-"""A screened column says, row for row, what `check` says of each number."""
+"""Screening answers, row for row, as `check` does for each number."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def blocklist(tmp_path_factory: pytest.TempPathFactory) -> Blocklist:
 
 
 def checked(blocklist: Blocklist, text: Any) -> dict[str, Any]:
-    """What `check` says, as a screened row."""
+    """The answer of `check`, as a screened row."""
     try:
         verdict = blocklist.check(str(text)) if text is not None else None
     except InvalidNumber:

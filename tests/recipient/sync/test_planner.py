@@ -50,7 +50,7 @@ def serial_of(file: FileRef) -> int:
 
 
 def every_way(index: FeedIndex, serial: int | None) -> list[int]:
-    """Bytes of every way there is, by walking all of them."""
+    """The bytes of every possible way, found by trying all of them."""
     ways = []
 
     def walk(at: int, cost: int) -> None:
@@ -97,7 +97,7 @@ def test_on_a_tie_the_delta_wins() -> None:
 
 @pytest.mark.parametrize("serial", [1, 2])
 def test_a_list_that_differs_from_what_was_signed_is_fetched_whole(serial: int) -> None:
-    """The publisher restored a backup, or the generation here is not what it says: deltas would not fit."""
+    """The publisher restored a backup, or the generation here is damaged: deltas would not fit."""
     index = make_index([(90, None), (90, 5)])
     assert plan(index, serial=serial, digest="f" * 64).kind == "snapshot"
 

@@ -24,7 +24,7 @@ moments = st.timedeltas(timedelta(days=-2000), timedelta(days=2000)).map(lambda 
 
 @given(failures, draws)
 def test_the_wait_after_failures_is_safe_browsings(count: int, draw: float) -> None:
-    # Without floats, whose largest is passed after a thousand failures.
+    # Without floats, which overflow after a thousand failures.
     slow = min(2 ** (count - 1) * 15 * 60 * (1 + Fraction(draw)), Fraction(24 * 3600))
     assert backoff_s(count, draw=draw) == pytest.approx(float(slow))
 
@@ -64,7 +64,7 @@ def test_a_restart_shortens_no_wait(
     state = SyncState(last_success=last, failures=count, next_attempt=until)
     first = first_attempt(state, every=every, now=NOW, draw=draw)
     if until > NOW:
-        # Unless a clock that was ahead has written it down.
+        # Unless a clock that was ahead has stored it.
         assert first == min(until, NOW + DAY)
     else:
         assert first == first_attempt(SyncState(last_success=last), every=every, now=NOW, draw=draw)
