@@ -196,9 +196,9 @@ class CurrentList:
             # A clock that was set back may bring back an override that had ended.
             if before_find is find and before_rules is rules and made.start <= now < made.stop:
                 return made
-        standing = rules.at(datetime.fromtimestamp(now, UTC))
-        stop = math.inf if standing.until is None else standing.until.timestamp()
-        made = FastPath(now, stop, _ask_rules_first(find, standing.answers()), self._read)
+        in_force = rules.at(datetime.fromtimestamp(now, UTC))
+        stop = math.inf if in_force.until is None else in_force.until.timestamp()
+        made = FastPath(now, stop, _ask_rules_first(find, in_force.answers()), self._read)
         self._with_rules = find, rules, made
         return made
 

@@ -40,7 +40,7 @@ class Rules:
             return None
         return ("override-allow" if override.decision == "allow" else "override-block"), override
 
-    def at(self, at: datetime) -> "StandingRules":
+    def at(self, at: datetime) -> "RulesInForce":
         """The rules in force at a moment, for all numbers."""
         found = dict.fromkeys(self.protected, "protected")
         for number, override in self.overrides.items():
@@ -49,11 +49,11 @@ class Rules:
         numbers = np.array(sorted(found), np.int64)
         rule = np.array([RULES.index(found[number]) for number in numbers.tolist()], np.int8)
         ends = [o.until for o in self.overrides.values() if o.until is not None and at < o.until]
-        return StandingRules(numbers, rule, min(ends, default=None))
+        return RulesInForce(numbers, rule, min(ends, default=None))
 
 
 @dataclass(frozen=True, slots=True)
-class StandingRules:
+class RulesInForce:
     """Rules at one moment, as columns.
 
     Attributes:

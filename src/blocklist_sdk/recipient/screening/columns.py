@@ -14,7 +14,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import normalize_column
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
-from blocklist_sdk.recipient.rules import RULES, StandingRules
+from blocklist_sdk.recipient.rules import RULES, RulesInForce
 from blocklist_sdk.recipient.verdicts import decide, deciding
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
@@ -49,7 +49,7 @@ class Screening:
     """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads."""
 
     def __init__(
-        self, generation: Generation, rules: StandingRules, *, region: str | None, scope: Scope | None, at: datetime
+        self, generation: Generation, rules: RulesInForce, *, region: str | None, scope: Scope | None, at: datetime
     ) -> None:
         """For `Blocklist.screening`."""
         self._generation = generation
