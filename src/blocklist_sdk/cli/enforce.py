@@ -18,6 +18,7 @@ from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.enforcement import Drift, EnforcementResult
@@ -152,10 +153,10 @@ def _show_drift(drift: "Drift", repaired: "EnforcementResult | None", *, as_json
 
 def _drift_line(drift: "Drift") -> str:
     if not drift:
-        return f"the sink holds just what it should: {_count(drift.items, 'item')}"
+        return f"the sink holds just what it should: {counted(drift.items, 'item')}"
     return (
         f"the sink differs: {drift.missing:,} missing, {drift.surplus:,} too many, {drift.differing:,} different, "
-        f"of {_count(drift.items, 'item')}"
+        f"of {counted(drift.items, 'item')}"
     )
 
 
@@ -165,9 +166,9 @@ def _show(result: "EnforcementResult", *, as_json: bool) -> None:
         return
     typer.echo(_line(result))
     if result.set_aside:
-        say(f"{_count(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
+        say(f"{counted(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
     if result.deferred:
-        say(f"{_count(result.deferred, 'change')} left for another day: the daily cap is reached")
+        say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
 
 
 def _line(result: "EnforcementResult") -> str:
@@ -176,10 +177,6 @@ def _line(result: "EnforcementResult") -> str:
         return f"release {result.serial}: {planned}; nothing was done"
     done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.outcomes.items())) or "nothing to do"
     if result.receipts is not None:
-        done += f", {_count(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"
+        done += f", {counted(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"
     following = f"; the next change is due at {moment(result.next_change)}" if result.next_change else ""
     return f"release {result.serial}: {done} in {result.seconds:.1f} s{following}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

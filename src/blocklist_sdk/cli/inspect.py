@@ -20,6 +20,7 @@ from blocklist_sdk.cli.output import (
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
+from blocklist_sdk.texts import counted
 
 _REASONS = {
     "protected": "the number is protected, so it is never blocked",
@@ -103,9 +104,8 @@ def verify(
     if as_json:
         write_json({**asdict(found), "ok": bool(found)})
     elif found:
-        typer.echo(
-            f"{found.feed}: release {found.serial}, {found.rows:,} rows, digest {found.digest}: as it was signed"
-        )
+        entries = counted(found.rows, "entry", "entries")
+        typer.echo(f"{found.feed}: release {found.serial}, {entries}, digest {found.digest}: as it was signed")
     for problem in found.problems:
         say(f"release {found.serial} of {found.feed}: {problem}")
     if found.problems:

@@ -13,6 +13,7 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
@@ -161,8 +162,9 @@ def release(
         write_json(asdict(result))
     else:
         typer.echo(
-            f"{result.feed}: release {result.serial} with {result.rows:,} entries: {result.added:,} added, "
-            f"{result.removed:,} removed, {result.changed:,} changed{_column(result.column)} ({result.seconds:.2f} s)"
+            f"{result.feed}: release {result.serial} with {counted(result.rows, 'entry', 'entries')}: "
+            f"{result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
+            f"{_column(result.column)} ({result.seconds:.2f} s)"
         )
     if result.invalid:
         rows = "row" if result.invalid == 1 else "rows"

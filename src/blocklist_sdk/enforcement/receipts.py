@@ -211,7 +211,7 @@ class _Outbox:
         if not self.begun < until <= self.begun + _WAIT_MAX:
             return
         raise Unreachable(
-            f"the exchange asked to wait until {until:%Y-%m-%dT%H:%M:%SZ}: receipts are sent after that",
+            f"the exchange asked to wait until {times.iso(until.replace(microsecond=0))}: receipts are sent after that",
             url=self._client.url,
             retry_after=(until - self.begun).total_seconds(),
         )

@@ -6,6 +6,7 @@ from html import escape
 from typing import Final
 
 from blocklist_sdk.enforcement.statement import OperationFigures, Statement
+from blocklist_sdk.texts import counted
 
 _NAMES: Final = {"block": "Blocks", "change": "Changes", "unblock": "Unblocks"}
 
@@ -124,10 +125,10 @@ def _pieces(statement: Statement) -> Iterator[str]:
         )
     yield "<h2>Receipts</h2>\n"
     yield (
-        f"<p>The exchange has not acknowledged {_many(statement.receipts_waiting, 'batch')} of the month yet, and has "
-        f"refused {_many(statement.receipts_refused, 'receipt')}.</p>\n"
-        f'<p class="note">Not counted above: {_many(statement.own_decisions, "change")} that only the recipient\'s own '
-        "decisions asked for.</p>\n</body>\n</html>\n"
+        f"<p>The exchange has not acknowledged {counted(statement.receipts_waiting, 'batch', 'batches')} of the month "
+        f"yet, and has refused {counted(statement.receipts_refused, 'receipt')}.</p>\n"
+        f'<p class="note">Not counted above: {counted(statement.own_decisions, "change")} that only the recipient\'s '
+        "own decisions asked for.</p>\n</body>\n</html>\n"
     )
 
 
@@ -138,9 +139,9 @@ def _alerts(statement: Statement) -> Iterator[str]:
     unblock = statement.operations["unblock"]
     stuck = unblock.refused + unblock.set_aside
     if stuck:
-        yield f"Not carried out: {_many(stuck, 'unblock')}. These numbers may still be blocked, and must not be."
+        yield f"Not carried out: {counted(stuck, 'unblock')}. These numbers may still be blocked, and must not be."
     if unblock.open:
-        yield f"Without a final outcome: {_many(unblock.open, 'unblock')}."
+        yield f"Without a final outcome: {counted(unblock.open, 'unblock')}."
 
 
 def _counts(of: OperationFigures) -> Iterator[str]:
@@ -217,13 +218,3 @@ def _time(seconds: float | None) -> str:
     if span.days:
         return f"{span.days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {span.seconds % 60} s"
-
-
-def _many(count: int, what: str) -> str:
-    """A count and its noun.
-
-    >>> _many(1, "batch"), _many(0, "batch"), _many(2, "receipt")
-    ('1 batch', '0 batches', '2 receipts')
-    """
-    plural = f"{what}es" if what.endswith("ch") else f"{what}s"
-    return f"{count:,} {what if count == 1 else plural}"
