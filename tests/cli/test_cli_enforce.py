@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk.enforcement.sinks.drop_files import read_drop_file
+from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
 from support.world import FEED, World, make_world
 
@@ -61,6 +61,29 @@ def test_a_list_is_carried_into_a_directory(world: World, env: dict[str, str], e
     synced(world, env, NUMBERS[1:])
     assert "1 enforced, 1 reversed" in enforce().out
     assert operations(world) == [("block", 5), ("unblock", 1), ("block", 1)]
+
+
+def test_a_response_that_cannot_be_read_has_an_exit_code(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS[:1])
+    responses = world.directory / "responses"
+    responses.mkdir()
+    sink = f"{env['BLOCKLIST_SINK']}?responses={responses}"
+    assert enforce("--sink", sink).code == 0
+    (file,) = (world.directory / "drop").glob("*.csv")
+    response = responses / drop_response_name(file.name)
+    response.write_text("msisdn;result\n")
+    os.utime(response, (0, 0))
+    synced(world, env, NUMBERS[:2])
+    failed = enforce("--sink", sink, "--json")
+    assert failed.code == 4
+    assert failed.document["outcomes"] == {"in doubt": 2}
+    assert [warning["kind"] for warning in failed.document["warnings"]] == ["unreadable response"]
+    assert f"{response} is not a response" in failed.err
+    assert len(list((world.directory / "drop").glob("*.csv"))) == 2, "the rest goes on"
+    response.write_text(f"number,outcome,detail\n{NUMBERS[0]},enforced,\n")
+    assert enforce("--sink", sink).code == 0
 
 
 def test_several_sinks_of_one_list_are_independent(

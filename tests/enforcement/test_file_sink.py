@@ -20,7 +20,7 @@ import pytest
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable, WarningSink
 from blocklist_sdk.enforcement.sinks.drop_files import (
     COLUMNS,
     drop_response_name,
@@ -479,6 +479,23 @@ def test_a_response_that_does_not_grow_any_more_is_whole(drop: Path, responses: 
     outcomes = sink.apply(make_batch("block", [A, B], number_in_ledger=3))
     assert kinds(outcomes) == ["enforced", "failed"]
     assert outcomes[1].detail == "the response does not mention it"
+
+
+def test_a_response_that_cannot_be_read_is_a_warning_until_it_is_corrected(drop: Path, responses: Path) -> None:
+    sink, path = sent(drop, responses)
+    assert isinstance(sink, WarningSink)
+    path.write_bytes(b"\xff\xfe\x00")
+    again(sink)
+    assert not sink.warnings()  # it may still be on its way
+    os.utime(path, (OLD_S, OLD_S))
+    for _ in range(2):
+        again(sink)
+        (warning,) = sink.warnings()
+        assert warning.kind == "unreadable response"
+        assert f"{path} cannot be read" in warning.message
+    path.write_text(f"{HEAD}+{A},enforced,\n+{B},enforced,\n", encoding="utf-8")
+    assert again(sink) == ["enforced", "enforced"]
+    assert not sink.warnings()
 
 
 def test_a_response_that_cannot_be_read_is_logged_once(

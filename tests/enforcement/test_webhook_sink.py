@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable, WarningSink
 from blocklist_sdk.enforcement.sinks.webhook import BODY_BYTES_MAX, SECRET_VARIABLE
 from blocklist_sdk.enforcement.webhook_signatures import new_webhook_secret
 from blocklist_sdk.errors import InvalidInput
@@ -178,8 +178,22 @@ def test_what_cannot_be_used_is_refused_before_anything_is_sent(
 
 
 def test_unencrypted_numbers_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    open_sink("http://sink.example/", feed="id-test", secret=SECRET).close()
+    sink = open_sink("http://sink.example/", feed="id-test", secret=SECRET)
+    sink.close()
     assert "unencrypted" in caplog.text
+    assert isinstance(sink, WarningSink)
+    (warning,) = sink.warnings()
+    assert warning.kind == "unencrypted"
+    assert "use https:" in warning.message
+
+
+@pytest.mark.parametrize("url", ["https://sink.example/", "http://127.0.0.1:8080/"])
+def test_nothing_is_said_of_numbers_that_nobody_on_the_way_can_read(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    sink = open_sink(url, feed="id-test", secret=SECRET)
+    sink.close()
+    assert isinstance(sink, WarningSink)
+    assert not sink.warnings()
+    assert not caplog.text
 
 
 # Answers

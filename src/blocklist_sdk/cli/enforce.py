@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import BLOCKED
+from blocklist_sdk.cli.exit_codes import BLOCKED, UNTRUSTED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -101,12 +101,16 @@ def enforce(
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
             drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
-            _show_drift(drift, enforce_once() if repair else None, as_json=as_json)
+            repaired = enforce_once() if repair else None
+            _show_drift(drift, repaired, as_json=as_json)
+            _check_responses(repaired)
         elif watch:
             for result in _rounds(blocklist, enforce_once, interval):
                 _show(result, as_json=as_json)
         else:
-            _show(enforce_once(), as_json=as_json)
+            result = enforce_once()
+            _show(result, as_json=as_json)
+            _check_responses(result)
 
 
 def _rounds(
@@ -169,6 +173,12 @@ def _show(result: "EnforcementResult", *, as_json: bool) -> None:
         say(f"{counted(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
     if result.deferred:
         say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
+
+
+def _check_responses(result: "EnforcementResult | None") -> None:
+    """Exit as for malformed data if a response cannot be read. The log has the message, which is shown at the end."""
+    if result is not None and any(warning.kind == "unreadable response" for warning in result.warnings):
+        raise typer.Exit(UNTRUSTED)
 
 
 def _line(result: "EnforcementResult") -> str:

@@ -42,7 +42,8 @@ MEANINGS: Final = {
     "`check`: no number is blocked, but at least one text is not a number.",
     TRY_AGAIN: "Try again later: the network failed, or an exchange answered with status 408, 425, 429, or 500 and "
     "above.",
-    UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers.",
+    UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
+    "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
     REFUSED: "A guard refused a release, or too many rows of a list to publish are rejects.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement.sink import ReadableSink as ReadableSink
     from blocklist_sdk.enforcement.sink import Sink as Sink
     from blocklist_sdk.enforcement.sink import SinkUnavailable as SinkUnavailable
+    from blocklist_sdk.enforcement.sink import SinkWarning as SinkWarning
     from blocklist_sdk.enforcement.sink import TransactionalSink as TransactionalSink
+    from blocklist_sdk.enforcement.sink import WarningSink as WarningSink
     from blocklist_sdk.enforcement.sink import all_done as all_done
     from blocklist_sdk.enforcement.statement import CategoryFigures as CategoryFigures
     from blocklist_sdk.enforcement.statement import DayFigures as DayFigures
@@ -73,7 +75,9 @@ attach(
         "SinkChange": "items",
         "SinkUnavailable": "sink",
         "Statement": "statement",
+        "SinkWarning": "sink",
         "TransactionalSink": "sink",
+        "WarningSink": "sink",
         "all_done": "sink",
         "items_of": "desired",
         "enforce": "run",

@@ -20,7 +20,16 @@ from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_p
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import Shadow
-from blocklist_sdk.enforcement.sink import Outcome, Sink, SinkUnavailable, TransactionalSink, UniformOutcomes, all_done
+from blocklist_sdk.enforcement.sink import (
+    Outcome,
+    Sink,
+    SinkUnavailable,
+    SinkWarning,
+    TransactionalSink,
+    UniformOutcomes,
+    WarningSink,
+    all_done,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
@@ -56,6 +65,7 @@ class EnforcementResult:
         dry_run: whether nothing was done.
         seconds: how long the run took.
         receipts: the result of sending the receipts; None if they were not sent.
+        warnings: what a person must look at in the sink, such as a response that cannot be read.
     """
 
     serial: int
@@ -67,6 +77,7 @@ class EnforcementResult:
     dry_run: bool = False
     seconds: float = 0.0
     receipts: ReceiptsResult | None = None
+    warnings: tuple[SinkWarning, ...] = ()
 
 
 def enforce(
@@ -149,6 +160,7 @@ def enforce(
             next_change=following,
             dry_run=dry_run,
             seconds=time.monotonic() - started,
+            warnings=tuple(sink.warnings()) if isinstance(sink, WarningSink) else (),
         )
     if receipts is not None and not dry_run:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:

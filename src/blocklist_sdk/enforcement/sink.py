@@ -93,6 +93,20 @@ def outcome_of_word(word: str, detail: str, *, operation: Operation, source: str
     return Outcome("failed", f"the {source} says {word[:40]!r}, which is not an outcome")
 
 
+@dataclass(frozen=True, slots=True)
+class SinkWarning:
+    """Something about a sink that a person must look at, while the run goes on.
+
+    Attributes:
+        kind: ``unreadable response``: changes stay in doubt until a response of the sink's system is corrected.
+            ``unencrypted``: telephone numbers go over the network in the clear.
+        message: what is wrong and what to do; no personal data.
+    """
+
+    kind: Literal["unreadable response", "unencrypted"]
+    message: str
+
+
 class SinkUnavailable(Exception):
     """The sink cannot be reached, or fails as a whole. The batch is in doubt, and tried again later.
 
@@ -163,3 +177,11 @@ class TransactionalSink(Protocol):
         Raises:
             SinkUnavailable: the sink as a whole fails.
         """
+
+
+@runtime_checkable
+class WarningSink(Protocol):
+    """A sink that may have warnings, which become part of a run's result."""
+
+    def warnings(self) -> Sequence[SinkWarning]:
+        """What a person must look at, as of the last `apply`; empty if all is well."""

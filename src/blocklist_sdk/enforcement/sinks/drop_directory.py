@@ -22,7 +22,14 @@ import numpy as np
 
 from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import PENDING, Outcome, SinkUnavailable, all_done, outcome_of_word
+from blocklist_sdk.enforcement.sink import (
+    PENDING,
+    Outcome,
+    SinkUnavailable,
+    SinkWarning,
+    all_done,
+    outcome_of_word,
+)
 from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
@@ -111,7 +118,7 @@ class FileSink:
         self._responses = responses
         self._wait_s = wait_s
         self._highest: int | None = None
-        self._warned: set[str] = set()
+        self._warnings: dict[str, SinkWarning] = {}
         self._waiting: _Waiting | None = None
         with storage(directory):
             directory.mkdir(exist_ok=True)
@@ -137,6 +144,10 @@ class FileSink:
             return self._outcomes(batch, self._waiting, self._responses)
         except (OSError, StorageFailed, sqlite3.Error) as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+
+    def warnings(self) -> Sequence[SinkWarning]:
+        """The responses that cannot be read. Their changes stay pending until the responses are corrected."""
+        return tuple(self._warnings.values())
 
     def close(self) -> None:
         """Close the database, and forget the responses that were used."""
@@ -170,6 +181,7 @@ class FileSink:
 
     def _read_responses(self, waiting: "_Waiting", responses: Path) -> None:
         """Read the responses that have arrived."""
+        earlier, self._warnings = self._warnings, {}
         for name in waiting.files():
             path = responses / drop_response_name(name)
             try:
@@ -182,9 +194,10 @@ class FileSink:
                 continue
             except (Malformed, StorageFailed) as error:
                 # It may still be on its way. If not, its changes stay pending until it is corrected.
-                if is_settled and name not in self._warned:
-                    self._warned.add(name)
-                    log.warning("%s", error)
+                if is_settled:
+                    self._warnings[name] = SinkWarning("unreadable response", str(error))
+                    if name not in earlier:
+                        log.warning("%s", error)
                 continue
             is_whole = is_settled or response.is_whole
             if is_whole or not response.is_cut:

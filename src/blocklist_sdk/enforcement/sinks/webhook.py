@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange, until_text
-from blocklist_sdk.enforcement.sink import DONE, LIFTED, PENDING, Outcome, SinkUnavailable, all_done, outcome_of_word
+from blocklist_sdk.enforcement.sink import (
+    DONE,
+    LIFTED,
+    PENDING,
+    Outcome,
+    SinkUnavailable,
+    SinkWarning,
+    all_done,
+    outcome_of_word,
+)
 from blocklist_sdk.enforcement.sinks.drop_files import plain
 from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
 from blocklist_sdk.errors import InvalidInput, Malformed
@@ -86,13 +95,16 @@ def open_webhook_sink(
         seconds = 0.0
     if not 0 < seconds <= _TIMEOUT_MAX_S:
         raise InvalidInput(f"timeout must be more than 0 s and at most {_TIMEOUT_MAX_S:,.0f} s, not {timeout!r}")
-    return WebhookSink(
+    sink = WebhookSink(
         _checked(url),
         feed=feed,
         keys=webhook_keys(_secret(secret, secret_file)),
         timeout_s=seconds,
         tls=tls_context(ca=ca, client_cert=client_cert) if ca or client_cert else None,
     )
+    for warning in sink.warnings():
+        log.warning("%s", warning.message)
+    return sink
 
 
 class WebhookSink:
@@ -146,6 +158,14 @@ class WebhookSink:
         if rejection is not None and not is_any_accepted and len(batch) > 1:
             raise self._unavailable(f"the receiver rejects every change of the batch: {rejection}") from rejection
         return outcomes
+
+    def warnings(self) -> Sequence[SinkWarning]:
+        """That telephone numbers are sent unencrypted, unless they stay on this machine."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "https" or is_loopback(parts.hostname):
+            return ()
+        message = f"{shown(self.url)}: telephone numbers are sent unencrypted; use https:"
+        return (SinkWarning("unencrypted", message),)
 
     def close(self) -> None:
         """Close the connections."""
@@ -303,8 +323,6 @@ def _checked(url: str) -> str:
         raise InvalidInput(f"{shown(url)} is not a webhook: give a URL that begins with https: or http:, without #")
     if "@" in parts.netloc:
         raise InvalidInput(f"{shown(url)}: leave credentials out of the URL: requests are signed instead")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        log.warning("%s: telephone numbers are sent unencrypted; use https:", shown(url))
     return url
 
 
