@@ -61,7 +61,7 @@ PUBLIC = {
         RecipientStatistics Report Spread Statistics new_receipt new_report tls_context token_url_of
     """,
     "blocklist_sdk.exchange_server": """
-        Exchange ExchangeSettings FeedRule Judge Routing TlsFiles create_app openapi_document serving_exchange
+        Exchange ExchangeSettings FeedRule Judge RoutingRules TlsFiles create_app openapi_document serving_exchange
     """,
 }
 """What users may rely on, by the package that they import it from; everything else is private. A change here goes with

@@ -10,8 +10,8 @@ from blocklist_sdk.lazy import attach
 if TYPE_CHECKING:
     from blocklist_sdk.exchange_server.app import create_app as create_app
     from blocklist_sdk.exchange_server.app import openapi_document as openapi_document
-    from blocklist_sdk.exchange_server.casework.distribution import FeedRule as FeedRule
-    from blocklist_sdk.exchange_server.casework.distribution import Routing as Routing
+    from blocklist_sdk.exchange_server.casework.routing_rules import FeedRule as FeedRule
+    from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules as RoutingRules
     from blocklist_sdk.exchange_server.evidence.judge import Judge as Judge
     from blocklist_sdk.exchange_server.exchange import Exchange as Exchange
     from blocklist_sdk.exchange_server.serving import TlsFiles as TlsFiles
@@ -23,9 +23,9 @@ attach(
     {
         "Exchange": "exchange",
         "ExchangeSettings": "settings",
-        "FeedRule": "casework.distribution",
+        "FeedRule": "casework.routing_rules",
         "Judge": "evidence.judge",
-        "Routing": "casework.distribution",
+        "RoutingRules": "casework.routing_rules",
         "TlsFiles": "serving",
         "create_app": "app",
         "openapi_document": "app",

@@ -19,9 +19,9 @@ from blocklist_sdk.exchange.models import MONTH, Publication, Statistics
 from blocklist_sdk.exchange_server.casework import accounts
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.cases import first_broken_line
-from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
+from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
 from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
 from blocklist_sdk.exchange_server.evidence.judge import Judge
@@ -71,7 +71,7 @@ class Exchange:
 
     directory: Path
     settings: ExchangeSettings
-    routing: Routing
+    routing: RoutingRules
     database: Database
     evidence: EvidenceStore
     publisher: Publisher
@@ -103,7 +103,7 @@ class Exchange:
         """
         directory = Path(directory).absolute()
         settings = settings or ExchangeSettings()
-        rules = Routing.load(routing) if routing else Routing.default(settings.region)
+        rules = RoutingRules.load(routing) if routing else RoutingRules.default(settings.region)
         _check_region(rules, settings)
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -115,7 +115,7 @@ class Exchange:
             with storage(directory):
                 (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
-                text = routing.read_text(encoding="utf-8") if routing else Routing.shipped(settings.region)
+                text = routing.read_text(encoding="utf-8") if routing else RoutingRules.shipped(settings.region)
                 (building / ROUTING).write_text(text, encoding="utf-8")
                 (building / _TOKEN_KEY).touch(mode=0o600)
                 (building / _TOKEN_KEY).write_bytes(Tokens.new_key())
@@ -155,7 +155,7 @@ class Exchange:
         directory = Path(directory).absolute()
         kept = ExchangeSettings.load(directory)
         used = ExchangeSettings.of(kept.model_dump() | settings)
-        routing = Routing.load(directory / ROUTING)
+        routing = RoutingRules.load(directory / ROUTING)
         _check_region(routing, used)
         database = Database(used.database, directory=directory)
         database.check()
@@ -311,7 +311,7 @@ class Exchange:
         self.close()
 
 
-def _check_region(routing: Routing, settings: ExchangeSettings) -> None:
+def _check_region(routing: RoutingRules, settings: ExchangeSettings) -> None:
     if routing.region != settings.region:
         raise InvalidInput(
             f"{ROUTING} is for the region {routing.region}, but {FILE} for {settings.region}: give both the same"

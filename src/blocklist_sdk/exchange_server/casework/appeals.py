@@ -10,9 +10,9 @@ from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids, recipients_of
 from blocklist_sdk.exchange_server.casework.decisions import retract
-from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
+from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AppealRow, CaseRow, ListingRow, ReceiptRow
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
@@ -87,7 +87,7 @@ def answer_appeal(
     grant: bool,
     reason: str,
     now: datetime,
-    routing: Routing,
+    routing: RoutingRules,
 ) -> None:
     """Grant an appeal, which retracts the case, or dismiss it; after the last one the case gets its earlier state back.
 

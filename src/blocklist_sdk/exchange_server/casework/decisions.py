@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import NewDecision
 from blocklist_sdk.exchange_server.casework import cases
-from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.intake import prevailing_category
 from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
+from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.tables import CaseRow, DecisionRow, ListingRow
 
 _LISTING_KINDS: Final = ("block", "advisory")
@@ -51,7 +51,7 @@ def decide(
     default_listing: timedelta,
     two_person: bool,
     protected: frozenset[int],
-    routing: Routing,
+    routing: RoutingRules,
 ) -> DecisionRow:
     """Decide on a case.
 
@@ -116,7 +116,7 @@ def confirm(
     *,
     now: datetime,
     protected: frozenset[int],
-    routing: Routing,
+    routing: RoutingRules,
 ) -> None:
     """Confirm a decision as a second officer, which makes it effective.
 
@@ -151,7 +151,9 @@ def withdraw(session: Session, case: CaseRow, row: DecisionRow, officer: str, *,
     cases.add_event(session, case, now=now, actor=officer, event="withdrawn", decision=row.id)
 
 
-def retract(session: Session, case: CaseRow, officer: str, reason: str, *, now: datetime, routing: Routing) -> None:
+def retract(
+    session: Session, case: CaseRow, officer: str, reason: str, *, now: datetime, routing: RoutingRules
+) -> None:
     """Retract a listed case, such as after an appeal; do nothing if it is not listed.
 
     Args:
@@ -187,7 +189,7 @@ def close_expired(session: Session, case: CaseRow, *, now: datetime) -> None:
 
 
 def _take_effect(
-    session: Session, case: CaseRow, row: DecisionRow, *, actor: str, now: datetime, routing: Routing
+    session: Session, case: CaseRow, row: DecisionRow, *, actor: str, now: datetime, routing: RoutingRules
 ) -> None:
     if row.kind == "reject":
         cases.move_case(session, case, cases.REJECTED, now=now, actor=actor, event="rejected", decision=row.id)
@@ -207,7 +209,9 @@ def _take_effect(
         )
 
 
-def _update_listings(session: Session, case: CaseRow, row: DecisionRow, *, now: datetime, routing: Routing) -> None:
+def _update_listings(
+    session: Session, case: CaseRow, row: DecisionRow, *, now: datetime, routing: RoutingRules
+) -> None:
     """Change the case's listings to what a decision says."""
     reached = routing.feeds_of(case.number, row.scope.split("+"))
     active = {listing.feed: listing for listing in _active(session, case)}

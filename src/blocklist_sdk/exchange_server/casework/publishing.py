@@ -20,7 +20,7 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
-from blocklist_sdk.exchange_server.casework.distribution import Routing
+from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.locks import file_lock
@@ -66,7 +66,7 @@ class Publishing:
     publisher: Publisher
     issuer: str
     cycle_day: int
-    routing: Routing
+    routing: RoutingRules
     process_lock: Path
     thread_lock: threading.Lock
 

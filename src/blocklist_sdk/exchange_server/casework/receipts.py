@@ -12,8 +12,8 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals, open_automatic_appeal
 from blocklist_sdk.exchange_server.casework.decisions import retract
-from blocklist_sdk.exchange_server.casework.distribution import Routing
 from blocklist_sdk.exchange_server.casework.intake import CLOCK_SKEW
+from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
 
@@ -39,7 +39,7 @@ _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
 def take_receipts(
-    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, now: datetime, routing: Routing
+    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, now: datetime, routing: RoutingRules
 ) -> list[ReceiptItem]:
     """Store a batch of receipts; return the result for each, in their order.
 

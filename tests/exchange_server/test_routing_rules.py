@@ -1,4 +1,4 @@
-"""Routing: which feeds a decision reaches, on the whole numbering plan, against an oracle of its own."""
+"""Routing rules: which feeds a decision reaches, on the whole numbering plan, against an oracle of its own."""
 
 import csv
 import itertools
@@ -10,7 +10,7 @@ import phonenumbers
 import pytest
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange_server.casework.distribution import FeedRule, Routing
+from blocklist_sdk.exchange_server.casework.routing_rules import FeedRule, RoutingRules
 from blocklist_sdk.numbers import register_operators
 from blocklist_sdk.records import SCOPES
 
@@ -21,8 +21,8 @@ EVERY_SCOPE = [
 
 
 @pytest.fixture(scope="module")
-def routing() -> Routing:
-    return Routing.default("ID")
+def routing() -> RoutingRules:
+    return RoutingRules.default("ID")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def expected(operator: str | None, scope: frozenset[str]) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("scope", EVERY_SCOPE, ids=lambda scope: "+".join(sorted(scope)))
 def test_every_mobile_prefix_reaches_its_operator_and_those_that_take_all(
-    routing: Routing, scope: frozenset[str]
+    routing: RoutingRules, scope: frozenset[str]
 ) -> None:
     """All prefixes 0800 to 0899, and the five digits beyond where the table goes on, at every length of a number."""
     table = prefixes()
@@ -73,7 +73,7 @@ def test_the_plan_is_not_only_asked_about_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("area", ["21", "22", "24", "31", "61", "274", "361", "411", "751", "901", "986"])
-def test_a_fixed_line_reaches_only_those_who_can_act_on_it(routing: Routing, area: str) -> None:
+def test_a_fixed_line_reaches_only_those_who_can_act_on_it(routing: RoutingRules, area: str) -> None:
     for line in ("345678", "3456789", "34567890"):
         assert routing.feeds_of(int(f"62{area}{line}"), EVERYWHERE) == ("id-messaging", "id-all")
         assert routing.feeds_of(int(f"62{area}{line}"), {"voice"}) == ("id-all",)
@@ -83,13 +83,13 @@ UNALLOCATED = "810 820 824 827 828 830 834 839 840 849 850 854 860 867 869 870 8
 
 
 @pytest.mark.parametrize("prefix", UNALLOCATED.split())
-def test_a_prefix_that_is_given_to_nobody_reaches_no_operator(routing: Routing, prefix: str) -> None:
+def test_a_prefix_that_is_given_to_nobody_reaches_no_operator(routing: RoutingRules, prefix: str) -> None:
     for digits in range(9, 13):
         number = int("62" + prefix.ljust(digits, "7"))
         assert routing.feeds_of(number, EVERYWHERE) == ("id-messaging", "id-all")
 
 
-def test_a_number_of_a_length_that_is_none_reaches_no_operator(routing: Routing) -> None:
+def test_a_number_of_a_length_that_is_none_reaches_no_operator(routing: RoutingRules) -> None:
     for number in (6281234567, 628123456789012):
         assert routing.feeds_of(number, EVERYWHERE) == ("id-messaging", "id-all")
 
@@ -117,7 +117,7 @@ def foreign_examples() -> list[tuple[str, int]]:
     ]
 
 
-def test_a_foreign_number_reaches_only_those_who_can_act_on_it(routing: Routing) -> None:
+def test_a_foreign_number_reaches_only_those_who_can_act_on_it(routing: RoutingRules) -> None:
     examples = foreign_examples()
     assert len({region for region, _number in examples}) > 240
     for region, number in examples:
@@ -168,7 +168,7 @@ scopes = ["sms"]
     ],
 )
 def test_each_kind_of_numbers_means_what_it_says(number: int, feeds: str) -> None:
-    routing = Routing.parse(RULES, source="rules")
+    routing = RoutingRules.parse(RULES, source="rules")
     assert routing.feeds_of(number, {"sms"}) == tuple(feeds.split())
     assert routing.feeds_of(number, {"voice"}) == tuple(feed for feed in feeds.split() if feed == "psn-and-foreign")
     assert routing.feeds_of(number, {"data"}) == routing.feeds_of(number, ()) == ()
@@ -177,30 +177,30 @@ def test_each_kind_of_numbers_means_what_it_says(number: int, feeds: str) -> Non
 def test_domestic_is_what_has_the_country_code_of_the_region() -> None:
     rules = '[[feed]]\nname = "home"\nnumbers = "domestic"\nscopes = ["sms"]\n'
     for region, number in (("GB", 447400123456), ("US", 14155550100), ("CA", 14155550100), ("sg", 6581234567)):
-        routing = Routing.parse(f'region = "{region}"\n{rules}', source="rules")
+        routing = RoutingRules.parse(f'region = "{region}"\n{rules}', source="rules")
         assert routing.region == region.upper()
         assert routing.feeds_of(number, {"sms"}) == ("home",)
         assert routing.feeds_of(6281234567890, {"sms"}) == ()
 
 
 @pytest.mark.usefixtures("no_resolvers")
-def test_a_portability_database_decides_where_there_is_one(routing: Routing) -> None:
+def test_a_portability_database_decides_where_there_is_one(routing: RoutingRules) -> None:
     register_operators(62, {6281234567890: "indosat"}.get)
     assert routing.feeds_of(6281234567890, {"voice"}) == ("id-indosat", "id-all")
     assert routing.feeds_of(6281234567891, {"voice"}) == ("id-all",)
     register_operators(47, lambda number: "telenor")
     rules = 'region = "NO"\n[[feed]]\nname = "no-telenor"\noperators = ["telenor"]\nscopes = ["sms"]\n'
-    other = Routing.parse(rules, source="rules")
+    other = RoutingRules.parse(rules, source="rules")
     assert other.feeds_of(4791234567, {"sms"}) == ("no-telenor",)
     assert other.unknown_operators == ("telenor",)
 
 
-def test_every_operator_of_the_table_has_a_feed_and_the_rules_name_no_other(routing: Routing) -> None:
+def test_every_operator_of_the_table_has_a_feed_and_the_rules_name_no_other(routing: RoutingRules) -> None:
     assert routing.unknown_operators == ()
     assert {name for rule in routing.rules for name in rule.operators} == set(prefixes().values())
 
 
-def test_a_decision_always_reaches_somebody_by_default(routing: Routing) -> None:
+def test_a_decision_always_reaches_somebody_by_default(routing: RoutingRules) -> None:
     for number in (6281234567890, 62211234567, 14155550100):
         assert all(routing.feeds_of(number, scope) for scope in EVERY_SCOPE)
 
@@ -208,9 +208,9 @@ def test_a_decision_always_reaches_somebody_by_default(routing: Routing) -> None
 def test_the_order_of_the_feeds_is_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "routing.toml"
     path.write_text(RULES, encoding="utf-8")
-    routing = Routing.load(path)
+    routing = RoutingRules.load(path)
     assert routing.feeds == ("any", "domestic", "foreign", "no-operator", "psn-and-foreign", "two")
-    assert routing == Routing.parse(RULES, source="elsewhere")
+    assert routing == RoutingRules.parse(RULES, source="elsewhere")
     assert routing.rules[4] == FeedRule("psn-and-foreign", frozenset({"psn"}), "foreign", frozenset({"sms", "voice"}))
 
 
@@ -267,7 +267,7 @@ def test_a_bad_rule_is_refused_with_its_file_and_place(tmp_path: Path, text: str
     path = tmp_path / "routing.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInput, match=message) as refused:
-        Routing.load(path)
+        RoutingRules.load(path)
     assert str(path) in str(refused.value)
 
 
@@ -276,17 +276,17 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"#" * 1_000_001)
     for name in ("missing", "latin", "long", "."):
         with pytest.raises(InvalidInput, match="the rules"):
-            Routing.load(tmp_path / name)
+            RoutingRules.load(tmp_path / name)
 
 
 def test_no_rules_come_for_other_regions() -> None:
     with pytest.raises(InvalidInput, match="region DE: write a file"):
-        Routing.default("DE")
+        RoutingRules.default("DE")
     with pytest.raises(InvalidInput, match="unknown region"):
-        Routing.default("../id")
+        RoutingRules.default("../id")
 
 
-def test_only_known_scopes_and_numbers_are_asked_about(routing: Routing) -> None:
+def test_only_known_scopes_and_numbers_are_asked_about(routing: RoutingRules) -> None:
     with pytest.raises(InvalidInput, match="unknown scope 'fax'"):
         routing.feeds_of(6281234567890, {"sms", "fax"})
     with pytest.raises(InvalidInput, match="integer"):

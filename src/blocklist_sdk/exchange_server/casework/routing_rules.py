@@ -67,14 +67,14 @@ class FeedRule:
 
 
 @dataclass(frozen=True)
-class Routing:
+class RoutingRules:
     """The rules of all feeds.
 
     Attributes:
         region: the country whose numbers are domestic.
         rules: one for each feed, in the order of the file.
 
-    >>> routing = Routing.default("ID")
+    >>> routing = RoutingRules.default("ID")
     >>> routing.feeds
     ('id-telkomsel', 'id-indosat', 'id-xlsmart', 'id-psn', 'id-messaging', 'id-all')
     >>> routing.feeds_of(6281234567890, {"voice", "sms", "data", "messaging"})
@@ -87,7 +87,7 @@ class Routing:
     rules: tuple[FeedRule, ...]
 
     @classmethod
-    def load(cls, path: Path) -> "Routing":
+    def load(cls, path: Path) -> "RoutingRules":
         """Read rules from a file.
 
         Raises:
@@ -108,7 +108,7 @@ class Routing:
         return cls.parse(text, source=str(path))
 
     @classmethod
-    def default(cls, region: str) -> "Routing":
+    def default(cls, region: str) -> "RoutingRules":
         """The rules that come with the package for a region.
 
         Raises:
@@ -130,7 +130,7 @@ class Routing:
         return shipped.read_text(encoding="utf-8")
 
     @classmethod
-    def parse(cls, text: str, *, source: str) -> "Routing":
+    def parse(cls, text: str, *, source: str) -> "RoutingRules":
         """Read rules from TOML.
 
         Args:
@@ -201,7 +201,7 @@ class Routing:
     def is_home(self, feed: str, number: int) -> bool:
         """Whether a feed's rule names the number's operator, whose word on the number's owner counts.
 
-        >>> routing = Routing.default("ID")
+        >>> routing = RoutingRules.default("ID")
         >>> routing.is_home("id-telkomsel", 6281234567890), routing.is_home("id-all", 6281234567890)
         (True, False)
         """
