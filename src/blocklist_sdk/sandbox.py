@@ -114,7 +114,7 @@ def _list_generated(exchange: "Exchange", count: int) -> None:
             for report in generate_reports(count, happened_at=at - timedelta(days=1))
         ]
         for report, case in intake.receive_all(session, incoming):
-            intake.attach_evidence(session, hotline, report, sha256=stored.sha256, stored=stored, now=at)
+            intake.attach_evidence(session, hotline, report, sha256=stored.sha256, evidence_file=stored, now=at)
             decisions.decide(
                 session,
                 case,

@@ -57,14 +57,16 @@ def explain(
     raise typer.Exit(BLOCKED if found.verdict.blocked else FINE)
 
 
-def _explained(found: Explanation, scope: str | None) -> list[str]:
-    verdict = found.verdict
-    where = f"in region {found.region}" if found.region else "as an international number"
-    validity = "valid in its country's plan" if found.is_valid else "possible, though not valid in its country's plan"
-    operator = found.operator or "unknown"
+def _explained(explanation: Explanation, scope: str | None) -> list[str]:
+    verdict = explanation.verdict
+    where = f"in region {explanation.region}" if explanation.region else "as an international number"
+    validity = (
+        "valid in its country's plan" if explanation.is_valid else "possible, though not valid in its country's plan"
+    )
+    operator = explanation.operator or "unknown"
     lines = [
-        f"{found.text} is +{found.number}, read {where}; {validity}",
-        f"operator: {operator}{f' ({found.brand})' if found.brand else ''}",
+        f"{explanation.text} is +{explanation.number}, read {where}; {validity}",
+        f"operator: {operator}{f' ({explanation.brand})' if explanation.brand else ''}",
         f"verdict: {'blocked' if verdict.blocked else 'not blocked'}{f' for {scope}' if scope else ''}, "
         f"because {_REASONS[verdict.reason]}",
     ]
@@ -75,7 +77,8 @@ def _explained(found: Explanation, scope: str | None) -> list[str]:
         lines.append(f"  reason: {override.reason}")
     lines.append(
         f"feed {verdict.feed}, release {verdict.serial} of {moment(verdict.as_of)}"
-        f"{', past its signed expiry' if verdict.stale else ''}, signed by {', '.join(found.signers) or 'unknown'}"
+        f"{', past its signed expiry' if verdict.stale else ''}, "
+        f"signed by {', '.join(explanation.signers) or 'unknown'}"
     )
     lines += [f"  {_entry_line(entry)}" for entry in verdict.entries] or ["  no entry covers it"]
     return lines

@@ -58,12 +58,12 @@ def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: Enforceme
         at: the moment.
         settings: only `scopes` and `only_operator` count here. An override applies to all of the scopes.
     """
-    wanted = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
+    scope_mask = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
     now = times.to_ms(at)
     block = rows.level.values.index("block") if "block" in rows.level.values else -1
     known = set(SCOPES)
     masks = np.array([mask_of(known & set(value.split("+"))) for value in rows.scope.values] or [0], np.uint8)
-    scope: UInt8s = (masks & np.uint8(wanted))[rows.scope.codes]
+    scope: UInt8s = (masks & np.uint8(scope_mask))[rows.scope.codes]
     in_force = (rows.level.codes == block) & (rows.since <= now) & (now < rows.until) & (scope != 0)
     at_rows = np.flatnonzero(in_force)
     tangled = _tangled(rows, at_rows, rules)
@@ -78,7 +78,7 @@ def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: Enforceme
         categories=rows.category.values,
         entry_lists={},
     )
-    items = Items.merged(items, _items_of(list(_sweep(rows, at_rows[tangled], scope, rules, at, wanted))))
+    items = Items.merged(items, _items_of(list(_sweep(rows, at_rows[tangled], scope, rules, at, scope_mask))))
     if settings.only_operator is not None:
         codes, names = operator_codes(items.number)
         code = names.index(settings.only_operator) if settings.only_operator in names else -2
@@ -140,7 +140,9 @@ class _Piece:
     category: str
 
 
-def _sweep(rows: Rows, at_rows: Positions, scope: UInt8s, rules: Rules, at: datetime, wanted: int) -> Iterator[_Piece]:
+def _sweep(
+    rows: Rows, at_rows: Positions, scope: UInt8s, rules: Rules, at: datetime, scope_mask: int
+) -> Iterator[_Piece]:
     """Cut overlapping rows into pieces that do not overlap, in ascending order."""
     starts: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
@@ -157,7 +159,7 @@ def _sweep(rows: Rows, at_rows: Positions, scope: UInt8s, rules: Rules, at: date
         active.difference_update(ends.get(point, ()))
         active.update(starts.get(point, ()))
         last = points[index + 1] - 1 if index + 1 < len(points) else point
-        following = _piece(rows, active, scope, rules, at, wanted, point, last)
+        following = _piece(rows, active, scope, rules, at, scope_mask, point, last)
         if following is None:
             continue
         if piece is not None:
@@ -175,7 +177,7 @@ def _content(piece: _Piece) -> tuple[int, tuple[int, ...], int, str]:
 
 
 def _piece(
-    rows: Rows, active: set[int], scope: UInt8s, rules: Rules, at: datetime, wanted: int, first: int, last: int
+    rows: Rows, active: set[int], scope: UInt8s, rules: Rules, at: datetime, scope_mask: int, first: int, last: int
 ) -> _Piece | None:
     """The piece from `first` to `last`, between which nothing begins or ends; None if it is not blocked."""
     rule = rules.of(first, at)
@@ -187,7 +189,7 @@ def _piece(
         mask |= int(scope[row])
         until = max(until, int(rows.until[row]))
     if rule is not None and rule[1] is not None:
-        mask = wanted
+        mask = scope_mask
         until = max(until, FOREVER_MS if rule[1].until is None else times.to_ms(rule[1].until))
     if not mask:
         return None

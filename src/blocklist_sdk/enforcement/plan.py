@@ -80,26 +80,26 @@ class EnforcementPlan:
                 yield replace(part, items=part.items.take(positions))
 
 
-def make_plan(state: LedgerState, wanted: Items) -> EnforcementPlan:
+def make_plan(state: LedgerState, target_items: Items) -> EnforcementPlan:
     """Compare what a sink holds with what it should hold, item by item, by their first numbers.
 
     What was refused, or given up, is not asked for again until something about it changes. What lifts something always
     is.
     """
-    plan = _compared(state, wanted)
-    return replace(plan, unblock=_without_what_stays(plan.unblock, wanted))
+    plan = _compared(state, target_items)
+    return replace(plan, unblock=_without_what_stays(plan.unblock, target_items))
 
 
-def _compared(state: LedgerState, wanted: Items) -> EnforcementPlan:
+def _compared(state: LedgerState, target_items: Items) -> EnforcementPlan:
     if not len(state.changed):
-        return _plan(state.items, state.status, wanted)
+        return _plan(state.items, state.status, target_items)
     # Items that changed after the base are few, and compared by themselves.
-    positions = np.searchsorted(wanted.number, state.changed)
-    inside = positions < len(wanted)
+    positions = np.searchsorted(target_items.number, state.changed)
+    inside = positions < len(target_items)
     positions = positions[inside]
-    few = positions[wanted.number[positions] == state.changed[inside]]
-    patch = _plan(state.patch, state.patch_status, wanted.take(few))
-    base = _plan(state.items, state.status, wanted, without=(state.superseded(), few))
+    few = positions[target_items.number[positions] == state.changed[inside]]
+    patch = _plan(state.patch, state.patch_status, target_items.take(few))
+    base = _plan(state.items, state.status, target_items, without=(state.superseded(), few))
     return EnforcementPlan(
         *(Items.merged(getattr(base, part.name), getattr(patch, part.name)) for part in fields(EnforcementPlan))
     )
@@ -109,27 +109,31 @@ _NOWHERE = np.empty(0, np.intp)
 
 
 def _plan(
-    held: Items, status: UInt8s, wanted: Items, *, without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE)
+    sink_items: Items,
+    status: UInt8s,
+    target_items: Items,
+    *,
+    without: tuple[Positions, Positions] = (_NOWHERE, _NOWHERE),
 ) -> EnforcementPlan:
-    """The plan for held and wanted items, `without` some positions of each."""
-    in_held, in_wanted = matched(held, wanted)
-    is_gone = np.ones(len(held), np.bool_)
-    is_gone[in_held] = False
+    """The plan for a sink's items and target items, `without` some positions of each."""
+    in_sink, in_target = matched(sink_items, target_items)
+    is_gone = np.ones(len(sink_items), np.bool_)
+    is_gone[in_sink] = False
     is_gone[without[0]] = False
-    is_new = np.ones(len(wanted), np.bool_)
-    is_new[in_wanted] = False
+    is_new = np.ones(len(target_items), np.bool_)
+    is_new[in_target] = False
     is_new[without[1]] = False
-    status = status[in_held]
-    differs = _differs(held, in_held, wanted, in_wanted)
+    status = status[in_sink]
+    differs = _differs(sink_items, in_sink, target_items, in_target)
     differs |= is_any_of(status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)
     if len(without[0]):
-        counts = np.ones(len(held), np.bool_)
+        counts = np.ones(len(sink_items), np.bool_)
         counts[without[0]] = False
-        differs &= counts[in_held]
+        differs &= counts[in_sink]
     some = np.flatnonzero(differs)
-    status, in_held, in_wanted = status[some], in_held[some], in_wanted[some]
-    items = _with_lifted_entries(held, in_held, wanted.take(in_wanted))
-    shrinks = (held.last[in_held] > items.last) | (held.scope[in_held] & ~items.scope != 0)
+    status, in_sink, in_target = status[some], in_sink[some], in_target[some]
+    items = _with_lifted_entries(sink_items, in_sink, target_items.take(in_target))
+    shrinks = (sink_items.last[in_sink] > items.last) | (sink_items.scope[in_sink] & ~items.scope != 0)
     lifts = shrinks.copy()
     lifts[list(items.lifted_entries)] = True
     is_aside = is_any_of(status, ItemStatus.SET_ASIDE)
@@ -137,35 +141,35 @@ def _plan(
     again = is_any_of(status, ItemStatus.IN_DOUBT) | (is_aside & shrinks)
     anew = is_aside & ~shrinks
     return EnforcementPlan(
-        unblock=held.take(np.flatnonzero(is_gone)),
+        unblock=sink_items.take(np.flatnonzero(is_gone)),
         lift=items.take(np.flatnonzero(lift)),
         again=items.take(np.flatnonzero(again)),
         change=items.take(np.flatnonzero(~(lift | again | anew))),
-        block=Items.merged(items.take(np.flatnonzero(anew)), wanted.take(np.flatnonzero(is_new))),
+        block=Items.merged(items.take(np.flatnonzero(anew)), target_items.take(np.flatnonzero(is_new))),
     )
 
 
-def _with_lifted_entries(held: Items, in_held: Positions, wanted: Items) -> Items:
-    """The wanted items, with the entries that blocked the same items before and do not any more."""
-    indexes = np.flatnonzero(held.entry[in_held] != wanted.entry).tolist()
-    if held.entry_lists:
-        indexes += np.flatnonzero(np.isin(in_held, np.array(list(held.entry_lists), np.intp))).tolist()
+def _with_lifted_entries(sink_items: Items, in_sink: Positions, target_items: Items) -> Items:
+    """The target items, with the entries that blocked the same items before and do not any more."""
+    indexes = np.flatnonzero(sink_items.entry[in_sink] != target_items.entry).tolist()
+    if sink_items.entry_lists:
+        indexes += np.flatnonzero(np.isin(in_sink, np.array(list(sink_items.entry_lists), np.intp))).tolist()
     lifted = {}
     for index in set(indexes):
-        gone = tuple(sorted(set(held.entries(int(in_held[index]))) - set(wanted.entries(index))))
+        gone = tuple(sorted(set(sink_items.entries(int(in_sink[index]))) - set(target_items.entries(index))))
         if gone:
             lifted[index] = gone
-    return replace(wanted, lifted_entries=lifted)
+    return replace(target_items, lifted_entries=lifted)
 
 
-def _without_what_stays(unblock: Items, wanted: Items) -> Items:
+def _without_what_stays(unblock: Items, target_items: Items) -> Items:
     """The unblocks; an entry that goes on blocking, because its range is only cut in another way, is not lifted."""
     if not len(unblock):
         return unblock
     several = [entry for entries in unblock.entry_lists.values() for entry in entries]
     candidates = np.unique(np.concatenate((unblock.entry, np.array(several, np.int64))))
-    stays = set(candidates[np.isin(candidates, _likely(candidates, wanted.entry))].tolist()) - {OWN_ENTRY}
-    stays |= {entry for entries in wanted.entry_lists.values() for entry in entries}
+    stays = set(candidates[np.isin(candidates, _likely(candidates, target_items.entry))].tolist()) - {OWN_ENTRY}
+    stays |= {entry for entries in target_items.entry_lists.values() for entry in entries}
     lifted = {}
     if stays:
         touched = np.isin(unblock.entry, np.array(sorted(stays), np.int64))
@@ -185,33 +189,33 @@ def _likely(some: Int64s, many: Int64s) -> Int64s:
     return np.concatenate([some[:0], *(part[marked[part & bits]] for part in parts)])
 
 
-def matched(held: Items, wanted: Items) -> tuple[Positions, Positions]:
+def matched(sink_items: Items, target_items: Items) -> tuple[Positions, Positions]:
     """The positions, in each of both, of the items whose first number is in both."""
-    if len(held) == len(wanted) and np.array_equal(held.number, wanted.number):
-        positions = np.arange(len(held))
+    if len(sink_items) == len(target_items) and np.array_equal(sink_items.number, target_items.number):
+        positions = np.arange(len(sink_items))
         return positions, positions
-    number = np.concatenate((held.number, wanted.number))
-    # Two sorted runs: numpy's stable sort merges them in one pass, held items before wanted ones.
+    number = np.concatenate((sink_items.number, target_items.number))
+    # Two sorted runs: numpy's stable sort merges them in one pass, the sink's items before target items.
     order = np.argsort(number, kind="stable")
     ordered = number[order]
     pair = np.flatnonzero(ordered[1:] == ordered[:-1])
-    return order[pair], order[pair + 1] - len(held)
+    return order[pair], order[pair + 1] - len(sink_items)
 
 
-def _differs(held: Items, in_held: Positions, wanted: Items, in_wanted: Positions) -> Bools:
-    differs = np.zeros(len(in_held), np.bool_)
+def _differs(sink_items: Items, in_sink: Positions, target_items: Items, in_target: Positions) -> Bools:
+    differs = np.zeros(len(in_sink), np.bool_)
     for before, after in (
-        (held.last, wanted.last),
-        (held.scope, wanted.scope),
-        (held.entry, wanted.entry),
-        (held.until, wanted.until),
+        (sink_items.last, target_items.last),
+        (sink_items.scope, target_items.scope),
+        (sink_items.entry, target_items.entry),
+        (sink_items.until, target_items.until),
     ):
-        differs |= before[in_held] != after[in_wanted]
-    if held.entry_lists or wanted.entry_lists:
+        differs |= before[in_sink] != after[in_target]
+    if sink_items.entry_lists or target_items.entry_lists:
         several = np.flatnonzero(
-            np.isin(in_held, np.array(list(held.entry_lists), np.intp))
-            | np.isin(in_wanted, np.array(list(wanted.entry_lists), np.intp))
+            np.isin(in_sink, np.array(list(sink_items.entry_lists), np.intp))
+            | np.isin(in_target, np.array(list(target_items.entry_lists), np.intp))
         )
         for index in several.tolist():
-            differs[index] |= held.entries(int(in_held[index])) != wanted.entries(int(in_wanted[index]))
+            differs[index] |= sink_items.entries(int(in_sink[index])) != target_items.entries(int(in_target[index]))
     return differs

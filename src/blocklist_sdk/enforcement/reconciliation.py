@@ -79,29 +79,31 @@ def reconcile(
         raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         generation, rules = internals_of(blocklist).in_force()
-        wanted = desired_items(generation.rows, rules, clock(), settings=settings)
+        target_items = desired_items(generation.rows, rules, clock(), settings=settings)
         try:
-            applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
-            held = _items_held(sink.current())
+            last_batch = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
+            sink_items = _items_held(sink.current())
         except SinkUnavailable as error:
             raise Unreachable(
                 f"the sink is unavailable: {error}. Nothing was compared; run this again later.",
                 url=name,
                 retry_after=error.retry_after,
             ) from error
-        known = ledger.state().whole()
-        wanted = _without_nothing_to_block(wanted, known)
-        in_held, in_wanted = matched(held, wanted)
-        same = (held.last[in_held] == wanted.last[in_wanted]) & (held.scope[in_held] == wanted.scope[in_wanted])
+        ledger_state = ledger.state().whole()
+        target_items = _without_nothing_to_block(target_items, ledger_state)
+        in_sink, in_target = matched(sink_items, target_items)
+        same = (sink_items.last[in_sink] == target_items.last[in_target]) & (
+            sink_items.scope[in_sink] == target_items.scope[in_target]
+        )
         if repair:
-            _repair(ledger, known, held, wanted, in_held[same], in_wanted[same], applied)
+            _repair(ledger, ledger_state, sink_items, target_items, in_sink[same], in_target[same], last_batch)
         numbers = {
-            "missing": np.delete(wanted.number, in_wanted),
-            "surplus": np.delete(held.number, in_held),
-            "differing": held.number[in_held[~same]],
+            "missing": np.delete(target_items.number, in_target),
+            "surplus": np.delete(sink_items.number, in_sink),
+            "differing": sink_items.number[in_sink[~same]],
         }
         return Drift(
-            items=len(wanted),
+            items=len(target_items),
             **{kind: len(column) for kind, column in numbers.items()},
             examples={kind: tuple(column[:_EXAMPLES].tolist()) for kind, column in numbers.items()},
         )
@@ -140,52 +142,60 @@ def _items_held(current: Iterable[HeldItem]) -> Items:
     )
 
 
-def _without_nothing_to_block(wanted: Items, known: LedgerState) -> Items:
-    """The wanted items, without those of which the sink says that there is nothing to block."""
-    nothing = known.items.number[is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)]
-    return wanted.take(np.flatnonzero(~np.isin(wanted.number, nothing))) if len(nothing) else wanted
+def _without_nothing_to_block(target_items: Items, ledger_state: LedgerState) -> Items:
+    """The target items, without those of which the sink says that there is nothing to block."""
+    nothing = ledger_state.items.number[is_any_of(ledger_state.status, ItemStatus.NOTHING_TO_BLOCK)]
+    return target_items.take(np.flatnonzero(~np.isin(target_items.number, nothing))) if len(nothing) else target_items
 
 
 def _repair(
     ledger: Ledger,
-    known: LedgerState,
-    held: Items,
-    wanted: Items,
-    same_held: Positions,
-    same_wanted: Positions,
-    applied: int,
+    ledger_state: LedgerState,
+    sink_items: Items,
+    target_items: Items,
+    same_in_sink: Positions,
+    same_in_target: Positions,
+    last_batch: int,
 ) -> None:
     """Make what the sink really holds the base of the ledger, with the entries that are known to be behind it."""
-    other = _with_entries(held.take(np.delete(np.arange(len(held)), same_held)), known.items)
-    same = wanted.take(same_wanted)
-    is_nothing = is_any_of(known.status, ItemStatus.NOTHING_TO_BLOCK)
-    nothing = known.items.take(np.flatnonzero(is_nothing & ~np.isin(known.items.number, held.number)))
+    other = _with_entries(sink_items.take(np.delete(np.arange(len(sink_items)), same_in_sink)), ledger_state.items)
+    same = target_items.take(same_in_target)
+    is_nothing = is_any_of(ledger_state.status, ItemStatus.NOTHING_TO_BLOCK)
+    nothing = ledger_state.items.take(
+        np.flatnonzero(is_nothing & ~np.isin(ledger_state.items.number, sink_items.number))
+    )
     # No receipt has the outcome of these yet, and other entries may be behind them: they are asked for again.
-    unsure = known.items.take(np.flatnonzero(is_any_of(known.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)))
+    unsure = ledger_state.items.take(
+        np.flatnonzero(is_any_of(ledger_state.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER))
+    )
     status_of_same = np.full(len(same), ItemStatus.HELD, np.uint8)
     status_of_same[matched(same, unsure)[0]] = ItemStatus.IN_DOUBT
     same = _with_entries(same, unsure)
     # Items that are gone, as they should be, are unblocked once more: no receipt says so yet.
-    elsewhere = np.isin(known.items.number, held.number) | np.isin(known.items.number, wanted.number)
-    gone = known.items.take(np.flatnonzero(~is_nothing & ~elsewhere))
+    elsewhere = np.isin(ledger_state.items.number, sink_items.number) | np.isin(
+        ledger_state.items.number, target_items.number
+    )
+    gone = ledger_state.items.take(np.flatnonzero(~is_nothing & ~elsewhere))
     parts = [same, other, nothing, gone]
     codes = ItemStatus.HELD, ItemStatus.NOTHING_TO_BLOCK, ItemStatus.IN_DOUBT
     status = [np.full(len(part), code, np.uint8) for part, code in zip(parts[1:], codes, strict=True)]
     items = Items.concatenated(parts)
     order = np.argsort(items.number, kind="stable")
-    ledger.replace(LedgerState.of(items.take(order), np.concatenate([status_of_same, *status])[order]), after=applied)
+    ledger.replace(
+        LedgerState.of(items.take(order), np.concatenate([status_of_same, *status])[order]), after=last_batch
+    )
 
 
-def _with_entries(items: Items, known: Items) -> Items:
+def _with_entries(items: Items, ledger_items: Items) -> Items:
     """Items, with the entries and categories of the known items that have the same first number."""
-    in_items, in_known = matched(items, known)
-    names = (*items.categories, *known.categories)
+    in_items, in_ledger = matched(items, ledger_items)
+    names = (*items.categories, *ledger_items.categories)
     entry, category = items.entry.copy(), items.category.copy()
-    entry[in_items] = known.entry[in_known]
-    category[in_items] = known.category[in_known] + len(items.categories)
+    entry[in_items] = ledger_items.entry[in_ledger]
+    category[in_items] = ledger_items.category[in_ledger] + len(items.categories)
     entry_lists = dict(items.entry_lists)
-    for index, known_index in zip(in_items.tolist(), in_known.tolist(), strict=True):
+    for index, ledger_index in zip(in_items.tolist(), in_ledger.tolist(), strict=True):
         entry_lists.pop(index, None)
-        if known_index in known.entry_lists:
-            entry_lists[index] = known.entry_lists[known_index]
+        if ledger_index in ledger_items.entry_lists:
+            entry_lists[index] = ledger_items.entry_lists[ledger_index]
     return replace(items, entry=entry, category=category, categories=names, entry_lists=entry_lists)

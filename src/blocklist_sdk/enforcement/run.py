@@ -138,9 +138,9 @@ def enforce(
         while not is_over:
             generation, rules = internals_of(blocklist).in_force()
             at = clock()
-            wanted = desired_items(generation.rows, rules, at, settings=settings)
+            target_items = desired_items(generation.rows, rules, at, settings=settings)
             state = ledger.state()
-            plan = make_plan(state, wanted)
+            plan = make_plan(state, target_items)
             planned = planned or plan.counts()
             following = next_change(generation.rows, rules, at)
             if dry_run:

@@ -205,7 +205,7 @@ class _Sums:
         self._outcomes(record, record.done, positions, codes, since)
 
     def _outcomes(
-        self, record: LedgerRecord, done: datetime, positions: Positions, codes: UInt8s, since: Int64s
+        self, record: LedgerRecord, done_at: datetime, positions: Positions, codes: UInt8s, since: Int64s
     ) -> None:
         """Add the final outcomes of the month."""
         items, operation = record.batch.items, record.batch.operation
@@ -219,9 +219,9 @@ class _Sums:
             if outcome in (_LIFTED if is_unblock else _DONE):
                 moments, counts = np.unique(since[at], return_counts=True)
                 for moment, how_often in zip(moments.tolist(), counts.tolist(), strict=True):
-                    sums.times[max(0, times.to_ms(done) - moment) / 1000] += how_often
+                    sums.times[max(0, times.to_ms(done_at) - moment) / 1000] += how_often
             if outcome in _DONE and operation != "change":
-                (self.lifted_on if is_unblock else self.blocked_on)[done.astimezone(UTC).date()] += count
+                (self.lifted_on if is_unblock else self.blocked_on)[done_at.astimezone(UTC).date()] += count
                 self._categorise("lifted" if is_unblock else "blocked", items, positions[at])
             if outcome in (OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP):
                 kind = outcome.kind or ""

@@ -49,20 +49,20 @@ def number_reader(region: str | None) -> Callable[[str | int], int]:
     return read
 
 
-def protected_numbers(given: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
+def protected_numbers(numbers: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
     """The recipient's own protected numbers, as they are or from a text file with one a line.
 
     Raises:
         InvalidInput: the file cannot be read, or one of them is not a telephone number.
     """
     read = number_reader(region)
-    if isinstance(given, (str, Path)):
+    if isinstance(numbers, (str, Path)):
         try:
-            lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+            lines = Path(numbers).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
-            raise InvalidInput(f"cannot read the protected numbers in {given}: {error}") from error
-        given = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return frozenset(read(number) for number in given)
+            raise InvalidInput(f"cannot read the protected numbers in {numbers}: {error}") from error
+        numbers = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return frozenset(read(number) for number in numbers)
 
 
 def check_scope(scope: str | None) -> None:

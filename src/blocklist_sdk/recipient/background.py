@@ -119,7 +119,9 @@ class BackgroundSync:
         if self._is_remembered:
             self._failures = state.failures
         now = times.now()
-        postponed = postponed_until(state, known=self.last_success, every=self._every, now=now, draw=self._draw())
+        postponed = postponed_until(
+            state, known_success=self.last_success, every=self._every, now=now, draw=self._draw()
+        )
         if postponed is not None:
             self._leave_to_others(state, postponed)
             return

@@ -56,14 +56,14 @@ class Guard:
             raise InvalidInput("the guard's limits must not be negative, and max_removed must be at most 1")
 
     def refusals(
-        self, old: Rows, new: Rows, found: Difference, protected: Int64s, *, published_ms: int
+        self, old: Rows, new: Rows, changes: Difference, protected: Int64s, *, published_ms: int
     ) -> tuple[str, ...]:
         """Why a release must not come into force by itself; empty if it may.
 
         Args:
             old: the rows in force; empty before the first release.
             new: the release.
-            found: how they differ.
+            changes: how they differ.
             protected: numbers that no feed may list, ascending.
             published_ms: when the release was published, in milliseconds since 1970 UTC.
         """
@@ -78,10 +78,10 @@ class Guard:
         if not len(new):
             return (*reasons, f"it is empty, but the release in force has {counted(len(old), 'entry', 'entries')}")
         was, now = (
-            _blocks(rows, at, published_ms) for rows, at in ((old, found.changed_old), (new, found.changed_new))
+            _blocks(rows, at, published_ms) for rows, at in ((old, changes.changed_old), (new, changes.changed_new))
         )
-        gone = np.concatenate((found.removed, found.changed_old[was & ~now]))
-        come = np.concatenate((found.added, found.changed_new[now & ~was]))
+        gone = np.concatenate((changes.removed, changes.changed_old[was & ~now]))
+        come = np.concatenate((changes.added, changes.changed_new[now & ~was]))
         # A number that is listed again under another entry is neither removed nor added.
         gone_blocks, come_blocks = gone[_blocks(old, gone, published_ms)], come[_blocks(new, come, published_ms)]
         shares = [
@@ -104,7 +104,7 @@ class Guard:
 def impact_of(
     old: Rows,
     new: Rows,
-    found: Difference,
+    changes: Difference,
     *,
     before: int | None,
     after: int,
@@ -113,7 +113,7 @@ def impact_of(
     refusals: Sequence[str],
 ) -> Impact:
     """The changes that a release would bring if it came into force."""
-    parts = ((old, found.removed), (new, found.added), (new, found.changed_new))
+    parts = ((old, changes.removed), (new, changes.added), (new, changes.changed_new))
     removed, added, changed = (_by(rows, at) for rows, at in parts)
     changed_numbers = np.concatenate([np.stack((rows.number[at], rows.last[at])) for rows, at in parts], axis=1)
     return Impact(
@@ -121,7 +121,7 @@ def impact_of(
         after=after,
         rows_before=len(old),
         rows_after=len(new),
-        total=Tally(len(found.added), len(found.removed), len(found.changed_new)),
+        total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),
         by_category=_tallies(added[0], removed[0], changed[0]),
         by_operator=_tallies(added[1], removed[1], changed[1]),
         overrides=tuple(o for o in overrides if _touches(changed_numbers, o.number)),

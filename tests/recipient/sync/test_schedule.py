@@ -74,7 +74,7 @@ def test_a_restart_shortens_no_wait(
 def test_what_another_process_fetched_is_not_fetched_again(
     every: timedelta, draw: float, last: datetime, known: datetime | None
 ) -> None:
-    until = postponed_until(SyncState(last_success=last), known=known, every=every, now=NOW, draw=draw)
+    until = postponed_until(SyncState(last_success=last), known_success=known, every=every, now=NOW, draw=draw)
     is_news = (known is None or last > known) and last <= NOW < last + every
     assert (until is not None) == is_news
     assert until is None or NOW < until <= last + 1.1 * every + timedelta(microseconds=1)
@@ -85,7 +85,7 @@ def test_a_wait_that_a_server_asked_one_process_for_holds_for_all(
     every: timedelta, draw: float, until: datetime, count: int
 ) -> None:
     state = SyncState(failures=count, next_attempt=until)
-    postponed = postponed_until(state, known=None, every=every, now=NOW, draw=draw)
+    postponed = postponed_until(state, known_success=None, every=every, now=NOW, draw=draw)
     assert postponed == (min(until, NOW + DAY) if until > NOW else None)
 
 

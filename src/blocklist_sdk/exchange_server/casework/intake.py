@@ -196,7 +196,7 @@ def attach_evidence(
     owner: ReportRow | AppealRow,
     *,
     sha256: str,
-    stored: StoredEvidence | None,
+    evidence_file: StoredEvidence | None,
     now: datetime,
 ) -> EvidenceRow:
     """Add a stored file to a report or an appeal; the first file of a report makes its case complete.
@@ -208,7 +208,7 @@ def attach_evidence(
         caller: the account that sent it.
         owner: the report or appeal.
         sha256: of its content.
-        stored: the file; None if it was not stored, because the report or appeal has as many as it may.
+        evidence_file: the file; None if it was not stored, because the report or appeal has as many as it may.
         now: this moment.
 
     Raises:
@@ -219,15 +219,15 @@ def attach_evidence(
     for each in known:
         if each.sha256 == sha256:
             return each
-    if stored is None:
+    if evidence_file is None:
         raise Refusal("conflict", f"it has {len(known)} files already, and may not have more")
     row = EvidenceRow(
         report_id=owner.id if isinstance(owner, ReportRow) else None,
         appeal_id=owner.id if isinstance(owner, AppealRow) else None,
         sha256=sha256,
-        media_type=stored.media_type,
-        bytes=stored.bytes,
-        name=stored.name,
+        media_type=evidence_file.media_type,
+        bytes=evidence_file.bytes,
+        name=evidence_file.name,
         received_at=now,
     )
     session.add(row)

@@ -94,7 +94,7 @@ def _home(numbers: Int64s, modulus: int) -> Int64s:
     return numbers - numbers // modulus * modulus
 
 
-def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
+def _settle(cells: Int64s, contents: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
     """Let all contents try their cell before `end`, then the next, and so on; if several want the same, one gets it.
 
     Returns:
@@ -102,17 +102,17 @@ def _settle(cells: Int64s, left: Int64s, at: Int64s, *, end: int, rounds: int) -
     """
     waiting: list[tuple[Int64s, Int64s]] = []
     for _ in range(rounds):
-        if not len(left):
+        if not len(contents):
             break
         if int(at.max()) >= end:
             beyond = at >= end
-            waiting.append((left[beyond], at[beyond]))
-            left, at = left[~beyond], at[~beyond]
+            waiting.append((contents[beyond], at[beyond]))
+            contents, at = contents[~beyond], at[~beyond]
         free = cells[at] == 0
-        cells[at[free]] = left[free]
-        lost = cells[at] != left
-        left, at = left[lost], at[lost] + 1
-    waiting.append((left, at))
+        cells[at[free]] = contents[free]
+        lost = cells[at] != contents
+        contents, at = contents[lost], at[lost] + 1
+    waiting.append((contents, at))
     none, nowhere = (np.concatenate(column) for column in zip(*waiting, strict=True))
     return none, nowhere
 

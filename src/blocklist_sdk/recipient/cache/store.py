@@ -169,7 +169,7 @@ class Store:
         expires: datetime,
         *,
         signed: Mapping[str, bytes] = MappingProxyType({}),
-        held: Set[int] = frozenset(),
+        hold_serials: Set[int] = frozenset(),
         step: DeltaStep | None = None,
     ) -> None:
         """Put a verified release in force: write it beside the others, then switch with one rename.
@@ -179,7 +179,7 @@ class Store:
             about: the release.
             expires: when its signatures expire.
             signed: signed metadata that later proves that the release is the authority's, by file name.
-            held: serials of older releases that are still needed.
+            hold_serials: serials of older releases that are still needed.
             step: the deltas, if they led here; then the answers of the generation before are patched, not made again.
         """
         opened = self.open()
@@ -199,7 +199,7 @@ class Store:
                 raise
             sync_directory(self._generations)
         self.switch(name, expires)
-        self._prune(name, before=opened[0].name if opened else None, held=held)
+        self._prune(name, before=opened[0].name if opened else None, hold_serials=hold_serials)
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Put a generation in force, with the expiry of its newest signatures."""
@@ -213,7 +213,7 @@ class Store:
                 return []
             return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
 
-    def _prune(self, name: str, *, before: str | None, held: Set[int]) -> None:
+    def _prune(self, name: str, *, before: str | None, hold_serials: Set[int]) -> None:
         """Delete all generations but the one in force, the release before, and those that are held.
 
         The release before is for readers that are just opening it. Any other copy of the release in force is damaged.
@@ -222,7 +222,7 @@ class Store:
         others = [other for other in self._names() if _serial_of(other) != serial]
         if before not in others:
             before = others[0] if others else None
-        wanted = [other for other in others if other != before and _serial_of(other) in held]
+        wanted = [other for other in others if other != before and _serial_of(other) in hold_serials]
         if len(wanted) > HELD_MAX:
             log.warning(
                 "%s: more than %d older releases are held; release %d and older ones are deleted",

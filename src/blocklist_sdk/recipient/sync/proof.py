@@ -50,11 +50,11 @@ def _kept(generation: Generation, name: str) -> bytes:
     return data
 
 
-def _root(wanted: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root]:
+def _root(root_bytes: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[Root]:
     """The root that signed, if the pinned one leads to it: each root is signed by the one before, and by itself."""
-    trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(wanted)
+    trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(root_bytes)
     known = {trusted.signed.version: trusted}
-    for data in (*roots, wanted):
+    for data in (*roots, root_bytes):
         with contextlib.suppress(RepositoryError, DeserializationError):
             candidate = Metadata[Root].from_bytes(data)
             known.setdefault(candidate.signed.version, candidate)

@@ -96,19 +96,19 @@ class Syncer:
             offer = self._offer(trust, load_state(self.state_file))
             old = offer.local.rows if offer.local else Rows.empty()
             if offer.plan.kind == "none":
-                rows, found = old, difference(old, old)
+                rows, changes = old, difference(old, old)
             else:
                 built = self._build(trust, offer, old)
-                rows, found = built.rows, built.changes
+                rows, changes = built.rows, built.changes
         return impact_of(
             old,
             rows,
-            found,
+            changes,
             before=offer.have,
             after=offer.index.serial,
             protected=offer.protected,
             overrides=overrides,
-            refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, found),
+            refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, changes),
         )
 
     def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Syncer:
             self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
         )
         step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, held=self.held_serials(), step=step)
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, hold_serials=self.held_serials(), step=step)
         return SyncResult(
             before=offer.have,
             after=offer.index.serial,
@@ -209,11 +209,11 @@ class Syncer:
             return known
         return trust.fetch(PROTECTED_PATH, max_bytes=PROTECTED_BYTES_MAX)
 
-    def _refusals(self, offer: "_Offer", old: Rows, new: Rows, found: Difference) -> tuple[str, ...]:
+    def _refusals(self, offer: "_Offer", old: Rows, new: Rows, changes: Difference) -> tuple[str, ...]:
         if self.guard is None:
             return ()
         published_ms = times.to_ms(offer.index.published_at)
-        return self.guard.refusals(old, new, found, offer.protected, published_ms=published_ms)
+        return self.guard.refusals(old, new, changes, offer.protected, published_ms=published_ms)
 
     def _forbid_what_was_refused(self, offer: "_Offer", state: SyncState, accept: int | None) -> None:
         """Refuse again without fetching again, as long as nothing is different."""

@@ -78,7 +78,7 @@ def first_attempt(state: SyncState, *, every: timedelta, now: datetime, draw: fl
 
 
 def postponed_until(
-    state: SyncState, *, known: datetime | None, every: timedelta, now: datetime, draw: float
+    state: SyncState, *, known_success: datetime | None, every: timedelta, now: datetime, draw: float
 ) -> datetime | None:
     """When to try again instead of syncing now; None to sync.
 
@@ -86,7 +86,8 @@ def postponed_until(
 
     Args:
         state: what is stored about the feed now.
-        known: the last success that the caller knew when it planned this sync; a later one is another process's.
+        known_success: the last success that the caller knew when it planned this sync; a later one is another
+            process's.
         every: the time from one sync to the next.
         now: timezone-aware.
         draw: spreads the other processes.
@@ -95,7 +96,7 @@ def postponed_until(
     if waiting is not None:
         return waiting
     last = state.last_success
-    if last is None or (known is not None and last <= known):
+    if last is None or (known_success is not None and last <= known_success):
         return None
     # A moment in the future comes from a clock that has been set since, and is ignored.
     if not last <= now < last + every:

@@ -162,7 +162,7 @@ def _attach(
                 request.caller,
                 find(session),
                 sha256=sha256,
-                stored=stored,
+                evidence_file=stored,
                 now=request.received_at,
             )
         )
