@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blocklist_sdk.cli.app import PANELS, command_line
+from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
 from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, Settings, flag, variable
 
@@ -177,6 +178,9 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
         *others, last = [f"`{name}`" for name in settings]
         place = f", as flags right after `{path}`" if subcommands else ""
         yield f"\nIt takes the [settings](settings.md) {', '.join(others)} and {last}{place}.\n"
+    examples = EXAMPLES.get(path.removeprefix("blocklist "), ())
+    if examples:
+        yield "".join(["\n```console\n", *(f"$ {each}\n" for each in examples), "```\n"])
     for name, subcommand in subcommands.items():
         yield from _command(subcommand, f"{path} {name}", usage=f"{usage} {name}")
 

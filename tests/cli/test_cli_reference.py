@@ -1,7 +1,9 @@
 """Every command and option has help, and the reference is made from it."""
 
 import importlib.util
+import itertools
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.cli.app import PANELS, command_line
+from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.settings import LIST, NAMES, SERVER
 from support.command_line import run
 
@@ -62,6 +65,26 @@ def test_help_shows_metavars_and_no_types_of_python(name: str) -> None:
 def test_help_joins_the_lines_of_a_docstring() -> None:
     shown = run("sync", "--help", env={"COLUMNS": "100"})
     assert any(len(line.strip()) > 80 and line.startswith(" With --watch") for line in shown.lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "example"), [(name, example) for name, examples in EXAMPLES.items() for example in examples]
+)
+def test_an_example_is_a_command_line_of_its_command(name: str, example: str) -> None:
+    """It is parsed as in a shell, and not run."""
+    program, *arguments = itertools.takewhile(lambda word: word not in "<>", shlex.split(example))
+    assert program == "blocklist"
+    command: Any = command_line()
+    for word in name.split():
+        assert arguments.pop(0) == word
+        command = command.commands[word]
+    command.make_context(name, arguments)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_help_ends_with_examples(name: str) -> None:
+    shown = run(*name.split(), "--help", env={"COLUMNS": "200"}).out.partition("Examples:")[2].splitlines()
+    assert [line.strip() for line in shown if line.strip()] == list(EXAMPLES[name])
 
 
 def test_every_command_is_in_a_panel_of_the_help() -> None:

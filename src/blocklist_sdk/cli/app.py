@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
@@ -65,13 +66,15 @@ def command_line(only: str | None = None) -> TyperGroup:
     return group
 
 
-def _improve_help(command: Any) -> None:
+def _improve_help(command: Any, path: str = "") -> None:
     """Change what typer shows in help.
 
-    The lines of a docstring become paragraphs. Flags have no type beside them, since they take no value, and neither
-    have arguments. Usage lines show the arguments' metavars without typer's braces.
+    The lines of a docstring become paragraphs, and examples come last. Flags have no type beside them, since they take
+    no value, and neither have arguments. Usage lines show the arguments' metavars without typer's braces.
     """
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
+    if path in EXAMPLES:
+        command.epilog = "\n\n".join(["Examples:", *EXAMPLES[path]])
     for parameter in [*command.params, command.get_help_option(typer.Context(command))]:
         is_argument = parameter.param_type_name == "argument"
         if is_argument or parameter.is_flag:
@@ -81,8 +84,8 @@ def _improve_help(command: Any) -> None:
     if isinstance(command, TyperGroup):
         # Typer would write the group's help to standard output, and raise an error without a message.
         command.no_args_is_help = False
-        for subcommand in command.commands.values():
-            _improve_help(subcommand)
+        for name, subcommand in command.commands.items():
+            _improve_help(subcommand, f"{path} {name}".strip())
 
 
 def blocklist(

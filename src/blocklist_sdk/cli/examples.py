@@ -1,0 +1,46 @@
+"""Command lines for the help and the reference. A test parses each of them, so that they stay right."""
+
+from typing import Final
+
+EXAMPLES: Final = {
+    "sync": (
+        "blocklist sync",
+        "blocklist sync --dry-run",
+        "blocklist sync --watch --every 15m",
+    ),
+    "status": ("blocklist status --json",),
+    "check": (
+        'blocklist check "+62 811-0000-0042" --scope sms',
+        "blocklist check - --json < numbers.txt",
+    ),
+    "explain": ('blocklist explain "0811-0000-0042"',),
+    "screen": (
+        "blocklist screen users.csv -o screened.csv --column phone",
+        "blocklist screen users.parquet -o hits.parquet --only-hits",
+    ),
+    "export": ("blocklist export --format csv > list.csv",),
+    "changes": ("blocklist changes --since 41 --json",),
+    "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),
+    "override allow": ('blocklist override allow "0811-0000-0042" --reason "our hotline" --until 2099-12-31',),
+    "override import": ("blocklist override import decisions.csv --author operations",),
+    "enforce": (
+        "blocklist enforce --sink file:///var/spool/blocks --name hlr --dry-run",
+        "blocklist enforce --sink https://provisioning.example/blocks --receipts",
+        "blocklist enforce --sink postgresql://hlr@db/hlr --reconcile",
+    ),
+    "receipts send": ("blocklist receipts send --sink hlr",),
+    "statement": ("blocklist statement --sink hlr --month 2026-10 -o statement.html",),
+    "report send": (
+        'blocklist report send "0811-0000-0042" --category phishing --channel sms '
+        '--text "asked for a password" --happened-at 2026-11-24T08:00:00+07:00 --reporter case-17',
+    ),
+    "publish init": ("blocklist publish init authority --feed id-messaging --region ID",),
+    "publish release": (
+        "blocklist publish release authority --feed id-messaging --from list.csv",
+        "blocklist publish release authority --feed id-messaging --from list.parquet --column phone",
+    ),
+    "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
+    "mirror": ("blocklist mirror /srv/lists",),
+    "sandbox": ("blocklist sandbox --script",),
+}
+"""Command lines, by the names of the command. The numbers are made up."""
