@@ -24,7 +24,7 @@ from blocklist_sdk.texts import counted
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Appeal
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=SendsByDefault,
     no_args_is_help=True,
     help="Ask for a retraction: blocklist appeal NUMBER, or a command below; answer appeals.",

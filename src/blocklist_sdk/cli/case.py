@@ -15,7 +15,7 @@ from blocklist_sdk.texts import counted
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Case, Decision, Event
 
-app = typer.Typer(no_args_is_help=True, help="Verify and decide cases, as an officer.")
+app: typer.Typer = typer.Typer(no_args_is_help=True, help="Verify and decide cases, as an officer.")
 
 CaseArgument = Annotated[int, typer.Argument(metavar="CASE", help="The case's ID.")]
 DecisionArgument = Annotated[int, typer.Argument(metavar="DECISION", help="The decision's ID.")]

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange_server.exchange import Exchange
     from blocklist_sdk.exchange_server.store.tables import AccountRow
 
-app = typer.Typer(help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False)
-user = typer.Typer(help="Manage accounts.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(
+    help="Run an exchange: reports, cases, decisions, receipts, appeals.", no_args_is_help=False
+)
+user: typer.Typer = typer.Typer(help="Manage accounts.", no_args_is_help=False)
 app.add_typer(user, name="user")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]

@@ -135,7 +135,7 @@ class Rejects:
 
     def __init__(self, *, as_json: bool) -> None:
         """Nothing was rejected yet."""
-        self.count = 0
+        self.count: int = 0
         self._as_json = as_json
 
     def add(self, line: int, kind: str, message: str) -> None:

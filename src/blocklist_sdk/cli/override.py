@@ -14,7 +14,9 @@ from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
-app = typer.Typer(no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's.")
+app: typer.Typer = typer.Typer(
+    no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's."
+)
 
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why you decide so, for later readers.")]

@@ -18,7 +18,7 @@ from blocklist_sdk.texts import counted
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
 
-app = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
+app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement import ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
-app = typer.Typer(no_args_is_help=True, help="Send the outcomes of entries to the exchange, and show them.")
+app: typer.Typer = typer.Typer(
+    no_args_is_help=True, help="Send the outcomes of entries to the exchange, and show them."
+)
 
 _FIELDS = ("feed", "serial", "entry", "outcome", "at", "detail")
 

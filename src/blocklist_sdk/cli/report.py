@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
     from blocklist_sdk.exchange.models import Report
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=SendsByDefault,
     no_args_is_help=True,
     help="Report numbers: blocklist report NUMBER, or a command below.",

@@ -19,7 +19,7 @@ class StopOnSignal:
     """
 
     def __init__(self, *, interrupts: bool = False) -> None:
-        self.interrupts = interrupts
+        self.interrupts: bool = interrupts
 
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()

@@ -30,7 +30,7 @@ from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, ReceiptItem, ReceiptOutcome
 from blocklist_sdk.texts import printable
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _FORMAT: Final = 1
 _PROGRESS: Final = "outbox.json"

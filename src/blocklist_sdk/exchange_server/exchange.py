@@ -31,7 +31,7 @@ from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, Ca
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ROUTING: Final = "routing.toml"
 _TOKEN_KEY: Final = "token-key.pem"  # noqa: S105

@@ -18,7 +18,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.exchange import Exchange
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _EVERY_S: Final = 2.0
 """Seconds between two looks for urgent decisions and retractions."""

@@ -31,7 +31,7 @@ class MinimumRate:
             window_s: the length of a window, in seconds.
             cut: ends the attempt; called from another thread.
         """
-        self.fired = False
+        self.fired: bool = False
         self._received = received
         self._floor_bytes = floor_bytes
         self._window_s = window_s

@@ -107,7 +107,7 @@ class Transport:
         Raises:
             InvalidInput: the proxy or certificate settings of the environment cannot be used.
         """
-        self.bytes_received = 0
+        self.bytes_received: int = 0
         self._settings = settings
         self._auth = auth
         self._headers = dict(headers or {})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GRACE_S = 3600.0
 """The grace period of a publisher (`Timing.grace_s`): recipients of a mirror are no faster."""
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

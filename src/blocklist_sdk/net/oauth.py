@@ -46,7 +46,7 @@ _ADVICE: Final = {
     "invalid_grant": "check the client's key, and this machine's clock",
 }
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def token_url_of(url: str) -> str:

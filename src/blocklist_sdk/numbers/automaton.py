@@ -47,7 +47,7 @@ class DigitPattern:
         self._steps: list[list[_Step]] = []
         self._jumps: list[list[int]] = []
         self._final = self._state()
-        self.is_read = True
+        self.is_read: bool = True
         start = self._state()
         if pattern:
             try:

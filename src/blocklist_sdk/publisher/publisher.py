@@ -70,7 +70,7 @@ wrong column, or numbers in another format, make rejects of all rows."""
 _CLOCK_SKEW = timedelta(minutes=5)
 """How far a release's moment may be ahead of this machine's clock."""
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 

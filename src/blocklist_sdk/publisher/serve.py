@@ -22,7 +22,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import cache_control, find_file
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 30
 """How long a connection may be silent, seconds, so that slow or forgotten clients do not occupy threads."""

@@ -31,7 +31,7 @@ _NOTE_WAIT_S = 0.2
 _CLOCK_LOOK_S = 30.0
 """How often a wait checks the system clock, which goes on while a machine sleeps and may be set."""
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class BackgroundSync:
@@ -65,7 +65,7 @@ class BackgroundSync:
         state = self._state()
         self.last_error: BlocklistError | None = None
         self.last_success = state.last_success
-        self.next_attempt = first_attempt(state, every=every, now=times.now(), draw=draw())
+        self.next_attempt: datetime = first_attempt(state, every=every, now=times.now(), draw=draw())
         self._failures = state.failures
         self._is_remembered = True
         self._stop = StopSignal()

@@ -13,7 +13,7 @@ from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _PRECEDENCE: Final[tuple[Reason, ...]] = get_args(Reason)
 """The order in which reasons decide, also between feeds: a number that one feed's authority protects, or that you allow

@@ -19,14 +19,14 @@ from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.protected import read_protected_file
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Finder = Callable[[int], bool | None]
 """Says whether an E.164 number is blocked; None if the number's rows have to be read."""
 
 WhenStale = Literal["serve", "raise"]
 
-clock = time.time
+clock: Callable[[], float] = time.time
 """Seconds since 1970."""
 
 _DAY_S = 86_400
@@ -90,7 +90,7 @@ class CurrentList:
         self._with_rules: tuple[Finder, Rules, FastPath] | None = None
         self._signed_protected: frozenset[int] = frozenset()
         self.opened: tuple[Generation, datetime | None] | None = None
-        self.fast_path = self._no_fast_path
+        self.fast_path: FastPath = self._no_fast_path
 
     def close(self) -> None:
         """Release the generation; the next question opens it again."""

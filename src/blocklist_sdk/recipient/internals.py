@@ -1,6 +1,7 @@
 """What a `Blocklist` is made of, for other parts of this library. Users have the methods of `Blocklist`."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.sync.run import Syncer
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Internals:
@@ -54,10 +55,12 @@ class Internals:
         transport: "TransportSettings | None",
     ) -> None:
         """For `Blocklist.open`; reads and writes nothing yet."""
-        self.feed, self.root, self.region = feed, root, region
+        self.feed: str = feed
+        self.root: bytes = root
+        self.region: str | None = region
         self._protected, self._guard = protected, guard
         self._auth, self._tls, self._transport = auth, tls, transport
-        self.read = number_reader(region)
+        self.read: Callable[[str | int], int] = number_reader(region)
         self.store: Store = Store(cache_directory)
         self.state_file: Path = state_directory / "state.json"
         database = LocalDatabase(state_directory / "recipient.sqlite")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from blocklist_sdk.recipient.blocklist import Blocklist
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _GAUGES: Final[dict[str, tuple[str, str, Callable[[Status], float | None]]]] = {
     "blocklist.up": ("1", "Whether a verified list is in force", lambda status: int(status.serial is not None)),

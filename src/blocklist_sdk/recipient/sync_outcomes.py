@@ -44,7 +44,7 @@ _ERRORS: Final[dict[type[BlocklistError], str]] = {
 OUTCOMES: Final = ("none", "delta", "snapshot", *_ERRORS.values(), UNEXPECTED)
 """Every name that `outcome_of` returns."""
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MARKER: Final = ".blocklist-drop.json"
 _STATE: Final = ".blocklist-drop.sqlite"

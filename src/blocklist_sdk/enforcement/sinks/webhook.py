@@ -35,7 +35,7 @@ from blocklist_sdk.net.http import checked_environment, httpx
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.net.tls import tls_context
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SECRET_VARIABLE: Final = "BLOCKLIST_WEBHOOK_SECRET"  # noqa: S105 -- the name of a variable
 

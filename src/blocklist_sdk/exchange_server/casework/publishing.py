@@ -28,7 +28,7 @@ from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
 from blocklist_sdk.release.arrow import SCHEMA
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TURN_S: Final = 60
 """How long a run waits for the run of another process, seconds."""

@@ -142,7 +142,8 @@ class EvidenceStore:
     def __init__(self, directory: Path, *, bytes_max: int, judge: Judge = DEFAULT_JUDGE) -> None:
         if bytes_max < 1:
             raise InvalidInput(f"the evidence limit must be a positive number of bytes, not {bytes_max}")
-        self.directory = directory = directory.resolve()
+        directory = directory.resolve()
+        self.directory: Path = directory
         self.bytes_max = bytes_max
         self.judge = judge
         with storage(directory):

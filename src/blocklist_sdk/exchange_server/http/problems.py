@@ -13,7 +13,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, StorageFa
 from blocklist_sdk.exchange.models import FieldProblem, Problem
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE: Final = "urn:blocklist:problem:"

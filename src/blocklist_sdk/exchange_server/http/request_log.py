@@ -16,7 +16,7 @@ from starlette.types import Scope as AsgiScope
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.http.problems import FAULT, HttpRefusal, problem_response, route_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 REQUESTS: Final = "blocklist_sdk.exchange_server.requests"
 """The logger with one record for each request, at level INFO."""

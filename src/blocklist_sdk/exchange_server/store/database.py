@@ -19,7 +19,7 @@ from blocklist_sdk.errors import InvalidInput, StorageFailed
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 BACKENDS: Final = ("sqlite", "postgresql")
 

@@ -61,7 +61,7 @@ class GroupCommit(Generic[Q, A]):
         Args:
             run: does several pieces of work, at least one, and returns their results in the same order.
         """
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._run = run
         self._waiting: deque[_Waiting[Q, A]] = deque()
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     text as sql,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
@@ -36,8 +37,8 @@ SCHEMA: Final = 1
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC. SQLite stores no time zone, so it is removed there and added back."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """To the database."""
@@ -52,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-BigKey = BigInteger().with_variant(Integer, "sqlite")
+BigKey: BigInteger = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows only in columns of type INTEGER, which have 64 bits there."""
 
 
@@ -121,7 +122,7 @@ class CaseRow(Base):
     closed_at: Mapped[datetime | None]
     events: Mapped[int] = mapped_column(default=0)
     head: Mapped[str] = mapped_column(String(64), default="")
-    __table_args__ = (
+    __table_args__: Any = (
         Index(
             "one_open_case",
             "number",
@@ -149,7 +150,7 @@ class ReportRow(Base):
     received_at: Mapped[datetime] = mapped_column(index=True)
     reporter: Mapped[str] = mapped_column(String(200))
     repeats: Mapped[int | None] = mapped_column(ForeignKey("reports.id"))
-    __table_args__ = (
+    __table_args__: Any = (
         Index(
             "one_vote",
             "case_id",
@@ -191,7 +192,7 @@ class EvidenceRow(Base):
     bytes: Mapped[int]
     name: Mapped[str] = mapped_column(String(200))
     received_at: Mapped[datetime]
-    __table_args__ = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
+    __table_args__: Any = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
 
 
 class DecisionRow(Base):
@@ -239,7 +240,7 @@ class ListingRow(Base):
     ended: Mapped[bool] = mapped_column(default=False)
     lifted_serial: Mapped[int | None]
     lifted_at: Mapped[datetime | None]
-    __table_args__ = (
+    __table_args__: Any = (
         UniqueConstraint("feed", "entry"),
         Index(
             "one_listing",
@@ -290,7 +291,7 @@ class ReceiptRow(Base):
     at: Mapped[datetime]
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(index=True)
-    __table_args__ = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
+    __table_args__: Any = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
 
 
 class HistoryRow(Base):

@@ -15,7 +15,7 @@ from blocklist_sdk.errors import InvalidInput, Malformed
 
 _FORMAT = 1
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

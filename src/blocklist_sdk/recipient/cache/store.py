@@ -36,7 +36,7 @@ HELD_MAX = 8
 
 _WORKSPACE_PREFIX = "fetch-"
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from blocklist_sdk.release.rows import Int64s, Rows
 _INDEX_BYTES_MAX = 1 << 20
 """An index lists a hundred releases at most, some 400 bytes each."""
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

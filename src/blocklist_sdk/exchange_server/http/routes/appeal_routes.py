@@ -17,7 +17,7 @@ from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by
 from blocklist_sdk.exchange_server.http.routes.report_routes import FILE_BODY, FileName, attach, own
 from blocklist_sdk.exchange_server.store.tables import AppealRow
 
-router = APIRouter(tags=["appeals"])
+router: APIRouter = APIRouter(tags=["appeals"])
 
 Reader = Annotated[Caller, Depends(needs("report", "officer"))]
 

@@ -18,7 +18,7 @@ from blocklist_sdk.exchange_server.http.idempotency_key import OfficerRequest
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, check_cursor, cursor_after, page_by_id
 from blocklist_sdk.exchange_server.store.tables import CaseRow, DecisionRow, HistoryRow, ReportRow
 
-router = APIRouter(tags=["cases"])
+router: APIRouter = APIRouter(tags=["cases"])
 
 Officer = Annotated[Caller, Depends(needs("officer"))]
 

@@ -33,7 +33,7 @@ from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, Rece
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 _COMMON: Final = ("root", "targets", "snapshot")
 """Roles whose metadata all recipients read; every other role belongs to a feed."""

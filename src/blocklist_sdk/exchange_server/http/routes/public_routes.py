@@ -33,9 +33,9 @@ from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, List
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -33,7 +33,7 @@ from blocklist_sdk.exchange_server.http.state import state_of
 from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
 
-router = APIRouter(tags=["reports"])
+router: APIRouter = APIRouter(tags=["reports"])
 
 Reporting = Annotated[Caller, Depends(needs("report"))]
 
