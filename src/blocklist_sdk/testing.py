@@ -501,13 +501,14 @@ CHECKS: Final[list[Callable[[_Probe], None]]] = []
 """The checks. Each raises `ContractBroken`, or what the sink raises."""
 
 
-def _as_test(check: Callable[[_Probe], None]) -> "Callable[[SinkContract, MakeSink], None]":
+def _as_test(check: Callable[[_Probe], None]) -> "Callable[[object], Callable[[SinkContract, MakeSink], None]]":
+    """Decorator: a test that makes a check."""
     CHECKS.append(check)
 
     def test(self: "SinkContract", make_sink: MakeSink) -> None:
         check(self._probe(make_sink))
 
-    return test
+    return lambda _: test
 
 
 class SinkContract:
@@ -529,24 +530,43 @@ class SinkContract:
         read = (lambda feed: self.held_items(feed) or ()) if can_see else None
         return _Probe(make_sink, read, _feed(), self.refuses)
 
-    test_there_is_one_outcome_for_each_change = _as_test(_one_outcome_each)
-    test_outcomes_come_in_the_order_of_the_changes = _as_test(_outcomes_in_order)
-    test_the_same_batch_may_come_twice = _as_test(_same_batch_twice)
-    test_blocking_replaces_what_has_the_same_first_number = _as_test(_replaced)
-    test_unblocking_goes_by_the_first_number = _as_test(_unblocked)
-    test_unblocking_what_is_not_blocked_is_done = _as_test(_unblock_absent)
-    test_runs_of_numbers_are_held = _as_test(_ranges)
-    test_every_combination_of_scopes_is_held = _as_test(_scopes)
-    test_ends_and_no_ends_are_taken = _as_test(_until)
-    test_the_shortest_and_the_longest_numbers_are_held = _as_test(_big_numbers)
-    test_own_decisions_without_entries_are_taken = _as_test(_own_decisions)
-    test_categories_are_any_text = _as_test(_categories)
-    test_ten_thousand_changes_go_in_one_batch = _as_test(_many)
-    test_what_is_held_outlives_the_sink = _as_test(_outlives)
-    test_feeds_do_not_mix = _as_test(_feeds_apart)
-    test_a_sink_may_be_closed_twice = _as_test(_closed_twice)
-    test_the_number_of_the_last_batch_counts_up = _as_test(_applied_counts_up)
-    test_the_number_of_the_last_batch_and_its_changes_come_together = _as_test(_applied_in_one_transaction)
+    # Each is made by its decorator. They are functions, and not assigned, so that every type checker knows their types.
+    @_as_test(_one_outcome_each)
+    def test_there_is_one_outcome_for_each_change(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_outcomes_in_order)
+    def test_outcomes_come_in_the_order_of_the_changes(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_same_batch_twice)
+    def test_the_same_batch_may_come_twice(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_replaced)
+    def test_blocking_replaces_what_has_the_same_first_number(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_unblocked)
+    def test_unblocking_goes_by_the_first_number(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_unblock_absent)
+    def test_unblocking_what_is_not_blocked_is_done(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_ranges)
+    def test_runs_of_numbers_are_held(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_scopes)
+    def test_every_combination_of_scopes_is_held(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_until)
+    def test_ends_and_no_ends_are_taken(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_big_numbers)
+    def test_the_shortest_and_the_longest_numbers_are_held(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_own_decisions)
+    def test_own_decisions_without_entries_are_taken(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_categories)
+    def test_categories_are_any_text(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_many)
+    def test_ten_thousand_changes_go_in_one_batch(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_outlives)
+    def test_what_is_held_outlives_the_sink(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_feeds_apart)
+    def test_feeds_do_not_mix(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_closed_twice)
+    def test_a_sink_may_be_closed_twice(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_applied_counts_up)
+    def test_the_number_of_the_last_batch_counts_up(self, make_sink: MakeSink) -> None: ...
+    @_as_test(_applied_in_one_transaction)
+    def test_the_number_of_the_last_batch_and_its_changes_come_together(self, make_sink: MakeSink) -> None: ...
 
 
 def check_sink(make_sink: MakeSink, *, held_items: ReadItems | None = None, refuses: int | None = None) -> None:

@@ -25,24 +25,28 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def _answer(make: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]:
-    """A method that makes a call and returns its response."""
+def _answer(
+    make: Callable[P, Call[T]],
+) -> Callable[[object], Callable[Concatenate["AsyncExchangeClient", P], Coroutine[Any, Any, T]]]:
+    """Decorator: a method that makes a call and returns its response."""
 
     async def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(make(*args, **kwargs))
 
     as_method(method, make)
-    return method
+    return lambda _: method
 
 
-def _items(make: Callable[P, Call[Page[T]]]) -> Callable[Concatenate["AsyncExchangeClient", P], AsyncIterator[T]]:
-    """A method that yields the items of all pages, each fetched when it is needed."""
+def _items(
+    make: Callable[P, Call[Page[T]]],
+) -> Callable[[object], Callable[Concatenate["AsyncExchangeClient", P], AsyncIterator[T]]]:
+    """Decorator: a method that yields the items of all pages, each fetched when it is needed."""
 
     def method(self: "AsyncExchangeClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._pages(make(*args, **kwargs))
 
     as_method(method, make, AsyncIterator)
-    return method
+    return lambda _: method
 
 
 class AsyncExchangeClient:
@@ -82,30 +86,55 @@ class AsyncExchangeClient:
         """Close the connections. A closed client cannot be used again."""
         await self._client.aclose()
 
-    submit_report = _answer(calls.submit_report)
-    reports = _items(calls.reports)
-    get_report = _answer(calls.get_report)
-    attach_evidence = _answer(calls.attach_evidence)
-    cases = _items(calls.cases)
-    get_case = _answer(calls.get_case)
-    case_reports = _items(calls.case_reports)
-    case_history = _items(calls.case_history)
-    start_verification = _answer(calls.start_verification)
-    decide = _answer(calls.decide)
-    confirm_decision = _answer(calls.confirm_decision)
-    withdraw_decision = _answer(calls.withdraw_decision)
-    submit_appeal = _answer(calls.submit_appeal)
-    appeals = _items(calls.appeals)
-    get_appeal = _answer(calls.get_appeal)
-    attach_appeal_evidence = _answer(calls.attach_appeal_evidence)
-    answer_appeal = _answer(calls.answer_appeal)
-    receipts = _items(calls.receipts)
-    feeds = _answer(calls.feeds)
-    publish = _answer(calls.publish)
-    get_statistics = _answer(calls.get_statistics)
-    get_number_status = _answer(calls.get_number_status)
-    get_account = _answer(calls.get_account)
-    get_health = _answer(calls.get_health)
+    # Each is made by its decorator. They are functions, and not assigned, so that every type checker knows their types.
+    @_answer(calls.submit_report)
+    def submit_report(self) -> None: ...
+    @_items(calls.reports)
+    def reports(self) -> None: ...
+    @_answer(calls.get_report)
+    def get_report(self) -> None: ...
+    @_answer(calls.attach_evidence)
+    def attach_evidence(self) -> None: ...
+    @_items(calls.cases)
+    def cases(self) -> None: ...
+    @_answer(calls.get_case)
+    def get_case(self) -> None: ...
+    @_items(calls.case_reports)
+    def case_reports(self) -> None: ...
+    @_items(calls.case_history)
+    def case_history(self) -> None: ...
+    @_answer(calls.start_verification)
+    def start_verification(self) -> None: ...
+    @_answer(calls.decide)
+    def decide(self) -> None: ...
+    @_answer(calls.confirm_decision)
+    def confirm_decision(self) -> None: ...
+    @_answer(calls.withdraw_decision)
+    def withdraw_decision(self) -> None: ...
+    @_answer(calls.submit_appeal)
+    def submit_appeal(self) -> None: ...
+    @_items(calls.appeals)
+    def appeals(self) -> None: ...
+    @_answer(calls.get_appeal)
+    def get_appeal(self) -> None: ...
+    @_answer(calls.attach_appeal_evidence)
+    def attach_appeal_evidence(self) -> None: ...
+    @_answer(calls.answer_appeal)
+    def answer_appeal(self) -> None: ...
+    @_items(calls.receipts)
+    def receipts(self) -> None: ...
+    @_answer(calls.feeds)
+    def feeds(self) -> None: ...
+    @_answer(calls.publish)
+    def publish(self) -> None: ...
+    @_answer(calls.get_statistics)
+    def get_statistics(self) -> None: ...
+    @_answer(calls.get_number_status)
+    def get_number_status(self) -> None: ...
+    @_answer(calls.get_account)
+    def get_account(self) -> None: ...
+    @_answer(calls.get_health)
+    def get_health(self) -> None: ...
 
     async def submit_reports(
         self, reports: Iterable[NewReport], *, idempotency_key: str | None = None
