@@ -30,10 +30,15 @@ sandbox: $(VENV)/.exchange.stamp
 test: $(VENV)/.dev.stamp
 	$(PYTEST) -n 3 --dist worksteal
 
+# basedpyright asks the `python` on the PATH where packages are. The report on types is long, and shown if any is missing.
+BASEDPYRIGHT = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright
 lint: $(VENV)/.dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BASEDPYRIGHT)
+	@report=$$($(BASEDPYRIGHT) --verifytypes blocklist_sdk --ignoreexternal) || { printf '%s\n' "$$report"; exit 1; }; \
+	printf '%s\n' "$$report" | grep '^Type completeness score'
 
 # Millions of generated texts, read the fast way and by the reference.
 differential: $(VENV)/.dev.stamp
