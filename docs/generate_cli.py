@@ -31,7 +31,8 @@ _SETTINGS: Final = f"""\
 {_NOTE}# Settings
 
 Commands share these settings, and each takes those that it needs. A flag comes before a variable of the environment, a
-variable before `{CONFIG_NAME}`, and the file before the default.
+variable before `{CONFIG_NAME}`, and the file before the default. A flag must not be empty; an empty variable counts as
+not set.
 
 `{CONFIG_NAME}` is read from the working directory; `--config` or `BLOCKLIST_CONFIG` names another file. Every value in
 it is a text in quotes. Relative paths in it are relative to the file, those in flags and variables to the working

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk.cli.settings import NAMES, Settings, read_config
+from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, Settings, flag, read_config
 from blocklist_sdk.errors import InvalidInput
 from support.command_line import assert_fails, run
 
@@ -34,6 +34,22 @@ def test_flags_win_over_the_environment_and_that_over_the_file() -> None:
     assert feed_in_use(env=ENV) == "from-environment"
     assert feed_in_use(env=without) == "from-file"
     assert feed_in_use(env={**without, "BLOCKLIST_FEED": ""}) == "from-file"
+
+
+def test_no_setting_on_the_command_line_may_be_empty() -> None:
+    Path("blocklist.toml").write_text('protected = "own.txt"\n')
+    wrong = []
+    for name in (*LIST, *SERVER, "config"):
+        ran = run("sync", flag(name), "", env=ENV)
+        if ran.code != 2 or f"{flag(name)} must not be empty" not in ran.err:
+            wrong.append((name, ran))
+    assert wrong == []
+    assert_fails(run("override", "--protected", "", "list", env=ENV), 2, "--protected must not be empty")
+
+
+def test_an_empty_variable_does_not_switch_off_protected_numbers() -> None:
+    Path("blocklist.toml").write_text('protected = "nowhere.txt"\n')
+    assert_fails(run("status", env={**ENV, "BLOCKLIST_PROTECTED": ""}), 2, "nowhere.txt")
 
 
 @pytest.mark.parametrize("flags", [("--config", "other.toml"), ()])

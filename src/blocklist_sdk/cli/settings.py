@@ -7,7 +7,7 @@ Typer reads flags and the environment; `Settings.complete` adds the file. Each s
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -118,7 +118,7 @@ class Settings:
             region=settings.region,
             cache_dir=settings.cache_dir,
             state_dir=settings.state_dir,
-            protected=settings.protected or (),
+            protected=() if settings.protected is None else settings.protected,
             auth=settings.auth() if online else None,
             tls=settings.tls() if online else None,
         )
@@ -141,13 +141,13 @@ class Settings:
         Raises:
             InvalidInput: a required setting is missing, or the file cannot be used.
         """
-        file = read_config(Path(self.config) if self.config else None)
+        file = read_config(None if self.config is None else Path(self.config))
         given = self
         # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             given = replace(given, client_secret=secret)
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
-        if any(getattr(given, name) for name in _PROOFS):
+        if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
         settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
         missing = [name for name in required if getattr(settings, name) is None]
@@ -228,8 +228,9 @@ def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]
 
         @functools.wraps(command)
         def run(**values: Any) -> T:
-            settings = Settings(**{option.name: values.pop(option.name) for option in options})
-            return command(settings=settings, **values)
+            given = {option.name: values.pop(option.name) for option in options}
+            _check_flags(given)
+            return command(settings=Settings(**given), **values)
 
         parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -237,6 +238,19 @@ def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]
         return run
 
     return decorate
+
+
+def _check_flags(given: Mapping[str, str | None]) -> None:
+    """Refuse settings without a value, which would win over the file and switch off what it says.
+
+    Typer takes an empty variable of the environment as not set, so an empty value comes from the command line.
+
+    Raises:
+        InvalidInput: a setting is empty.
+    """
+    empty = [flag(name) for name, value in given.items() if value == ""]
+    if empty:
+        raise InvalidInput(f"{' and '.join(empty)} must not be empty: give a value, or leave it out")
 
 
 def _option(name: str) -> Any:
