@@ -1,8 +1,9 @@
 """Receipts: which a record has, and that each is sent once, whatever happens on the way."""
 
+import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -234,9 +235,24 @@ def test_the_next_process_waits_as_the_exchange_has_asked(ledger: Ledger) -> Non
         assert sent_to(url, ledger).sent == 1
 
 
-def test_damaged_progress_costs_nothing_but_time(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    written(ledger, items_of([FIRST]))
-    (ledger.directory / "outbox.json").write_text("{", encoding="utf-8")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda document: None,
+        lambda document: {**document, "not_before": "soon"},
+        lambda document: {**document, "not_before": 7},
+        lambda document: {**document, "parts": "1"},
+        lambda document: {name: value for name, value in document.items() if name != "parts"},
+        lambda document: {**document, "refused": 7},
+        lambda document: {**document, "more": None},
+    ],
+)
+def test_damaged_progress_costs_nothing_but_time(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, damage: Callable[[dict[str, Any]], Any]
+) -> None:
+    record = written(ledger, items_of([FIRST]))
+    progress = {"format": 1, "about": [str(record.done), RECEIPTS_MAX, 1], "parts": 0, "refused": [], "more": 0}
+    (ledger.directory / "outbox.json").write_text(json.dumps(damage(progress)), encoding="utf-8")
     with exchanging(routes(table(answering()))) as (url, _):
         assert sent_to(url, ledger).sent == 1
     assert "outbox.json is damaged" in caplog.text

@@ -149,7 +149,7 @@ def test_a_month_that_is_not_one_or_has_not_begun_is_refused(ledger: Ledger, mon
 def test_waiting_and_refused_receipts_are_counted(ledger: Ledger) -> None:
     for place in range(3):
         written(ledger, items_of([FIRST + place]))
-    ledger.acknowledge(2, [{"entry": 1, "reason": "no such entry"}], at=AFTER)
+    ledger.acknowledge(2, [{"entry": 1, "outcome": "enforced", "reason": "no such entry"}], at=AFTER)
     statement = statement_of(ledger)
     assert (statement.receipts_waiting, statement.receipts_refused) == (2, 1)
 

@@ -8,7 +8,7 @@ statements are made from them.
 ::
 
     DIR/
-        ledger.json                  the feed, the file of the base, and the last record in it
+        ledger.json                  the feed, the file of the base and the last record in it, and the last record
         base-N.arrow                 the items after record N
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
@@ -18,20 +18,37 @@ statements are made from them.
         outbox.lock                  locked by whoever sends receipts, which may go on beside a run
 """
 
+import itertools
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.disk import read_json, storage, write_json
-from blocklist_sdk.enforcement.items import Batch, Items
-from blocklist_sdk.enforcement.ledger_files import REPAIR_ADVICE, items_of, items_table, read_table, write_table
-from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, patched
+from blocklist_sdk.disk import storage
+from blocklist_sdk.enforcement.items import Batch, Items, Operation, UInt8s
+from blocklist_sdk.enforcement.ledger_documents import (
+    Acknowledgement,
+    LedgerDocument,
+    load_tries,
+    member,
+    save_tries,
+)
+from blocklist_sdk.enforcement.ledger_files import (
+    REPAIR_ADVICE,
+    items_of,
+    items_table,
+    moment_in,
+    read_table,
+    reading,
+    write_table,
+)
+from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
@@ -40,7 +57,6 @@ from blocklist_sdk.locks import acquired
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_FORMAT: Final = 1
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _OUTBOX_LOCK: Final = "outbox.lock"
 
@@ -57,12 +73,18 @@ _UNKNOWN: Final = Outcome("failed", pending=True)
 class Ledger:
     """A sink's ledger. One process at a time has it open."""
 
-    def __init__(self, directory: Path, document: dict[str, Any], lock: "BaseFileLock | None") -> None:
+    def __init__(self, directory: Path, document: LedgerDocument, lock: "BaseFileLock | None") -> None:
         """Use :meth:`open`."""
         self.directory = directory
         self._document = document
         self._lock = lock
-        self._next = max([self._document["folded"], *self._numbers()], default=0) + 1
+        self._next = max(document.folded, document.last, *self._numbers()) + 1
+
+    @classmethod
+    def exists(cls, directory: Path) -> bool:
+        """Whether there is a ledger, or what is left of one."""
+        with storage(directory):
+            return (directory / _LEDGER).exists() or _has_remains(directory)
 
     @classmethod
     def open(cls, directory: Path, *, feed: str, wait_s: float = 10.0) -> Self:
@@ -80,7 +102,7 @@ class Ledger:
             StorageFailed: the disk refused.
         """
         with storage(directory):
-            (directory / _RECORDS).mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
         lock = acquired(directory / _LOCK, wait_s=wait_s, busy=f"another process enforces into {directory.name}")
         return cls._opened(directory, feed, lock, begin=True)
 
@@ -120,23 +142,25 @@ class Ledger:
     @classmethod
     def _opened(cls, directory: Path, feed: str, lock: "BaseFileLock | None", *, begin: bool) -> Self:
         try:
-            document = read_json(directory / _LEDGER, format_version=_FORMAT)
+            document = LedgerDocument.load(directory / _LEDGER)
             if document is None:
                 if not begin:
                     raise _nothing_yet(directory)
-                if any(directory.glob("base-*.arrow")) or any((directory / _RECORDS).iterdir()):
-                    raise Malformed(f"{directory / _LEDGER} is missing, but not its other files: {REPAIR_ADVICE}")
-                document = {"format": _FORMAT, "id": secrets.token_hex(8), "feed": feed, "base": None, "folded": 0}
-                with storage(directory):
-                    write_json(directory / _LEDGER, document)
-            if document["feed"] != feed:
-                raise InvalidInput(f"{directory} is the ledger of a sink of feed {document['feed']!r}, not of {feed!r}")
-            return cls(directory, document, lock)
-        except BaseException as error:
+                document = _begun(directory, feed)
+            if document.feed != feed:
+                raise InvalidInput(f"{directory} is the ledger of a sink of feed {document.feed!r}, not of {feed!r}")
+            with storage(directory):
+                # The records are there from the first moment on, so a run that was killed cannot be why they are not.
+                # A base may be replaced while others only read.
+                for name in (_RECORDS, document.base if begin else None):
+                    if name is not None and not (directory / name).exists():
+                        raise Malformed(f"{directory / name} is missing: {REPAIR_ADVICE}")
+            ledger = cls(directory, document, lock)
+            ledger._check_whole()
+            return ledger
+        except BaseException:
             if lock is not None:
                 lock.release()
-            if isinstance(error, KeyError):
-                raise Malformed(f"{directory / _LEDGER} is damaged: {error} is missing") from error
             raise
 
     def close(self) -> None:
@@ -153,12 +177,12 @@ class Ledger:
     @property
     def id(self) -> str:
         """The ledger's id, unlike any other's; part of idempotency keys."""
-        return str(self._document["id"])
+        return self._document.id
 
     @property
     def feed(self) -> str:
         """The feed whose changes are enforced."""
-        return str(self._document["feed"])
+        return self._document.feed
 
     @property
     def last(self) -> int:
@@ -190,7 +214,9 @@ class Ledger:
         }
         with storage(self.directory):
             write_table(self._path(batch.number_in_ledger, "batch"), items_table(planned.items), about)
-        self._next += 1
+            self._next += 1
+            # After the record, so that a run that is killed in between leaves no record that seems to be missing.
+            self._save(replace(self._document, last=batch.number_in_ledger))
         return batch
 
     def finish(
@@ -230,7 +256,7 @@ class Ledger:
         Raises:
             StorageFailed: the disk refused; the batch stays open.
         """
-        batch, _ = self._read_batch(number)
+        batch = self.record(number).batch
         self.finish(batch, all_done(batch) if is_applied else UniformOutcomes(_UNKNOWN, len(batch)), at=at)
 
     def fold(self, *, at: datetime) -> None:
@@ -244,7 +270,7 @@ class Ledger:
             self.replace(state)
         with storage(self.directory):
             for number in self._numbers():
-                if number > self._document["folded"]:
+                if number > self._document.folded:
                     break
                 record = self.record(number)
                 if record.done is not None and record.done < at - RECORDS_KEPT and self.is_acknowledged(number):
@@ -267,8 +293,7 @@ class Ledger:
         table = items_table(whole.items).append_column("status", pa.array(whole.status))
         with storage(self.directory):
             write_table(self.directory / name, table, {})
-            self._document |= {"base": name, "folded": upto}
-            write_json(self.directory / _LEDGER, self._document)
+            self._save(replace(self._document, base=name, folded=upto, last=upto))
             self._next = upto + 1
             for file in self.directory.glob("base-*.arrow"):
                 if file.name != name:
@@ -285,7 +310,7 @@ class Ledger:
         """
         self._check_whole()
         base = self._base()
-        records = list(self.records(after=self._document["folded"]))
+        records = list(self.records(after=self._document.folded))
         return patched(base, records) if records else base
 
     def records(self, *, after: int = 0) -> Iterator[LedgerRecord]:
@@ -315,26 +340,35 @@ class Ledger:
             Malformed: the record is damaged.
             StorageFailed: the record does not exist, or the disk refused.
         """
-        batch, about = self._read_batch(number)
+        path = self._path(number, "batch")
+        table, about = read_table(path)
+        with reading(path):
+            operation = about["operation"]
+            if operation not in get_args(Operation):
+                raise ValueError("its operation is unknown")
+            batch = Batch(number, operation, items_of(table), self.feed, member(about, "serial", int))
+            published, begun = moment_in(about, "published"), moment_in(about, "begun")
+            lifts = about.get("lifts", about.get("is_urgent", False) and operation != "block")
+            is_capped = about.get("is_capped", not about.get("is_urgent", True))
         path = self._path(number, "done")
         outcome, details, done = np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, None
         if path.exists():
-            table, after = read_table(path)
-            if len(table):
-                outcome = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
-            done = datetime.fromisoformat(after["done"])
-            if table.column("detail").null_count < len(table):
-                texts = table.column("detail").to_pylist()
-                details = {index: text for index, text in enumerate(texts) if text is not None}
+            table, about = read_table(path)
+            with reading(path):
+                done = moment_in(about, "done")
+                outcome = _outcomes_in(table, len(batch))
+                if table.column("detail").null_count < len(table):
+                    texts = table.column("detail").to_pylist()
+                    details = {index: text for index, text in enumerate(texts) if text is not None}
         return LedgerRecord(
             batch=batch,
-            published=datetime.fromisoformat(about["published"]),
-            begun=datetime.fromisoformat(about["begun"]),
+            published=published,
+            begun=begun,
             done=done,
             outcome=outcome,
             details=details,
-            lifts=about.get("lifts", about.get("is_urgent", False) and batch.operation != "block"),
-            is_capped=about.get("is_capped", not about.get("is_urgent", True)),
+            lifts=lifts,
+            is_capped=is_capped,
         )
 
     def open_batches(self) -> list[int]:
@@ -342,9 +376,12 @@ class Ledger:
         return [number for number in self._numbers() if not self._path(number, "done").exists()]
 
     def tries(self) -> dict[str, int]:
-        """How often each change has failed, by its key."""
-        document = read_json(self.directory / _TRIES, format_version=_FORMAT)
-        return dict(document["tries"]) if document else {}
+        """How often each change has failed, by its key.
+
+        Raises:
+            Malformed: the file is damaged.
+        """
+        return load_tries(self.directory / _TRIES)
 
     def keep_tries(self, tries: Mapping[str, int]) -> None:
         """Write down how often each change has failed.
@@ -354,7 +391,7 @@ class Ledger:
         """
         if tries or (self.directory / _TRIES).exists():
             with storage(self.directory):
-                write_json(self.directory / _TRIES, {"format": _FORMAT, "tries": dict(tries)})
+                save_tries(self.directory / _TRIES, tries)
 
     # Receipts
 
@@ -380,19 +417,26 @@ class Ledger:
             StorageFailed: the disk refused; the receipts are sent again.
         """
         with storage(self.directory):
-            document = {"format": _FORMAT, "at": at.isoformat(), "refused": list(refused)}
-            write_json(self._path(number, "receipts"), document)
+            Acknowledgement(at, refused).save(self._path(number, "receipts"))
 
     def acknowledged_at(self, number: int) -> datetime:
-        """When the exchange acknowledged the receipts of a record; the year 1 if it has not."""
-        document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
-        return datetime.min.replace(tzinfo=UTC) if document is None else datetime.fromisoformat(document["at"])
+        """When the exchange acknowledged the receipts of a record; the year 1 if it has not.
+
+        Raises:
+            Malformed: what is written down about it is damaged.
+        """
+        found = Acknowledgement.load(self._path(number, "receipts"))
+        return datetime.min.replace(tzinfo=UTC) if found is None else found.at
 
     def refused_receipts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """The receipts that the exchange refused, each with the number of its record."""
+        """The receipts that the exchange refused, each with the number of its record.
+
+        Raises:
+            Malformed: what is written down about a record's receipts is damaged.
+        """
         for number in self._numbers():
-            document = read_json(self._path(number, "receipts"), format_version=_FORMAT)
-            for receipt in document["refused"] if document else ():
+            found = Acknowledgement.load(self._path(number, "receipts"))
+            for receipt in found.refused if found else ():
                 yield number, receipt
 
     # Files
@@ -401,31 +445,75 @@ class Ledger:
         suffix = "json" if kind == "receipts" else "arrow"
         return self.directory / _RECORDS / f"{number:09d}.{kind}.{suffix}"
 
-    def _numbers(self) -> list[int]:
+    def _save(self, document: LedgerDocument) -> None:
+        document.save(self.directory / _LEDGER)
+        self._document = document
+
+    def _names(self) -> list[str]:
         with storage(self.directory):
-            names = os.listdir(self.directory / _RECORDS)
-        return sorted(int(name[:9]) for name in names if name.endswith(".batch.arrow") and name[:9].isdigit())
+            return os.listdir(self.directory / _RECORDS)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(name[:9]) for name in self._names() if name.endswith(".batch.arrow") and name[:9].isdigit())
 
     def _check_whole(self) -> None:
         """Check that no record after the base is missing, since its changes would be forgotten."""
-        with storage(self.directory):
-            names = os.listdir(self.directory / _RECORDS)
-        folded = self._document["folded"]
-        last = max((int(name[:9]) for name in names if name.endswith(".arrow") and name[:9].isdigit()), default=0)
-        missing = set(range(folded + 1, last + 1)) - set(self._numbers())
-        if missing:
-            raise Malformed(f"{self._path(min(missing), 'batch')} is missing: {REPAIR_ADVICE}")
+        missing = self._first_missing()
+        if missing is None:
+            return
+        # Whoever only reads may have read ledger.json before a run folded the records and deleted old ones.
+        now = LedgerDocument.load(self.directory / _LEDGER)
+        if now is None or missing > now.folded:
+            raise Malformed(f"{self._path(missing, 'batch')} is missing: {REPAIR_ADVICE}")
+
+    def _first_missing(self) -> int | None:
+        """The number of the first record after the base that is missing; None if all are there."""
+        folded = self._document.folded
+        written = (int(name[:9]) for name in self._names() if name.endswith(".arrow") and name[:9].isdigit())
+        last = max(self._document.last, *written, 0)
+        there = {number for number in self._numbers() if folded < number}
+        if len(there) >= last - folded:
+            return None
+        return next(number for number in itertools.count(folded + 1) if number not in there)
 
     def _base(self) -> LedgerState:
-        name = self._document["base"]
-        table = None if name is None else read_table(self.directory / name)[0]
-        if not table:
+        if self._document.base is None:
             return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
-        return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+        path = self.directory / self._document.base
+        table, _ = read_table(path)
+        with reading(path):
+            if not len(table):
+                return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
+            return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
-    def _read_batch(self, number: int) -> tuple[Batch, dict[str, Any]]:
-        table, about = read_table(self._path(number, "batch"))
-        return Batch(number, about["operation"], items_of(table), self.feed, about["serial"]), about
+
+def _begun(directory: Path, feed: str) -> LedgerDocument:
+    """Begin a ledger."""
+    with storage(directory):
+        if _has_remains(directory):
+            raise Malformed(f"{directory / _LEDGER} is missing, but not its other files: {REPAIR_ADVICE}")
+        (directory / _RECORDS).mkdir(exist_ok=True)
+        document = LedgerDocument(id=secrets.token_hex(8), feed=feed)
+        document.save(directory / _LEDGER)
+        return document
+
+
+def _has_remains(directory: Path) -> bool:
+    """Whether a ledger's directory has more than a run leaves that is killed while it begins the ledger."""
+    records = directory / _RECORDS
+    return any(directory.glob("base-*.arrow")) or (records.is_dir() and any(records.iterdir()))
+
+
+def _outcomes_in(table: pa.Table, count: int) -> UInt8s:
+    """The outcome of each of so many changes."""
+    if len(table) != count:
+        raise ValueError("it has not as many outcomes as the batch has changes")
+    if not count:
+        return np.empty(0, np.uint8)
+    outcome: UInt8s = table.column("outcome").chunk(0).to_numpy(zero_copy_only=True)
+    if outcome.dtype != np.uint8 or not is_any_of(outcome, *OutcomeCode).all():
+        raise ValueError("it has unknown outcomes")
+    return outcome
 
 
 def _code_of(outcome: Outcome) -> OutcomeCode:

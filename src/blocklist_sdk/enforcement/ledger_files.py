@@ -1,7 +1,8 @@
 """The tables of a ledger on disk: Arrow files, each with a few facts about itself."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +11,41 @@ import pyarrow as pa
 
 from blocklist_sdk.disk import adopt, staged, storage
 from blocklist_sdk.enforcement.items import Items
-from blocklist_sdk.errors import Malformed
+from blocklist_sdk.errors import BlocklistError, Malformed
 
 REPAIR_ADVICE: Final = (
     "restore the whole ledger from a copy, or move its directory away; then run blocklist enforce --reconcile --repair"
 )
 """What to do about a file that is damaged or missing."""
+
+
+@contextlib.contextmanager
+def reading(path: Path, *, advice: str = REPAIR_ADVICE) -> Iterator[None]:
+    """Translate every error that the content of a damaged file may cause into `Malformed`.
+
+    Args:
+        path: the file.
+        advice: what to do about it.
+    """
+    try:
+        yield
+    except BlocklistError:
+        raise
+    except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise Malformed(f"{path} is damaged ({what}): {advice}") from error
+
+
+def moment_in(document: Mapping[str, Any], name: str) -> datetime:
+    """A moment in a document, with its time zone.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is missing, or is not a moment.
+    """
+    moment = datetime.fromisoformat(document[name])
+    if moment.tzinfo is None:
+        raise ValueError(f"{name} has no time zone")
+    return moment
 
 
 def items_table(items: Items) -> pa.Table:
@@ -84,10 +114,8 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         Malformed: the file is damaged.
         StorageFailed: the file cannot be read.
     """
-    try:
+    with reading(path):
         with storage(path), pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
         about = json.loads(table.schema.metadata[b"about"])
         return table.combine_chunks() if table.column(0).num_chunks > 1 else table, about
-    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise Malformed(f"{path} is damaged ({error}): {REPAIR_ADVICE}") from error

@@ -18,9 +18,11 @@ from typing import Any, Final
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import read_json, storage, write_json
+from blocklist_sdk.disk import storage, write_json
 from blocklist_sdk.enforcement.items import OWN_ENTRY, Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_documents import member, read_document, refusals_in
+from blocklist_sdk.enforcement.ledger_files import moment_in, reading
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord, OutcomeCode
 from blocklist_sdk.enforcement.paths import is_shadow
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX
@@ -34,6 +36,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _FORMAT: Final = 1
 _PROGRESS: Final = "outbox.json"
+_ADVICE: Final = "it is ignored, and written again"
 
 _CHANGES_AT_A_TIME: Final = 10_000
 """Changes of a record that are handled together."""
@@ -206,8 +209,11 @@ class _Outbox:
 
     def check_wait(self) -> None:
         """Raise `Unreachable` if the exchange has asked to wait, and the wait is not over."""
-        text = (_document(self._file) or {}).get("not_before")
-        until = self.begun if text is None else datetime.fromisoformat(text).astimezone(UTC)
+        document = _document(self._file) or {}
+        until = self.begun
+        if "not_before" in document:
+            with _unless_damaged(self._file):
+                until = moment_in(document, "not_before").astimezone(UTC)
         if not self.begun < until <= self.begun + _WAIT_MAX:
             return
         raise Unreachable(
@@ -285,8 +291,10 @@ class _Answered:
         document = _document(file)
         if document is None or document.get("about") != fresh._about():
             return fresh
-        # The file is written in one piece, so the rest is there, too.
-        return replace(fresh, batches=document["parts"], refused=tuple(document["refused"]), more=document["more"])
+        with _unless_damaged(file):
+            parts, more = member(document, "parts", int), member(document, "more", int)
+            return replace(fresh, batches=parts, refused=tuple(refusals_in(document)), more=more)
+        return fresh
 
     def save(self, file: Path) -> None:
         content = {"about": self._about(), "parts": self.batches, "refused": list(self.refused), "more": self.more}
@@ -333,9 +341,17 @@ def _refused(ledger: Ledger, *, before: datetime) -> Iterator[LedgerRecord]:
 
 
 def _document(file: Path) -> dict[str, Any] | None:
-    """What an earlier call wrote down. It only saves time, so a damaged file is ignored."""
+    """What an earlier call wrote down; None if nothing, or if it is damaged."""
+    with _unless_damaged(file):
+        return read_document(file, advice=_ADVICE)
+    return None
+
+
+@contextlib.contextmanager
+def _unless_damaged(file: Path) -> Iterator[None]:
+    """Read what an earlier call wrote down. It only saves time, so a damaged file is ignored, with a warning."""
     try:
-        return read_json(file, format_version=_FORMAT)
+        with reading(file, advice=_ADVICE):
+            yield
     except Malformed as error:
         log.warning("%s", error)
-        return None
