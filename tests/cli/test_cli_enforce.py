@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
+from support.exchanges import Asked, exchanging, routes
 from support.world import FEED, World, make_world
 
 NUMBERS = [f"+62812000010{i:02d}" for i in range(6)]
@@ -84,6 +86,31 @@ def test_a_response_that_cannot_be_read_has_an_exit_code(
     assert len(list((world.directory / "drop").glob("*.csv"))) == 2, "the rest goes on"
     response.write_text(f"number,outcome,detail\n{NUMBERS[0]},enforced,\n")
     assert enforce("--sink", sink).code == 0
+
+
+def refusing(asked: Asked) -> dict[str, Any]:
+    """An exchange's answer that refuses every other receipt."""
+    count = len(asked.document["receipts"])
+    refused = {"status": "refused", "reason": "no such entry"}
+    return {"items": [{"index": i, "status": "accepted", **(refused if i % 2 else {})} for i in range(count)]}
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_refused_receipts_are_counted_and_have_an_exit_code(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], flags: tuple[str, ...]
+) -> None:
+    synced(world, env, NUMBERS[:5])
+    account = {"name": "telkomsel", "scopes": ["receipt", f"feed:{FEED}"]}
+    with exchanging(routes({"GET /v1/account": account, "POST /v1/receipts": refusing})) as (url, _):
+        env["BLOCKLIST_EXCHANGE"] = url
+        ran = enforce("--receipts", *flags)
+        assert ran.code == 7
+        assert "the exchange refused 2 receipts: blocklist receipts pending --sink default shows why" in ran.err
+        if flags:
+            assert (ran.document["receipts"]["sent"], ran.document["receipts"]["refused"]) == (3, 2)
+        else:
+            assert "5 enforced, 3 receipts sent, 2 refused by the exchange" in ran.out
+        assert enforce("--receipts", *flags).code == 0, "they are not sent again"
 
 
 def test_several_sinks_of_one_list_are_independent(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import BLOCKED, UNTRUSTED
+from blocklist_sdk.cli.exit_codes import BLOCKED, REJECTED, UNTRUSTED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -102,15 +102,14 @@ def enforce(
         if reconcile:
             drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
             repaired = enforce_once() if repair else None
-            _show_drift(drift, repaired, as_json=as_json)
-            _check_responses(repaired)
+            _show_drift(drift, repaired, name, as_json=as_json)
         elif watch:
             for result in _rounds(blocklist, enforce_once, interval):
-                _show(result, as_json=as_json)
+                _show(result, name, as_json=as_json)
         else:
             result = enforce_once()
-            _show(result, as_json=as_json)
-            _check_responses(result)
+            _show(result, name, as_json=as_json)
+            _check(result)
 
 
 def _rounds(
@@ -144,14 +143,17 @@ def _seconds_to(moment: datetime | None) -> float:
     return math.inf if moment is None else max(0.0, (moment - times.now()).total_seconds())
 
 
-def _show_drift(drift: "Drift", repaired: "EnforcementResult | None", *, as_json: bool) -> None:
+def _show_drift(drift: "Drift", repaired: "EnforcementResult | None", name: str, *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(drift) | {"repaired": None if repaired is None else asdict(repaired)})
     else:
         typer.echo(_drift_line(drift))
-        if repaired is not None:
+    if repaired is not None:
+        if not as_json:
             typer.echo(_line(repaired))
-    if drift and repaired is None:
+        _say_refused_receipts(repaired, name)
+        _check(repaired)
+    elif drift:
         raise typer.Exit(BLOCKED)
 
 
@@ -164,21 +166,33 @@ def _drift_line(drift: "Drift") -> str:
     )
 
 
-def _show(result: "EnforcementResult", *, as_json: bool) -> None:
+def _show(result: "EnforcementResult", name: str, *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(result))
-        return
-    typer.echo(_line(result))
-    if result.set_aside:
-        say(f"{counted(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
-    if result.deferred:
-        say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
+    else:
+        typer.echo(_line(result))
+        if result.set_aside:
+            say(f"{counted(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
+        if result.deferred:
+            say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
+    _say_refused_receipts(result, name)
 
 
-def _check_responses(result: "EnforcementResult | None") -> None:
-    """Exit as for malformed data if a response cannot be read. The log has the message, which is shown at the end."""
-    if result is not None and any(warning.kind == "unreadable response" for warning in result.warnings):
+def _say_refused_receipts(result: "EnforcementResult", name: str) -> None:
+    if result.receipts is not None and result.receipts.refused:
+        refused = counted(result.receipts.refused, "receipt")
+        say(f"the exchange refused {refused}: blocklist receipts pending --sink {name} shows why")
+
+
+def _check(result: "EnforcementResult") -> None:
+    """Exit as for malformed data if a response cannot be read, or as for rejects if the exchange refused a receipt.
+
+    The log has the message about the response, which is shown at the end.
+    """
+    if any(warning.kind == "unreadable response" for warning in result.warnings):
         raise typer.Exit(UNTRUSTED)
+    if result.receipts is not None and result.receipts.refused:
+        raise typer.Exit(REJECTED)
 
 
 def _line(result: "EnforcementResult") -> str:
@@ -188,5 +202,7 @@ def _line(result: "EnforcementResult") -> str:
     done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.outcomes.items())) or "nothing to do"
     if result.receipts is not None:
         done += f", {counted(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"
+        if result.receipts.refused:
+            done += f", {result.receipts.refused:,} refused by the exchange"
     following = f"; the next change is due at {moment(result.next_change)}" if result.next_change else ""
     return f"release {result.serial}: {done} in {result.seconds:.1f} s{following}"

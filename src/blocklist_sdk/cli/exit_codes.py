@@ -27,6 +27,7 @@ TRY_AGAIN: Final = 3
 UNTRUSTED: Final = 4
 STALE: Final = 5
 REFUSED: Final = 6
+REJECTED: Final = 7
 SOFTWARE: Final = 70
 STORAGE: Final = 74
 LOCKED: Final = 75
@@ -46,6 +47,7 @@ MEANINGS: Final = {
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
     REFUSED: "A guard refused a release, or too many rows of a list to publish are rejects.",
+    REJECTED: "Done, but a part was rejected. `enforce --receipts`: the exchange refused a receipt.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",
