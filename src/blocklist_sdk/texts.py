@@ -1,6 +1,11 @@
 """Texts from outside, as they may be printed or passed on."""
 
+import re
 import unicodedata
+from typing import Final
+
+_DIRECTION_CONTROLS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction in which the text after them is written (Unicode Standard Annex 9)."""
 
 
 def is_control(character: str) -> bool:
@@ -21,6 +26,29 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join("\N{REPLACEMENT CHARACTER}" if is_control(character) else character for character in text)
+
+
+def displayable(text: str) -> str:
+    r"""The text as one line that a terminal shows and does not obey.
+
+    Line ends become spaces, controls become U+FFFD, and characters that turn the direction of writing become escapes.
+
+    >>> displayable("won\r\ncase 5\x1b[2J \u202edne")
+    'won case 5�[2J \\u202edne'
+    """
+    if text.isprintable():
+        return text
+    line = " ".join(printable(part) for part in text.splitlines())
+    return _DIRECTION_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def is_displayable(text: str) -> bool:
+    r"""Whether a text is one line that a terminal shows and does not obey.
+
+    >>> is_displayable("penipuan – OTP"), is_displayable("fraud\x1b[2J"), is_displayable("a\u2028b")
+    (True, False, False)
+    """
+    return text.isprintable() or displayable(text) == text
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

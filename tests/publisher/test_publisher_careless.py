@@ -88,6 +88,19 @@ def test_a_clock_that_was_ahead_does_not_delay_an_unblock(publisher: Publisher, 
         publisher.release("id-all", pa.table({"number": [other]}), published_at=datetime(9999, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("column", ["category", "issuer"])
+@pytest.mark.parametrize("text", ["bank\x1b[2J", "bank\r", "bank\x9b1A", "bank\u2066"])
+def test_a_row_with_control_characters_is_a_reject(
+    publisher: Publisher, tmp_path: Path, column: str, text: str
+) -> None:
+    other = "+6281200000002"
+    table = pa.table({"number": [NUMBER, other], column: [f"{text}x", "Bank – Jakarta\u00a0Pusat"]})
+    result = publisher.release("id-all", table, max_rejects=1)
+    assert (result.rows, result.invalid) == (1, 1)
+    assert result.rejects_path is not None
+    assert f"{column} must be one line without control characters" in result.rejects_path.read_text()
+
+
 def rows_of(publisher: Publisher) -> int | None:
     return publisher.status().feeds[0].rows
 
@@ -158,6 +171,9 @@ def test_rejects_over_the_publishers_own_files(publisher: Publisher, tmp_path: P
         {"issuer": 7},
         {"category": ""},
         {"category": "\ud800"},
+        {"category": "fraud\x1b[2J"},
+        {"issuer": "bank\u202e"},
+        {"issuer": "bank\nauthority"},
         {"category": None},
         {"level": 1},
         {"scope": 1},

@@ -16,7 +16,7 @@ from blocklist_sdk.cli.exchange_session import (
     write_each,
     write_model,
 )
-from blocklist_sdk.cli.output import AsJson, indented, moment
+from blocklist_sdk.cli.output import AsJson, indented, moment, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
@@ -108,15 +108,16 @@ def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) ->
     if as_json:
         write_model(found)
         return
-    typer.echo(appeal_line(found))
-    typer.echo(f"  grounds: {indented(found.grounds, '    ').lstrip()}")
+    write_line(appeal_line(found))
+    write_line("  grounds:")
+    write_lines(indented(found.grounds, "    "))
     if found.reason is not None:
-        typer.echo(f"  answer of {moment(found.answered_at)}: {found.reason}")
+        write_line(f"  answer of {moment(found.answered_at)}: {found.reason}")
     for file in found.evidence:
-        typer.echo(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+        write_line(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
     for each in found.lifted:
         when = f"lifted {moment(each.lifted_at)}" if each.lifted_at else "not lifted yet"
-        typer.echo(f"  {each.recipient}, {each.feed} entry {each.entry}: {when}")
+        write_line(f"  {each.recipient}, {each.feed} entry {each.entry}: {when}")
 
 
 @app.command("list")

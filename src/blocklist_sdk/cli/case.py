@@ -6,7 +6,7 @@ import typer
 
 from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text
+from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text, write_line, write_lines
 from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.records import SCOPES
@@ -48,17 +48,17 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
         if as_json:
             write_model(found)
             return
-        typer.echo(case_line(found))
+        write_line(case_line(found))
         for report in exchange.case_reports(case):
-            typer.echo(f"  {report_line(report)}")
-            typer.echo(indented(report.text, "    "))
+            write_line(f"  {report_line(report)}")
+            write_lines(indented(report.text, "    "))
     for decision in found.decisions:
-        typer.echo(f"  {decision_line(decision)}")
+        write_line(f"  {decision_line(decision)}")
     for each in found.listings:
         since = f"since release {each.listed_serial}" if each.listed_serial else "not published yet"
         gone = f", lifted with release {each.lifted_serial}" if each.lifted_serial else ""
         entry = f" as entry {each.entry}" if each.entry is not None else ""
-        typer.echo(f"  on {each.feed}{entry}: {each.level}, {since}{gone}")
+        write_line(f"  on {each.feed}{entry}: {each.level}, {since}{gone}")
 
 
 @app.command()

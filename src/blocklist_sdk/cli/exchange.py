@@ -10,7 +10,7 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
-from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
@@ -187,7 +187,7 @@ def list_users(directory: Directory, as_json: AsJson = False) -> None:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         closed = f", closed {moment(row.disabled_at)}" if row.disabled_at else ""
-        typer.echo(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
+        write_line(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
 
 
 @app.command()
@@ -232,7 +232,7 @@ def stats(
     if as_json:
         typer.echo(found.model_dump_json())
         return
-    typer.echo("\n".join(statistics_lines(found)))
+    write_lines(statistics_lines(found))
 
 
 @app.command()
@@ -244,7 +244,7 @@ def verify(directory: Directory, as_json: AsJson = False) -> None:
         write_json({"problems": found})
     else:
         for problem in found:
-            typer.echo(problem)
+            write_line(problem)
         if not found:
             say("all histories and evidence files are unchanged")
     if found:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from blocklist_sdk.cli.output import say, write_json
+from blocklist_sdk.cli.output import say, write_json, write_line
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def write_each(models: Iterable["BaseModel"], line_of: Callable[[Any], str], *, 
         if as_json:
             write_model(model)
         else:
-            typer.echo(line_of(model))
+            write_line(line_of(model))
 
 
 def records_in(file: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -231,7 +231,7 @@ def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], fold
         if as_json:
             write_json({**file.model_dump(mode="json"), "path": str(path)})
         else:
-            typer.echo(f"{path}  {file.media_type}, {file.bytes:,} bytes, SHA-256 {file.sha256}")
+            write_line(f"{path}  {file.media_type}, {file.bytes:,} bytes, SHA-256 {file.sha256}")
 
 
 def _safe_name(name: str) -> str:

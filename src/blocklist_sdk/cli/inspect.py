@@ -16,6 +16,8 @@ from blocklist_sdk.cli.output import (
     scope_text,
     verdict_document,
     write_json,
+    write_line,
+    write_lines,
 )
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import Untrusted
@@ -53,7 +55,7 @@ def explain(
         names = ("region", "is_valid", "operator", "brand", "signers")
         write_json(verdict_document(number, found.verdict) | {name: getattr(found, name) for name in names})
     else:
-        typer.echo("\n".join(_explained(found, scope)))
+        write_lines(_explained(found, scope))
     raise typer.Exit(BLOCKED if found.verdict.blocked else FINE)
 
 
@@ -108,7 +110,7 @@ def verify(
         write_json({**asdict(found), "ok": bool(found)})
     elif found:
         entries = counted(found.rows, "entry", "entries")
-        typer.echo(f"{found.feed}: release {found.serial}, {entries}, digest {found.digest}: as it was signed")
+        write_line(f"{found.feed}: release {found.serial}, {entries}, digest {found.digest}: as it was signed")
     for problem in found.problems:
         say(f"release {found.serial} of {found.feed}: {problem}")
     if found.problems:

@@ -10,6 +10,8 @@ import traceback
 from pathlib import Path
 from typing import Final, TextIO
 
+from blocklist_sdk.texts import displayable
+
 DEBUG_VARIABLE: Final = "BLOCKLIST_DEBUG"
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -19,16 +21,17 @@ def say(message: str, *, prefix: str = "") -> None:
     """Write a message to standard error as one line.
 
     Args:
-        message: one or several lines, which are joined.
+        message: one or several lines, which are joined. Much in it comes from servers, files and command lines.
         prefix: comes first in the line, for programs that collect logs.
     """
-    _write(f"{prefix}blocklist: {' '.join(message.split())}\n")
+    _write(f"{prefix}blocklist: {displayable(' '.join(message.split()))}\n")
 
 
 def say_bug(error: Exception) -> None:
     """Write the kind and place of an unexpected error, and its traceback if `DEBUG_VARIABLE` is 1."""
     if os.environ.get(DEBUG_VARIABLE) == "1":
-        _write("".join(traceback.format_exception(error)))
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        _write("".join(f"{displayable(line)}\n" for line in lines))
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if frame.filename.startswith(_PACKAGE)), frames[-1])
     # The error's own message is left out: it may quote a telephone number.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli.output import AsJson, moment, write_json
+from blocklist_sdk.cli.output import AsJson, moment, write_json, write_line
 from blocklist_sdk.cli.settings import REPOSITORY, SERVER, Settings, with_settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def mirror(
     if as_json:
         write_json(asdict(result))
     else:
-        typer.echo(_summary(result))
+        write_line(_summary(result))
 
 
 def _summary(result: "MirrorResult") -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +15,33 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.messages import say as say
 from blocklist_sdk.records import Entry, Verdict
+from blocklist_sdk.texts import displayable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
 
 _VERDICT_FIELDS = tuple(each.name for each in fields(Verdict))
 _ENTRY_FIELDS = tuple(each.name for each in fields(Entry))
 
-_DIRECTION_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that change the direction in which the text after them is written (Unicode Standard Annex 9)."""
+_NOT_ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON does not escape, although a terminal obeys it: more controls, and those of the direction of writing."""
+
+
+def write_line(line: str) -> None:
+    """Write one line for people to standard output, whatever is in it: much comes from lists and servers."""
+    typer.echo(displayable(line))
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines for people to standard output, as `write_line` does."""
+    for line in lines:
+        write_line(line)
 
 
 def write_json(document: object) -> None:
     """Write a JSON document to standard output as one line."""
     is_utf8 = sys.stdout.encoding.lower() == "utf-8"
-    typer.echo((_AS_UTF8 if is_utf8 else _AS_ASCII).encode(document))
+    line = (_AS_UTF8 if is_utf8 else _AS_ASCII).encode(document)
+    typer.echo(line if line.isascii() and "\x7f" not in line else _NOT_ESCAPED.sub(_escape, line))
 
 
 def in_colour(stream: TextIO) -> bool:
@@ -45,14 +59,13 @@ def moment(when: datetime | None) -> str | None:
     return None if when is None else times.iso(when.replace(microsecond=0))
 
 
-def indented(text: str, by: str) -> str:
-    r"""A stranger's text with each line indented, so that none of them looks like a line of this program.
+def indented(text: str, by: str) -> list[str]:
+    r"""A stranger's text as lines that are indented, so that none of them looks like a line of this program.
 
     >>> indented("won\r\ncase 5: decided \u202edne", "    ")
-    '    won\n    case 5: decided \\u202edne'
+    ['    won', '    case 5: decided \\u202edne']
     """
-    lines = _DIRECTION_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text).splitlines()
-    return "\n".join(by + line for line in lines)
+    return [by + displayable(line) for line in text.splitlines()]
 
 
 def scope_text(scope: frozenset[str]) -> str:
@@ -76,6 +89,10 @@ def verdict_document(text: str, verdict: Verdict) -> dict[str, Any]:
 def entry_document(entry: Entry) -> dict[str, Any]:
     """An entry as JSON, with the columns of a release file."""
     return {name: getattr(entry, name) for name in _ENTRY_FIELDS} | {"scope": scope_text(entry.scope)}
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _json_value(value: object) -> str | None:

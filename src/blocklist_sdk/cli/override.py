@@ -9,7 +9,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
@@ -120,4 +120,4 @@ def _write(override: Any, as_json: bool) -> None:
         return
     until = f" until {moment(override.until)}" if override.until else ""
     ended = "" if override.in_force(times.now()) else " (ended)"
-    typer.echo(f"{override.decision:<5}  +{override.number:<15}{until}{ended}  {override.reason} ({override.author})")
+    write_line(f"{override.decision:<5}  +{override.number:<15}{until}{ended}  {override.reason} ({override.author})")

@@ -8,7 +8,7 @@ import typer
 
 from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
 from blocklist_sdk.cli.exit_codes import USAGE
-from blocklist_sdk.cli.output import AsJson, moment, say, write_json
+from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.errors import BlocklistError, InvalidInput
@@ -139,7 +139,7 @@ def pending(
                 write_json({"status": "refused", "record": number, **refused})
             else:
                 entry = "" if refused["entry"] is None else f"entry {refused['entry']}, {refused['outcome']}: "
-                typer.echo(f"refused  record {number}: {entry}{refused['reason']}")
+                write_line(f"refused  record {number}: {entry}{refused['reason']}")
 
 
 @app.command("list")
@@ -168,7 +168,7 @@ def statistics(
     if as_json:
         write_model(figures)
     else:
-        typer.echo("\n".join(statistics_lines(figures)))
+        write_lines(statistics_lines(figures))
 
 
 def _line(receipt: "Receipt") -> str:

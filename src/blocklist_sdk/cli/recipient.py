@@ -17,11 +17,13 @@ from blocklist_sdk.cli.output import (
     scope_text,
     verdict_document,
     write_json,
+    write_line,
+    write_lines,
 )
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
-from blocklist_sdk.texts import counted
+from blocklist_sdk.texts import counted, displayable
 
 RequireFresh = Annotated[
     bool,
@@ -87,13 +89,13 @@ def sync(
             if as_json:
                 write_json({"feed": blocklist.feed, **asdict(impact)})
             else:
-                typer.echo(_impact_text(blocklist.feed, impact))
+                write_lines(_impact_lines(blocklist.feed, impact))
             raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
         result = blocklist.sync(wait_s=wait, accept=accept)
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
-        typer.echo(_sync_line(blocklist.feed, result))
+        write_line(_sync_line(blocklist.feed, result))
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -112,7 +114,7 @@ def status(
         write_json(asdict(state))
     else:
         for name, value in _status_lines(state).items():
-            typer.echo(f"{name:<17} {value}")
+            write_line(f"{name:<17} {value}")
     if metrics_file is not None:
         from blocklist_sdk.recipient.metrics import write_metrics
 
@@ -185,7 +187,6 @@ def _verdict_line(verdict: Verdict, *, coloured: bool) -> str:
     """One verdict for people, in columns."""
     word = "blocked" if verdict.blocked else verdict.level or "free"
     parts = [
-        typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}",
         f"{'+' + str(verdict.number):<16}",
         f"{verdict.reason:<10}",
     ]
@@ -194,7 +195,8 @@ def _verdict_line(verdict: Verdict, *, coloured: bool) -> str:
         parts.append(
             f"[entry {entry.entry}: {entry.level}, {entry.category}, {entry.issuer}, {scope_text(entry.scope)}{until}]"
         )
-    return "  ".join(parts).rstrip()
+    styled = typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}"
+    return f"{styled}  {displayable('  '.join(parts)).rstrip()}"
 
 
 def _sync_line(feed: str, result: SyncResult) -> str:
@@ -206,7 +208,7 @@ def _sync_line(feed: str, result: SyncResult) -> str:
     return f"{feed}: {news} ({counted(result.bytes, 'byte')}, {result.seconds:.2f} s)"
 
 
-def _impact_text(feed: str, impact: Impact) -> str:
+def _impact_lines(feed: str, impact: Impact) -> list[str]:
     way = f"{impact.before or 'nothing'} → {impact.after}"
     after = counted(impact.rows_after, "entry", "entries")
     lines = [f"{feed}: release {way}, {impact.rows_before:,} → {after}"]
@@ -225,7 +227,7 @@ def _impact_text(feed: str, impact: Impact) -> str:
         lines.append(f"  the guard refuses it: {reason}")
     if impact.refusals:
         lines.append(f"  to put it in force anyway: blocklist sync --accept {impact.after}")
-    return "\n".join(lines)
+    return lines
 
 
 def _status_lines(state: Status) -> dict[str, object]:

@@ -19,7 +19,7 @@ from blocklist_sdk.cli.exchange_session import (
 )
 from blocklist_sdk.cli.exit_codes import USAGE
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
+from blocklist_sdk.cli.output import AsJson, indented, moment, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.texts import counted
 
@@ -128,7 +128,7 @@ def bulk(
             if as_json:
                 write_json({"line": line, "report": item.report.model_dump(mode="json")})
             else:
-                typer.echo(f"line {line}: {report_line(item.report)}")
+                write_line(f"line {line}: {report_line(item.report)}")
     if not as_json:
         typer.echo(f"{taken:,} reported, {rejects.count:,} refused")
     if rejects.count:
@@ -144,10 +144,10 @@ def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) ->
     if as_json:
         write_model(found)
         return
-    typer.echo(report_line(found))
+    write_line(report_line(found))
     for file in found.evidence:
-        typer.echo(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
-    typer.echo(indented(found.text, "  "))
+        write_line(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+    write_lines(indented(found.text, "  "))
 
 
 @app.command("list")

@@ -10,11 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from blocklist_sdk.cli.exit_codes import FINE
 from blocklist_sdk.cli.logs import log_to_stderr
-from blocklist_sdk.cli.output import write_json
+from blocklist_sdk.cli.output import write_json, write_line
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.recipient.metrics import write_metrics
@@ -53,7 +51,7 @@ def sync_until_stopped(
                 if as_json:
                     write_json(_document(outcome))
                 elif outcome.result is not None:
-                    typer.echo(line(outcome.feed, outcome.result))
+                    write_line(line(outcome.feed, outcome.result))
             except OSError as error:
                 failures.append(error)
                 stop.set()

@@ -21,6 +21,7 @@ from blocklist_sdk.net.addresses import origin_of, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.http import ends_with_connection, httpx
 from blocklist_sdk.net.retry_after import retry_after_in
+from blocklist_sdk.texts import displayable
 
 T = TypeVar("T")
 
@@ -334,11 +335,11 @@ def _message(problem: dict[str, object], status: int, request_id: str | None) ->
     if fields:
         more = f" and {len(fields) - _FIELDS_SHOWN_MAX} more" if len(fields) > _FIELDS_SHOWN_MAX else ""
         text = f"{text.rstrip('.')} ({'; '.join(fields[:_FIELDS_SHOWN_MAX])}{more})"
-    text = text[:_REASON_CHARS_MAX]
+    text = displayable(text[:_REASON_CHARS_MAX])
     if advice := _ADVICE.get(status):
         text = f"{text.rstrip('.')}: {advice}"
     known_id = problem.get("request_id") or request_id
-    return f"the exchange refused: {text}{f' [request {str(known_id)[:100]}]' if known_id else ''}"
+    return f"the exchange refused: {text}{f' [request {displayable(str(known_id)[:100])}]' if known_id else ''}"
 
 
 def _is_json(data: bytes) -> bool:
@@ -350,7 +351,7 @@ def _is_json(data: bytes) -> bool:
 
 
 def _not_an_exchange(address: str, response: httpx.Response) -> str:
-    kind = _media_type(response) or "no media type"
+    kind = displayable(_media_type(response) or "no media type")
     status = f"{response.status_code} {response.reason_phrase}"
     return f"{address}: not the response of an exchange, but {status} with {kind[:100]}: {_network()}"
 

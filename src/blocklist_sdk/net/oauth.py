@@ -21,7 +21,7 @@ from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
 from blocklist_sdk.net.bounded import Bounded
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.retry_after import retry_after_in
-from blocklist_sdk.texts import is_printable_ascii
+from blocklist_sdk.texts import displayable, is_printable_ascii
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
 
@@ -304,9 +304,9 @@ def _token_in(response: httpx.Response, source: str) -> tuple[str, float]:
             retry_after=retry_after_in(response.headers),
         )
     if document is not None and isinstance(document.get("error"), str):
-        error = str(document["error"])[:100]
+        error = displayable(str(document["error"])[:100])
         description = document.get("error_description")
-        detail = f" ({description[:500]})" if isinstance(description, str) and description else ""
+        detail = f" ({displayable(description[:500])})" if isinstance(description, str) and description else ""
         raise ExchangeError(
             f"{source}: no token, {error}{detail}: {_ADVICE.get(error, 'check the credentials')}",
             status=status,

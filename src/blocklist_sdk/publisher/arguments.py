@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import is_displayable
 
 
 def is_text(value: object) -> bool:
@@ -39,10 +40,12 @@ def check_directory(value: object) -> Path:
 
 
 def check_text(name: str, value: object) -> str:
-    """A text for an entry, without white space around it."""
+    """A text for an entry: one line without control characters, and without white space around it."""
     text = value.strip() if isinstance(value, str) else ""
     if not text or not is_text(text):
         raise InvalidInput(f"{name} must be a text in UTF-8 that is not empty, not {value!r}")
+    if not is_displayable(text):
+        raise InvalidInput(f"{name} must be one line without control characters, not {value!r}")
     return text
 
 

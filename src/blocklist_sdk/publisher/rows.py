@@ -7,6 +7,7 @@ cell that cannot be read is a reject, with the reason, and so is a row that cove
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import normalize_column, parse_pattern
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
 from blocklist_sdk.publisher.rejects import Reject
@@ -85,7 +87,7 @@ def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> t
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
-            read = {"level": read_level, "scope": read_scope}.get(name, str)
+            read = {"level": read_level, "scope": read_scope}.get(name, partial(check_text, name))
             optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
