@@ -153,6 +153,36 @@ def test_unusable_options_are_refused(world: World, env: dict[str, str], enforce
     assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is unavailable")
 
 
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("--dry-run",), 0),
+        (("--dry-run", "--receipts"), 0),
+        (("--name", "hlr.shadow"), 2),
+        (("--reconcile",), 2),
+        (("--reconcile", "--repair"), 2),
+        (("--reconcile", "--name", "hlr.shadow"), 2),
+    ],
+)
+def test_a_run_that_only_looks_or_is_refused_leaves_nothing(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], flags: tuple[str, ...], code: int
+) -> None:
+    synced(world, env, NUMBERS)
+    env["BLOCKLIST_EXCHANGE"] = "http://127.0.0.1:9"
+    before = sorted(world.directory.rglob("*"))
+    assert enforce(*flags).code == code
+    assert sorted(world.directory.rglob("*")) == before
+    assert_fails(run("statement", "--sink", "default", "--month", "2026-01", env=env), 2, "nothing has been enforced")
+
+
+def test_a_ledger_into_which_nothing_was_enforced_has_no_statement(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce("--daily-cap", "0").code == 0
+    assert_fails(run("statement", "--sink", "default", "--month", "2026-01", env=env), 2, "nothing has been enforced")
+
+
 def test_reconciling_finds_and_repairs(
     world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
 ) -> None:
@@ -160,6 +190,8 @@ def test_reconciling_finds_and_repairs(
 
     synced(world, env, NUMBERS)
     sink = ("--sink", redis_url, "--name", "cache")
+    assert "6 missing" in enforce(*sink, "--reconcile").out
+    assert not list(world.directory.rglob("sinks"))
     assert enforce(*sink).code == 0
     assert "just what it should" in enforce(*sink, "--reconcile").out
     client = redis.Redis.from_url(redis_url.partition("?")[0])

@@ -306,7 +306,17 @@ def test_a_dry_run_does_nothing(world: World, blocklist: Blocklist) -> None:
     sink = MemorySink()
     done = enforce(blocklist, sink, dry_run=True)
     assert (done.dry_run, done.planned["block"], sink.seen) == (True, 3, [])
+    assert reconcile(blocklist, sink).missing == 3
+    assert not ledger_path(blocklist, "default").parent.exists()
     assert enforce(blocklist, sink).outcomes == {"enforced": 3}
+    before = {path: path.read_bytes() for path in ledger_path(blocklist, "default").rglob("*") if path.is_file()}
+    put(world, blocklist, listed(*NUMBERS[1:4]))
+    done = enforce(blocklist, sink, dry_run=True)
+    assert (done.planned["block"], done.planned["unblock"]) == (1, 1)
+    assert (reconcile(blocklist, sink).missing, len(sink.seen)) == (1, 3)
+    assert before == {
+        path: path.read_bytes() for path in ledger_path(blocklist, "default").rglob("*") if path.is_file()
+    }
 
 
 def test_a_daily_cap_never_holds_up_an_unblock(world: World, blocklist: Blocklist) -> None:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -212,6 +213,7 @@ def test_a_writer_that_is_killed_leaves_whole_files_only(drop: Path) -> None:
         "for n in itertools.count(1):\n"
         "    sink.apply(make_batch('block', range(6281200000000, 6281200003000), number_in_ledger=n))\n"
     )
+    drop.mkdir()
     for _ in range(5):
         writer = subprocess.Popen([sys.executable, "-c", program, drop.as_uri()], stdout=subprocess.PIPE)
         assert writer.stdout
@@ -290,10 +292,21 @@ def test_a_new_ledger_does_not_write_before_the_files_of_an_earlier_one(drop: Pa
 
 def test_a_directory_that_is_gone_is_an_unavailable_sink(drop: Path) -> None:
     sink = opened(drop)
-    (drop / ".blocklist-drop.json").unlink()
-    drop.rmdir()
+    sink.apply(make_batch("block", [A], number_in_ledger=1))
+    shutil.rmtree(drop)
     with pytest.raises(SinkUnavailable, match="cannot be used"):
-        sink.apply(make_batch("block", [A]))
+        sink.apply(make_batch("block", [A], number_in_ledger=2))
+
+
+@pytest.mark.parametrize("with_responses", [False, True])
+def test_to_open_makes_nothing(drop: Path, responses: Path, with_responses: bool) -> None:
+    sink = opened(drop, responses=responses if with_responses else None)
+    assert not drop.exists()
+    sink.close()
+    assert not drop.exists()
+    (drop.parent / "other").mkdir()
+    opened(drop.parent / "other").close()
+    assert list((drop.parent / "other").iterdir()) == []
 
 
 # Responses
@@ -541,7 +554,7 @@ def test_the_database_holds_no_more_than_what_waits(drop: Path, responses: Path)
 
 
 def test_a_damaged_database_is_an_error_that_says_what_to_do(drop: Path, responses: Path) -> None:
-    opened(drop, responses=responses).close()
+    opened(drop, responses=responses).apply(make_batch("block", [A]))
     (drop / ".blocklist-drop.sqlite").write_bytes(b"not a database" * 1000)
     with pytest.raises(InvalidInput, match="remove it"):
         opened(drop, responses=responses)

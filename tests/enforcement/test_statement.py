@@ -168,7 +168,9 @@ def test_reasons_hold_no_numbers_and_very_many_are_summed_up(ledger: Ledger) -> 
 
 OUTCOMES = st.sampled_from([DONE, FAILED, Outcome("refused"), Outcome("not-ours")])
 TRIES = st.lists(
-    st.tuples(st.sampled_from(OPERATIONS), st.dictionaries(st.integers(0, 4), OUTCOMES, min_size=1)), max_size=12
+    st.tuples(st.sampled_from(OPERATIONS), st.dictionaries(st.integers(0, 4), OUTCOMES, min_size=1)),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -263,10 +265,18 @@ def test_the_json_has_everything(ledger: Ledger) -> None:
 
 
 def test_a_month_without_changes_has_a_statement_as_well(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]), published=PUBLISHED - timedelta(days=60))
     statement = statement_of(ledger)
     assert statement.operations["block"].received == 0
     assert "<svg" in statement_html(statement)
     assert statement.to_csv().count("\n") > 30
+
+
+def test_a_ledger_into_which_nothing_was_enforced_has_no_statement(ledger: Ledger) -> None:
+    with pytest.raises(InvalidInput, match="nothing has been enforced into hlr yet"):
+        statement_of(ledger)
+    ledger.replace(ledger.state())
+    assert statement_of(ledger).operations["block"].received == 0
 
 
 def test_a_shadows_statement_says_that_nothing_has_happened(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement import Drift, EnforcementResult
+    from blocklist_sdk.enforcement import Drift, EnforcementResult, Sink
     from blocklist_sdk.recipient.blocklist import Blocklist
 
 _BACKOFF_MAX_S: Final = 3600.0
@@ -82,7 +82,6 @@ def enforce(
     unavailable, the next run continues.
     """
     from blocklist_sdk.enforcement import enforce as run
-    from blocklist_sdk.enforcement import ledger_id, open_sink
     from blocklist_sdk.enforcement import reconcile as compare
 
     if repair and not reconcile:
@@ -95,8 +94,9 @@ def enforce(
     interval = duration(every).total_seconds()
     with contextlib.ExitStack() as stack:
         blocklist = stack.enter_context(settings.open(online=watch))
-        ledger = ledger_id(blocklist, name)
-        opened = stack.enter_context(contextlib.closing(open_sink(sink, feed=blocklist.feed, ledger=ledger)))
+        # A run that is refused, or only looks, must not leave a ledger or anything else.
+        begins = not dry_run and (repair or not reconcile)
+        opened = stack.enter_context(_opened(sink, blocklist, name, must_be_read=reconcile, begins=begins))
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
@@ -110,6 +110,34 @@ def enforce(
             result = enforce_once()
             _show(result, name, as_json=as_json)
             _check(result)
+
+
+@contextlib.contextmanager
+def _opened(url: str, blocklist: "Blocklist", name: str, *, must_be_read: bool, begins: bool) -> Iterator["Sink"]:
+    """Open a sink, and check that it can be used so.
+
+    Args:
+        url: the sink's URL.
+        blocklist: the list that is enforced.
+        name: the sink's name.
+        must_be_read: whether it is to be read.
+        begins: whether its ledger is begun if there is none yet.
+    """
+    from blocklist_sdk.enforcement import ledger_id, open_sink
+    from blocklist_sdk.enforcement.paths import known_ledger_id
+    from blocklist_sdk.enforcement.reconciliation import check_readable
+    from blocklist_sdk.enforcement.shadow import check_name
+
+    ledger = known_ledger_id(blocklist, name)
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger)) as sink:
+        check_name(sink, name)
+        if must_be_read:
+            check_readable(sink)
+        if ledger is not None or not begins:
+            yield sink
+            return
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name))) as sink:
+        yield sink
 
 
 def _rounds(

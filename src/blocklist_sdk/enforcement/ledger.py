@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import storage
-from blocklist_sdk.enforcement.items import Batch, Items, Operation, UInt8s
+from blocklist_sdk.enforcement.items import Batch, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
     Acknowledgement,
     LedgerDocument,
@@ -188,6 +188,11 @@ class Ledger:
     def last(self) -> int:
         """The number of the last batch; 0 before the first."""
         return self._next - 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was enforced into the sink yet."""
+        return self._document.base is None and not self._numbers()
 
     # Writing
 
@@ -478,12 +483,12 @@ class Ledger:
 
     def _base(self) -> LedgerState:
         if self._document.base is None:
-            return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
+            return LedgerState.empty()
         path = self.directory / self._document.base
         table, _ = read_table(path)
         with reading(path):
             if not len(table):
-                return LedgerState.of(Items.empty(), np.empty(0, np.uint8))
+                return LedgerState.empty()
             return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
 
 

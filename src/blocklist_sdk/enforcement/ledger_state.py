@@ -138,6 +138,11 @@ class LedgerState:
         """A state that is all base."""
         return cls(items, status, np.empty(0, np.int64), Items.empty(), np.empty(0, np.uint8))
 
+    @classmethod
+    def empty(cls) -> Self:
+        """The state of a sink into which nothing was enforced."""
+        return cls.of(Items.empty(), np.empty(0, np.uint8))
+
     def superseded(self) -> Positions:
         """Positions in the base that do not count any more."""
         positions = np.minimum(np.searchsorted(self.items.number, self.changed), max(len(self.items) - 1, 0))

@@ -50,6 +50,17 @@ def ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str
         return ledger.id
 
 
+def known_ledger_id(blocklist: "Blocklist", name: str, *, wait_s: float = 10.0) -> str | None:
+    """The id of a sink's ledger; None if there is no ledger yet, which is not begun.
+
+    Raises:
+        InvalidInput, Locked, Malformed, StorageFailed: as for `ledger_id`.
+    """
+    from blocklist_sdk.enforcement.ledger import Ledger
+
+    return ledger_id(blocklist, name, wait_s=wait_s) if Ledger.exists(ledger_path(blocklist, name)) else None
+
+
 def is_shadow(name: str) -> bool:
     """Whether a sink of that name only takes notes.
 

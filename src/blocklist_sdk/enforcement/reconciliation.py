@@ -1,5 +1,6 @@
 """Reconciliation: compare what a sink really holds with what it should hold."""
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_a
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
+from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
@@ -60,6 +62,8 @@ def reconcile(
     """Compare what a sink really holds with what it should hold.
 
     With `repair`, the ledger then says what the sink really holds, so the next `enforce` repairs just what differs.
+    Without it nothing is written.
+
     Takes some 17 bytes of memory for each item that the sink holds.
 
     Args:
@@ -72,30 +76,34 @@ def reconcile(
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
 
     Raises:
-        InvalidInput: the sink cannot be read.
+        InvalidInput: the sink cannot be read, or `name` is not for it.
         NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
     """
-    if not isinstance(sink, ReadableSink):
-        raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
-    with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
+    check_name(sink, name)
+    check_readable(sink)
+    directory = ledger_path(blocklist, name)
+    with contextlib.ExitStack() as stack:
+        ledger = None
+        if repair or Ledger.exists(directory):
+            ledger = stack.enter_context(Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s))
         generation, rules = internals_of(blocklist).in_force()
         target_items = desired_items(generation.rows, rules, clock(), settings=settings)
         try:
             last_batch = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
-            sink_items = _items_held(sink.current())
+            sink_items = _items_held(check_readable(sink).current())
         except SinkUnavailable as error:
             raise Unreachable(
                 f"the sink is unavailable: {error}. Nothing was compared; run this again later.",
                 url=name,
                 retry_after=error.retry_after,
             ) from error
-        ledger_state = ledger.state().whole()
+        ledger_state = LedgerState.empty() if ledger is None else ledger.state().whole()
         target_items = _without_nothing_to_block(target_items, ledger_state)
         in_sink, in_target = matched(sink_items, target_items)
         same = (sink_items.last[in_sink] == target_items.last[in_target]) & (
             sink_items.scope[in_sink] == target_items.scope[in_target]
         )
-        if repair:
+        if ledger is not None and repair:
             _repair(ledger, ledger_state, sink_items, target_items, in_sink[same], in_target[same], last_batch)
         numbers = {
             "missing": np.delete(target_items.number, in_target),
@@ -107,6 +115,17 @@ def reconcile(
             **{kind: len(column) for kind, column in numbers.items()},
             examples={kind: tuple(column[:_EXAMPLES].tolist()) for kind, column in numbers.items()},
         )
+
+
+def check_readable(sink: Sink) -> ReadableSink:
+    """The sink, if it can be read.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if not isinstance(sink, ReadableSink):
+        raise InvalidInput("this sink cannot be read, so it cannot be reconciled")
+    return sink
 
 
 def _items_held(current: Iterable[HeldItem]) -> Items:

@@ -14,12 +14,12 @@ from blocklist_sdk import times
 from blocklist_sdk.enforcement.desired import desired_items, next_change
 from blocklist_sdk.enforcement.items import Batch, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, OutcomeCode
-from blocklist_sdk.enforcement.paths import SHADOW_SUFFIX, is_shadow, ledger_path
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode
+from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_plan
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
-from blocklist_sdk.enforcement.shadow import Shadow
+from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import (
     Outcome,
     Sink,
@@ -30,7 +30,7 @@ from blocklist_sdk.enforcement.sink import (
     WarningSink,
     all_done,
 )
-from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
+from blocklist_sdk.errors import Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
 
@@ -106,7 +106,7 @@ def enforce(
         settings: which scopes and numbers are enforced, how many changes at a time, and how fast.
         receipts: the exchange to which the receipts are sent afterwards, as by `send_receipts`; None to send them
             later.
-        dry_run: only return what would be done.
+        dry_run: only return what would be done. Without a ledger, the sink is taken to be empty; none is begun.
         clock: returns the current time, UTC.
         sleep: waits for some seconds.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
@@ -126,13 +126,12 @@ def enforce(
         >>> enforce(blocklist, open_sink("file:///var/spool/blocks", feed=blocklist.feed))  # doctest: +SKIP
     """
     started = time.monotonic()
-    if isinstance(sink, Shadow) is not is_shadow(name):
-        who = "a shadow must" if isinstance(sink, Shadow) else "only a shadow may"
-        raise InvalidInput(f"{who} have a name that ends with {SHADOW_SUFFIX}: the name is {name!r}")
+    check_name(sink, name)
+    if dry_run:
+        return _dry_run(blocklist, sink, name, settings, clock(), wait_s)
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         run = _Run(ledger, sink, settings, clock, sleep)
-        if not dry_run:
-            run.settle_open_batches()
+        run.settle_open_batches()
         planned: dict[Operation, int] | None = None
         is_over = False
         while not is_over:
@@ -143,8 +142,6 @@ def enforce(
             plan = make_plan(state, target_items)
             planned = planned or plan.counts()
             following = next_change(generation.rows, rules, at)
-            if dry_run:
-                break
             about = generation.about
             watch = _Watch(blocklist, about.serial, rules, following, clock)
             is_over = run.all(plan, serial=about.serial, published=about.published_at, watch=watch)
@@ -158,14 +155,38 @@ def enforce(
             deferred=run.deferred,
             set_aside=state.count(ItemStatus.SET_ASIDE),
             next_change=following,
-            dry_run=dry_run,
             seconds=time.monotonic() - started,
-            warnings=tuple(sink.warnings()) if isinstance(sink, WarningSink) else (),
+            warnings=_warnings_of(sink),
         )
-    if receipts is not None and not dry_run:
+    if receipts is not None:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
             result = replace(result, receipts=send_receipts(ledger, receipts))
     return result
+
+
+def _dry_run(
+    blocklist: Blocklist, sink: Sink, name: str, settings: EnforcementSettings, at: datetime, wait_s: float
+) -> EnforcementResult:
+    """What a run would do. Nothing is written, and no ledger begun."""
+    started = time.monotonic()
+    directory, state = ledger_path(blocklist, name), LedgerState.empty()
+    if Ledger.exists(directory):
+        with Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s) as ledger:
+            state = ledger.state()
+    generation, rules = internals_of(blocklist).in_force()
+    return EnforcementResult(
+        serial=generation.about.serial,
+        planned=make_plan(state, desired_items(generation.rows, rules, at, settings=settings)).counts(),
+        set_aside=state.count(ItemStatus.SET_ASIDE),
+        next_change=next_change(generation.rows, rules, at),
+        dry_run=True,
+        seconds=time.monotonic() - started,
+        warnings=_warnings_of(sink),
+    )
+
+
+def _warnings_of(sink: Sink) -> tuple[SinkWarning, ...]:
+    return tuple(sink.warnings()) if isinstance(sink, WarningSink) else ()
 
 
 @dataclass(slots=True)

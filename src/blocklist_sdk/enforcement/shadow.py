@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch, Items, Operation, mask_of
+from blocklist_sdk.enforcement.paths import SHADOW_SUFFIX, is_shadow
 from blocklist_sdk.enforcement.sink import Outcome, Sink, all_done
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import normalize_column
@@ -60,6 +61,17 @@ class Shadow:
         """Close the real sink, if there is one."""
         if self.sink is not None:
             self.sink.close()
+
+
+def check_name(sink: Sink, name: str) -> None:
+    """Check that shadows, and only they, have the name of one.
+
+    Raises:
+        InvalidInput: `name` is not for this sink.
+    """
+    if isinstance(sink, Shadow) is not is_shadow(name):
+        who = "a shadow must" if isinstance(sink, Shadow) else "only a shadow may"
+        raise InvalidInput(f"{who} have a name that ends with {SHADOW_SUFFIX}: the name is {name!r}")
 
 
 @dataclass(frozen=True, slots=True)

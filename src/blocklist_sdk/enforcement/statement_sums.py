@@ -52,7 +52,7 @@ def monthly_statement(ledger: Ledger, month: str, *, now: datetime) -> Statement
         now: timezone-aware; what happened later is left out.
 
     Raises:
-        InvalidInput: `month` is not a month, or has not begun.
+        InvalidInput: `month` is not a month, or has not begun; or nothing was enforced into the sink yet.
         Malformed: a record is damaged.
         StorageFailed: the disk refused.
     """
@@ -62,6 +62,8 @@ def monthly_statement(ledger: Ledger, month: str, *, now: datetime) -> Statement
     end = (start + timedelta(days=32)).replace(day=1)
     if now < start:
         raise InvalidInput(f"the month {month} has not begun yet")
+    if ledger.is_empty:
+        raise InvalidInput(f"nothing has been enforced into {ledger.directory.name} yet, so there is nothing to state")
     sums = _Sums(start, min(now, end))
     waiting, numbers = 0, set[int]()
     for record in ledger.records():

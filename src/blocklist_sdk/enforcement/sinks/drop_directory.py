@@ -69,7 +69,7 @@ def open_file_sink(
     responses: str | Path | None = None,
     wait: float | str | None = None,
 ) -> "FileSink":
-    """Open a drop directory; makes it if it does not exist, but not its parent.
+    """Open a drop directory. The first batch makes it if it does not exist, but not its parent.
 
     Args:
         url: such as ``file:///path/drop``; may have the options, as in ``?format=jsonl``.
@@ -80,7 +80,7 @@ def open_file_sink(
 
     Raises:
         InvalidInput: an option cannot be used, or the directory has other content.
-        StorageFailed: the disk refused.
+        StorageFailed: the disk refused, or the directory's parent does not exist.
     """
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path or parts.fragment:
@@ -120,13 +120,14 @@ class FileSink:
         self._highest: int | None = None
         self._warnings: dict[str, SinkWarning] = {}
         self._waiting: _Waiting | None = None
+        self._is_claimed = False
         with storage(directory):
-            directory.mkdir(exist_ok=True)
-            _claim(directory)
+            _check_usable(directory)
         if responses is not None:
             if not responses.is_dir():
                 raise InvalidInput(f"{responses} is not a directory: make it, so that responses can arrive")
-            self._waiting = _Waiting(directory / _STATE, feed)
+            if (directory / _STATE).exists():
+                self._waiting = _Waiting(directory / _STATE, feed)
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Write the changes that do not wait for a response already into one file.
@@ -135,6 +136,7 @@ class FileSink:
             SinkUnavailable: the disk refused, or the directory has files of a later batch.
         """
         try:
+            self._claim()
             self._check_order(batch.number_in_ledger)
             if self._waiting is None or self._responses is None:
                 name, data = file_of(batch, self._format)
@@ -153,6 +155,17 @@ class FileSink:
         """Close the database, and forget the responses that were used."""
         if self._waiting is not None:
             self._waiting.close()
+
+    def _claim(self) -> None:
+        """Make the directory and what is in it from the beginning, unless that was done. To open makes nothing."""
+        if self._is_claimed:
+            return
+        self.directory.mkdir(exist_ok=True)
+        if not _check_usable(self.directory):
+            write_json(self.directory / _MARKER, {"format": 1, "what": "drop directory of blocklist-sdk"})
+        if self._responses is not None and self._waiting is None:
+            self._waiting = _Waiting(self.directory / _STATE, self.feed)
+        self._is_claimed = True
 
     def _outcomes(self, batch: Batch, waiting: "_Waiting", responses: Path) -> Sequence[Outcome]:
         waiting.forget_used(but=batch.number_in_ledger)
@@ -343,20 +356,23 @@ def _outcome(batch: Batch, kind: str | None, detail: str | None) -> Outcome:
     return outcome_of_word(kind, detail or "", operation=batch.operation, source="response")
 
 
-def _claim(directory: Path) -> None:
-    """Mark a directory as a drop directory, unless it has other content."""
+def _check_usable(directory: Path) -> bool:
+    """Check that a directory is a drop directory or may become one; returns whether it is marked as one already."""
     marker = directory / _MARKER
     if marker.exists():
         with contextlib.suppress(ValueError):
             document: Any = json.loads(marker.read_bytes())
             if isinstance(document, dict) and document.get("format") == 1:
-                return
+                return True
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade the library")
+    if not directory.exists():
+        os.scandir(directory.absolute().parent).close()  # which fails if the directory could not be made, either
+        return False
     others = [name for name in os.listdir(directory) if name != _MARKER and not name.startswith(STAGED_PREFIX)]
     # Another process may have marked it just now.
     if others and not marker.exists():
         raise InvalidInput(f"{directory} has other content: a drop directory must be empty at first")
-    write_json(marker, {"format": 1, "what": "drop directory of blocklist-sdk"})
+    return marker.exists()
 
 
 def _seconds(text: str) -> float:
