@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blocklist_sdk.cli.enforce import _backoff_s
 from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
 from support.exchanges import Asked, exchanging, routes
@@ -150,6 +151,9 @@ def test_unusable_options_are_refused(world: World, env: dict[str, str], enforce
     assert_fails(enforce("--repair"), 2, "--reconcile")
     assert_fails(enforce("--watch", "--dry-run"), 2, "--watch")
     assert_fails(enforce("--reconcile"), 2, "cannot be read")
+    assert_fails(enforce("--rate", "inf"), 2, "rate must be greater than 0 and finite")
+    for every in ("0", "999999999d"):
+        assert_fails(enforce("--watch", "--every", every), 2, "the interval must be more than 0 s and at most a year")
     assert_fails(enforce("--sink", "redis://127.0.0.1:1/0", "--name", "away"), 3, "is unavailable")
 
 
@@ -204,6 +208,13 @@ def test_reconciling_finds_and_repairs(
     mended = enforce(*sink, "--reconcile", "--repair", "--json")
     assert (mended.code, mended.document["repaired"]["outcomes"]) == (0, {"enforced": 1})
     assert enforce(*sink, "--reconcile").code == 0
+
+
+@pytest.mark.parametrize("interval", [0.001, 1.0, 900.0, 366 * 86_400.0])
+def test_the_wait_after_failures_grows_to_an_end_and_never_fails(interval: float) -> None:
+    waits = [_backoff_s(interval, failures) for failures in (1, 2, 3, 20, 1_023, 1_024, 1_000_000)]
+    assert waits == sorted(waits)
+    assert waits[-1] == max(interval, 3600.0)
 
 
 def test_watching_ends_with_a_signal(world: World, env: dict[str, str]) -> None:

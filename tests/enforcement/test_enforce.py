@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import random
 import shutil
 from collections.abc import Iterator, Sequence
@@ -626,7 +627,10 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
     [
         ({"batch": 0}, "batch must be at least 1, not 0"),
         ({"tries": 0}, "tries must be at least 1, not 0"),
-        ({"rate": 0}, "rate must be greater than 0, not 0"),
+        ({"rate": 0}, "rate must be greater than 0 and finite, not 0"),
+        ({"rate": math.inf}, "rate must be greater than 0 and finite, not inf"),
+        ({"rate": math.nan}, "rate must be greater than 0 and finite, not nan"),
+        ({"rate": 1e-300}, "rate must be at least one change a day"),
         ({"daily_cap": -1}, "daily_cap must be 0 or more, not -1"),
         ({"scopes": ()}, "the scopes are .*name at least one"),
         ({"scopes": ("telex",)}, "the scopes are .*name at least one"),

@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": _GROUND
     | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
-    | {"recipient/changes", "recipient/metrics", "recipient/screening", "recipient/sync_outcomes"}
+    | {"recipient/changes", "recipient/metrics", "recipient/screening", "recipient/sync", "recipient/sync_outcomes"}
     | {"release", "sandbox"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""

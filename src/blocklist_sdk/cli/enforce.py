@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _BACKOFF_MAX_S: Final = 3600.0
 
+_DOUBLINGS_MAX: Final = 64
+"""More doublings would exceed the longest wait from any interval, and in the end the largest float."""
+
 
 @with_settings(*LIST, *SERVER)
 def enforce(
@@ -83,6 +86,7 @@ def enforce(
     """
     from blocklist_sdk.enforcement import enforce as run
     from blocklist_sdk.enforcement import reconcile as compare
+    from blocklist_sdk.recipient.sync.schedule import interval
 
     if repair and not reconcile:
         raise InvalidInput("--repair needs --reconcile")
@@ -91,7 +95,7 @@ def enforce(
     how = EnforcementSettings(
         batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
     )
-    interval = duration(every).total_seconds()
+    seconds = interval(duration(every)).total_seconds()
     with contextlib.ExitStack() as stack:
         blocklist = stack.enter_context(settings.open(online=watch))
         # A run that is refused, or only looks, must not leave a ledger or anything else.
@@ -104,7 +108,7 @@ def enforce(
             repaired = enforce_once() if repair else None
             _show_drift(drift, repaired, name, as_json=as_json)
         elif watch:
-            for result in _rounds(blocklist, enforce_once, interval):
+            for result in _rounds(blocklist, enforce_once, seconds):
                 _show(result, name, as_json=as_json)
         else:
             result = enforce_once()
@@ -160,10 +164,15 @@ def _rounds(
             except BlocklistError as error:
                 failures += 1
                 asked = getattr(error, "retry_after", None) or 0.0
-                wait = max(asked, min(interval * 2**failures, max(interval, _BACKOFF_MAX_S)))
+                wait = max(asked, _backoff_s(interval, failures))
                 say(f"{error} The next try is in {wait:.0f} s.")
             if stop.wait(wait):
                 return
+
+
+def _backoff_s(interval: float, failures: int) -> float:
+    """How long to wait after so many failures in a row, seconds; twice the interval, and then twice as long each."""
+    return min(interval * 2.0 ** min(failures, _DOUBLINGS_MAX), max(interval, _BACKOFF_MAX_S))
 
 
 def _seconds_to(moment: datetime | None) -> float:

@@ -1,11 +1,16 @@
 """Settings for carrying changes into a sink: which changes, how many at a time, how fast."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.records import SCOPES
+
+_RATE_MIN: Final = 1 / 86_400
+"""The lowest rate, changes per second: a wait between two batches must have an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +22,7 @@ class EnforcementSettings:
         scopes: the scopes that the sink enforces; None for all of them.
         only_operator: the operator whose numbers are enforced; None for all numbers. For a range, its first number
             counts.
-        rate: the most changes per second; None for as fast as the sink takes them.
+        rate: the most changes per second, at least one a day; None for as fast as the sink takes them.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
         tries: number of failures after which a change is set aside, so that it does not hold up the others.
 
@@ -39,8 +44,10 @@ class EnforcementSettings:
         for name in ("batch", "tries"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.rate is not None and not self.rate > 0:
-            raise InvalidInput(f"rate must be greater than 0, not {self.rate}")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise InvalidInput(f"rate must be greater than 0 and finite, not {self.rate}")
+        if self.rate is not None and self.rate < _RATE_MIN:
+            raise InvalidInput(f"rate must be at least one change a day, which is {_RATE_MIN:.6f}, not {self.rate}")
         if self.daily_cap is not None and self.daily_cap < 0:
             raise InvalidInput(f"daily_cap must be 0 or more, not {self.daily_cap}")
         if self.only_operator is not None and self.only_operator not in known_operators():
