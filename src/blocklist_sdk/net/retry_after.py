@@ -9,12 +9,15 @@ from typing import Final
 from blocklist_sdk import times
 
 _FORMS: Final = re.compile(
-    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (?:GMT|UTC|[+-]0000)"
+    r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} [1-9]\d{3} \d\d:\d\d:\d\d (?:GMT|UTC|[+-]0000)"
     r"|[A-Z][a-z]{5,8}, \d\d-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d GMT"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [1-9]\d{3}",
     re.ASCII,
 )
-"""The three forms of RFC 9110, section 5.6.7. Servers also write the zone of the first as a number."""
+"""The three forms of RFC 9110, section 5.6.7. Servers also write the zone of the first as a number.
+
+Years before 1000 are left out: the standard library takes ``0026`` for 2026.
+"""
 
 _TWO_DIGIT_YEAR: Final = re.compile(r"-(\d\d) ")
 _FUTURE_YEARS_MAX: Final = 50
