@@ -1,6 +1,8 @@
 """The small server: ranges, validators, caching headers, and nothing beyond the repository."""
 
+import contextlib
 import http.client
+import socket
 import threading
 import time
 import urllib.error
@@ -61,6 +63,36 @@ def test_a_file_as_it_is(connection: http.client.HTTPConnection) -> None:
     status, body, headers = ask(connection, method="HEAD")
     assert (status, body, headers["Content-Length"]) == (200, b"", str(len(BODY)))
     assert ask(connection, "/targets/empty")[:2] == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Content-Length: {length}", "content-length: 0", "Transfer-Encoding: chunked", "transfer-encoding: identity"],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_body_of_a_request_is_not_taken_for_the_next_request(repository: Path, head: str, method: str) -> None:
+    body = b"GET /metadata/timestamp.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = f"{method} /targets/empty HTTP/1.1\r\nHost: x\r\n{head.format(length=len(body))}\r\n\r\n"
+    with serving(repository) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+            connection.sendall(head.encode() + body)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while data := connection.recv(65_536):
+                    received += data
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in received
+    assert b"{}" not in received
+
+
+@pytest.mark.parametrize("path", ["http://[/targets/empty", "//[x/targets/empty", "/targets/%zz", "/targets/%00"])
+def test_an_address_that_cannot_be_read_is_not_found(connection: http.client.HTTPConnection, path: str) -> None:
+    connection.putrequest("GET", path, skip_host=True)  # the client would read the host in it
+    connection.endheaders()
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (404, b"")
+    assert ask(connection, "/targets/empty")[:2] == (200, b""), "the connection goes on"
 
 
 @pytest.mark.timing

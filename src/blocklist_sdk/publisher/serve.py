@@ -153,6 +153,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
+    def parse_request(self) -> bool:
+        """Read a request's head; after a request with a body, which is not read, the connection is closed.
+
+        Otherwise its body would be taken for the next request of a kept connection, which may be another client's
+        behind a proxy.
+        """
+        is_read = super().parse_request()
+        if is_read and any(name in self.headers for name in ("Content-Length", "Transfer-Encoding")):
+            self.close_connection = True
+        return is_read
+
+    def end_headers(self) -> None:
+        """Say so if the connection is closed after this response."""
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        super().end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Do not log what recipients request."""
 
@@ -199,7 +216,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _find(self, stack: contextlib.ExitStack) -> _OpenFile | None:
         """The requested file, opened; None if the repository does not have it."""
-        parts = unquote(urlsplit(self.path).path).split("/")[1:]
+        try:
+            parts = unquote(urlsplit(self.path).path).split("/")[1:]
+        except ValueError:
+            return None  # such as an address with half of its brackets
         known = find_file(self.server.repository, parts) if parts and parts[0] in _SERVED_FOLDERS else None
         if known is None:
             return None
