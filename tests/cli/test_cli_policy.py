@@ -31,6 +31,10 @@ def env(world: World) -> dict[str, str]:
     return settings
 
 
+def test_a_dry_run_accepts_nothing(env: dict[str, str]) -> None:
+    assert_fails(run("sync", "--dry-run", "--accept", "2", env=env), 2, "leave --accept out")
+
+
 def test_a_dry_run_shows_and_changes_nothing(world: World, env: dict[str, str]) -> None:
     run("override", "allow", FIRST[-1], "--reason", "appeal 17", env=env)
     world.release([*FIRST[:1500], ADDED])

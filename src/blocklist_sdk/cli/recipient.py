@@ -79,6 +79,8 @@ def sync(
         raise InvalidInput("--every is the time between syncs: use it with --watch")
     if watch and (dry_run or accept is not None):
         raise InvalidInput("--dry-run and --accept are for a single sync: leave --watch out")
+    if dry_run and accept is not None:
+        raise InvalidInput("--dry-run puts nothing in force: leave --accept out, or --dry-run")
     with settings.open(online=True) as blocklist:
         metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file)
         if watch:
