@@ -27,9 +27,9 @@ from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int6
 
 LEVELS = ("block", "advisory")
 
-_MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]"
+_MAYBE_PATTERN = r"[.．][\s.．\-]*$|[.．]\s*[.．]|[\[\]［］]"
 """A full stop between digits is a separator, but after them it is a wildcard, and two of them separate the ends of a
-range."""
+range. Brackets hold a class of digits."""
 
 _NO_NUMBER = "the number is missing"
 
@@ -185,7 +185,7 @@ def _read_singles(column: pa.Array, region: str | None, is_release: bool) -> Int
     numbers: Int64s = np.asarray(normalize_column(column, region=region).fill_null(0)).copy()
     if not pa.types.is_integer(column.type):
         texts = _plain(column)
-        dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, "[.．]").fill_null(False)))
+        dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, r"[.．\[\]［］]").fill_null(False)))
         if len(dotted):
             maybe = np.asarray(pc.match_substring_regex(texts.take(pa.array(dotted)), _MAYBE_PATTERN))
             numbers[dotted[maybe]] = 0
