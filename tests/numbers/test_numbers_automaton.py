@@ -29,6 +29,15 @@ def test_fate_is_what_becomes_of_every_string(pattern: str, lead: str, rest: int
     assert DigitPattern(pattern).fate(lead, len(lead) + rest) is expected
 
 
+@given(st.sampled_from([*PATTERNS, "(?=1)2"]), st.text("0123456789", max_size=6))
+def test_the_table_matches_what_re_matches(pattern: str, text: str) -> None:
+    steps, is_final = DigitPattern(pattern).table()
+    state = 0
+    for digit in text:
+        state = steps[state][int(digit)]
+    assert is_final[state] == (pattern == "(?=1)2" or re.fullmatch(pattern, text) is not None)
+
+
 @given(st.sampled_from(PREFIXES), st.text("0123456789", min_size=1, max_size=4), st.integers(0, 3))
 def test_a_prefix_takes_as_many_digits_of_every_string(prefix: tuple[str, bool], lead: str, rest: int) -> None:
     pattern, rewrites = prefix

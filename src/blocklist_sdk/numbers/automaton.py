@@ -69,6 +69,25 @@ class DigitPattern:
             state = self._after(state, int(digit))
         return self._fate(state, length - len(lead))
 
+    def table(self) -> tuple[list[list[int]], list[bool]]:
+        """Return the whole automaton: the state after each digit, and which states end a match; 0 is the first state.
+
+        A pattern that was not understood matches everything.
+
+        >>> steps, is_final = DigitPattern("[0-4]").table()
+        >>> is_final[steps[0][3]], is_final[steps[0][7]]
+        (True, False)
+        """
+        if not self.is_read:
+            return [[0] * 10], [True]
+        place = {self._start: 0}
+        states = [self._start]
+        steps = []
+        for state in states:  # it grows
+            steps.append([place.setdefault(self._after(state, digit), len(place)) for digit in range(10)])
+            states += list(place)[len(states) :]
+        return steps, [self._final in self._sets[state] for state in states]
+
     def _fate(self, state: int, rest: int) -> Fate:
         if not self._sets[state]:
             return Fate.NONE

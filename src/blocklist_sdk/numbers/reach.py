@@ -1,0 +1,121 @@
+"""Reach: how many numbers ranges cover.
+
+Of a range, *assigned* numbers are counted: those that are valid in their country's numbering plan, so that somebody may
+have them. ``+62812*`` covers 10^10 numbers that are possible in Indonesia, and a tenth of them can be anybody's. A
+single number counts as one, whatever the plan says: real lists hold spoofed numbers.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
+from blocklist_sdk.numbers import reference
+from blocklist_sdk.numbers.numbering_plan import kinds_of_length
+
+Int64s = npt.NDArray[np.int64]
+
+_POWERS_OF_TEN: Final[Int64s] = 10 ** np.arange(19, dtype=np.int64)
+
+_CODES: Final = 1_000
+"""Country codes have at most three digits: ITU-T E.164 (11/2010), 6.2.2."""
+
+
+def covered(first: Int64s, last: Int64s) -> Int64s:
+    """How many numbers each range covers: the assigned ones, and one for a single number.
+
+    A range that no country code or no length has to itself counts whole.
+
+    Args:
+        first: E.164 integers.
+        last: the same; the number itself for a single one.
+
+    >>> covered(np.array([6281234560000, 628000000000]), np.array([6281234569999, 628999999999])).tolist()
+    [10000, 831000000]
+    """
+    counts: Int64s = last - first + 1
+    wide = np.flatnonzero(counts > 1)
+    if not len(wide):
+        return counts
+    kinds = _kinds(first[wide])
+    kinds[kinds != _kinds(last[wide])] = 0
+    for kind in np.unique(kinds[kinds > 0]).tolist():
+        at = wide[kinds == kind]
+        digits, code = divmod(kind, _CODES)
+        plan = _plan(code, digits - len(str(code)))
+        base = code * 10**plan.length
+        below, _ = plan.rank(first[at] - base)
+        through, is_assigned = plan.rank(last[at] - base)
+        counts[at] = through + is_assigned - below
+    return counts
+
+
+def reach(first: Int64s, last: Int64s) -> int:
+    """How many numbers a list covers; one that several entries cover counts once.
+
+    Args:
+        first: E.164 integers, ascending.
+        last: the same; the number itself for a single one.
+
+    >>> reach(np.array([6281234560000, 6281234560003, 6281234569000]), np.array([6281234569999] * 3))
+    10000
+    """
+    is_wide = last > first
+    starts, ends = first[is_wide], last[is_wide]
+    if len(starts):  # those that overlap are one
+        furthest = np.maximum.accumulate(ends)
+        begins = np.flatnonzero(np.append(True, starts[1:] > furthest[:-1]))
+        starts, ends = starts[begins], furthest[np.append(begins[1:], len(furthest)) - 1]
+    singles = first[~is_wide]
+    distinct = np.ones(len(singles), bool)
+    distinct[1:] = np.diff(singles) != 0
+    singles = singles[distinct]
+    is_outside = np.searchsorted(starts, singles, "right") == np.searchsorted(ends, singles, "left")
+    return int(is_outside.sum()) + int(covered(starts, ends).sum())
+
+
+def _kinds(numbers: Int64s) -> Int64s:
+    """Digits and country code of each number as one integer; 0 if no country has the code."""
+    digits = np.searchsorted(_POWERS_OF_TEN, numbers, "right").astype(np.int64)
+    codes = _codes()[numbers // _POWERS_OF_TEN[np.maximum(digits - 3, 0)]]
+    return np.where(codes > 0, digits * _CODES + codes, 0)
+
+
+@lru_cache(maxsize=1)
+def _codes() -> Int64s:
+    """The country code that numbers begin with, by their first three digits."""
+    return np.array([reference.country_code_of(str(lead)) or 0 for lead in range(_CODES)], np.int64)
+
+
+class _Plan:
+    """The valid national numbers of one length, as an automaton in tables: ranked without being listed."""
+
+    def __init__(self, code: int, length: int) -> None:
+        self.length = length
+        regions = COUNTRY_CODE_TO_REGION_CODE[code]
+        plans = [PhoneMetadata.metadata_for_region_or_calling_code(code, region) for region in regions]
+        steps, is_final = kinds_of_length([plan for plan in plans if plan], length).table()
+        self._next = np.array(steps, np.int64)
+        self._is_final = np.array(is_final, np.int64)
+        # How many valid numbers begin with a smaller digit, by how many digits are left, state and digit.
+        self._smaller = []
+        whole = self._is_final
+        for _ in range(length):
+            by_digit = whole[self._next]
+            self._smaller.append(np.cumsum(by_digit, axis=1) - by_digit)
+            whole = by_digit.sum(axis=1)
+
+    def rank(self, national: Int64s) -> tuple[Int64s, Int64s]:
+        """How many valid numbers are smaller than each, and whether (0 or 1) it is valid itself."""
+        smaller = np.zeros(len(national), np.int64)
+        state = np.zeros(len(national), np.int64)
+        for left in range(self.length - 1, -1, -1):
+            digit = national // _POWERS_OF_TEN[left] % 10
+            smaller += self._smaller[left][state, digit]
+            state = self._next[state, digit]
+        return smaller, self._is_final[state]
+
+
+_plan = lru_cache(maxsize=256)(_Plan)
