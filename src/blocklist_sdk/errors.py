@@ -81,7 +81,7 @@ class Malformed(BlocklistError):
 
 
 class Refused(BlocklistError):
-    """A guard refused a verified release, or a list to be published of which too many rows cannot be read.
+    """A guard refused a verified release, or a list to be published: too many rows cannot be read, or one is too wide.
 
     Raised by syncs and publishers. Check the reasons; if the release is right, accept it by its serial.
 

@@ -186,6 +186,10 @@ def test_rejects_over_the_publishers_own_files(publisher: Publisher, tmp_path: P
         {"published_at": "2025-01-31"},
         {"published_at": datetime(2025, 1, 31)},  # noqa: DTZ001 -- that is the point
         {"max_rejects": "0.1"},
+        {"max_cover": "1000"},
+        {"max_cover": -1},
+        {"max_cover": True},
+        {"max_cover": 0.5},
         {"max_rejects": True},
         {"max_rejects": 1.5},
         {"max_rejects": -0.1},

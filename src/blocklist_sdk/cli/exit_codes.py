@@ -46,7 +46,8 @@ MEANINGS: Final = {
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
-    REFUSED: "A guard refused a release, or too many rows of a list to publish are rejects.",
+    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, or a pattern covers "
+    "too many numbers.",
     REJECTED: "Done, but a part was rejected. `enforce --receipts`: the exchange refused a receipt.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",

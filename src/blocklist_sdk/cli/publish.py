@@ -140,6 +140,14 @@ def release(
             help="The largest share of the list's rows, 0 to 1, that may be rejects; above it nothing is published.",
         ),
     ] = 0.1,
+    max_cover: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="How many assigned numbers one pattern or range may cover; above it nothing is published.",
+        ),
+    ] = 100_000,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -157,6 +165,7 @@ def release(
         rejects=rejects,
         allow_empty=allow_empty,
         max_rejects=max_rejects,
+        max_cover=max_cover,
     )
     if as_json:
         write_json(asdict(result))
@@ -166,6 +175,11 @@ def release(
             f"{result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
             f"{_column(result.column)} ({result.seconds:.2f} s)"
         )
+        if widest := result.widest:
+            typer.echo(
+                f"covers {counted(result.reach, 'number')}; the widest, line {widest.line}: {widest.pattern}, covers "
+                f"{widest.reach:,}"
+            )
     if result.invalid:
         rows = "row" if result.invalid == 1 else "rows"
         say(f"{result.invalid:,} {rows} cannot be published; see {result.rejects_path} for the reasons")

@@ -22,6 +22,7 @@ from blocklist_sdk.demo.story import (
 )
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidNumber, Untrusted, mask
+from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.publisher import Publisher, ReleaseResult, serving
 from blocklist_sdk.recipient.blocklist import Blocklist
 
@@ -146,7 +147,7 @@ def _plot(
 def _release(publisher: Publisher, source: object, lists: Lists) -> ReleaseResult:
     column = lists.column if isinstance(source, Path) else None
     # Any list can be shown, and its rejects are part of the story.
-    return publisher.release(FEED, source, column=column, max_rejects=1, **asdict(DEFAULTS))
+    return publisher.release(FEED, source, column=column, max_rejects=1, max_cover=LARGEST, **asdict(DEFAULTS))
 
 
 def _published(result: ReleaseResult) -> StepResult:

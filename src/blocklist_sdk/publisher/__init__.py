@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.publisher import Timing as Timing
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
     from blocklist_sdk.publisher.results import FeedStatus as FeedStatus
+    from blocklist_sdk.publisher.results import ListedRange as ListedRange
     from blocklist_sdk.publisher.results import OverdueRole as OverdueRole
     from blocklist_sdk.publisher.results import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.results import RefreshResult as RefreshResult
@@ -26,6 +27,7 @@ attach(
         "FeedStatus": "results",
         "KeyUri": "keys",
         "Lifetimes": "repository",
+        "ListedRange": "results",
         "OverdueRole": "results",
         "Publisher": "publisher",
         "PublisherStatus": "results",

@@ -69,6 +69,13 @@ def check_share(name: str, value: object) -> float:
     raise InvalidInput(f"{name} must be a share from 0 to 1, such as 0.1, not {value!r}")
 
 
+def check_count(name: str, value: object) -> int:
+    """A whole number that is not negative."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise InvalidInput(f"{name} must be a whole number, 0 or more, not {value!r}")
+
+
 def check_moment(name: str, value: object) -> datetime | None:
     """A moment with its time zone, or None."""
     if value is None:

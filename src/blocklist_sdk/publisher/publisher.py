@@ -9,7 +9,7 @@
 4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does one that covers a
    protected number (`rows.reject_protected`).
 5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
-   (`rejects`).
+   (`rejects`). Refuse one with a pattern that covers too many numbers (`wide`).
 6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
    from the current release what the list does not give (`next_release.plan_release`).
 7. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
@@ -39,8 +39,10 @@ from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import normalize
+from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.publisher.arguments import (
+    check_count,
     check_directory,
     check_list,
     check_moment,
@@ -58,6 +60,7 @@ from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
 from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
@@ -218,6 +221,7 @@ class Publisher:
         published_at: datetime | None = None,
         allow_empty: bool = False,
         max_rejects: float = MAX_REJECTS,
+        max_cover: int = MAX_COVER,
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
@@ -240,9 +244,11 @@ class Publisher:
             allow_empty: publish even a list without any rows, which lifts every entry.
             max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
                 a reject is lifted.
+            max_cover: how many assigned numbers one pattern or range may cover.
 
         Raises:
-            Refused: the share of rejects is larger. The rejects are written to the file, and nothing is published.
+            Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
+                covers more numbers. Nothing is published.
             InvalidInput: the feed is unknown; the list cannot be read, or has no such column or no valid number; a key
                 is not available, or its passphrase is wrong.
             Locked: another run took longer than the wait.
@@ -258,6 +264,7 @@ class Publisher:
         )
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
+        max_cover = check_count("max_cover", max_cover)
         with self._locked() as repository:
             signed_feed = SignedFeed.find(repository, feed)
             repository.require_keys(feed)
@@ -274,6 +281,8 @@ class Publisher:
             if len({reject.line for reject in invalid}) > max_rejects * count:
                 path = self._write_rejects(invalid, rejects, f"{feed}.refused.csv")
                 raise Refused(_why_refused(invalid, count=count, max_rejects=max_rejects, path=path))
+            widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=max_cover)
+            refuse_too_wide(widths, max_cover=max_cover)
             before = signed_feed.rows()
             following = plan_release(
                 before,
@@ -294,6 +303,8 @@ class Publisher:
             removed=len(changes.removed),
             changed=len(changes.changed_new),
             invalid=len(invalid),
+            reach=reach(following.rows.number, following.rows.last),
+            widest=widths.widest[0] if widths.widest else None,
             duplicates=following.duplicates,
             blank=cells.blank,
             rejects_path=rejects_path,

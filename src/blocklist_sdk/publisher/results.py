@@ -6,6 +6,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class ListedRange:
+    """A pattern or range of a list, and how many numbers it covers.
+
+    Attributes:
+        line: its line in the list.
+        pattern: the pattern as it is written; of a range, the two ends, masked.
+        reach: how many numbers it covers: those that are assigned in their country's numbering plan.
+    """
+
+    line: int
+    pattern: str
+    reach: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseResult:
     """The result of a release.
 
@@ -16,6 +31,8 @@ class ReleaseResult:
         column: the list's name for the column with the numbers; None if the list has no header.
         added, removed, changed: number of entries that differ from the release before.
         invalid: number of rejects: rows of the list that could not be published.
+        reach: how many numbers the release covers, each counted once; of ranges, the assigned numbers.
+        widest: the pattern or range of the list that covers most; None if the list has single numbers only.
         duplicates: number of rows in the list that were equal to another row.
         blank: number of empty lines in the list.
         rejects_path: the file that lists the rejects with their lines and reasons; None if no file was written.
@@ -33,6 +50,8 @@ class ReleaseResult:
     removed: int
     changed: int
     invalid: int
+    reach: int
+    widest: ListedRange | None
     duplicates: int
     blank: int
     rejects_path: Path | None

@@ -1,0 +1,90 @@
+"""How many numbers the patterns and ranges of a list cover, and which are too wide. Pure.
+
+A typing error in a pattern blocks a whole operator: ``08*`` is every mobile number of Indonesia. The whole list is
+judged each time, also what the current release has already, so that the answer depends on the list alone.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from blocklist_sdk.errors import Refused, mask
+from blocklist_sdk.numbers.reach import covered
+from blocklist_sdk.numbers.text import to_ascii
+from blocklist_sdk.publisher.next_release import ListRows
+from blocklist_sdk.publisher.results import ListedRange
+from blocklist_sdk.release.rows import Int64s
+
+MAX_COVER: Final = 100_000
+"""Ten times what four wildcards cover. Whoever means to list more numbers by one pattern has to say so."""
+
+_SHOWN: Final = 3
+"""How many patterns a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """The patterns and ranges of a list.
+
+    Attributes:
+        widest: those that cover most numbers, the widest first; three at most.
+        too_wide: how many cover more than they may.
+    """
+
+    widest: tuple[ListedRange, ...]
+    too_wide: int
+
+
+def measure(rows: ListRows, *, line: Int64s, texts: pa.Array, max_cover: int) -> Widths:
+    """Measure the patterns and ranges of a list.
+
+    Args:
+        rows: the rows of the list; a pattern may have become several.
+        line: the line of each cell, ascending.
+        texts: the cells with the numbers.
+        max_cover: how many numbers one pattern or range may cover.
+    """
+    wide = rows.take(rows.last > rows.number)
+    lines, pattern = np.unique(wide.line, return_inverse=True)
+    reach = np.zeros(len(lines), np.int64)
+    np.add.at(reach, pattern, covered(wide.number, wide.last))
+    order = np.argsort(-reach, kind="stable")[:_SHOWN]
+    cells = texts.take(pa.array(np.searchsorted(line, lines[order]))).to_pylist()
+    widest = tuple(
+        ListedRange(line=at, pattern=_shown(str(text), wide.take(wide.line == at)), reach=count)
+        for at, text, count in zip(lines[order].tolist(), cells, reach[order].tolist(), strict=True)
+    )
+    return Widths(widest, int((reach > max_cover).sum()))
+
+
+def refuse_too_wide(widths: Widths, *, max_cover: int) -> None:
+    """Refuse a list with a pattern or range that covers more than it may.
+
+    Raises:
+        Refused: it has one.
+    """
+    if not widths.too_wide:
+        return
+    named = tuple(
+        f"line {each.line}, {each.pattern}, covers {each.reach:,} numbers"
+        for each in widths.widest
+        if each.reach > max_cover
+    )
+    more = widths.too_wide - len(named)
+    raise Refused(
+        f"{'; '.join(named)}{f'; and {more:,} more are as wide' if more else ''}. One pattern or range may cover "
+        f"{max_cover:,} numbers. Nothing was published. Correct the list, or, if it is right, allow so many: "
+        f"max_cover={widths.widest[0].reach}, or --max-cover {widths.widest[0].reach}.",
+        reasons=named,
+    )
+
+
+def _shown(text: str, ranges: ListRows) -> str:
+    """A pattern as it is written, since it is nobody's number; of a range, its ends are masked."""
+    written = to_ascii(text).strip()
+    if re.fullmatch(r"[0-9+()/# _.*%\[\]-]*[#_.*%\]]", written):
+        return written
+    return f"{mask(f'+{ranges.number[0]}')}-{mask(f'+{ranges.last[-1]}')}"
