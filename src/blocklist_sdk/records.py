@@ -211,8 +211,8 @@ class Impact:
         rows_before, rows_after: the number of entries in each.
         total: how many entries differ.
         by_category: the same for each category.
-        by_operator: the same for single numbers and each operator; ``""`` if it is not known. Empty if
-            there are more than a million.
+        by_operator: the same for each operator; ``""`` if it is not known, or a range has several. Empty if there are
+            more than a million.
         overrides: local decisions on the numbers concerned.
         protected: protected numbers that it would block.
         refusals: why the guard would refuse it; empty if it would not.

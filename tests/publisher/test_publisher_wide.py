@@ -37,10 +37,10 @@ def test_up_to_a_hundred_thousand_numbers_are_published(publisher: Publisher, pa
 
 def test_a_range_may_have_its_end_in_a_column(publisher: Publisher) -> None:
     table = pa.table({"number": [6281200000000], "last": [6281200999999]})
-    with pytest.raises(Refused, match=r"line 1, \+628…000-\+628…999, covers 1,000,000 numbers"):
+    with pytest.raises(Refused, match=r"line 1, \+6281200######, covers 1,000,000 numbers"):
         publisher.release("id-all", table)
     result = publisher.release("id-all", table, max_cover=1_000_000)
-    assert result.widest == ListedRange(line=1, pattern="+628…000-+628…999", reach=1_000_000)
+    assert result.widest == ListedRange(line=1, pattern="+6281200######", reach=1_000_000)
 
 
 def test_a_list_of_single_numbers_may_have_any_size(publisher: Publisher) -> None:

@@ -169,7 +169,8 @@ def _recipient(folder: Path, url: str, publisher: Publisher, region: str | None)
         (folder / root).write_bytes(publisher.root.read_bytes())
     settings = {"feed": FEED, "root": root, "cache_dir": cache, "region": region}
     write_settings(folder, {"url": publisher.repository.as_uri(), **settings})
-    return Blocklist.open(url, feed=FEED, root=folder / root, region=region, cache_dir=folder / cache)
+    # Any list can be shown, however wide its patterns are.
+    return Blocklist.open(url, feed=FEED, root=folder / root, region=region, cache_dir=folder / cache, guard=None)
 
 
 @dataclass(frozen=True, slots=True)

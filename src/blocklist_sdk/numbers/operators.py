@@ -33,6 +33,9 @@ _MAX_COUNTRY_CODE_DIGITS = 3
 _PREFIX_DIGITS: Final = 7
 """The longest prefix of the package's table."""
 
+_PREFIXES_MAX: Final = 100
+"""A prefix of five digits has this many of seven."""
+
 _POWERS: Final = [10**power for power in range(19)]
 
 _resolvers: dict[int, OperatorResolver] = {}
@@ -56,12 +59,32 @@ def operator_of(number: int) -> str | None:
     ('telkomsel', 'xlsmart', None)
     """
     digits = _digits(number)
-    if _resolvers:
-        for length in range(1, _MAX_COUNTRY_CODE_DIGITS + 1):
-            resolver = _resolvers.get(int(digits[:length]))
-            if resolver is not None:
-                return resolver(number)
-    return _allocated(digits)[0]
+    resolver = _resolver_of(digits)
+    return _allocated(digits)[0] if resolver is None else resolver(number)
+
+
+def operator_of_range(first: int, last: int) -> str | None:
+    """Return the slug of the operator that serves every number of a range, or None.
+
+    None also if a registered resolver would have to be asked for each number, or if the range is wider than a prefix of
+    five digits.
+
+    Args:
+        first: the E.164 digits as an integer.
+        last: the same.
+
+    >>> operator_of_range(6281234560000, 6281234569999), operator_of_range(6281200000000, 6281999999999)
+    ('telkomsel', None)
+    """
+    if first == last:
+        return operator_of(first)
+    low, high = _digits(first), _digits(last)
+    prefixes = range(int(low[:_PREFIX_DIGITS]), int(high[:_PREFIX_DIGITS]) + 1)
+    if len(low) != len(high) or len(prefixes) > _PREFIXES_MAX or _resolver_of(low) or _resolver_of(high):
+        return None
+    rest = low[_PREFIX_DIGITS:]
+    found = {_allocated(f"{prefix}{rest}")[0] for prefix in prefixes}
+    return found.pop() if len(found) == 1 else None
 
 
 def operator_codes(numbers: "NDArray[np.int64]") -> "tuple[NDArray[np.int32], tuple[str, ...]]":
@@ -153,6 +176,13 @@ def _digits(number: int) -> str:
     if type(number) is not int:
         raise InvalidInput(f"an operator is looked up by an E.164 integer, not by {type(number).__name__}")
     return str(max(number, 0))
+
+
+def _resolver_of(digits: str) -> OperatorResolver | None:
+    if not _resolvers:
+        return None
+    codes = (int(digits[:length]) for length in range(1, _MAX_COUNTRY_CODE_DIGITS + 1))
+    return next((_resolvers[code] for code in codes if code in _resolvers), None)
 
 
 def _allocated(digits: str) -> tuple[str | None, str | None]:

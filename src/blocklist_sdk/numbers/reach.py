@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
+from blocklist_sdk.errors import mask
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.numbering_plan import kinds_of_length
 
@@ -74,6 +75,19 @@ def reach(first: Int64s, last: Int64s) -> int:
     singles = singles[distinct]
     is_outside = np.searchsorted(starts, singles, "right") == np.searchsorted(ends, singles, "left")
     return int(is_outside.sum()) + int(covered(starts, ends).sum())
+
+
+def range_text(first: int, last: int) -> str:
+    """Write a range for a message: as a pattern if one covers exactly its numbers, else by its ends, masked.
+
+    >>> range_text(6281234560000, 6281234569999), range_text(6281234560000, 6281234560008)
+    ('+628123456####', '+628…000-+628…008')
+    """
+    size = last - first + 1
+    rest = len(str(size)) - 1
+    if rest and size == 10**rest and first % size == 0:
+        return f"+{first // size}{'#' * rest}"
+    return f"{mask(f'+{first}')}-{mask(f'+{last}')}"
 
 
 def _kinds(numbers: Int64s) -> Int64s:

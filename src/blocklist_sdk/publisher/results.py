@@ -11,7 +11,7 @@ class ListedRange:
 
     Attributes:
         line: its line in the list.
-        pattern: the pattern as it is written; of a range, the two ends, masked.
+        pattern: the pattern as it is written; a range as a pattern, or its two ends, masked.
         reach: how many numbers it covers: those that are assigned in their country's numbering plan.
     """
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.errors import Refused, mask
-from blocklist_sdk.numbers.reach import covered
+from blocklist_sdk.errors import Refused
+from blocklist_sdk.numbers.reach import covered, range_text
 from blocklist_sdk.numbers.text import to_ascii
 from blocklist_sdk.publisher.next_release import ListRows
 from blocklist_sdk.publisher.results import ListedRange
@@ -83,8 +83,8 @@ def refuse_too_wide(widths: Widths, *, max_cover: int) -> None:
 
 
 def _shown(text: str, ranges: ListRows) -> str:
-    """A pattern as it is written, since it is nobody's number; of a range, its ends are masked."""
+    """A pattern as it is written, since it is nobody's number."""
     written = to_ascii(text).strip()
     if re.fullmatch(r"[0-9+()/# _.*%\[\]-]*[#_.*%\]]", written):
         return written
-    return f"{mask(f'+{ranges.number[0]}')}-{mask(f'+{ranges.last[-1]}')}"
+    return range_text(int(ranges.number[0]), int(ranges.last[-1]))

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, mask
-from blocklist_sdk.numbers import operator_of
+from blocklist_sdk.numbers.operators import operator_of_range
+from blocklist_sdk.numbers.reach import covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
@@ -24,7 +25,7 @@ _OPERATORS_MAX = 1_000_000
 _ENTRIES, _NUMBERS = ("entry", "entries"), ("covered number", "covered numbers")
 
 _SHOWN = 3
-"""How many protected numbers a reason names."""
+"""How many protected numbers, or wide entries, the reasons name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,18 @@ class Guard:
 
     Shares are of what was in force before, counted twice: in entries, and in the numbers that they cover, since one
     range may cover millions. An entry that stops blocking, or starts to, counts as removed or added. The first release
-    of a feed has nothing to be compared with.
+    of a feed has nothing to be compared with: only its ranges are bounded.
 
     Attributes:
         max_removed: the share that may be removed, from 0 to 1.
         max_added: the share that may be added; 1 means that the list may double.
         min_changes: this many entries, or numbers, may always change: on a short list shares mean little.
+        max_cover: how many numbers one entry may cover that starts to block. Numbers are counted that are assigned in
+            their country's numbering plan.
+        max_first_cover: how many numbers all ranges of the first release may cover; single numbers have no limit.
 
     Raises:
-        InvalidInput: a share is negative or not a number.
+        InvalidInput: a limit is negative or not a number.
 
     >>> Guard(max_removed=0.5).max_removed
     0.5
@@ -50,9 +54,12 @@ class Guard:
     max_removed: float = 0.25
     max_added: float = 1.0
     min_changes: int = 100
+    max_cover: int = 1_000_000
+    max_first_cover: int = 20_000_000
 
     def __post_init__(self) -> None:
-        if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and self.min_changes >= 0):
+        counts = self.min_changes, self.max_cover, self.max_first_cover
+        if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and all(count >= 0 for count in counts)):
             raise InvalidInput("the guard's limits must not be negative, and max_removed must be at most 1")
 
     def refusals(
@@ -73,6 +80,7 @@ class Guard:
             shown = ", ".join(mask(f"+{number}") for number in listed[:_SHOWN].tolist())
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
             reasons.append(f"it lists {shown}{more}, which no feed may list")
+        reasons += self._too_wide(old, new, published_ms)
         if not len(old):
             return tuple(reasons)
         if not len(new):
@@ -99,6 +107,31 @@ class Guard:
             if changed > max(most * whole, self.min_changes):
                 reasons.append(f"it {what} {counted(changed, *noun)}, {_percent(changed, whole)} of {whole:,}")
         return tuple(reasons)
+
+    def _too_wide(self, old: Rows, new: Rows, published_ms: int) -> list[str]:
+        """Name entries that cover too many numbers, unless the release before blocked the same ones."""
+        if not new.has_ranges:
+            return []
+        wide = _blocking_ranges(new, published_ms, wider_than=self.max_cover)
+        wide = wide[~_also_in(new, wide, old, _blocking_ranges(old, published_ms, wider_than=self.max_cover))]
+        sizes = covered(new.number[wide], new.last[wide])
+        over = np.argsort(-sizes, kind="stable")[: int((sizes > self.max_cover).sum())]
+        reasons = [
+            f"it blocks the range {range_text(int(new.number[wide[i]]), int(new.last[wide[i]]))}, which covers "
+            f"{sizes[i]:,} numbers, more than the {self.max_cover:,} that one entry may"
+            for i in over[:_SHOWN].tolist()
+        ]
+        if len(over) > _SHOWN:
+            reasons.append(f"{len(over) - _SHOWN:,} more of its ranges are too wide")
+        if not len(old):
+            ranges = _blocking_ranges(new, published_ms, wider_than=1)
+            total = reach(new.number[ranges], new.last[ranges])
+            if total > self.max_first_cover:
+                reasons.append(
+                    f"its ranges cover {total:,} numbers, more than the {self.max_first_cover:,} that those of a first "
+                    "release may"
+                )
+        return reasons
 
 
 def impact_of(
@@ -166,7 +199,7 @@ def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.i
 
 
 def _covered(rows: Rows) -> int:
-    """How many numbers the rows cover; a number in several ranges counts once."""
+    """How many numbers the rows span; a number in several ranges counts once."""
     ranges = np.flatnonzero(rows.last != rows.number)
     return len(rows) - len(ranges) + _only_in(rows, ranges, Rows.empty(), ranges[:0])
 
@@ -188,6 +221,14 @@ def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.i
     return int(np.diff(points)[is_only[:-1]].sum()) if len(points) else 0
 
 
+def _blocking_ranges(rows: Rows, published_ms: int, *, wider_than: int) -> NDArray[np.intp]:
+    """Rows of ranges that block and span more numbers."""
+    if not rows.has_ranges:
+        return np.empty(0, np.intp)
+    at = np.flatnonzero(rows.last - rows.number >= max(wider_than, 1))
+    return at[_blocks(rows, at, published_ms)]
+
+
 def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.bool_]:
     """Which rows block, or will, after the publication."""
     level = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)[rows.level.codes[at]]
@@ -196,13 +237,13 @@ def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.b
 
 
 def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
-    """Rows by category, and single numbers by operator."""
+    """Rows by category, and by operator."""
     count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
     categories = Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
     if len(at) > _OPERATORS_MAX:
         return categories, Counter()
-    single = at[rows.last[at] == rows.number[at]]
-    return categories, Counter(operator_of(number) or "" for number in rows.number[single].tolist())
+    ranges = zip(rows.number[at].tolist(), rows.last[at].tolist(), strict=True)
+    return categories, Counter(operator_of_range(first, last) or "" for first, last in ranges)
 
 
 def _tallies(added: Counter[str], removed: Counter[str], changed: Counter[str]) -> dict[str, Tally]:

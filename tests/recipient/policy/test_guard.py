@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,10 +131,71 @@ def test_the_first_release_is_checked_for_what_can_be_checked() -> None:
     assert "+628…003" in refusals(nothing, listed(MANY), protected=np.array([MANY[3]]))[0]
 
 
+MILLION = 6_281_300_000_000, 6_281_300_999_999
+WIDE = 6_281_300_000_000, 6_281_301_999_999
+
+
+def with_range(first: int, last: int, **values: Any) -> Rows:
+    return listed([*MANY, first], last={first: last}, **values)
+
+
+def test_an_entry_may_cover_a_million_numbers_and_no_more() -> None:
+    nothing = Rows.empty()
+    assert refusals(nothing, with_range(*MILLION)) == ()
+    assert refusals(nothing, with_range(*WIDE)) == (
+        "it blocks the range +628…000-+628…999, which covers 2,000,000 numbers, more than the 1,000,000 that one entry "
+        "may",
+    )
+    everyone = refusals(nothing, with_range(628_000_000_000, 628_999_999_999))
+    assert "the range +628#########, which covers 831,000,000 numbers" in everyone[0]
+    assert "its ranges cover 831,000,000 numbers, more than the 20,000,000" in everyone[1]
+    assert refusals(nothing, with_range(*WIDE), Guard(max_cover=2_000_000)) == ()
+
+
+def test_only_what_blocks_and_did_not_before_is_too_wide() -> None:
+    wide = with_range(*WIDE)
+    assert refusals(wide, wide) == ()
+    assert refusals(wide, under_new_ids(wide)) == ()
+    assert refusals(Rows.empty(), with_range(*WIDE, level="advisory")) == ()
+    assert refusals(Rows.empty(), with_range(*WIDE, until=9 * DAY_MS)) == ()
+    assert "2,000,000" in refusals(with_range(*WIDE, level="advisory"), wide)[0]
+    assert "2,000,000" in refusals(listed(MANY), wide)[0]
+    assert "2,000,001" in refusals(wide, with_range(WIDE[0], WIDE[1] + 1))[0]
+
+
+def test_numbers_that_nobody_can_have_do_not_count() -> None:
+    # Seven digits after the country code: no Indonesian mobile number has so few.
+    assert refusals(Rows.empty(), with_range(628_000_000_0, 628_999_999_9)) == ()
+
+
+def test_the_ranges_of_a_first_release_have_a_limit_in_all() -> None:
+    starts = [6_281_300_000_000 + i * 1_000_000 for i in range(21)]
+    ranges = {start: start + 999_999 for start in starts}
+    assert refusals(Rows.empty(), listed(starts[:20], last=ranges)) == ()
+    assert "its ranges cover 21,000,000 numbers" in refusals(Rows.empty(), listed(starts, last=ranges))[0]
+    twice = listed([*starts[:20], *starts[:20]], last=ranges)
+    assert refusals(Rows.empty(), twice) == (), "a number counts once"
+    assert refusals(Rows.empty(), listed(starts, last=ranges), Guard(max_first_cover=21_000_000)) == ()
+
+
+def test_only_the_widest_ranges_are_named() -> None:
+    starts = [6_281_300_000_000 + i * 10_000_000 for i in range(6)]
+    wide = listed(starts, last={start: start + 9_999_999 for start in starts})
+    reasons = refusals(listed(MANY), wide)
+    assert [reason for reason in reasons if "the range" in reason] == list(reasons[:3])
+    assert reasons[3] == "3 more of its ranges are too wide"
+
+
 @given(plain_rows(), st.lists(st.sampled_from([1_000_000, 1_000_005, 62_811_000_000, 6_281_234_567_890]), unique=True))
 def test_protected_numbers_are_found_as_a_scan_would(plain: list[Row], numbers: list[int]) -> None:
     expected = [n for n in sorted(numbers) if any(r.level == "block" and r.number <= n <= r.last for r in plain)]
     assert listed_protected(to_rows(plain), np.array(sorted(numbers), np.int64)).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["min_changes", "max_cover", "max_first_cover"])
+def test_a_negative_limit(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        Guard(**{name: -1})
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
@@ -195,6 +257,23 @@ def test_the_release_after_a_bad_one_passes_by_itself(world: World) -> None:
     world.release(FIRST[:-3])
     assert recipient.sync().after == 3
     assert FIRST[-1] not in recipient
+
+
+def test_a_wide_range_is_refused_and_then_accepted_by_hand(world: World) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    world.publisher.release(FEED, pa.table({"number": [*FIRST, "08123*"]}), max_cover=10**9)
+    with pytest.raises(Refused, match="which covers 100,000,000 numbers, more than"):
+        recipient.sync()
+    assert recipient.sync(accept=2).after == 2
+    world.publisher.release(FEED, pa.table({"number": [*FIRST[:-1], "08123*"]}), max_cover=10**9)
+    assert recipient.sync().after == 3, "a range that is in force is not refused again"
+
+
+def test_a_new_recipient_refuses_every_mobile_number(world: World) -> None:
+    world.publisher.release(FEED, pa.table({"number": ["08*"]}), max_cover=10**12)
+    with pytest.raises(Refused, match=r"the range \+628#{9}, which covers 831,000,000 numbers"):
+        world.recipient().sync()
 
 
 def test_a_guard_with_other_settings_is_asked_again(world: World) -> None:
@@ -308,6 +387,18 @@ def test_a_preview_shows_everything_and_changes_nothing(world: World) -> None:
     assert "removes 1,500 entries" in impact.refusals[0]
     recipient.sync(accept=2)
     assert recipient.dry_run().total.added == 0
+
+
+def test_a_preview_counts_a_range_under_the_operator_that_has_all_of_it(world: World) -> None:
+    ranges = ["0812345678##", "0812345679##", "0857123456##", "+6281399990000-+6281400009999"]
+    world.release([*FIRST, *ranges])
+    recipient = world.recipient()
+    operators = recipient.dry_run().by_operator
+    assert {name: tally.added for name, tally in operators.items()} == {
+        "": 1,
+        "indosat": 1,
+        "telkomsel": len(FIRST) + 2,
+    }
 
 
 def everything(folder: Path) -> dict[str, bytes]:
