@@ -17,7 +17,7 @@ from blocklist_sdk.numbers import normalize_column, normalizer
 from blocklist_sdk.numbers.fast import plan_of
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, MAX_DIGITS, NumberingPlan
 from blocklist_sdk.numbers.reference import number_of
-from blocklist_sdk.numbers.text import digits_of
+from blocklist_sdk.numbers.text import read_text
 
 REGIONS = ["ID", "US", "GB", "IN", "SG", "DE", "IT", "AR", "MX", "BR", "CI", "FR"]
 ODD_REGIONS = ["AG", "AU", "BY", "CA", "CN", "GA", "GG", "HU", "JP", "KR", "KZ", "LU", "NF", "NO", "RU", "SM", "VA"]
@@ -99,9 +99,12 @@ def read(text: str, region: str | None, *, strict: bool = False) -> int | None:
 def settled(plan: NumberingPlan, text: str) -> tuple[int | None] | None:
     """The answer of the plan alone: no answer, or a number or None."""
     try:
-        digits, international = digits_of(text)
+        written = read_text(text)
     except InvalidNumber:
         return None
+    if written.looks_like or written.after_slash is not None:
+        return None  # the digits alone do not decide
+    digits, international = written.digits, written.international
     if not LEAD_DIGITS <= len(digits) <= MAX_DIGITS:
         return None
     answer = plan.settle(digits[:LEAD_DIGITS], len(digits), international=international)

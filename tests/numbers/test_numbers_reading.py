@@ -36,7 +36,7 @@ def accepted(text: str, region: str | None = "ID", *, strict: bool = False) -> i
     "text",
     [
         *("+6281234567890", "081234567890", "6281234567890", "81234567890", "0812-3456-7890", "0812 3456 7890"),
-        *("+62 812 3456 7890", "(0812) 3456.7890", "[0812]/3456-7890", "(+62) 812-3456-7890", "+62(0)812-3456-7890"),
+        *("+62 812 3456 7890", "(0812) 3456.7890", "(0812)/3456-7890", "(+62) 812-3456-7890", "+62(0)812-3456-7890"),
         *(
             "+62 (0) 812 3456 7890",
             "62 0812 3456 7890",
@@ -147,8 +147,8 @@ def test_double_zero_never_stays_in_a_number(rest: str, region: str) -> None:
         ("1-800-FLOWERS", "letters"),
         ("081234567890 (spam)", "letters"),
         ("call 081234567890", "letters"),
-        ("sip:+6281234567890@example.org", "letters"),
-        ("tel:7042;phone-context=example.com", "letters"),
+        ("sip:+6281234567890@example.org", "user=phone"),
+        ("tel:7042;phone-context=example.com", "own network"),
         ("081234567890,081234567891", "neither"),
         ("081234567890;081234567891", "neither"),
         ("081234567890, 12345678", "neither"),
@@ -167,7 +167,7 @@ def test_double_zero_never_stays_in_a_number(rest: str, region: str) -> None:
         ("tel:", "no digit"),
         ("ext. 12", "no digit"),
         ("0" * 300, "250"),
-        ("081234567890/081234567891", "too long"),
+        ("081234567890/081234567891", "slash"),
         ("12345678901234567890", "too long"),
         ("+999123456789", "country"),
         ("+081234567890", "country"),

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.locks import ForkSafeLock
-from blocklist_sdk.numbers.fast import normalizer, plan_of
+from blocklist_sdk.numbers.fast import CENTURIES, DATE_AND_TIME_DIGITS, DATE_DIGITS_MAX, normalizer, plan_of
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, NumberingPlan
-from blocklist_sdk.numbers.text import SEPARATORS
+from blocklist_sdk.numbers.reference import Form
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -30,7 +30,7 @@ _BLOCK_ROWS: Final = 65_536
 """Rows at a time: about 1 MB of text. A quarter of it is as quick alone, but two threads then spend their time passing
 the interpreter lock to and fro (measured: 90 ns a row, and 50 ns at this size)."""
 
-_MAX_TEXT_BYTES: Final = 40
+_MAX_TEXT_BYTES: Final = 31
 """Longer rows are left to the scalar reader; the widest usual way to write 15 digits takes about 30."""
 
 _MAX_DIGITS: Final = 16
@@ -52,15 +52,19 @@ _BIAS: Final = 1 << 60
 """Codes of shapes: 0 not asked yet, 1 the rows differ, 2 no number, else what to add to the digits plus this bias,
 which is far above any number."""
 
-_PLUS: Final = 64
+_WEIGHED: Final = 32
 _OTHER: Final = 1024
-"""What characters weigh in a row's sum; a digit weighs 1, a separator nothing. Of 40 characters no lighter kind ever
-sums up to a heavier one, except that 16 plus signs make one other, and neither is a number."""
+"""What characters weigh in a row's sum: a digit 1, a space or a dash nothing, a separator whose place matters 32, any
+other one 1024. Of 31 characters no lighter kind ever sums up to a heavier one."""
 
 _WEIGHTS = np.full(256, _OTHER, dtype=np.uint16)
 _WEIGHTS[list(b"0123456789")] = 1
-_WEIGHTS[list(SEPARATORS.encode())] = 0
-_WEIGHTS[ord("+")] = _PLUS
+_WEIGHTS[list(b" -")] = 0
+_WEIGHTS[list(b"().")] = _WEIGHED
+_PLUS, _OPENING, _CLOSING, _DOT, _ZERO = (np.uint8(ord(character)) for character in "+().0")
+
+_FIRST_CENTURY: Final = int(CENTURIES[0]) * 10 ** (LEAD_DIGITS - 2)
+_AFTER_CENTURIES: Final = (int(CENTURIES[1]) + 1) * 10 ** (LEAD_DIGITS - 2)
 
 _LOAD: Final = 8
 """Bytes, and so digits, in one load."""
@@ -250,35 +254,76 @@ def _text_block(text: Bytes, bounds: Int64s) -> Block:
     np.take(_WEIGHTS, text, out=weights[:-1], mode="clip")
     sums = np.add.reduceat(weights, bounds[:-1], dtype=np.uint16)
     sums[lengths == 0] = _OTHER  # reduceat has no empty sum
-    is_international = sums >= _PLUS
-    counts = (sums & (_PLUS - 1)).astype(np.int64)
+    first = np.take(text, bounds[:-1], mode="clip")
+    is_international = first == _PLUS
+    sums -= is_international * np.uint16(_OTHER)
+    counts = (sums & (_WEIGHED - 1)).astype(np.int64)
 
     # All rows' digits in one piece, with room for a load before the first and after the last one.
     digits = np.zeros(2 * _LOAD + int(counts.sum()) + _LOAD, dtype=np.uint8)
-    digits[2 * _LOAD : -_LOAD] = np.compress((text - np.uint8(ord("0"))) < 10, text)  # quicker than text[mask]
+    digits[2 * _LOAD : -_LOAD] = np.compress((text - _ZERO) < 10, text)  # quicker than text[mask]
     loads: npt.NDArray[np.uint64] = np.ndarray(len(digits) - _LOAD + 1, dtype="<u8", buffer=digits, strides=(1,))
     ends = np.cumsum(counts) + 2 * _LOAD
     low = _number_of_load(loads[ends - _LOAD] & _KEEP_LAST[np.minimum(counts, _LOAD)])
     high = _number_of_load(loads[ends - 2 * _LOAD] & _KEEP_LAST[np.clip(counts - _LOAD, 0, _LOAD)])
     leads = _number_of_load(loads[ends - counts] << np.uint64(8 * (_LOAD - LEAD_DIGITS)))
 
-    shaped = (counts >= LEAD_DIGITS) & (counts <= _MAX_DIGITS) & (sums < 2 * _PLUS)
-    shaped &= ~is_international | (np.take(text, bounds[:-1], mode="clip") == ord("+"))
-    shaped &= ~_may_be_decimal(text, bounds[1:])
+    shaped = (counts >= LEAD_DIGITS) & (counts <= _MAX_DIGITS) & (sums < _OTHER)
+    shaped &= (first - _ZERO < 10) | is_international | (first == _OPENING)
+    may_be_date = (counts <= DATE_DIGITS_MAX) & (lengths - counts == 2)
+    may_be_date |= (counts >= min(DATE_AND_TIME_DIGITS)) & (leads >= _FIRST_CENTURY) & (leads < _AFTER_CENTURIES)
+    shaped &= ~may_be_date | is_international | (lengths == counts)
+    rows = np.flatnonzero(shaped & (sums >= _WEIGHED))
+    if len(rows):
+        shaped[rows] = _is_harmless(text, bounds[rows], bounds[rows + 1], counts[rows], is_international[rows])
     shapes = leads * _LENGTHS + counts + is_international * _SHAPES_PER_SIGN
     return high * 10**_LOAD + low, np.where(shaped, shapes, _UNSHAPED)
 
 
-def _may_be_decimal(text: Bytes, ends: Int64s) -> npt.NDArray[np.bool_]:
-    """Rows that end with `DECIMAL_ENDS`, or with another character than a digit, before which may be such an end."""
-    zero, dot = np.uint8(ord("0")), np.uint8(ord("."))
-    last = np.take(text, ends - 1, mode="clip") - zero
-    found: npt.NDArray[np.bool_] = last > 9
-    # One number in ten ends with a zero; only there is more to see.
-    rows = np.flatnonzero(last == 0)
-    before, third = (np.take(text, ends[rows] - back, mode="clip") for back in (2, 3))
-    found[rows] = (before == dot) | ((before == zero) & (third == dot))
-    return found
+def _is_harmless(
+    text: Bytes, starts: Int64s, stops: Int64s, counts: Int64s, is_international: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Rows whose parentheses and dots are separators for certain: see `numbers.text`.
+
+    The rows of a well-kept column have one pair of parentheses each, so these are looked at all at once.
+    """
+    opening, closing = np.flatnonzero(text == _OPENING), np.flatnonzero(text == _CLOSING)
+    if len(opening) == len(closing) and len(opening):
+        is_well_kept = bool((opening < closing).all() and (closing[:-1] < opening[1:]).all())
+        before = np.searchsorted(opening, starts)
+        if is_well_kept and (text[opening + 1] - _ZERO < 10).all() and (np.searchsorted(closing, starts) == before).all():
+            found = np.searchsorted(opening, stops) > before
+            rest = np.flatnonzero(~found)
+            if len(rest):
+                found[rest] = _is_harmless_row(text, starts[rest], stops[rest], counts[rest], is_international[rest])
+            return found
+    return _is_harmless_row(text, starts, stops, counts, is_international)
+
+
+def _is_harmless_row(
+    text: Bytes, starts: Int64s, stops: Int64s, counts: Int64s, is_international: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """The same, row by row."""
+    # Every row's characters side by side, and zeros behind them.
+    width = int((stops - starts).max())
+    at = starts[:, np.newaxis] + np.arange(width)
+    characters = np.where(at < stops[:, np.newaxis], np.take(text, at, mode="clip"), np.uint8(0))
+    opening, closing, dots = ((characters == each) for each in (_OPENING, _CLOSING, _DOT))
+    begins, ends = opening.argmax(axis=1), closing.argmax(axis=1)
+    row = np.arange(len(starts))
+    parentheses = opening.sum(axis=1) + closing.sum(axis=1)
+    is_pair = (parentheses == 2) & opening[row, begins] & closing[row, ends] & (begins < ends)
+    is_pair &= characters[row, np.minimum(begins + 1, width - 1)] - _ZERO < 10
+
+    separating = dots.sum(axis=1)
+    lengths = stops - starts
+    tail = [characters[row, np.maximum(lengths - back, 0)] for back in (1, 2, 3, 4)]
+    ends_with_digit = tail[0] - _ZERO < 10
+    is_decimal = ~ends_with_digit | (tail[1] == _DOT) | (tail[2] == _DOT)
+    # Dates have few digits or spaces, addresses three dots, amounts three digits at the end.
+    is_grouped = (lengths == counts + separating) & (counts > DATE_DIGITS_MAX) & (separating >= 2) & (separating != 3)
+    is_grouped &= ends_with_digit & (tail[3] != _DOT)
+    return is_pair | ((parentheses == 0) & np.where(is_international, ~is_decimal, is_grouped))
 
 
 def _integer_block(values: Int64s) -> Block:

@@ -67,16 +67,18 @@ class NumberingPlan:
     Args:
         region: two-letter code as :func:`reference.check_region` returns it, or None for international forms only.
         strict: answer for valid numbers only.
+        form: ``international`` if digits without a plus begin with a country code.
 
     >>> plan = NumberingPlan("ID", strict=False)
     >>> plan.settle("08123", 12, international=False)
     Settled(add=6200000000000, decided_by=3)
     """
 
-    def __init__(self, region: str | None, *, strict: bool) -> None:
+    def __init__(self, region: str | None, *, strict: bool, form: reference.Form = "national") -> None:
         with _settling:
             self._region = None if region is None else _region(region)
         self._strict = strict
+        self._country_code_first = form == "international"
         self._settled: dict[tuple[str, int, bool], Settled | None] = {}
 
     def settle(self, lead: str, length: int, *, international: bool) -> Settled | None:
@@ -113,8 +115,10 @@ class NumberingPlan:
 
     def _from_inside(self, lead: str, length: int) -> Settled | None:
         region = self._region
+        if self._country_code_first and not lead.startswith("0"):
+            return self._international(lead, length)
         if region is None:
-            return _NO_NUMBER
+            return None if self._country_code_first else _NO_NUMBER
         if any(lead.startswith(prefix) or prefix.startswith(lead) for prefix in region.international_prefixes):
             return None
         if region.own_international_prefix.length_in(lead, length) != 0:
@@ -156,6 +160,8 @@ class NumberingPlan:
 
     def _number(self, country: "_Country", national: "_Digits", *, stripped: str, code: str) -> Settled | None:
         """Settle a national number; `stripped` is in front of it in the text, `code` belongs there instead."""
+        if country.is_maybe_rewritten(national):
+            return None
         fate = country.fate(national, strict=self._strict)
         if fate is Fate.SOME:
             return None
@@ -232,6 +238,8 @@ class _Country:
         self._zero_is_trunk = reference.trunk_is_zero(country_code)
         undiallable = reference.UNDIALLABLE.get(country_code)
         self._undiallable = DigitPattern(undiallable.pattern if undiallable else None)
+        rewriting = reference.REWRITINGS.get(country_code)
+        self._rewritten = DigitPattern(rewriting.old.pattern if rewriting else None)
         short_plans = [PhoneMetadata.short_metadata_for_region(region) for region in regions]
         shorts = [plan.short_code for plan in short_plans if plan and plan.short_code]
         self._short = {length: _any_of(shorts, length) for short in shorts for length in short.possible_length}
@@ -257,6 +265,10 @@ class _Country:
         # text may begin with the trunk zero, or may be a short code.
         valid = self.valid(national)
         return valid if strict or valid is Fate.ALL or (maybe_zero and national.lead) else Fate.SOME
+
+    def is_maybe_rewritten(self, national: _Digits) -> bool:
+        """Whether one of them may be in an older form: :data:`reference.REWRITINGS`."""
+        return self._rewritten.fate(*national) is not Fate.NONE
 
     def _is_maybe_short(self, national: _Digits) -> bool:
         short = self._short.get(national.length)

@@ -7,6 +7,9 @@ The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-n
 - *code without plus*: digits that begin with the region's country code and go on with a valid number are that number.
 - *double zero*: ``00`` and the region's international prefixes are stripped, or the text is invalid.
 - *closed text*: see :mod:`blocklist_sdk.numbers.text`; phonenumbers drops characters that it does not know.
+- *lookalikes*: a text that looks like a date, an amount or an IP address is a number only where the country groups the
+  digits of that very number so; a slash stands behind the area code of a valid number only.
+- *same subscriber*: numbers of Mexico and Brazil are read in the form that their plans have now.
 - *plus means everywhere*: after ``+`` comes a country code, whatever the region.
 - *short codes and local numbers*: a number that only works inside one country or one town is not an E.164 number.
 - *trunk zero*: a text whose trunk ``0`` cannot be stripped is not a number.
@@ -16,6 +19,7 @@ The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-n
 
 import re
 from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 
 from phonenumbers import (
     COUNTRY_CODE_TO_REGION_CODE,
@@ -23,16 +27,23 @@ from phonenumbers import (
     NumberParseException,
     PhoneMetadata,
     PhoneNumber,
+    PhoneNumberFormat,
     ValidationResult,
+    format_number,
     is_possible_number_with_reason,
     is_valid_number,
     is_valid_short_number,
+    length_of_national_destination_code,
     national_significant_number,
     parse,
 )
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers.text import digits_of
+from blocklist_sdk.numbers.text import LOOKALIKES, SEVERAL, read_text
+
+Form = Literal["auto", "international", "national"]
+"""How digits without a plus are read: ``international`` takes them as a country code and a number, ``national`` as
+dialled in the region. ``auto`` decides for a whole column; a single text it reads like ``national``."""
 
 MAX_E164_DIGITS = 15
 """Country code and national number together: ITU-T E.164 (11/2010), 6.2.1."""
@@ -47,6 +58,29 @@ MORE_INTERNATIONAL_PREFIXES = {"ID": ("001", "007", "008", "009", "0017", "01017
 UNDIALLABLE = {62: re.compile(r"1500\d{3}")}
 """National numbers that libphonenumber counts as valid although no other country can dial them: Indonesian call
 centres (``1500xxx``)."""
+
+
+
+class Rewriting(NamedTuple):
+    """How a country writes some of its numbers now.
+
+    Attributes:
+        old: the national numbers as they were written before.
+        new: what `re.sub` makes of them; only a valid number counts.
+    """
+
+    old: re.Pattern[str]
+    new: str
+
+
+REWRITINGS = {
+    52: Rewriting(re.compile(r"1(\d{10})"), r"\1"),
+    55: Rewriting(re.compile(r"(\d{2})([6-9]\d{7})"), r"\g<1>9\2"),
+}
+"""Countries of which people and systems still write an older form of the same subscriber's number. Mexico dropped the
+``1`` between country code and mobile numbers in August 2019 (IFT); Brazil put a ``9`` in front of all mobile numbers
+from 2012 to 2016 (Anatel, resolution 553/2010). Argentina's ``9`` is not here: with and without it, +54 9 11 and
++54 11 are both valid, and only the operators know which are the same subscriber."""
 
 _REASONS = {
     ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "its area code is missing, or it is a short code",
@@ -80,27 +114,49 @@ def check_region(region: str) -> str:
     return known
 
 
-def number_of(text: str, *, region: str | None = None, strict: bool = False) -> int:
+def check_form(form: str) -> Form:
+    """Return a form.
+
+    Raises:
+        InvalidInput: it is not one.
+    """
+    if form not in get_args(Form):
+        raise InvalidInput(f"form must be auto, international or national, not {form!r}")
+    return form  # type: ignore[return-value]  # one of the three
+
+
+def number_of(text: str, *, region: str | None = None, strict: bool = False, form: Form = "auto") -> int:
     """Read a text as an E.164 number.
 
     Args:
         text: the number as it was written.
         region: two-letter country code that a national form is read in; None takes international forms only.
         strict: ask for a number that is valid in its plan, not only possible.
+        form: how digits without a plus are read; a single text is read as ``national`` unless ``international`` is
+            declared.
 
     Returns:
         The digits of the E.164 number as an integer.
 
     Raises:
         InvalidNumber: ``text`` is not a number.
-        InvalidInput: the region is unknown, or ``text`` is not a text.
+        InvalidInput: the region or the form is unknown, or ``text`` is not a text.
 
     >>> number_of("0812-3456-7890", region="ID")
     6281234567890
     """
     place = None if region is None else check_region(region)
-    digits, international = digits_of(text)
-    found = _international(digits) if international else _from_inside(digits, place)
+    written = read_text(text)
+    if written.international:
+        found = _international(written.digits)
+    elif check_form(form) == "international":
+        found = _country_code_first(written.digits, place)
+    else:
+        found = _from_inside(written.digits, place)
+    if written.looks_like and not (_is_valid(found) and _is_grouped(found, written.groups)):
+        raise InvalidNumber(text, LOOKALIKES[written.looks_like])
+    if written.after_slash is not None and not (_is_valid(found) and _after_area_code(found) == written.after_slash):
+        raise InvalidNumber(text, SEVERAL)
     if isinstance(found, str):
         raise InvalidNumber(text, found)
     if strict and not is_valid_number(found):
@@ -112,10 +168,40 @@ def number_of(text: str, *, region: str | None = None, strict: bool = False) -> 
     return int(number)
 
 
+def _is_grouped(found: PhoneNumber | str, groups: tuple[str, ...]) -> bool:
+    """Whether a country groups the digits of a number as a text does."""
+    if isinstance(found, str):
+        return False
+    national, international = (
+        tuple(re.findall("[0-9]+", format_number(found, form)))
+        for form in (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL)
+    )
+    return groups in (national, international, international[1:])
+
+
+def _after_area_code(found: PhoneNumber | str) -> int | None:
+    """How many digits of a number follow its area code, or the code of its mobile network; None if it has none."""
+    if isinstance(found, str):
+        return None
+    code = length_of_national_destination_code(found)
+    return len(national_significant_number(found)) - code if code else None
+
+
+def _country_code_first(digits: str, region: str | None) -> PhoneNumber | str:
+    """Read digits without a plus in international form. No country code begins with 0, so these are as dialled."""
+    if not digits.startswith("0"):
+        return _international(digits)
+    if region is not None:
+        return _from_inside(digits, region)
+    if digits.startswith(INTERNATIONAL_PREFIX):
+        return _international(digits.removeprefix(INTERNATIONAL_PREFIX))
+    return "it begins with 0, so it is in national form: give the region"
+
+
 def _from_inside(digits: str, region: str | None) -> PhoneNumber | str:
     """Read digits without a plus, as dialled in a region; a text says why they are not a number."""
     if region is None:
-        return "without a region, only the international form, with +, can be read"
+        return "without a region, only the international form, with +, can be read: give the region, or the form"
     if digits.startswith((INTERNATIONAL_PREFIX, *MORE_INTERNATIONAL_PREFIXES.get(region, ()))):
         return _after_prefix(digits, region)
     if digits.startswith(str(metadata_of(region).country_code)):
@@ -171,9 +257,21 @@ def _national(digits: str, region: str) -> PhoneNumber | str:
 
 def _parsed(dialled: str, region: str | None) -> PhoneNumber | str:
     try:
-        return parse(dialled, region)
+        return _rewritten(parse(dialled, region))
     except NumberParseException as error:
         return _PARSE_REASONS.get(error.error_type, "too short")
+
+
+def _rewritten(number: PhoneNumber) -> PhoneNumber:
+    """The number in the form that its country has now."""
+    rewriting = REWRITINGS.get(number.country_code or 0)
+    if rewriting is None or is_valid_number(number):
+        return number
+    digits, changes = re.subn(rf"^{rewriting.old.pattern}$", rewriting.new, national_significant_number(number))
+    if not changes:
+        return number
+    new = PhoneNumber(country_code=number.country_code, national_number=int(digits))
+    return new if is_valid_number(new) else number
 
 
 def _checked(found: PhoneNumber | str) -> PhoneNumber | str:
