@@ -29,8 +29,8 @@ PUBLIC = {
         screen_file write_metrics
     """,
     "blocklist_sdk.numbers": """
-        NumberRange OperatorResolver brand_of check_e164 format_e164 normalize normalize_column normalizer
-        operator_of parse_pattern register_operators
+        Form FormDecision NumberRange OperatorResolver brand_of check_e164 decide_form format_e164 normalize
+        normalize_column normalizer operator_of parse_pattern register_operators
     """,
     "blocklist_sdk.enforcement": """
         Batch CategoryFigures DayFigures DayImpact Drift EnforcementResult EnforcementSettings HeldItem Items

@@ -131,6 +131,8 @@ class Explanation:
         text: the text that was given.
         number: the number that it was read as.
         region: the region in which it was read.
+        other_number: the valid number that it would be in the other form, international instead of national or the
+            other way round; None if it has one reading only.
         is_valid: whether it is valid in its country's numbering plan, not only possible.
         operator, brand: who serves it, or None if that is not known.
         verdict: the answer, with every entry.
@@ -140,6 +142,7 @@ class Explanation:
     text: str
     number: int
     region: str | None
+    other_number: int | None
     is_valid: bool
     operator: str | None
     brand: str | None

@@ -175,7 +175,7 @@ def test_a_list_that_cannot_be_published(
     [
         (("chek",), "blocklist", ("chek", "Did you mean 'check'? See")),
         (("check",), "blocklist check", ("NUMBER",)),
-        (("check", "1", "--zork"), "blocklist check", ("--zork. See",)),
+        (("check", "1", "--zork"), "blocklist check", ("No such option: --zork", "See")),
         (("check", "1", "--scope", "smoke"), "blocklist check", ("--scope", "smoke")),
         (("sync", "--wait", "soon"), "blocklist sync", ("--wait",)),
         (("sync", "--wait", "-1"), "blocklist sync", ("--wait",)),

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import columns, normalize_column, normalizer
+from blocklist_sdk.numbers import Form, columns, normalize_column, normalizer
+from blocklist_sdk.numbers.columns import read_column
 
 REGIONS = ["ID", "US", "GB", "DE", "IT", "BR", "RU", "AG"]
 
@@ -45,8 +46,8 @@ WRITTEN = st.one_of(
 )
 
 
-def expected(rows: list[Any], region: str | None, *, strict: bool = False) -> list[int | None]:
-    read = normalizer(region, strict)
+def expected(rows: list[Any], region: str | None, *, strict: bool = False, form: Form = "national") -> list[int | None]:
+    read = normalizer(region, strict, form)
     answers: list[int | None] = []
     for row in rows:
         try:
@@ -56,8 +57,8 @@ def expected(rows: list[Any], region: str | None, *, strict: bool = False) -> li
     return answers
 
 
-def checked(column: Any, region: str | None) -> list[int | None]:
-    found = normalize_column(column, region=region)
+def checked(column: Any, region: str | None, form: Form = "national") -> list[int | None]:
+    found = read_column(column, region=region, form=form)
     found.validate(full=True)
     assert found.type == pa.int64()
     answers: list[int | None] = found.to_pylist()
@@ -70,6 +71,8 @@ def test_any_column_and_any_slice_of_it(rows: list[str | None], region: str, dat
     kind = data.draw(st.sampled_from([pa.string(), pa.large_string(), pa.string_view()]))
     column = pa.array(rows, type=kind)
     assert checked(column, region) == expected(rows, region)
+    assert checked(column, region, "international") == expected(rows, region, form="international")
+    assert checked(column, None, "international") == expected(rows, None, form="international")
     start = data.draw(st.integers(0, len(rows)))
     length = data.draw(st.integers(0, len(rows)))
     assert checked(column.slice(start, length), region) == expected(rows[start : start + length], region)

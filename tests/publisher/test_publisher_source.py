@@ -24,7 +24,8 @@ A, B, C = 6281234567890, 6281234567891, 6281234567892
 
 
 def read(source: Any, *, column: str | None = None, region: str | None = "ID") -> tuple[ListRows, list[Reject]]:
-    return read_rows(read_cells(source, column=column), region=region, defaults=DEFAULTS)
+    rows, rejects, _ = read_rows(read_cells(source, column=column), region=region, defaults=DEFAULTS)
+    return rows, rejects
 
 
 @pytest.fixture
@@ -288,7 +289,7 @@ def test_no_line_is_ever_lost(tmp_path_factory: pytest.TempPathFactory, cells: l
     text = "number,x\n" + "".join(f"{cell},x\n" for cell in cells)
     path.write_text(text, newline="", encoding="utf-8")
     cells_read = read_cells(path)
-    _, invalid = read_rows(cells_read, region="ID", defaults=DEFAULTS)
+    _, invalid, _ = read_rows(cells_read, region="ID", defaults=DEFAULTS)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:-1]
     found = {*cells_read.line.tolist(), *(reject.line for reject in invalid)}
     blank = [line for line in lines if not line.strip()]

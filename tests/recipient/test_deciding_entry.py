@@ -92,7 +92,7 @@ def by_kind(opened: Generation, now_ms: int, scope: Scope | None) -> list[Answer
 def by_column(opened: Generation, now_ms: int, scope: Scope | None) -> list[Answer]:
     """What screening says, which looks up numbers with one row and numbers with several in two ways of its own."""
     at = EPOCH + timedelta(milliseconds=now_ms)
-    screening = Screening(opened, Rules(frozenset(), {}).at(at), region=None, scope=scope, at=at)
+    screening = Screening(opened, Rules(frozenset(), {}).at(at), region=None, form="auto", scope=scope, at=at)
     rows = screening.table(pa.array([f"+{number}" for number in NUMBERS])).to_pylist()
     return [(row["level"], row["category"], row["reason"]) for row in rows]
 

@@ -52,7 +52,7 @@ def explain(
     with settings.open() as blocklist:
         found = blocklist.explain(number, scope=scope)
     if as_json:
-        names = ("region", "is_valid", "operator", "brand", "signers")
+        names = ("region", "other_number", "is_valid", "operator", "brand", "signers")
         write_json(verdict_document(number, found.verdict) | {name: getattr(found, name) for name in names})
     else:
         write_lines(_explained(found, scope))
@@ -72,6 +72,8 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
         f"verdict: {'blocked' if verdict.blocked else 'not blocked'}{f' for {scope}' if scope else ''}, "
         f"because {_REASONS[verdict.reason]}",
     ]
+    if explanation.other_number is not None:
+        lines.insert(1, f"in the other form, it would be +{explanation.other_number}: declare the form to be sure")
     if verdict.override is not None:
         override = verdict.override
         until = f", until {moment(override.until)}" if override.until else ""

@@ -13,6 +13,7 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers.text import check_form
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ def release(
             metavar="REGION", help="Two-letter country code for national numbers; by default as in the release before."
         ),
     ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            metavar="FORM",
+            help="How digits without + are read: international (country code first), national, or auto: the list "
+            "decides.",
+        ),
+    ] = "auto",
     issuer: Annotated[
         str, typer.Option(metavar="NAME", help="The issuer of rows for which the list gives none.")
     ] = "authority",
@@ -158,6 +167,7 @@ def release(
         source,
         column=column,
         region=region,
+        form=check_form(form),
         issuer=issuer,
         level=level,
         category=category,
@@ -180,6 +190,8 @@ def release(
                 f"covers {counted(result.reach, 'number')}; the widest, line {widest.line}: {widest.pattern}, covers "
                 f"{widest.reach:,}"
             )
+        if result.form.texts:
+            typer.echo(f"  {result.form}")
     if result.invalid:
         rows = "row" if result.invalid == 1 else "rows"
         say(f"{result.invalid:,} {rows} cannot be published; see {result.rejects_path} for the reasons")

@@ -16,6 +16,7 @@ import typer
 
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers.text import check_form
 
 if TYPE_CHECKING:
     import ssl
@@ -62,6 +63,12 @@ class Settings:
     root: str | None = _setting("list", "FILE", "The authority's root.json, got by a way you trust.")
     region: str | None = _setting(
         "list", "REGION", "Two-letter country code for national numbers; without it only international ones are read."
+    )
+    form: str | None = _setting(
+        "list",
+        "FORM",
+        "How digits without + are read: international (country code first) or national; auto, the default, decides for "
+        "whole columns.",
     )
     cache_dir: str | None = _setting("list", "DIR", "For verified lists; by default in the user's cache directory.")
     state_dir: str | None = _setting(
@@ -116,6 +123,7 @@ class Settings:
             feed=settings.feed,
             root=settings.root,
             region=settings.region,
+            form=check_form(settings.form or "auto"),
             cache_dir=settings.cache_dir,
             state_dir=settings.state_dir,
             protected=() if settings.protected is None else settings.protected,

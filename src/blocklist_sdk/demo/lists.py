@@ -71,7 +71,7 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
         InvalidInput: the list cannot be read, or has fewer than three numbers that can be shown as blocked.
     """
     cells = read_cells(path, column=column)
-    rows, rejects = read_rows(cells, region=region, defaults=DEFAULTS)
+    rows, rejects, _ = read_rows(cells, region=region, defaults=DEFAULTS)
     numbers = np.unique(rows.number)
     shown = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])
     shown = np.random.default_rng(_SEED).permutation(shown[~_is_in_range(shown, rows)])

@@ -9,28 +9,34 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
-    from blocklist_sdk.numbers.columns import normalize_column as normalize_column
     from blocklist_sdk.numbers.e164 import check_e164 as check_e164
     from blocklist_sdk.numbers.e164 import format_e164 as format_e164
     from blocklist_sdk.numbers.fast import normalize as normalize
     from blocklist_sdk.numbers.fast import normalizer as normalizer
+    from blocklist_sdk.numbers.forms import FormDecision as FormDecision
+    from blocklist_sdk.numbers.forms import decide_form as decide_form
+    from blocklist_sdk.numbers.forms import normalize_column as normalize_column
     from blocklist_sdk.numbers.operators import OperatorResolver as OperatorResolver
     from blocklist_sdk.numbers.operators import brand_of as brand_of
     from blocklist_sdk.numbers.operators import operator_of as operator_of
     from blocklist_sdk.numbers.operators import register_operators as register_operators
     from blocklist_sdk.numbers.patterns import NumberRange as NumberRange
     from blocklist_sdk.numbers.patterns import parse_pattern as parse_pattern
+    from blocklist_sdk.numbers.text import Form as Form
 
 attach(
     __name__,
     {
+        "Form": "text",
+        "FormDecision": "forms",
         "NumberRange": "patterns",
         "OperatorResolver": "operators",
         "brand_of": "operators",
         "check_e164": "e164",
+        "decide_form": "forms",
         "format_e164": "e164",
         "normalize": "fast",
-        "normalize_column": "columns",
+        "normalize_column": "forms",
         "normalizer": "fast",
         "operator_of": "operators",
         "parse_pattern": "patterns",

@@ -1,4 +1,4 @@
-"""Whole columns of numbers, as :func:`blocklist_sdk.numbers.normalize` would read each row.
+"""Whole columns of numbers, as :func:`blocklist_sdk.numbers.normalize` would read each row in a declared form.
 
 The text of a column is one buffer. In blocks that fit a processor's cache, numpy drops all characters but digits, reads
 up to sixteen digits of every row in two loads, and adds what the plan has settled for the row's first digits and
@@ -19,7 +19,7 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers.fast import CENTURIES, DATE_AND_TIME_DIGITS, DATE_DIGITS_MAX, normalizer, plan_of
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, NumberingPlan
-from blocklist_sdk.numbers.reference import Form
+from blocklist_sdk.numbers.text import Form
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -77,45 +77,52 @@ _KEEP_LAST = np.array([(1 << 64) - (1 << 8 * (_LOAD - count)) for count in range
 _POWERS_OF_TEN: Int64s = 10 ** np.arange(19, dtype=np.int64)
 
 
-def normalize_column(
-    column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None, strict: bool = False
+def read_column(
+    column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None, strict: bool = False, form: Form | None
 ) -> pa.Int64Array:
-    """Read a column of numbers, row for row.
+    """Read a column of which it is known how it is written.
 
     Args:
-        column: strings (also large, view and dictionary-encoded) or integers. An integer is read as the text of its
-            digits, so it may be an E.164 number or, with a region, a national one without its trunk prefix; a
-            negative one is not a number.
-        region: two-letter country code that national forms are read in; None takes international forms only, so that
-            every integer becomes null.
+        column: strings (also large, view and dictionary-encoded) or integers.
+        region: two-letter country code that national forms are read in; None takes international forms only.
         strict: ask for numbers that are valid in their plan, not only possible.
+        form: how digits without a plus are read; None if the column does not decide: see `forms.FormDecision`.
 
     Returns:
         As many rows as the column: the E.164 digits as an integer, or null if the row is null or not a number.
 
     Raises:
         InvalidInput: the column is of another type, or the region is unknown. Never for a single row.
-
-    >>> import pyarrow as pa
-    >>> normalize_column(pa.array(["0812-3456-7890", "GoPay", None]), region="ID").to_pylist()
-    [6281234567890, None, None]
     """
-    reader = _reader(region, strict)
+    if not isinstance(column, (pa.Array, pa.ChunkedArray)):
+        raise InvalidInput(f"numbers are read from an Arrow array, not from {type(column).__name__}")
+    if form is None:
+        return _read_either_form(column, region, strict)
+    reader = _reader(region, strict, form == "international")
     if isinstance(column, pa.Array):
         return reader.read(column)
-    if not isinstance(column, pa.ChunkedArray):
-        raise InvalidInput(f"numbers are read from an Arrow array, not from {type(column).__name__}")
     if column.num_chunks == 0:
         return reader.read(pa.array([], type=column.type))
     return pa.concat_arrays([reader.read(chunk) for chunk in column.chunks])
 
 
-class _Reader:
-    """Reads columns in one region."""
+def _read_either_form(column: Any, region: str | None, strict: bool) -> pa.Int64Array:
+    """Read each row in the form in which it is valid; a row that is two valid numbers is null."""
+    national = read_column(column, region=region, strict=strict, form="national")
+    is_national = read_column(column, region=region, strict=True, form="national").is_valid()
+    international = read_column(column, region=region, strict=True, form="international")
+    is_same = pc.equal(pc.fill_null(national, 0), pc.fill_null(international, 0))
+    other = pc.if_else(is_national, pa.scalar(None, pa.int64()), international)
+    return pc.if_else(pc.and_not(international.is_valid(), is_same), other, national)
 
-    def __init__(self, region: str | None, strict: bool) -> None:
-        self._shapes = _Shapes(plan_of(region, strict))
-        self._normalize = normalizer(region, strict)
+
+class _Reader:
+    """Reads columns in one region and one form."""
+
+    def __init__(self, region: str | None, strict: bool, country_code_first: bool) -> None:
+        form: Form = "international" if country_code_first else "national"
+        self._shapes = _Shapes(plan_of(region, strict, form))
+        self._normalize = normalizer(region, strict, form)
 
     def read(self, column: "pa.Array[Any]") -> pa.Int64Array:
         kind = column.type
@@ -289,9 +296,13 @@ def _is_harmless(
     """
     opening, closing = np.flatnonzero(text == _OPENING), np.flatnonzero(text == _CLOSING)
     if len(opening) == len(closing) and len(opening):
-        is_well_kept = bool((opening < closing).all() and (closing[:-1] < opening[1:]).all())
         before = np.searchsorted(opening, starts)
-        if is_well_kept and (text[opening + 1] - _ZERO < 10).all() and (np.searchsorted(closing, starts) == before).all():
+        if (
+            (opening < closing).all()
+            and (closing[:-1] < opening[1:]).all()
+            and (text[opening + 1] - _ZERO < 10).all()
+            and (np.searchsorted(closing, starts) == before).all()
+        ):
             found = np.searchsorted(opening, stops) > before
             rest = np.flatnonzero(~found)
             if len(rest):
@@ -323,7 +334,8 @@ def _is_harmless_row(
     # Dates have few digits or spaces, addresses three dots, amounts three digits at the end.
     is_grouped = (lengths == counts + separating) & (counts > DATE_DIGITS_MAX) & (separating >= 2) & (separating != 3)
     is_grouped &= ends_with_digit & (tail[3] != _DOT)
-    return is_pair | ((parentheses == 0) & np.where(is_international, ~is_decimal, is_grouped))
+    found: npt.NDArray[np.bool_] = is_pair | ((parentheses == 0) & np.where(is_international, ~is_decimal, is_grouped))
+    return found
 
 
 def _integer_block(values: Int64s) -> Block:

@@ -6,8 +6,7 @@ from functools import lru_cache
 
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, MAX_DIGITS, SHORTEST_LEAD, NumberingPlan, Settled
-from blocklist_sdk.numbers.reference import Form
-from blocklist_sdk.numbers.text import SEPARATORS, lookalike
+from blocklist_sdk.numbers.text import SEPARATORS, Form, check_form, lookalike
 
 Normalizer = Callable[[str], int]
 """Reads a text as an E.164 integer; raises InvalidNumber."""
@@ -92,7 +91,7 @@ def normalizer(region: str | None, strict: bool = False, form: Form = "auto") ->
     >>> read("0812-3456-7890"), read("6281234567890")
     (6281234567890, 6281234567890)
     """
-    return _normalizer(region, strict, reference.check_form(form) == "international")
+    return _normalizer(region, strict, check_form(form) == "international")
 
 
 @lru_cache(maxsize=64)

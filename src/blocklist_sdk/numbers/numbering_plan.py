@@ -15,6 +15,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumber
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.automaton import DigitPattern, Fate, PrefixPattern
+from blocklist_sdk.numbers.text import Form
 
 LEAD_DIGITS: Final = 5
 """How many first digits make a shape. Five hold a country code and at least two digits after it, which is what plans
@@ -74,7 +75,7 @@ class NumberingPlan:
     Settled(add=6200000000000, decided_by=3)
     """
 
-    def __init__(self, region: str | None, *, strict: bool, form: reference.Form = "national") -> None:
+    def __init__(self, region: str | None, *, strict: bool, form: Form = "national") -> None:
         with _settling:
             self._region = None if region is None else _region(region)
         self._strict = strict

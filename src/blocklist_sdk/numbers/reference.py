@@ -19,7 +19,7 @@ The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-n
 
 import re
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from phonenumbers import (
     COUNTRY_CODE_TO_REGION_CODE,
@@ -39,11 +39,7 @@ from phonenumbers import (
 )
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers.text import LOOKALIKES, SEVERAL, read_text
-
-Form = Literal["auto", "international", "national"]
-"""How digits without a plus are read: ``international`` takes them as a country code and a number, ``national`` as
-dialled in the region. ``auto`` decides for a whole column; a single text it reads like ``national``."""
+from blocklist_sdk.numbers.text import LOOKALIKES, SEVERAL, Form, check_form, read_text
 
 MAX_E164_DIGITS = 15
 """Country code and national number together: ITU-T E.164 (11/2010), 6.2.1."""
@@ -58,7 +54,6 @@ MORE_INTERNATIONAL_PREFIXES = {"ID": ("001", "007", "008", "009", "0017", "01017
 UNDIALLABLE = {62: re.compile(r"1500\d{3}")}
 """National numbers that libphonenumber counts as valid although no other country can dial them: Indonesian call
 centres (``1500xxx``)."""
-
 
 
 class Rewriting(NamedTuple):
@@ -114,17 +109,6 @@ def check_region(region: str) -> str:
     return known
 
 
-def check_form(form: str) -> Form:
-    """Return a form.
-
-    Raises:
-        InvalidInput: it is not one.
-    """
-    if form not in get_args(Form):
-        raise InvalidInput(f"form must be auto, international or national, not {form!r}")
-    return form  # type: ignore[return-value]  # one of the three
-
-
 def number_of(text: str, *, region: str | None = None, strict: bool = False, form: Form = "auto") -> int:
     """Read a text as an E.164 number.
 
@@ -169,14 +153,10 @@ def number_of(text: str, *, region: str | None = None, strict: bool = False, for
 
 
 def _is_grouped(found: PhoneNumber | str, groups: tuple[str, ...]) -> bool:
-    """Whether a country groups the digits of a number as a text does."""
+    """Whether a country groups the digits of a number as a text without a plus does."""
     if isinstance(found, str):
         return False
-    national, international = (
-        tuple(re.findall("[0-9]+", format_number(found, form)))
-        for form in (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL)
-    )
-    return groups in (national, international, international[1:])
+    return groups == tuple(re.findall("[0-9]+", format_number(found, PhoneNumberFormat.NATIONAL)))
 
 
 def _after_area_code(found: PhoneNumber | str) -> int | None:

@@ -7,10 +7,14 @@ silently, and what lists and regular expressions mean by brackets is never taken
 
 import re
 import unicodedata
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, cast, get_args
 from urllib.parse import unquote
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
+
+Form = Literal["auto", "international", "national"]
+"""How digits without a plus are read: ``international`` takes them as a country code and a number, ``national`` as
+dialled in the region. ``auto`` decides for a whole column; a single text it reads like ``national``."""
 
 MAX_TEXT_CHARS = 250
 """Longer texts are not numbers; libphonenumber has the same limit (``MAX_INPUT_STRING_LENGTH``)."""
@@ -75,6 +79,17 @@ class Written(NamedTuple):
     looks_like: str | None
     groups: tuple[str, ...]
     after_slash: int | None
+
+
+def check_form(form: str) -> Form:
+    """Return a form.
+
+    Raises:
+        InvalidInput: it is not one.
+    """
+    if form not in get_args(Form):
+        raise InvalidInput(f"form must be auto, international or national, not {form!r}")
+    return cast("Form", form)
 
 
 def digits_of(text: str) -> tuple[str, bool]:
@@ -214,7 +229,8 @@ _LOOKALIKE = re.compile(
         for name, pattern in {
             "date": r"([0-9]{1,4})([ ./\-])([0-9]{1,2})\3([0-9]{1,4})"
             r"(?:[ T,]+([0-9]{1,2}[.:][0-9]{2}.*|[0-9]{4}(?:[0-9]{2})?))?",
-            "time": r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?:[ ]?[AaPp][Mm])?|[0-2][0-9]\.[0-5][0-9](?:\.[0-5][0-9])?",
+            "time": r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?:[ ]?[AaPp][Mm])?"
+            r"|[0-2][0-9]\.[0-5][0-9](?:\.[0-5][0-9])?",
             "address": rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:[:/][0-9]{{1,5}})?",
             "place": r"-?[0-9]{1,3}\.[0-9]+[ ]*[,; ][ ]*[+\-]?[0-9]{1,3}\.[0-9]+",
             "amount": rf"-?{_CURRENCY}?[ ]?-?(?:{_FIGURE})|{_CURRENCY}[ ]?-?[0-9]+(?:[.,][0-9]+)?(?:,-)?",

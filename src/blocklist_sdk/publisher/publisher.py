@@ -38,7 +38,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.numbers import normalize
+from blocklist_sdk.numbers import Form, normalize
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.publisher.arguments import (
@@ -213,6 +213,7 @@ class Publisher:
         *,
         column: str | None = None,
         region: str | None = None,
+        form: Form = "auto",
         issuer: str = "authority",
         level: str = "block",
         category: str = "fraud",
@@ -235,6 +236,8 @@ class Publisher:
             column: the column with the numbers; by default ``number``, or else the only one.
             region: two-letter country code in which national numbers are read; by default as in the current release,
                 or as given to :meth:`init`.
+            form: how digits without a plus are read: ``international``, ``national``, or ``auto``, which the list
+                decides; see `blocklist_sdk.numbers.decide_form`.
             issuer: the issuer of rows for which the list gives none.
             level: the level of new entries for which the list gives none: ``block`` or ``advisory``.
             category: the category of new entries for which the list gives none.
@@ -272,7 +275,7 @@ class Publisher:
             region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
             cells = read_cells(source, column=column)
-            rows, invalid = read_rows(cells, region=region, defaults=defaults)
+            rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
             if not len(rows) and (invalid or not allow_empty):
@@ -299,6 +302,7 @@ class Publisher:
             serial=index.serial,
             rows=index.rows,
             column=cells.column,
+            form=decision,
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blocklist_sdk.numbers import FormDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ReleaseResult:
         serial: the serial of the new release.
         rows: number of entries in it.
         column: the list's name for the column with the numbers; None if the list has no header.
+        form: the form in which digits without a plus were read, and what decided it.
         added, removed, changed: number of entries that differ from the release before.
         invalid: number of rejects: rows of the list that could not be published.
         reach: how many numbers the release covers, each counted once; of ranges, the assigned numbers.
@@ -46,6 +51,7 @@ class ReleaseResult:
     serial: int
     rows: int
     column: str | None
+    form: "FormDecision"
     added: int
     removed: int
     changed: int

@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import normalize_column, parse_pattern
+from blocklist_sdk.numbers import Form, FormDecision, normalize, parse_pattern
+from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.publisher.arguments import check_text
+from blocklist_sdk.numbers.forms import resolve_form
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
 from blocklist_sdk.publisher.rejects import Reject
@@ -63,27 +65,34 @@ class _Rejections:
         return np.fromiter(self.reasons, np.int64, len(self.reasons))
 
 
-def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> tuple[ListRows, list[Reject]]:
+def read_rows(
+    cells: Cells, *, region: str | None, form: Form = "auto", defaults: EntryDefaults
+) -> tuple[ListRows, list[Reject], FormDecision]:
     """Read a list's cells as the rows of a release.
 
     Numbers are read as :func:`blocklist_sdk.numbers.normalize` does, and patterns as ranges. Integers are read like the
     text of their digits; without a region, and in release files, they are E.164 numbers. Moments without an offset
-    are UTC.
+    are UTC. Unless a form is declared, the column decides how digits without a plus are read, and where it does not, a
+    text that is valid both ways is a reject.
 
     Args:
         cells: the list.
         region: two-letter country code in which national numbers are read.
+        form: how digits without a plus are read; see `blocklist_sdk.numbers.decide_form`.
         defaults: the values for empty cells.
 
     Returns:
-        The rows, and the rejects by line.
+        The rows, the rejects by line, and the form in which numbers were read.
 
     Raises:
         InvalidInput: a column has a type that cannot be read, or the region is unknown.
     """
     columns = cells.columns
     rejected = _Rejections()
-    row, number, last = _read_numbers(columns, region, cells.is_release, rejected)
+    decision = FormDecision("international")
+    if not cells.is_release:
+        decision = resolve_form(columns["number"], region=region, form=form)
+    row, number, last = _read_numbers(columns, _Reading(region, decision.form, cells.is_release), rejected)
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
@@ -107,7 +116,7 @@ def read_rows(cells: Cells, *, region: str | None, defaults: EntryDefaults) -> t
     }
     candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
     rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
-    return candidate, sorted(rejects, key=lambda reject: reject.line)
+    return candidate, sorted(rejects, key=lambda reject: reject.line), decision
 
 
 def reject_protected(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[Reject]]:
@@ -140,12 +149,27 @@ def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
 # Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How the numbers of a list are read.
+
+    Attributes:
+        region: as for `read_rows`.
+        form: as in `FormDecision`.
+        is_release: whether integers are E.164 numbers as they are.
+    """
+
+    region: str | None
+    form: Form | None
+    is_release: bool
+
+
 def _read_numbers(
-    columns: Mapping[str, pa.Array], region: str | None, is_release: bool, rejected: _Rejections
+    columns: Mapping[str, pa.Array], reading: _Reading, rejected: _Rejections
 ) -> tuple[Int64s, Int64s, Int64s]:
     """The ranges of each row of the list, as row, first, last: several for some patterns, none for a reject."""
     number_cells = columns["number"]
-    number = _read_singles(number_cells, region, is_release)
+    number = _read_singles(number_cells, reading)
     row = np.arange(len(number_cells))
     for column in (number_cells, columns.get("last")):
         if column is not None and pa.types.is_signed_integer(column.type):
@@ -155,7 +179,7 @@ def _read_numbers(
     if "last" in columns:
         end = columns["last"]
         has_last = ~(_is_blank(end) | _is_blank(number_cells))
-        last = np.where(has_last, _read_singles(end, region, is_release), number)
+        last = np.where(has_last, _read_singles(end, reading), number)
         rejected.add(np.flatnonzero(has_last & ((number == 0) | (last == 0))), "one end of the range is not a number")
         rejected.add(np.flatnonzero(has_last & (last < number)), "the range ends before it begins")
         lengths = [np.searchsorted(_DIGITS, ends, "right") for ends in (number, last)]
@@ -164,7 +188,7 @@ def _read_numbers(
         )
     rejected.add(np.flatnonzero(_is_blank(number_cells)), _NO_NUMBER)
     is_open = np.flatnonzero((number == 0) & ~has_last)
-    ranges = _read_patterns(number_cells, is_open, region, rejected)
+    ranges = _read_patterns(number_cells, is_open, reading, rejected)
     is_single = number != 0
     row, number, last = row[is_single], number[is_single], last[is_single]
     if len(ranges):
@@ -174,15 +198,15 @@ def _read_numbers(
     return row, number, last
 
 
-def _read_singles(column: pa.Array, region: str | None, is_release: bool) -> Int64s:
+def _read_singles(column: pa.Array, reading: _Reading) -> Int64s:
     """Single numbers, a whole column at a time; 0 for a text that is not a number, or may be a pattern."""
     if pa.types.is_integer(column.type):
-        if is_release:
+        if reading.is_release:
             values = _int64s(column)
             return np.where((values >= SMALLEST) & (values <= LARGEST), values, 0)
-        if region is None:
+        if reading.region is None:
             column = pc.binary_join_element_wise("+", column.cast(pa.string()), "")
-    numbers: Int64s = np.asarray(normalize_column(column, region=region).fill_null(0)).copy()
+    numbers: Int64s = np.asarray(read_column(column, region=reading.region, form=reading.form).fill_null(0)).copy()
     if not pa.types.is_integer(column.type):
         texts = _plain(column)
         dotted = np.flatnonzero(np.asarray(pc.match_substring_regex(texts, r"[.．\[\]［］]").fill_null(False)))
@@ -201,7 +225,7 @@ def _int64s(column: pa.Array) -> Int64s:
     return values
 
 
-def _read_patterns(number_cells: pa.Array, rows: Int64s, region: str | None, rejected: _Rejections) -> Int64s:
+def _read_patterns(number_cells: pa.Array, rows: Int64s, reading: _Reading, rejected: _Rejections) -> Int64s:
     """The ranges of rows that are not single numbers, as (row, first, last); each distinct text is read once."""
     known: dict[str, list[tuple[int, int]] | str] = {}
     pieces: list[tuple[int, int, int]] = []
@@ -211,7 +235,9 @@ def _read_patterns(number_cells: pa.Array, rows: Int64s, region: str | None, rej
         text = str(text)
         if text not in known:
             try:
-                known[text] = [(each.first, each.last) for each in parse_pattern(text, region=region)]
+                known[text] = _undecided(text, reading) or [
+                    (each.first, each.last) for each in parse_pattern(text, region=reading.region)
+                ]
             except InvalidNumber as error:
                 known[text] = error.reason
         ranges = known[text]
@@ -220,6 +246,20 @@ def _read_patterns(number_cells: pa.Array, rows: Int64s, region: str | None, rej
         else:
             pieces.extend((row, first, last) for first, last in ranges)
     return np.array(pieces, np.int64).reshape(-1, 3)
+
+
+def _undecided(text: str, reading: _Reading) -> str | None:
+    """Why a text is not read: its column decides no form, and it is a valid number in both."""
+    if reading.form is not None:
+        return None
+    numbers: set[int] = set()
+    for form in ("national", "international"):
+        try:
+            numbers.add(normalize(text, region=reading.region, form=form, strict=True))
+        except InvalidNumber:
+            return None
+    readings = " and ".join(f"+{number}" for number in sorted(numbers))
+    return f"it can be read as {readings}: declare the form, national or international" if len(numbers) == 2 else None
 
 
 # Words and moments

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from anyio import CancelScope, to_thread
 
 from blocklist_sdk.fetch.stopping import StopSignal
+from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
@@ -53,6 +54,7 @@ class AsyncBlocklist:
         feed: str,
         root: str | Path | bytes,
         region: str | None = None,
+        form: Form = "auto",
         cache_dir: str | Path | None = None,
         state_dir: str | Path | None = None,
         protected: str | Path | Iterable[str | int] = (),
@@ -69,6 +71,7 @@ class AsyncBlocklist:
                 feed=feed,
                 root=root,
                 region=region,
+                form=form,
                 cache_dir=cache_dir,
                 state_dir=state_dir,
                 protected=protected,

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import normalizer
+from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.records import SCOPES
 
@@ -31,9 +31,9 @@ def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | 
     return cache, state_dir or state
 
 
-def number_reader(region: str | None) -> Callable[[str | int], int]:
+def number_reader(region: str | None, form: Form = "auto") -> Callable[[str | int], int]:
     """A function that reads a question's number: a text, or an E.164 integer, also one of numpy's."""
-    normalize = normalizer(region)
+    normalize = normalizer(region, form=form)
 
     def read(number: str | int) -> int:
         if isinstance(number, str):
@@ -49,13 +49,15 @@ def number_reader(region: str | None) -> Callable[[str | int], int]:
     return read
 
 
-def protected_numbers(numbers: str | Path | Iterable[str | int], region: str | None) -> frozenset[int]:
+def protected_numbers(
+    numbers: str | Path | Iterable[str | int], region: str | None, form: Form = "auto"
+) -> frozenset[int]:
     """The recipient's own protected numbers, as they are or from a text file with one a line.
 
     Raises:
         InvalidInput: the file cannot be read, or one of them is not a telephone number.
     """
-    read = number_reader(region)
+    read = number_reader(region, form)
     if isinstance(numbers, (str, Path)):
         try:
             lines = Path(numbers).read_text(encoding="utf-8-sig").splitlines()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
-from blocklist_sdk.numbers import brand_of, normalizer, operator_of
+from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
@@ -64,6 +64,7 @@ class Blocklist:
         self.url: str = url
         self.feed: str = internals.feed
         self.region: str | None = internals.region
+        self.form: Form = internals.form
         self.overrides: Overrides = internals.overrides
         self._internals = internals
         self._current = internals.current
@@ -78,6 +79,7 @@ class Blocklist:
         feed: str,
         root: str | Path | bytes,
         region: str | None = None,
+        form: Form = "auto",
         cache_dir: str | Path | None = None,
         state_dir: str | Path | None = None,
         protected: str | Path | Iterable[str | int] = (),
@@ -96,6 +98,9 @@ class Blocklist:
                 that you trust, never from the repository itself.
             region: CLDR region, for instance ``"GB"``, in which numbers without a country code are read; None to
                 accept international numbers only.
+            form: how digits without a plus are read: ``international`` takes them as country code and number,
+                ``national`` as dialled in the region. ``auto`` decides for each column that is screened as a whole, and
+                otherwise means ``national``.
             cache_dir: where generations are kept; by default in the user's cache directory, one for each URL. Give
                 each authority its own.
             state_dir: where the highest serial is kept, which protects against old releases even after the cache was
@@ -112,7 +117,8 @@ class Blocklist:
             transport: timeouts and retries.
 
         Raises:
-            InvalidInput: the URL, the feed's name, the root, the region or the protected numbers cannot be used.
+            InvalidInput: the URL, the feed's name, the root, the region, the form or the protected numbers cannot be
+                used.
         """
         address = base_url(url)
         if when_stale not in get_args(WhenStale):
@@ -122,9 +128,10 @@ class Blocklist:
             feed=feed_name(feed),
             root=read_root(root),
             region=region,
+            form=form,
             cache_directory=cache / feed,
             state_directory=state / feed,
-            protected=protected_numbers(protected, region),
+            protected=protected_numbers(protected, region, form),
             guard=guard,
             when_stale=when_stale,
             auth=auth,
@@ -294,7 +301,8 @@ class Blocklist:
         Args:
             column: strings or integers, nulls included: anything that speaks Arrow's PyCapsule protocol, such as a
                 pyarrow array, a Polars series, a pandas series (from 3.0) or a DuckDB result of one column. An integer
-                is read as the text of its digits.
+                is read as the text of its digits. The column decides how digits without a plus are read, unless the
+                list was opened with a form: see `blocklist_sdk.numbers.decide_form`.
             scope: count the entries of this scope only.
 
         Returns:
@@ -319,7 +327,9 @@ class Blocklist:
 
         check_scope(scope)
         generation, now = self._current.generation()[0], times.now()
-        return Screening(generation, self._current.rules().at(now), region=self.region, scope=scope, at=now)
+        return Screening(
+            generation, self._current.rules().at(now), region=self.region, form=self.form, scope=scope, at=now
+        )
 
     def to_arrow(self) -> "ArrowTable":
         """The whole list as a `pyarrow.Table` with the columns of a snapshot, sorted by number.
@@ -410,11 +420,14 @@ class Blocklist:
 
         Arguments and errors are as for `check`.
         """
+        from blocklist_sdk.numbers.forms import other_reading
+
         verdict = self.check(number, scope=scope)
         return Explanation(
             text=str(number),
             number=verdict.number,
             region=self.region,
+            other_number=other_reading(number, region=self.region, form=self.form),
             is_valid=_is_valid(verdict.number),
             operator=operator_of(verdict.number),
             brand=brand_of(verdict.number),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.arguments import number_reader
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.holds import Holds
@@ -30,7 +31,7 @@ class Internals:
     """One feed on this machine's disk, and how to sync it.
 
     Attributes:
-        feed, root, region: as given to `Blocklist.open`.
+        feed, root, region, form: as given to `Blocklist.open`.
         read: reads a question's number.
         store: the generations.
         state_file: what must survive a wiped cache: the highest serial, and how the last sync went.
@@ -45,6 +46,7 @@ class Internals:
         feed: str,
         root: bytes,
         region: str | None,
+        form: Form,
         cache_directory: Path,
         state_directory: Path,
         protected: frozenset[int],
@@ -58,9 +60,10 @@ class Internals:
         self.feed: str = feed
         self.root: bytes = root
         self.region: str | None = region
+        self.form: Form = form
         self._protected, self._guard = protected, guard
         self._auth, self._tls, self._transport = auth, tls, transport
-        self.read: Callable[[str | int], int] = number_reader(region)
+        self.read: Callable[[str | int], int] = number_reader(region, form)
         self.store: Store = Store(cache_directory)
         self.state_file: Path = state_directory / "state.json"
         database = LocalDatabase(state_directory / "recipient.sqlite")

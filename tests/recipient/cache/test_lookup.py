@@ -54,7 +54,9 @@ def ask(opened: Generation, number: int, now_ms: int) -> bool:
 
 def screening(opened: Generation, now_ms: int, scope: Scope | None = None) -> Screening:
     no_rules = Rules(frozenset(), {}).at(EPOCH)
-    return Screening(opened, no_rules, region="ID", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms))
+    return Screening(
+        opened, no_rules, region="ID", form="national", scope=scope, at=EPOCH + timedelta(milliseconds=now_ms)
+    )
 
 
 def edges_of(plain: list[Row]) -> list[int]:

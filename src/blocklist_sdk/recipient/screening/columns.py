@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.numbers import normalize_column
+from blocklist_sdk.numbers import Form
+from blocklist_sdk.numbers.columns import read_column
+from blocklist_sdk.numbers.forms import resolve_form
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.kinds import LEVELS, REASONS
 from blocklist_sdk.recipient.rules import RULES, RulesInForce
@@ -49,12 +51,20 @@ class Screening:
     """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads."""
 
     def __init__(
-        self, generation: Generation, rules: RulesInForce, *, region: str | None, scope: Scope | None, at: datetime
+        self,
+        generation: Generation,
+        rules: RulesInForce,
+        *,
+        region: str | None,
+        form: Form,
+        scope: Scope | None,
+        at: datetime,
     ) -> None:
         """For `Blocklist.screening`."""
         self._generation = generation
         self._rules = rules
         self._region = region
+        self._form = form
         self._scope = scope
         self._at = at
         self._categories = generation.rows.category.values
@@ -69,10 +79,11 @@ class Screening:
         return self._generation.about.serial
 
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
-        """Screen one column, in this thread.
+        """Screen one column, or a part of one, in this thread.
 
         Args:
-            column: strings or integers: anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``.
+            column: strings or integers: anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``. Since it may be
+                a part, it decides no form: without a declared one, each row is read as `Blocklist.check` reads it.
 
         Returns:
             A row for each row of the column; see `SCHEMA`.
@@ -80,25 +91,26 @@ class Screening:
         Raises:
             InvalidInput: the column is of another type.
         """
-        return self._batch(arrow_column(column).combine_chunks())
+        return self._batch(arrow_column(column).combine_chunks(), "national" if self._form == "auto" else self._form)
 
     def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
         """Screen one column, in several threads if it is long; otherwise like `batch`."""
         numbers = arrow_column(column)
+        form = resolve_form(numbers, region=self._region, form=self._form).form
         chunks = numbers.chunks or [pa.array([], numbers.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
         if len(parts) <= 1:
-            batches = [self._batch(part) for part in parts or chunks[:1]]
+            batches = [self._batch(part, form) for part in parts or chunks[:1]]
         else:
             with ThreadPoolExecutor(threads()) as pool:
-                batches = list(pool.map(self._batch, parts))
+                batches = list(pool.map(lambda part: self._batch(part, form), parts))
         found: ArrowTable = pa.Table.from_batches(batches, SCHEMA)
         return found
 
-    def _batch(self, column: pa.Array) -> pa.RecordBatch:
+    def _batch(self, column: pa.Array, form: Form | None) -> pa.RecordBatch:
         if isinstance(column, pa.ChunkedArray):
             column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        number = normalize_column(column, region=self._region)
+        number = read_column(column, region=self._region, form=form)
         validity, values = number.buffers()
         # Rows that are not numbers hold a 0, which is on no list.
         numbers = np.frombuffer(values, np.int64, len(number)) if len(number) else np.empty(0, np.int64)

@@ -1,0 +1,131 @@
+"""In which form a column is written, and what its rows then are."""
+
+import csv
+import gzip
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers import check_e164, decide_form, normalize, normalize_column
+from blocklist_sdk.numbers.forms import SAMPLE_ROWS, FormDecision, other_reading
+
+INTERNATIONAL = ["85512345678", "85251234567", "819012345678", "14155550100"]
+"""Cambodia, Hong Kong, Japan and the United States; the first three are valid in Indonesia as well."""
+
+
+def lost_zeros(prefixes: list[str], count: int) -> list[str]:
+    """Indonesian mobile numbers as a spreadsheet writes them."""
+    chance = random.Random(5)
+    return [chance.choice(prefixes) + str(chance.randrange(10**8)).zfill(8) for _ in range(count)]
+
+
+def read(texts: list[str], region: str | None = "ID", form: str = "auto") -> list[int | None]:
+    numbers: list[int | None] = normalize_column(pa.array(texts), region=region, form=form).to_pylist()  # type: ignore[arg-type]
+    return numbers
+
+
+def test_a_list_of_international_numbers_without_plus() -> None:
+    decision = decide_form(pa.array(INTERNATIONAL), region="ID")
+    assert (decision.form, decision.texts, decision.national, decision.international) == ("international", 4, 3, 4)
+    assert read(INTERNATIONAL) == [int(text) for text in INTERNATIONAL]
+
+
+@pytest.mark.parametrize("prefixes", [["811", "812", "821", "852", "855", "878", "895"], ["812"], ["852"], ["855"]])
+def test_a_list_of_national_numbers_without_their_zeros(prefixes: list[str]) -> None:
+    texts = lost_zeros(prefixes, 300)
+    assert decide_form(pa.array(texts), region="ID").form == "national"
+    assert read(texts) == [int(f"62{text}") for text in texts]
+
+
+def test_own_and_foreign_country_codes() -> None:
+    texts = ["6281234567890", "6591234567", "60123456789", "6281234567891"]
+    assert decide_form(pa.array(texts), region="ID").form == "international"
+    assert read(texts) == [int(text) for text in texts]
+
+
+def test_trunk_prefixes_decide_for_their_column() -> None:
+    texts = ["0812-3456-7890", "0813-3456-7890", "85512345678"]
+    assert read(texts) == [6281234567890, 6281334567890, 6285512345678]
+
+
+def test_international_prefixes_decide_for_their_column() -> None:
+    texts = ["006281234567890", "006591234567", "85512345678"]
+    assert read(texts) == [6281234567890, 6591234567, 85512345678]
+
+
+def test_where_nothing_decides_a_text_that_is_valid_both_ways_is_not_a_number() -> None:
+    assert decide_form(pa.array(["85512345678"]), region="ID") == FormDecision(None, 1, 1, 1, 1)
+    assert read(["85512345678"]) == [None]
+    mixed = ["85512345678", "0812-3456-7890", "0813-3456-7890", "60123456789", "14155550100"]
+    assert read(mixed) == [None, 6281234567890, 6281334567890, 60123456789, 14155550100]
+
+
+def test_texts_with_a_plus_decide_nothing() -> None:
+    texts = ["+6281234567890", "+6591234567", "+14155550100"]
+    assert decide_form(pa.array(texts), region="ID").texts == 0
+    assert read(texts) == [6281234567890, 6591234567, 14155550100]
+
+
+def test_a_declared_form_is_taken() -> None:
+    assert read(["85512345678"], form="international") == [85512345678]
+    assert read(["85512345678"], form="national") == [6285512345678]
+    assert read(["85512345678", "0812-3456-7890"], region=None, form="international") == [85512345678, None]
+    assert read(["006281234567890"], region=None, form="international") == [6281234567890]
+    for reader in (decide_form, normalize_column):
+        with pytest.raises(InvalidInput, match="unknown region"):
+            reader(pa.array(["1"]), region="UK")
+    with pytest.raises(InvalidInput, match="form must be auto, international or national, not 'e164'"):
+        read(["1"], form="e164")
+
+
+def test_integers_follow_their_column() -> None:
+    assert normalize_column(pa.array([85512345678, 14155550100]), region="ID").to_pylist() == [85512345678, 14155550100]
+    assert normalize_column(pa.array([85512345678, 89534567890]), region="ID").to_pylist() == [
+        6285512345678,
+        6289534567890,
+    ]
+    assert normalize_column(pa.array([6281234567890, 112]), region=None).to_pylist() == [6281234567890, None]
+
+
+def test_a_single_text_is_read_as_dialled_unless_it_is_declared() -> None:
+    assert normalize("85512345678", region="ID") == normalize("85512345678", region="ID", form="national")
+    assert normalize("85512345678", region="ID", form="international") == 85512345678
+    assert normalize("0812-3456-7890", region="ID", form="international") == 6281234567890
+    with pytest.raises(InvalidNumber, match="give the region"):
+        normalize("0812-3456-7890", form="international")
+    assert other_reading("85512345678", region="ID") == 85512345678
+    assert other_reading("85512345678", region="ID", form="international") == 6285512345678
+    assert other_reading("0812-3456-7890", region="ID") is None
+    assert other_reading(85512345678, region="ID") is None
+
+
+def test_a_long_column_is_decided_by_rows_from_all_of_it() -> None:
+    texts = lost_zeros(["812"], 30_000) + INTERNATIONAL * 7_500
+    decision = decide_form(pa.array(texts), region="ID")
+    assert decision.form is None
+    assert 0.95 * SAMPLE_ROWS < decision.texts <= SAMPLE_ROWS
+
+
+def test_the_real_lists_are_national(shared_data: Path) -> None:
+    for path in sorted((shared_data / "ftc").glob("*.csv.gz")):
+        with gzip.open(path, "rt", newline="") as file:
+            rows = [row[0] for row in csv.reader(file) if row][1:]
+        assert decide_form(pa.array(rows), region="US").form == "national"
+        assert read(rows, "US") == read(rows, "US", "national")
+
+
+@given(st.lists(st.integers(10**6, 10**15 - 1), min_size=1, max_size=30), st.sampled_from(["ID", "US", "SG", "DE"]))
+def test_what_is_declared_international_is_read_back(numbers: list[int], region: str) -> None:
+    expected: list[int | None] = []
+    for number in numbers:
+        try:
+            expected.append(check_e164(number))
+        except InvalidNumber:
+            expected.append(None)
+    found = read([str(number) for number in numbers], region, "international")
+    assert [number for number, wanted in zip(found, expected, strict=True) if wanted] == [n for n in expected if n]
