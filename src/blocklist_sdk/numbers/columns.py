@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.locks import ForkSafeLock
+from blocklist_sdk.numbers.either_form import EitherPlan, either_normalizer
 from blocklist_sdk.numbers.fast import CENTURIES, DATE_AND_TIME_DIGITS, DATE_DIGITS_MAX, normalizer, plan_of
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, NumberingPlan
 from blocklist_sdk.numbers.text import Form
@@ -96,9 +97,7 @@ def read_column(
     """
     if not isinstance(column, (pa.Array, pa.ChunkedArray)):
         raise InvalidInput(f"numbers are read from an Arrow array, not from {type(column).__name__}")
-    if form is None:
-        return _read_either_form(column, region, strict)
-    reader = _reader(region, strict, form == "international")
+    reader = _reader(region, strict, form)
     if isinstance(column, pa.Array):
         return reader.read(column)
     if column.num_chunks == 0:
@@ -106,23 +105,16 @@ def read_column(
     return pa.concat_arrays([reader.read(chunk) for chunk in column.chunks])
 
 
-def _read_either_form(column: Any, region: str | None, strict: bool) -> pa.Int64Array:
-    """Read each row in the form in which it is valid; a row that is two valid numbers is null."""
-    national = read_column(column, region=region, strict=strict, form="national")
-    is_national = read_column(column, region=region, strict=True, form="national").is_valid()
-    international = read_column(column, region=region, strict=True, form="international")
-    is_same = pc.equal(pc.fill_null(national, 0), pc.fill_null(international, 0))
-    other = pc.if_else(is_national, pa.scalar(None, pa.int64()), international)
-    return pc.if_else(pc.and_not(international.is_valid(), is_same), other, national)
-
-
 class _Reader:
     """Reads columns in one region and one form."""
 
-    def __init__(self, region: str | None, strict: bool, country_code_first: bool) -> None:
-        form: Form = "international" if country_code_first else "national"
-        self._shapes = _Shapes(plan_of(region, strict, form))
-        self._normalize = normalizer(region, strict, form)
+    def __init__(self, region: str | None, strict: bool, form: Form | None) -> None:
+        if form is None:
+            self._shapes = _Shapes(EitherPlan(region, strict=strict))
+            self._normalize = either_normalizer(region, strict)
+        else:
+            self._shapes = _Shapes(plan_of(region, strict, form))
+            self._normalize = normalizer(region, strict, form)
 
     def read(self, column: "pa.Array[Any]") -> pa.Int64Array:
         kind = column.type
@@ -219,7 +211,7 @@ class _Shapes:
     memory until they are written.
     """
 
-    def __init__(self, plan: NumberingPlan) -> None:
+    def __init__(self, plan: NumberingPlan | EitherPlan) -> None:
         self._plan = plan
         self._table = np.zeros(2 * _SHAPES_PER_SIGN, dtype=np.int64)
         self._learning = ForkSafeLock()

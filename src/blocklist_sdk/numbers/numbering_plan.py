@@ -119,7 +119,8 @@ class NumberingPlan:
         if self._country_code_first and not lead.startswith("0"):
             return self._international(lead, length)
         if region is None:
-            return None if self._country_code_first else _NO_NUMBER
+            is_open = self._country_code_first and lead.startswith(reference.INTERNATIONAL_PREFIX)
+            return None if is_open else _NO_NUMBER
         if any(lead.startswith(prefix) or prefix.startswith(lead) for prefix in region.international_prefixes):
             return None
         if region.own_international_prefix.length_in(lead, length) != 0:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
-from blocklist_sdk.numbers import Form, FormDecision, normalize, parse_pattern
+from blocklist_sdk.numbers import Form, FormDecision, parse_pattern
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.publisher.arguments import check_text
@@ -235,31 +235,16 @@ def _read_patterns(number_cells: pa.Array, rows: Int64s, reading: _Reading, reje
         text = str(text)
         if text not in known:
             try:
-                known[text] = _undecided(text, reading) or [
-                    (each.first, each.last) for each in parse_pattern(text, region=reading.region)
-                ]
+                ranges = parse_pattern(text, region=reading.region, form=reading.form)
+                known[text] = [(each.first, each.last) for each in ranges]
             except InvalidNumber as error:
                 known[text] = error.reason
-        ranges = known[text]
-        if isinstance(ranges, str):
-            rejected.reasons[row] = ranges
+        answer = known[text]
+        if isinstance(answer, str):
+            rejected.reasons[row] = answer
         else:
-            pieces.extend((row, first, last) for first, last in ranges)
+            pieces.extend((row, first, last) for first, last in answer)
     return np.array(pieces, np.int64).reshape(-1, 3)
-
-
-def _undecided(text: str, reading: _Reading) -> str | None:
-    """Why a text is not read: its column decides no form, and it is a valid number in both."""
-    if reading.form is not None:
-        return None
-    numbers: set[int] = set()
-    for form in ("national", "international"):
-        try:
-            numbers.add(normalize(text, region=reading.region, form=form, strict=True))
-        except InvalidNumber:
-            return None
-    readings = " and ".join(f"+{number}" for number in sorted(numbers))
-    return f"it can be read as {readings}: declare the form, national or international" if len(numbers) == 2 else None
 
 
 # Words and moments
