@@ -14,14 +14,14 @@ Other notation, such as a regular expression's, is refused (:mod:`blocklist_sdk.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.e164 import SMALLEST
-from blocklist_sdk.numbers.fast import normalize
+from blocklist_sdk.numbers.either_form import either_normalizer
+from blocklist_sdk.numbers.fast import normalizer
 from blocklist_sdk.numbers.notation import (
     AREA_CODE,
     MAX_RANGES,
@@ -30,7 +30,7 @@ from blocklist_sdk.numbers.notation import (
     before_area_code,
     read_notation,
 )
-from blocklist_sdk.numbers.text import MAX_TEXT_CHARS, digits_of, to_ascii
+from blocklist_sdk.numbers.text import MAX_TEXT_CHARS, Form, digits_of, to_ascii
 
 _BETWEEN = re.compile(r"\s*\.\.\s*|\s*-\s*(?=\+)")
 """What separates first and last: two dots, or a dash before a plus."""
@@ -61,7 +61,7 @@ class NumberRange:
             raise InvalidInput("a range of numbers ends before it begins: give the smaller number first")
 
 
-def parse_pattern(text: str, *, region: str | None = None) -> list[NumberRange]:
+def parse_pattern(text: str, *, region: str | None = None, form: Form | None = "auto") -> list[NumberRange]:
     """Read a number, a range or a pattern with wildcards as ranges of E.164 numbers.
 
     A pattern with a fixed number of digits must have a length that is possible in its country. A wildcard for any rest
@@ -71,13 +71,15 @@ def parse_pattern(text: str, *, region: str | None = None) -> list[NumberRange]:
     Args:
         text: the number or pattern.
         region: two-letter country code that national forms are read in; None takes international forms only.
+        form: how digits without a plus are read, as for `normalize`; None in a column whose form is undecided, where a
+            text that is valid in both forms is not a number.
 
     Returns:
         The ranges, ascending, 1,000 at most; a single number is a range of one.
 
     Raises:
         InvalidNumber: it is neither; ``reason`` says why.
-        InvalidInput: the region is unknown.
+        InvalidInput: the region or the form is unknown.
 
     >>> parse_pattern("+3316200____")
     [NumberRange(first=33162000000, last=33162009999)]
@@ -91,7 +93,7 @@ def parse_pattern(text: str, *, region: str | None = None) -> list[NumberRange]:
     if len(text) > MAX_TEXT_CHARS:
         raise InvalidNumber(text, f"longer than {MAX_TEXT_CHARS} characters")
     body = to_ascii(text).strip()
-    reader = _Reader(text, region)
+    reader = _Reader(text, region, form)
     ends = _BETWEEN.split(body)
     if len(ends) == 2 and all(re.search("[0-9]", end) for end in ends):
         return [reader.from_to(*ends)]
@@ -114,12 +116,14 @@ class _Reader:
     Args:
         text: the text as it was given, for errors.
         region: the region that national forms are read in.
+        form: how digits without a plus are read.
     """
 
-    def __init__(self, text: str, region: str | None) -> None:
+    def __init__(self, text: str, region: str | None, form: Form | None) -> None:
         self._text = text
         self._region = None if region is None else reference.check_region(region)
-        self._number: Callable[[str], int] = partial(normalize, region=region)
+        self._country_code_first = form == "international"
+        self._number = either_normalizer(region, False) if form is None else normalizer(region, form=form)
 
     def single(self, body: str) -> NumberRange:
         """Read a text without wildcards: one number, or two that are too long for one and joined by a dash."""
@@ -208,6 +212,8 @@ class _Reader:
             digits, international = digits_of(head)
         except InvalidNumber as error:
             raise self._error(error.reason) from error
+        if self._country_code_first and not (international or digits.startswith("0")):
+            return "+" + digits
         if self._region is None or international:
             return head
         code = str(reference.metadata_of(self._region).country_code)
