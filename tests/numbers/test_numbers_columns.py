@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, columns, normalize_column, normalizer
 from blocklist_sdk.numbers.columns import read_column
+from blocklist_sdk.numbers.either_form import either_normalizer
 
 REGIONS = ["ID", "US", "GB", "DE", "IT", "BR", "RU", "AG"]
 
@@ -46,8 +47,10 @@ WRITTEN = st.one_of(
 )
 
 
-def expected(rows: list[Any], region: str | None, *, strict: bool = False, form: Form = "national") -> list[int | None]:
-    read = normalizer(region, strict, form)
+def expected(
+    rows: list[Any], region: str | None, *, strict: bool = False, form: Form | None = "national"
+) -> list[int | None]:
+    read = either_normalizer(region, strict) if form is None else normalizer(region, strict, form)
     answers: list[int | None] = []
     for row in rows:
         try:
@@ -57,7 +60,7 @@ def expected(rows: list[Any], region: str | None, *, strict: bool = False, form:
     return answers
 
 
-def checked(column: Any, region: str | None, form: Form = "national") -> list[int | None]:
+def checked(column: Any, region: str | None, form: Form | None = "national") -> list[int | None]:
     found = read_column(column, region=region, form=form)
     found.validate(full=True)
     assert found.type == pa.int64()
@@ -72,6 +75,7 @@ def test_any_column_and_any_slice_of_it(rows: list[str | None], region: str, dat
     column = pa.array(rows, type=kind)
     assert checked(column, region) == expected(rows, region)
     assert checked(column, region, "international") == expected(rows, region, form="international")
+    assert checked(column, region, None) == expected(rows, region, form=None)
     assert checked(column, None, "international") == expected(rows, None, form="international")
     start = data.draw(st.integers(0, len(rows)))
     length = data.draw(st.integers(0, len(rows)))
@@ -171,6 +175,15 @@ def test_threads_share_a_region() -> None:
     for thread in threads:
         thread.join()
     assert answers == [whole] * 3
+
+
+@pytest.mark.parametrize("region", ["ID", "US", "SG", "DE", "RU", "BR", "MX"])
+def test_digits_in_either_form(region: str) -> None:
+    chance = random.Random(region)
+    heads = ["", "0", "00", "62", "65", "1", "7", "8", "49", "55", "52", "521", "855", "810"]
+    rows = [chance.choice(heads) + str(chance.randrange(10**5, 10**11)) for _ in range(3_000)]
+    assert checked(pa.array(rows), region, None) == expected(rows, region, form=None)
+    assert checked(pa.array(rows), region, "international") == expected(rows, region, form="international")
 
 
 def test_a_real_list(shared_data: Path) -> None:

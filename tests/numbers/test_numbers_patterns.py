@@ -294,3 +294,15 @@ def test_any_text_gives_ordered_ranges_of_possible_size_or_none(text: str) -> No
     assert found == sorted(found)
     assert all(10**5 <= one.first <= one.last < 10**15 for one in found)
     assert all(len(str(one.first)) == len(str(one.last)) for one in found)
+
+
+def test_patterns_follow_the_form() -> None:
+    assert parse_pattern("85512345###", region="ID", form="international") == [NumberRange(85512345000, 85512345999)]
+    assert parse_pattern("85512345###", region="ID", form="national") == [NumberRange(6285512345000, 6285512345999)]
+    assert parse_pattern("0812-3456-78##", region="ID", form="international") == [
+        NumberRange(6281234567800, 6281234567899)
+    ]
+    assert parse_pattern("85512345678", form="international") == [NumberRange(85512345678, 85512345678)]
+    with pytest.raises(InvalidNumber, match=r"it can be read as \+6285512345678 and \+85512345678"):
+        parse_pattern("85512345678", region="ID", form=None)
+    assert parse_pattern("14155550100", region="ID", form=None) == [NumberRange(14155550100, 14155550100)]
