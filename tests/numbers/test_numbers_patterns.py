@@ -303,6 +303,6 @@ def test_patterns_follow_the_form() -> None:
         NumberRange(6281234567800, 6281234567899)
     ]
     assert parse_pattern("85512345678", form="international") == [NumberRange(85512345678, 85512345678)]
-    with pytest.raises(InvalidNumber, match=r"it can be read as \+6285512345678 and \+85512345678"):
+    with pytest.raises(InvalidNumber, match=r"it can be read as \+85512345678 and \+6285512345678"):
         parse_pattern("85512345678", region="ID", form=None)
     assert parse_pattern("14155550100", region="ID", form=None) == [NumberRange(14155550100, 14155550100)]
