@@ -193,7 +193,7 @@ class _Description:
         self._trunk = PrefixPattern(
             metadata.national_prefix_for_parsing, rewrites=bool(metadata.national_prefix_transform_rule)
         )
-        self._metadata = metadata
+        self._kinds = [kind for name in _NUMBER_KINDS if (kind := getattr(metadata, name))]
         self._valid: dict[int, DigitPattern] = {}
 
     def too_long(self, length: int) -> bool:
@@ -207,7 +207,7 @@ class _Description:
         if not self.possible(digits.length):
             return Fate.NONE
         if digits.length not in self._valid:
-            self._valid[digits.length] = kinds_of_length([self._metadata], digits.length)
+            self._valid[digits.length] = _any_of(self._kinds, digits.length)
         general, kinds = self.general.fate(*digits), self._valid[digits.length].fate(*digits)
         if Fate.NONE in (general, kinds):
             return Fate.NONE
@@ -277,9 +277,11 @@ class _Country:
         return short is not None and short.fate(*national) is not Fate.NONE
 
 
-def kinds_of_length(plans: Iterable[PhoneMetadata], length: int) -> DigitPattern:
-    """Return what the valid national numbers of a length match, in any of some plans."""
-    return _any_of([kind for plan in plans for name in _NUMBER_KINDS if (kind := getattr(plan, name))], length)
+def valid_numbers(country_code: int, length: int) -> DigitPattern:
+    """Return what the valid national numbers of a length match, in any region that has the country code."""
+    regions = COUNTRY_CODE_TO_REGION_CODE[country_code]
+    plans = [PhoneMetadata.metadata_for_region_or_calling_code(country_code, region) for region in regions]
+    return _any_of([kind for plan in plans for name in _NUMBER_KINDS if (kind := getattr(plan, name, None))], length)
 
 
 def _any_of(kinds: Iterable[PhoneNumberDesc], length: int) -> DigitPattern:

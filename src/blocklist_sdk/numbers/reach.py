@@ -10,11 +10,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 from blocklist_sdk.errors import mask
-from blocklist_sdk.numbers import reference
-from blocklist_sdk.numbers.numbering_plan import kinds_of_length
 
 Int64s = npt.NDArray[np.int64]
 
@@ -100,6 +97,8 @@ def _kinds(numbers: Int64s) -> Int64s:
 @lru_cache(maxsize=1)
 def _codes() -> Int64s:
     """The country code that numbers begin with, by their first three digits."""
+    from blocklist_sdk.numbers import reference  # late, here and below: it loads the numbering plans
+
     return np.array([reference.country_code_of(str(lead)) or 0 for lead in range(_CODES)], np.int64)
 
 
@@ -107,10 +106,10 @@ class _Plan:
     """The valid national numbers of one length, as an automaton in tables: ranked without being listed."""
 
     def __init__(self, code: int, length: int) -> None:
+        from blocklist_sdk.numbers.numbering_plan import valid_numbers
+
         self.length = length
-        regions = COUNTRY_CODE_TO_REGION_CODE[code]
-        plans = [PhoneMetadata.metadata_for_region_or_calling_code(code, region) for region in regions]
-        steps, is_final = kinds_of_length([plan for plan in plans if plan], length).table()
+        steps, is_final = valid_numbers(code, length).table()
         self._next = np.array(steps, np.int64)
         self._is_final = np.array(is_final, np.int64)
         # How many valid numbers begin with a smaller digit, by how many digits are left, state and digit.
