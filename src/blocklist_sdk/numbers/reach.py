@@ -77,13 +77,18 @@ def reach(first: Int64s, last: Int64s) -> int:
 def range_text(first: int, last: int) -> str:
     """Write a range for a message: as a pattern if one covers exactly its numbers, else by its ends, masked.
 
-    >>> range_text(6281234560000, 6281234569999), range_text(6281234560000, 6281234560008)
-    ('+628123456####', '+628…000-+628…008')
+    >>> range_text(6281234560000, 6281234569999), range_text(628123000000, 628125999999)
+    ('+628123456####', '+62812[3-5]######')
+    >>> range_text(6281234560000, 6281234560008)
+    '+628…000-+628…008'
     """
-    size = last - first + 1
-    rest = len(str(size)) - 1
-    if rest and size == 10**rest and first % size == 0:
-        return f"+{first // size}{'#' * rest}"
+    low, high, wildcards = first, last, ""
+    while low % 10 == 0 and high % 10 == 9:
+        low, high, wildcards = low // 10, high // 10, wildcards + "#"
+    if wildcards and low == high:
+        return f"+{low}{wildcards}"
+    if wildcards and low // 10 == high // 10:
+        return f"+{low // 10}[{low % 10}-{high % 10}]{wildcards}"
     return f"{mask(f'+{first}')}-{mask(f'+{last}')}"
 
 

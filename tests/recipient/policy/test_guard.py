@@ -143,8 +143,8 @@ def test_an_entry_may_cover_a_million_numbers_and_no_more() -> None:
     nothing = Rows.empty()
     assert refusals(nothing, with_range(*MILLION)) == ()
     assert refusals(nothing, with_range(*WIDE)) == (
-        "it blocks the range +628…000-+628…999, which covers 2,000,000 numbers, more than the 1,000,000 that one entry "
-        "may",
+        "it blocks the range +628130[0-1]######, which covers 2,000,000 numbers, more than the 1,000,000 that one "
+        "entry may",
     )
     everyone = refusals(nothing, with_range(628_000_000_000, 628_999_999_999))
     assert "the range +628#########, which covers 831,000,000 numbers" in everyone[0]
