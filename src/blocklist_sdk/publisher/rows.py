@@ -19,8 +19,8 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, FormDecision, parse_pattern
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.numbers.forms import resolve_form
+from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
 from blocklist_sdk.publisher.rejects import Reject
