@@ -27,6 +27,7 @@ TRY_AGAIN: Final = 3
 UNTRUSTED: Final = 4
 STALE: Final = 5
 REFUSED: Final = 6
+REJECTED: Final = 7
 SOFTWARE: Final = 70
 STORAGE: Final = 74
 LOCKED: Final = 75
@@ -44,7 +45,10 @@ MEANINGS: Final = {
     "above.",
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
-    REFUSED: "A guard refused a release, or too many rows of a list to publish are rejects.",
+    REFUSED: "A guard refused a release, too many rows of a list to publish are rejects, or too many rows of a file to "
+    "screen cannot be read.",
+    REJECTED: "Done, but rows were rejected: `override import`, `report bulk`, `receipts send`; with `--strict` also "
+    "`publish release` and `screen`.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",

@@ -17,7 +17,7 @@ from blocklist_sdk.cli.exchange_session import (
     write_each,
     write_model,
 )
-from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
@@ -104,12 +104,15 @@ def bulk(
     settings: Settings,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help=f"CSV with the columns {', '.join(_FIELDS)}, or JSONL with such objects."),
+        typer.Argument(
+            metavar="FILE",
+            help=f"A table with the columns {', '.join(_FIELDS)}, such as CSV; - is standard input.",
+        ),
     ],
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report many numbers; exits with 2 if any was refused, after the others were sent.
+    """Report many numbers; exits with 7 if any was refused, after the others were sent.
 
     With --json, writes one line for each line of the file, with "report" or "error".
     """
@@ -132,7 +135,7 @@ def bulk(
     if not as_json:
         typer.echo(f"{taken:,} reported, {rejects.count:,} refused")
     if rejects.count:
-        raise typer.Exit(USAGE)
+        raise typer.Exit(REJECTED)
 
 
 @app.command()

@@ -53,7 +53,6 @@ from blocklist_sdk.publisher.arguments import (
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
-from blocklist_sdk.publisher.rejects import Reject, write_rejects
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
 from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
@@ -62,6 +61,8 @@ from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.tables.options import PLAIN, TableOptions
+from blocklist_sdk.tables.rejects import Reject, write_rejects
 
 MAX_REJECTS: Final = 0.1
 """Real lists have about 1 % of rejects: three daily lists of complaints of the US FTC have 0.99, 1.00 and 0.99 %. The
@@ -218,6 +219,8 @@ class Publisher:
         published_at: datetime | None = None,
         allow_empty: bool = False,
         max_rejects: float = MAX_REJECTS,
+        options: TableOptions = PLAIN,
+        notify: Callable[[str], None] | None = None,
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
@@ -227,7 +230,8 @@ class Publisher:
 
         Args:
             feed: the feed's name.
-            source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or an Arrow table.
+            source: a path, or an open binary file such as standard input: CSV or plain text, a spreadsheet, JSON, a
+                vCard file or Parquet, gzipped or not; or an Arrow table.
             column: the column with the numbers; by default ``number``, or else the only one.
             region: two-letter country code in which national numbers are read; by default as in the current release,
                 or as given to :meth:`init`.
@@ -240,6 +244,9 @@ class Publisher:
             allow_empty: publish even a list without any rows, which lifts every entry.
             max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
                 a reject is lifted.
+            options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
+            notify: called with what was skipped above the header and which columns are ignored, each in a line,
+                before anything is published.
 
         Raises:
             Refused: the share of rejects is larger. The rejects are written to the file, and nothing is published.
@@ -264,7 +271,7 @@ class Publisher:
             moment = self._moment(published_at, signed_feed.index)
             region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
-            cells = read_cells(source, column=column)
+            cells = read_cells(source, column=column, options=options, notify=notify)
             rows, invalid = read_rows(cells, region=region, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
