@@ -9,6 +9,16 @@ from xml.sax.saxutils import escape
 Cell = str | int | float | datetime.date | None
 """A date becomes a number with a style, as spreadsheets have it; a text is stored as text."""
 
+MINISTRY: Sequence[Sequence[Cell]] = [
+    ["DAFTAR NOMOR PENIPUAN"],
+    ["per 20 November 2026"],
+    ["No.", "Nomor HP", "Jenis", "Tanggal", "Keterangan"],
+    [1, "0812-3456-7890", "penipuan", datetime.date(2026, 11, 20), "x"],
+    [2, 6281234567891.0, "judi", datetime.date(2026, 11, 21), 0.5],
+    [3, 81234567892, None, "21/11/2026", None],
+]
+"""A list as a ministry keeps it, with generated numbers."""
+
 _SPREADSHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"

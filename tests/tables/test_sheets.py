@@ -9,16 +9,7 @@ import pytest
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.tables import TableOptions
 from blocklist_sdk.tables.table import open_table
-from support.sheets import Cell, write_ods, write_xlsx
-
-MINISTRY: list[list[Cell]] = [
-    ["DAFTAR NOMOR PENIPUAN"],
-    ["per 20 November 2026"],
-    ["No.", "Nomor HP", "Jenis", "Tanggal", "Keterangan"],
-    [1, "0812-3456-7890", "penipuan", datetime.date(2026, 11, 20), "x"],
-    [2, 6281234567891.0, "judi", datetime.date(2026, 11, 21), 0.5],
-    [3, 81234567892, None, "21/11/2026", None],
-]
+from support.sheets import MINISTRY, Cell, write_ods, write_xlsx
 
 
 def rows_of(path: Path, **options: Any) -> tuple[list[str], list[tuple[int, list[Any]]]]:

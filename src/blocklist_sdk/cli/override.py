@@ -126,7 +126,8 @@ def import_(
     for reject in result.rejects:
         say(f"line {reject.line}: {reject.reason}")
     if as_json:
-        write_json({"rows": result.rows, "rejects": [(reject.line, reject.reason) for reject in result.rejects]})
+        rejected = [{"line": reject.line, "reason": reject.reason} for reject in result.rejects]
+        write_json({"rows": result.rows, "rejects": rejected})
     else:
         typer.echo(f"{result.rows:,} imported, {len(result.rejects):,} rejected")
     if result.rejects:

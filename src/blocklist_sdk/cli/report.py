@@ -1,8 +1,9 @@
 """``blocklist report``: report numbers."""
 
+import contextlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,7 @@ from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, write_json
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ def bulk(
 
     rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
     with settings.client() as exchange:
-        rows = rejects.readable(records_in(file, _FIELDS), calls.new_report, lines)
+        rows = rejects.readable(records_in(file, _FIELDS), lambda row: calls.new_report(_with_zone(row)), lines)
         for item in exchange.submit_reports(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.report is None:
@@ -136,6 +138,13 @@ def bulk(
         typer.echo(f"{taken:,} reported, {rejects.count:,} refused")
     if rejects.count:
         raise typer.Exit(REJECTED)
+
+
+def _with_zone(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose moment is UTC if it has no time zone, as it is for a single report."""
+    with contextlib.suppress(InvalidInput, KeyError):
+        return {**row, "happened_at": read_moment(row["happened_at"]).isoformat()}
+    return row
 
 
 @app.command()

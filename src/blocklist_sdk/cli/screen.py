@@ -101,7 +101,8 @@ def screen(
         )
     _say_unreadable(summary)
     if as_json:
-        write_json({"feed": blocklist.feed, "output": output, **asdict(summary)})
+        rejects = [{"line": reject.line, "reason": reject.reason} for reject in summary.rejects]
+        write_json({"feed": blocklist.feed, "output": output, **asdict(summary), "rejects": rejects})
     else:
         where = "standard output" if is_stdout else output
         (say if is_stdout else typer.echo)(
