@@ -171,15 +171,18 @@ class Cutter:
         Raises:
             InvalidInput: a quotation mark is left open or out of place, or a row is too long.
         """
-        for block in blocks(read, self._mark, skip=skip, line=line):
-            batch, lines = self._cut(block, line)
-            yield batch
-            line += lines
+        try:
+            for block in blocks(read, skip=skip):
+                batch, lines = self._cut(block, line)
+                yield batch
+                line += lines
+        except _Endless as error:
+            raise error.found(self._mark, line) from None
 
     def _cut(self, block: bytes, line: int) -> tuple[Batch, int]:
         """A block's rows, and how many lines it has."""
         lines = block.count(b"\n")
-        is_plain = b'"' not in block and block.count(b"\r") == block.count(b"\r\n")
+        is_plain = b'"' not in block and (b"\r" not in block or block.count(b"\r") == block.count(b"\r\n"))
         if is_plain and not (self._width == 1 and (block.startswith(b"#") or b"\n#" in block)):
             wrong: list[object] = []
             rows = self._parse(block, wrong)
@@ -191,13 +194,20 @@ class Cutter:
         data = np.frombuffer(block, np.uint8)
         ends, marks = line_ends(data), np.flatnonzero(data == _QUOTE)
         check_marks(data, marks, ends, self._mark, line=line)
-        delimiters = np.flatnonzero(data == self._mark[0]) if len(self._mark) == 1 else _places(block, self._mark)
-        row_ends = ends[np.searchsorted(marks, ends) % 2 == 0]
-        delimiters = delimiters[np.searchsorted(marks, delimiters) % 2 == 0]
+        row_ends = ends[np.searchsorted(marks, ends) % 2 == 0] if len(marks) else ends
         starts = np.concatenate([np.zeros(1, np.intp), row_ends[:-1] + 1])
-        at = np.searchsorted(ends, starts)
+        at = np.arange(len(starts))
+        if len(row_ends) < len(ends):
+            at = np.searchsorted(ends, starts)
+            self._check_inside(block, starts, row_ends, at, np.searchsorted(ends, row_ends), line)
+        if self._width > 1:
+            wrong: list[object] = []
+            rows = self._parse(block, wrong)
+            if not wrong and len(rows) == len(starts):
+                return Batch(rows, line + at), len(ends)
+        delimiters = np.flatnonzero(data == self._mark[0]) if len(self._mark) == 1 else _places(block, self._mark)
+        delimiters = delimiters[np.searchsorted(marks, delimiters) % 2 == 0]
         cells = np.diff(np.searchsorted(delimiters, row_ends), prepend=0) + 1
-        self._check_inside(block, starts, row_ends, at, np.searchsorted(ends, row_ends), line)
         odd = cells != self._width
         if self._width == 1:
             odd |= data[starts] == _HASH
@@ -272,7 +282,7 @@ class Cutter:
 def flat_batches(read: Read, *, delimiter: str, line: int, skip: int) -> Iterator[Batch]:
     """A list without a header whose lines hold several numbers: each number is a row, with its line."""
     mark = delimiter.encode()
-    for block in blocks(read, mark, skip=skip, line=line):
+    for block in _flat_blocks(read, mark, skip=skip, line=line):
         data = np.frombuffer(block, np.uint8)
         ends = line_ends(data)
         check_marks(data, np.flatnonzero(data == _QUOTE), ends, mark, line=line)
@@ -296,11 +306,37 @@ def flat_batches(read: Read, *, delimiter: str, line: int, skip: int) -> Iterato
         line += len(ends)
 
 
-def blocks(read: Read, mark: bytes, *, skip: int, line: int) -> Iterator[bytes]:
+def _flat_blocks(read: Read, mark: bytes, *, skip: int, line: int) -> Iterator[bytes]:
+    try:
+        for block in blocks(read, skip=skip):
+            yield block
+            line += count_lines(block)
+    except _Endless as error:
+        raise error.found(mark, line) from None
+
+
+class _Endless(Exception):
+    """A row that does not end, and the data from its beginning on."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = data
+
+    def found(self, mark: bytes, line: int) -> InvalidInput:
+        """What is wrong: the marks tell, if one of them is left open."""
+        data = np.frombuffer(self._data, np.uint8)
+        try:
+            check_marks(data, np.flatnonzero(data == _QUOTE), line_ends(data), mark, line=line)
+        except InvalidInput as error:
+            return error
+        return InvalidInput(f"line {line} is longer than {BLOCK_BYTES:,} bytes, so this is not a list: check the file")
+
+
+def blocks(read: Read, *, skip: int) -> Iterator[bytes]:
     """What `read` gives in blocks of whole rows, each with its line end, the last one too.
 
     Raises:
-        InvalidInput: a row does not end.
+        _Endless: a row does not end.
     """
     pending = b""
     at_end = False
@@ -316,16 +352,10 @@ def blocks(read: Read, mark: bytes, *, skip: int, line: int) -> Iterator[bytes]:
         if stop:
             block, pending = data[:stop], data[stop:]
             yield block
-            line += len(line_ends(np.frombuffer(block, np.uint8)))
         else:
             pending = data
         if len(pending) > BLOCK_BYTES:
-            # The marks tell why, if one of them is left open.
-            numbers = np.frombuffer(pending, np.uint8)
-            check_marks(numbers, np.flatnonzero(numbers == _QUOTE), line_ends(numbers), mark, line=line)
-            raise InvalidInput(
-                f"line {line} is longer than {BLOCK_BYTES:,} bytes, so this is not a list: check the file"
-            )
+            raise _Endless(pending)
 
 
 def _last_row_end(data: bytes) -> int:
@@ -387,11 +417,10 @@ def check_marks(data: Bytes, marks: Places, ends: Places, delimiter: bytes, *, l
     if not len(marks):
         return
     opening, closing = marks[0::2], marks[1::2]
-    parts = [*delimiter[-1:], _LF, _CR, _QUOTE]
     before = data[np.maximum(opening - 1, 0)]
-    misplaced = opening[~(np.isin(before, parts) | (opening == 0))]
+    misplaced = opening[~(_is_edge(delimiter[-1])[before] | (opening == 0))]
     after = data[np.minimum(closing + 1, len(data) - 1)]
-    unclosed = closing[~(np.isin(after, [delimiter[0], _LF, _CR, _QUOTE]) | (closing == len(data) - 1))]
+    unclosed = closing[~(_is_edge(delimiter[0])[after] | (closing == len(data) - 1))]
     first_misplaced = int(misplaced[0]) if len(misplaced) else len(data)
     first_unclosed = int(unclosed[0]) if len(unclosed) else len(data)
     if len(marks) % 2 and min(first_misplaced, first_unclosed) == len(data):
@@ -404,6 +433,13 @@ def check_marks(data: Bytes, marks: Places, ends: Places, delimiter: bytes, *, l
         begun = begun[(begun == 0) | (data[np.maximum(begun - 1, 0)] != _QUOTE)] if len(begun) > 1 else begun
         at = int(begun[-1]) if len(begun) else int(opening[0])
         raise _left_open(line + int(np.searchsorted(ends, at)), "is not closed before the next cell or line begins")
+
+
+def _is_edge(delimiter: int) -> npt.NDArray[np.bool_]:
+    """For each byte whether a quotation mark may stand beside it."""
+    table = np.zeros(256, np.bool_)
+    table[[delimiter, _LF, _CR, _QUOTE]] = True
+    return table
 
 
 def _left_open(line: int, what: str) -> InvalidInput:

@@ -200,7 +200,7 @@ def _screened(table: Table, screening: Screening) -> Iterator[tuple[Batch, pa.Re
     waiting: deque[tuple[Batch, Future[pa.RecordBatch]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for batch in table.batches:
+            for batch in _ahead(table.batches):
                 waiting.append((batch, pool.submit(screening.batch, batch.rows.column(table.number))))
                 if len(waiting) > 2 * workers:
                     batch, found = waiting.popleft()
@@ -209,6 +209,15 @@ def _screened(table: Table, screening: Screening) -> Iterator[tuple[Batch, pa.Re
                 yield batch, found.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches, each cut while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
 
 
 def _empty_cells(column: pa.Array, number: pa.Array) -> int:
