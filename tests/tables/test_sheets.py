@@ -1,6 +1,7 @@
 """Spreadsheets: what is stored counts, whatever is shown; no digit is lost without a word."""
 
 import datetime
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +88,17 @@ def test_a_damaged_spreadsheet_is_an_error(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "list.xlsx", {"A": [["number"]]})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InvalidInput, match="damaged spreadsheet"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("write", [write_xlsx, write_ods])
+def test_a_sheet_without_an_end_is_an_error_and_not_a_wait(tmp_path: Path, write: Any) -> None:
+    path = write(tmp_path / "list", {"A": [["number"], ["0812"]]})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data.replace(b"</table:table>", b"").replace(b"</sheetData>", b""))
     with pytest.raises(InvalidInput, match="damaged spreadsheet"):
         rows_of(path)

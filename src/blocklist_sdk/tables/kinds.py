@@ -2,7 +2,9 @@
 
 import re
 import zipfile
+import zlib
 from typing import BinaryIO, Final, Literal
+from xml.parsers import expat
 
 from blocklist_sdk.errors import InvalidInput
 
@@ -32,6 +34,9 @@ _HTML: Final = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _BINARY_BYTES: Final = 8
 """A file that has a control character as early as this is not text."""
+
+_SHEET: Final = re.compile(r"content\.xml|xl/(workbook|styles|sharedStrings|worksheets/[^/]+)\.xml")
+"""The parts of a spreadsheet that are read."""
 
 _UNPACKED_BYTES_MAX: Final = 1 << 30
 """A spreadsheet of the most rows that Excel knows, 1,048,576, with ten columns, is about a quarter of this."""
@@ -103,7 +108,18 @@ def _in_zip(raw: BinaryIO, name: str) -> Kind:
         with zipfile.ZipFile(raw) as archive:
             members = {member.filename: member.file_size for member in archive.infolist()}
             kind = archive.read("mimetype")[:80] if members.get("mimetype", 1 << 20) < 100 else b""
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+            if sum(members.values()) <= _UNPACKED_BYTES_MAX:
+                _check_xml(archive, [member for member in members if _SHEET.fullmatch(member)])
+    except (
+        zipfile.BadZipFile,
+        expat.ExpatError,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        LookupError,
+    ) as error:
         raise InvalidInput(f"{name} is a damaged spreadsheet or ZIP archive: {error}") from error
     if sum(members.values()) > _UNPACKED_BYTES_MAX:
         raise InvalidInput(f"{name} unpacks to more than {_UNPACKED_BYTES_MAX:,} bytes: save the list as CSV")
@@ -112,6 +128,20 @@ def _in_zip(raw: BinaryIO, name: str) -> Kind:
     if any(member.startswith("word/") for member in members) or kind.endswith(b"opendocument.text"):
         raise _foreign(name, "a text document", f"numbers cannot be read from it reliably: {_EXPORT}")
     raise _foreign(name, "a ZIP archive", "unpack it first")
+
+
+def _check_xml(archive: zipfile.ZipFile, members: list[str]) -> None:
+    """Make sure that sheets are whole: python-calamine 0.9 waits for ever for an end that does not come.
+
+    Raises:
+        ExpatError: one is not.
+    """
+    for member in members:
+        parser = expat.ParserCreate()
+        with archive.open(member) as file:
+            while part := file.read(1 << 20):
+                parser.Parse(part, False)
+        parser.Parse(b"", True)
 
 
 def _in_ole(raw: BinaryIO, name: str) -> Kind:
