@@ -52,6 +52,9 @@ PUBLIC = {
         FeedStatus KeyUri Lifetimes ListedRange OverdueRole Publisher PublisherStatus RefreshResult ReleaseResult
         RoleStatus Timing serving
     """,
+    "blocklist_sdk.tables": """
+        Reject TableOptions
+    """,
     "blocklist_sdk.mirror": """
         MirrorResult mirror
     """,

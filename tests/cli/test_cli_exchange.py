@@ -149,7 +149,7 @@ def bulk(asked: Asked) -> Any:
 def test_a_file_of_reports() -> None:
     Path("reports.csv").write_text(CSV)
     ran, (only,) = asked_for({"POST /v1/reports/bulk": bulk}, "report", "bulk", "reports.csv")
-    assert ran.code == 2
+    assert ran.code == 7
     assert [each["number"][-1] for each in only.document["reports"]] == ["0", "2", "e"]
     assert [line.partition(":")[0] for line in ran.lines] == ["line 2", "line 4", "2 reported, 2 refused"]
     assert "line 3: channel" in ran.err
@@ -161,10 +161,11 @@ def test_a_file_of_reports_as_json_lines() -> None:
     lines = [json.dumps({**row, "app": None}), "", "[1]", "nonsense", json.dumps({**row, "number": "nonsense"})]
     Path("reports.jsonl").write_text("\n".join(lines))
     ran, _ = asked_for({"POST /v1/reports/bulk": bulk}, "report", "bulk", "reports.jsonl", "--json")
-    assert (ran.code, ran.err) == (2, "")
+    assert (ran.code, ran.err) == (7, "")
     found = {each["line"]: each for each in ran.documents}
     assert found[1]["report"]["id"] == 1
-    assert found[3]["error"] == found[4]["error"] == {"type": "InvalidInput", "message": "not a JSON object"}
+    assert found[3]["error"] == {"type": "InvalidInput", "message": "not a JSON object"}
+    assert found[4]["error"]["message"].startswith("not JSON: ")
     assert found[5]["error"]["type"] == "ExchangeError"
 
 
@@ -177,12 +178,12 @@ def test_a_file_without_rejects_exits_with_0() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no header line"),
-        (b"number,colour\n", "'colour'"),
-        (b"number,text,number\n08123456780,x,08123456781\n", "'number' more than once"),
+        (b"", "is empty"),
+        (b"colour,size\nx,y\n", "none of the columns number, category"),
+        (b"number,text,number\n08123456780,x,08123456781\n", "'number' twice"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'number,text\n"a,b\n', "line"),
-        (b"number\n" + b"1" * 200_000, "line"),
+        (b"number\n" + b"1" * 20_000_000, "line 2 is longer than"),
     ],
 )
 def test_a_file_that_cannot_be_used(data: bytes, words: str) -> None:
@@ -337,7 +338,7 @@ def test_receipts_are_sent() -> None:
         {"index": 2, "status": "refused", "reason": "not your feed"},
     ]
     ran, (only,) = asked_for({"POST /v1/receipts": {"items": items}}, "receipts", "send", "receipts.csv")
-    assert (ran.code, ran.out) == (2, "1 accepted, 1 repeated, 2 refused\n")
+    assert (ran.code, ran.out) == (7, "1 accepted, 1 repeated, 2 refused\n")
     assert "line 3: outcome" in ran.err
     assert "line 5: not your feed" in ran.err
     assert [each["entry"] for each in only.document["receipts"]] == [11, 13, 1]

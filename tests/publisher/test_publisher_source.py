@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
-from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS
+from blocklist_sdk.tables.rejects import Reject
 
 DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="authority", scope="sms+voice")
 A, B, C = 6281234567890, 6281234567891, 6281234567892
@@ -250,11 +250,12 @@ def test_national_numbers_need_a_region(write: Any) -> None:
         (b"", "list.csv", None, "is empty"),
         (b"\n \n", "list.csv", None, "is empty"),
         (b"number\n0812\n", "list.csv", "msisdn", "no column 'msisdn'; its columns are: number"),
-        (b"081234567890\n", "list.csv", "number", r"no column 'number'; its columns are: 0812…890"),
+        (b"081234567890\n", "list.csv", "number", r"no header line: line 1 is data already, 0812…890"),
+        (b"081234567890\n", "list.csv", "081234567890", r"no header line"),
         (b"phone,other\n0812,x\n", "list.csv", None, "its columns are: phone, other"),
         (b"number,number\n1,2\n", "list.csv", None, "no single column"),
         (b"0812,0813\n", "list.csv", None, "no header line"),
-        (b'number\n"0812\n0813\n', "list.csv", None, "line 3"),
+        (b'number\n"0812\n0813\n', "list.csv", None, "line 2"),
         (b'number\n"0812"x\n', "list.csv", None, "line 2"),
         (gzip.compress(b"number\n081234567890\n" * 99, mtime=0)[:-9], "list.csv.gz", None, "incomplete"),
         (b"\x1f\x8bnot gzip at all", "list.csv.gz", None, "cannot read|cut off"),
@@ -273,7 +274,7 @@ def test_a_list_that_cannot_be_read_is_refused(
 def test_what_is_not_a_list_is_refused(tmp_path: Path) -> None:
     for source, message in (
         (tmp_path / "absent.csv", "cannot read"),
-        (tmp_path, "cannot read"),
+        (tmp_path, "not a regular file"),
         (["0812"], "not a list"),
         (pa.table({"number": [1.5]}), "double"),
         (pa.table({"number": ["0812"], "level": [1]}), "'level' must be text, not int64"),
@@ -393,9 +394,15 @@ def test_entry_ids_have_a_bound(entry: int, as_text: bool) -> None:
     assert "from 1 to 9007199254740991" in reject.reason
 
 
-def test_a_cell_that_is_too_long_is_named_as_such(write: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"line 3: a cell is longer than 131,072 characters"):
-        read(write("number\n081234567890\n" + "0" * 200_000 + "\n"))
+def test_a_long_cell_costs_itself_only(write: Any) -> None:
+    found = read(write("number\n081234567890\n" + "0" * 200_000 + "\n"))
+    assert numbers(found) == [(2, A)]
+    assert [(reject.line, len(reject.text)) for reject in found[1]] == [(3, 200_000)]
+
+
+def test_a_line_that_does_not_end_is_not_a_list(write: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"line 3 is longer than 8,388,608 bytes"):
+        read(write("number\n081234567890\n" + "0" * 20_000_000 + "\n"))
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.parquet", "list.jsonl", "table"])

@@ -13,7 +13,7 @@ import blocklist_sdk
 PACKAGE = Path(blocklist_sdk.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-_GROUND = {"disk", "errors", "lazy", "locks", "records", "tabular", "texts", "times"}
+_GROUND = {"disk", "errors", "lazy", "locks", "records", "tables", "texts", "times"}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "times": set(),
     "disk": {"errors"},
     "locks": {"disk", "errors"},
-    "tabular": {"errors"},
+    "tables": {"disk", "errors", "lazy", "texts"},
     "numbers": {"errors", "lazy", "locks"},
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
@@ -103,6 +103,7 @@ BORDERS: dict[str, set[str]] = {
     "anyio": {"recipient/aio.py", "net/oauth.py", "exchange/", "exchange_server/"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/serving.py"},
+    "python_calamine": {"tables/sheets.py"},
     "redis": {"enforcement/sinks/redis.py"},
     "psycopg": {"enforcement/sinks/postgresql.py"},
     "confluent_kafka": {"enforcement/sinks/kafka.py"},

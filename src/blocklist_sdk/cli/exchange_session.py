@@ -1,18 +1,17 @@
 """What the commands for an exchange share: reading files of rows, sending and fetching evidence, and output."""
 
 import contextlib
-import csv
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from blocklist_sdk.cli.output import say, write_json, write_line
+from blocklist_sdk.cli.table_options import input_of
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ T = TypeVar("T")
 DEFAULT = "send"
 """The command that `blocklist report NUMBER` and `blocklist appeal NUMBER` run; its name may be left out."""
 
-_LINE_CHARS_MAX = 1_000_000
 _NAME_CHARS_MAX = 100
 
 KeyOption = Annotated[
@@ -70,60 +68,38 @@ def write_each(models: Iterable["BaseModel"], line_of: Callable[[Any], str], *, 
 
 
 def records_in(file: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Read the rows of a CSV file with a header, or the objects of a JSONL file; yields each with its line number.
+    """Read the rows of a table; yields each with its line number.
 
-    A line that cannot be read yields a text with the reason. Empty cells and null count as not given.
+    A row that cannot be read yields a text with the reason. Empty cells count as not given.
 
     Args:
-        file: JSONL if its name ends with ``.jsonl`` or ``.ndjson``, otherwise CSV.
-        fields: the columns that a CSV file may have.
+        file: the table, such as CSV with a header or JSON lines; ``-`` is standard input.
+        fields: the columns that are read; others are ignored, and named.
 
     Raises:
-        InvalidInput: the file cannot be read, or its header has other columns.
+        InvalidInput: the file cannot be read, or has none of the columns.
     """
-    is_json = file.suffix.lower() in (".jsonl", ".ndjson")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            yield from _objects(lines) if is_json else _rows(lines, fields, file)
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is not UTF-8: save it as UTF-8") from error
-    except OSError as error:
-        raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
+    from blocklist_sdk.tables.header import Meanings
+    from blocklist_sdk.tables.rejects import Reject
+    from blocklist_sdk.tables.table import open_table, told
+
+    rejects: list[Reject] = []
+    with open_table(input_of(file), meanings=Meanings(known=fields, number=None, needed=())) as table:
+        if not table.places:
+            raise InvalidInput(f"{file} has none of the columns {', '.join(fields)}: it needs a header line with some")
+        for note in told(table.notes, table.ignored):
+            say(note)
+        for line, row in table.records(rejects):
+            yield from _before(line, rejects)
+            yield line, row
+        yield from _before(sys.maxsize, rejects)
 
 
-def _objects(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    number = 0
-    while line := lines.readline(_LINE_CHARS_MAX):
-        number += 1
-        if not line.strip():
-            continue
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError):
-            document = None
-        if isinstance(document, dict):
-            yield number, {name: value for name, value in document.items() if value is not None}
-        else:
-            yield number, "not a JSON object"
-
-
-def _rows(lines: IO[str], fields: tuple[str, ...], file: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    reader = csv.DictReader(lines, strict=True)
-    try:
-        unknown = set(reader.fieldnames or ()) - set(fields)
-        twice = sorted({name for name in reader.fieldnames or () if list(reader.fieldnames or ()).count(name) > 1})
-        if unknown or not reader.fieldnames:
-            what = f"has the columns {', '.join(sorted(map(repr, unknown)))}" if unknown else "has no header line"
-            raise InvalidInput(f"{file} {what}, but the columns must be among {', '.join(fields)}")
-        if twice:
-            raise InvalidInput(f"{file} has the column {twice[0]!r} more than once: keep one")
-        for row in reader:
-            if None in row:
-                yield reader.line_num, "more cells than columns"
-            else:
-                yield reader.line_num, {name: value for name, value in row.items() if value}
-    except csv.Error as error:
-        raise InvalidInput(f"{file}, line {reader.line_num}: {error}") from error
+def _before(line: int, rejects: list[Any]) -> Iterator[tuple[int, str]]:
+    """Take the rejects that come before a line."""
+    while rejects and rejects[0].line < line:
+        reject = rejects.pop(0)
+        yield reject.line, reject.reason
 
 
 class Rejects:

@@ -30,13 +30,14 @@ def export(
     ] = "csv",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write; by default standard output."),
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write; - or none is standard output."),
     ] = None,
 ) -> None:
     """Write the whole list as CSV, JSON lines or Parquet; does not use the network.
 
     Numbers are E.164 digits without a plus; times are UTC. The file appears only when it is complete.
     """
+    output = None if str(output) == "-" else output
     if format_ == "parquet" and output is None:
         raise InvalidInput("Parquet cannot go to standard output: give a file with -o FILE")
     with settings.open() as blocklist:

@@ -8,9 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from blocklist_sdk import times
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
-from blocklist_sdk.cli.settings import LIST, Settings, with_settings
+from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.table_options import (
+    DateFormatOption,
+    HeaderRowOption,
+    MapFileOption,
+    MapOption,
+    SheetOption,
+    input_of,
+    table_options,
+)
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
@@ -85,20 +95,45 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
 def import_(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV with the columns number, decision, reason, author, until.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A table with the columns number, decision, reason, perhaps author and until; - is standard input.",
+        ),
     ],
     author: AuthorOption = None,
+    rejects: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file for the rows that are rejected, with their lines.")
+    ] = None,
+    maps: MapOption = None,
+    map_file: MapFileOption = None,
+    date_format: DateFormatOption = None,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import decisions from a CSV file; they replace earlier decisions on the same numbers."""
+    """Import decisions from CSV or another table; they replace earlier decisions on the same numbers.
+
+    Exits with 7 if rows were rejected, after the others were imported.
+    """
+    from blocklist_sdk.tables.rejects import write_rejects
+
+    options = table_options(maps=maps, map_file=map_file, date_format=date_format, sheet=sheet, header_row=header_row)
     with context.obj() as blocklist:
-        result = blocklist.overrides.import_csv(file, author=author)
-    for line, reason in result.rejects:
-        say(f"line {line}: {reason}")
+        if rejects is not None:
+            check_output(rejects, blocklist)
+        result = blocklist.overrides.import_file(input_of(file), author=author, options=options, notify=say)
+    if rejects is not None:
+        write_rejects(result.rejects, rejects)
+    for reject in result.rejects:
+        say(f"line {reject.line}: {reject.reason}")
     if as_json:
-        write_json(asdict(result))
+        rejected = [{"line": reject.line, "reason": reject.reason} for reject in result.rejects]
+        write_json({"rows": result.rows, "rejects": rejected})
     else:
         typer.echo(f"{result.rows:,} imported, {len(result.rejects):,} rejected")
+    if result.rejects:
+        raise typer.Exit(REJECTED)
 
 
 @app.command()

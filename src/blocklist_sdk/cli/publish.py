@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
+from blocklist_sdk.cli.table_options import (
+    DateFormatOption,
+    HeaderRowOption,
+    MapFileOption,
+    MapOption,
+    SheetOption,
+    input_of,
+    table_options,
+)
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
@@ -91,7 +101,8 @@ def release(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="The whole list as it should be from now on: CSV, Parquet, JSON lines or text, gzipped or not.",
+            help="The whole list as it should be from now on: CSV or text, a spreadsheet, JSON, vCard or Parquet; "
+            "- is standard input.",
         ),
     ],
     column: Annotated[
@@ -157,6 +168,12 @@ def release(
             help="How many assigned numbers one pattern or range may cover; above it nothing is published.",
         ),
     ] = 100_000,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 7 if a row could not be published.")] = False,
+    maps: MapOption = None,
+    map_file: MapFileOption = None,
+    date_format: DateFormatOption = None,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -164,7 +181,7 @@ def release(
     """Publish the next release: numbers new on the list are added, numbers gone from it are removed."""
     result = _open(directory, passphrase_file, wait).release(
         feed,
-        source,
+        input_of(source),
         column=column,
         region=region,
         form=check_form(form),
@@ -176,6 +193,10 @@ def release(
         allow_empty=allow_empty,
         max_rejects=max_rejects,
         max_cover=max_cover,
+        options=table_options(
+            maps=maps, map_file=map_file, date_format=date_format, sheet=sheet, header_row=header_row
+        ),
+        notify=say,
     )
     if as_json:
         write_json(asdict(result))
@@ -195,6 +216,8 @@ def release(
     if result.invalid:
         rows = "row" if result.invalid == 1 else "rows"
         say(f"{result.invalid:,} {rows} cannot be published; see {result.rejects_path} for the reasons")
+        if strict:
+            raise typer.Exit(REJECTED)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.exchange_session import KeyOption, Rejects, records_in, write_each, write_model
-from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.statistics_text import statistics_lines
@@ -31,7 +31,8 @@ def send(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help=f"CSV with the columns {', '.join(_FIELDS)}, or JSONL with such objects."
+            metavar="[FILE]",
+            help=f"A table with the columns {', '.join(_FIELDS)}, such as CSV; - is standard input.",
         ),
     ] = None,
     sink: Annotated[
@@ -44,7 +45,7 @@ def send(
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send receipts. Exits with 2 if one was refused, after sending the others.
+    """Send receipts. Exits with 7 if one was refused, after sending the others.
 
     With a file and --json, each line of the file gives one line with "status" or "error". With --sink, receipts that
     the exchange has acknowledged are not sent again, and after an error the next call continues where this one stopped.
@@ -75,7 +76,7 @@ def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, a
     if not as_json:
         typer.echo(f"{counts['accepted']:,} accepted, {counts['repeated']:,} repeated, {rejects.count:,} refused")
     if rejects.count:
-        raise typer.Exit(USAGE)
+        raise typer.Exit(REJECTED)
 
 
 def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -> None:
@@ -105,7 +106,7 @@ def _send_ledger(settings: Settings, sink: str, *, again: bool, as_json: bool) -
     if result.refused:
         what = "1 receipt" if result.refused == 1 else f"{result.refused:,} receipts"
         say(f"the exchange refused {what}: blocklist receipts pending --sink {sink} shows why")
-        raise typer.Exit(USAGE)
+        raise typer.Exit(REJECTED)
 
 
 def _result_line(result: "ReceiptsResult") -> str:

@@ -1,8 +1,10 @@
 """``blocklist report``: report numbers."""
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,10 +19,12 @@ from blocklist_sdk.cli.exchange_session import (
     write_each,
     write_model,
 )
-from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, indented, moment, write_json, write_line, write_lines
+from blocklist_sdk.cli.output import AsJson, indented, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers.text import Form, check_form
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -99,17 +103,23 @@ def attach(
 
 
 @app.command()
-@with_settings(*SERVER)
+@with_settings(*SERVER, "region", "form")
 def bulk(
     settings: Settings,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help=f"CSV with the columns {', '.join(_FIELDS)}, or JSONL with such objects."),
+        typer.Argument(
+            metavar="FILE",
+            help=f"A table with the columns {', '.join(_FIELDS)}, such as CSV; - is standard input.",
+        ),
     ],
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report many numbers; exits with 2 if any was refused, after the others were sent.
+    """Report many numbers; exits with 7 if any was refused, after the others were sent.
+
+    The exchange reads national numbers in its own region. With --region or --form, they are read here, in the form that
+    the whole column shows, and sent as international ones.
 
     With --json, writes one line for each line of the file, with "report" or "error".
     """
@@ -117,7 +127,11 @@ def bulk(
 
     rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
     with settings.client() as exchange:
-        rows = rejects.readable(records_in(file, _FIELDS), calls.new_report, lines)
+        records = records_in(file, _FIELDS)
+        read_here = settings.complete(())
+        if read_here.region is not None or read_here.form is not None:
+            records = _international(records, region=read_here.region, form=check_form(read_here.form or "auto"))
+        rows = rejects.readable(records, lambda row: calls.new_report(_with_zone(row)), lines)
         for item in exchange.submit_reports(rows, idempotency_key=idempotency_key):
             line = lines[item.index]
             if item.report is None:
@@ -132,7 +146,37 @@ def bulk(
     if not as_json:
         typer.echo(f"{taken:,} reported, {rejects.count:,} refused")
     if rejects.count:
-        raise typer.Exit(USAGE)
+        raise typer.Exit(REJECTED)
+
+
+def _international(
+    records: Iterable[tuple[int, dict[str, Any] | str]], *, region: str | None, form: Form
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """The records with their numbers in international form; one that is not a number becomes the reason."""
+    from blocklist_sdk.numbers import format_e164
+    from blocklist_sdk.numbers.forms import column_reader
+
+    rows = list(records)
+    read, decision = column_reader(
+        [row.get("number", "") for _, row in rows if isinstance(row, dict)], region=region, form=form
+    )
+    if decision.texts:
+        say(str(decision))
+    for line, row in rows:
+        if isinstance(row, dict) and row.get("number"):
+            try:
+                yield line, row | {"number": format_e164(read(row["number"]))}
+            except InvalidNumber as error:
+                yield line, str(error)
+        else:
+            yield line, row
+
+
+def _with_zone(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose moment is UTC if it has no time zone, as it is for a single report."""
+    with contextlib.suppress(InvalidInput, KeyError):
+        return {**row, "happened_at": read_moment(row["happened_at"]).isoformat()}
+    return row
 
 
 @app.command()

@@ -5,27 +5,49 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, input_of, table_options
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Scope
 from blocklist_sdk.texts import counted
+
+if TYPE_CHECKING:
+    from blocklist_sdk.recipient.screening.files import ScreeningResult
+
+OutputFormat = Literal["csv", "csv.gz", "parquet"]
 
 
 @with_settings(*LIST)
 def screen(
     settings: Settings,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file, gzipped or not, or a Parquet file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A table: CSV, gzipped or not, a spreadsheet, JSON, vCard or Parquet; - is standard input.",
+        ),
+    ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="OUT", help="The file to write: .csv, .csv.gz or .parquet."),
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="The file to write: .csv, .csv.gz or .parquet; - is standard output."
+        ),
     ],
     column: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The column with the numbers; by default `number`, or the only one."),
+    ] = None,
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--output-format", metavar="FORMAT", help="csv, csv.gz or parquet; by default as the name of OUT says."
+        ),
     ] = None,
     only_hits: Annotated[
         bool, typer.Option("--only-hits", help="Write only rows that are blocked or have an advisory.")
@@ -33,30 +55,74 @@ def screen(
     scope: Annotated[
         Scope | None, typer.Option(metavar="SCOPE", help="Screen for one scope only: voice, sms, data or messaging.")
     ] = None,
+    max_rejects: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="The largest share of rows, 0 to 1, that may be unreadable; above it nothing is written.",
+        ),
+    ] = 0.1,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 7 if a row could not be read.")] = False,
+    sheet: SheetOption = None,
+    header_row: HeaderRowOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Screen a file of numbers, of any size; does not use the network.
 
     The columns blocklist_number, blocklist_blocked, blocklist_level, blocklist_category and blocklist_reason are added
-    to each row; they are empty if the cell is not a number. The output appears only when it is complete.
+    to each row; they are empty if the cell is not a number. Every row keeps its place. The output appears only when it
+    is complete.
     """
     from blocklist_sdk.recipient.screening.files import screen_file
 
+    is_stdout = str(output) == "-"
+    if is_stdout and as_json:
+        raise InvalidInput(
+            "--json and -o - would both write to standard output: give a file with -o, or leave --json out"
+        )
+    target = sys.stdout.buffer if is_stdout else output
+    options = table_options(sheet=sheet, header_row=header_row)
     with settings.open() as blocklist, _bar(as_json) as progress:
-        check_output(output, blocklist)
-        screening = blocklist.screening(scope=scope)
-        summary = screen_file(screening, file, output, column=column, only_hits=only_hits, progress=progress)
-    if summary.unreadable:
-        lines = counted(summary.unreadable, "line was", "lines were")
-        say(f"{lines} left out, with more or fewer cells than the others")
+        if not is_stdout:
+            check_output(output, blocklist)
+        summary = screen_file(
+            blocklist.screening(scope=scope),
+            input_of(file),
+            target,
+            column=column,
+            options=options,
+            output_format=output_format,
+            only_hits=only_hits,
+            max_rejects=max_rejects,
+            progress=progress,
+            notify=say,
+        )
+    _say_unreadable(summary)
     if as_json:
-        write_json({"feed": blocklist.feed, "output": output, **asdict(summary)})
-        return
-    typer.echo(
-        f"{counted(summary.rows, 'row')}: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
-        f"{summary.invalid:,} not a number, {summary.empty:,} empty; {summary.written:,} written to {output} "
-        f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
-    )
+        rejects = [{"line": reject.line, "reason": reject.reason} for reject in summary.rejects]
+        write_json({"feed": blocklist.feed, "output": output, **asdict(summary), "rejects": rejects})
+    else:
+        where = "standard output" if is_stdout else output
+        (say if is_stdout else typer.echo)(
+            f"{counted(summary.rows, 'row')}: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
+            f"{summary.invalid:,} not a number, {summary.empty:,} empty; {summary.written:,} written to {where} "
+            f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
+        )
+    if strict and summary.unreadable:
+        raise typer.Exit(REJECTED)
+
+
+def _say_unreadable(summary: "ScreeningResult") -> None:
+    """Name the rows that could not be read."""
+    if summary.unreadable:
+        lines = ", ".join(str(reject.line) for reject in summary.rejects)
+        more = " and others" if summary.unreadable > len(summary.rejects) else ""
+        say(
+            f"{counted(summary.unreadable, 'row')} cannot be read, with more or fewer cells than the header, and "
+            f"{'is' if summary.unreadable == 1 else 'are'} not screened: line {lines}{more}"
+        )
 
 
 @contextlib.contextmanager

@@ -17,10 +17,13 @@ from blocklist_sdk.enforcement.items import Batch, Items, Operation, mask_of
 from blocklist_sdk.enforcement.paths import SHADOW_SUFFIX, is_shadow
 from blocklist_sdk.enforcement.sink import Outcome, Sink, all_done
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.numbers import normalize_column
-from blocklist_sdk.recipient.screening.files import open_table
+from blocklist_sdk.numbers import Form
+from blocklist_sdk.numbers.columns import read_column
+from blocklist_sdk.numbers.forms import resolve_form
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.tables.options import PLAIN, TableOptions
+from blocklist_sdk.tables.table import open_table
 
 _MS_A_DAY: Final = 86_400_000
 
@@ -114,9 +117,11 @@ def shadow_impact(
     log: str | Path,
     *,
     region: str | None,
+    form: Form | None = "auto",
     number_column: str | None = None,
     time_column: str | None = None,
     scope: Scope | None = None,
+    options: TableOptions = PLAIN,
 ) -> ShadowImpact:
     r"""Count what would have been blocked in a log, if the items had been in force all the time.
 
@@ -125,12 +130,14 @@ def shadow_impact(
 
     Args:
         items: what would be blocked: from `items_of`, or from a ledger, ``ledger.state().whole().items``.
-        log: a CSV file, gzipped or not, or a Parquet file.
+        log: a file: CSV and the like, gzipped or not, a spreadsheet, JSON lines or Parquet.
         region: as for `Blocklist.open`.
+        form: as for `Blocklist.open`; ``auto`` is decided by the first rows.
         number_column: the column with the callers' or senders' numbers; None for ``number``, or the only column.
         time_column: the column with the times: RFC 3339 or similar, in UTC if they have no zone, or seconds or
             milliseconds since 1970; None for a log without days.
         scope: count only what is blocked in this scope; None for any.
+        options: how to read a log that does not speak for itself.
 
     Raises:
         InvalidInput: the log cannot be read, a column is missing, or the region is unknown.
@@ -148,15 +155,18 @@ def shadow_impact(
     if scope is not None:
         items = items.take(np.flatnonzero(items.scope & mask_of([scope])))
     search = _Search(items)
-    beside = () if time_column is None else (time_column,)
-    with open_table(Path(log), number_column, beside=beside) as table:
+    only = () if time_column is None else (time_column,)
+    unreadable = 0
+    with open_table(Path(log), column=number_column, options=options, only=only) as table:
+        at = None if time_column is None else len(table.names) - 1
         for batch in table.batches:
-            numbers = normalize_column(batch.column(table.number), region=region)
-            days = None
-            if time_column is not None:
-                days = _days(batch.column(table.names.index(time_column)), time_column)
+            unreadable += len(batch.rejects)
+            rows = batch.readable().rows
+            if form == "auto":
+                form = resolve_form(rows.column(table.number), region=region, form=form).form
+            numbers = read_column(rows.column(table.number), region=region, form=form)
+            days = None if at is None or time_column is None else _days(rows.column(at), time_column)
             search.add(numbers, days)
-        unreadable = table.unreadable
     return search.impact(unreadable)
 
 

@@ -4,6 +4,7 @@ Digits without a plus often have two valid readings: ``85512345678`` is an Indon
 dropped, and a Cambodian one on a list of international numbers. One text cannot tell, but its column can.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ import pyarrow as pa
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import reference
 from blocklist_sdk.numbers.columns import read_column
-from blocklist_sdk.numbers.fast import normalize
+from blocklist_sdk.numbers.either_form import either_normalizer
+from blocklist_sdk.numbers.fast import Normalizer, normalize, normalizer
 from blocklist_sdk.numbers.text import Form, check_form
 
 DECIDING_SHARE: Final = 0.95
@@ -145,6 +147,19 @@ def _decides(explained: int, other: int, texts: int) -> bool:
 def resolve_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None, form: Form) -> FormDecision:
     """The declared form, or the one that a column decides."""
     return decide_form(column, region=region) if check_form(form) == "auto" else FormDecision(form)
+
+
+def column_reader(texts: Sequence[str], *, region: str | None, form: Form) -> tuple[Normalizer, FormDecision]:
+    """The function that reads the texts of a column one by one, in the declared form or in that of the column.
+
+    >>> read, decision = column_reader(["85512345678", "14155550100"], region="ID", form="auto")
+    >>> read("85512345678")
+    85512345678
+    """
+    decision = resolve_form(pa.array(texts, pa.string()), region=region, form=form)
+    if decision.form is None:
+        return either_normalizer(region, False), decision
+    return normalizer(region, form=decision.form), decision
 
 
 def other_reading(text: str | int, *, region: str | None, form: Form = "auto") -> int | None:

@@ -1,39 +1,36 @@
 """A list, cut into cells: the first of two steps from a file to rows; the second is `rows`.
 
-A list is a file as people keep it (CSV, plain text, JSONL, Parquet; gzipped or not) or an Arrow table. Only its shape
-is interpreted here: where a row ends, which column is which. A cell is still what was written: whether it holds a
-number, a level or a moment is for `rows` to decide. A line that cannot be cut is a reject, and a file that cannot be
-read at all is an error.
+A list is a file as people keep it (see `tables`) or an Arrow table. Only its shape is interpreted here: where a row
+ends, which column is which. A cell is still what was written: whether it holds a number, a level or a moment is for
+`rows` to decide. A line that cannot be cut is a reject, and a file that cannot be read at all is an error.
 """
 
-import csv
-import gzip
-import io
-import json
-import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.publisher.arguments import check_column, check_path, is_text
-from blocklist_sdk.publisher.rejects import Reject
+from blocklist_sdk.publisher.arguments import check_column, check_path
 from blocklist_sdk.release.arrow import SCHEMA
 from blocklist_sdk.release.rows import Int64s
-from blocklist_sdk.tabular import OPTIONAL_COLUMNS, delimiter_of, encoding_of, first_line, header_of, number_column
+from blocklist_sdk.tables.cells import NEGATIVE as NEGATIVE
+from blocklist_sdk.tables.cells import why_digits_are_gone
+from blocklist_sdk.tables.header import Meanings, place_columns, wanted_names
+from blocklist_sdk.tables.options import PLAIN, TableOptions
+from blocklist_sdk.tables.rejects import Reject
+from blocklist_sdk.tables.table import Table, open_table, told, translations
 
-_ROWS_PER_BATCH = 1 << 16
+_NOT_UTF8 = "not UTF-8"
 
-_CELL_CHARS_MAX = csv.field_size_limit()
+_LOOKED_AT_BYTES = 16
+"""A cell without any letter or digit is shorter than this, or it is a reject like others."""
 
-NEGATIVE = "a negative integer is not a telephone number"
+Notify = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -42,11 +39,12 @@ class Cells:
 
     Attributes:
         line: the line of each row, from 1; a header is line 1.
-        columns: `number` and those of `OPTIONAL_COLUMNS` that the list has, as Arrow arrays of equal length.
+        columns: `number` and the other columns of a list that it has, as Arrow arrays of equal length.
         rejects: lines that could not be cut.
         blank: number of empty lines.
         column: the list's name for the column with the numbers; None if the list has no header.
-        is_release: whether the list is a release file, whose integers are E.164 numbers whatever the region.
+        is_release: whether the list is a release as `blocklist export` writes it, whose digits are E.164 numbers
+            whatever the region.
     """
 
     line: Int64s
@@ -57,52 +55,129 @@ class Cells:
     is_release: bool = False
 
 
-def read_cells(source: Any, *, column: str | None = None) -> Cells:
+def read_cells(
+    source: Any, *, column: str | None = None, options: TableOptions = PLAIN, notify: Notify | None = None
+) -> Cells:
     """Cut a list into cells.
 
     Args:
-        source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or a table: anything with
-            ``__arrow_c_stream__`` (pyarrow, Polars, pandas, DuckDB).
-        column: the column with the numbers; by default ``number``, or else the only one that is not an optional column.
+        source: a path to a file, or an open binary file; or a table: anything with ``__arrow_c_stream__`` (pyarrow,
+            Polars, pandas, DuckDB).
+        column: the column with the numbers; by default ``number``, or else the only one that is not another column of
+            a list.
+        options: how to read a list that does not speak for itself.
+        notify: called with what was skipped or is ignored, each in a line, before anything else is done.
 
     Raises:
         InvalidInput: the list cannot be read, or has no such column.
     """
     column = check_column(column)
-    if not isinstance(source, (str, Path)):
-        if not hasattr(source, "__arrow_c_stream__"):
-            raise InvalidInput(f"the list must be the path of a file or an Arrow table, not a {type(source).__name__}")
-        return _from_table(_table_of(source), column)
-    path = check_path("the list", source)
-    try:
-        if path.exists() and not path.is_file():
-            raise InvalidInput(f"{path} is not a regular file: cannot read a list from it")
-        with path.open("rb") as file:
-            head = file.read(4)
-        if head == b"PAR1":
-            return _read_parquet(path, column)
-        return _read_text(path, column, is_gzip=head[:2] == b"\x1f\x8b")
-    except UnicodeError as error:
+    if isinstance(source, (str, Path)):
+        source = check_path("the list", source)
+    elif hasattr(source, "__arrow_c_stream__"):
+        return _from_table(_table_of(source), column, options, notify)
+    elif not hasattr(source, "read"):
         raise InvalidInput(
-            f"{path} is not text in the encoding that its first bytes announce: save it as UTF-8"
-        ) from error
-    except (EOFError, zlib.error) as error:
-        raise InvalidInput(f"{path} is incomplete or damaged: {error}. Nothing was published.") from error
-    except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
+            f"the list must be the path of a file, an open file or an Arrow table, not a {type(source).__name__}"
+        )
+    with open_table(source, column=column, options=options, may_be_flat=True) as table:
+        _tell(notify, table.notes, table.ignored)
+        cells = _typed(table) if table.is_typed else _texts(table)
+    return _with_digits(cells)
 
 
-# Tables
+def _tell(notify: Notify | None, notes: Sequence[str], ignored: Sequence[str]) -> None:
+    if notify is not None:
+        for line in told(notes, ignored):
+            notify(line)
 
 
-def _read_parquet(path: Path, column: str | None) -> Cells:
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            wanted = {_number_name(names, column), *(name for name in names if name.strip().lower() in SCHEMA.names)}
-            return _from_table(file.read(columns=sorted(wanted)), column)
-    except pa.ArrowException as error:
-        raise InvalidInput(f"{path} is not a readable Parquet file: {error}") from error
+def _texts(table: Table) -> Cells:
+    """The cells of a table of texts."""
+    lines: list[Int64s] = []
+    parts: dict[str, list[pa.Array]] = {name: [] for name in table.places}
+    rejects: list[Reject] = []
+    blank = 0
+    for batch in table.batches:
+        rejects += batch.rejects
+        batch = batch.readable()
+        keep = ~_blank_rows(batch.rows, table.number)
+        blank += len(keep) - int(keep.sum())
+        rows = batch.rows if keep.all() else batch.rows.filter(pa.array(keep))
+        lines.append(batch.lines[keep])
+        for name, place in table.places.items():
+            parts[name].append(_large(rows.column(place)))
+    cells = Cells(
+        line=np.concatenate([np.empty(0, np.int64), *lines]),
+        columns={name: _whole(pa.chunked_array(arrays, pa.large_string())) for name, arrays in parts.items()},
+        blank=blank,
+        column=table.column,
+        is_release=_is_release(table.names, table.column),
+    )
+    cells = _without_other_bytes(cells)
+    return replace(cells, rejects=rejects + cells.rejects)
+
+
+def _blank_rows(rows: pa.RecordBatch, number: int) -> Any:
+    """Which rows have no cell with anything in it."""
+    lengths = np.asarray(pc.binary_length(rows.column(number)).fill_null(0))
+    blank = np.zeros(len(rows), np.bool_)
+    for row in np.flatnonzero(lengths < _LOOKED_AT_BYTES).tolist():
+        blank[row] = all(_is_blank(column[row]) for column in (rows.column(number), *rows.columns))
+    return blank
+
+
+def _is_blank(cell: Any) -> bool:
+    data = cell.as_buffer()
+    return data is None or not data.to_pybytes().decode(errors="replace").strip()
+
+
+def _with_digits(cells: Cells) -> Cells:
+    """The rows whose numbers have all their digits."""
+    reasons: dict[int, tuple[str, str]] = {}
+    for name in ("last", "number"):
+        column = cells.columns.get(name)
+        if column is None or not pa.types.is_large_string(column.type):
+            continue
+        maybe = np.flatnonzero(np.asarray(pc.match_substring_regex(column, r"[0-9][eE][+-]?[0-9]").fill_null(False)))
+        for row, text in zip(maybe.tolist(), column.take(pa.array(maybe)).to_pylist(), strict=True):
+            if reason := why_digits_are_gone(text):
+                reasons[row] = (reason, text)
+    if not reasons:
+        return cells
+    rejects = [Reject(int(cells.line[row]), *reasons[row]) for row in sorted(reasons)]
+    keep = np.ones(len(cells.line), np.bool_)
+    keep[list(reasons)] = False
+    columns = {name: column.filter(pa.array(keep)) for name, column in cells.columns.items()}
+    return replace(cells, line=cells.line[keep], columns=columns, rejects=[*cells.rejects, *rejects])
+
+
+def _typed(table: Table) -> Cells:
+    """The cells of a table whose columns have types."""
+    parts: dict[str, list[pa.Array]] = {name: [] for name in table.places}
+    lines: list[Int64s] = []
+    for batch in table.batches:
+        lines.append(batch.lines)
+        for name, place in table.places.items():
+            parts[name].append(batch.rows.column(place))
+    columns = {
+        name: _whole(pa.chunked_array(arrays) if arrays else pa.chunked_array([], pa.large_string()))
+        for name, arrays in parts.items()
+    }
+    cells = Cells(
+        line=np.concatenate([np.empty(0, np.int64), *lines]),
+        columns=columns,
+        column=table.column,
+        is_release=_is_release(table.names, table.column),
+    )
+    return _without_other_bytes(cells)
+
+
+def _is_release(names: Sequence[str], number: str | None) -> bool:
+    return set(SCHEMA.names) <= set(names) and number == "number"
+
+
+# Arrow tables
 
 
 def _table_of(source: Any) -> pa.Table:
@@ -112,18 +187,21 @@ def _table_of(source: Any) -> pa.Table:
         raise InvalidInput(f"the {type(source).__name__} cannot be read as an Arrow table: {error}") from error
 
 
-def _from_table(table: pa.Table, column: str | None) -> Cells:
+def _from_table(table: pa.Table, column: str | None, options: TableOptions, notify: Notify | None) -> Cells:
     names = table.column_names
-    number = _number_name(names, column)
-    optional = _optional([name for name in names if name != number])
-    given = {"number": number} | optional
+    meanings = Meanings()
+    places = place_columns(names, wanted=wanted_names(options, column, meanings), meanings=meanings)
+    _tell(notify, (), [name for i, name in enumerate(names) if i not in places.values()])
+    changes: Mapping[str, Callable[[Any], Any]] = translations(options, places)
+    given = {name: _whole(table.column(place)) for name, place in places.items()}
+    number = names[places["number"]]
     cells = Cells(
         line=np.arange(1, len(table) + 1),
-        columns={name: _whole(table.column(column)) for name, column in given.items()},
+        columns={name: changes[name](array) if name in changes else array for name, array in given.items()},
         column=number,
-        is_release=set(SCHEMA.names) <= set(names) and number == "number",
+        is_release=_is_release(names, number),
     )
-    return _without_other_bytes(cells)
+    return _with_digits(_without_other_bytes(cells))
 
 
 def _without_other_bytes(cells: Cells) -> Cells:
@@ -170,214 +248,3 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 def _large(column: Any) -> Any:
     is_small = pa.types.is_string(column.type) or pa.types.is_string_view(column.type)
     return column.cast(pa.large_string()) if is_small else column
-
-
-# Text
-
-
-def _read_text(path: Path, column: str | None, *, is_gzip: bool) -> Cells:
-    with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        data = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if is_gzip else raw
-        text = stack.enter_context(io.TextIOWrapper(data, encoding=encoding_of(data), errors=_ESCAPE))
-        suffixes = [suffix.lower() for suffix in path.suffixes]
-        cut = _cut_json if {".jsonl", ".ndjson"} & set(suffixes) else _cut_csv
-        return cut(text, column, path.name)
-
-
-_ESCAPE = "surrogateescape"
-"""Bytes that are not UTF-8 are kept when they are read, so that only their own line becomes a reject."""
-
-_NOT_UTF8 = "not UTF-8"
-
-
-def _cut_csv(text: Iterable[str], column: str | None, name: str) -> Cells:
-    lines = iter(text)
-    blank, first = first_line(lines, name)
-    delimiter = delimiter_of(first)
-    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    try:
-        top = next(reader)
-        names = header_of([cell.strip() for cell in top], column)
-        given_name: str | None = None
-        positions = {"number": 0}
-        if names is not None:
-            given_name = number_column(names, column)
-            number = names.index(given_name)
-            others = [name for i, name in enumerate(names) if i != number]
-            positions = {"number": number} | {name: names.index(given) for name, given in _optional(others).items()}
-        cut = _Cutter(width=len(top), positions=positions, blank=blank)
-        if names is None:
-            cut.add([top], blank, blank + reader.line_num)
-        line = reader.line_num
-        while rows := list(islice(reader, _ROWS_PER_BATCH)):
-            cut.add(rows, blank + line, blank + reader.line_num)
-            line = reader.line_num
-    except csv.Error as error:
-        what = f"a cell is longer than {_CELL_CHARS_MAX:,} characters" if "field limit" in str(error) else str(error)
-        raise InvalidInput(
-            f"{name}, line {blank + reader.line_num}: {what}. Close each quotation mark before the next cell or line "
-            "begins. Nothing was published."
-        ) from error
-    return replace(cut.cells(), column=given_name)
-
-
-def _number_name(names: Sequence[str], column: str | None) -> str:
-    """The list's name for the column with the numbers; white space around names is ignored."""
-    trimmed = [name.strip() for name in names]
-    return names[trimmed.index(number_column(trimmed, column))]
-
-
-def _optional(names: Sequence[str]) -> dict[str, str]:
-    """The list's names for the optional columns that it has, by our names; upper and lower case are the same.
-
-    Raises:
-        InvalidInput: the list has one of them twice.
-    """
-    optional: dict[str, str] = {}
-    for name in names:
-        known = name.strip().lower()
-        if known in optional:
-            raise InvalidInput(f"the list has the column {known!r} twice: leave one out")
-        if known in OPTIONAL_COLUMNS:
-            optional[known] = name
-    return optional
-
-
-class _Cutter:
-    """Collects rows of text cells into columns; `positions` are those of the columns in a row."""
-
-    def __init__(self, *, width: int, positions: dict[str, int], blank: int) -> None:
-        self._width = width
-        self._positions = positions
-        self._lines: list[Int64s] = []
-        self._columns: dict[str, list[pa.Array]] = {name: [] for name in positions}
-        self._rejects: list[Reject] = []
-        self._blank = blank
-
-    def add(self, rows: list[list[str]], start: int, stop: int) -> None:
-        """Add the rows after line `start`, up to and including line `stop`."""
-        number = self._positions["number"]
-        is_even = stop - start == len(rows) and set(map(len, rows)) == {self._width}
-        if is_even and all(row[number].strip() for row in rows):
-            self._append(rows, np.arange(start + 1, stop + 1))
-        else:
-            self._append(*self._sift(rows, start))
-
-    def cells(self) -> Cells:
-        """The cells collected so far."""
-        columns = {name: pa.chunked_array(parts, pa.large_string()) for name, parts in self._columns.items()}
-        return Cells(
-            line=np.concatenate([np.empty(0, np.int64), *self._lines]),
-            columns={name: _whole(array) for name, array in columns.items()},
-            rejects=self._rejects,
-            blank=self._blank,
-        )
-
-    def _sift(self, rows: list[list[str]], start: int) -> tuple[list[list[str]], Int64s]:
-        kept: list[list[str]] = []
-        lines: list[int] = []
-        for row in rows:
-            line = start + 1
-            start = line + sum(cell.count("\n") for cell in row)
-            if not any(map(str.strip, row)):
-                self._blank += 1
-            elif len(row) != self._width:
-                self._reject(
-                    line, f"the line has another number of cells ({len(row)}) than the first ({self._width})", row
-                )
-            else:
-                kept.append(row)
-                lines.append(line)
-        return kept, np.array(lines, np.int64)
-
-    def _append(self, rows: list[list[str]], line: Int64s) -> None:
-        if not rows:
-            return
-        columns = list(zip(*rows, strict=True))
-        try:
-            arrays = {name: pa.array(columns[i], pa.large_string()) for name, i in self._positions.items()}
-        except UnicodeEncodeError:
-            good = [all(map(is_text, row)) for row in rows]
-            for row, at, is_good in zip(rows, line.tolist(), good, strict=True):
-                if not is_good:
-                    self._reject(at, _NOT_UTF8, row)
-            self._append([row for row, is_good in zip(rows, good, strict=True) if is_good], line[np.array(good)])
-            return
-        self._lines.append(line)
-        for name, array in arrays.items():
-            self._columns[name].append(array)
-
-    def _reject(self, line: int, reason: str, row: Sequence[str]) -> None:
-        self._rejects.append(Reject(line, reason, _printable(",".join(row))))
-
-
-# JSONL
-
-
-def _cut_json(text: Iterable[str], column: str | None, name: str) -> Cells:
-    rejects: list[Reject] = []
-    documents: list[tuple[int, dict[str, Any]]] = []
-    blank = 0
-    for line, written in enumerate(text, 1):
-        if not written.strip():
-            blank += 1
-            continue
-        try:
-            document = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            rejects.append(Reject(line, f"not JSON: {error}", _printable(written.strip())))
-            continue
-        if isinstance(document, dict):
-            documents.append((line, document))
-        else:
-            rejects.append(Reject(line, "not a JSON object", _printable(written.strip())))
-    names = list(dict.fromkeys(key for _, document in documents for key in document))
-    if not documents:
-        raise InvalidInput(f"{name} has no JSON object: each line must be one. Nothing was published.")
-    number = _number_name(names, column)
-    keys = {"number": number} | _optional([key for key in names if key != number])
-    kept: list[int] = []
-    columns: dict[str, list[str | None]] = {key: [] for key in keys}
-    for line, document in documents:
-        try:
-            row = {key: _json_cell(key, document.get(given)) for key, given in keys.items()}
-        except InvalidInput as error:
-            given = document.get(number)
-            rejects.append(Reject(line, str(error), _printable(str(given)) if isinstance(given, str | int) else ""))
-            continue
-        kept.append(line)
-        for key, cell in row.items():
-            columns[key].append(cell)
-    return Cells(
-        line=np.array(kept, np.int64),
-        columns={key: pa.array(cells, pa.large_string()) for key, cells in columns.items()},
-        rejects=rejects,
-        blank=blank,
-        column=number,
-    )
-
-
-def _json_cell(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if key == "scope" and isinstance(value, list) and all(isinstance(part, str) for part in value):
-        value = "+".join(value)
-    if isinstance(value, str):
-        if not is_text(value):
-            raise InvalidInput(f"its {key!r} is {_NOT_UTF8}")
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 0 and key in ("number", "last"):
-            raise InvalidInput(NEGATIVE)
-        return str(value)
-    raise InvalidInput(f"its {key!r} is neither text nor a whole number")
-
-
-def _printable(text: str) -> str:
-    """Text that can be written: bytes that are not UTF-8, and halves of JSON's escapes, with backslashes."""
-    try:
-        data = text.encode("utf-8", _ESCAPE)
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "backslashreplace")
-    return data.decode("utf-8", "backslashreplace")

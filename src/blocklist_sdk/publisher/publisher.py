@@ -28,6 +28,7 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import Form, normalize
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.numbers.reference import check_region
+from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.arguments import (
     check_count,
     check_directory,
@@ -55,7 +57,6 @@ from blocklist_sdk.publisher.arguments import (
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
-from blocklist_sdk.publisher.rejects import Reject, write_rejects
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
 from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
@@ -65,6 +66,8 @@ from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.tables.options import PLAIN, TableOptions
+from blocklist_sdk.tables.rejects import Reject, write_rejects
 
 MAX_REJECTS: Final = 0.1
 """Real lists have about 1 % of rejects: three daily lists of complaints of the US FTC have 0.99, 1.00 and 0.99 %. The
@@ -223,6 +226,8 @@ class Publisher:
         allow_empty: bool = False,
         max_rejects: float = MAX_REJECTS,
         max_cover: int = MAX_COVER,
+        options: TableOptions = PLAIN,
+        notify: Callable[[str], None] | None = None,
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
@@ -232,7 +237,8 @@ class Publisher:
 
         Args:
             feed: the feed's name.
-            source: a path to a CSV, plain text, JSONL or Parquet file, gzipped or not; or an Arrow table.
+            source: a path, or an open binary file such as standard input: CSV or plain text, a spreadsheet, JSON, a
+                vCard file or Parquet, gzipped or not; or an Arrow table.
             column: the column with the numbers; by default ``number``, or else the only one.
             region: two-letter country code in which national numbers are read; by default as in the current release,
                 or as given to :meth:`init`.
@@ -248,6 +254,9 @@ class Publisher:
             max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
                 a reject is lifted.
             max_cover: how many assigned numbers one pattern or range may cover.
+            options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
+            notify: called with what was skipped above the header and which columns are ignored, each in a line,
+                before anything is published.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
@@ -274,13 +283,14 @@ class Publisher:
             moment = self._moment(published_at, signed_feed.index)
             region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
-            cells = read_cells(source, column=column)
+            cells = read_cells(source, column=column, options=options, notify=notify)
             rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
             if not len(rows) and (invalid or not allow_empty):
                 raise InvalidInput(_why_empty(invalid))
             count = len(cells.line) + len(cells.rejects)
+            _refuse_other_column(invalid, count=count)
             if len({reject.line for reject in invalid}) > max_rejects * count:
                 path = self._write_rejects(invalid, rejects, f"{feed}.refused.csv")
                 raise Refused(_why_refused(invalid, count=count, max_rejects=max_rejects, path=path))
@@ -498,6 +508,20 @@ def _feed_status(feed: SignedFeed) -> FeedStatus:
     return FeedStatus(
         feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry
     )
+
+
+def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:
+    """Refuse a list most of whose texts are dates, amounts or the like: another column has the numbers.
+
+    Raises:
+        InvalidInput: it is such a list.
+    """
+    reasons = Counter(reject.reason for reject in invalid if reject.reason in LOOKALIKES.values())
+    if reasons.total() * 2 > count:
+        raise InvalidInput(
+            f"{reasons.total():,} of {count:,} texts in the list's column are not telephone numbers; the commonest "
+            f"reason is: {reasons.most_common(1)[0][0]}. Nothing was published. Name the column with the numbers."
+        )
 
 
 def _why_empty(invalid: Sequence[Reject]) -> str:

@@ -23,9 +23,10 @@ from blocklist_sdk.numbers.forms import resolve_form
 from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
-from blocklist_sdk.publisher.rejects import Reject
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
+from blocklist_sdk.tables.dates import NEEDS_A_FORMAT, needs_a_format
+from blocklist_sdk.tables.rejects import Reject
 
 LEVELS = ("block", "advisory")
 
@@ -89,10 +90,9 @@ def read_rows(
     """
     columns = cells.columns
     rejected = _Rejections()
-    decision = FormDecision("international")
-    if not cells.is_release:
-        decision = resolve_form(columns["number"], region=region, form=form)
-    row, number, last = _read_numbers(columns, _Reading(region, decision.form, cells.is_release), rejected)
+    is_release = cells.is_release and form == "auto"
+    decision = resolve_form(columns["number"], region=region, form="international" if is_release else form)
+    row, number, last = _read_numbers(columns, _Reading(region, decision.form, is_release), rejected)
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
@@ -302,7 +302,8 @@ def _moment(text: str, name: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidInput(f"{name} must be a moment such as 2025-01-31T12:00:00Z, not {text!r}") from error
+        hint = f": {NEEDS_A_FORMAT}" if needs_a_format(text) else ""
+        raise InvalidInput(f"{name} must be a moment such as 2025-01-31T12:00:00Z, not {text!r}{hint}") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     seconds = int(moment.timestamp() // 1)

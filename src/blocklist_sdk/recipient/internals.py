@@ -18,9 +18,12 @@ from blocklist_sdk.recipient.rules import Rules
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
     from blocklist_sdk.fetch.transport import Transport, TransportSettings
     from blocklist_sdk.net.http import httpx
+    from blocklist_sdk.numbers import FormDecision
+    from blocklist_sdk.numbers.fast import Normalizer
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.sync.run import Syncer
 
@@ -71,12 +74,19 @@ class Internals:
         self.overrides: Overrides = Overrides(
             database,
             read=self.read,
+            read_column=self._column_reader,
             is_protected=lambda number: number in self.current.rules().protected,
             changed=lambda: self.current.reload(wait=True),
         )
         self.current: CurrentList = CurrentList(
             feed, self.store, self.overrides, protected, read=self.read, when_stale=when_stale
         )
+
+    def _column_reader(self, texts: "Sequence[str]") -> "tuple[Normalizer, FormDecision]":
+        """What reads the texts of a column."""
+        from blocklist_sdk.numbers.forms import column_reader
+
+        return column_reader(texts, region=self.region, form=self.form)
 
     @property
     def directories(self) -> tuple[Path, Path]:

@@ -128,7 +128,7 @@ def test_in_and_out_as_csv(recipient: Blocklist, tmp_path: Path) -> None:
     before = [(o.number, o.decision, o.reason, o.author, o.until) for o in recipient.overrides]
     for override in list(recipient.overrides):
         recipient.overrides.remove(override.number)
-    found = recipient.overrides.import_csv(file)
+    found = recipient.overrides.import_file(file)
     assert (found.rows, found.rejects) == (2, ())
     assert [(o.number, o.decision, o.reason, o.author, o.until) for o in recipient.overrides] == before
 
@@ -139,15 +139,15 @@ def test_bad_lines_are_rejected_one_by_one(recipient: Blocklist, tmp_path: Path)
         f"number,decision,reason,until\n{LISTED},allow,good,\nGoPay,allow,x,\n{FREE},maybe,x,\n{FREE},block,,\n"
         f"{FREE},block,x,yesterday\n"
     )
-    found = recipient.overrides.import_csv(file, author="import")
+    found = recipient.overrides.import_file(file, author="import")
     assert found.rows == 1
-    assert [line for line, _ in found.rejects] == [3, 4, 5, 6]
+    assert [reject.line for reject in found.rejects] == [3, 4, 5, 6]
     assert [o.author for o in recipient.overrides] == ["import"]
     file.write_text("number,why\n")
     with pytest.raises(InvalidInput, match="decision, reason"):
-        recipient.overrides.import_csv(file)
+        recipient.overrides.import_file(file)
     with pytest.raises(InvalidInput, match="cannot read"):
-        recipient.overrides.import_csv(tmp_path / "nowhere.csv")
+        recipient.overrides.import_file(tmp_path / "nowhere.csv")
 
 
 def test_a_damaged_file_is_loud_and_loses_nothing_that_is_open(world: World, recipient: Blocklist) -> None:
@@ -232,8 +232,8 @@ def test_an_end_beyond_the_last_moment(recipient: Blocklist, tmp_path: Path) -> 
         recipient.overrides.allow(LISTED, reason="x", until=last)
     file = tmp_path / "overrides.csv"
     file.write_text(f"number,decision,reason,until\n{LISTED},allow,x,{last.isoformat()}\n{FREE},block,x,\n")
-    found = recipient.overrides.import_csv(file)
-    assert (found.rows, [line for line, _ in found.rejects]) == (1, [2])
+    found = recipient.overrides.import_file(file)
+    assert (found.rows, [reject.line for reject in found.rejects]) == (1, [2])
 
 
 @pytest.mark.parametrize("reason", [5, None, "a \udcff"], ids=str)

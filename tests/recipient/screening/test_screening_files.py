@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blocklist_sdk import Blocklist, InvalidInput, StorageFailed
+from blocklist_sdk import Blocklist, InvalidInput, Refused, StorageFailed
 from blocklist_sdk.recipient.screening import files
 from blocklist_sdk.recipient.screening.files import ADDED, screen_file
+from blocklist_sdk.tables import delimited, streams, table
 from support.command_line import assert_fails, run
 from support.world import FEED, FIRST, LISTED, World, make_world
 
@@ -59,19 +60,25 @@ def test_a_messy_csv_file(blocklist: Blocklist, tmp_path: Path) -> None:
         + b"G;0812-0000-0001;caf\xe9\r\n"
         + b"H;\xff0812-0000-0001;\r\n"
     )
-    summary = screen(blocklist, source, output, column="msisdn")
+    summary = screen(blocklist, source, output, column="msisdn", max_rejects=0.5)
+    nothing = ["", "", "", *NO_NUMBER]
     assert written(output, ";") == [
         ["name", "msisdn", "note", *ADDED],
         ["A", "0812-0000-0001", "x", *BLOCKED],
         ["B", "0899 0000 0001", 'a;b "c"', *FREE],
+        nothing,
         ["C", "nan", "", *NO_NUMBER],
         ["D", "", "0812", *NO_NUMBER],
+        nothing,
+        nothing,
+        nothing,
         ["G", "0812-0000-0001", "caf\ufffd", *BLOCKED],
         ["H", "\ufffd0812-0000-0001", "", *NO_NUMBER],
     ]
-    assert (summary.rows, summary.blocked, summary.invalid, summary.empty) == (6, 2, 2, 1)
+    assert (summary.rows, summary.blocked, summary.invalid, summary.empty) == (7, 2, 2, 2)
     # One line with four cells, and two halves of a line that was broken without quotation marks.
-    assert (summary.unreadable, summary.written) == (3, 6)
+    assert (summary.unreadable, summary.written) == (3, 10)
+    assert [reject.line for reject in summary.rejects] == [7, 8, 9]
 
 
 def test_a_cell_with_a_line_break_stays_one(blocklist: Blocklist, tmp_path: Path) -> None:
@@ -139,8 +146,9 @@ def test_a_header_and_nothing_else(blocklist: Blocklist, tmp_path: Path, name: s
 
 
 def test_files_of_many_blocks(blocklist: Blocklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_CSV_BLOCK_BYTES", 4096)
-    monkeypatch.setattr(files, "_PARQUET_ROWS", 100)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(streams, "HEAD_BYTES", 4096)
+    monkeypatch.setattr(table, "PARQUET_ROWS", 100)
     numbers = FIRST * 3
     source = tmp_path / "in.csv"
     source.write_text("number\n" + "".join(f"{number}\n" for number in numbers))
@@ -165,11 +173,39 @@ def test_a_header_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None
     assert written(tmp_path / "out.csv")[0][:2] == ["n\ufffdmero", "msisdn"]
 
 
-def test_a_quotation_mark_that_is_never_closed_counts_every_line(blocklist: Blocklist, tmp_path: Path) -> None:
+def test_a_quotation_mark_that_is_never_closed_is_an_error_that_names_its_line(
+    blocklist: Blocklist, tmp_path: Path
+) -> None:
     source = tmp_path / "in.csv"
     source.write_text('number,note\n0812-0000-0001,a\n"0812-0000-0001,b\n0812-0000-0001,c\n0812-0000-0001,d\n')
-    summary = screen(blocklist, source, tmp_path / "out.csv")
-    assert (summary.rows, summary.unreadable) == (1, 3)
+    with pytest.raises(InvalidInput, match="line 3: the quotation mark"):
+        screen(blocklist, source, tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_rows_keep_their_places(blocklist: Blocklist, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("0812-0000-0001\n\n0899-0000-0001\n\n0812-0000-0001\n")
+    summary = screen(blocklist, source, output)
+    assert [row[0] for row in written(output)[1:]] == source.read_text().split("\n")[:-1]
+    assert (summary.rows, summary.blocked, summary.empty, summary.written) == (5, 2, 2, 5)
+
+
+def test_a_file_without_any_number_is_refused_with_a_hint(blocklist: Blocklist, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("name,number\nA,GoPay\nB,x\n")
+    with pytest.raises(InvalidInput, match=r"not one of the 2 rows.*--column.*--region.*--form"):
+        screen(blocklist, source, tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_too_many_rows_that_cannot_be_read_are_refused(blocklist: Blocklist, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("number,x\n" + "0812-0000-0001,1\n" * 8 + "0812-0000-0001,1,2\n")
+    with pytest.raises(Refused, match=r"1 of 9 rows .* cannot be read.*line 10: the line has more cells \(3\)"):
+        screen(blocklist, source, tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == [source]
+    assert screen(blocklist, source, tmp_path / "out.csv", max_rejects=0.2).unreadable == 1
 
 
 def test_a_file_name_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None:
@@ -238,11 +274,16 @@ def test_the_command(world: World, blocklist: Blocklist, tmp_path: Path) -> None
     }
     source = tmp_path / "in.csv"
     source.write_text(f"msisdn,age\n{LISTED},1\nGoPay,2\n,3\n1,2,3\n")
-    ran = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", env=env)
+    options = ("--column", "msisdn", "--max-rejects", "0.3")
+    ran = run("screen", source, *options, "-o", tmp_path / "out.csv", env=env)
     assert ran.code == 0
-    assert "3 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty; 3 written to" in ran.out
-    assert "1 line was left out" in ran.err
-    document = run("screen", source, "--column", "msisdn", "-o", tmp_path / "out.csv", "--json", env=env).document
+    assert "3 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty; 4 written to" in ran.out
+    assert "1 row cannot be read, with more or fewer cells than the header, and is not screened: line 5" in ran.err
+    assert run("screen", source, *options, "--strict", "-o", tmp_path / "out.csv", env=env).code == 7
+    assert_fails(
+        run("screen", source, "--column", "msisdn", "-o", tmp_path / "o.csv", env=env), 6, "1 of 4 rows", "line 5"
+    )
+    document = run("screen", source, *options, "-o", tmp_path / "out.csv", "--json", env=env).document
     assert (document["rows"], document["blocked"], document["unreadable"]) == (3, 1, 1)
     assert json.dumps(document)
     assert_fails(run("screen", source, "--column", "b", "-o", tmp_path / "o.csv", env=env), 2, "'b'", "msisdn, age")

@@ -1,17 +1,25 @@
 """A recipient's own decisions on numbers; no sync changes them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Locked
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase, Stamp
 from blocklist_sdk.records import Override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blocklist_sdk.numbers import FormDecision
+    from blocklist_sdk.numbers.fast import Normalizer
+    from blocklist_sdk.tables.options import TableOptions
+    from blocklist_sdk.tables.rejects import Reject
 
 _COLUMNS: Final = ("number", "decision", "reason", "author", "until")
 """The columns of the CSV form; `created` is when a row was imported."""
@@ -28,11 +36,11 @@ class ImportResult:
 
     Attributes:
         rows: the number of rows that were imported.
-        rejects: the lines that were not imported, and why.
+        rejects: the rows that were not imported, with their lines and why.
     """
 
     rows: int
-    rejects: tuple[tuple[int, str], ...]
+    rejects: tuple["Reject", ...]
 
 
 class Overrides:
@@ -46,12 +54,14 @@ class Overrides:
         database: LocalDatabase,
         *,
         read: Callable[[str | int], int],
+        read_column: "Callable[[Sequence[str]], tuple[Normalizer, FormDecision]]",
         is_protected: Callable[[int], bool],
         changed: Callable[[], None],
     ) -> None:
         """For `Blocklist`; not for users."""
         self._database = database
         self._read = read
+        self._read_column = read_column
         self._is_protected = is_protected
         self._changed = changed
 
@@ -130,38 +140,53 @@ class Overrides:
                 writer.writerow((f"+{override.number}", override.decision, override.reason, override.author, until))
         return len(overrides)
 
-    def import_csv(self, path: str | Path, *, author: str | None = None) -> ImportResult:
-        """Import decisions from CSV, all valid rows in one step; they replace earlier decisions on the same numbers.
+    def import_file(
+        self,
+        source: Path | str | BinaryIO,
+        *,
+        author: str | None = None,
+        options: "TableOptions | None" = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> ImportResult:
+        """Import decisions from a table, all valid rows in one step; they replace earlier ones on the same numbers.
 
         Args:
-            path: a file with the columns ``number``, ``decision`` and ``reason``, and perhaps ``author`` and ``until``
-                (ISO 8601 with a time zone).
+            source: a CSV file or another table, or an open binary file such as standard input, with the columns
+                ``number``, ``decision`` and ``reason``, and perhaps ``author`` and ``until`` (ISO 8601; UTC without a
+                time zone).
             author: who decided, for rows without an author.
+            options: how to read a table that does not speak for itself.
+            notify: called with what was skipped above the header, which columns are ignored, and in which form the
+                numbers were read.
 
         Raises:
             InvalidInput: the file cannot be read, or lacks a column.
             Locked, StorageFailed: as for `allow`.
         """
-        import csv
+        from blocklist_sdk.tables.header import Meanings
+        from blocklist_sdk.tables.options import PLAIN
+        from blocklist_sdk.tables.rejects import Reject
+        from blocklist_sdk.tables.table import open_table, told
 
-        rejects: list[tuple[int, str]] = []
+        rejects: list[Reject] = []
         good: list[Override] = []
-        try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                missing = {"number", "decision", "reason"} - set(reader.fieldnames or ())
-                if missing:
-                    raise InvalidInput(f"{path} lacks the column {', '.join(sorted(missing))}: it needs a header line")
-                for row in reader:
-                    try:
-                        good.append(self._from_row(row, author))
-                    except InvalidInput as error:
-                        rejects.append((reader.line_num, str(error)))
-        except (OSError, UnicodeError, csv.Error) as error:
-            raise InvalidInput(f"cannot read {path}: {error}") from error
+        meanings = Meanings(known=_COLUMNS, number=None, needed=_COLUMNS[:3])
+        source = Path(source) if isinstance(source, str) else source
+        with open_table(source, meanings=meanings, options=options or PLAIN) as table:
+            for note in told(table.notes, table.ignored) if notify else ():
+                notify(note)  # type: ignore[misc]
+            rows = list(table.records(rejects))
+            read, decision = self._read_column([row.get("number", "") for _, row in rows])
+            if notify and decision.texts:
+                notify(str(decision))
+            for line, row in rows:
+                try:
+                    good.append(self._from_row(row, author, read))
+                except InvalidInput as error:
+                    rejects.append(Reject(line, str(error), row.get("number", "")))
         if good:
             self._put(*good)
-        return ImportResult(len(good), tuple(rejects))
+        return ImportResult(len(good), tuple(sorted(rejects, key=lambda reject: reject.line)))
 
     def load(self) -> list[Override]:
         """All decisions, by number.
@@ -202,20 +227,29 @@ class Overrides:
         """A value that changes whenever the decisions do; None before the first."""
         return self._database.stamp()
 
-    def _from_row(self, row: dict[str, str | None], author: str | None) -> Override:
-        decision = (row["decision"] or "").strip().lower()
+    def _from_row(self, row: Mapping[str, str], author: str | None, read: "Normalizer") -> Override:
+        from blocklist_sdk.tables.cells import why_digits_are_gone
+        from blocklist_sdk.tables.dates import NEEDS_A_FORMAT, needs_a_format
+
+        decision = row.get("decision", "").strip().lower()
         if decision not in get_args(_Decision):
             raise InvalidInput(f"the decision must be allow or block, not {decision!r}")
+        if gone := why_digits_are_gone(row.get("number", "")):
+            raise InvalidInput(gone)
         try:
-            until = datetime.fromisoformat(text) if (text := (row.get("until") or "").strip()) else None
+            text = row.get("until", "").strip()
+            until = datetime.fromisoformat(text) if text else None
         except ValueError as error:
-            raise InvalidInput(f"until must be a date and time such as 2027-01-31T00:00:00Z, not {text!r}") from error
+            hint = f": {NEEDS_A_FORMAT}" if needs_a_format(text) else ""
+            raise InvalidInput(f"until must be a date or moment such as 2027-01-31, not {text!r}{hint}") from error
+        if until is not None and until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
         return self._override(
-            row["number"] or "",
+            read(row.get("number", "")),
             "allow" if decision == "allow" else "block",
-            row["reason"] or "",
+            row.get("reason", ""),
             until,
-            (row.get("author") or "").strip() or author,
+            row.get("author", "").strip() or author,
         )
 
     def _override(

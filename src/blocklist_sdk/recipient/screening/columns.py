@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.numbers import Form
+from blocklist_sdk.numbers import Form, FormDecision
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.forms import resolve_form
 from blocklist_sdk.recipient.cache.generation import Generation
@@ -56,7 +56,7 @@ class Screening:
         rules: RulesInForce,
         *,
         region: str | None,
-        form: Form,
+        form: Form | None,
         scope: Scope | None,
         at: datetime,
     ) -> None:
@@ -93,10 +93,23 @@ class Screening:
         """
         return self._batch(arrow_column(column).combine_chunks(), "national" if self._form == "auto" else self._form)
 
+    def decide_form(self, column: "ArrowArray | ArrowStream") -> FormDecision:
+        """Decide by a column, or by the beginning of a long one, how `batch` reads digits without a plus from now on.
+
+        Returns:
+            The declared form, or what decided.
+
+        Raises:
+            InvalidInput: the column is of another type.
+        """
+        decision = resolve_form(arrow_column(column), region=self._region, form=self._form or "auto")
+        self._form = decision.form
+        return decision
+
     def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
         """Screen one column, in several threads if it is long; otherwise like `batch`."""
         numbers = arrow_column(column)
-        form = resolve_form(numbers, region=self._region, form=self._form).form
+        form = self._form and resolve_form(numbers, region=self._region, form=self._form).form
         chunks = numbers.chunks or [pa.array([], numbers.type)]
         parts = [chunk[at : at + _ROWS_PER_BATCH] for chunk in chunks for at in range(0, len(chunk), _ROWS_PER_BATCH)]
         if len(parts) <= 1:

@@ -1,12 +1,11 @@
-"""Screens files of numbers in bounded memory: CSV (gzipped or not) and Parquet in, the same out."""
+"""Screens files of numbers in bounded memory: any table in (see `tables`), CSV (gzipped or not) or Parquet out."""
 
 import csv
-import gzip
 import io
-import os
 import re
+import shutil
+import tempfile
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,28 +14,37 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, Refused
+from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
-from blocklist_sdk.tabular import delimiter_of, encoding_of, first_line, header_of, number_column
-from blocklist_sdk.texts import printable
+from blocklist_sdk.tables.batches import Batch
+from blocklist_sdk.tables.options import PLAIN, TableOptions
+from blocklist_sdk.tables.rejects import Reject
+from blocklist_sdk.tables.table import Table, check_name, open_table
 
 PREFIX: Final = "blocklist_"
 """The names of added columns begin with this; columns that have such names already are replaced."""
 
 ADDED: Final = tuple(PREFIX + name for name in SCHEMA.names)
 
-_CSV_BLOCK_BYTES: Final = 8 << 20
-_PARQUET_ROWS: Final = 1 << 17
-
 _ZSTD_LEVEL: Final = 3
+
+_NAMED_MAX: Final = 10
+"""How many of the rows that cannot be read are named; all of them are counted."""
+
+MAX_REJECTS: Final = 0.1
+"""As for a list to be published."""
+
+OutputFormat = Literal["csv", "csv.gz", "parquet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,257 +53,168 @@ class ScreeningResult:
 
     Attributes:
         serial: the serial of the release that was screened against.
-        rows: rows that were read.
+        form: the form in which digits without a plus were read, and what decided it.
+        rows: rows that were read, blank lines too.
         blocked, advisory: rows whose number is blocked, or has an advisory only.
         invalid: rows whose cell is not a number.
-        empty: rows whose cell is empty.
-        unreadable: lines of a CSV file that were left out, since they have more or fewer cells than the others.
-        written: rows that were written.
+        empty: rows whose cell is empty, and blank lines.
+        unreadable: rows that could not be cut into cells, since they have more or fewer than the header.
+        rejects: the first of these, with their lines.
+        written: rows that were written. A row that could not be read is written with empty cells, so that the others
+            keep their places.
         seconds: how long it took.
     """
 
     serial: int
+    form: FormDecision
     rows: int
     blocked: int
     advisory: int
     invalid: int
     empty: int
     unreadable: int
+    rejects: tuple[Reject, ...]
     written: int
     seconds: float
 
 
 def screen_file(
     screening: Screening,
-    source: Path,
-    output: Path,
+    source: Path | BinaryIO,
+    output: Path | BinaryIO,
     *,
     column: str | None = None,
+    options: TableOptions = PLAIN,
+    output_format: OutputFormat | None = None,
     only_hits: bool = False,
+    max_rejects: float = MAX_REJECTS,
     progress: Callable[[int, int], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> ScreeningResult:
     """Screen a column of a file, and write a copy of the file with the answer added to each row.
 
-    The columns that are added are `ADDED`. The output appears under its name only when it is complete.
+    The columns that are added are `ADDED`. The output appears under its name only when it is complete. Unless a form is
+    declared, the first rows (about 8 MB of CSV) decide how digits without a plus are read.
 
     Args:
         screening: the release to screen against; see `Blocklist.screening`.
-        source: a CSV file, gzipped or not, or a Parquet file; its first bytes say which.
-        output: a name that ends with ``.csv``, ``.csv.gz`` or ``.parquet``.
+        source: a file, or an open binary file such as standard input: CSV and the like, a spreadsheet, JSON, a vCard
+            file or Parquet; its first bytes say which.
+        output: a name that ends with ``.csv``, ``.csv.gz`` or ``.parquet``; or an open binary file.
         column: the column with the numbers; by default ``number``, or the only one.
+        options: how to read a file that does not speak for itself.
+        output_format: the format of the output; by default as its name says, and CSV for an open file.
         only_hits: leave out rows whose number has no entry or override in force.
+        max_rejects: the largest share of rows, from 0 to 1, that may be unreadable.
         progress: called after each batch with the bytes read so far and the size of the file.
+        notify: called with what was skipped above the header, and in which form numbers were read.
 
     Raises:
-        InvalidInput: the file cannot be read, has no such column, or the output's name says no format.
+        InvalidInput: the file cannot be read, has no such column or no number, or the output's name says no format.
+        Refused: more rows are unreadable.
         StorageFailed: the output cannot be written.
     """
     started = time.monotonic()
+    write = _writer_for(output, output_format)
+    if not 0 <= max_rejects <= 1:
+        raise InvalidInput(f"max_rejects must be a share from 0 to 1, such as 0.1, not {max_rejects!r}")
     for path in (source, output):
-        _check_name(path)
-    write = _writer_for(output)
-    total = source.stat().st_size if source.is_file() else 0
-    count = dict.fromkeys(("rows", "blocked", "advisory", "invalid", "empty", "written"), 0)
+        if isinstance(path, Path):
+            check_name(path)
+    count = dict.fromkeys(("rows", "blocked", "advisory", "invalid", "empty", "unreadable", "written"), 0)
+    rejects: list[Reject] = []
     with ExitStack() as stack:
-        table = stack.enter_context(open_table(source, column))
+        table = stack.enter_context(open_table(source, column=column, options=options))
+        for note in table.notes if notify else ():
+            notify(note)  # type: ignore[misc]
+        first = next(table.batches, None)
+        decision = screening.decide_form(
+            pa.array([], pa.string()) if first is None else first.rows.column(table.number)
+        )
+        if notify and decision.texts:
+            notify(str(decision))
+        if first is not None:
+            table.batches = chain([first], table.batches)
         names = [*(name for name in table.names if name not in ADDED), *ADDED]
-        temporary = stack.enter_context(replaced(output))
+        temporary = stack.enter_context(_target(output))
         sink = stack.enter_context(write(temporary, names, table.delimiter))
         for batch, found in _screened(table, screening):
             level = found.column("level").indices
             hit = pc.is_valid(level)
             blocked = found.column("blocked").true_count
-            empty = _empty_cells(batch.column(table.number))
-            count["rows"] += len(batch)
+            unread = len(batch.unread)
+            empty = _empty_cells(batch.rows.column(table.number), found.column("number")) - unread
+            count["rows"] += len(batch.rows) - unread
             count["blocked"] += blocked
             count["advisory"] += hit.true_count - blocked
             count["empty"] += empty
-            count["invalid"] += found.column("number").null_count - empty
-            kept = [batch.column(i) for i, name in enumerate(table.names) if name not in ADDED]
+            count["invalid"] += found.column("number").null_count - empty - unread
+            count["unreadable"] += unread
+            rejects += batch.rejects[: _NAMED_MAX - len(rejects)]
+            kept = [batch.rows.column(i) for i, name in enumerate(table.names) if name not in ADDED]
             row = pa.RecordBatch.from_arrays([*kept, *found.columns], names=names)
             row = row.filter(hit) if only_hits else row
             count["written"] += len(row)
             sink(row)
             if progress:
-                progress(min(table.bytes_read(), total), total)
-        if table.unreadable and not count["rows"]:
-            raise InvalidInput(
-                f"no line of {source} can be read: each of the {table.unreadable:,} has more or fewer cells than the "
-                "first one. Nothing was written."
-            )
+                progress(min(table.bytes_read(), table.bytes_total), table.bytes_total)
+        _judge(count, rejects, name=_name_of(source), max_rejects=max_rejects)
     seconds = time.monotonic() - started
-    return ScreeningResult(serial=screening.serial, unreadable=table.unreadable, seconds=seconds, **count)
+    return ScreeningResult(serial=screening.serial, form=decision, rejects=tuple(rejects), seconds=seconds, **count)
 
 
-def _check_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8, since pyarrow cannot open the file."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"the name {os.fsencode(path)!r} is not UTF-8: rename that file or folder") from error
-
-
-@dataclass(slots=True)
-class Table:
-    """A file while it is read; made by `open_table`.
-
-    Attributes:
-        names: the names of its columns.
-        number: the position of the column with the numbers.
-        batches: its rows.
-        bytes_read: returns how many of its bytes were read so far.
-        delimiter: the character between cells, to write CSV with again.
-        unreadable: lines left out so far.
-    """
-
-    names: list[str]
-    number: int
-    batches: Iterator[pa.RecordBatch]
-    bytes_read: Callable[[], int]
-    delimiter: str = ","
-    unreadable: int = 0
-
-
-@contextmanager
-def open_table(path: Path, column: str | None, *, beside: tuple[str, ...] | None = None) -> Iterator[Table]:
-    """Open a file with numbers, to read it once, batch by batch.
-
-    Args:
-        path: a CSV file, gzipped or not, or a Parquet file; its first bytes say which.
-        column: the column with the numbers; by default ``number``, or the only one.
-        beside: read these columns and the numbers only; by default all columns.
+def _judge(count: dict[str, int], rejects: Sequence[Reject], *, name: str, max_rejects: float) -> None:
+    """Refuse a file that was read in the wrong way, or that is damaged.
 
     Raises:
-        InvalidInput: the file cannot be read, or has no such column.
+        InvalidInput: no row can be read, or none has a number.
+        Refused: too many rows are unreadable.
     """
-    _check_name(path)
-    if path.exists() and not path.is_file():
-        raise InvalidInput(f"{path} is not a regular file: name a CSV or Parquet file")
-    with ExitStack() as stack:
-        with _read_errors(path):
-            with path.open("rb") as file:
-                head = file.read(4)
-            opened = _open_parquet(path, column, beside) if head == b"PAR1" else _open_csv(path, column, beside, head)
-            table = stack.enter_context(opened)
-        table.batches = _guarded(table.batches, path)
-        yield table
+    rows, unreadable = count["rows"], count["unreadable"]
+    if unreadable and not rows - count["empty"]:
+        raise InvalidInput(
+            f"no line of {name} can be read: each of the {unreadable:,} has more or fewer cells than the header. "
+            "Nothing was written."
+        )
+    if unreadable > max_rejects * (rows + unreadable):
+        raise Refused(
+            f"{unreadable:,} of {rows + unreadable:,} rows of {name} cannot be read, a share of more than "
+            f"{max_rejects:g}; the first is line {rejects[0].line}: {rejects[0].reason}. Nothing was written. Correct "
+            "the file, or allow a larger share with --max-rejects (max_rejects=)"
+        )
+    if rows and count["invalid"] + count["empty"] == rows:
+        raise InvalidInput(
+            f"not one of the {rows:,} rows of {name} has a number in this column. Nothing was written. Name the column "
+            "with --column, the country of national numbers with --region, or how numbers without + are written with "
+            "--form"
+        )
 
 
-def _guarded(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    with _read_errors(path):
-        yield from batches
-
-
-@contextmanager
-def _read_errors(path: Path) -> Iterator[None]:
-    """Turn errors of reading a file into `InvalidInput` with the file's name."""
-    try:
-        yield
-    except UnicodeError as error:
-        raise InvalidInput(f"{path} does not have the encoding that its first bytes name: save it as UTF-8") from error
-    except (EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}. Nothing was written.") from error
-    except OSError as error:
-        # pyarrow also raises OSError for damaged gzip and Parquet data.
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}. Nothing was written.") from error
-
-
-def _chosen(names: list[str], number: str, beside: tuple[str, ...] | None) -> list[str]:
-    """The columns to read.
-
-    Raises:
-        InvalidInput: one is missing, or occurs twice.
-    """
-    if beside is None:
-        return names
-    for name in beside:
-        if names.count(name) != 1:
-            raise InvalidInput(f"the file must have one column {name!r}; its columns are: {', '.join(names)}")
-    return list(dict.fromkeys((number, *beside)))
+def _name_of(source: Path | BinaryIO) -> str:
+    return str(source) if isinstance(source, Path) else "standard input"
 
 
 @contextmanager
-def _open_parquet(path: Path, column: str | None, beside: tuple[str, ...] | None) -> Iterator[Table]:
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        chosen = _chosen(names, number_column(names, column), beside)
-        size, rows = path.stat().st_size, file.metadata.num_rows
-        read = 0
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal read
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=None if beside is None else chosen):
-                read += len(batch)
-                yield batch if beside is None else batch.select(chosen)
-
-        number = chosen.index(number_column(names, column))
-        yield Table(chosen, number, batches(), lambda: size * read // max(rows, 1))
+def _target(output: Path | BinaryIO) -> Iterator[Path]:
+    """The file to write: it takes its place, or goes to the open file, when it is complete."""
+    if isinstance(output, Path):
+        with replaced(output) as temporary:
+            yield temporary
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        yield Path(file.name)
+        with open(file.name, "rb") as complete:
+            shutil.copyfileobj(complete, output)
 
 
-@contextmanager
-def _open_csv(path: Path, column: str | None, beside: tuple[str, ...] | None, head: bytes) -> Iterator[Table]:
-    """Open a CSV file; its cells are read as bytes, so nothing is guessed about their types."""
-    is_gzip = head[:2] == b"\x1f\x8b"
-    with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        data = stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=raw))) if is_gzip else raw
-        encoding = encoding_of(data)
-        text = stack.enter_context(io.TextIOWrapper(data, encoding=encoding, errors="surrogateescape", newline=""))
-        blank, first = first_line(text, path.name)
-        delimiter = delimiter_of(first)
-        reader = csv.reader(chain([first], text), delimiter=delimiter)
-        top = [printable(cell.strip()) for cell in next(reader)]
-        header = header_of(top, column)
-        skipped = blank + (reader.line_num if header else 0)
-    names = header or ["number"]
-    number = number_column(names, column)
-    chosen = _chosen(names, number, beside)
-    table = Table(chosen, chosen.index(number), iter(()), lambda: 0, delimiter)
-    keys = [str(i) for i in range(len(names))]
-
-    def leave_out(row: Any) -> str:
-        # A quotation mark that is never closed turns many lines into one.
-        table.unreadable += 1 + (row.text or "").rstrip("\r\n").count("\n")
-        return "skip"
-
-    with pa.OSFile(str(path)) as file:
-        try:
-            opened = pa.csv.open_csv(
-                pa.CompressedInputStream(file, "gzip") if is_gzip else file,
-                pa.csv.ReadOptions(
-                    column_names=keys,
-                    skip_rows=skipped,
-                    encoding="utf16" if encoding == "utf-16" else "utf8",
-                    block_size=_CSV_BLOCK_BYTES,
-                ),
-                pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=leave_out),
-                pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(keys, pa.binary()),
-                    include_columns=[] if beside is None else [str(names.index(name)) for name in chosen],
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            if "Empty CSV file" not in str(error):
-                raise
-            opened = ()  # a header and nothing else
-        table.batches = (_as_text(batch) for batch in opened)
-        table.bytes_read = file.tell
-        yield table
-
-
-def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Bytes as text, unchecked: text that is not UTF-8 is not a number either."""
-    return pa.RecordBatch.from_arrays([cells.view(pa.string()) for cells in batch.columns], names=batch.schema.names)
-
-
-def _screened(table: Table, screening: Screening) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+def _screened(table: Table, screening: Screening) -> Iterator[tuple[Batch, pa.RecordBatch]]:
     """Each batch with its answers, in order; a few are screened while the next ones are read."""
     workers = threads()
-    waiting: deque[tuple[pa.RecordBatch, Future[pa.RecordBatch]]] = deque()
+    waiting: deque[tuple[Batch, Future[pa.RecordBatch]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for batch in table.batches:
-                waiting.append((batch, pool.submit(screening.batch, batch.column(table.number))))
+            for batch in _ahead(table.batches):
+                waiting.append((batch, pool.submit(screening.batch, batch.rows.column(table.number))))
                 if len(waiting) > 2 * workers:
                     batch, found = waiting.popleft()
                     yield batch, found.result()
@@ -305,23 +224,43 @@ def _screened(table: Table, screening: Screening) -> Iterator[tuple[pa.RecordBat
             pool.shutdown(cancel_futures=True)
 
 
-def _empty_cells(column: pa.Array) -> int:
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches, each cut while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
+
+
+def _empty_cells(column: pa.Array, number: pa.Array) -> int:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        empty: int = pc.sum(pc.equal(pc.fill_null(pc.binary_length(column), 0), 0)).as_py() or 0
-        return empty
+        if not number.null_count:
+            return 0
+        left = column.filter(pc.is_null(number))
+        lengths = pc.binary_length(pc.ascii_trim_whitespace(left))
+        return int(np.count_nonzero(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False) == 0))
     return int(column.null_count)
 
 
 _Write = Callable[[pa.RecordBatch], None]
 
 
-def _writer_for(output: Path) -> Callable[[Path, Sequence[str], str], "Any"]:
-    name = output.name.lower()
-    if name.endswith(".parquet"):
+def _writer_for(
+    output: Path | BinaryIO, output_format: OutputFormat | None
+) -> Callable[[Path, Sequence[str], str], "Any"]:
+    form: str | None = output_format
+    if form is None:
+        name = output.name.lower() if isinstance(output, Path) else ".csv"
+        form = next((each for each in ("parquet", "csv.gz", "csv") if name.endswith(f".{each}")), None)
+    if form == "parquet":
         return _parquet_writer
-    if name.endswith((".csv", ".csv.gz")):
-        return partial(_csv_writer, compression="gzip") if name.endswith(".gz") else _csv_writer
-    raise InvalidInput(f"the output's name must end with .csv, .csv.gz or .parquet, not {output.name!r}")
+    if form == "csv.gz":
+        return partial(_csv_writer, compression="gzip")
+    if form == "csv":
+        return _csv_writer
+    what = f"the output's name must end with .csv, .csv.gz or .parquet, not {getattr(output, 'name', output)!r}"
+    raise InvalidInput(what if output_format is None else f"{output_format!r} is not csv, csv.gz or parquet")
 
 
 @contextmanager

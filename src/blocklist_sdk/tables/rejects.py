@@ -1,4 +1,4 @@
-"""Rows that cannot be published, and the file that lists them."""
+"""Rows that cannot be used, and the file that lists them."""
 
 import csv
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ PRIVATE_FILE_MODE = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that cannot be published.
+    """A row that cannot be used.
 
     Attributes:
-        line: the line of a text file, or the row of a table, from 1.
-        reason: why the row cannot be published.
+        line: the line of a text file, or the row of a sheet or table, from 1.
+        reason: why the row cannot be used.
         text: the number as it was written, or the whole line.
     """
 
