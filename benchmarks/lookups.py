@@ -1,7 +1,9 @@
-"""Questions about numbers, beside a Python set and `phonenumbers`."""
+"""Questions about numbers, beside a Python set, `phonenumbers` and `rphonenumbers`."""
 
 import json
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +32,17 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
     about = {"open": dict(synced), "integer": number, "text": f"0{str(number)[2:]}"}
     (folder / "about.json").write_text(json.dumps(about))
 
-    ours, sets = [], []
+    has_port = find_spec("rphonenumbers") is not None
+    if not has_port:
+        print("rphonenumbers is not installed: its row is left out", file=sys.stderr)
+    ours, sets, ports = [], [], []
     for _ in range(repeats):
         ours.append(fresh.measure("ours", folder))
         sets.append(fresh.measure("set", folder))
-    for name in ("integer_hits", "parsed_hits"):
-        if len({found[name] for found in (*ours, *sets)}) != 1:
+        if has_port:
+            ports.append(fresh.measure("rphonenumbers", folder, module="peers"))
+    for name, sides in (("integer_hits", sets), ("parsed_hits", sets), ("text_hits", ports)):
+        if len({found[name] for found in (*ours, *sides)}) != 1:
             raise RuntimeError(f"the two sides answer differently ({name}): there is nothing to compare")
 
     def of(runs: list[dict[str, float]], name: str) -> float:
@@ -53,6 +60,7 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
             "`phonenumbers.parse` + set",
             most_ratio=1 / 10,
         ),
+        *_beside_port(rows, of(ours, "text_s"), ports),
         Result(
             "`integer in bl`", rows, "s", of(ours, "integer_s"), of(sets, "integer_s"), "`integer in set`", most_ratio=4
         ),
@@ -80,6 +88,15 @@ def lookups(lists: Lists, synced: Mapping[str, str], folder: Path, *, repeats: i
         ),
         Result("private memory after both", rows, "B", of(ours, "open_private"), most=10e6),
     ]
+
+
+def _beside_port(rows: int, text_s: float, ports: list[dict[str, float]]) -> list[Result]:
+    """The same texts by the fastest parser there is; no row where it is not installed."""
+    if not ports:
+        return []
+    anchor = median(run["text_s"] for run in ports)
+    what = "`text in bl`, the same texts"
+    return [Result(what, rows, "s", text_s, anchor, "`rphonenumbers.parse` + set", most_ratio=1 / 2)]
 
 
 def _beside_databases(rows: int, text_s: float, hits: float, folder: Path) -> list[Result]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_a_small_run_has_every_row(tmp_path: Path) -> None:
     for what in EXPECTED:
         assert what in run.stdout
         assert any(what in each for each in measured)
+    has_row = any(result["against"] == "`rphonenumbers.parse` + set" for result in document["results"])
+    assert has_row is (find_spec("rphonenumbers") is not None)
+    assert has_row is ("rphonenumbers is not installed" not in run.stderr)
 
 
 def test_a_wrong_size_is_refused() -> None:
