@@ -16,7 +16,7 @@ ROWS: list[list[str | int]] = [
     ["per 20 November 2026"],
     ["No.", "Nomor HP", "Jenis", "Tanggal", "Keterangan"],
     [1, "0812-0000-0001", "penipuan", "20/11/2026", "laporan warga"],
-    [2, 6281200000002, "judi", "21/11/2026", ""],
+    [2, 81200000002, "judi", "21/11/2026", ""],
 ]
 
 OPTIONS = TableOptions(

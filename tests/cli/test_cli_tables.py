@@ -181,7 +181,8 @@ def test_overrides_from_a_table_of_anybodys(env: dict[str, str], tmp_path: Path)
     rejects = tmp_path / "rejects.csv"
     ran = run("override", "import", "-", "--rejects", rejects, env=env, stdin=OVERRIDES.encode())
     assert (ran.code, ran.out) == (7, "1 imported, 3 rejected\n")
-    assert [line.split(": ")[1] for line in ran.err.splitlines()[1:]] == ["line 2", "line 4", "line 5"]
+    assert [line.split(": ")[1] for line in ran.err.splitlines()[2:]] == ["line 2", "line 4", "line 5"]
+    assert "read as national" in ran.err
     assert "ignored column: 'team'" in ran.err
     assert "more cells (6) than the header (5)" in ran.err
     assert "--date-format" in ran.err

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors"},
     "locks": {"disk", "errors"},
     "tables": {"disk", "errors", "lazy", "texts"},
-    "numbers": {"errors", "lazy", "locks"},
+    "numbers": {"errors", "lazy", "locks", "texts"},
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
     "fetch": _GROUND | {"net", "release"},

@@ -14,6 +14,8 @@ Answers = Callable[[int], Outcome]
 
 def files_in(directory: Path) -> list[Path]:
     """The files to pick up, in the order in which they must be done."""
+    if not directory.exists():
+        return []  # it is made with the first batch
     return sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
 
 

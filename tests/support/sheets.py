@@ -14,7 +14,7 @@ MINISTRY: Sequence[Sequence[Cell]] = [
     ["per 20 November 2026"],
     ["No.", "Nomor HP", "Jenis", "Tanggal", "Keterangan"],
     [1, "0812-3456-7890", "penipuan", datetime.date(2026, 11, 20), "x"],
-    [2, 6281234567891.0, "judi", datetime.date(2026, 11, 21), 0.5],
+    [2, 81234567891.0, "judi", datetime.date(2026, 11, 21), 0.5],
     [3, 81234567892, None, "21/11/2026", None],
 ]
 """A list as a ministry keeps it, with generated numbers."""

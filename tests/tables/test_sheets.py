@@ -31,7 +31,7 @@ def test_titles_are_skipped_and_cells_are_what_is_stored(tmp_path: Path, write: 
     assert names == ["No.", "Nomor HP", "Jenis", "Tanggal", "Keterangan"]
     assert rows == [
         (4, ["1", "0812-3456-7890", "penipuan", "2026-11-20", "x"]),
-        (5, ["2", "6281234567891", "judi", "2026-11-21", "0.5"]),
+        (5, ["2", "81234567891", "judi", "2026-11-21", "0.5"]),
         (6, ["3", "81234567892", None, "21/11/2026", None]),
     ]
     with open_table(path, column="Nomor HP") as table:

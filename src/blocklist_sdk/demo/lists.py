@@ -110,8 +110,7 @@ def _without_ids(cells: Cells) -> pa.Table:
     if cells.is_release:
         # Without the ids it is not a release file any more, whose integers are E.164 numbers whatever the region.
         columns |= {
-            name: pc.binary_join_element_wise("+", columns[name].cast(pa.large_string()), "")
-            for name in ("number", "last")
+            name: pc.binary_join_element_wise("+", columns[name].cast(pa.string()), "") for name in ("number", "last")
         }
     return pa.table(columns)
 

@@ -17,6 +17,7 @@ from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.either_form import either_normalizer
 from blocklist_sdk.numbers.fast import Normalizer, normalize, normalizer
 from blocklist_sdk.numbers.text import Form, check_form
+from blocklist_sdk.texts import counted
 
 DECIDING_SHARE: Final = 0.95
 """The reading that decides explains at least this share of the texts that can be explained. Of the US FTC's lists the
@@ -55,8 +56,8 @@ class FormDecision:
     def __str__(self) -> str:
         """The decision and its counts, in one sentence."""
         counts = (
-            f"of {self.texts:,} numbers without +, {self.national:,} fit the national form, {self.international:,} the "
-            "international one"
+            f"of {counted(self.texts, 'number')} without +, {self.national:,} fit the national form, "
+            f"{self.international:,} the international one"
         )
         if self.form is None:
             return f"the form is undecided: {counts}"
