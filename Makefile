@@ -86,7 +86,7 @@ lock:
 	$(LOCK) $(LIKE_DEV) --extra exchange -o requirements/exchange.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group httpx2 -o requirements/httpx2.txt
 	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group test --group bench -o requirements/bench.txt
-	$(LOCK) $(LIKE_DEV) --extra kafka --extra postgres --extra redis --group docs -o requirements/docs.txt
+	$(LOCK) $(LIKE_DEV) $(EVERYTHING) --group docs -o requirements/docs.txt
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* docs/_build .mypy_cache .ruff_cache .pytest_cache
