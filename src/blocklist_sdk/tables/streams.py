@@ -62,9 +62,9 @@ class Stream:
         self._data: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         head = _read_whole(self._data, HEAD_BYTES)
         self._decoder, head = _decoder_for(head)
-        self.is_utf8 = self._decoder is None
+        self.is_utf8: bool = self._decoder is None
         self._at_end = len(head) < HEAD_BYTES
-        self.head = self._converted(head, final=self._at_end)
+        self.head: bytes = self._converted(head, final=self._at_end)
         self._begun = False
 
     def read(self, size: int) -> bytes:
