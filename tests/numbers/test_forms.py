@@ -59,7 +59,9 @@ def test_international_prefixes_decide_for_their_column() -> None:
 
 
 def test_where_nothing_decides_a_text_that_is_valid_both_ways_is_not_a_number() -> None:
-    assert decide_form(pa.array(["85512345678"]), region="ID") == FormDecision(None, 1, 1, 1, 1)
+    assert decide_form(pa.array(["85512345678"]), region="ID") == FormDecision(
+        None, texts=1, national=1, international=1, ambiguous=1
+    )
     assert read(["85512345678"]) == [None]
     mixed = ["85512345678", "0812-3456-7890", "0813-3456-7890", "60123456789", "14155550100"]
     assert read(mixed) == [None, 6281234567890, 6281334567890, 60123456789, 14155550100]
@@ -81,6 +83,19 @@ def test_a_declared_form_is_taken() -> None:
             reader(pa.array(["1"]), region="UK")
     with pytest.raises(InvalidInput, match="form must be auto, international or national, not 'e164'"):
         read(["1"], form="e164")
+
+
+def test_a_declared_form_that_the_column_contradicts_is_doubtful() -> None:
+    for form, texts, doubtful in (
+        ("national", INTERNATIONAL, True),
+        ("international", INTERNATIONAL, False),
+        ("international", ["0812-3456-7890", "81234567890"], True),
+        ("national", ["85512345678"], False),
+        ("national", ["+6281234567890"], False),
+    ):
+        decision = decide_form(pa.array(texts), region="ID", form=form)  # type: ignore[arg-type]
+        assert (decision.form, decision.by, decision.is_doubtful) == (form, "declaration", doubtful)
+    assert not decide_form(pa.array(INTERNATIONAL), region="ID").is_doubtful
 
 
 def test_integers_follow_their_column() -> None:

@@ -3,12 +3,14 @@
 import random
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocklist_sdk import Publisher
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows, NextRelease, plan_release
 from blocklist_sdk.release.digest import digest
@@ -214,3 +216,19 @@ def test_entry_ids_that_contradict_the_past_are_refused(pairs: list[tuple[int, i
     first = plan(None, with_entries([(6281100, 7)]))
     with pytest.raises(InvalidInput, match=message):
         plan(first, with_entries(pairs))
+
+
+def test_a_row_without_an_id_is_the_entry_that_it_matches_or_a_new_one(tmp_path: Path) -> None:
+    """An export with new rows at its end is the next release: the old ones keep their ids."""
+    publisher = Publisher.init(tmp_path / "p", feeds=["id-all"], passphrase="generated for a test", region="ID")
+    source = tmp_path / "list.csv"
+    source.write_text("number\n+6281200000001\n+6281200000002\n")
+    publisher.release("id-all", source)
+    header = "number,last,entry,level,category,issuer,scope,since,until\n"
+    rows = "6281200000001,,1,block,fraud,authority,sms+voice,2026-01-01T00:00:00Z,\n"
+    source.write_text(f"{header}{rows}6281200000002,,,,,,,,\n6281200000003,,,,,,,,\n")
+    for expected in ((1, 0), (0, 0)):  # the second time, nothing is new
+        result = publisher.release("id-all", source)
+        assert (result.added, result.removed, result.invalid) == (*expected, 0)
+        assert (result.form.by, result.form.form) == ("header", "international")
+    assert publisher.status().feeds[0].last_entry == 3

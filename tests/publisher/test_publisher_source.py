@@ -179,7 +179,6 @@ def test_optional_columns_are_read_and_empty_cells_mean_the_default(write: Any) 
         ("until", "soon", "until must be a moment such as 2025-01-31T12:00:00Z, not 'soon'"),
         ("entry", "0", "entry must be a whole number"),
         ("entry", "x", "entry must be a whole number"),
-        ("entry", "", "entry must be a whole number"),
     ],
 )
 def test_a_cell_that_cannot_be_read_rejects_its_row(write: Any, column: str, cell: str, reason: str) -> None:

@@ -33,7 +33,9 @@ def either_normalizer(region: str | None, strict: bool) -> Normalizer:
             return international
         if national != international:
             numbers = " and ".join(f"+{number}" for number in sorted((national, international)))
-            raise InvalidNumber(text, f"it can be read as {numbers}: declare the form, national or international")
+            raise InvalidNumber(
+                text, f"it can be read as {numbers}: declare the form: --form national or international (form=)"
+            )
         return national
 
     return read

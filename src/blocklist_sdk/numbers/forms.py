@@ -6,7 +6,7 @@ dropped, and a Cambodian one on a list of international numbers. One text cannot
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -40,28 +40,44 @@ class FormDecision:
     Attributes:
         form: ``international`` or ``national``; None if neither reading decides. Then a text that is valid both ways is
             not a number, and any other one is read in the form in which it is valid.
-        texts: the texts without a plus that were looked at and are valid in at least one form; 0 if the form was
-            declared.
+        by: what decided: the ``column``, a ``declaration``, or the ``header`` of an export.
+        texts: the texts without a plus that were looked at and are valid in at least one form.
         national: how many of them the national reading explains.
         international: how many of them the international reading explains.
         ambiguous: how many are valid in both forms, as different numbers.
     """
 
     form: Form | None
+    by: Literal["column", "declaration", "header"] = "column"
     texts: int = 0
     national: int = 0
     international: int = 0
     ambiguous: int = 0
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a form was declared, and the texts show the other one."""
+        counts = {"national": self.national, "international": self.international}
+        if self.by != "declaration" or self.form not in counts:
+            return False
+        declared = counts.pop(self.form)
+        (other,) = counts.values()
+        return self.texts > 0 and _decides(other, declared, self.texts)
+
     def __str__(self) -> str:
         """The decision and its counts, in one sentence."""
         counts = (
-            f"of {counted(self.texts, 'number')} without +, {self.national:,} fit the national form, "
+            f"of {counted(self.texts, 'valid number')} without +, {self.national:,} fit the national form, "
             f"{self.international:,} the international one"
         )
         if self.form is None:
             return f"the form is undecided: {counts}"
-        return f"read as {self.form}: {counts}" if self.texts else f"read as {self.form}"
+        how = {
+            "column": f"read as {self.form}",
+            "declaration": f"declared as {self.form}",
+            "header": f"read as {self.form}, as the header of an export says",
+        }[self.by]
+        return f"{how}: {counts}" if self.texts else how
 
 
 def normalize_column(
@@ -92,7 +108,9 @@ def normalize_column(
     return read_column(column, region=region, strict=strict, form=resolve_form(column, region=region, form=form).form)
 
 
-def decide_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None) -> FormDecision:
+def decide_form(
+    column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None, form: Form = "auto"
+) -> FormDecision:
     """Decide in which form a column is written.
 
     Every text without a plus is read in both forms, as a valid number. A text with a trunk prefix counts for the
@@ -102,6 +120,7 @@ def decide_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str |
     Args:
         column: as for `normalize_column`.
         region: two-letter country code; without one, texts have a plus, and integers are in international form.
+        form: a declared form, which is kept whatever the column shows; `FormDecision.is_doubtful` compares.
 
     Raises:
         InvalidInput: as for `normalize_column`.
@@ -112,8 +131,10 @@ def decide_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str |
     >>> decide_form(pa.array(["85512345678", "81234567890", "0812-3456-7890"]), region="ID").form
     'national'
     """
+    is_declared = check_form(form) != "auto"
     if region is None:
-        return FormDecision("international" if pa.types.is_integer(column.type) else "national")
+        shown: Form = "international" if pa.types.is_integer(column.type) else "national"
+        return FormDecision(form, by="declaration") if is_declared else FormDecision(shown)
     place = reference.check_region(region)
     if len(column) > SAMPLE_ROWS:
         column = column.take(pa.array(np.linspace(0, len(column) - 1, SAMPLE_ROWS).astype(np.int64)))
@@ -129,12 +150,15 @@ def decide_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str |
     ambiguous = explained["national"] & explained["international"] & (national != international)
     texts = int(is_asked.sum())
     counts = {form: int(rows.sum()) for form, rows in explained.items()}
-    form: Form | None = None
-    if _decides(counts["national"], counts["international"], texts):
-        form = "national"
+    decided: Form | None = None
+    if is_declared:
+        decided = form
+    elif _decides(counts["national"], counts["international"], texts):
+        decided = "national"
     elif _decides(counts["international"], counts["national"], texts):
-        form = "international"
-    return FormDecision(form, texts, ambiguous=int(ambiguous.sum()), **counts)
+        decided = "international"
+    by: Literal["column", "declaration"] = "declaration" if is_declared else "column"
+    return FormDecision(decided, by, texts, ambiguous=int(ambiguous.sum()), **counts)
 
 
 def _decides(explained: int, other: int, texts: int) -> bool:
@@ -146,8 +170,8 @@ def _decides(explained: int, other: int, texts: int) -> bool:
 
 
 def resolve_form(column: "pa.Array[Any] | pa.ChunkedArray[Any]", *, region: str | None, form: Form) -> FormDecision:
-    """The declared form, or the one that a column decides."""
-    return decide_form(column, region=region) if check_form(form) == "auto" else FormDecision(form)
+    """The declared form, without a look at the column, or the one that the column decides."""
+    return decide_form(column, region=region) if check_form(form) == "auto" else FormDecision(form, by="declaration")
 
 
 def column_reader(texts: Sequence[str], *, region: str | None, form: Form) -> tuple[Normalizer, FormDecision]:

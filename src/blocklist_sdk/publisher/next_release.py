@@ -16,6 +16,9 @@ from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
 
 Positions = NDArray[np.intp]
 
+NO_ENTRY = 0
+"""The entry id of a row whose cell is empty; it gets the id of the entry that it matches, or the next free one."""
+
 NOT_GIVEN_MS = np.iinfo(np.int64).min
 """`since` of a row whose cell is empty; it gets the `since` of the entry that it matches, or this release's moment."""
 
@@ -41,7 +44,7 @@ class ListRows:
     Attributes:
         line: the line of each row in the list, for messages.
         number, last: E.164 integers; `last` is `number` itself for a single number.
-        entry: entry ids.
+        entry: entry ids; `NO_ENTRY` for an empty cell.
         level, category, issuer, scope: text columns.
         since: milliseconds since 1970 UTC; `NOT_GIVEN_MS` for an empty cell.
         until: milliseconds since 1970 UTC; `FOREVER_MS` for an empty cell.
@@ -95,7 +98,7 @@ def plan_release(
     A row of the list is the same entry as a row of the current release if number, last and issuer are equal. If that
     fits several rows, those that are equal in everything the list gives are matched first, the others in order. What
     the list does not give is taken from the matched entry; a new entry gets the defaults, `since` = now, and the next
-    free id. If the list has a column `entry`, that column alone says which entry is which.
+    free id. If the list has a column `entry`, an id in it says which entry a row is.
 
     Args:
         previous: the rows of the current release; empty before the first.
@@ -108,16 +111,20 @@ def plan_release(
         InvalidInput: the list's own entry ids contradict each other or earlier releases.
     """
     distinct = _distinct(list_rows)
-    if distinct.entry is None:
+    entry = np.full(len(distinct), NO_ENTRY, np.int64) if distinct.entry is None else distinct.entry.copy()
+    match = np.full(len(distinct), -1, np.intp)
+    given, open_rows = np.flatnonzero(entry != NO_ENTRY), np.flatnonzero(entry == NO_ENTRY)
+    if len(given):
+        match[given] = _match_by_entry(previous, distinct.take(given), entry[given], last_entry)
+    if len(open_rows):
         issuer = distinct.issuer or Texts.repeat(defaults.issuer, len(distinct))
-        match = _match_by_key(previous, replace(distinct, issuer=issuer))
-        is_new = match < 0
-        entry = np.empty(len(distinct), np.int64)
-        entry[~is_new] = previous.entry[match[~is_new]]
-        entry[is_new] = last_entry + 1 + np.arange(np.count_nonzero(is_new))
-    else:
-        entry = distinct.entry
-        match = _match_by_entry(previous, distinct, entry, last_entry)
+        unclaimed = np.setdiff1d(np.arange(len(previous)), match[given]) if len(given) else np.arange(len(previous))
+        found = _match_by_key(previous.take(unclaimed), replace(distinct, issuer=issuer, entry=None).take(open_rows))
+        known, new = open_rows[found >= 0], open_rows[found < 0]
+        match[known] = unclaimed[found[found >= 0]]
+        entry[known] = previous.entry[match[known]]
+        last_entry = max(last_entry, int(entry.max(initial=0)))
+        entry[new] = last_entry + 1 + np.arange(len(new))
 
     now, forever = np.int64(now_ms), np.int64(FOREVER_MS)
     since = _inherit_numbers(previous.since, match, now)

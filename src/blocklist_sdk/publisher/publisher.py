@@ -287,6 +287,8 @@ class Publisher:
             rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
+            if notify and decision.is_doubtful:
+                notify(f"check the form, since the numbers look otherwise: {decision}")
             if not len(rows) and (invalid or not allow_empty):
                 raise InvalidInput(_why_empty(invalid))
             count = len(cells.line) + len(cells.rejects)
@@ -538,7 +540,7 @@ def _why_refused(invalid: Sequence[Reject], *, count: int, max_rejects: float, p
     return (
         f"{lines:,} of {count:,} rows in the list cannot be published, a share of more than {max_rejects:g}; "
         f"{_first_of(invalid)}. Nothing was published, since the entries of these rows would be lifted. {path} lists "
-        "the rows. Correct the list, or allow a larger share of rejects."
+        "the rows. Correct the list, or allow a larger share of rejects: --max-rejects (max_rejects=)."
     )
 
 

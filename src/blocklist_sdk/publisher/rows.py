@@ -5,7 +5,7 @@ cell that cannot be read is a reject, with the reason, and so is a row that cove
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -19,10 +19,10 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, FormDecision, parse_pattern
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.numbers.forms import resolve_form
+from blocklist_sdk.numbers.forms import decide_form
 from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
-from blocklist_sdk.publisher.next_release import NOT_GIVEN_MS, EntryDefaults, ListRows
+from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 from blocklist_sdk.tables.dates import NEEDS_A_FORMAT, needs_a_format
@@ -91,7 +91,9 @@ def read_rows(
     columns = cells.columns
     rejected = _Rejections()
     is_release = cells.is_release and form == "auto"
-    decision = resolve_form(columns["number"], region=region, form="international" if is_release else form)
+    decision = decide_form(columns["number"], region=region, form="international" if is_release else form)
+    if is_release:
+        decision = replace(decision, by="header")
     row, number, last = _read_numbers(columns, _Reading(region, decision.form, is_release), rejected)
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
@@ -319,7 +321,7 @@ def _read_entries(column: pa.Array, rejected: _Rejections) -> Int64s:
         _expect(column, "entry", "integers", _is_text_type)
         codes, values = _read_distinct(column, _entry, 0, rejected)
         entries = np.array(values, np.int64)[codes]
-    is_id = (entries >= 1) & (entries <= ENTRY_MAX)
+    is_id = ((entries >= 1) & (entries <= ENTRY_MAX)) | ((entries == NO_ENTRY) & _is_blank(column))
     rejected.add(np.flatnonzero(~is_id), f"entry must be a whole number from 1 to {ENTRY_MAX}")
     return entries
 

@@ -21,6 +21,9 @@ from blocklist_sdk.release.rows import Int64s
 MAX_COVER: Final = 100_000
 """Ten times what four wildcards cover. Whoever means to list more numbers by one pattern has to say so."""
 
+RECIPIENTS_MAX: Final = 1_000_000
+"""How many numbers an entry may cover that a recipient's guard lets pass by itself."""
+
 _SHOWN: Final = 3
 """How many patterns a message names."""
 
@@ -74,10 +77,15 @@ def refuse_too_wide(widths: Widths, *, max_cover: int) -> None:
         if each.reach > max_cover
     )
     more = widths.too_wide - len(named)
+    widest = widths.widest[0].reach
+    remedy = (
+        f"recipients refuse an entry of more than {RECIPIENTS_MAX:,} until a person accepts it, so write fewer"
+        if widest > RECIPIENTS_MAX
+        else f"if the list is right, allow so many: --max-cover {widest} (max_cover=)"
+    )
     raise Refused(
         f"{'; '.join(named)}{f'; and {more:,} more are as wide' if more else ''}. One pattern or range may cover "
-        f"{max_cover:,} numbers. Nothing was published. Correct the list, or, if it is right, allow so many: "
-        f"max_cover={widths.widest[0].reach}, or --max-cover {widths.widest[0].reach}.",
+        f"{max_cover:,} numbers. Nothing was published. Correct the list; {remedy}.",
         reasons=named,
     )
 
