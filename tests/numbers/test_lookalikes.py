@@ -68,6 +68,32 @@ def test_what_it_is_instead(text: str, what: str) -> None:
     assert what in reason(text)
 
 
+@pytest.mark.parametrize("region", FREE_PLANS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("20-11-2026 ", "2026-11-20 ", "20 11 2026  ", "20. 11. 2026", "20.11.2026.", "(20.11.2026)", "- 20.11.2026"),
+        *("20 - 11 - 2026", "20.11-2026", "20 (11) 2026", "20.11.2026 ext 5", "20.-25.11.2026", "20-25.11.2026"),
+        *("2026-11", "1/2026", "08.30-17.00", "2026-11-20 12-30", "192.168.0.1.", "(192.168.1.100)"),
+        *("192.168.1.1 (1)", "192.168.0.1-20", "010.000.000.001", "10.0.0.1-10.0.0.254", "(30.123.456)"),
+        *("30.123.456-", "12.345.678.", "500.000-750.000", "0812345678.50", "812345678.00-", "6.2088-106.8456"),
+    ],
+)
+def test_punctuation_hides_nothing(text: str, region: str) -> None:
+    assert lookalike(text.strip()) or "ext" in text
+    assert reason(text, region)
+
+
+@given(
+    st.sampled_from(["20.11.2026", "2026-11-20", "192.168.100.20", "30.123.456", "106.845599", "08.30-17.00"]),
+    st.text(" .-", max_size=2),
+    st.text(" .-", max_size=2),
+    st.sampled_from(["ID", "DE", "AT"]),
+)
+def test_nothing_around_it_makes_it_a_number(text: str, before: str, after: str, region: str) -> None:
+    assert reason(f"{before}{text}{after}", region)
+
+
 @given(st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.sampled_from("-/."), st.sampled_from(FREE_PLANS))
 def test_no_date_is_a_number_unless_its_country_writes_it_so(day: date, separator: str, region: str) -> None:
     for parts in (f"{day:%Y %m %d}", f"{day:%d %m %Y}", f"{day:%m %d %Y}", f"{day.day} {day.month} {day.year}"):

@@ -306,3 +306,10 @@ def test_patterns_follow_the_form() -> None:
     with pytest.raises(InvalidNumber, match=r"it can be read as \+85512345678 and \+6285512345678"):
         parse_pattern("85512345678", region="ID", form=None)
     assert parse_pattern("14155550100", region="ID", form=None) == [NumberRange(14155550100, 14155550100)]
+
+
+@pytest.mark.parametrize("text", ["2026-##-##", "2026-11-##", "192.168.1.***", "50%", "12,5 %", "100%"])
+@pytest.mark.parametrize("region", ["ID", "DE"])
+def test_dates_and_percentages_are_not_patterns(text: str, region: str) -> None:
+    with pytest.raises(InvalidNumber):
+        parse_pattern(text, region=region)

@@ -269,9 +269,11 @@ def _text_block(text: Bytes, bounds: Int64s) -> Block:
 
     shaped = (counts >= LEAD_DIGITS) & (counts <= _MAX_DIGITS) & (sums < _OTHER)
     shaped &= (first - _ZERO < 10) | is_international | (first == _OPENING)
-    may_be_date = (counts <= DATE_DIGITS_MAX) & (lengths - counts == 2)
-    may_be_date |= (counts >= min(DATE_AND_TIME_DIGITS)) & (leads >= _FIRST_CENTURY) & (leads < _AFTER_CENTURIES)
-    shaped &= ~may_be_date | is_international | (lengths == counts)
+    in_century = (leads >= _FIRST_CENTURY) & (leads < _AFTER_CENTURIES)
+    separators = lengths - counts
+    may_be_date = (counts <= DATE_DIGITS_MAX) & ((separators >= 2) | (counts < DATE_DIGITS_MAX) | in_century)
+    may_be_date |= (counts >= min(DATE_AND_TIME_DIGITS)) & in_century
+    shaped &= ~may_be_date | is_international | (separators == 0)
     rows = np.flatnonzero(shaped & (sums >= _WEIGHED))
     if len(rows):
         shaped[rows] = _is_harmless(text, bounds[rows], bounds[rows + 1], counts[rows], is_international[rows])
@@ -296,10 +298,17 @@ def _is_harmless(
             and (np.searchsorted(closing, starts) == before).all()
         ):
             found = np.searchsorted(opening, stops) > before
+            # Behind the parentheses one dot may stand, in a text with more digits than a date.
+            dots = np.append(np.flatnonzero(text == _DOT), len(text))
+            dots_before = np.searchsorted(dots, starts)
+            dotted = np.searchsorted(dots, stops) - dots_before
+            last_closing = closing[np.maximum(np.searchsorted(closing, stops) - 1, 0)]
+            fits = (dotted == 0) | ((dotted == 1) & (dots[dots_before] > last_closing))
+            is_open = found & ~((fits & (counts > DATE_DIGITS_MAX)) | (is_international & (dotted == 0)))
             rest = np.flatnonzero(~found)
             if len(rest):
                 found[rest] = _is_harmless_row(text, starts[rest], stops[rest], counts[rest], is_international[rest])
-            return found
+            return found & ~is_open
     return _is_harmless_row(text, starts, stops, counts, is_international)
 
 
@@ -326,6 +335,7 @@ def _is_harmless_row(
     # Dates have few digits or spaces, addresses three dots, amounts three digits at the end.
     is_grouped = (lengths == counts + separating) & (counts > DATE_DIGITS_MAX) & (separating >= 2) & (separating != 3)
     is_grouped &= ends_with_digit & (tail[3] != _DOT)
+    is_pair &= (separating == 0) & (counts > DATE_DIGITS_MAX)
     found: npt.NDArray[np.bool_] = is_pair | ((parentheses == 0) & np.where(is_international, ~is_decimal, is_grouped))
     return found
 

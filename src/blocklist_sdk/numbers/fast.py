@@ -25,7 +25,7 @@ _USUAL = re.compile(r"[+]?[0-9 .\-]*(?:\([0-9][0-9 .\-]*\)[0-9 .\-]*)*")
 """Texts without anything that the grammar of a text would have to weigh, unless they look like something else."""
 
 _HARMLESS = re.compile(
-    r"(?:\+?[0-9][0-9 .\-]*)?\([0-9][0-9 .\-]*\)[0-9 .\-]*"  # one pair of parentheses
+    r"(?:\+?[0-9][0-9 \-]*)?\([0-9][0-9 \-]*\)[0-9 \-]*(?:\.[0-9 \-]*)?"  # a pair of parentheses, a dot behind it
     r"|\+[0-9 .\-]*[0-9]{3}"  # a plus, and no decimals
     r"|[0-9]{3,}(?:\.[0-9]+)+\.[0-9]{4,}|[0-9]{2}(?:\.[0-9]{2}){4}"  # groups that only telephone numbers have
 )
@@ -101,6 +101,7 @@ def _normalizer(region: str | None, strict: bool, country_code_first: bool) -> N
     # Everything the function needs is bound here: a closure's variable is the cheapest look-up Python has.
     short, lead, plus, opening, zero = SHORTEST_LEAD, LEAD_DIGITS, _PLUS, _OPENING, _ZERO
     separators, weighed, is_harmless = _PLAIN_SEPARATORS, _WEIGHED_SEPARATORS, _HARMLESS.fullmatch
+    date_digits = DATE_DIGITS_MAX
 
     def read(text: str) -> int:
         try:
@@ -123,6 +124,8 @@ def _normalizer(region: str | None, strict: bool, country_code_first: bool) -> N
                         if rows is separated:
                             rows = bare
                         written = written.translate(None, weighed)
+                        if len(written) <= date_digits:
+                            return learn(text)
             add = rows[written[:short]][len(written)]
             if add is None:
                 add = rows[written[:lead]][len(written)]
@@ -193,11 +196,9 @@ class _Learner:
 
 def _is_suspicious(body: str) -> bool:
     """Whether a usual text looks like something else than a number, which the reference has to weigh."""
-    if body.isdigit():
+    if body.isdigit() or (body[:1] == "+" and "." not in body):
         return False
-    # With a plus only decimal numbers do, and with parentheses only negative ones.
-    weighed = "." in body if body[:1] == "+" else "(" not in body or body[:1] == "-"
-    return weighed and lookalike(body) is not None
+    return lookalike(body) is not None
 
 
 @lru_cache(maxsize=64)

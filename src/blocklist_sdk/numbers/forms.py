@@ -115,7 +115,9 @@ def decide_form(
 
     Every text without a plus is read in both forms, as a valid number. A text with a trunk prefix counts for the
     national form; one that begins with an international prefix, or with the region's own country code, for the
-    interXX columns of more than 20,000 rows, as many rows at equal distances are read.
+    international form. The form that explains at least 95 % of the texts decides, if the other one explains clearly
+    fewer: at most 80 %, or 90 % where that is at least 20 texts fewer. Of columns of more than 20,000 rows, as many
+    rows at equal distances are read.
 
     Args:
         column: as for `normalize_column`.

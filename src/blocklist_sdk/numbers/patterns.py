@@ -30,7 +30,7 @@ from blocklist_sdk.numbers.notation import (
     before_area_code,
     read_notation,
 )
-from blocklist_sdk.numbers.text import MAX_TEXT_CHARS, Form, digits_of, to_ascii
+from blocklist_sdk.numbers.text import MAX_TEXT_CHARS, Form, digits_of, lookalike, to_ascii
 
 _BETWEEN = re.compile(r"\s*\.\.\s*|\s*-\s*(?=\+)")
 """What separates first and last: two dots, or a dash before a plus."""
@@ -100,6 +100,10 @@ def parse_pattern(text: str, *, region: str | None = None, form: Form | None = "
     notation = read_notation(text, body)
     if notation is None:
         return [reader.single(body)]
+    if body[:1] != "+" and any(lookalike(each) in ("date", "time", "address") for each in _as_digits(body, notation)):
+        raise InvalidNumber(text, "it looks like a date, a time or an IP address with wildcards")
+    if re.fullmatch(r"[0-9]{1,3}(?:[.,][0-9]+)?[ ]?%", body):
+        raise InvalidNumber(text, "it looks like a percentage: write more digits before the wildcard")
     if (before := before_area_code(body)) is not None and reader.is_country_code(before):
         raise InvalidNumber(text, AREA_CODE)
     if notation.signs == "." and any(map(reader.is_number, notation.heads)):
@@ -245,6 +249,11 @@ class _Reader:
 
     def _error(self, reason: str) -> InvalidNumber:
         return InvalidNumber(self._text, reason)
+
+
+def _as_digits(body: str, notation: Notation) -> list[str]:
+    """The text with a digit for each wildcard, and what stands before them."""
+    return [re.sub("[#_*%]", "1", body), *notation.heads]
 
 
 def _all_after(prefix: int, rest: int) -> NumberRange:

@@ -128,6 +128,7 @@ def read_text(text: str) -> Written:
     looks_like = lookalike(body)
     if found := _EXTENSION.search(body):
         body = body[: found.start()]
+        looks_like = looks_like or lookalike(body)
     shape = _SHAPE.fullmatch(_PAIR.sub(r" \1 ", body).strip())
     if shape is None:
         raise InvalidNumber(text, LOOKALIKES[looks_like] if looks_like else _why_not(body))
@@ -208,38 +209,45 @@ def _of_tel(text: str, rest: str) -> str:
 # What looks like something else
 
 LOOKALIKES: Final = {
-    "date": "a date, not a telephone number",
-    "time": "a time, not a telephone number",
-    "address": "an IP address, not a telephone number",
-    "place": "coordinates, not a telephone number",
-    "amount": "an amount, not a telephone number",
-    "decimal": "a decimal number, as spreadsheets make them: keep the column as text",
-    "negative": "a negative number, not a telephone number",
-    "power": "a number with an exponent, whose last digits are gone: keep the column as text",
+    "date": "it looks like a date",
+    "time": "it looks like a time",
+    "address": "it looks like an IP address",
+    "place": "it looks like coordinates",
+    "amount": "it looks like an amount",
+    "decimal": "it looks like a decimal number, as spreadsheets make them: keep the column as text",
+    "negative": "it looks like a negative number",
+    "power": "it looks like a number with an exponent, whose last digits are gone: keep the column as text",
 }
 """The reasons for refusing texts that look like something else, by what they look like."""
 
-_OCTET = r"(?:0|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 _FIGURE = r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3})+(?:,[0-9]+)?|(?:,[0-9]{3})+(?:\.[0-9]+)?)|[0-9]+,[0-9]{1,2}"
 _CURRENCY = r"(?:Rp\.?|[A-Z]{3}|[A-Z]{0,2}[$€£¥₹])"
+_YEAR, _MONTH = r"(?:19|20)[0-9]{2}", r"(?:0?[1-9]|1[0-2])"
+_HOUR = r"[0-2]?[0-9]"
+_PLACE = r"-?[0-9]{1,3}\.[0-9]+[ ]*[,; ][ ]*[+\-]?[0-9]{1,3}\.[0-9]+"
 
 _LOOKALIKE = re.compile(
     "|".join(
         f"(?P<{name}>{pattern})"
         for name, pattern in {
-            "date": r"([0-9]{1,4})([ ./\-])([0-9]{1,2})\3([0-9]{1,4})"
-            r"(?:[ T,]+([0-9]{1,2}[.:][0-9]{2}.*|[0-9]{4}(?:[0-9]{2})?))?",
-            "time": r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?:[ ]?[AaPp][Mm])?"
-            r"|[0-2][0-9]\.[0-5][0-9](?:\.[0-5][0-9])?",
-            "address": rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:[:/][0-9]{{1,5}})?",
-            "place": r"-?[0-9]{1,3}\.[0-9]+[ ]*[,; ][ ]*[+\-]?[0-9]{1,3}\.[0-9]+",
+            "date": r"([0-9]{1,4})([ ./\-])([0-9]{1,2})[ ./\-]([0-9]{1,4})"
+            r"(?:[ T,]+([0-9]{1,2}[.:][0-9]{2}.*|[0-9]{2}-?[0-9]{2}(?:-?[0-9]{2})?))?",
+            "month": rf"{_YEAR}[./\-](?:{_MONTH}|{_YEAR})|{_MONTH}[./\-]{_YEAR}",
+            "time": rf"{_HOUR}:[0-5][0-9](?::[0-5][0-9])?(?:[ ]?[AaPp][Mm])?|[0-2][0-9]\.[0-5][0-9](?:\.[0-5][0-9])?",
+            "address": rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:[:/ \-][0-9]{{1,5}})?",
+            "place": _PLACE,
             "amount": rf"-?{_CURRENCY}?[ ]?-?(?:{_FIGURE})|{_CURRENCY}[ ]?-?[0-9]+(?:[.,][0-9]+)?(?:,-)?",
-            "decimal": r"\+?[0-9]+\.0{1,2}|(?:0|[1-9][0-9]*)?\.[0-9]+",
+            "decimal": r"[0-9]+\.[0-9]{1,2}|(?:0|[1-9][0-9]*)?\.[0-9]+",
             "power": r"-?[0-9]+(?:[.,][0-9]+)?[Ee][+\-]?[0-9]+",
-            "negative": r"-(?:[1-9]|0?[.,]).*",
         }.items()
     )
 )
+
+_NEGATIVE = re.compile(r"-(?:[1-9]|0?[.,])")
+_DECIMAL_WITH_PLUS = re.compile(r"\+[0-9]+\.0{1,2}")
+_AROUND_SEPARATORS = re.compile(r"[ ]*([./\-])[ ]*")
+_DASHES_MAX = 6
 
 _FIRST_YEAR, _LAST_YEAR = 1900, 2099
 
@@ -247,17 +255,42 @@ _FIRST_YEAR, _LAST_YEAR = 1900, 2099
 def lookalike(body: str) -> str | None:
     """What a text looks like, a key of `LOOKALIKES`, if it looks like something else than a number.
 
+    Punctuation around it, space around separators and parentheses make no difference, and two such things with a dash
+    between them are one as well.
+
     Args:
         body: the text in ASCII, without white space around it.
 
     >>> lookalike("2026-11-20"), lookalike("192.168.0.1"), lookalike("0812-3456-7890")
     ('date', 'address', None)
+    >>> lookalike("(20. 11. 2026)"), lookalike("08.30-17.00")
+    ('date', 'time')
     """
-    found = _LOOKALIKE.fullmatch(body)
+    if body[:1] == "+":
+        return "decimal" if _DECIMAL_WITH_PLUS.fullmatch(body) else None
+    if _NEGATIVE.match(body):
+        return "place" if re.fullmatch(_PLACE, body) else "negative"
+    bare = " ".join(body.replace("(", " ").replace(")", " ").split()) if "(" in body else body
+    bare = _AROUND_SEPARATORS.sub(r"\1", bare).strip(" .-")
+    if found := _kind_of(bare):
+        return found
+    if 0 < bare.count("-") <= _DASHES_MAX:
+        for at in (place for place, character in enumerate(bare) if character == "-"):
+            first, second = bare[:at].strip(" ."), bare[at + 1 :].strip(" .")
+            kind = _kind_of(second)
+            if kind and (_kind_of(first) or (kind == "date" and len(first) <= 2 and first.isdigit())):
+                return kind
+    return None
+
+
+def _kind_of(bare: str) -> str | None:
+    found = _LOOKALIKE.fullmatch(bare)
     if found is None:
         return None
+    if found["month"] is not None:
+        return "date"
     if found["date"] is not None and not _is_date(*found.group(2, 3, 4, 5, 6)):
-        return "time" if re.fullmatch(r"[0-2][0-9]\.[0-5][0-9]\.[0-5][0-9]", body) else None
+        return "time" if re.fullmatch(r"[0-2][0-9]\.[0-5][0-9]\.[0-5][0-9]", bare) else None
     return found.lastgroup
 
 
@@ -273,7 +306,7 @@ def _is_date(first: str, separator: str, middle: str, last: str, time: str | Non
         return False
     if max(map(len, pair)) > 2:
         return False
-    if time and time.isdigit() and (len(first), len(middle), len(last)) != (4, 2, 2):
+    if time and set(time) <= set("0123456789-") and (len(first), len(middle), len(last)) != (4, 2, 2):
         return False
     low, high = sorted(map(int, pair))
     return _FIRST_YEAR <= year <= _LAST_YEAR and 1 <= low <= 12 and high <= 31

@@ -21,6 +21,10 @@ from blocklist_sdk.release.rows import Int64s
 MAX_COVER: Final = 100_000
 """Ten times what four wildcards cover. Whoever means to list more numbers by one pattern has to say so."""
 
+SPAN_MAX: Final = 10_000_000
+"""Of a range that spans more, every number counts, assigned or not: numbering plans change, and a range that covers
+nobody today may cover a city tomorrow."""
+
 RECIPIENTS_MAX: Final = 1_000_000
 """How many numbers an entry may cover that a recipient's guard lets pass by itself."""
 
@@ -53,7 +57,8 @@ def measure(rows: ListRows, *, line: Int64s, texts: pa.Array, max_cover: int) ->
     wide = rows.take(rows.last > rows.number)
     lines, pattern = np.unique(wide.line, return_inverse=True)
     reach = np.zeros(len(lines), np.int64)
-    np.add.at(reach, pattern, covered(wide.number, wide.last))
+    spans = wide.last - wide.number + 1
+    np.add.at(reach, pattern, np.where(spans > SPAN_MAX, spans, covered(wide.number, wide.last)))
     order = np.argsort(-reach, kind="stable")[:_SHOWN]
     cells = texts.take(pa.array(np.searchsorted(line, lines[order]))).to_pylist()
     widest = tuple(
