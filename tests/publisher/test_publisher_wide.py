@@ -60,4 +60,4 @@ def test_a_message_names_the_widest_three(publisher: Publisher) -> None:
     with pytest.raises(Refused, match="and 3 more are as wide") as caught:
         publisher.release("id-all", pa.table({"number": numbers}))
     assert len(caught.value.reasons) == 3
-    assert caught.value.reasons[0].startswith("line 1, 0812#######*, covers 1,110,000,000")
+    assert caught.value.reasons[0].startswith("line 1, 0812#######*, covers 11,110,000,000")

@@ -308,7 +308,8 @@ def _is_harmless(
             rest = np.flatnonzero(~found)
             if len(rest):
                 found[rest] = _is_harmless_row(text, starts[rest], stops[rest], counts[rest], is_international[rest])
-            return found & ~is_open
+            harmless: npt.NDArray[np.bool_] = found & ~is_open
+            return harmless
     return _is_harmless_row(text, starts, stops, counts, is_international)
 
 
