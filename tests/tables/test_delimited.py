@@ -69,7 +69,6 @@ def test_a_mark_out_of_place_is_an_error_with_its_line(text: str, line: int, enc
 def test_marks_are_checked_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
     monkeypatch.setattr(streams, "HEAD_BYTES", 64)
-    monkeypatch.setattr(delimited, "HEAD_BYTES", 64)
     rows = [(f"{i}", "two\nlines" if i % 3 else f'"{i}"') for i in range(200)]
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows([("number", "note"), *rows])

@@ -26,7 +26,6 @@ from blocklist_sdk.tables.batches import Batch, record_batch
 from blocklist_sdk.tables.cells import is_like_a_number
 from blocklist_sdk.tables.header import TopRow, same
 from blocklist_sdk.tables.rejects import Reject
-from blocklist_sdk.tables.streams import HEAD_BYTES
 
 BLOCK_BYTES = 8 << 20
 """How much is cut at a time, and the longest row."""
@@ -371,15 +370,18 @@ def _last_row_end(data: bytes) -> int:
     return int(outside[-1]) + 1 if len(outside) else 0
 
 
-def check_head(head: bytes, delimiter: str) -> None:
+def check_head(head: bytes, delimiter: str, *, is_whole: bool) -> None:
     """Make sure that the marks at the beginning of a text belong together, as far as they can be seen.
+
+    Args:
+        head: the beginning.
+        delimiter: what is between cells.
+        is_whole: whether nothing comes after it.
 
     Raises:
         InvalidInput: as from `check_marks`.
     """
-    whole = head
-    if len(head) >= HEAD_BYTES:
-        whole = head[: _last_row_end(head)]
+    whole = head if is_whole else head[: _last_row_end(head)]
     data = np.frombuffer(whole, np.uint8)
     check_marks(data, np.flatnonzero(data == _QUOTE), line_ends(data), delimiter.encode(), line=1)
 

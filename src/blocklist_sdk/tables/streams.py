@@ -51,6 +51,7 @@ class Stream:
 
     Attributes:
         head: its first bytes.
+        is_whole: whether `head` is the whole file.
         is_utf8: whether `head` is UTF-8, so that nothing has to be converted.
     """
 
@@ -61,9 +62,11 @@ class Stream:
         raw.seek(0)
         self._data: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         head = _read_whole(self._data, HEAD_BYTES)
+        # Before a byte order mark is taken away, and before anything is converted to fewer bytes.
+        self.is_whole: bool = len(head) < HEAD_BYTES
+        self._at_end = self.is_whole
         self._decoder, head = _decoder_for(head)
         self.is_utf8: bool = self._decoder is None
-        self._at_end = len(head) < HEAD_BYTES
         self.head: bytes = self._converted(head, final=self._at_end)
         self._begun = False
 

@@ -338,7 +338,7 @@ class _Opener:
         for delimiter in likely:
             rows = []
             try:
-                delimited.check_head(stream.head, delimiter)
+                delimited.check_head(stream.head, delimiter, is_whole=stream.is_whole)
                 rows = top.cells(delimiter)
                 header = find_header(
                     rows, wanted=self.wanted, meanings=self.meanings, header_row=self.options.header_row
