@@ -52,6 +52,7 @@ class Stream:
     Attributes:
         head: its first bytes.
         is_utf8: whether `head` is UTF-8, so that nothing has to be converted.
+        has_mark: whether the file begins with a byte order mark, or is UTF-16 without one, as spreadsheets write it.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -61,7 +62,9 @@ class Stream:
         raw.seek(0)
         self._data: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         head = _read_whole(self._data, HEAD_BYTES)
+        begins_with_mark = any(head.startswith(mark) for mark, _ in _BYTE_ORDER_MARKS)
         self._decoder, head = _decoder_for(head)
+        self.has_mark: bool = begins_with_mark or self._decoder is not None
         self.is_utf8: bool = self._decoder is None
         self._at_end = len(head) < HEAD_BYTES
         self.head: bytes = self._converted(head, final=self._at_end)

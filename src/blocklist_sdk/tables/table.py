@@ -46,6 +46,7 @@ class Table:
         bytes_read: returns how many bytes of the file were read so far.
         bytes_total: the size of the file.
         delimiter: the character between cells, to write CSV with again.
+        has_mark: whether CSV that is written again begins with a byte order mark, by which Excel knows UTF-8.
         is_typed: whether columns have types of their own (Parquet), and are not all text.
     """
 
@@ -58,6 +59,7 @@ class Table:
     bytes_read: Callable[[], int] = lambda: 0
     bytes_total: int = 0
     delimiter: str = ","
+    has_mark: bool = False
     is_typed: bool = False
 
     @property
@@ -233,6 +235,7 @@ class _Opener:
             column=None if number is None else names[number].strip(),
             ignored=ignored,
             bytes_read=(lambda: 0) if stream is None else stream.position,
+            has_mark=stream is not None and stream.has_mark,
         )
 
     def _chosen(self, names: Sequence[str], places: Mapping[str, int]) -> list[int] | None:
