@@ -184,6 +184,19 @@ def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dic
     return error
 
 
+def why_not_synced(feed: str, last_error: str | None) -> str:
+    """Why a feed has no list on this machine, and what to do, for `NotSynced`.
+
+    Args:
+        feed: the feed's name.
+        last_error: the last sync's error, as its class and message; None if it never ran, or succeeded.
+    """
+    if last_error is None:
+        return f"feed {feed!r} was never synced on this machine: run blocklist sync first"
+    result = "was refused" if last_error.startswith(Refused.__name__) else "failed"
+    return f"feed {feed!r} has no list on this machine, since its last sync {result}: blocklist status says why"
+
+
 def mask(text: str) -> str:
     """Hide the middle of a number or a text that may hold one, for logs and messages.
 

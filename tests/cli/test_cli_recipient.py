@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -229,9 +230,37 @@ def test_check_for_one_scope(synced: dict[str, str]) -> None:
     assert run("check", LISTED, "--scope", "data", env=synced).code == 0
 
 
-@pytest.mark.parametrize("command", [("check", LISTED), ("export",)])
+QUESTIONS = [("check", LISTED), ("explain", LISTED), ("export",), ("verify",)]
+
+
+@pytest.mark.parametrize("command", QUESTIONS)
 def test_no_answer_before_the_first_sync(env: dict[str, str], command: tuple[str, ...]) -> None:
-    assert_fails(run(*command, env=env), 2, "never synced", "sync")
+    ran = run(*command, env=env)
+    assert_fails(ran, 2, "never synced", "run blocklist sync first")
+    assert "sync()" not in ran.err
+
+
+@pytest.mark.parametrize("command", QUESTIONS)
+def test_after_a_first_sync_that_was_refused_no_answer_points_to_the_status(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    world = make_world(tmp_path)
+    world.publisher.release(FEED, pa.table({"number": [*FIRST, "08123*"]}), max_cover=10**9)
+    env = {
+        "BLOCKLIST_URL": world.url,
+        "BLOCKLIST_FEED": FEED,
+        "BLOCKLIST_ROOT": str(world.publisher.root),
+        "BLOCKLIST_CACHE_DIR": str(tmp_path / "cache"),
+        "BLOCKLIST_REGION": "ID",
+    }
+    assert run("sync", env=env).code == 6
+    assert_fails(run(*command, env=env), 2, "its last sync was refused", "blocklist status")
+
+
+def test_after_a_first_sync_that_failed_no_answer_points_to_the_status(env: dict[str, str]) -> None:
+    nowhere = {**env, "BLOCKLIST_URL": "file:///nowhere"}
+    assert run("sync", env=nowhere).code != 0
+    assert_fails(run("check", LISTED, env=nowhere), 2, "its last sync failed", "blocklist status")
 
 
 def test_a_verdict_in_json_has_every_field_of_the_record(synced: dict[str, str], world: World) -> None:

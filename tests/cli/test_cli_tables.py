@@ -146,7 +146,8 @@ def test_screening_from_standard_input_to_standard_output(env: dict[str, str], t
     text = f"name;msisdn\nA;{FIRST[0]}\n\nB;GoPay\n".encode("utf-16")
     ran = run("screen", "-", "-o", "-", "--column", "msisdn", env=env, stdin=text)
     assert ran.code == 0, ran.err
-    rows = list(csv.reader(io.StringIO(ran.out), delimiter=";"))
+    assert ran.out.startswith("\ufeff")  # as the input has one
+    rows = list(csv.reader(io.StringIO(ran.out[1:]), delimiter=";"))
     assert [row[:2] for row in rows] == [["name", "msisdn"], ["A", FIRST[0]], ["", ""], ["B", "GoPay"]]
     assert "3 rows: 1 blocked" in ran.err
     out = tmp_path / "out"
@@ -192,6 +193,34 @@ def test_overrides_from_a_table_of_anybodys(env: dict[str, str], tmp_path: Path)
     assert (found["number"], found["reason"], found["until"]) == (6289911110002, "appeal, 18", "2099-12-31T00:00:00Z")
     more = run("override", "import", "-", "--date-format", "dd/mm/yyyy", "--json", env=env, stdin=OVERRIDES.encode())
     assert (more.code, more.document["rows"], [each["line"] for each in more.document["rejects"]]) == (7, 2, [2, 4])
+
+
+def test_messages_name_only_options_that_the_command_has(env: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    text = b"phone,decision,reason\n0899-1111-0001,allow,x\n"
+    ran = run("override", "import", "-", env=env, stdin=text)
+    assert_fails(ran, 2, "no column number", "with --map (")
+    assert "--column" not in ran.err
+    ran = run("screen", "-", "-o", tmp_path / "out.csv", env=env, stdin=b"a,b\n0899-1111-0001,x\n")
+    assert_fails(ran, 2, "no single column", "with --column (")
+    assert "--map" not in ran.err
+    assert_fails(release(folder, "-", stdin=b"a,b\n0899-1111-0001,x\n"), 2, "--column or --map")
+
+
+def test_overrides_say_which_words_the_mapping_does_not_know(env: dict[str, str]) -> None:
+    text = b"number,decision,reason\n0899-1111-0001,izinkan,x\n0899-1111-0002,blokir,y\n"
+    ran = run("override", "import", "-", "--map", "decision:Izinkan=allow", env=env, stdin=text)
+    assert (ran.code, ran.out) == (7, "1 imported, 1 rejected\n")
+    assert "decision: words without a mapping stay as they are: 'blokir' (1)" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [("level", "block and advisory"), ("scope", "--map scope:WORD=VALUE"), ("until", "--date-format")],
+)
+def test_the_hint_for_a_list_without_a_usable_row_is_about_its_column(folder: Path, column: str, hint: str) -> None:
+    ran = release(folder, "-", stdin=f"number,{column}\n0812-3456-7890,besok\n".encode())
+    assert_fails(ran, 2, hint)
+    assert "region" not in ran.err
 
 
 def test_an_unclosed_mark_imports_nothing(env: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from blocklist_sdk.errors import InvalidInput
@@ -41,6 +42,41 @@ def test_a_date_without_a_declared_format_is_refused_with_a_hint() -> None:
     _, (reject,), _ = read_rows(cells, region="ID", defaults=defaults)
     assert "not '31/12/2026'" in reject.reason
     assert "--date-format dd/mm/yyyy" in reject.reason
+
+
+def test_a_date_that_does_not_fit_the_declared_format_says_so() -> None:
+    defaults = EntryDefaults(level="block", category="fraud", issuer="authority", scope="sms")
+    cells = cells_of("number,until\n0812-3456-7890,14/11/2026\n", TableOptions(date_format="mm/dd/yyyy"))
+    _, (reject,), _ = read_rows(cells, region="ID", defaults=defaults)
+    assert "'14/11/2026' does not fit --date-format mm/dd/yyyy" in reject.reason
+    assert "declared format" not in reject.reason
+
+
+def test_words_that_do_not_fit_their_mapping_are_counted() -> None:
+    said: list[str] = []
+    words = ["PENIPUAN", "fraud", "", *["Judi Online", "pinjol", "judi online"] * 5]
+    rows = "".join(f"0812-3456-{7000 + i};{word}\n" for i, word in enumerate(words))
+    options = TableOptions(values={"category": {"penipuan": "fraud", "judi": "gambling"}})
+    cells = cells_of("number;category\n" + rows, options, notify=said.append)
+    expected = (
+        "category: no cell says 'judi'; words without a mapping stay as they are: 'Judi Online' (10), 'pinjol' (5)"
+    )
+    assert said == [expected]
+    table = pa.table({"number": cells.columns["number"], "category": words})
+    read_cells(table, options=options, notify=said.append)
+    assert said == [expected] * 2
+
+
+def test_remarks_on_words_are_short_and_safe() -> None:
+    said: list[str] = []
+    rows = "".join(f"0812-3456-{7000 + i};word{'x' * i}\x07\n" for i in range(13)) + "0812-3456-7890;081234567890\n" * 2
+    options = TableOptions(values={"category": {f"missing{'x' * i}": "fraud" for i in range(12)}})
+    cells_of("number;category\n" + rows, options, notify=said.append)
+    (remark,) = said
+    assert "and 2 other words; " in remark
+    assert remark.endswith("and others (4)")
+    assert "'0812…890' (2)" in remark
+    assert remark.isprintable()
 
 
 @pytest.mark.parametrize(

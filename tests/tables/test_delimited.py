@@ -170,9 +170,16 @@ def test_a_table_without_a_header_is_refused(second: str) -> None:
         read_cells(io.BytesIO(f"0812-3456-7890,{second}\n0812-3456-7891,{second}\n".encode()))
 
 
+@pytest.mark.parametrize("text", ["(0812|0813)345####", "{0812,0813}345####", "0812[3,5]######"])
+@pytest.mark.parametrize("first", ["", "0812-3456-7890\n0812-3456-7891\n"])
+def test_alternatives_in_brackets_are_one_cell(first: str, text: str) -> None:
+    cells = read_cells(io.BytesIO(f"{first}{text}\n".encode()))
+    assert (cells.columns["number"].to_pylist()[-1], cells.rejects) == (text, [])
+
+
 @pytest.mark.parametrize("text", ["081234567890\n081234567891\n", "081234567890;Budi\n081234567891;Ayu\n"])
 def test_the_first_row_is_never_taken_for_a_header_by_its_number(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"no header line: line 1 is data already, 0812…890.*--column") as caught:
+    with pytest.raises(InvalidInput, match=r"line 1 is data already, 0812…890.*name no column") as caught:
         read_cells(io.BytesIO(text.encode()), column="081234567890")
     assert "081234567890" not in str(caught.value)
 

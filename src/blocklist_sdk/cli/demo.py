@@ -36,7 +36,7 @@ def demo(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="A real list, in place of generated numbers: CSV, Parquet, JSON lines or text.",
+            help="A real list, in place of generated numbers: CSV or text, a spreadsheet, JSON, vCard or Parquet.",
         ),
     ] = None,
     column: Annotated[str | None, typer.Option(metavar="NAME", help="The column of FILE with the numbers.")] = None,

@@ -84,7 +84,7 @@ def records_in(file: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[
     from blocklist_sdk.tables.table import open_table, told
 
     rejects: list[Reject] = []
-    with open_table(input_of(file), meanings=Meanings(known=fields, number=None, needed=())) as table:
+    with open_table(input_of(file), meanings=Meanings(known=fields, number=None, needed=(), options="")) as table:
         if not table.places:
             raise InvalidInput(f"{file} has none of the columns {', '.join(fields)}: it needs a header line with some")
         for note in told(table.notes, table.ignored):

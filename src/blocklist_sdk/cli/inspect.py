@@ -73,7 +73,9 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
         f"because {_REASONS[verdict.reason]}",
     ]
     if explanation.other_number is not None:
-        lines.insert(1, f"in the other form, it would be +{explanation.other_number}: declare the form to be sure")
+        lines.insert(
+            1, f"in the other form, it would be +{explanation.other_number}: declare the form with --form to be sure"
+        )
     if verdict.override is not None:
         override = verdict.override
         until = f", until {moment(override.until)}" if override.until else ""

@@ -31,7 +31,11 @@ app: typer.Typer = typer.Typer(
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why you decide so, for later readers.")]
 UntilOption = Annotated[
-    str | None, typer.Option(metavar="MOMENT", help="When it ends, such as 2027-01-31 or 2027-01-31T08:00:00Z.")
+    str | None,
+    typer.Option(
+        metavar="MOMENT",
+        help="When it ends, such as 2027-01-31T23:59:59+07:00; a date alone is its first moment in UTC.",
+    ),
 ]
 AuthorOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who decided; by default this user.")]
 

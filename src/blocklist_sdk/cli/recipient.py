@@ -21,7 +21,7 @@ from blocklist_sdk.cli.output import (
     write_lines,
 )
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.texts import counted, displayable
 
@@ -146,7 +146,7 @@ def check(
     with settings.open() as blocklist:
         state = blocklist.status()
         if state.serial is None:
-            raise NotSynced(f"feed {state.feed!r} was never synced on this machine: run blocklist sync first")
+            raise NotSynced(why_not_synced(state.feed, state.last_error))
         if require_fresh:
             _require_fresh(state)
         code = FINE
@@ -254,7 +254,7 @@ def _status_lines(state: Status) -> dict[str, object]:
 
 def _require_fresh(state: Status) -> None:
     if state.serial is None:
-        raise Stale(f"feed {state.feed!r} was never synced on this machine: run blocklist sync")
+        raise Stale(why_not_synced(state.feed, state.last_error))
     if state.stale:
         raise Stale(
             f"the list of feed {state.feed!r} is past its signed expiry ({moment(state.expires) or 'unknown'}): "

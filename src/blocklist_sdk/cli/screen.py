@@ -106,8 +106,9 @@ def screen(
     else:
         where = "standard output" if is_stdout else output
         (say if is_stdout else typer.echo)(
-            f"{counted(summary.rows, 'row')}: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
-            f"{summary.invalid:,} not a number, {summary.empty:,} empty; {summary.written:,} written to {where} "
+            f"{counted(summary.rows + summary.unreadable, 'row')}: {summary.blocked:,} blocked, "
+            f"{summary.advisory:,} advisory, {summary.invalid:,} not a number, {summary.empty:,} empty, "
+            f"{summary.unreadable:,} unreadable; {summary.written:,} written to {where} "
             f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
         )
     if strict and summary.unreadable:
@@ -120,8 +121,8 @@ def _say_unreadable(summary: "ScreeningResult") -> None:
         lines = ", ".join(str(reject.line) for reject in summary.rejects)
         more = " and others" if summary.unreadable > len(summary.rejects) else ""
         say(
-            f"{counted(summary.unreadable, 'row')} cannot be read, with more or fewer cells than the header, and "
-            f"{'is' if summary.unreadable == 1 else 'are'} not screened: line {lines}{more}"
+            f"{counted(summary.unreadable, 'row')} cannot be read, with more or fewer cells than the header: not "
+            f"screened, and their cells are not in the output: line {lines}{more}"
         )
 
 

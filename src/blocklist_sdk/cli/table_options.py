@@ -17,7 +17,7 @@ MapOption = Annotated[
         "--map",
         metavar="NAME=COLUMN",
         help="The file's name for a column, such as number='Nomor HP'; or what a word in a column means, such as "
-        "category:penipuan=fraud. May be repeated.",
+        "category:penipuan=fraud. Upper and lower case make no difference. May be repeated.",
     ),
 ]
 MapFileOption = Annotated[

@@ -18,6 +18,7 @@ from blocklist_sdk.publisher.cells import Cells, read_cells
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows
 from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s
+from blocklist_sdk.tables.header import Meanings
 
 DEFAULTS = EntryDefaults(level="block", category="fraud", issuer="demo-authority", scope="messaging+sms+voice")
 """The values of entries where the list gives none."""
@@ -70,7 +71,7 @@ def make_lists(path: Path, *, column: str | None, region: str | None) -> Lists:
     Raises:
         InvalidInput: the list cannot be read, or has fewer than three numbers that can be shown as blocked.
     """
-    cells = read_cells(path, column=column)
+    cells = read_cells(path, column=column, meanings=Meanings(options="--column"))
     rows, rejects, _ = read_rows(cells, region=region, defaults=DEFAULTS)
     numbers = np.unique(rows.number)
     shown = np.setdiff1d(numbers, rows.number[~_is_plain(rows)])

@@ -5,7 +5,7 @@ ends, which column is which. A cell is still what was written: whether it holds 
 `rows` to decide. A line that cannot be cut is a reject, and a file that cannot be read at all is an error.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tables.cells import NEGATIVE as NEGATIVE
 from blocklist_sdk.tables.cells import why_digits_are_gone
 from blocklist_sdk.tables.header import Meanings, place_columns, wanted_names
+from blocklist_sdk.tables.mapped_words import MappedWords
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
-from blocklist_sdk.tables.table import Table, open_table, told, translations
+from blocklist_sdk.tables.table import Table, open_table, told, translated, translations
 
 _NOT_UTF8 = "not UTF-8"
 
@@ -45,6 +46,7 @@ class Cells:
         column: the list's name for the column with the numbers; None if the list has no header.
         is_release: whether the list is a release as `blocklist export` writes it, whose digits are E.164 numbers
             whatever the region.
+        date_format: the form of dates that was declared; dates that fit it are ISO 8601 already.
     """
 
     line: Int64s
@@ -53,10 +55,16 @@ class Cells:
     blank: int = 0
     column: str | None = None
     is_release: bool = False
+    date_format: str | None = None
 
 
 def read_cells(
-    source: Any, *, column: str | None = None, options: TableOptions = PLAIN, notify: Notify | None = None
+    source: Any,
+    *,
+    column: str | None = None,
+    options: TableOptions = PLAIN,
+    notify: Notify | None = None,
+    meanings: Meanings | None = None,
 ) -> Cells:
     """Cut a list into cells.
 
@@ -66,7 +74,9 @@ def read_cells(
         column: the column with the numbers; by default ``number``, or else the only one that is not another column of
             a list.
         options: how to read a list that does not speak for itself.
-        notify: called with what was skipped or is ignored, each in a line, before anything else is done.
+        notify: called with what was skipped or is ignored, and with the words that do not fit their mapping, each in a
+            line, before anything else is done.
+        meanings: the columns of a list, and what names them in messages; by default the publisher's options.
 
     Raises:
         InvalidInput: the list cannot be read, or has no such column.
@@ -80,16 +90,23 @@ def read_cells(
         raise InvalidInput(
             f"the list must be the path of a file, an open file or an Arrow table, not a {type(source).__name__}"
         )
-    with open_table(source, column=column, options=options, may_be_flat=True) as table:
+    with open_table(source, column=column, meanings=meanings, options=options, may_be_flat=True) as table:
         _tell(notify, table.notes, table.ignored)
         cells = _typed(table) if table.is_typed else _texts(table)
-    return _with_digits(cells)
+        _tell_words(notify, table.words)
+    return replace(_with_digits(cells), date_format=options.date_format)
 
 
 def _tell(notify: Notify | None, notes: Sequence[str], ignored: Sequence[str]) -> None:
     if notify is not None:
         for line in told(notes, ignored):
             notify(line)
+
+
+def _tell_words(notify: Notify | None, words: Iterable[MappedWords]) -> None:
+    for each in words if notify else ():
+        if remark := each.remark():
+            notify(remark)  # type: ignore[misc]
 
 
 def _texts(table: Table) -> Cells:
@@ -192,15 +209,17 @@ def _from_table(table: pa.Table, column: str | None, options: TableOptions, noti
     meanings = Meanings()
     places = place_columns(names, wanted=wanted_names(options, column, meanings), meanings=meanings)
     _tell(notify, (), [name for i, name in enumerate(names) if i not in places.values()])
-    changes: Mapping[str, Callable[[Any], Any]] = translations(options, places)
+    changes = translations(options, places)
     given = {name: _whole(table.column(place)) for name, place in places.items()}
     number = names[places["number"]]
     cells = Cells(
         line=np.arange(1, len(table) + 1),
-        columns={name: changes[name](array) if name in changes else array for name, array in given.items()},
+        columns={name: translated(array, changes[name]) if name in changes else array for name, array in given.items()},
         column=number,
         is_release=_is_release(names, number),
+        date_format=options.date_format,
     )
+    _tell_words(notify, (change for change in changes.values() if isinstance(change, MappedWords)))
     return _with_digits(_without_other_bytes(cells))
 
 

@@ -59,9 +59,10 @@ from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri,
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
-from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
+from blocklist_sdk.publisher.rows import LEVELS, read_level, read_rows, read_scope, reject_protected
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
+from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
@@ -529,10 +530,24 @@ def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:
 def _why_empty(invalid: Sequence[Reject]) -> str:
     if not invalid:
         return "the list has no rows, so nothing was published. To lift every entry on purpose, allow an empty list."
+    hints = Counter(_hint(reject.reason) for reject in invalid)
     return (
-        f"0 of {len(invalid):,} rows in the list can be published; {_first_of(invalid)}. Nothing was published. Check "
-        "the column and the region."
+        f"0 of {len(invalid):,} rows in the list can be published; {_first_of(invalid)}. Nothing was published. "
+        f"{hints.most_common(1)[0][0]}"
     )
+
+
+def _hint(reason: str) -> str:
+    """What to do if most rows are rejected for a reason; those of other columns than the number's begin with a name."""
+    column = re.split("[ :]", reason)[0]
+    if column in ("level", "scope"):
+        known = " and ".join(LEVELS) if column == "level" else ", ".join(SCOPES)
+        return f"Map the words of the column to {known}, as with --map {column}:WORD=VALUE (values=)."
+    if re.match("(since|until)(:| must be a moment such)", reason):
+        return "Name the form of the dates with --date-format (date_format=)."
+    if column in ("entry", "category", "issuer", "since", "until"):
+        return f"Check the column {column!r}."
+    return "Check the column and the region."
 
 
 def _why_refused(invalid: Sequence[Reject], *, count: int, max_rejects: float, path: Path | None) -> str:

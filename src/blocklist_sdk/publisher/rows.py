@@ -25,7 +25,7 @@ from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
-from blocklist_sdk.tables.dates import NEEDS_A_FORMAT, needs_a_format
+from blocklist_sdk.tables.dates import why_no_moment
 from blocklist_sdk.tables.rejects import Reject
 
 LEVELS = ("block", "advisory")
@@ -102,7 +102,7 @@ def read_rows(
             optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
-            optional[name] = _read_moments(columns[name], name, empty, rejected)
+            optional[name] = _read_moments(columns[name], name, empty, cells.date_format, rejected)
     if "entry" in columns:
         optional["entry"] = _read_entries(columns["entry"], rejected)
         rejected.add(row[1:][np.diff(row) == 0], "a pattern of several ranges cannot have a single entry id")
@@ -287,7 +287,7 @@ def _read_texts(column: pa.Array, name: str, default: str, read: Callable[[str],
     return Texts.encode(codes, values)
 
 
-def _read_moments(column: pa.Array, name: str, empty: int, rejected: _Rejections) -> Int64s:
+def _read_moments(column: pa.Array, name: str, empty: int, date_format: str | None, rejected: _Rejections) -> Int64s:
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         moments = column.cast(pa.timestamp("s", kind.tz if pa.types.is_timestamp(kind) else None), safe=False)
@@ -296,16 +296,21 @@ def _read_moments(column: pa.Array, name: str, empty: int, rejected: _Rejections
             raise InvalidInput(f"the column {name!r} has a moment before 1970 or after 9999: nothing was published")
         return np.where(np.asarray(column.is_valid()), seconds * 1000, empty)
     _expect(column, name, "text or timestamps", _is_text_type)
-    codes, values = _read_distinct(column, lambda text: _moment(text, name) if text else empty, empty, rejected)
+
+    def read(text: str) -> int:
+        return _moment(text, name, date_format) if text else empty
+
+    codes, values = _read_distinct(column, read, empty, rejected)
     return np.array(values, np.int64)[codes]
 
 
-def _moment(text: str, name: str) -> int:
+def _moment(text: str, name: str, date_format: str | None) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        hint = f": {NEEDS_A_FORMAT}" if needs_a_format(text) else ""
-        raise InvalidInput(f"{name} must be a moment such as 2025-01-31T12:00:00Z, not {text!r}{hint}") from error
+        raise InvalidInput(
+            why_no_moment(name, text, example="2025-01-31T12:00:00Z", date_format=date_format)
+        ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     seconds = int(moment.timestamp() // 1)

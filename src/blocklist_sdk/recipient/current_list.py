@@ -11,10 +11,11 @@ from typing import Literal
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, NotSynced, Stale
+from blocklist_sdk.errors import BlocklistError, NotSynced, Stale, why_not_synced
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.overrides import Overrides
+from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.protected import read_protected_file
@@ -71,12 +72,14 @@ class CurrentList:
         overrides: Overrides,
         protected: frozenset[int],
         *,
+        state_file: Path,
         read: Callable[[str | int], int],
         when_stale: WhenStale,
     ) -> None:
         """For `Internals`; reads nothing from the disk yet."""
         self._feed = feed
         self._store = store
+        self._state_file = state_file
         self._overrides = overrides
         self._own_protected = protected
         self._when_stale = when_stale
@@ -110,7 +113,7 @@ class CurrentList:
         self.rules()
         opened = self.opened
         if opened is None:
-            raise NotSynced(f"feed {self._feed!r} was never synced on this machine: run sync() first")
+            raise NotSynced(why_not_synced(self._feed, load_state(self._state_file).last_error))
         if is_past(opened[1], times.now()):
             self._report_stale(opened[1])
         return opened

@@ -79,7 +79,13 @@ class Internals:
             changed=lambda: self.current.reload(wait=True),
         )
         self.current: CurrentList = CurrentList(
-            feed, self.store, self.overrides, protected, read=self.read, when_stale=when_stale
+            feed,
+            self.store,
+            self.overrides,
+            protected,
+            state_file=self.state_file,
+            read=self.read,
+            when_stale=when_stale,
         )
 
     def _column_reader(self, texts: "Sequence[str]") -> "tuple[Normalizer, FormDecision]":

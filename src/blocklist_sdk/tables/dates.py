@@ -27,13 +27,24 @@ _DAY_FIRST: Final = re.compile(r"\s*\d{1,4}[/.\-]\d{1,2}[/.\-]\d{1,4}(\s.*)?")
 NEEDS_A_FORMAT: Final = "a date in a form of its own needs a declared format, such as --date-format dd/mm/yyyy"
 
 
-def needs_a_format(text: str) -> bool:
-    """Whether a text is a date whose day and month only a declared format can tell apart.
+def why_no_moment(name: str, text: str, *, example: str, date_format: str | None) -> str:
+    """Why a cell is not a moment, and what to do.
 
-    >>> needs_a_format("31/12/2026"), needs_a_format("soon")
-    (True, False)
+    Args:
+        name: the column, by its meaning.
+        text: the cell.
+        example: a moment as it may be written.
+        date_format: the format that was declared, if one was.
+
+    >>> why_no_moment("until", "14/11/2026", example="2027-01-31", date_format="mm/dd/yyyy")
+    "until: '14/11/2026' does not fit --date-format mm/dd/yyyy, and is not ISO 8601 such as 2027-01-31"
+    >>> why_no_moment("until", "soon", example="2027-01-31", date_format=None)
+    "until must be a moment such as 2027-01-31, not 'soon'"
     """
-    return _DAY_FIRST.fullmatch(text) is not None
+    if date_format is not None:
+        return f"{name}: {text!r} does not fit --date-format {date_format}, and is not ISO 8601 such as {example}"
+    hint = f": {NEEDS_A_FORMAT}" if _DAY_FIRST.fullmatch(text) else ""
+    return f"{name} must be a moment such as {example}, not {text!r}{hint}"
 
 
 def date_reader(form: str) -> Callable[[str], str | None]:

@@ -38,6 +38,7 @@ _LOOKED_AT_BYTES: Final = 1 << 16
 """How much of a row is looked at to find the header."""
 
 _SEP: Final = re.compile(rb"\"?sep=(.)\"?\s*", re.IGNORECASE)
+_ENCLOSED: Final = re.compile(rb'"[^"]*"|\([^()\r\n]*\)|\{[^{}\r\n]*\}|\[[^\[\]\r\n]*\]')
 _LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
 _QUOTE, _LF, _CR, _HASH = (ord(mark) for mark in '"\n\r#')
 
@@ -124,17 +125,21 @@ def is_comment(data: bytes) -> bool:
 def likely_delimiters(top: Top, known: AbstractSet[str]) -> list[str]:
     """The delimiters, the likeliest first.
 
-    That is the one at which most names are found that are `known`, then the one that is as often in most lines.
+    That is the one at which most names are found that are `known`, then the one that is as often in most lines. What is
+    inside quotation marks or brackets does not count: ``(0812|0813)`` is one cell. If none occurs, the one that is not
+    inside them either is taken, so that no line is cut.
     """
     if top.delimiter is not None:
         return [top.delimiter]
-    texts = [re.sub(rb'"[^"]*"', b"", row.data) for row in top.rows]
+    texts = [_ENCLOSED.sub(b"", row.data) for row in top.rows]
 
-    def rank(delimiter: str) -> tuple[int, int, int]:
+    def rank(delimiter: str) -> tuple[int, int, int, int]:
         named = max(len(known & set(map(same, row.cells))) for row in top.cells(delimiter)[:_HEADER_ROWS])
         counts = Counter(text.count(delimiter.encode()) for text in texts)
         usual, lines = max(counts.items(), key=lambda pair: (pair[0] > 0, pair[1]), default=(0, 0))
-        return (named, lines if usual else 0, sum(text.count(delimiter.encode()) for text in texts[:1]))
+        in_first = sum(text.count(delimiter.encode()) for text in texts[:1])
+        inside = sum(row.data.count(delimiter.encode()) for row in top.rows) if not usual else 0
+        return (named, lines if usual else 0, in_first, -inside)
 
     return sorted(DELIMITERS, key=rank, reverse=True)
 

@@ -41,11 +41,13 @@ class Meanings:
         known: the columns that it reads, by their meaning.
         number: the meaning of the column that is found without a name; None if all have to be named.
         needed: the columns that must be there.
+        options: what names a column for this reader, for messages; empty if nothing does.
     """
 
     known: tuple[str, ...] = LIST_COLUMNS
     number: str | None = "number"
     needed: tuple[str, ...] = ("number",)
+    options: str = "--column or --map (columns=)"
 
 
 def same(name: str) -> str:
@@ -153,7 +155,7 @@ def _no_header(first: TopRow) -> InvalidInput:
     return InvalidInput(
         f"the file has {columns}no header line: line {first.line} is data already, "
         f"{', '.join(map(shown, first.cells))}. Add a line with the columns' names, such as 'number' over the numbers, "
-        "or, if it is one plain column of numbers, leave --column and --map out"
+        "or, if it is one plain column of numbers, name no column"
     )
 
 
@@ -166,33 +168,30 @@ def place_columns(names: Sequence[str], *, wanted: Mapping[str, str], meanings: 
     keys = [same(name) for name in names]
     places: dict[str, int] = {}
     for meaning, name in wanted.items():
-        places[meaning] = _place(same(name), keys, names, f"no column {shown(name)!r}")
+        key = same(name)
+        if keys.count(key) != 1:
+            what = f"the column {shown(key)!r} more than once" if key in keys else f"no column {shown(name)!r}"
+            raise _missing(names, what, meanings)
+        places[meaning] = keys.index(key)
     taken = set(places.values())
     for meaning in meanings.known:
         if meaning not in places and keys.count(meaning) - sum(keys[i] == meaning for i in taken):
             if [i for i, key in enumerate(keys) if key == meaning and i not in taken][1:]:
                 what = "no single column with the numbers" if meaning == meanings.number else f"{meaning!r} twice"
-                raise _missing(names, what)
+                raise _missing(names, what, meanings)
             places[meaning] = keys.index(meaning)
     if meanings.number is not None and meanings.number not in places:
         rest = [i for i, key in enumerate(keys) if i not in places.values() and key]
         if len(rest) != 1:
-            raise _missing(names, "no single column with the numbers")
+            raise _missing(names, "no single column with the numbers", meanings)
         places[meanings.number] = rest[0]
     lacking = sorted(set(meanings.needed) - set(places))
     if lacking:
-        raise _missing(names, f"no column {', '.join(lacking)}")
+        raise _missing(names, f"no column {', '.join(lacking)}", meanings)
     return places
 
 
-def _place(key: str, keys: Sequence[str], names: Sequence[str], what: str) -> int:
-    if keys.count(key) == 1:
-        return keys.index(key)
-    raise _missing(names, what if key not in keys else f"the column {shown(key)!r} more than once")
-
-
-def _missing(names: Sequence[str], what: str) -> InvalidInput:
+def _missing(names: Sequence[str], what: str, meanings: Meanings) -> InvalidInput:
     columns = ", ".join(shown(name) for name in names if name.strip()) or "without names"
-    return InvalidInput(
-        f"the list has {what}; its columns are: {columns}. Name the right one with --column or --map (columns=)"
-    )
+    hint = f"Name the right one with {meanings.options}" if meanings.options else "Rename the columns"
+    return InvalidInput(f"the list has {what}; its columns are: {columns}. {hint}")

@@ -53,6 +53,7 @@ class Stream:
         head: its first bytes.
         is_whole: whether `head` is the whole file.
         is_utf8: whether `head` is UTF-8, so that nothing has to be converted.
+        has_mark: whether the file begins with a byte order mark, or is UTF-16 without one, as spreadsheets write it.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -65,7 +66,9 @@ class Stream:
         # Before a byte order mark is taken away, and before anything is converted to fewer bytes.
         self.is_whole: bool = len(head) < HEAD_BYTES
         self._at_end = self.is_whole
+        begins_with_mark = any(head.startswith(mark) for mark, _ in _BYTE_ORDER_MARKS)
         self._decoder, head = _decoder_for(head)
+        self.has_mark: bool = begins_with_mark or self._decoder is not None
         self.is_utf8: bool = self._decoder is None
         self.head: bytes = self._converted(head, final=self._at_end)
         self._begun = False

@@ -4,9 +4,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from blocklist_sdk.tables.cells import shown
 from blocklist_sdk.tables.dates import date_reader
 from blocklist_sdk.tables.header import DATE_COLUMNS, Meanings, TopRow, find_header, place_columns, same, wanted_names
 from blocklist_sdk.tables.kinds import kind_of
+from blocklist_sdk.tables.mapped_words import MappedWords
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject as Reject
 from blocklist_sdk.tables.streams import Stream, opened, read_errors
@@ -27,6 +27,9 @@ from blocklist_sdk.texts import counted, printable
 
 PARQUET_ROWS = 1 << 17
 """Rows of a Parquet file that are read at a time."""
+
+Translation: TypeAlias = MappedWords | Callable[[str], str | None]
+"""What replaces the texts of a column: mapped words, or a function that returns None for a text that stays."""
 
 Source = Path | BinaryIO
 """A path, or an open binary file such as standard input."""
@@ -46,7 +49,9 @@ class Table:
         bytes_read: returns how many bytes of the file were read so far.
         bytes_total: the size of the file.
         delimiter: the character between cells, to write CSV with again.
+        has_mark: whether CSV that is written again begins with a byte order mark, by which Excel knows UTF-8.
         is_typed: whether columns have types of their own (Parquet), and are not all text.
+        words: the columns whose words are mapped; complete when all batches were read.
     """
 
     names: list[str]
@@ -58,7 +63,9 @@ class Table:
     bytes_read: Callable[[], int] = lambda: 0
     bytes_total: int = 0
     delimiter: str = ","
+    has_mark: bool = False
     is_typed: bool = False
+    words: tuple[MappedWords, ...] = ()
 
     @property
     def number(self) -> int:
@@ -136,7 +143,9 @@ def open_table(
             except InvalidInput as error:
                 raise _named(error, name) from error
         table.bytes_total = os.fstat(raw.fileno()).st_size
-        table.batches = _guarded(_translated(table.batches, table.places, options), name)
+        changes = translations(options, table.places)
+        table.words = tuple(change for change in changes.values() if isinstance(change, MappedWords))
+        table.batches = _guarded(_translated(table.batches, table.places, changes), name)
         yield table
 
 
@@ -233,6 +242,7 @@ class _Opener:
             column=None if number is None else names[number].strip(),
             ignored=ignored,
             bytes_read=(lambda: 0) if stream is None else stream.position,
+            has_mark=stream is not None and stream.has_mark,
         )
 
     def _chosen(self, names: Sequence[str], places: Mapping[str, int]) -> list[int] | None:
@@ -380,44 +390,42 @@ def _narrowed(batch: Batch, chosen: Sequence[int]) -> Batch:
 # Words and dates of the table's own
 
 
-def _translated(batches: Iterator[Batch], places: Mapping[str, int], options: TableOptions) -> Iterator[Batch]:
-    changes = translations(options, places)
+def _translated(
+    batches: Iterator[Batch], places: Mapping[str, int], changes: Mapping[str, Translation]
+) -> Iterator[Batch]:
     if not changes:
         return batches
     return (_changed(batch, {places[meaning]: change for meaning, change in changes.items()}) for batch in batches)
 
 
-def translations(options: TableOptions, places: Mapping[str, int]) -> dict[str, Callable[[Any], Any]]:
+def translations(options: TableOptions, places: Mapping[str, int]) -> dict[str, Translation]:
     """What has to be done to columns of text, by their meaning: words replaced, dates rewritten.
 
     Raises:
         InvalidInput: a column with words to replace is not in the table.
     """
-    changes: dict[str, Callable[[Any], Any]] = {}
+    changes: dict[str, Translation] = {}
     for meaning, words in options.values.items():
         if same(meaning) not in places:
             raise InvalidInput(
                 f"the list has no column {meaning!r}, so its values cannot be mapped: map the column first"
             )
-        table = {same(word): value for word, value in words.items()}
-        changes[same(meaning)] = partial(_replaced, read=partial(_looked_up, table))
+        changes[same(meaning)] = MappedWords(same(meaning), words)
     if options.date_format is not None:
         for meaning in DATE_COLUMNS & set(places):
-            changes[meaning] = partial(_replaced, read=date_reader(options.date_format))
+            changes[meaning] = date_reader(options.date_format)
     return changes
 
 
-def _changed(batch: Batch, changes: Mapping[int, Callable[[Any], Any]]) -> Batch:
-    columns = [changes[i](column) if i in changes else column for i, column in enumerate(batch.rows.columns)]
+def _changed(batch: Batch, changes: Mapping[int, Translation]) -> Batch:
+    columns = [
+        translated(column, changes[i]) if i in changes else column for i, column in enumerate(batch.rows.columns)
+    ]
     batch.rows = pa.RecordBatch.from_arrays(columns, names=batch.rows.schema.names)
     return batch
 
 
-def _looked_up(words: Mapping[str, str], text: str) -> str | None:
-    return words.get(same(text))
-
-
-def _replaced(column: Any, *, read: Callable[[str], str | None]) -> Any:
+def translated(column: Any, change: Translation) -> Any:
     """A column of texts with some of them replaced; each distinct text is read once."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -426,6 +434,11 @@ def _replaced(column: Any, *, read: Callable[[str], str | None]) -> Any:
         return column
     encoded = column.cast(pa.large_binary()).dictionary_encode()
     texts = [data.decode(errors="replace") for data in encoded.dictionary.to_pylist()]
+    if isinstance(change, MappedWords):
+        counts = encoded.indices.value_counts()
+        cells = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+        change.count((texts[code], count) for code, count in cells if code is not None)
+    read = change.replacement if isinstance(change, MappedWords) else change
     changed = [read(text) for text in texts]
     words = [
         data if text is None else text.encode()

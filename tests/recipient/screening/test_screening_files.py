@@ -39,7 +39,7 @@ def blocklist(world: World) -> Blocklist:
 
 def written(path: Path, delimiter: str = ",") -> list[list[str]]:
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter))
+    return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delimiter))
 
 
 def screen(blocklist: Blocklist, source: Path, output: Path, **options: Any) -> files.ScreeningResult:
@@ -79,6 +79,26 @@ def test_a_messy_csv_file(blocklist: Blocklist, tmp_path: Path) -> None:
     # One line with four cells, and two halves of a line that was broken without quotation marks.
     assert (summary.unreadable, summary.written) == (3, 10)
     assert [reject.line for reject in summary.rejects] == [7, 8, 9]
+
+
+def test_blank_lines_stay_bare_beside_quoted_cells(blocklist: Blocklist, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('number;note\n0812-0000-0001;"a;b"\n\n')
+    screen(blocklist, source, output)
+    assert output.read_text().splitlines()[2] == ";;;;;;"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "has_mark"), [("utf-8", False), ("utf-8-sig", True), ("utf-16", True), ("utf-16-le", True)]
+)
+def test_the_output_has_a_mark_if_a_spreadsheet_wrote_the_input(
+    blocklist: Blocklist, tmp_path: Path, encoding: str, has_mark: bool
+) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes("number;name\n0812-0000-0001;Zoë\n".encode(encoding))
+    screen(blocklist, source, output)
+    assert output.read_bytes().startswith(b"\xef\xbb\xbf") == has_mark
+    assert written(output, ";")[1] == ["0812-0000-0001", "Zoë", *BLOCKED]
 
 
 def test_a_cell_with_a_line_break_stays_one(blocklist: Blocklist, tmp_path: Path) -> None:
@@ -277,8 +297,9 @@ def test_the_command(world: World, blocklist: Blocklist, tmp_path: Path) -> None
     options = ("--column", "msisdn", "--max-rejects", "0.3")
     ran = run("screen", source, *options, "-o", tmp_path / "out.csv", env=env)
     assert ran.code == 0
-    assert "3 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty; 4 written to" in ran.out
-    assert "1 row cannot be read, with more or fewer cells than the header, and is not screened: line 5" in ran.err
+    assert "4 rows: 1 blocked, 0 advisory, 1 not a number, 1 empty, 1 unreadable; 4 written to" in ran.out
+    assert "1 row cannot be read, with more or fewer cells than the header: not screened, and" in ran.err
+    assert "are not in the output: line 5" in ran.err
     assert run("screen", source, *options, "--strict", "-o", tmp_path / "out.csv", env=env).code == 7
     assert_fails(
         run("screen", source, "--column", "msisdn", "-o", tmp_path / "o.csv", env=env), 6, "1 of 4 rows", "line 5"
@@ -287,5 +308,6 @@ def test_the_command(world: World, blocklist: Blocklist, tmp_path: Path) -> None
     assert (document["rows"], document["blocked"], document["unreadable"]) == (3, 1, 1)
     assert json.dumps(document)
     assert_fails(run("screen", source, "--column", "b", "-o", tmp_path / "o.csv", env=env), 2, "'b'", "msisdn, age")
+    assert "--map" not in run("screen", source, "--column", "b", "-o", tmp_path / "o.csv", env=env).err
     assert_fails(run("screen", tmp_path / "no.csv", "-o", tmp_path / "o.csv", env=env), 2, "no.csv")
     assert_fails(run("screen", source, env=env), 2, "--output")

@@ -156,8 +156,8 @@ class Overrides:
                 time zone).
             author: who decided, for rows without an author.
             options: how to read a table that does not speak for itself.
-            notify: called with what was skipped above the header, which columns are ignored, and in which form the
-                numbers were read.
+            notify: called with what was skipped above the header, which columns are ignored, which words do not fit
+                their mapping, and in which form the numbers were read.
 
         Raises:
             InvalidInput: the file cannot be read, or lacks a column.
@@ -170,18 +170,22 @@ class Overrides:
 
         rejects: list[Reject] = []
         good: list[Override] = []
-        meanings = Meanings(known=_COLUMNS, number=None, needed=_COLUMNS[:3])
+        meanings = Meanings(known=_COLUMNS, number=None, needed=_COLUMNS[:3], options="--map (columns=)")
+        table_options = options or PLAIN
         source = Path(source) if isinstance(source, str) else source
-        with open_table(source, meanings=meanings, options=options or PLAIN) as table:
+        with open_table(source, meanings=meanings, options=table_options) as table:
             for note in told(table.notes, table.ignored) if notify else ():
                 notify(note)  # type: ignore[misc]
             rows = list(table.records(rejects))
+            for words in table.words if notify else ():
+                if remark := words.remark():
+                    notify(remark)  # type: ignore[misc]
             read, decision = self._read_column([row.get("number", "") for _, row in rows])
             if notify and decision.texts:
                 notify(str(decision))
             for line, row in rows:
                 try:
-                    good.append(self._from_row(row, author, read))
+                    good.append(self._from_row(row, author, read, table_options.date_format))
                 except InvalidInput as error:
                     rejects.append(Reject(line, str(error), row.get("number", "")))
         if good:
@@ -227,9 +231,11 @@ class Overrides:
         """A value that changes whenever the decisions do; None before the first."""
         return self._database.stamp()
 
-    def _from_row(self, row: Mapping[str, str], author: str | None, read: "Normalizer") -> Override:
+    def _from_row(
+        self, row: Mapping[str, str], author: str | None, read: "Normalizer", date_format: str | None
+    ) -> Override:
         from blocklist_sdk.tables.cells import why_digits_are_gone
-        from blocklist_sdk.tables.dates import NEEDS_A_FORMAT, needs_a_format
+        from blocklist_sdk.tables.dates import why_no_moment
 
         decision = row.get("decision", "").strip().lower()
         if decision not in get_args(_Decision):
@@ -240,8 +246,8 @@ class Overrides:
             text = row.get("until", "").strip()
             until = datetime.fromisoformat(text) if text else None
         except ValueError as error:
-            hint = f": {NEEDS_A_FORMAT}" if needs_a_format(text) else ""
-            raise InvalidInput(f"until must be a date or moment such as 2027-01-31, not {text!r}{hint}") from error
+            reason = why_no_moment("until", text, example="2027-01-31", date_format=date_format)
+            raise InvalidInput(reason) from error
         if until is not None and until.tzinfo is None:
             until = until.replace(tzinfo=UTC)
         return self._override(

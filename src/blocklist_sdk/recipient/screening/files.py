@@ -27,6 +27,7 @@ from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
 from blocklist_sdk.tables.batches import Batch
+from blocklist_sdk.tables.header import Meanings
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.tables.table import Table, check_name, open_table
@@ -124,7 +125,8 @@ def screen_file(
     count = dict.fromkeys(("rows", "blocked", "advisory", "invalid", "empty", "unreadable", "written"), 0)
     rejects: list[Reject] = []
     with ExitStack() as stack:
-        table = stack.enter_context(open_table(source, column=column, options=options))
+        meanings = Meanings(options="--column (column=)")
+        table = stack.enter_context(open_table(source, column=column, meanings=meanings, options=options))
         for note in table.notes if notify else ():
             notify(note)  # type: ignore[misc]
         first = next(table.batches, None)
@@ -137,7 +139,7 @@ def screen_file(
             table.batches = chain([first], table.batches)
         names = [*(name for name in table.names if name not in ADDED), *ADDED]
         temporary = stack.enter_context(_target(output))
-        sink = stack.enter_context(write(temporary, names, table.delimiter))
+        sink = stack.enter_context(write(temporary, names, table))
         for batch, found in _screened(table, screening):
             level = found.column("level").indices
             hit = pc.is_valid(level)
@@ -248,7 +250,7 @@ _Write = Callable[[pa.RecordBatch], None]
 
 def _writer_for(
     output: Path | BinaryIO, output_format: OutputFormat | None
-) -> Callable[[Path, Sequence[str], str], "Any"]:
+) -> Callable[[Path, Sequence[str], Table], "Any"]:
     form: str | None = output_format
     if form is None:
         name = output.name.lower() if isinstance(output, Path) else ".csv"
@@ -264,7 +266,7 @@ def _writer_for(
 
 
 @contextmanager
-def _parquet_writer(path: Path, names: Sequence[str], delimiter: str) -> Iterator[_Write]:
+def _parquet_writer(path: Path, names: Sequence[str], table: Table) -> Iterator[_Write]:
     with ExitStack() as stack:
         writer: pq.ParquetWriter | None = None
 
@@ -297,15 +299,15 @@ def _check_text(column: pa.Array, name: str) -> None:
 
 
 @contextmanager
-def _csv_writer(
-    path: Path, names: Sequence[str], delimiter: str, *, compression: str | None = None
-) -> Iterator[_Write]:
+def _csv_writer(path: Path, names: Sequence[str], table: Table, *, compression: str | None = None) -> Iterator[_Write]:
     with ExitStack() as stack:
         sink = stack.enter_context(pa.OSFile(str(path), "wb"))
         if compression:
             sink = stack.enter_context(pa.CompressedOutputStream(sink, compression))
         schema = pa.schema([pa.field(str(i), pa.string()) for i in range(len(names))])
-        header = io.StringIO()
+        delimiter = table.delimiter
+        header = io.StringIO("\ufeff" if table.has_mark else "", newline="")
+        header.seek(0, io.SEEK_END)
         csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(names)
         sink.write(header.getvalue().encode("utf-8", "surrogateescape"))
         # By default pyarrow puts every text between quotation marks.
@@ -324,6 +326,9 @@ def _csv_writer(
         def write(batch: pa.RecordBatch) -> None:
             cells = [_written(column, name) for column, name in zip(batch.columns, names, strict=True)]
             is_bare = not any(pc.any(pc.match_substring_regex(cell, special)).as_py() for cell in cells)
+            if not is_bare:
+                # Empty texts would get quotation marks as well, but nulls get none.
+                cells = [pc.if_else(pc.equal(pc.binary_length(cell), 0), None, cell) for cell in cells]
             (bare if is_bare else quoted).write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
 
         yield write
