@@ -126,10 +126,12 @@ def test_damaged_quoting_never_loses_rows_silently(rows: list[tuple[int, str]], 
         place %= len(text)
         text = text[:place] + '"' + text[place + (place % 2) :]
     try:
-        _, found, _ = read(text.encode())
+        _, found, rejects = read(text.encode())
     except InvalidInput:
         return
     covered = {line for line, _ in found}
+    for reject in rejects:
+        covered |= set(range(reject.line, reject.line + 1 + reject.text.count("\n")))
     for line, cells in found:
         covered |= set(range(line, line + 1 + sum(cell.count("\n") for cell in cells)))
     lines = len(text.split("\n")) - text.endswith("\n")
