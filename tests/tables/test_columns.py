@@ -141,3 +141,11 @@ def test_a_text_in_scientific_notation_is_refused_as_such(number: str) -> None:
 def test_options_are_checked_when_they_are_made(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         TableOptions(**given)
+
+
+@pytest.mark.parametrize("column", [None, "number"])
+def test_rows_with_numbers_above_a_header_are_not_skipped(column: str | None) -> None:
+    text = "nomor,x\n081234567890,1\n081234567891,2\nnumber,x\n081234567892,3\n"
+    with pytest.raises(InvalidInput, match=r"line 2 has a number.*above the header in line 4.*--header-row"):
+        cells_of(text, TableOptions(), column=column)
+    assert cells_of(text, TableOptions(header_row=4)).line.tolist() == [5]

@@ -43,6 +43,28 @@ def test_json_objects_keyed_by_number(indent: int | None) -> None:
     )
 
 
+GENERATED = ("+6281234567890", "+6281234567891")
+
+
+@pytest.mark.parametrize("keys", [("rec-1", "rec-2"), GENERATED])
+def test_a_number_inside_of_an_object_is_the_number(keys: tuple[str, str]) -> None:
+    document = {key: {"number": number, "category": "x"} for key, number in zip(keys, GENERATED, strict=True)}
+    _, rows = read(json.dumps(document, indent=2))
+    assert rows == [(1, [GENERATED[0], "x"]), (2, [GENERATED[1], "x"])]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"6289999990": {"number": "+6281234567890"}}, "1 of its 1 keys look like numbers as well"),
+        ({"rec-1": {"Number": "+6281234567890"}, "rec-2": {"tel": "+6281234567891"}}, "1 of its 2 values have none"),
+    ],
+)
+def test_an_object_with_two_kinds_of_numbers_is_refused(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        read(json.dumps(document, indent=2))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_json_lines_have_their_lines(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = end.join(['{"number": "0812"}', "", '{"number": "0813", "x": 1.5}', '{"number": 1}'])

@@ -84,9 +84,24 @@ def find_header(
         header_row: its line, if it was given.
 
     Raises:
-        InvalidInput: the table has several columns and no header, or not where it was said to be.
+        InvalidInput: the table has several columns and no header, or not where it was said to be; or rows with numbers
+            are above it.
     """
-    top = top[:_LOOK_AHEAD]
+    header = _searched(top[:_LOOK_AHEAD], wanted=wanted, meanings=meanings, header_row=header_row)
+    if header_row is None:
+        for row in top[: header or 0]:
+            if any(map(is_like_a_number, row.cells)):
+                raise InvalidInput(
+                    f"line {row.line} has a number, {', '.join(map(shown, _filled(row)))}, but is above the header in "
+                    f"line {top[header or 0].line}: perhaps several lists were put together. Divide them, or name the "
+                    "header's line with --header-row (header_row=) to skip what is above it"
+                )
+    return header
+
+
+def _searched(
+    top: Sequence[TopRow], *, wanted: Mapping[str, str], meanings: Meanings, header_row: int | None
+) -> int | None:
     if header_row is not None:
         for index, row in enumerate(top):
             if row.line == header_row:

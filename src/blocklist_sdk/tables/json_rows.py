@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.tables.batches import Batch, batch_of, storable
-from blocklist_sdk.tables.cells import scientific, text_of_number
+from blocklist_sdk.tables.cells import is_like_a_number, scientific, text_of_number
 from blocklist_sdk.tables.rejects import Reject
 
 _ROWS_PER_BATCH: Final = 1 << 15
@@ -64,7 +64,7 @@ def document_rows(read: Callable[[int], bytes]) -> tuple[list[str], list[tuple[i
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"this begins like JSON but cannot be read: {error}") from error
     if isinstance(document, dict):
-        rows = [_keyed(key, value) for key, value in document.items()]
+        rows = _of_object(document)
     elif isinstance(document, list):
         rows = [each if isinstance(each, dict) else {"number": each} for each in document]
     else:
@@ -75,9 +75,32 @@ def document_rows(read: Callable[[int], bytes]) -> tuple[list[str], list[tuple[i
     return names, list(enumerate(rows, 1))
 
 
+def _of_object(document: dict[str, Any]) -> list[Any]:
+    """The rows of an object keyed by number; or by something else, if all of its values have a number of their own."""
+    own = [isinstance(value, dict) and any(map(_is_number_name, value)) for value in document.values()]
+    if not any(own):
+        return [_keyed(key, value) for key, value in document.items()]
+    keys = sum(map(is_like_a_number, document))
+    if all(own) and (not keys or all(key in value.values() for key, value in document.items())):
+        return list(document.values())
+    what = (
+        f"{keys:,} of its {len(own):,} keys look like numbers as well"
+        if keys
+        else f"{own.count(False):,} of its {len(own):,} values have none"
+    )
+    raise InvalidInput(
+        f"the values of this JSON object have a 'number' of their own, but {what}, so it is not clear which are the "
+        f"numbers: give {_EXPECTED}"
+    )
+
+
+def _is_number_name(name: str) -> bool:
+    return name.strip().lower() == "number"
+
+
 def _keyed(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {"number": key, **{name: cell for name, cell in value.items() if name.strip().lower() != "number"}}
+        return {"number": key, **value}
     if value is None or isinstance(value, str):
         return {"number": key, "category": value}
     if value is True:

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import io
 import shutil
 import tempfile
 import zlib
@@ -121,14 +122,29 @@ def _decoder_for(head: bytes) -> tuple[codecs.IncrementalDecoder | None, bytes]:
     return None, head
 
 
+class Spooled(io.BufferedRandom):
+    """What came from a pipe, in a temporary file, so that it can be read more than once."""
+
+
+@contextmanager
+def spooled(source: "Path | BinaryIO") -> Iterator["Path | Spooled"]:
+    """A source that can be opened more than once, but not at the same time; a path is one already."""
+    if isinstance(source, (Path, Spooled)):
+        yield source
+        return
+    with Spooled(tempfile.TemporaryFile(buffering=0)) as file:
+        with read_errors("standard input"):
+            shutil.copyfileobj(source, file, _READ_BYTES)
+        yield file
+
+
 @contextmanager
 def opened(source: "Path | BinaryIO") -> Iterator[tuple[BinaryIO, str]]:
     """Open a file, and name it for messages. What comes from a pipe is put into a temporary file first."""
     with ExitStack() as stack:
         if not isinstance(source, Path):
-            file = stack.enter_context(tempfile.TemporaryFile())
-            with read_errors("standard input"):
-                shutil.copyfileobj(source, file, _READ_BYTES)
+            file = stack.enter_context(spooled(source))
+            assert isinstance(file, Spooled)
             file.seek(0)
             yield file, "standard input"
             return

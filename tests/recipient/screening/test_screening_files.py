@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from blocklist_sdk import Blocklist, InvalidInput, Refused, StorageFailed
+from blocklist_sdk.numbers import decide_form
+from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.recipient.screening import files
 from blocklist_sdk.recipient.screening.files import ADDED, screen_file
 from blocklist_sdk.tables import delimited, streams, table
@@ -183,6 +185,26 @@ def test_files_of_many_blocks(blocklist: Blocklist, tmp_path: Path, monkeypatch:
     assert len(told) > 10
     assert told == sorted(told)
     assert told[-1][0] <= told[-1][1] == source.stat().st_size
+
+
+@pytest.mark.parametrize("held", [0, 1 << 30])
+@pytest.mark.parametrize("is_stdin", [False, True])
+def test_the_whole_column_decides_the_form_and_not_its_beginning(
+    blocklist: Blocklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, is_stdin: bool
+) -> None:
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(streams, "HEAD_BYTES", 4096)
+    monkeypatch.setattr(files, "_HELD_BYTES_MAX", held)
+    # The first rows alone would be read as Cambodian numbers.
+    rows = ["85512345678", "85251234567", "14155550100"] * 200 + [f"0{LISTED[3:]}"] * 60_000
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("number,note\n" + "".join(f"{row},x\n" for row in rows))
+    given: Any = io.BytesIO(source.read_bytes()) if is_stdin else source
+    summary = screen(blocklist, given, output)
+    cells = read_cells(source).columns["number"]
+    assert (summary.form.form, decide_form(cells, region="ID").form) == ("national", "national")
+    assert (summary.rows, summary.blocked) == (len(rows), 60_000)
+    assert [row[0] for row in written(output)[1:]] == rows
 
 
 def test_a_header_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ class Screening:
         """The release's serial."""
         return self._generation.about.serial
 
+    @property
+    def needs_column(self) -> bool:
+        """Whether a column has to decide how digits without a plus are read: no form is declared."""
+        return self._form == "auto" and self._region is not None
+
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column, or a part of one, in this thread.
 
@@ -94,7 +99,10 @@ class Screening:
         return self._batch(arrow_column(column).combine_chunks(), "national" if self._form == "auto" else self._form)
 
     def decide_form(self, column: "ArrowArray | ArrowStream") -> FormDecision:
-        """Decide by a column, or by the beginning of a long one, how `batch` reads digits without a plus from now on.
+        """Decide how `batch` reads digits without a plus from now on.
+
+        Args:
+            column: the whole column, or rows of a long one at equal distances.
 
         Returns:
             The declared form, or what decided.

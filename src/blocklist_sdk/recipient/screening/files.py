@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,11 +25,13 @@ import pyarrow.parquet as pq
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.numbers import FormDecision
+from blocklist_sdk.numbers.forms import SAMPLE_ROWS
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
-from blocklist_sdk.tables.batches import Batch
+from blocklist_sdk.tables.batches import Batch, Int64s
 from blocklist_sdk.tables.header import Meanings
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
+from blocklist_sdk.tables.streams import spooled
 from blocklist_sdk.tables.table import Table, check_name, open_table
 
 PREFIX: Final = "blocklist_"
@@ -41,6 +43,9 @@ _ZSTD_LEVEL: Final = 3
 
 _NAMED_MAX: Final = 10
 """How many of the rows that cannot be read are named; all of them are counted."""
+
+_HELD_BYTES_MAX: Final = 32 << 20
+"""Up to here the cells of a file are kept while its form is decided; a larger file is read once more."""
 
 MAX_REJECTS: Final = 0.1
 """As for a list to be published."""
@@ -95,7 +100,8 @@ def screen_file(
     """Screen a column of a file, and write a copy of the file with the answer added to each row.
 
     The columns that are added are `ADDED`. The output appears under its name only when it is complete. Unless a form is
-    declared, the first rows (about 8 MB of CSV) decide how digits without a plus are read.
+    declared, the whole column decides how digits without a plus are read, as it does for a publisher; a file that is
+    larger than 32 MB when it is cut is therefore read twice.
 
     Args:
         screening: the release to screen against; see `Blocklist.screening`.
@@ -126,17 +132,23 @@ def screen_file(
     rejects: list[Reject] = []
     with ExitStack() as stack:
         meanings = Meanings(options="--column (column=)")
-        table = stack.enter_context(open_table(source, column=column, meanings=meanings, options=options))
+        source = stack.enter_context(spooled(source))
+        opening = partial(open_table, source, column=column, meanings=meanings, options=options)
+        table = stack.enter_context(opening())
         for note in table.notes if notify else ():
             notify(note)  # type: ignore[misc]
-        first = next(table.batches, None)
-        decision = screening.decide_form(
-            pa.array([], pa.string()) if first is None else first.rows.column(table.number)
-        )
+        held, is_whole = _beginning(table.batches) if screening.needs_column else ([], False)
+        if is_whole or not screening.needs_column:
+            sample = _at_equal_distances(batch.rows.column(table.number) for batch in held)
+            table.batches = chain(held, table.batches)
+        else:
+            held.clear()
+            with opening(only=()) as numbers:
+                sample = _at_equal_distances(batch.rows.column(numbers.number) for batch in numbers.batches)
+            table = stack.enter_context(opening())
+        decision = screening.decide_form(sample)
         if notify and decision.texts:
             notify(str(decision))
-        if first is not None:
-            table.batches = chain([first], table.batches)
         names = [*(name for name in table.names if name not in ADDED), *ADDED]
         temporary = stack.enter_context(_target(output))
         sink = stack.enter_context(write(temporary, names, table))
@@ -163,6 +175,35 @@ def screen_file(
         _judge(count, rejects, name=_name_of(source), max_rejects=max_rejects)
     seconds = time.monotonic() - started
     return ScreeningResult(serial=screening.serial, form=decision, rejects=tuple(rejects), seconds=seconds, **count)
+
+
+def _beginning(batches: Iterator[Batch]) -> tuple[list[Batch], bool]:
+    """The first batches, as many as may be held, and whether these are all."""
+    held: list[Batch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.rows.nbytes
+        if size > _HELD_BYTES_MAX:
+            return held, False
+    return held, True
+
+
+def _at_equal_distances(columns: Iterable[pa.Array]) -> pa.ChunkedArray:
+    """Rows of a column that comes in pieces: all of them, or some at equal distances, enough to decide the form."""
+    every, seen = 1, 0
+    kept: list[tuple[Int64s, pa.Array]] = []
+    kind: pa.DataType = pa.string()
+    for column in columns:
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        kind = column.type
+        at = np.arange(-seen % every, len(column), every)
+        kept.append((seen + at, column.take(pa.array(at))))
+        seen += len(column)
+        while sum(len(rows) for rows, _ in kept) > 2 * SAMPLE_ROWS:
+            every *= 2
+            kept = [(rows[stays], part.filter(pa.array(stays))) for rows, part in kept for stays in [rows % every == 0]]
+    return pa.chunked_array([part for _, part in kept], kind)
 
 
 def _judge(count: dict[str, int], rejects: Sequence[Reject], *, name: str, max_rejects: float) -> None:
