@@ -30,7 +30,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -50,7 +50,6 @@ from blocklist_sdk.publisher.arguments import (
     check_moment,
     check_outside,
     check_path,
-    check_scope,
     check_share,
     check_text,
 )
@@ -59,7 +58,8 @@ from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri,
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
-from blocklist_sdk.publisher.rows import read_level, read_rows, read_scope, reject_protected
+from blocklist_sdk.publisher.rows import read_level, read_rows, reject_protected
+from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, choose_scope, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
 from blocklist_sdk.release.index import FeedIndex
@@ -136,7 +136,7 @@ class Publisher:
         cls,
         directory: str | Path,
         *,
-        feeds: Collection[str],
+        feeds: Collection[str] | Mapping[str, str | Iterable[str] | None],
         passphrase: Passphrase | None,
         region: str | None = None,
         key_uris: Mapping[str, Sequence[KeyUri]] | None = None,
@@ -146,7 +146,9 @@ class Publisher:
 
         Args:
             directory: the folder; it must be empty or not exist yet.
-            feeds: the names of the feeds.
+            feeds: the names of the feeds; or a mapping from each name to the feed's scope, such as ``messaging`` or
+                ``sms+voice``, or the parts: the scope of new entries for which a list gives none. A feed without one
+                (None) has ``sms+voice``.
             passphrase: encrypts the private keys, at least 12 characters; or a function that takes a key's name and
                 returns its passphrase; None if all keys exist elsewhere.
             region: two-letter country code in which national numbers are read; None if lists have none.
@@ -155,17 +157,23 @@ class Publisher:
             timing: the clock, lifetimes of signatures, and waits.
 
         Raises:
-            InvalidInput: the folder is not empty, or a feed's name, the region, a key or the passphrase is invalid.
+            InvalidInput: the folder is not empty, or a feed's name or scope, the region, a key or the passphrase is
+                invalid.
             StorageFailed: the disk refused.
         """
         directory = check_directory(directory)
         timing = timing or Timing()
-        names = sorted({feed_name(feed) for feed in check_list("feeds", feeds)})
+        scopes = feed_scopes(feeds)
+        names = list(scopes)
         if not names:
             raise InvalidInput("give at least one feed")
         uris = key_uris or {}
         _check_key_names(uris, names)
-        settings = {"format": _FORMAT, "region": None if region is None else check_region(region)}
+        settings = {
+            "format": _FORMAT,
+            "region": None if region is None else check_region(region),
+            "scopes": {name: scope for name, scope in scopes.items() if scope is not None},
+        }
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
                 raise InvalidInput(f"{directory} exists already: give a new folder, or open this one")
@@ -220,7 +228,7 @@ class Publisher:
         issuer: str = "authority",
         level: str = "block",
         category: str = "fraud",
-        scope: str | Iterable[str] = ("sms", "voice"),
+        scope: str | Iterable[str] | None = None,
         rejects: str | Path | None = None,
         published_at: datetime | None = None,
         allow_empty: bool = False,
@@ -247,7 +255,8 @@ class Publisher:
             issuer: the issuer of rows for which the list gives none.
             level: the level of new entries for which the list gives none: ``block`` or ``advisory``.
             category: the category of new entries for which the list gives none.
-            scope: the scope of new entries for which the list gives none: ``sms+voice``, or the parts.
+            scope: the scope of new entries for which the list gives none: ``sms+voice``, or the parts; by default the
+                feed's own, see :meth:`init`.
             rejects: the file for the rejects; by default one under ``rejects/``.
             published_at: the moment of the release; by default now.
             allow_empty: publish even a list without any rows, which lifts every entry.
@@ -255,8 +264,8 @@ class Publisher:
                 a reject is lifted.
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
-            notify: called with what was skipped above the header and which columns are ignored, each in a line,
-                before anything is published.
+            notify: called with what was skipped above the header, which columns are ignored, and what the scope of a
+                feed for messaging is, each in a line, before anything is published.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
@@ -272,8 +281,9 @@ class Publisher:
             level=read_level(check_text("level", level)),
             category=check_text("category", category),
             issuer=check_text("issuer", issuer),
-            scope=read_scope(check_scope(scope)),
+            scope=DEFAULT_SCOPE,
         )
+        given_scope = None if scope is None else declared_scope(scope)
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
         max_cover = check_count("max_cover", max_cover)
@@ -284,6 +294,15 @@ class Publisher:
             region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
             cells = read_cells(source, column=column, options=options, notify=notify)
+            chosen = choose_scope(
+                feed,
+                given=given_scope,
+                declared=self._scope(feed, signed_feed.index),
+                is_in_list="scope" in cells.columns,
+            )
+            if chosen.notice is not None:
+                (notify or log.warning)(chosen.notice)
+            defaults = replace(defaults, scope=chosen.entries)
             rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
@@ -305,7 +324,9 @@ class Publisher:
                 defaults=defaults,
             )
             rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
-            index, changes = signed_feed.add_release(before, following, published_at=moment, region=region)
+            index, changes = signed_feed.add_release(
+                before, following, published_at=moment, region=region, scope=chosen.feed
+            )
         snapshot, delta = index.current.snapshot, index.current.delta
         return ReleaseResult(
             feed=feed,
@@ -341,20 +362,22 @@ class Publisher:
             renewed, overdue = repository.renew()
             return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
 
-    def add_feed(self, feed: str, *, key_uris: Sequence[KeyUri] = ()) -> None:
+    def add_feed(self, feed: str, *, scope: str | Iterable[str] | None = None, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.
 
         Args:
             feed: the name of the new feed.
+            scope: the feed's scope; see :meth:`init`.
             key_uris: its existing keys elsewhere; by default a key is made.
 
         Raises:
-            InvalidInput: the name is invalid or taken, or a key is not available.
+            InvalidInput: the name is invalid or taken, the scope is invalid, or a key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
         feed_name(feed)
+        declared = None if scope is None else declared_scope(scope)
         with self._locked() as repository:
             if feed in repository.feeds:
                 raise InvalidInput(f"the feed {feed!r} exists already")
@@ -362,7 +385,29 @@ class Publisher:
             # A run that was killed may have made the key already.
             if not self._keys.public(feed_key(feed)):
                 self._keys.add(feed_key(feed), uris=key_uris)
+            self._write_scope(feed, declared)
             repository.delegate(feed)
+
+    def set_scope(self, feed: str, scope: str | Iterable[str]) -> None:
+        """Set a feed's scope: the scope of new entries for which a list gives none. Needs no key.
+
+        It holds from the next release on. Entries that are on the feed already keep their scope, unless a list gives
+        another.
+
+        Args:
+            feed: the feed's name.
+            scope: the feed's scope; see :meth:`init`.
+
+        Raises:
+            InvalidInput: the feed is unknown, or the scope is invalid.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused.
+        """
+        declared = declared_scope(scope)
+        with self._locked() as repository:
+            SignedFeed.find(repository, feed)
+            self._write_scope(feed, declared)
 
     def protect(self, numbers: Iterable[str]) -> int:
         """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
@@ -413,7 +458,7 @@ class Publisher:
         repository = self._load()
         names = (ROOT, TARGETS, ONLINE, *map(feed_key, repository.feeds))
         return PublisherStatus(
-            feeds=tuple(_feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
+            feeds=tuple(self._feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
             roles=repository.roles,
             absent_keys=tuple(self._keys.absent(names)),
             protected_numbers=len(self._protected(repository)),
@@ -456,8 +501,35 @@ class Publisher:
             return check_region(region)
         if index is not None:
             return index.region
-        settings = read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
-        return settings.get("region")
+        region = self._settings().get("region")
+        return None if region is None else str(region)
+
+    def _scope(self, feed: str, index: FeedIndex | None) -> str | None:
+        """The feed's scope; None if none was declared, and no release has relied on the default."""
+        scope = self._settings().get("scopes", {}).get(feed)
+        # The index has it as well, for a folder that was made anew around an old repository.
+        return declared_scope(scope) if scope is not None else index.scope if index else None
+
+    def _write_scope(self, feed: str, scope: str | None) -> None:
+        settings = {"format": _FORMAT, "region": None, "scopes": {}, **self._settings()}
+        # A run that was killed may have left another scope for a feed that is only added now.
+        scopes = {**settings["scopes"], feed: scope}
+        settings["scopes"] = {name: scope for name, scope in sorted(scopes.items()) if scope is not None}
+        path = self.directory / "publisher.json"
+        with storage(path):
+            write_json(path, settings)
+
+    def _settings(self) -> dict[str, Any]:
+        return read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
+
+    def _feed_status(self, feed: SignedFeed) -> FeedStatus:
+        index = feed.index
+        scope = self._scope(feed.name, index)
+        if index is None:
+            return FeedStatus(feed.name, scope=scope)
+        return FeedStatus(
+            feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry, scope
+        )
 
     def _moment(self, published_at: datetime | None, index: FeedIndex | None) -> datetime:
         clock = self._timing.clock()
@@ -499,15 +571,6 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
         raise InvalidInput(
             f"{unknown[0]!r} is not the name of a key here: give root, targets, online, or feed.NAME of a feed here"
         )
-
-
-def _feed_status(feed: SignedFeed) -> FeedStatus:
-    index = feed.index
-    if index is None:
-        return FeedStatus(feed.name)
-    return FeedStatus(
-        feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry
-    )
 
 
 def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:

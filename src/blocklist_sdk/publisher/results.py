@@ -114,7 +114,7 @@ class RoleStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """A feed and its current release. Before the first release, all but the name is None.
+    """A feed and its current release. Before the first release, all but the name and a declared scope is None.
 
     Attributes:
         feed: the feed's name.
@@ -124,6 +124,8 @@ class FeedStatus:
         digest: SHA-256 of its canonical rows.
         region: two-letter code of the country in which its national numbers were read; None if no region was given.
         last_entry: the highest entry id given out on the feed so far.
+        scope: the scope of new entries for which a list gives none; None if none was declared, and no release has
+            relied on the default yet.
     """
 
     feed: str
@@ -133,6 +135,7 @@ class FeedStatus:
     digest: str | None = None
     region: str | None = None
     last_entry: int | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
