@@ -109,6 +109,7 @@ def screen(
             f"{counted(summary.rows, 'row')}: {summary.blocked:,} blocked, {summary.advisory:,} advisory, "
             f"{summary.invalid:,} not a number, {summary.empty:,} empty; {summary.written:,} written to {where} "
             f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
+            f"{f'; no entry on the list has the scope {scope}' if summary.scope_listed is False else ''}"
         )
     if strict and summary.unreadable:
         raise typer.Exit(REJECTED)

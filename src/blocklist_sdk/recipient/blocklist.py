@@ -259,6 +259,12 @@ class Blocklist:
             NotSynced: there is no verified generation yet.
             Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
+        verdict = self._verdict(number, scope)
+        if scope is not None and verdict.scope_listed is False:
+            self._current.warn_of_scope(scope)
+        return verdict
+
+    def _verdict(self, number: str | int, scope: Scope | None) -> Verdict:
         check_scope(scope)
         e164 = self._read(number)
         generation, expires = self._current.generation()
@@ -284,6 +290,7 @@ class Blocklist:
             as_of=generation.about.published_at,
             stale=is_past(expires, now),
             override=override,
+            scope_listed=generation.lists_scope(scope),
         )
 
     def entries(self, number: str | int) -> list[Entry]:
@@ -323,6 +330,12 @@ class Blocklist:
             InvalidInput: `scope` is unknown.
             NotSynced, Stale: as for `check`.
         """
+        screening = self._screening(scope)
+        if scope is not None and screening.scope_listed is False:
+            self._current.warn_of_scope(scope)
+        return screening
+
+    def _screening(self, scope: Scope | None) -> "Screening":
         from blocklist_sdk.recipient.screening.columns import Screening
 
         check_scope(scope)
@@ -368,6 +381,7 @@ class Blocklist:
             generations=tuple(internals.store.serials()),
             held=internals.holds.load(),
             disk_bytes=internals.store.disk_bytes(),
+            scopes=tuple(sorted(generation.scopes)) if generation else (),
         )
 
     def changes(self, *, since: int | None) -> "Changes":
@@ -465,6 +479,16 @@ class Blocklist:
 def internals_of(blocklist: Blocklist) -> Internals:
     """What a list is made of, for other parts of this library."""
     return blocklist._internals
+
+
+def verdict_of(blocklist: Blocklist, number: str | int, *, scope: Scope | None) -> Verdict:
+    """Do as `Blocklist.check` does, for `Blocklists`: nothing is logged, since another feed may have the scope."""
+    return blocklist._verdict(number, scope)
+
+
+def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":
+    """Do as `Blocklist.screening` does, for `Blocklists`: nothing is logged, as in `verdict_of`."""
+    return blocklist._screening(scope)
 
 
 def _is_valid(number: int) -> bool:

@@ -78,6 +78,11 @@ class Screening:
         """The release's serial."""
         return self._generation.about.serial
 
+    @property
+    def scope_listed(self) -> bool | None:
+        """Whether any entry on the list has the scope; None without a scope, and on an empty list."""
+        return self._generation.lists_scope(self._scope)
+
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column, or a part of one, in this thread.
 
