@@ -107,7 +107,8 @@ class Blocklist:
                 wiped; by default in the user's state directory, or in `cache_dir` if that is given. Then wipe single
                 feeds, not the whole directory.
             protected: numbers of your own that are never blocked, whatever a feed says, in addition to those that the
-                authority protects: the numbers, or a text file with one a line.
+                authority protects: numbers, ranges and patterns, up to 10,000 numbers each; or a text file with one a
+                line.
             guard: what a release may change by itself; None lets every release through.
             when_stale: what to do past the signed expiry: ``serve`` goes on answering, and marks every verdict and the
                 log; ``raise`` raises `Stale` from every question.
