@@ -1,4 +1,7 @@
-"""The publisher's commands: ``blocklist publish init | add-feed | set-scope | release | refresh | serve | keys``."""
+"""The publisher's commands: ``blocklist publish init | add-feed | set-scope | release | refresh | serve | keys``.
+
+``blocklist publish protect`` is in `cli/publish_protect.py`.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli import publish_protect
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
+app.add_typer(publish_protect.app, name="protect")
 
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]

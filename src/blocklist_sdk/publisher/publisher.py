@@ -33,13 +33,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self, cast
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.numbers import Form, normalize
+from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.numbers.text import LOOKALIKES
@@ -56,8 +56,15 @@ from blocklist_sdk.publisher.arguments import (
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
+from blocklist_sdk.publisher.protection import ProtectionChange, listed_among, plan_removal, protected_document
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
-from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
+from blocklist_sdk.publisher.results import (
+    FeedStatus,
+    ProtectionResult,
+    PublisherStatus,
+    RefreshResult,
+    ReleaseResult,
+)
 from blocklist_sdk.publisher.rows import read_level, read_rows, reject_protected
 from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, choose_scope, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
@@ -65,6 +72,7 @@ from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
+from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject, write_rejects
@@ -409,28 +417,115 @@ class Publisher:
             SignedFeed.find(repository, feed)
             self._write_scope(feed, declared)
 
-    def protect(self, numbers: Iterable[str]) -> int:
+    def protect(self, numbers: Path | BinaryIO | Iterable[str]) -> int:
         """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
 
         Args:
-            numbers: numbers as text; national numbers are read in the region given to :meth:`init`.
+            numbers: numbers, ranges and patterns as text, up to 10,000 numbers each; national numbers are read in the
+                region given to :meth:`init`. Or a text file with one on each line: a path, or an open binary file.
 
         Returns:
             How many protected numbers there are now.
 
         Raises:
-            InvalidNumber: a text is not a number.
-            InvalidInput: the targets key is not available.
+            InvalidNumber: a text is not a number, or stands for too many.
+            InvalidInput: the same of a line in a file; there are too many in all; the targets key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        numbers = check_list("numbers", numbers)
+        found = frozenset[int]().union(*self._numbers_of(_protected_texts(numbers)))
         with self._locked() as repository:
-            region = self._region(None, None)
-            protected = {normalize(number, region=region) for number in numbers}
-            repository.set_targets(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
-            return len(protected)
+            self._sign_protected(repository, found)
+        return len(found)
+
+    def protect_more(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
+        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp() + "/publisher"
+            >>> publisher = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery", region="ID")
+            >>> publisher.protect_more(["0812-3456-7890", "0812-3456-78##"]).protected
+            100
+        """
+        return self.change_protection(self.plan_protection(add=numbers))
+
+    def unprotect(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
+        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+
+        Raises:
+            InvalidInput: besides, a text stands for no protected number.
+        """
+        return self.change_protection(self.plan_protection(remove=numbers))
+
+    def plan_protection(
+        self,
+        *,
+        add: Path | BinaryIO | Iterable[str] = (),
+        remove: Path | BinaryIO | Iterable[str] = (),
+        only: Path | BinaryIO | Iterable[str] | None = None,
+    ) -> ProtectionChange:
+        """Plan a change of the protected numbers; needs no key. It can be written to a file and applied elsewhere.
+
+        Args:
+            add: what to protect besides, as for :meth:`protect`.
+            remove: what to protect no longer.
+            only: all that is to be protected, in place of `add` and `remove`; None for those two.
+
+        Raises:
+            InvalidNumber: a text is not a number, or stands for too many.
+            InvalidInput: the same of a line in a file; a text to remove stands for no protected number.
+            Malformed, Untrusted: the repository was damaged.
+        """
+        current = self.protected()
+        if only is not None:
+            wanted = frozenset[int]().union(*self._numbers_of(_protected_texts(only)))
+            return ProtectionChange(tuple(sorted(wanted - current)), tuple(sorted(current - wanted)))
+        added = frozenset[int]().union(*self._numbers_of(_protected_texts(add)))
+        texts = _protected_texts(remove)
+        removal = plan_removal(texts, self._numbers_of(texts), current)
+        return ProtectionChange(tuple(sorted(added - current)), tuple(sorted({*removal.remove} - added)))
+
+    def change_protection(self, change: ProtectionChange) -> ProtectionResult:
+        """Apply a change of the protected numbers. Needs the targets key.
+
+        What is so already stays so: a change may be applied again. A change that changes nothing is not signed.
+
+        Raises:
+            InvalidInput: there would be too many protected numbers, or the targets key is not available.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused; what is published is whole.
+        """
+        with self._locked() as repository:
+            after, done = change.applied(self._protected(repository).tolist())
+            listed: dict[str, tuple[int, ...]] = {}
+            if done:
+                concerned = sorted({*done.add, *done.remove})
+                for feed in repository.feeds:
+                    listed[feed] = listed_among(SignedFeed.find(repository, feed).rows(), concerned)
+                self._sign_protected(repository, after)
+        return ProtectionResult(
+            protected=len(after),
+            added=done.add,
+            removed=done.remove,
+            listed={feed: numbers for feed, numbers in listed.items() if numbers},
+        )
+
+    def _numbers_of(self, texts: Iterable[ProtectedText]) -> Iterator[frozenset[int]]:
+        return numbers_of(texts, region=self._region(None, None))
+
+    def _sign_protected(self, repository: Repository, numbers: frozenset[int]) -> None:
+        document = protected_document(numbers)
+        try:
+            repository.require_keys(TARGETS)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{error}. If the targets key is elsewhere, write a proposal (`blocklist publish protect … --propose "
+                "FILE`) and apply it there"
+            ) from error
+        repository.set_targets(TARGETS, files={PROTECTED_PATH: document})
 
     @property
     def feeds(self) -> tuple[str, ...]:
@@ -571,6 +666,13 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
         raise InvalidInput(
             f"{unknown[0]!r} is not the name of a key here: give root, targets, online, or feed.NAME of a feed here"
         )
+
+
+def _protected_texts(numbers: Path | BinaryIO | Iterable[str]) -> list[ProtectedText]:
+    """What to protect, from a file or a list."""
+    if isinstance(numbers, Path) or hasattr(numbers, "read"):
+        return read_lines(cast("Path | BinaryIO", numbers))
+    return [ProtectedText(text) for text in check_list("numbers", numbers)]
 
 
 def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:

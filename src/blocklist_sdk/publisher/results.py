@@ -68,6 +68,25 @@ class ReleaseResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ProtectionResult:
+    """The result of a change of the protected numbers.
+
+    Attributes:
+        protected: how many numbers are protected now.
+        added: E.164 integers that are protected now and were not before, ascending.
+        removed: E.164 integers that were protected before, ascending.
+        listed: those of both that the current release of a feed lists, by feed. One that was added is never blocked
+            again, but recipients who sync for the first time refuse this release until the feed's next one, which
+            leaves the number out. One that was removed is blocked again when recipients sync.
+    """
+
+    protected: int
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    listed: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class OverdueRole:
     """A role that is due to be signed again, but lacks the keys.
 
