@@ -87,6 +87,8 @@ class Verdict:
         as_of: when that release was published.
         stale: whether the feed is past its signed expiry.
         override: the local decision in force, or None.
+        scope_listed: whether any entry on the list, of whatever number, has the scope that was asked for. If not, the
+            feed may be the wrong one for that scope. None if no scope was asked for, or the list is empty.
     """
 
     number: int
@@ -99,6 +101,7 @@ class Verdict:
     as_of: datetime
     stale: bool
     override: Override | None = None
+    scope_listed: bool | None = None
 
     def __bool__(self) -> bool:
         return self.blocked
@@ -255,6 +258,7 @@ class Status:
         generations: serials of the releases on this disk, newest first.
         held: the names of those who still need an older release, and its serial.
         disk_bytes: the size of all releases on disk.
+        scopes: every scope that an entry of the release in force has, in alphabetical order.
     """
 
     feed: str
@@ -274,3 +278,4 @@ class Status:
     generations: tuple[int, ...] = ()
     held: dict[str, int] = field(default_factory=dict)
     disk_bytes: int = 0
+    scopes: tuple[str, ...] = ()

@@ -50,6 +50,48 @@ def test_init_in_json(tmp_path: Path) -> None:
     assert Path(document["root"]).is_file()
 
 
+def test_a_feeds_scope_is_declared_shown_and_changed(tmp_path: Path) -> None:
+    directory = tmp_path / "authority"
+    feeds = ("--feed", "id-all", "--feed", "id-ott=messaging+data")
+    document = run("publish", "init", directory, *feeds, "--json", env=ENV).document
+    assert (document["feeds"], document["scopes"]) == (
+        ["id-all", "id-ott"],
+        {"id-all": None, "id-ott": "data+messaging"},
+    )
+    assert run("publish", "add-feed", directory, "--feed", "id-new", "--scope", "voice", env=ENV).code == 0
+    assert run("publish", "set-scope", directory, "--feed", "id-all", "--scope", "sms").code == 0
+    shown = run("publish", "keys", directory)
+    assert [line.partition("  scope ")[2] for line in shown.lines if line.startswith("id-")] == [
+        "sms",
+        "voice",
+        "data+messaging",
+    ]
+    roles = run("publish", "keys", directory, "--json").document["roles"]
+    assert {role["role"]: role["scope"] for role in roles if role["role"] in {"root", "id-ott"}} == {
+        "root": None,
+        "id-ott": "data+messaging",
+    }
+    assert_fails(run("publish", "set-scope", directory, "--feed", "id-all", "--scope", "fax"), 2, "scope must be")
+
+
+@pytest.mark.parametrize(
+    ("feeds", "word"),
+    [(["id-ott="], "no scope after ="), (["id-ott=fax"], "scope must be"), (["a=sms", "a=voice"], "gives 'a' twice")],
+)
+def test_init_with_a_scope_that_cannot_be_used(tmp_path: Path, feeds: list[str], word: str) -> None:
+    options = [part for feed in feeds for part in ("--feed", feed)]
+    assert_fails(run("publish", "init", tmp_path / "authority", *options, env=ENV), 2, word)
+
+
+def test_a_feed_for_messaging_without_a_scope_is_noticed_at_release(tmp_path: Path) -> None:
+    directory, source = tmp_path / "authority", write_list(tmp_path / "list.csv", "+6281200000001")
+    assert run("publish", "init", directory, "--feed", "id-messaging", env=ENV).code == 0
+    for is_first in (True, False):
+        ran = run("publish", "release", directory, "--feed", "id-messaging", "--from", source, env=ENV)
+        assert ran.code == 0
+        assert ("has no scope of its own" in ran.err) is is_first
+
+
 def test_init_where_something_is_already(folder: Path) -> None:
     before = (folder / "root.json").read_bytes()
     assert_fails(run("publish", "init", folder, "--feed", "id-all", env=ENV), 2, "exists already")

@@ -175,6 +175,7 @@ def test_check_in_json(synced: dict[str, str]) -> None:
         "serial": 1,
         "stale": False,
         "override": None,
+        "scope_listed": None,
     }
     assert entry.pop("since").endswith("Z")
     assert entry.pop("entry") >= 1
@@ -228,6 +229,22 @@ def test_check_of_no_input(synced: dict[str, str]) -> None:
 def test_check_for_one_scope(synced: dict[str, str]) -> None:
     assert run("check", LISTED, "--scope", "sms", env=synced).code == 1
     assert run("check", LISTED, "--scope", "data", env=synced).code == 0
+
+
+def test_a_scope_that_the_list_does_not_have_is_said(synced: dict[str, str], tmp_path: Path) -> None:
+    words = "no entry on the list has the scope messaging"
+    ran = run("check", LISTED, UNLISTED, "--scope", "messaging", env=synced)
+    assert (ran.code, [words in line for line in ran.lines]) == (0, [True, True])
+    assert ran.err.count("has the scope messaging, only sms, voice") == 1
+    assert words in run("explain", LISTED, "--scope", "messaging", env=synced).out
+    file = tmp_path / "users.csv"
+    file.write_text(f"number\n{LISTED}\n")
+    screen = ("screen", file, "-o", tmp_path / "out.csv", "--scope")
+    assert words in run(*screen, "messaging", env=synced).out
+    assert run(*screen, "messaging", "--json", env=synced).document["scope_listed"] is False
+    assert run("check", LISTED, "--scope", "messaging", "--json", env=synced).document["scope_listed"] is False
+    for found in (run("check", LISTED, "--scope", "sms", env=synced), run(*screen, "sms", env=synced)):
+        assert "no entry on the list" not in found.out + found.err
 
 
 QUESTIONS = [("check", LISTED), ("explain", LISTED), ("export",), ("verify",)]

@@ -30,7 +30,13 @@ from blocklist_sdk import (
 from blocklist_sdk.exchange import Appeal, Case, Decision, Receipt, Report, Statistics
 from blocklist_sdk.mirror import MirrorResult, mirror
 from blocklist_sdk.numbers import NumberRange, parse_pattern
-from blocklist_sdk.publisher import PublisherStatus, RefreshResult, ReleaseResult
+from blocklist_sdk.publisher import (
+    ProtectionChange,
+    ProtectionResult,
+    PublisherStatus,
+    RefreshResult,
+    ReleaseResult,
+)
 from blocklist_sdk.recipient import ArrowTable, BackgroundSync, Changes, Overrides, Screening
 
 
@@ -75,6 +81,9 @@ def publisher(folder: Path) -> None:
     made = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery")
     assert_type(made.release("id-all", folder / "list.csv"), ReleaseResult)
     assert_type(made.refresh(), RefreshResult)
+    assert_type(Publisher.init(folder, feeds={"id-messaging": "messaging"}, passphrase=None), Publisher)
+    assert_type(made.protect_more(["0812-3456-7000"]), ProtectionResult)
+    assert_type(made.plan_protection(remove=folder / "gone.txt"), ProtectionChange)
     assert_type(made.status(), PublisherStatus)
     assert_type(mirror("https://lists.example", folder, root=b""), MirrorResult)
 

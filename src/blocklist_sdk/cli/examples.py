@@ -34,7 +34,15 @@ EXAMPLES: Final = {
         'blocklist report send "0811-0000-0042" --category phishing --channel sms '
         '--text "asked for a password" --happened-at 2026-11-24T08:00:00+07:00 --reporter case-17',
     ),
-    "publish init": ("blocklist publish init authority --feed id-messaging --region ID",),
+    "publish init": ("blocklist publish init authority --feed id-telkomsel --feed id-messaging=messaging --region ID",),
+    "publish add-feed": ("blocklist publish add-feed authority --feed id-ott --scope messaging",),
+    "publish set-scope": ("blocklist publish set-scope authority --feed id-messaging --scope messaging",),
+    "publish protect add": (
+        'blocklist publish protect add authority "+62 21 1500-0000 - +62 21 1500-0999"',
+        "blocklist publish protect add authority --from banks.txt --propose proposal.json",
+    ),
+    "publish protect set": ("blocklist publish protect set authority --from protected.txt",),
+    "publish protect apply": ("blocklist publish protect apply authority proposal.json --dry-run",),
     "publish release": (
         "blocklist publish release authority --feed id-messaging --from list.csv",
         "blocklist publish release authority --feed id-messaging --from list.parquet --column phone",

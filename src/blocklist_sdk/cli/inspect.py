@@ -72,6 +72,8 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
         f"verdict: {'blocked' if verdict.blocked else 'not blocked'}{f' for {scope}' if scope else ''}, "
         f"because {_REASONS[verdict.reason]}",
     ]
+    if verdict.scope_listed is False:
+        lines.append(f"no entry on the list has the scope {scope}, whatever the number: the feed may be the wrong one")
     if explanation.other_number is not None:
         lines.insert(
             1, f"in the other form, it would be +{explanation.other_number}: declare the form with --form to be sure"

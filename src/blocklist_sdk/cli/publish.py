@@ -1,12 +1,16 @@
-"""The publisher's commands: ``blocklist publish init | add-feed | release | refresh | serve | keys``."""
+"""The publisher's commands: ``blocklist publish init | add-feed | set-scope | release | refresh | serve | keys``.
 
-from collections.abc import Iterator
+``blocklist publish protect`` is in `cli/publish_protect.py`.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.cli import publish_protect
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
+app.add_typer(publish_protect.app, name="protect")
 
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
@@ -38,7 +43,15 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's 
 @app.command()
 def init(
     directory: Directory,
-    feed: Annotated[list[str], typer.Option("--feed", metavar="NAME", help="A feed to publish; may be repeated.")],
+    feed: Annotated[
+        list[str],
+        typer.Option(
+            "--feed",
+            metavar="NAME[=SCOPE]",
+            help="A feed to publish, and its scope, such as id-messaging=messaging: data, messaging, sms and voice "
+            "joined by +. New entries get it if a list gives none; by default sms+voice. May be repeated.",
+        ),
+    ],
     region: Annotated[
         str | None,
         typer.Option(metavar="REGION", help="Two-letter country code in which national numbers are read."),
@@ -52,12 +65,14 @@ def init(
 
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
-    Publisher.init(directory, feeds=feed, passphrase=source, region=region, key_uris=uris)
+    scopes = _feeds_of(feed)
+    made = Publisher.init(directory, feeds=scopes, passphrase=source, region=region, key_uris=uris)
     if as_json:
         write_json(
             {
                 "directory": directory,
-                "feeds": feed,
+                "feeds": list(scopes),
+                "scopes": {each.feed: each.scope for each in made.status().feeds},
                 "repository": directory / "repository",
                 "keys": directory / "keys",
                 "root": directory / "root.json",
@@ -76,6 +91,14 @@ def init(
 def add_feed(
     directory: Directory,
     feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The new feed's name.")],
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCOPE",
+            help="The feed's scope, data, messaging, sms and voice joined by +, which new entries get if a list gives "
+            "none; by default sms+voice.",
+        ),
+    ] = None,
     keys_file: KeysOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
@@ -88,8 +111,28 @@ def add_feed(
     uris = read_keys(keys_file).get(f"feed.{feed}", []) if keys_file else []
     if keys_file and not uris:
         raise InvalidInput(f"the file of keys {keys_file} has no table [[feed.{feed}]]: add it, or leave out --keys")
-    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed, key_uris=uris)
+    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed, scope=scope, key_uris=uris)
     typer.echo(f"added feed {feed} to {directory}")
+
+
+@app.command("set-scope")
+def set_scope(
+    directory: Directory,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")],
+    scope: Annotated[
+        str,
+        typer.Option(metavar="SCOPE", help="Its scope: data, messaging, sms and voice joined by +."),
+    ],
+    wait: Wait = 60.0,
+) -> None:
+    """Set the scope that a feed's new entries get if a list gives none; needs no key.
+
+    Entries that are on the feed already keep theirs, unless a list gives another in its column scope.
+    """
+    from blocklist_sdk.publisher import Publisher, Timing
+
+    Publisher.open(directory, passphrase=None, timing=Timing(lock_wait_s=wait)).set_scope(feed, scope)
+    typer.echo(f"new entries of feed {feed} get the scope {scope}, from its next release on")
 
 
 @app.command()
@@ -136,12 +179,13 @@ def release(
         str, typer.Option(metavar="CATEGORY", help="The category of new entries for which the list gives none.")
     ] = "fraud",
     scope: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="SCOPE",
-            help="data, messaging, sms and voice joined by +: the scope of new entries for which the list gives none.",
+            help="data, messaging, sms and voice joined by +: the scope of new entries for which the list gives none; "
+            "by default the feed's.",
         ),
-    ] = "sms+voice",
+    ] = None,
     rejects: Annotated[
         Path | None,
         typer.Option(
@@ -258,12 +302,19 @@ def serve(
 
 @app.command()
 def keys(directory: Directory, as_json: AsJson = False) -> None:
-    """Show every role: when its signature expires, which keys sign it, and where they are. Needs no passphrase."""
+    """Show every role: when its signature expires, which keys sign it, and where they are. Needs no passphrase.
+
+    A feed's role also shows the feed's scope.
+    """
     from blocklist_sdk.publisher import Publisher
 
     status = Publisher.open(directory, passphrase=None).status()
     keys = list(_keys(directory / "keys"))
-    roles = [{**asdict(role), "keys": [key for roles, key in keys if role.role in roles]} for role in status.roles]
+    scopes = {feed.feed: feed.scope for feed in status.feeds}
+    roles: list[dict[str, Any]] = [
+        {**asdict(role), "scope": scopes.get(role.role), "keys": [key for roles, key in keys if role.role in roles]}
+        for role in status.roles
+    ]
     if as_json:
         write_json({"roles": roles})
         return
@@ -271,10 +322,27 @@ def keys(directory: Directory, as_json: AsJson = False) -> None:
     for role in roles:
         for key in role["keys"]:
             absent = "" if key["available"] else " (not available)"
+            scope = f"  scope {role['scope']}" if role["scope"] else ""
             typer.echo(
                 f"{role['role']:<{width}}  until {moment(role['expires'])}  key {key['keyid'][:16]}  "
-                f"{key['where']}{absent}"
+                f"{key['where']}{absent}{scope}"
             )
+
+
+def _feeds_of(options: Iterable[str]) -> dict[str, str | None]:
+    """Read feeds as the command line gives them, ``NAME`` or ``NAME=SCOPE``.
+
+    Raises:
+        InvalidInput: a feed is given twice with different scopes, or a scope is empty.
+    """
+    feeds: dict[str, str | None] = {}
+    for option in options:
+        name, separator, scope = option.partition("=")
+        if separator and not scope:
+            raise InvalidInput(f"--feed {option} has no scope after =: write {name}=messaging, or leave = out")
+        if feeds.setdefault(name, scope or None) != (scope or None):
+            raise InvalidInput(f"--feed gives {name!r} twice, with different scopes: give it once")
+    return feeds
 
 
 def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":

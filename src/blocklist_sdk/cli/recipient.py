@@ -166,7 +166,7 @@ def check(
             if as_json:
                 write_json(verdict_document(text, verdict))
             else:
-                typer.echo(_verdict_line(verdict, coloured=coloured))
+                typer.echo(_verdict_line(verdict, scope, coloured=coloured))
     raise typer.Exit(code)
 
 
@@ -185,7 +185,7 @@ def _questions(numbers: list[str]) -> Iterator[tuple[str, str]]:
                 yield f"line {line_number}: ", text
 
 
-def _verdict_line(verdict: Verdict, *, coloured: bool) -> str:
+def _verdict_line(verdict: Verdict, scope: str | None, *, coloured: bool) -> str:
     """One verdict for people, in columns."""
     word = "blocked" if verdict.blocked else verdict.level or "free"
     parts = [
@@ -197,6 +197,8 @@ def _verdict_line(verdict: Verdict, *, coloured: bool) -> str:
         parts.append(
             f"[entry {entry.entry}: {entry.level}, {entry.category}, {entry.issuer}, {scope_text(entry.scope)}{until}]"
         )
+    if verdict.scope_listed is False:
+        parts.append(f"(no entry on the list has the scope {scope})")
     styled = typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}"
     return f"{styled}  {displayable('  '.join(parts)).rstrip()}"
 
@@ -238,6 +240,7 @@ def _status_lines(state: Status) -> dict[str, object]:
         "feed": state.feed,
         "serial": "never synced" if state.serial is None else state.serial,
         "rows": "-" if state.rows is None else f"{state.rows:,}",
+        "scopes": ", ".join(state.scopes) or "-",
         "digest": state.digest or "-",
         "as of": moment(state.as_of) or "-",
         "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",

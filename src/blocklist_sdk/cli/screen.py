@@ -110,6 +110,7 @@ def screen(
             f"{summary.advisory:,} advisory, {summary.invalid:,} not a number, {summary.empty:,} empty, "
             f"{summary.unreadable:,} unreadable; {summary.written:,} written to {where} "
             f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
+            f"{f'; no entry on the list has the scope {scope}' if summary.scope_listed is False else ''}"
         )
     if strict and summary.unreadable:
         raise typer.Exit(REJECTED)

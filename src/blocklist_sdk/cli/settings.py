@@ -77,7 +77,9 @@ class Settings:
         "For what must survive a wiped cache; by default CACHE_DIR/.state, or without CACHE_DIR in the user's state "
         "directory.",
     )
-    protected: str | None = _setting("list", "FILE", "Numbers of your own that are never blocked, one on each line.")
+    protected: str | None = _setting(
+        "list", "FILE", "Numbers of your own that are never blocked: a number, range or pattern on each line."
+    )
     exchange: str | None = _setting(
         "server", "URL", "The exchange: https: or http:. By default the repository's server is asked for tokens."
     )

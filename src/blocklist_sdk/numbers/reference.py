@@ -19,7 +19,7 @@ The exceptions, all towards "never a wrong number" (reasons in ``docs/adr/0002-n
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from phonenumbers import (
     COUNTRY_CODE_TO_REGION_CODE,
@@ -40,6 +40,8 @@ from phonenumbers import (
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers.text import LOOKALIKES, SEVERAL, Form, check_form, read_text
+
+NOT_FROM_ABROAD: Final = "a short code: it cannot be dialled from abroad"
 
 MAX_E164_DIGITS = 15
 """Country code and national number together: ITU-T E.164 (11/2010), 6.2.1."""
@@ -269,13 +271,13 @@ def why_not(number: PhoneNumber) -> str | None:
         return f"more than {MAX_E164_DIGITS} digits"
     undiallable = UNDIALLABLE.get(country_code)
     if undiallable and undiallable.fullmatch(national):
-        return "a short code: it cannot be dialled from abroad"
+        return NOT_FROM_ABROAD
     if is_valid_number(number):
         return None
     if national.startswith("0") and trunk_is_zero(country_code):
         return "the trunk prefix 0 does not belong to a number"
     if is_valid_short_number(number):
-        return "a short code: it cannot be dialled from abroad"
+        return NOT_FROM_ABROAD
     return None
 
 

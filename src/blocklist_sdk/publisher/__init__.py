@@ -9,12 +9,14 @@ from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher.keys import KeyUri as KeyUri
+    from blocklist_sdk.publisher.protection import ProtectionChange as ProtectionChange
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
     from blocklist_sdk.publisher.publisher import Timing as Timing
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
     from blocklist_sdk.publisher.results import FeedStatus as FeedStatus
     from blocklist_sdk.publisher.results import ListedRange as ListedRange
     from blocklist_sdk.publisher.results import OverdueRole as OverdueRole
+    from blocklist_sdk.publisher.results import ProtectionResult as ProtectionResult
     from blocklist_sdk.publisher.results import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.results import RefreshResult as RefreshResult
     from blocklist_sdk.publisher.results import ReleaseResult as ReleaseResult
@@ -29,6 +31,8 @@ attach(
         "Lifetimes": "repository",
         "ListedRange": "results",
         "OverdueRole": "results",
+        "ProtectionChange": "protection",
+        "ProtectionResult": "results",
         "Publisher": "publisher",
         "PublisherStatus": "results",
         "RefreshResult": "results",

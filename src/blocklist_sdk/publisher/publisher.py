@@ -30,16 +30,16 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self, cast
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.numbers import Form, normalize
+from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.numbers.text import LOOKALIKES
@@ -50,22 +50,30 @@ from blocklist_sdk.publisher.arguments import (
     check_moment,
     check_outside,
     check_path,
-    check_scope,
     check_share,
     check_text,
 )
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
+from blocklist_sdk.publisher.protection import ProtectionChange, listed_among, plan_removal, protected_document
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
-from blocklist_sdk.publisher.results import FeedStatus, PublisherStatus, RefreshResult, ReleaseResult
-from blocklist_sdk.publisher.rows import LEVELS, read_level, read_rows, read_scope, reject_protected
+from blocklist_sdk.publisher.results import (
+    FeedStatus,
+    ProtectionResult,
+    PublisherStatus,
+    RefreshResult,
+    ReleaseResult,
+)
+from blocklist_sdk.publisher.rows import LEVELS, read_level, read_rows, reject_protected
+from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, choose_scope, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
+from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject, write_rejects
@@ -137,7 +145,7 @@ class Publisher:
         cls,
         directory: str | Path,
         *,
-        feeds: Collection[str],
+        feeds: Collection[str] | Mapping[str, str | Iterable[str] | None],
         passphrase: Passphrase | None,
         region: str | None = None,
         key_uris: Mapping[str, Sequence[KeyUri]] | None = None,
@@ -147,7 +155,9 @@ class Publisher:
 
         Args:
             directory: the folder; it must be empty or not exist yet.
-            feeds: the names of the feeds.
+            feeds: the names of the feeds; or a mapping from each name to the feed's scope, such as ``messaging`` or
+                ``sms+voice``, or the parts: the scope of new entries for which a list gives none. A feed without one
+                (None) has ``sms+voice``.
             passphrase: encrypts the private keys, at least 12 characters; or a function that takes a key's name and
                 returns its passphrase; None if all keys exist elsewhere.
             region: two-letter country code in which national numbers are read; None if lists have none.
@@ -156,17 +166,23 @@ class Publisher:
             timing: the clock, lifetimes of signatures, and waits.
 
         Raises:
-            InvalidInput: the folder is not empty, or a feed's name, the region, a key or the passphrase is invalid.
+            InvalidInput: the folder is not empty, or a feed's name or scope, the region, a key or the passphrase is
+                invalid.
             StorageFailed: the disk refused.
         """
         directory = check_directory(directory)
         timing = timing or Timing()
-        names = sorted({feed_name(feed) for feed in check_list("feeds", feeds)})
+        scopes = feed_scopes(feeds)
+        names = list(scopes)
         if not names:
             raise InvalidInput("give at least one feed")
         uris = key_uris or {}
         _check_key_names(uris, names)
-        settings = {"format": _FORMAT, "region": None if region is None else check_region(region)}
+        settings = {
+            "format": _FORMAT,
+            "region": None if region is None else check_region(region),
+            "scopes": {name: scope for name, scope in scopes.items() if scope is not None},
+        }
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
                 raise InvalidInput(f"{directory} exists already: give a new folder, or open this one")
@@ -221,7 +237,7 @@ class Publisher:
         issuer: str = "authority",
         level: str = "block",
         category: str = "fraud",
-        scope: str | Iterable[str] = ("sms", "voice"),
+        scope: str | Iterable[str] | None = None,
         rejects: str | Path | None = None,
         published_at: datetime | None = None,
         allow_empty: bool = False,
@@ -248,7 +264,8 @@ class Publisher:
             issuer: the issuer of rows for which the list gives none.
             level: the level of new entries for which the list gives none: ``block`` or ``advisory``.
             category: the category of new entries for which the list gives none.
-            scope: the scope of new entries for which the list gives none: ``sms+voice``, or the parts.
+            scope: the scope of new entries for which the list gives none: ``sms+voice``, or the parts; by default the
+                feed's own, see :meth:`init`.
             rejects: the file for the rejects; by default one under ``rejects/``.
             published_at: the moment of the release; by default now.
             allow_empty: publish even a list without any rows, which lifts every entry.
@@ -256,8 +273,8 @@ class Publisher:
                 a reject is lifted.
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
-            notify: called with what was skipped above the header and which columns are ignored, each in a line,
-                before anything is published.
+            notify: called with what was skipped above the header, which columns are ignored, and what the scope of a
+                feed for messaging is, each in a line, before anything is published.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
@@ -273,8 +290,9 @@ class Publisher:
             level=read_level(check_text("level", level)),
             category=check_text("category", category),
             issuer=check_text("issuer", issuer),
-            scope=read_scope(check_scope(scope)),
+            scope=DEFAULT_SCOPE,
         )
+        given_scope = None if scope is None else declared_scope(scope)
         published_at = check_moment("published_at", published_at)
         max_rejects = check_share("max_rejects", max_rejects)
         max_cover = check_count("max_cover", max_cover)
@@ -285,6 +303,15 @@ class Publisher:
             region = self._region(region, signed_feed.index)
             self._check_rejects(source, rejects)
             cells = read_cells(source, column=column, options=options, notify=notify)
+            chosen = choose_scope(
+                feed,
+                given=given_scope,
+                declared=self._scope(feed, signed_feed.index),
+                is_in_list="scope" in cells.columns,
+            )
+            if chosen.notice is not None:
+                (notify or log.warning)(chosen.notice)
+            defaults = replace(defaults, scope=chosen.entries)
             rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
             rows, refused = reject_protected(rows, self._protected(repository))
             invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
@@ -308,7 +335,9 @@ class Publisher:
                 defaults=defaults,
             )
             rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
-            index, changes = signed_feed.add_release(before, following, published_at=moment, region=region)
+            index, changes = signed_feed.add_release(
+                before, following, published_at=moment, region=region, scope=chosen.feed
+            )
         snapshot, delta = index.current.snapshot, index.current.delta
         return ReleaseResult(
             feed=feed,
@@ -344,20 +373,22 @@ class Publisher:
             renewed, overdue = repository.renew()
             return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
 
-    def add_feed(self, feed: str, *, key_uris: Sequence[KeyUri] = ()) -> None:
+    def add_feed(self, feed: str, *, scope: str | Iterable[str] | None = None, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.
 
         Args:
             feed: the name of the new feed.
+            scope: the feed's scope; see :meth:`init`.
             key_uris: its existing keys elsewhere; by default a key is made.
 
         Raises:
-            InvalidInput: the name is invalid or taken, or a key is not available.
+            InvalidInput: the name is invalid or taken, the scope is invalid, or a key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
         feed_name(feed)
+        declared = None if scope is None else declared_scope(scope)
         with self._locked() as repository:
             if feed in repository.feeds:
                 raise InvalidInput(f"the feed {feed!r} exists already")
@@ -365,30 +396,139 @@ class Publisher:
             # A run that was killed may have made the key already.
             if not self._keys.public(feed_key(feed)):
                 self._keys.add(feed_key(feed), uris=key_uris)
+            self._write_scope(feed, declared)
             repository.delegate(feed)
 
-    def protect(self, numbers: Iterable[str]) -> int:
+    def set_scope(self, feed: str, scope: str | Iterable[str]) -> None:
+        """Set a feed's scope: the scope of new entries for which a list gives none. Needs no key.
+
+        It holds from the next release on. Entries that are on the feed already keep their scope, unless a list gives
+        another.
+
+        Args:
+            feed: the feed's name.
+            scope: the feed's scope; see :meth:`init`.
+
+        Raises:
+            InvalidInput: the feed is unknown, or the scope is invalid.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused.
+        """
+        declared = declared_scope(scope)
+        with self._locked() as repository:
+            SignedFeed.find(repository, feed)
+            self._write_scope(feed, declared)
+
+    def protect(self, numbers: Path | BinaryIO | Iterable[str]) -> int:
         """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
 
         Args:
-            numbers: numbers as text; national numbers are read in the region given to :meth:`init`.
+            numbers: numbers, ranges and patterns as text, up to 10,000 numbers each; national numbers are read in the
+                region given to :meth:`init`. Or a text file with one on each line: a path, or an open binary file.
 
         Returns:
             How many protected numbers there are now.
 
         Raises:
-            InvalidNumber: a text is not a number.
-            InvalidInput: the targets key is not available.
+            InvalidNumber: a text is not a number, or stands for too many.
+            InvalidInput: the same of a line in a file; there are too many in all; the targets key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        numbers = check_list("numbers", numbers)
+        found = frozenset[int]().union(*self._numbers_of(_protected_texts(numbers)))
         with self._locked() as repository:
-            region = self._region(None, None)
-            protected = {normalize(number, region=region) for number in numbers}
-            repository.set_targets(TARGETS, files={PROTECTED_PATH: write_protected(protected)})
-            return len(protected)
+            self._sign_protected(repository, found)
+        return len(found)
+
+    def protect_more(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
+        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp() + "/publisher"
+            >>> publisher = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery", region="ID")
+            >>> publisher.protect_more(["0812-3456-7890", "0812-3456-78##"]).protected
+            100
+        """
+        return self.change_protection(self.plan_protection(add=numbers))
+
+    def unprotect(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
+        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+
+        Raises:
+            InvalidInput: besides, a text stands for no protected number.
+        """
+        return self.change_protection(self.plan_protection(remove=numbers))
+
+    def plan_protection(
+        self,
+        *,
+        add: Path | BinaryIO | Iterable[str] = (),
+        remove: Path | BinaryIO | Iterable[str] = (),
+        only: Path | BinaryIO | Iterable[str] | None = None,
+    ) -> ProtectionChange:
+        """Plan a change of the protected numbers; needs no key. It can be written to a file and applied elsewhere.
+
+        Args:
+            add: what to protect besides, as for :meth:`protect`.
+            remove: what to protect no longer.
+            only: all that is to be protected, in place of `add` and `remove`; None for those two.
+
+        Raises:
+            InvalidNumber: a text is not a number, or stands for too many.
+            InvalidInput: the same of a line in a file; a text to remove stands for no protected number.
+            Malformed, Untrusted: the repository was damaged.
+        """
+        current = self.protected()
+        if only is not None:
+            wanted = frozenset[int]().union(*self._numbers_of(_protected_texts(only)))
+            return ProtectionChange(tuple(sorted(wanted - current)), tuple(sorted(current - wanted)))
+        added = frozenset[int]().union(*self._numbers_of(_protected_texts(add)))
+        texts = _protected_texts(remove)
+        removal = plan_removal(texts, self._numbers_of(texts), current)
+        return ProtectionChange(tuple(sorted(added - current)), tuple(sorted({*removal.remove} - added)))
+
+    def change_protection(self, change: ProtectionChange) -> ProtectionResult:
+        """Apply a change of the protected numbers. Needs the targets key.
+
+        What is so already stays so: a change may be applied again. A change that changes nothing is not signed.
+
+        Raises:
+            InvalidInput: there would be too many protected numbers, or the targets key is not available.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused; what is published is whole.
+        """
+        with self._locked() as repository:
+            after, done = change.applied(self._protected(repository).tolist())
+            listed: dict[str, tuple[int, ...]] = {}
+            if done:
+                concerned = sorted({*done.add, *done.remove})
+                for feed in repository.feeds:
+                    listed[feed] = listed_among(SignedFeed.find(repository, feed).rows(), concerned)
+                self._sign_protected(repository, after)
+        return ProtectionResult(
+            protected=len(after),
+            added=done.add,
+            removed=done.remove,
+            listed={feed: numbers for feed, numbers in listed.items() if numbers},
+        )
+
+    def _numbers_of(self, texts: Iterable[ProtectedText]) -> Iterator[frozenset[int]]:
+        return numbers_of(texts, region=self._region(None, None))
+
+    def _sign_protected(self, repository: Repository, numbers: frozenset[int]) -> None:
+        document = protected_document(numbers)
+        try:
+            repository.require_keys(TARGETS)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{error}. If the targets key is elsewhere, write a proposal (`blocklist publish protect … --propose "
+                "FILE`) and apply it there"
+            ) from error
+        repository.set_targets(TARGETS, files={PROTECTED_PATH: document})
 
     @property
     def feeds(self) -> tuple[str, ...]:
@@ -416,7 +556,7 @@ class Publisher:
         repository = self._load()
         names = (ROOT, TARGETS, ONLINE, *map(feed_key, repository.feeds))
         return PublisherStatus(
-            feeds=tuple(_feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
+            feeds=tuple(self._feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
             roles=repository.roles,
             absent_keys=tuple(self._keys.absent(names)),
             protected_numbers=len(self._protected(repository)),
@@ -459,8 +599,35 @@ class Publisher:
             return check_region(region)
         if index is not None:
             return index.region
-        settings = read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
-        return settings.get("region")
+        region = self._settings().get("region")
+        return None if region is None else str(region)
+
+    def _scope(self, feed: str, index: FeedIndex | None) -> str | None:
+        """The feed's scope; None if none was declared, and no release has relied on the default."""
+        scope = self._settings().get("scopes", {}).get(feed)
+        # The index has it as well, for a folder that was made anew around an old repository.
+        return declared_scope(scope) if scope is not None else index.scope if index else None
+
+    def _write_scope(self, feed: str, scope: str | None) -> None:
+        settings = {"format": _FORMAT, "region": None, "scopes": {}, **self._settings()}
+        # A run that was killed may have left another scope for a feed that is only added now.
+        scopes = {**settings["scopes"], feed: scope}
+        settings["scopes"] = {name: scope for name, scope in sorted(scopes.items()) if scope is not None}
+        path = self.directory / "publisher.json"
+        with storage(path):
+            write_json(path, settings)
+
+    def _settings(self) -> dict[str, Any]:
+        return read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}
+
+    def _feed_status(self, feed: SignedFeed) -> FeedStatus:
+        index = feed.index
+        scope = self._scope(feed.name, index)
+        if index is None:
+            return FeedStatus(feed.name, scope=scope)
+        return FeedStatus(
+            feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry, scope
+        )
 
     def _moment(self, published_at: datetime | None, index: FeedIndex | None) -> datetime:
         clock = self._timing.clock()
@@ -504,13 +671,11 @@ def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str
         )
 
 
-def _feed_status(feed: SignedFeed) -> FeedStatus:
-    index = feed.index
-    if index is None:
-        return FeedStatus(feed.name)
-    return FeedStatus(
-        feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry
-    )
+def _protected_texts(numbers: Path | BinaryIO | Iterable[str]) -> list[ProtectedText]:
+    """What to protect, from a file or a list."""
+    if isinstance(numbers, Path) or hasattr(numbers, "read"):
+        return read_lines(cast("Path | BinaryIO", numbers))
+    return [ProtectedText(text) for text in check_list("numbers", numbers)]
 
 
 def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:

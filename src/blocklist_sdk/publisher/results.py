@@ -68,6 +68,25 @@ class ReleaseResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ProtectionResult:
+    """The result of a change of the protected numbers.
+
+    Attributes:
+        protected: how many numbers are protected now.
+        added: E.164 integers that are protected now and were not before, ascending.
+        removed: E.164 integers that were protected before, ascending.
+        listed: those of both that the current release of a feed lists, by feed. One that was added is never blocked
+            again, but recipients who sync for the first time refuse this release until the feed's next one, which
+            leaves the number out. One that was removed is blocked again when recipients sync.
+    """
+
+    protected: int
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    listed: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class OverdueRole:
     """A role that is due to be signed again, but lacks the keys.
 
@@ -114,7 +133,7 @@ class RoleStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """A feed and its current release. Before the first release, all but the name is None.
+    """A feed and its current release. Before the first release, all but the name and a declared scope is None.
 
     Attributes:
         feed: the feed's name.
@@ -124,6 +143,8 @@ class FeedStatus:
         digest: SHA-256 of its canonical rows.
         region: two-letter code of the country in which its national numbers were read; None if no region was given.
         last_entry: the highest entry id given out on the feed so far.
+        scope: the scope of new entries for which a list gives none; None if none was declared, and no release has
+            relied on the default yet.
     """
 
     feed: str
@@ -133,6 +154,7 @@ class FeedStatus:
     digest: str | None = None
     region: str | None = None
     last_entry: int | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

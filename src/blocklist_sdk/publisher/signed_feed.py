@@ -70,7 +70,13 @@ class SignedFeed:
         return read_snapshot(path)
 
     def add_release(
-        self, before: Rows, following: NextRelease, *, published_at: datetime, region: str | None
+        self,
+        before: Rows,
+        following: NextRelease,
+        *,
+        published_at: datetime,
+        region: str | None,
+        scope: str | None,
     ) -> tuple[FeedIndex, Difference]:
         """Write, check, sign and publish the next release.
 
@@ -79,6 +85,7 @@ class SignedFeed:
             following: the next release.
             published_at: the moment of the release, UTC.
             region: the region in which its national numbers were read.
+            scope: the feed's scope; None if it has none.
 
         Returns:
             The new index, and what changed.
@@ -117,6 +124,7 @@ class SignedFeed:
             index = FeedIndex(
                 feed=self.name,
                 region=region,
+                scope=scope,
                 serial=serial,
                 published_at=published_at,
                 rows=len(rows),

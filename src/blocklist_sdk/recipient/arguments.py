@@ -54,17 +54,24 @@ def protected_numbers(
 ) -> frozenset[int]:
     """The recipient's own protected numbers, as they are or from a text file with one a line.
 
+    A text may be a range or a pattern as well; see `blocklist_sdk.release.protected_texts`.
+
     Raises:
         InvalidInput: the file cannot be read, or one of them is not a telephone number.
     """
-    read = number_reader(region, form)
+    if not isinstance(numbers, (str, Path)):
+        numbers = tuple(numbers)
+        if not numbers:
+            return frozenset()
+    # Here, since most recipients have none.
+    from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
+
     if isinstance(numbers, (str, Path)):
-        try:
-            lines = Path(numbers).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise InvalidInput(f"cannot read the protected numbers in {numbers}: {error}") from error
-        numbers = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return frozenset(read(number) for number in numbers)
+        return frozenset[int]().union(*numbers_of(read_lines(Path(numbers)), region=region, form=form))
+    read = number_reader(region, form)
+    texts = [ProtectedText(number) for number in numbers if isinstance(number, str)]
+    integers = {read(number) for number in numbers if not isinstance(number, str)}
+    return frozenset(integers).union(*numbers_of(texts, region=region, form=form))
 
 
 def check_scope(scope: str | None) -> None:

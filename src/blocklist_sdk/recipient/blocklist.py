@@ -107,7 +107,8 @@ class Blocklist:
                 wiped; by default in the user's state directory, or in `cache_dir` if that is given. Then wipe single
                 feeds, not the whole directory.
             protected: numbers of your own that are never blocked, whatever a feed says, in addition to those that the
-                authority protects: the numbers, or a text file with one a line.
+                authority protects: numbers, ranges and patterns, up to 10,000 numbers each; or a text file with one a
+                line.
             guard: what a release may change by itself; None lets every release through.
             when_stale: what to do past the signed expiry: ``serve`` goes on answering, and marks every verdict and the
                 log; ``raise`` raises `Stale` from every question.
@@ -259,6 +260,12 @@ class Blocklist:
             NotSynced: there is no verified generation yet.
             Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
+        verdict = self._verdict(number, scope)
+        if scope is not None and verdict.scope_listed is False:
+            self._current.warn_of_scope(scope)
+        return verdict
+
+    def _verdict(self, number: str | int, scope: Scope | None) -> Verdict:
         check_scope(scope)
         e164 = self._read(number)
         generation, expires = self._current.generation()
@@ -284,6 +291,7 @@ class Blocklist:
             as_of=generation.about.published_at,
             stale=is_past(expires, now),
             override=override,
+            scope_listed=generation.lists_scope(scope),
         )
 
     def entries(self, number: str | int) -> list[Entry]:
@@ -323,6 +331,12 @@ class Blocklist:
             InvalidInput: `scope` is unknown.
             NotSynced, Stale: as for `check`.
         """
+        screening = self._screening(scope)
+        if scope is not None and screening.scope_listed is False:
+            self._current.warn_of_scope(scope)
+        return screening
+
+    def _screening(self, scope: Scope | None) -> "Screening":
         from blocklist_sdk.recipient.screening.columns import Screening
 
         check_scope(scope)
@@ -368,6 +382,7 @@ class Blocklist:
             generations=tuple(internals.store.serials()),
             held=internals.holds.load(),
             disk_bytes=internals.store.disk_bytes(),
+            scopes=tuple(sorted(generation.scopes)) if generation else (),
         )
 
     def changes(self, *, since: int | None) -> "Changes":
@@ -465,6 +480,16 @@ class Blocklist:
 def internals_of(blocklist: Blocklist) -> Internals:
     """What a list is made of, for other parts of this library."""
     return blocklist._internals
+
+
+def verdict_of(blocklist: Blocklist, number: str | int, *, scope: Scope | None) -> Verdict:
+    """Do as `Blocklist.check` does, for `Blocklists`: nothing is logged, since another feed may have the scope."""
+    return blocklist._verdict(number, scope)
+
+
+def screening_of(blocklist: Blocklist, *, scope: Scope | None) -> "Screening":
+    """Do as `Blocklist.screening` does, for `Blocklists`: nothing is logged, as in `verdict_of`."""
+    return blocklist._screening(scope)
 
 
 def _is_valid(number: int) -> bool:

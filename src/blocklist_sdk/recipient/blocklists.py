@@ -1,13 +1,13 @@
 """`Blocklists`: several feeds, asked as one."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, get_args
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced
-from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ class Blocklists:
         """
         verdicts = self.verdicts(number, scope=scope)
         first = min(verdicts.values(), key=lambda verdict: _PRECEDENCE.index(verdict.reason))
-        return replace(first, entries=tuple(entry for verdict in verdicts.values() for entry in verdict.entries))
+        scope_listed = self._scope_listed(scope, [verdict.scope_listed for verdict in verdicts.values()])
+        entries = tuple(entry for verdict in verdicts.values() for entry in verdict.entries)
+        return replace(first, entries=entries, scope_listed=scope_listed)
 
     def verdicts(self, number: str | int, *, scope: Scope | None = None) -> dict[str, Verdict]:
         """The verdict of each enabled feed by itself.
@@ -136,7 +138,7 @@ class Blocklists:
         Raises:
             InvalidNumber, InvalidInput, NotSynced: as for `check`.
         """
-        return {blocklist.feed: blocklist.check(number, scope=scope) for blocklist in self._asked()}
+        return {blocklist.feed: verdict_of(blocklist, number, scope=scope) for blocklist in self._asked()}
 
     def entries(self, number: str | int) -> list[Entry]:
         """Every entry on any enabled feed that covers the number, in force or not.
@@ -156,9 +158,19 @@ class Blocklists:
         from blocklist_sdk.recipient.screening.several import first_of
 
         numbers = arrow_column(column)
-        answers = {blocklist.feed: blocklist.screen(numbers, scope=scope) for blocklist in self._asked()}
+        screenings = {blocklist.feed: screening_of(blocklist, scope=scope) for blocklist in self._asked()}
+        self._scope_listed(scope, [screening.scope_listed for screening in screenings.values()])
+        answers = {feed: screening.table(numbers) for feed, screening in screenings.items()}
         table: ArrowTable = first_of(answers, _PRECEDENCE)
         return table
+
+    def _scope_listed(self, scope: Scope | None, answers: Sequence[bool | None]) -> bool | None:
+        """Whether any enabled feed lists a scope, from each feed's own answer; if none does, that is logged."""
+        if scope is None or True in answers or False not in answers:
+            return True if True in answers else None
+        for blocklist in self._asked():
+            internals_of(blocklist).current.warn_of_scope(scope)
+        return False
 
     def _asked(self) -> Iterator[Blocklist]:
         """The enabled feeds that were ever synced; a warning names those that were not.

@@ -18,6 +18,7 @@ from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.records import Scope
 from blocklist_sdk.release.protected import read_protected_file
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class CurrentList:
         self._own_protected = protected
         self._when_stale = when_stale
         self._next_stale_warning = 0.0
+        self._missing_scopes: frozenset[tuple[str, Scope]] = frozenset()
         self._read = read
         self._no_fast_path = FastPath(1.0, 0.0, lambda _: None, read)
         self._pointer_stamp: tuple[int, int] | None = None
@@ -135,6 +137,23 @@ class CurrentList:
         if now >= self._next_stale_warning:
             self._next_stale_warning = now + _STALE_WARNING_EVERY_S
             log.warning("%s", message)
+
+    def warn_of_scope(self, scope: Scope) -> None:
+        """Log that no entry has a scope that was asked for; once for each generation."""
+        generation = self.opened[0] if self.opened else None
+        if generation is None or (generation.name, scope) in self._missing_scopes:
+            return
+        logged = {each for each in self._missing_scopes if each[0] == generation.name}
+        self._missing_scopes = frozenset({*logged, (generation.name, scope)})
+        log.warning(
+            "no entry of feed %r, release %d, has the scope %s, only %s: ask the authority which feed is for %s, or "
+            "leave the scope out",
+            self._feed,
+            generation.about.serial,
+            scope,
+            ", ".join(sorted(generation.scopes)),
+            scope,
+        )
 
     def reload(self, *, wait: bool) -> None:
         """Open what is in force on the disk now, where it is not open already.

@@ -60,6 +60,8 @@ class FeedIndex(_Document):
         protocol: version of the protocol, 1.
         feed: the feed's name.
         region: CLDR region in which national numbers of this feed were read, or None.
+        scope: the feed's scope, such as ``sms+voice``, which new entries get unless the list gives another; None if the
+            feed has none. Entries have scopes of their own, which decide.
         serial, published_at, rows, digest: of the current release.
         last_entry: the highest entry id ever given out, so that none is given out twice.
         releases: what is still offered, oldest first; the current one is the last.
@@ -68,6 +70,7 @@ class FeedIndex(_Document):
     protocol: int = PROTOCOL
     feed: str
     region: str | None = None
+    scope: str | None = None
     serial: Serial
     published_at: UtcDatetime
     rows: Count

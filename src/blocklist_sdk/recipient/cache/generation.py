@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -26,7 +27,7 @@ from blocklist_sdk.recipient.cache.arrow_files import (
 )
 from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLookup, Touched, answer_tables
 from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
-from blocklist_sdk.records import Entry
+from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 
@@ -189,6 +190,15 @@ class Generation:
             )
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
+
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that an entry has, in force or not; worked out when it is first asked for."""
+        return frozenset(part for text in self.rows.scope.values for part in text.split("+"))
+
+    def lists_scope(self, scope: Scope | None) -> bool | None:
+        """Whether an entry has a scope; None without a scope, and on an empty list."""
+        return None if scope is None or not self.scopes else scope in self.scopes
 
     def signed(self, name: str) -> bytes | None:
         """A file of signed metadata that proves that the release is the authority's; None if it was not kept."""

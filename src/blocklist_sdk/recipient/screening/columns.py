@@ -83,6 +83,11 @@ class Screening:
         """Whether a column has to decide how digits without a plus are read: no form is declared."""
         return self._form == "auto" and self._region is not None
 
+    @property
+    def scope_listed(self) -> bool | None:
+        """Whether any entry on the list has the scope; None without a scope, and on an empty list."""
+        return self._generation.lists_scope(self._scope)
+
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column, or a part of one, in this thread.
 

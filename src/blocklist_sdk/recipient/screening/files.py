@@ -69,6 +69,7 @@ class ScreeningResult:
         written: rows that were written. A row that could not be read is written with empty cells, so that the others
             keep their places.
         seconds: how long it took.
+        scope_listed: whether any entry on the list has the scope that was asked for, as in `Verdict`.
     """
 
     serial: int
@@ -82,6 +83,7 @@ class ScreeningResult:
     rejects: tuple[Reject, ...]
     written: int
     seconds: float
+    scope_listed: bool | None = None
 
 
 def screen_file(
@@ -174,7 +176,14 @@ def screen_file(
                 progress(min(table.bytes_read(), table.bytes_total), table.bytes_total)
         _judge(count, rejects, name=_name_of(source), max_rejects=max_rejects)
     seconds = time.monotonic() - started
-    return ScreeningResult(serial=screening.serial, form=decision, rejects=tuple(rejects), seconds=seconds, **count)
+    return ScreeningResult(
+        serial=screening.serial,
+        form=decision,
+        rejects=tuple(rejects),
+        seconds=seconds,
+        scope_listed=screening.scope_listed,
+        **count,
+    )
 
 
 def _beginning(batches: Iterator[Batch]) -> tuple[list[Batch], bool]:

@@ -1,0 +1,94 @@
+"""A feed's scope: where its new entries apply if the list does not say. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from blocklist_sdk.publisher.arguments import check_list, check_scope
+from blocklist_sdk.publisher.rows import read_scope
+from blocklist_sdk.release.names import feed_name
+
+DEFAULT_SCOPE: Final = "sms+voice"
+"""The scope of a feed that has none declared."""
+
+_MESSAGING_PARTS: Final = ("messaging", "messenger", "chat", "whatsapp", "telegram", "viber", "wechat")
+_MESSAGING_WORDS: Final = frozenset({"im", "ott"})
+"""Such a part or word in a feed's name says that the feed is for messaging providers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenScope:
+    """The scopes of one release.
+
+    Attributes:
+        entries: the scope of new entries for which the list gives none.
+        feed: the scope that the index carries as the feed's; None while the feed has none.
+        notice: what the publisher should know; None if there is nothing.
+    """
+
+    entries: str
+    feed: str | None
+    notice: str | None = None
+
+
+def feed_scopes(feeds: Collection[str] | Mapping[str, str | Iterable[str] | None]) -> dict[str, str | None]:
+    """The feeds' names, sorted, each with its scope as in a release, or None.
+
+    Raises:
+        InvalidInput: `feeds` is not a list or a mapping, or a name or a scope is invalid.
+
+    >>> feed_scopes({"id-messaging": "messaging", "id-all": None})
+    {'id-all': None, 'id-messaging': 'messaging'}
+    """
+    if not isinstance(feeds, Mapping):
+        return dict.fromkeys(sorted({feed_name(feed) for feed in check_list("feeds", feeds)}))
+    scopes = {feed_name(feed): None if scope is None else declared_scope(scope) for feed, scope in feeds.items()}
+    return dict(sorted(scopes.items()))
+
+
+def declared_scope(scope: str | Iterable[str]) -> str:
+    """A scope as in a release.
+
+    Raises:
+        InvalidInput: a part of it is not a scope.
+    """
+    return read_scope(check_scope(scope))
+
+
+def choose_scope(feed: str, *, given: str | None, declared: str | None, is_in_list: bool) -> ChosenScope:
+    """Choose the scope of a release's new entries: as given for the release, or else the feed's.
+
+    A feed without a scope gets the default with the first release that relies on it. So a notice comes once.
+
+    Args:
+        feed: the feed's name.
+        given: the scope given for this release.
+        declared: the scope declared for the feed.
+        is_in_list: whether the list has a column with scopes.
+    """
+    if given is not None:
+        return ChosenScope(given, declared)
+    if declared is not None:
+        return ChosenScope(declared, declared)
+    if is_in_list:
+        return ChosenScope(DEFAULT_SCOPE, None)
+    notice = _about_messaging(feed) if is_for_messaging(feed) else None
+    return ChosenScope(DEFAULT_SCOPE, DEFAULT_SCOPE, notice)
+
+
+def is_for_messaging(feed: str) -> bool:
+    """Whether a feed's name says that it is for messaging providers.
+
+    >>> [is_for_messaging(feed) for feed in ("id-messaging", "id-ott", "id-telkomsel", "id-scotty")]
+    [True, True, False, False]
+    """
+    return any(part in feed for part in _MESSAGING_PARTS) or not _MESSAGING_WORDS.isdisjoint(feed.split("-"))
+
+
+def _about_messaging(feed: str) -> str:
+    return (
+        f"new entries of feed {feed!r} get the scope {DEFAULT_SCOPE}, since the feed has no scope of its own. A "
+        "recipient that asks for messaging finds none of them. If the feed is for messaging, set its scope with "
+        f"`blocklist publish set-scope DIR --feed {feed} --scope messaging`, and give the scope of these entries in a "
+        "column of the list"
+    )

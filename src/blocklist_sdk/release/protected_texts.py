@@ -1,0 +1,113 @@
+"""Numbers to protect, as people write them: numbers, ranges and patterns, one on each line of a file.
+
+The signed document of protected numbers holds single numbers only, so a range or a pattern stands for each number in
+it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.numbers import Form
+from blocklist_sdk.numbers.patterns import parse_pattern
+from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD
+from blocklist_sdk.numbers.text import digits_of, to_ascii
+
+PATTERN_NUMBERS_MAX: Final = 10_000
+"""How many numbers one range or pattern may stand for: the block of numbers that a large call centre has."""
+
+SHORT_CODE: Final = "a short code, which no feed can list, since it is not an E.164 number: leave it out"
+
+_SHORT_CODE_DIGITS_MAX: Final = 6
+"""ITU-T E.164 leaves short codes to each country; they have 3 to 6 digits."""
+
+_COMMENT = re.compile(r"\s#\s.*")
+"""A comment behind a number. Without white space on both sides, ``#`` is a wildcard."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedText:
+    """One number, range or pattern, as it was given.
+
+    Attributes:
+        text: the text itself.
+        place: the file and the line it is from; empty if it is from no file.
+    """
+
+    text: str
+    place: str = ""
+
+
+def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
+    """Read a text file with one number, range or pattern on each line.
+
+    Blank lines are skipped, and so are comments: a line that begins with ``#``, and the rest of a line after a ``#``
+    with white space on both sides. The first line may be a header, which has no digit.
+
+    Raises:
+        InvalidInput: the file cannot be read, or is not UTF-8.
+    """
+    name = str(source) if isinstance(source, Path) else "standard input"
+    try:
+        content = source.read_bytes() if isinstance(source, Path) else source.read()
+        lines = content.decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise InvalidInput(f"cannot read the protected numbers in {name}: {error}") from error
+    texts = [
+        ProtectedText(text, f"{name}, line {line_number}")
+        for line_number, line in enumerate(lines, start=1)
+        if (text := _COMMENT.sub("", line).strip()) and not text.startswith("#")
+    ]
+    return texts[1:] if texts and not re.search("[0-9]", to_ascii(texts[0].text)) else texts
+
+
+def numbers_of(texts: Iterable[ProtectedText], *, region: str | None, form: Form = "auto") -> Iterator[frozenset[int]]:
+    """Yield the E.164 integers that each text stands for.
+
+    Args:
+        texts: numbers, ranges and patterns.
+        region: two-letter country code in which national numbers are read.
+        form: how digits without a plus are read.
+
+    Raises:
+        InvalidNumber: a text that is from no file is not a number, or stands for too many.
+        InvalidInput: the same of a line in a file, which is named.
+    """
+    for each in texts:
+        try:
+            yield frozenset(_expanded(each.text, region, form))
+        except InvalidNumber as error:
+            if not each.place:
+                raise
+            if error.reason == SHORT_CODE:
+                # It belongs to nobody, so it need not be masked.
+                raise InvalidInput(f"{each.place}: {each.text!r} is {SHORT_CODE}") from error
+            raise InvalidInput(f"{each.place}: {error}") from error
+
+
+def _expanded(text: str, region: str | None, form: Form) -> Iterator[int]:
+    try:
+        ranges = parse_pattern(text, region=region, form=form)
+    except InvalidNumber as error:
+        is_short_code = error.reason == NOT_FROM_ABROAD or _is_short_code(text)
+        raise InvalidNumber(text, SHORT_CODE if is_short_code else error.reason) from error
+    count = sum(found.last - found.first + 1 for found in ranges)
+    if count > PATTERN_NUMBERS_MAX:
+        raise InvalidNumber(
+            text,
+            f"it stands for {count:,} numbers, but one range or pattern may stand for {PATTERN_NUMBERS_MAX:,} at most: "
+            "write more of its digits, or several narrower ones",
+        )
+    for found in ranges:
+        yield from range(found.first, found.last + 1)
+
+
+def _is_short_code(text: str) -> bool:
+    try:
+        digits, is_international = digits_of(text)
+    except InvalidNumber:
+        return False
+    return len(digits) <= _SHORT_CODE_DIGITS_MAX and not is_international and not digits.startswith("0")

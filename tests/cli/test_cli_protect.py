@@ -1,0 +1,145 @@
+"""``blocklist publish protect``, and the recipient's own file of protected numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from blocklist_sdk import Publisher
+from support.command_line import Ran, assert_fails, run
+
+PASSPHRASE = "generated for a test"
+ENV = {"BLOCKLIST_PASSPHRASE": PASSPHRASE}
+FIRST, SECOND = "+6281234567001", "+6281234567002"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    directory = tmp_path / "authority"
+    Publisher.init(directory, feeds=["id-all"], passphrase=PASSPHRASE, region="ID")
+    return directory
+
+
+def protect(folder: Path, command: str, *arguments: str | Path, stdin: bytes = b"") -> Ran:
+    return run("publish", "protect", command, folder, *arguments, env=ENV, stdin=stdin)
+
+
+def test_numbers_are_added_listed_and_removed(folder: Path) -> None:
+    assert protect(folder, "list").out == ""
+    ran = protect(folder, "add", FIRST, "0812-3456-7002", "021-1500-00##")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines == [
+        "102 numbers protected: 102 added, 0 removed",
+        "  + +622115000000 - +622115000099",
+        f"  + {FIRST} - {SECOND}",
+    ]
+    assert protect(folder, "list").lines[-2:] == [FIRST, SECOND]
+    assert protect(folder, "list", "--json").document["numbers"][-1] == int(SECOND)
+    document = protect(folder, "remove", "021-1500-00##", SECOND, "--json").document
+    assert (document["protected"], len(document["removed"]), document["listed"]) == (1, 101, {})
+    assert_fails(protect(folder, "remove", SECOND), 2, "is not protected")
+    assert protect(folder, "list").lines == [FIRST]
+
+
+def test_the_whole_list_is_set_from_a_file_or_standard_input(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"number\n{FIRST}\n{SECOND}   # a ministry\n")
+    assert protect(folder, "set", "--from", file).code == 0
+    assert protect(folder, "set", "--from", "-", stdin=FIRST.encode()).lines == [
+        "1 number protected: 0 added, 1 removed",
+        f"  - {SECOND}",
+    ]
+    file.write_text("# nothing\n")
+    assert_fails(protect(folder, "set", "--from", file), 2, "--allow-empty")
+    assert protect(folder, "list").lines == [FIRST]
+    assert protect(folder, "set", "--allow-empty").code == 0
+    assert protect(folder, "list").lines == []
+
+
+def test_many_changes_are_counted_and_some_shown(folder: Path) -> None:
+    ran = protect(folder, "add", *(f"+628123456{tail:04}" for tail in range(0, 60, 2)))
+    assert len(ran.lines) == 22
+    assert ran.lines[-1] == "  and 10 more"
+
+
+@pytest.mark.parametrize("command", ["add", "remove", "set"])
+def test_numbers_come_from_one_place(folder: Path, tmp_path: Path, command: str) -> None:
+    assert_fails(protect(folder, command), 2, "give numbers, or --from FILE")
+    assert_fails(protect(folder, command, FIRST, "--from", tmp_path / "list.txt"), 2, "give one of them")
+    assert_fails(protect(folder, command, "--from", tmp_path / "nowhere.txt"), 2, "cannot read the protected numbers")
+
+
+def test_a_file_with_short_codes_names_file_and_line(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("110\n112\n")
+    assert_fails(protect(folder, "add", "--from", file), 2, f"{file}, line 1: '110' is a short code")
+
+
+def test_a_proposal_travels_to_the_targets_key(folder: Path, tmp_path: Path) -> None:
+    key, proposal = folder / "keys" / "targets.pem", tmp_path / "proposal.json"
+    protect(folder, "add", FIRST)
+    key.rename(tmp_path / "targets.pem")
+    assert_fails(protect(folder, "add", SECOND), 2, "--propose FILE")
+    ran = protect(folder, "add", SECOND, "--propose", proposal)
+    assert (ran.code, ran.lines[-1]) == (0, f"  + {SECOND}")
+    assert "nothing was changed" in ran.out
+    assert json.loads(proposal.read_text()) == {"format": 1, "add": [int(SECOND)], "remove": []}
+    assert protect(folder, "apply", proposal, "--dry-run").lines == [
+        "2 numbers would be protected: 1 added, 0 removed",
+        f"  + {SECOND}",
+    ]
+    (tmp_path / "targets.pem").rename(key)
+    assert protect(folder, "list").lines == [FIRST]
+    assert protect(folder, "apply", proposal).lines[0] == "2 numbers protected: 1 added, 0 removed"
+    assert protect(folder, "apply", proposal).lines == ["2 numbers protected: 0 added, 0 removed"]
+    assert_fails(protect(folder, "add", FIRST, "--propose", folder / "p.json"), 2, "elsewhere")
+    assert_fails(protect(folder, "apply", tmp_path / "nowhere.json"), 2, "cannot read the proposal")
+    proposal.write_text("{}")
+    assert_fails(protect(folder, "apply", proposal), 4, "not a proposal")
+
+
+def test_what_a_feed_lists_is_said(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{FIRST}\n{SECOND}\n")
+    assert run("publish", "release", folder, "--feed", "id-all", "--from", file, env=ENV).code == 0
+    ran = protect(folder, "add", FIRST)
+    assert ran.code == 0
+    assert f"feed id-all lists 1 number that is protected now, such as {FIRST}: publish its next release" in ran.err
+    assert "1 number that is protected no longer" in protect(folder, "remove", FIRST).err
+
+
+def recipient(folder: Path, tmp_path: Path, own: str) -> dict[str, str]:
+    file = tmp_path / "own.txt"
+    file.write_text(own)
+    return {
+        "BLOCKLIST_URL": (folder / "repository").as_uri(),
+        "BLOCKLIST_FEED": "id-all",
+        "BLOCKLIST_ROOT": str(folder / "root.json"),
+        "BLOCKLIST_REGION": "ID",
+        "BLOCKLIST_CACHE_DIR": str(tmp_path / "cache"),
+        "BLOCKLIST_PROTECTED": str(file),
+    }
+
+
+def test_a_recipients_own_file_may_have_patterns_comments_and_a_header(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{SECOND}\n0812-3456-9999\n")
+    assert run("publish", "release", folder, "--feed", "id-all", "--from", file, env=ENV).code == 0
+    env = recipient(folder, tmp_path, "Nomor\n# ours\n0812-3456-78## # call centre\n")
+    assert run("sync", env=env).code == 0
+    assert "protected" in run("check", "0812-3456-7855", env=env).out
+    assert "protected" not in run("check", SECOND, env=env).out
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ("# ours\n110\n", "own.txt, line 2: '110' is a short code, which no feed can list"),
+        (f"{FIRST}\nGoPay\n", "own.txt, line 2: 'G…y' is not a telephone number"),
+        ("0812-345#-####\n", "own.txt, line 1: '0812…###' is not a telephone number: it stands for 100,000"),
+    ],
+)
+def test_a_recipients_own_file_with_a_mistake_names_file_and_line(
+    folder: Path, tmp_path: Path, own: str, words: str
+) -> None:
+    assert_fails(run("check", FIRST, env=recipient(folder, tmp_path, own)), 2, words)
