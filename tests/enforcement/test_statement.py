@@ -5,23 +5,28 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocklist_sdk.enforcement.items import Operation
+from blocklist_sdk.enforcement.items import OWN_ENTRY, Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import LedgerState
+from blocklist_sdk.enforcement.plan import matched
+from blocklist_sdk.enforcement.repairs import find_repairs, write_repairs
 from blocklist_sdk.enforcement.sink import DONE, Outcome
 from blocklist_sdk.enforcement.statement import Statement
 from blocklist_sdk.enforcement.statement_page import statement_html
 from blocklist_sdk.enforcement.statement_sums import OPERATIONS, monthly_statement
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.exchange.models import Spread
 from support.ledgers import FIRST, PUBLISHED, items_of, planned, written
 
@@ -43,7 +48,25 @@ def statement_of(ledger: Ledger, month: str = MONTH, now: datetime = AFTER) -> S
         over = each.enforced + each.nothing_to_do + each.refused + each.set_aside + each.overtaken
         assert each.carried + each.received == over + each.open
         assert min(each.carried, each.open, each.received) >= 0
+    check_categories(statement)
     return statement
+
+
+def check_categories(statement: Statement) -> None:
+    """Every category adds up by itself, all of them are the blocks, and what was repaired adds up."""
+    for each in statement.categories:
+        over = each.blocked + each.nothing_to_do + each.refused + each.set_aside + each.overtaken
+        assert each.carried + each.received == over + each.open, each
+        assert min(value for value in asdict(each).values() if isinstance(value, int)) >= 0, each
+    block = asdict(statement.operations["block"])
+    for figure in ("carried", "received", "nothing_to_do", "refused", "set_aside", "overtaken", "open"):
+        assert sum(getattr(each, figure) for each in statement.categories) == block[figure]
+    assert sum(each.blocked for each in statement.categories) == block["enforced"]
+    assert sum(each.lifted for each in statement.categories) == statement.operations["unblock"].enforced
+    repairs = statement.repairs
+    done = repairs.blocked + repairs.changed + repairs.lifted + repairs.not_done
+    assert repairs.carried + repairs.received == done + repairs.open
+    assert min(asdict(repairs).values()) >= 0
 
 
 def test_a_month_has_the_outcome_of_every_change(ledger: Ledger) -> None:
@@ -123,6 +146,8 @@ def test_categories_and_days_add_up(ledger: Ledger) -> None:
         moment = datetime(2026, 10, day, 3, tzinfo=UTC)
         written(ledger, items_of([FIRST + day, FIRST + 50 + day], categories=["spam", "fraud"]), published=moment)
     statement = statement_of(ledger)
+    assert not statement.has_ranges
+    assert (statement.first_serial, statement.last_serial) == (1, 1)
     assert {each.category: (each.received, each.blocked) for each in statement.categories} == {
         "fraud": (3, 3),
         "spam": (3, 3),
@@ -167,30 +192,150 @@ def test_reasons_hold_no_numbers_and_very_many_are_summed_up(ledger: Ledger) -> 
 
 
 OUTCOMES = st.sampled_from([DONE, FAILED, Outcome("refused"), Outcome("not-ours")])
-TRIES = st.lists(
-    st.tuples(st.sampled_from(OPERATIONS), st.dictionaries(st.integers(0, 4), OUTCOMES, min_size=1)),
-    min_size=1,
-    max_size=12,
+CATEGORIES = st.sampled_from(["fraud", "spam", None])  # None: only an override
+BATCH = st.tuples(
+    st.sampled_from(OPERATIONS),
+    st.dictionaries(st.integers(0, 4), st.tuples(OUTCOMES, CATEGORIES, st.booleans()), min_size=1),
 )
+REPAIRED = st.dictionaries(st.sampled_from(OPERATIONS), st.sets(st.integers(0, 4)))
+STEPS = st.lists(st.one_of(BATCH, REPAIRED), min_size=1, max_size=12)
 
 
-@settings(max_examples=40)
-@given(tries=TRIES, hours=st.integers(1, 200))
-def test_whatever_happens_no_change_is_lost_between_two_months(
-    tmp_path_factory: pytest.TempPathFactory, tries: list[tuple[Operation, dict[int, Outcome]]], hours: int
+@settings(max_examples=60)
+@given(steps=STEPS, hours=st.integers(1, 200))
+def test_whatever_happens_no_change_is_lost_between_two_months_and_each_category_adds_up(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Any], hours: int
 ) -> None:
     with Ledger.open(tmp_path_factory.mktemp("any") / "hlr", feed=FEED) as ledger:
         begun = datetime(2026, 10, 28, tzinfo=UTC)
-        for operation, by_number in tries:
+        written(ledger, items_of([FIRST]), begun=begun - timedelta(days=60))
+        for step in steps:
+            if isinstance(step, dict):
+                repaired(ledger, {operation: [FIRST + at for at in places] for operation, places in step.items()})
+                continue
+            operation, by_number = step
             numbers = sorted(by_number)
-            items = items_of([FIRST + number for number in numbers])
-            written(ledger, items, [by_number[number] for number in numbers], operation=operation, begun=begun)
+            of_number = [by_number[number] for number in numbers]
+            items = items_of(
+                [FIRST + number for number in numbers],
+                entries=[() if category is None else (1 + number,) for number, (_, category, _) in by_number_in(step)],
+                categories=[category or "" for _, category, _ in of_number],
+            )
+            given_up = [at for at, (outcome, _, is_last) in enumerate(of_number) if outcome is FAILED and is_last]
+            outcomes = [outcome for outcome, _, _ in of_number]
+            written(ledger, items, outcomes, operation=operation, begun=begun, given_up=given_up)
             begun += timedelta(hours=hours)
         later = datetime(2027, 6, 1, tzinfo=UTC)
         months = [statement_of(ledger, month, now=later) for month in ("2026-10", "2026-11", "2026-12", "2027-01")]
-    for operation in OPERATIONS:
-        for before, after in pairwise(months):
+    for before, after in pairwise(months):
+        for operation in OPERATIONS:
             assert before.operations[operation].open == after.operations[operation].carried
+        assert before.repairs.open == after.repairs.carried
+        left = {each.category: each.open for each in before.categories if each.open}
+        assert left == {each.category: each.carried for each in after.categories if each.carried}
+
+
+def by_number_in(step: tuple[Operation, dict[int, Any]]) -> list[tuple[int, Any]]:
+    return sorted(step[1].items())
+
+
+# Repairs
+
+
+def repaired(ledger: Ledger, numbers: dict[Operation, list[int]], *, entry: int | None = None) -> None:
+    """Name numbers as repaired from now on; by default under the entries that `items_of` gives by place."""
+    named: dict[Operation, tuple[Any, Any]] = {}
+    for operation, each in numbers.items():
+        column = np.array(sorted(each), np.int64)
+        entries = column - FIRST + 1 if entry is None else np.full(len(column), entry, np.int64)
+        named[operation] = column, entries
+    write_repairs(ledger, named, after=ledger.last)
+
+
+def test_a_repaired_row_is_not_newly_received(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST, FIRST + 1]))
+    repaired(ledger, {"block": [FIRST + 1]})
+    written(ledger, items_of([FIRST + 1, FIRST + 2], entries=[(2,), (3,)]))
+    statement = statement_of(ledger)
+    block = statement.operations["block"]
+    assert (block.received, block.enforced) == (3, 3)
+    assert statement.categories[0].received == 3
+    assert sum(day.blocked for day in statement.days) == 3
+    assert (statement.repairs.received, statement.repairs.blocked, statement.repairs.open) == (1, 1, 0)
+
+
+def test_a_stray_row_that_a_repair_takes_out_is_not_an_own_decision(ledger: Ledger) -> None:
+    repaired(ledger, {"unblock": [FIRST]}, entry=OWN_ENTRY)
+    written(ledger, items_of([FIRST, FIRST + 1], entries=[(), ()]), operation="unblock")
+    statement = statement_of(ledger)
+    assert (statement.repairs.lifted, statement.own_decisions) == (1, 1)
+    assert statement.operations["unblock"].received == 0
+
+
+def test_a_repair_that_fails_goes_on_as_a_repair(ledger: Ledger) -> None:
+    repaired(ledger, {"block": [FIRST, FIRST + 1]})
+    written(ledger, items_of([FIRST, FIRST + 1]), [FAILED, Outcome("refused")])
+    before = statement_of(ledger).repairs
+    assert (before.received, before.not_done, before.open) == (2, 1, 1)
+    written(ledger, items_of([FIRST]))
+    after = statement_of(ledger).repairs
+    assert (after.received, after.blocked, after.open) == (2, 1, 0)
+    assert statement_of(ledger).reasons == ()
+
+
+@pytest.mark.parametrize("operation", ["block", "unblock"])
+def test_what_is_asked_for_again_after_a_repair_is_received(ledger: Ledger, operation: Operation) -> None:
+    repaired(ledger, {"block": [FIRST]})
+    written(ledger, items_of([FIRST]), operation=operation)
+    written(ledger, items_of([FIRST]), serial=2)
+    assert statement_of(ledger).operations["block"].received == 1
+
+
+def test_a_number_that_is_listed_anew_is_no_repair(ledger: Ledger) -> None:
+    repaired(ledger, {"block": [FIRST]}, entry=7)
+    written(ledger, items_of([FIRST], entries=[(8,)]))
+    assert statement_of(ledger).operations["block"].received == 1
+
+
+def test_two_repairs_before_a_run_are_both_to_come(ledger: Ledger) -> None:
+    for place in range(2):
+        repaired(ledger, {"block": [FIRST + place]})
+    repaired(ledger, {})
+    written(ledger, items_of([FIRST, FIRST + 1]))
+    assert statement_of(ledger).repairs.blocked == 2
+
+
+def test_files_of_repairs_go_with_the_records(ledger: Ledger) -> None:
+    for place in range(3):
+        repaired(ledger, {"block": [FIRST + place]})
+        written(ledger, items_of([FIRST + place]), published=PUBLISHED - timedelta(days=500))
+        ledger.acknowledge(place + 1, [], at=AFTER)
+    ledger.replace(ledger.state())
+    ledger.fold(at=AFTER)
+    repaired(ledger, {"block": [FIRST]})
+    assert [path.name for path in ledger.directory.glob("repair-*")] == ["repair-000000003.arrow"]
+
+
+def test_a_damaged_file_of_repairs_is_named(ledger: Ledger) -> None:
+    repaired(ledger, {"block": [FIRST]})
+    written(ledger, items_of([FIRST]))
+    next(ledger.directory.glob("repair-*")).write_bytes(b"ARROW1")
+    with pytest.raises(Malformed, match=r"repair-000000000\.arrow is damaged"):
+        statement_of(ledger)
+
+
+def test_what_the_list_wants_anew_is_no_repair() -> None:
+    known = items_of(range(FIRST, FIRST + 4), entries=[(1,), (2,), (3,), (4,)])
+    state = LedgerState.of(known, np.zeros(4, np.uint8))
+    wider = items_of([FIRST + 2], entries=[(3,)], scope=3)
+    in_sink_items = Items.merged(wider, items_of([FIRST + 3, FIRST + 9], entries=[(), ()]))
+    target = items_of([FIRST, FIRST + 1, FIRST + 2, FIRST + 5], entries=[(1,), (20,), (3,), (5,)])
+    found = find_repairs(state, in_sink_items, target, *matched(in_sink_items, target))
+    assert {operation: numbers.tolist() for operation, (numbers, _) in found.items()} == {
+        "block": [FIRST],  # not FIRST + 1, which has another entry now, nor FIRST + 5, which is new
+        "change": [FIRST + 2],
+        "unblock": [FIRST + 9],  # not FIRST + 3, which the list has dropped
+    }
 
 
 # Formats
