@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from blocklist_sdk.enforcement.plan import matched
 from blocklist_sdk.enforcement.repairs import find_repairs, write_repairs
 from blocklist_sdk.enforcement.sink import DONE, Outcome
 from blocklist_sdk.enforcement.statement import Statement
+from blocklist_sdk.enforcement.statement_chart import axis
 from blocklist_sdk.enforcement.statement_page import statement_html
 from blocklist_sdk.enforcement.statement_sums import OPERATIONS, monthly_statement
+from blocklist_sdk.enforcement.statement_texts import TEXTS, Language
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.exchange.models import Spread
 from support.ledgers import FIRST, PUBLISHED, items_of, planned, written
@@ -365,7 +368,7 @@ class Page(HTMLParser):
         self.attributes.extend(attrs)
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_page_needs_nothing_beside_itself_and_runs_nothing(ledger: Ledger) -> None:
@@ -413,7 +416,6 @@ def test_a_month_without_changes_has_a_statement_as_well(ledger: Ledger) -> None
     written(ledger, items_of([FIRST]), published=PUBLISHED - timedelta(days=60))
     statement = statement_of(ledger)
     assert statement.operations["block"].received == 0
-    assert "<svg" in statement_html(statement)
     assert statement.to_csv().count("\n") > 30
 
 
@@ -430,3 +432,214 @@ def test_a_shadows_statement_says_that_nothing_has_happened(tmp_path: Path) -> N
         statement = statement_of(ledger)
     assert statement.is_shadow
     assert "None of it has happened" in statement_html(statement)
+
+
+# The page
+
+
+def of_200(ledger: Ledger) -> Statement:
+    """150 of 200 are done after 3 min 46 s."""
+    kinds = [DONE] * 150 + [Outcome("recycled")] * 34 + [Outcome("refused", "court")] * 6 + [FAILED] * 10
+    begun = PUBLISHED + timedelta(seconds=46)
+    categories = ["fraud", "phishing"] * 100
+    written(
+        ledger,
+        items_of(range(FIRST, FIRST + 200), categories=categories),
+        kinds,
+        begun=begun,
+        took=timedelta(minutes=3),
+    )
+    return statement_of(ledger)
+
+
+def page_of(statement: Statement, language: Language = "en") -> Page:
+    return Page(statement_html(statement, language=language))
+
+
+def test_the_page_begins_with_a_sentence(ledger: Ledger) -> None:
+    statement = of_200(ledger)
+    assert "150 of 200 numbers blocked (75 %), half of them within 3 min 46 s." in page_of(statement).text
+    assert "The other 50: nothing to do 34, refused 6, open 10." in page_of(statement).text
+    in_indonesian = page_of(statement, "id").text
+    assert "150 dari 200 nomor telah diblokir (75%), separuhnya dalam waktu 3 menit 46 detik." in in_indonesian
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sentence"),
+    [
+        ([DONE], "1 of 1 number blocked (100 %), within 15 min."),
+        ([FAILED], "0 of 1 number blocked (0 %). Open 1."),
+        ([DONE, FAILED], "1 of 2 numbers blocked (50 %), within 15 min. The other 1: open 1."),
+        ([DONE] * 399 + [FAILED], "399 of 400 numbers blocked (over 99 %), half of them within 15 min."),
+        ([DONE] + [Outcome("refused")] * 399, "1 of 400 numbers blocked (under 1 %), within 15 min."),
+    ],
+)
+def test_the_sentence_is_true_for_small_counts(ledger: Ledger, outcomes: list[Outcome], sentence: str) -> None:
+    written(ledger, items_of(range(FIRST, FIRST + len(outcomes))), outcomes)
+    assert sentence in page_of(statement_of(ledger)).text
+
+
+def test_the_sentence_says_what_was_carried_over_and_what_are_ranges(ledger: Ledger) -> None:
+    before = datetime(2026, 9, 30, 12, tzinfo=UTC)
+    written(ledger, items_of([(FIRST, FIRST + 9)]), [FAILED], published=before)
+    written(ledger, items_of([(FIRST, FIRST + 9)]))
+    text = page_of(statement_of(ledger)).text
+    assert "1 of 1 number or range blocked (100 %)" in text
+    assert "1 is carried over from the month before." in text
+
+
+def test_a_month_without_changes_has_a_sentence_and_no_zeros(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]), published=PUBLISHED - timedelta(days=60))
+    page = page_of(statement_of(ledger))
+    assert "No number was to be blocked." in page.text
+    assert not {"table", "svg"} & set(page.tags)
+    assert "Tidak ada nomor yang harus diblokir." in page_of(statement_of(ledger), "id").text
+
+
+def test_only_what_occurred_has_a_row_or_a_column(ledger: Ledger) -> None:
+    text = page_of(of_200(ledger)).text
+    assert "Unblocks" not in text
+    assert "Overtaken" not in text
+    assert "Set aside" not in text
+    assert "overtaken" not in text
+
+
+def test_the_rows_of_the_categories_add_up_on_the_page(ledger: Ledger) -> None:
+    lines = page_of(of_200(ledger)).text.split("\n")
+    assert "categoryreceivedblockedrefusednothing to dowaiting or failed" in lines
+    assert "total20015063410" in lines  # 200 = 150 + 6 + 34 + 10
+
+
+def test_who_makes_the_statement_is_on_it_or_left_out(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]), serial=7)
+    written(ledger, items_of([FIRST + 1]), serial=12)
+    without = page_of(statement_of(ledger)).text
+    assert "Organisation" not in without
+    assert "Contact" not in without
+    statement = monthly_statement(ledger, MONTH, now=AFTER, organisation="PT <Contoh>", contact="=sari@contoh.example")
+    text = page_of(statement).text
+    for words in (
+        *("OrganisationPT <Contoh>", "Contact=sari@contoh.example", "Period1–31 October 2026 (UTC)"),
+        *("Releases7–12", "Made on3 November 2026, 09:00 UTC", "Place and date", "Name and position", "Signature"),
+    ):
+        assert words in text
+    assert "<Contoh>" not in statement_html(statement)
+    in_indonesian = page_of(statement, "id").text
+    for words in ("OrganisasiPT <Contoh>", "Periode1–31 Oktober 2026 (UTC)", "3 November 2026 pukul 09.00 UTC"):
+        assert words in in_indonesian
+    found = {row["figure"]: row["value"] for row in csv.DictReader(io.StringIO(statement.to_csv()))}
+    assert (found["organisation"], found["contact"]) == ("PT <Contoh>", "'=sari@contoh.example")
+    assert (found["first_serial"], found["is_whole"], found["made_at"]) == ("7", "true", "2026-11-03T09:00:00Z")
+
+
+@pytest.mark.parametrize("name", ["organisation", "contact"])
+@pytest.mark.parametrize("text", ["", " ", "a\nb", "a\x1b[2J"])
+def test_who_makes_the_statement_is_one_line(ledger: Ledger, name: str, text: str) -> None:
+    written(ledger, items_of([FIRST]))
+    with pytest.raises(InvalidInput, match=f"{name} must be one line"):
+        monthly_statement(ledger, MONTH, now=AFTER, **{name: text})
+
+
+def test_the_month_so_far_is_said_so(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]))
+    statement = statement_of(ledger, now=datetime(2026, 10, 8, 12, tzinfo=UTC))
+    assert "1–8 October 2026 (UTC), the month so far" in page_of(statement).text
+    first = statement_of(ledger, now=datetime(2026, 10, 1, tzinfo=UTC))
+    assert "1 Oktober 2026 (UTC), bulan berjalan" in page_of(first, "id").text
+
+
+def test_the_page_says_what_was_repaired(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST, FIRST + 1]))
+    repaired(ledger, {"block": [FIRST, FIRST + 1]})
+    written(ledger, items_of([FIRST, FIRST + 1]))
+    statement = statement_of(ledger)
+    assert "2 changes that only put the sink right" in page_of(statement).text
+    assert "(blocked again 2, set right 0, taken out 0, not done 0, open 0)" in page_of(statement).text
+    assert "2 perbaikan" in page_of(statement, "id").text
+    assert json.loads(statement.to_json())["repairs"]["blocked"] == 2
+    rows = csv.DictReader(io.StringIO(statement.to_csv()))
+    assert {row["figure"]: row["value"] for row in rows if row["part"] == "repair"}["blocked"] == "2"
+
+
+def test_every_language_has_its_own_form_of_numbers_and_every_text(ledger: Ledger) -> None:
+    written(ledger, items_of(range(FIRST, FIRST + 1234)))
+    statement = statement_of(ledger)
+    assert "1,234 of 1,234 numbers" in page_of(statement).text
+    assert "1.234 dari 1.234 nomor" in page_of(statement, "id").text
+    assert '<html lang="id">' in statement_html(statement, language="id")
+    english, indonesian = (asdict(TEXTS[language]) for language in ("en", "id"))
+    for name in ("operations", "figures", "explanations", "kinds"):
+        assert english[name].keys() == indonesian[name].keys()
+    with pytest.raises(InvalidInput, match="en or id, not 'fr'"):
+        statement_html(statement, language="fr")  # type: ignore[arg-type]
+
+
+def fields_of(value: Any) -> list[str]:
+    """The names in braces in a text, or in each of several."""
+    if isinstance(value, str):
+        return sorted({name for _, name, _, _ in Formatter().parse(value) if name})
+    return [name for each in value for name in [*fields_of(each), "/"]]
+
+
+def test_the_texts_of_all_languages_are_filled_in_alike() -> None:
+    english, indonesian = (asdict(TEXTS[language]) for language in ("en", "id"))
+    names = {name for name, text in english.items() if not isinstance(text, dict)}
+    assert [name for name in sorted(names) if fields_of(english[name]) != fields_of(indonesian[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "indonesian"),
+    [
+        (None, "–", "–"),
+        (0, "0 s", "0 detik"),
+        (3.46, "3.5 s", "3,5 detik"),
+        (9.97, "10 s", "10 detik"),
+        (59.7, "1 min", "1 menit"),
+        (226, "3 min 46 s", "3 menit 46 detik"),
+        (3599.9, "1 h", "1 jam"),
+        (3725, "1 h 2 min", "1 jam 2 menit"),
+        (100_000, "1 d 3 h", "1 hari 3 jam"),
+    ],
+)
+def test_durations_are_written_for_people(seconds: float | None, english: str, indonesian: str) -> None:
+    written_in = [TEXTS[language].duration(seconds).replace("\N{NO-BREAK SPACE}", " ") for language in ("en", "id")]
+    assert written_in == [english, indonesian]
+
+
+@given(most=st.integers(1, 10**9))
+def test_the_axis_fits(most: int) -> None:
+    ticks = axis(most)
+    assert ticks[-1] >= most > ticks[-2]
+    assert len(ticks) <= 6
+    assert most / ticks[-1] > 0.6
+    assert {after - before for before, after in pairwise(ticks)} == {ticks[1]}
+
+
+def test_the_chart_has_a_description_and_a_table(ledger: Ledger) -> None:
+    page = page_of(of_200(ledger))
+    assert ("role", "img") in page.attributes
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert "150 blocked and 0 lifted, 1–31 October 2026 (UTC), by day; at most 150 in one day" in labels
+    assert "5 October 2026150" in page.text.split("\n")
+
+
+def test_the_page_is_made_for_paper(ledger: Ledger) -> None:
+    text = statement_html(of_200(ledger))
+    assert "size: A4" in text
+    assert 'counter(page) " / " counter(pages)' in text
+    assert 'content: "id-telkomsel · October 2026"' in text
+
+
+def test_many_reasons_are_summed_up_on_the_page(ledger: Ledger) -> None:
+    kinds = [Outcome("refused", f"reason {place}") for place in range(30)] + [Outcome("refused")] * 3
+    written(ledger, items_of(range(FIRST, FIRST + 33)), kinds)
+    text = page_of(statement_of(ledger), "id").text
+    assert text.count("reason ") == 9
+    assert "sistem tidak menyebutkan alasan" in text
+    assert "alasan lain––21" in text
+
+
+def test_acknowledged_receipts_are_said_so(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]))
+    ledger.acknowledge(1, [], at=AFTER)
+    assert "has acknowledged the receipts of every batch" in page_of(statement_of(ledger)).text
