@@ -46,6 +46,8 @@ root = "root.json"
 region = "ID"
 client_id = "telkomsel"
 client_secret_file = "client-secret"
+organisation = "PT Contoh"
+contact = "compliance@operator.example"
 ```
 
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
@@ -69,6 +71,8 @@ _DEFAULTS: Final = {
     "client_key": "none",
     "client_cert": "none",
     "ca": "public authorities",
+    "organisation": "none",
+    "contact": "none",
 }
 
 _VARIABLES: Final = """

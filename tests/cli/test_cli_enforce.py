@@ -1,10 +1,12 @@
 """`blocklist enforce`, into a drop directory."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +189,25 @@ def test_a_ledger_into_which_nothing_was_enforced_has_no_statement(
     assert_fails(run("statement", "--sink", "default", "--month", "2026-01", env=env), 2, "nothing has been enforced")
 
 
+def test_a_statement_has_a_language_and_says_whose_it_is(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], tmp_path: Path
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce().code == 0
+    settings = tmp_path / "own.toml"
+    settings.write_text('organisation = "PT Contoh"\ncontact = "from-file"\n')
+    flags = ("--sink", "default", "--month", f"{datetime.now(UTC):%Y-%m}", "--config", str(settings))
+    page = run("statement", *flags, "--language", "id", "--contact", "from-flag", env=env)
+    assert page.code == 0, page.err
+    for words in ('<html lang="id">', "PT Contoh", "from-flag", "6 dari 6 nomor telah diblokir (100%)"):
+        assert words in page.out
+    assert "<dd>PT Contoh</dd>" in run("statement", *flags, env=env).out
+    figures = json.loads(run("statement", *flags, "--format", "json", "--language", "id", env=env).out)
+    assert (figures["organisation"], figures["contact"]) == ("PT Contoh", "from-file")
+    assert figures["categories"][0]["blocked"] == figures["categories"][0]["received"] == 6
+    assert_fails(run("statement", *flags, "--language", "fr", env=env), 2, "--language")
+
+
 def test_reconciling_finds_and_repairs(
     world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
 ) -> None:
@@ -208,6 +229,9 @@ def test_reconciling_finds_and_repairs(
     mended = enforce(*sink, "--reconcile", "--repair", "--json")
     assert (mended.code, mended.document["repaired"]["outcomes"]) == (0, {"enforced": 1})
     assert enforce(*sink, "--reconcile").code == 0
+    month = f"{datetime.now(UTC):%Y-%m}"
+    figures = json.loads(run("statement", "--sink", "cache", "--month", month, "--format", "json", env=env).out)
+    assert (figures["operations"]["block"]["received"], figures["repairs"]["blocked"]) == (6, 1)
 
 
 @pytest.mark.parametrize("interval", [0.001, 1.0, 900.0, 366 * 86_400.0])

@@ -13,7 +13,7 @@ import pytest
 
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
-from blocklist_sdk.cli.settings import LIST, NAMES, SERVER
+from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, STATEMENT
 from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -100,6 +100,7 @@ SETTINGS = {
     "check": {*LIST},
     "export": {*LIST},
     "mirror": {"url", "root", *SERVER},
+    "statement": {*LIST, *STATEMENT},
     "report send": {*SERVER},
     "case list": {*SERVER},
 }
@@ -114,7 +115,7 @@ def test_commands_share_their_settings(name: str) -> None:
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *SERVER, "client_secret"}
+    assert set(NAMES) == {*LIST, *SERVER, *STATEMENT, "client_secret"}
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])

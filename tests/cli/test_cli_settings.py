@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, Settings, flag, read_config
+from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, STATEMENT, Settings, flag, read_config
 from blocklist_sdk.errors import InvalidInput
 from support.command_line import assert_fails, run
 
@@ -44,6 +44,9 @@ def test_no_setting_on_the_command_line_may_be_empty() -> None:
         if ran.code != 2 or f"{flag(name)} must not be empty" not in ran.err:
             wrong.append((name, ran))
     assert wrong == []
+    for name in STATEMENT:
+        ran = run("statement", "--sink", "hlr", "--month", "2026-10", flag(name), "", env=ENV)
+        assert_fails(ran, 2, f"{flag(name)} must not be empty")
     assert_fails(run("override", "--protected", "", "list", env=ENV), 2, "--protected must not be empty")
 
 

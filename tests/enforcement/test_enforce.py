@@ -25,6 +25,7 @@ from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.receipts import count_receipts, receipts_of
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import PENDING
+from blocklist_sdk.enforcement.statement_sums import monthly_statement
 from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
@@ -471,6 +472,27 @@ def test_drift_is_found_and_repaired(world: World, blocklist: Blocklist) -> None
     ]
     assert sink.held[NUMBERS[0]].entries == lost.entries
     assert not reconcile(blocklist, sink)
+
+
+def test_the_statement_counts_repairs_apart(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:5]))
+    sink = MemorySink()
+    enforce(blocklist, sink)
+    sink.held.pop(NUMBERS[0])
+    sink.held[NUMBERS[9]] = SinkChange("block", NUMBERS[9], NUMBERS[9], ("sms",), "", (), None, FEED, 1)
+    sink.held[NUMBERS[3]] = SinkChange("block", NUMBERS[3], NUMBERS[3], ("voice",), "", (), None, FEED, 1)
+    put(world, blocklist, listed(*NUMBERS[:7]))  # two more are missing, but only since the list wants them
+    assert reconcile(blocklist, sink, repair=True).missing == 3
+    reconcile(blocklist, sink, repair=True)
+    enforce(blocklist, sink)
+    with Ledger.read(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        now = datetime.now(UTC)
+        statement = monthly_statement(ledger, f"{now:%Y-%m}", now=now)
+    block, repairs = statement.operations["block"], statement.repairs
+    assert (block.received, block.enforced, statement.categories[0].received) == (7, 7, 7)
+    assert (repairs.blocked, repairs.changed, repairs.lifted, repairs.received) == (1, 1, 1, 3)
+    assert statement.operations["unblock"].received == statement.operations["change"].received == 0
+    assert statement.own_decisions == 0
 
 
 def test_a_sink_that_lost_everything_is_filled_again(world: World, blocklist: Blocklist) -> None:

@@ -29,7 +29,10 @@ EXAMPLES: Final = {
         "blocklist enforce --sink postgresql://hlr@db/hlr --reconcile",
     ),
     "receipts send": ("blocklist receipts send --sink hlr",),
-    "statement": ("blocklist statement --sink hlr --month 2026-10 -o statement.html",),
+    "statement": (
+        "blocklist statement --sink hlr --month 2026-10 -o statement.html",
+        'blocklist statement --sink hlr --month 2026-10 --language id --organisation "PT Contoh" -o laporan.html',
+    ),
     "report send": (
         'blocklist report send "0811-0000-0042" --category phishing --channel sms '
         '--text "asked for a password" --happened-at 2026-11-24T08:00:00+07:00 --reporter case-17',

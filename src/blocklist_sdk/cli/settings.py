@@ -47,7 +47,7 @@ def _setting(group: str | None, metavar: str, meaning: str) -> Any:
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", or None if not one of these.
+        group: the commands that take it: "list", "server", "statement", or None if not one of these.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
     """
@@ -100,6 +100,12 @@ class Settings:
         "server",
         "FILE",
         "Certificates (PEM) of the authorities that may sign the server's; by default the public ones.",
+    )
+    organisation: str | None = _setting(
+        "statement", "TEXT", "Whose monthly statement it is; the page leaves the line out without it."
+    )
+    contact: str | None = _setting(
+        "statement", "TEXT", "Whom to ask about the monthly statement; the page leaves the line out without it."
     )
     config: str | None = _setting(
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
@@ -221,6 +227,9 @@ LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get(
 
 SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
 """Settings of commands that ask a server."""
+
+STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
+"""Settings of the month's statement."""
 
 REPOSITORY: Final = ("url", "root")
 """Settings of commands that are about a whole repository, and not about one feed."""

@@ -8,7 +8,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import LIST, STATEMENT, Settings, check_output, with_settings
 
 
 class StatementFormat(StrEnum):
@@ -19,7 +19,14 @@ class StatementFormat(StrEnum):
     JSON = "json"
 
 
-@with_settings(*LIST)
+class StatementLanguage(StrEnum):
+    """The languages of a statement's page."""
+
+    EN = "en"
+    ID = "id"
+
+
+@with_settings(*LIST, *STATEMENT)
 def statement(
     settings: Settings,
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
@@ -27,6 +34,12 @@ def statement(
     format_: Annotated[
         StatementFormat, typer.Option("--format", metavar="FORMAT", help="html, csv or json.")
     ] = StatementFormat.HTML,
+    language: Annotated[
+        StatementLanguage,
+        typer.Option(
+            "--language", metavar="LANGUAGE", help="The language of the page: en, or id for Bahasa Indonesia."
+        ),
+    ] = StatementLanguage.EN,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The file; by default standard output."),
@@ -36,13 +49,16 @@ def statement(
     from blocklist_sdk.disk import replaced, storage
     from blocklist_sdk.enforcement import Ledger, ledger_path, monthly_statement, statement_html
 
+    settings = settings.complete(())
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
         with Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-            made = monthly_statement(ledger, month, now=times.now())
+            made = monthly_statement(
+                ledger, month, now=times.now(), organisation=settings.organisation, contact=settings.contact
+            )
     if format_ is StatementFormat.HTML:
-        text = statement_html(made)
+        text = statement_html(made, language=language.value)
     else:
         text = made.to_csv() if format_ is StatementFormat.CSV else made.to_json()
     if output is None:

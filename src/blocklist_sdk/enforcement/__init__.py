@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement.statement import DayFigures as DayFigures
     from blocklist_sdk.enforcement.statement import OperationFigures as OperationFigures
     from blocklist_sdk.enforcement.statement import ReasonFigures as ReasonFigures
+    from blocklist_sdk.enforcement.statement import RepairFigures as RepairFigures
     from blocklist_sdk.enforcement.statement import Statement as Statement
     from blocklist_sdk.enforcement.statement_page import statement_html as statement_html
     from blocklist_sdk.enforcement.statement_sums import monthly_statement as monthly_statement
@@ -69,6 +70,7 @@ attach(
         "ReadableSink": "sink",
         "ReasonFigures": "statement",
         "ReceiptsResult": "receipts",
+        "RepairFigures": "statement",
         "Shadow": "shadow",
         "ShadowImpact": "shadow",
         "Sink": "sink",

@@ -10,6 +10,7 @@ statements are made from them.
     DIR/
         ledger.json                  the feed, the file of the base and the last record in it, and the last record
         base-N.arrow                 the items after record N
+        repair-N.arrow               what batches after record N only repair, from `repairs`
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
         records/N.receipts.json      that its receipts are acknowledged, and which were refused

@@ -16,6 +16,7 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import matched
+from blocklist_sdk.enforcement.repairs import find_repairs, write_repairs
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
@@ -104,6 +105,8 @@ def reconcile(
             sink_items.scope[in_sink] == target_items.scope[in_target]
         )
         if ledger is not None and repair:
+            repairs = find_repairs(ledger_state, sink_items, target_items, in_sink, in_target)
+            write_repairs(ledger, repairs, after=max(ledger.last, last_batch))
             _repair(ledger, ledger_state, sink_items, target_items, in_sink[same], in_target[same], last_batch)
         numbers = {
             "missing": np.delete(target_items.number, in_target),

@@ -6,7 +6,10 @@ it has a final outcome. So in every month:
 
 *carried over + received = enforced + nothing to do + refused + set aside + overtaken + open*
 
-Changes that only the recipient's own overrides ask for are its own business, and in none of these figures.
+So it is in every category as well, for blocks.
+
+Two kinds of changes are in none of these figures. Changes that only the recipient's own overrides ask for are its own
+business. Repairs only put the sink right (`reconcile`): nothing new was received.
 """
 
 import csv
@@ -15,10 +18,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from blocklist_sdk import times
 from blocklist_sdk.exchange.models import Spread
+
+OTHER_REASONS: Final = "other reasons"
+"""Stands for reasons beyond the first thousand."""
+
+NO_REASON: Final = "the sink does not say why"
+"""Stands for a reason that the sink did not give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +60,53 @@ class OperationFigures:
 
 @dataclass(frozen=True, slots=True)
 class CategoryFigures:
-    """The changes of one category."""
+    """The blocks of one category, and how many of its numbers were lifted.
+
+    *carried + received = blocked + nothing_to_do + refused + set_aside + overtaken + open*, and over all categories
+    these are the figures of the operation ``block``.
+
+    Attributes:
+        category: its name.
+        carried, received, blocked, nothing_to_do, refused, set_aside, overtaken, open: blocks, as in
+            `OperationFigures`; `blocked` is its `enforced`.
+        lifted: unblocks that were done.
+    """
 
     category: str
+    carried: int
     received: int
     blocked: int
-    lifted: int
+    nothing_to_do: int
     refused: int
     set_aside: int
+    overtaken: int
+    open: int
+    lifted: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepairFigures:
+    """Changes that put the sink right, after `reconcile` found that it held something else than the ledger said.
+
+    *carried + received = blocked + changed + lifted + not_done + open*
+
+    Attributes:
+        carried: asked for before the month, and open when it began.
+        received: asked for in the month.
+        blocked: what the sink had lost, blocked again.
+        changed: what had other scopes or another last number, set right.
+        lifted: what nobody had asked the sink to block, taken out.
+        not_done: refused, set aside, overtaken, or nothing to do.
+        open: without a final outcome at the end of the month, or now.
+    """
+
+    carried: int
+    received: int
+    blocked: int
+    changed: int
+    lifted: int
+    not_done: int
+    open: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +139,16 @@ class Statement:
         made_at: when the statement was made.
         is_whole: whether the month was over by then.
         is_shadow: whether the sink was a shadow, so that nothing of this has happened.
+        organisation: whose statement it is; None if it was not said.
+        contact: whom to ask about it; None if it was not said.
+        first_serial: the oldest release that asked for a change in the month; None if none did.
+        last_serial: the newest one.
+        has_ranges: whether some of the blocks are runs of numbers, and not single ones.
         operations: figures of ``block``, ``change`` and ``unblock``.
         categories: figures of the categories that occur, by name.
         days: every day of the month up to `made_at`.
         reasons: the most frequent first.
+        repairs: changes that only put the sink right; in no other figure.
         own_decisions: changes that only the recipient's own overrides asked for; in no other figure.
         receipts_waiting: records of the month whose receipts the exchange has not acknowledged.
         receipts_refused: receipts of the month that the exchange refused.
@@ -106,10 +160,16 @@ class Statement:
     made_at: datetime
     is_whole: bool
     is_shadow: bool
+    organisation: str | None
+    contact: str | None
+    first_serial: int | None
+    last_serial: int | None
+    has_ranges: bool
     operations: dict[str, OperationFigures]
     categories: tuple[CategoryFigures, ...]
     days: tuple[DayFigures, ...]
     reasons: tuple[ReasonFigures, ...]
+    repairs: RepairFigures
     own_decisions: int
     receipts_waiting: int
     receipts_refused: int
@@ -124,10 +184,21 @@ class Statement:
         write = csv.writer(text, lineterminator="\n").writerow
         write(("month", "feed", "sink", "part", "name", "figure", "value"))
         for part, name, figure, value in self._lines():
-            write((self.month, self.feed, self.sink, part, _cell(name), figure, "" if value is None else value))
+            write((self.month, self.feed, self.sink, part, _cell(name), figure, _value(value)))
         return text.getvalue()
 
     def _lines(self) -> Iterator[tuple[str, str, str, object]]:
+        for name in (
+            "organisation",
+            "contact",
+            "made_at",
+            "is_whole",
+            "is_shadow",
+            "first_serial",
+            "last_serial",
+            "has_ranges",
+        ):
+            yield "about", "", name, getattr(self, name)
         for operation, figures in self.operations.items():
             for name, value in asdict(figures).items():
                 if name != "time":
@@ -143,6 +214,8 @@ class Statement:
             yield "day", day.day.isoformat(), "lifted", day.lifted
         for reason in self.reasons:
             yield "reason", reason.reason, f"{reason.operation} {reason.outcome}", reason.count
+        for name, value in asdict(self.repairs).items():
+            yield "repair", "", name, value
         for name in ("own_decisions", "receipts_waiting", "receipts_refused"):
             yield "other", "", name, getattr(self, name)
 
@@ -151,6 +224,15 @@ def _plain(value: object) -> Any:
     if isinstance(value, Spread):
         return value.model_dump()
     return times.iso(value.replace(microsecond=0)) if isinstance(value, datetime) else str(value)
+
+
+def _value(value: object) -> object:
+    """A value as JSON writes it, but for null, which is empty."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return _plain(value)
+    return _cell(value) if isinstance(value, str) else "" if value is None else value
 
 
 def _cell(text: str) -> str:

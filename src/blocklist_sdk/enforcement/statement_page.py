@@ -1,220 +1,334 @@
-"""A statement as one HTML page, for screen and paper: no scripts, fonts or images, and nothing is fetched."""
+"""A statement as one HTML page, for screen and paper: no scripts, fonts or images, and nothing is fetched.
+
+Every word of it is in `statement_texts`.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
 from html import escape
-from typing import Final
+from typing import Final, get_args
 
-from blocklist_sdk.enforcement.statement import OperationFigures, Statement
-from blocklist_sdk.texts import counted
+from blocklist_sdk.enforcement.statement import NO_REASON, OTHER_REASONS, OperationFigures, ReasonFigures, Statement
+from blocklist_sdk.enforcement.statement_chart import day_chart
+from blocklist_sdk.enforcement.statement_texts import TEXTS, Language
+from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import displayable
 
-_NAMES: Final = {"block": "Blocks", "change": "Changes", "unblock": "Unblocks"}
-
-_LABELS: Final = (
-    "Carried over from the month before",
-    "Received",
-    "Enforced; for unblocks, lifted",
-    "Nothing to do",
-    "Refused",
-    "Set aside",
-    "Overtaken",
-    "Open",
-)
-"""Labels of what `_counts` returns, in its order."""
+_REASONS_SHOWN: Final = 10
+"""How many reasons have a line of their own; JSON and CSV have all of them."""
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --rule: #8884; --soft: #8881; --block: #3b7dd8; --lift: #d8823b; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .8rem; }
+h2 { font-size: 1.1rem; margin: 1.8rem 0 .4rem; }
 p { margin: .3rem 0; }
-.about, figcaption, .note { opacity: .75; }
-.alert { border-left: .25rem solid #c33; padding: .3rem .8rem; background: var(--soft); }
-.scroll { overflow-x: auto; }
+dl { display: grid; gap: .15rem 1.5rem; margin: 0; }
+dl { grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
+dl div { display: flex; gap: .6rem; }
+dt { opacity: .75; flex: 0 0 7rem; }
+.who { grid-column: 1 / -1; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.summary { font-size: 1.15rem; border-left: .25rem solid var(--block); padding: .4rem .9rem; margin: 1.1rem 0; }
+.alert { border-left: .25rem solid #c33; padding: .4rem .9rem; background: var(--soft); margin: .8rem 0; }
+figcaption .key + span, .note { opacity: .75; }
+.note { font-size: .9em; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--rule); vertical-align: top; }
+thead th { vertical-align: bottom; font-size: .93em; hyphens: auto; }
+.wide th:first-child { min-width: 10.5rem; }
 th { font-weight: 600; }
 tbody th { font-weight: 400; }
-td { white-space: nowrap; }
-td:first-child, th:first-child, .text { text-align: left; overflow-wrap: break-word; min-width: 8rem; }
+tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
+th:first-child { text-align: left; overflow-wrap: break-word; }
 figure { margin: 0; }
-svg { width: 100%; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
+svg { display: block; width: calc(100% - 3.4rem); height: 13rem; margin: .5rem 0 1.6rem 3.4rem; overflow: visible; }
+svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .block { fill: var(--block); }
 .lift { fill: var(--lift); }
-.line { stroke: currentColor; stroke-opacity: .3; }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 .8em; }
+.line { stroke: currentColor; stroke-opacity: .25; }
+.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 0; }
+.key + span { margin-right: 1.2em; }
+.signature { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1.5rem; margin-top: 3.2rem; }
+.signature p { border-top: 1px solid currentColor; padding-top: .2rem; font-size: .9em; }
+@media screen and (max-width: 40rem) {
+  body { margin: 1rem auto; }
+  table { font-size: .87em; }
+  th, td { padding: .25rem .3rem; hyphens: auto; }
+  .wide th:first-child { min-width: 0; }
+  .wide thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .wide tr { display: grid; grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid var(--rule); }
+  .wide tbody, .wide tfoot { display: block; }
+  .wide th, .wide td { border: 0; text-align: left; padding: .15rem .3rem .15rem 0; }
+  .wide tbody th { grid-column: 1 / -1; font-weight: 600; }
+  .wide tfoot th { grid-column: 1 / -1; }
+  .wide td::before { content: attr(data-label); display: block; font-weight: 400; font-size: .8em; opacity: .75; }
+  .signature { grid-template-columns: 1fr; gap: 2.8rem; }
+}
+@page {
+  size: A4; margin: 12mm 15mm 15mm;
+  @bottom-left { content: "PAGE_TITLE"; font: 8pt system-ui, sans-serif; }
+  @bottom-right { content: counter(page) " / " counter(pages); font: 8pt system-ui, sans-serif; }
+}
 @media print {
   :root { color-scheme: light; }
-  body { margin: 0; max-width: none; font-size: 11pt; }
-  h2 { break-after: avoid; }
-  table, figure { break-inside: avoid; }
-  .block, .lift, .key { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { margin: 0; padding: 0; max-width: none; font-size: 8.8pt; line-height: 1.22; }
+  dl { grid-template-columns: 1fr 1fr; gap: 0 6mm; }
+  dt { flex-basis: 22mm; }
+  h1 { font-size: 15pt; margin-bottom: 2mm; }
+  h2 { break-after: avoid; font-size: 10pt; margin: 2.4mm 0 .5mm; }
+  p { margin: .5mm 0; }
+  th, td { padding: .4mm 2mm; }
+  .summary, .alert { margin: 2mm 0; padding: .8mm 3mm; }
+  .summary { font-size: 9.5pt; }
+  .note { font-size: 7.5pt; }
+  tr, figure, .tail, .summary, .alert { break-inside: avoid; }
+  table { break-inside: avoid; }
+  .long { break-inside: auto; }
+  svg { height: 24mm; margin: 2mm 0 6.5mm 3.4rem; }
+  svg text { font-size: 8pt; }
+  details { display: none; }
+  .signature { margin-top: 10mm; }
+  .block, .lift, .key, .summary, .alert { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
 
-_WIDTH, _HEIGHT = 900, 200
-_LEFT, _BOTTOM, _TOP = 56, 22, 12
-"""The chart's size and margins, in its own units."""
+
+def statement_html(statement: Statement, *, language: Language = "en") -> str:
+    """The statement as a page that needs no other file.
+
+    Args:
+        statement: from `monthly_statement`.
+        language: of the page: ``en`` or ``id``, Bahasa Indonesia. What the sink says stays as it is.
+
+    Raises:
+        InvalidInput: there are no texts in this language.
+    """
+    if language not in TEXTS:
+        raise InvalidInput(f"the language of a statement is {' or '.join(get_args(Language))}, not {language!r}")
+    return "".join(_Page(statement, language).pieces())
 
 
-def statement_html(statement: Statement) -> str:
-    """The statement as a page that needs no other file."""
-    return "".join(_pieces(statement))
+class _Page:
+    """One page."""
 
+    def __init__(self, statement: Statement, language: Language) -> None:
+        self._statement, self._language = statement, language
+        self._texts = TEXTS[language]
+        year, month = map(int, statement.month.split("-"))
+        self._month = self._texts.month_of(year, month)
 
-def _pieces(statement: Statement) -> Iterator[str]:
-    title = f"Statement for {statement.month}: {statement.feed}"
-    yield f"""<!DOCTYPE html>
-<html lang="en">
+    def pieces(self) -> Iterator[str]:
+        """The page, piece by piece."""
+        statement, texts = self._statement, self._texts
+        title = texts.title.format(month=self._month)
+        # In a string of CSS; a feed's name has only letters, digits and hyphens.
+        footer = "".join(each for each in f"{statement.feed} · {self._month}" if each.isalnum() or each in " ·-_")
+        yield f"""<!DOCTYPE html>
+<html lang="{self._language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
+<title>{escape(f"{title} – {statement.feed}")}</title>
+<style>{_STYLE.replace("PAGE_TITLE", footer)}</style>
 </head>
 <body>
+<main>
 <h1>{escape(title)}</h1>
-<p class="about">Sink {escape(statement.sink)} · made {statement.made_at:%Y-%m-%d %H:%M} UTC · \
-{"the whole month" if statement.is_whole else "the month so far"} · days are UTC</p>
+<dl>
 """
-    yield from (f'<p class="alert">{escape(text)}</p>\n' for text in _alerts(statement))
-    yield "<h2>Changes and their outcomes</h2>\n"
-    counts = [_counts(figures) for figures in statement.operations.values()]
-    yield from _table(
-        ("", *(_NAMES[name] for name in statement.operations)),
-        ((label, *cells) for label, *cells in zip(_LABELS, *counts, strict=True)),
-    )
-    yield (
-        '<p class="note">A change is one number or one run of numbers. <em>Nothing to do</em>: the number is inactive, '
-        "belongs to another operator, or has a new owner. <em>Set aside</em>: failed too often, so it is not tried any "
-        "more. <em>Overtaken</em>: something else was asked for the number before this was done.</p>\n"
-    )
-    yield "<h2>How long it took</h2>\n"
-    yield from _table(
-        ("", "changes", "median", "95 % within"),
-        (
-            (label, f"{figures.time.count:,}", _time(figures.time.median_s), _time(figures.time.p95_s))
-            for label, figures in (
-                ("From publication to enforcement", statement.operations["block"]),
-                ("From publication to a changed block", statement.operations["change"]),
-                ("From publication, or the entry's end, to lifting", statement.operations["unblock"]),
-            )
-        ),
-    )
-    yield "<h2>By day</h2>\n"
-    yield from _chart(statement)
-    if statement.categories:
-        yield "<h2>By category</h2>\n"
-        yield from _table(
-            ("category", "received", "blocked", "lifted", "refused", "set aside"),
-            (
-                (c.category, *(f"{n:,}" for n in (c.received, c.blocked, c.lifted, c.refused, c.set_aside)))
-                for c in statement.categories
-            ),
+        for name, value in self._about():
+            kind = ' class="who"' if name in (texts.organisation, texts.contact) else ""
+            yield f"<div{kind}><dt>{escape(name)}</dt><dd>{escape(displayable(value))}</dd></div>\n"
+        yield "</dl>\n"
+        yield from (f'<p class="alert">{escape(text)}</p>\n' for text in self._alerts())
+        yield '<div class="summary">\n'
+        yield from (f"<p>{escape(text)}</p>\n" for text in self._summary())
+        yield "</div>\n"
+        yield from self._outcomes()
+        yield from day_chart(statement.days, texts)
+        yield from self._categories()
+        yield from self._reasons()
+        yield '<div class="tail">\n'
+        if notes := list(self._notes()):
+            yield f"<h2>{escape(texts.notes)}</h2>\n"
+            yield from (f"<p>{escape(text)}</p>\n" for text in notes)
+        yield f'<section class="signature" aria-label="{escape(texts.signature)}">\n'
+        for text in (texts.place_and_date, texts.name_and_position, texts.signed):
+            yield f"<p>{escape(text)}</p>\n"
+        yield "</section>\n</div>\n</main>\n</body>\n</html>\n"
+
+    def _about(self) -> Iterator[tuple[str, str]]:
+        statement, texts = self._statement, self._texts
+        if statement.organisation is not None:
+            yield texts.organisation, statement.organisation
+        if statement.contact is not None:
+            yield texts.contact, statement.contact
+        days = texts.span(statement.days[0].day, statement.days[-1].day)
+        yield texts.period, days if statement.is_whole else texts.so_far.format(days=days)
+        yield texts.made, texts.moment_of(statement.made_at)
+        yield texts.feed, statement.feed
+        yield texts.sink, statement.sink
+        first, last = statement.first_serial, statement.last_serial
+        if first is not None and last is not None:
+            parts = (first,) if first == last else (first, last)
+            yield texts.releases, "–".join(texts.number(serial) for serial in parts)
+
+    def _alerts(self) -> Iterator[str]:
+        """Warnings that a reader must not miss."""
+        if self._statement.is_shadow:
+            yield self._texts.shadow
+        unblock = self._statement.operations["unblock"]
+        if stuck := unblock.refused + unblock.set_aside:
+            yield self._texts.counted(stuck, self._texts.stuck)
+        if unblock.open:
+            yield self._texts.counted(unblock.open, self._texts.open_unblocks)
+
+    def _summary(self) -> Iterator[str]:
+        """The month in two or three sentences, true for any figures."""
+        statement, texts = self._statement, self._texts
+        block, unblock = statement.operations["block"], statement.operations["unblock"]
+        total = block.carried + block.received
+        if total:
+            nouns = texts.numbers_and_ranges if statement.has_ranges else texts.numbers
+            done = texts.would_be_blocked if statement.is_shadow else texts.blocked
+            sentence = self._filled(done, block, noun=nouns[0 if total == 1 else 1]) + self._half(block) + "."
+            rest = [
+                f"{texts.figures[name].lower()} {texts.number(getattr(block, name))}"
+                for name in ("nothing_to_do", "refused", "set_aside", "overtaken", "open")
+                if getattr(block, name)
+            ]
+            if rest and block.enforced:
+                sentence += f" {texts.the_rest.format(n=texts.number(total - block.enforced), parts=', '.join(rest))}"
+            elif rest:
+                sentence += f" {', '.join(rest).capitalize()}."
+            if block.carried:
+                sentence += f" {texts.counted(block.carried, texts.carried_over)}"
+            yield sentence
+        else:
+            yield texts.nothing_to_block
+        if total := unblock.carried + unblock.received:
+            done = (texts.would_be_lifted if statement.is_shadow else texts.lifted)[0 if total == 1 else 1]
+            yield self._filled(done, unblock) + self._half(unblock) + "."
+
+    def _filled(self, text: str, figures: OperationFigures, *, noun: str = "") -> str:
+        texts, total = self._texts, figures.carried + figures.received
+        return text.format(
+            done=texts.number(figures.enforced),
+            all=texts.number(total),
+            noun=noun,
+            share=texts.share(figures.enforced, total),
         )
-    if statement.reasons:
-        yield "<h2>Why changes were refused or set aside</h2>\n"
-        yield from _table(
-            ("reason", "change", "outcome", "count"),
-            (
-                (why.reason, why.operation, "set aside" if why.outcome == "failed" else why.outcome, f"{why.count:,}")
-                for why in statement.reasons
-            ),
-        )
-    yield "<h2>Receipts</h2>\n"
-    yield (
-        f"<p>The exchange has not acknowledged {counted(statement.receipts_waiting, 'batch', 'batches')} of the month "
-        f"yet, and has refused {counted(statement.receipts_refused, 'receipt')}.</p>\n"
-        f'<p class="note">Not counted above: {counted(statement.own_decisions, "change")} that only the recipient\'s '
-        "own decisions asked for.</p>\n</body>\n</html>\n"
+
+    def _half(self, figures: OperationFigures) -> str:
+        """How long they took; empty if the times are not those of the changes that were done."""
+        time, texts = figures.time, self._texts
+        if not time.count or time.count != figures.enforced:
+            return ""
+        return (texts.within if time.count == 1 else texts.half_within).format(time=texts.duration(time.median_s))
+
+    def _outcomes(self) -> Iterator[str]:
+        texts = self._texts
+        shown = {
+            name: figures for name, figures in self._statement.operations.items() if figures.carried or figures.received
+        }
+        if not shown:
+            return
+        labels = {
+            name: label
+            for name, label in texts.figures.items()
+            if name == "received" or any(getattr(figures, name) for figures in shown.values())
+        }
+        notes = [texts.explanations[name] for name in labels if name in texts.explanations]
+        if "enforced" in labels and "unblock" in shown:
+            labels["enforced"] = texts.lifted_too
+        rows = [
+            (label, *(texts.number(getattr(figures, name)) for figures in shown.values()))
+            for name, label in labels.items()
+        ]
+        times = [figures.time for figures in shown.values()]
+        if any(time.count for time in times):
+            notes.append(texts.times_note)
+            rows.append((texts.half_done, *(texts.duration(time.median_s) for time in times)))
+            rows.append((texts.most_done, *(texts.duration(time.p95_s) for time in times)))
+        yield f"<h2>{escape(texts.outcomes)}</h2>\n"
+        yield from _table(("", *(texts.operations[name] for name in shown)), rows)
+        yield f'<p class="note">{escape(" ".join(notes))}</p>\n'
+
+    def _categories(self) -> Iterator[str]:
+        statement, texts = self._statement, self._texts
+        labels = {name: label[:1].lower() + label[1:] for name, label in texts.figures.items()}
+        columns = {
+            labels["carried"]: [each.carried for each in statement.categories],
+            labels["received"]: [each.received for each in statement.categories],
+            texts.category_blocked: [each.blocked for each in statement.categories],
+            labels["refused"]: [each.refused for each in statement.categories],
+            labels["nothing_to_do"]: [each.nothing_to_do for each in statement.categories],
+            labels["overtaken"]: [each.overtaken for each in statement.categories],
+            texts.waiting: [each.open + each.set_aside for each in statement.categories],
+            texts.category_lifted: [each.lifted for each in statement.categories],
+        }
+        always = (labels["received"], texts.category_blocked)
+        shown = {label: values for label, values in columns.items() if any(values) or label in always}
+        if not statement.categories:
+            return
+        names = [texts.categories.get(each.category, each.category) for each in statement.categories]
+        rows = [(name, *(texts.number(values[place]) for values in shown.values())) for place, name in enumerate(names)]
+        total = (texts.total, *(texts.number(sum(values)) for values in shown.values())) if len(rows) > 1 else None
+        yield f"<h2>{escape(texts.by_category)}</h2>\n"
+        yield from _table((texts.category, *shown), rows, total=total, kind="wide long" if len(rows) > 20 else "wide")
+
+    def _reasons(self) -> Iterator[str]:
+        statement, texts = self._statement, self._texts
+        if not statement.reasons:
+            return
+        rows = [self._reason(why) for why in statement.reasons[:_REASONS_SHOWN]]
+        if left := statement.reasons[_REASONS_SHOWN:]:
+            rows.append((texts.other_reasons, "–", "–", texts.number(sum(why.count for why in left))))
+        yield f"<h2>{escape(texts.reasons)}</h2>\n"
+        yield from _table((texts.reason, texts.change, texts.outcome, texts.count), rows, kind="wide")
+
+    def _reason(self, why: ReasonFigures) -> tuple[str, str, str, str]:
+        texts = self._texts
+        reason = {NO_REASON: texts.no_reason, OTHER_REASONS: texts.other_reasons}.get(why.reason, why.reason)
+        outcome = texts.set_aside if why.outcome == "failed" else texts.refused
+        return reason, texts.kinds[why.operation], outcome, texts.number(why.count)
+
+    def _notes(self) -> Iterator[str]:
+        statement, texts = self._statement, self._texts
+        if statement.receipts_waiting:
+            yield texts.counted(statement.receipts_waiting, texts.receipts_waiting)
+        elif statement.first_serial is not None:
+            yield texts.receipts_done
+        if statement.receipts_refused:
+            yield texts.counted(statement.receipts_refused, texts.receipts_refused)
+        repairs = statement.repairs
+        if total := repairs.carried + repairs.received:
+            counts = {name: texts.number(getattr(repairs, name)) for name in repairs.__slots__}
+            yield texts.repairs[0 if total == 1 else 1].format(n=texts.number(total), **counts)
+        if statement.own_decisions:
+            yield texts.counted(statement.own_decisions, texts.own_decisions)
+
+
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None, kind: str = ""
+) -> Iterator[str]:
+    """A table; the roles stay where a narrow screen shows its cells otherwise."""
+    yield f'<table role="table" class="{kind}">\n<thead role="rowgroup"><tr role="row">'
+    yield "".join(f'<th scope="col" role="columnheader">{escape(cell)}</th>' for cell in head)
+    yield "</tr></thead>\n"
+    yield '<tbody role="rowgroup">\n'
+    yield from (_row(head, row) for row in rows)
+    yield "</tbody>\n"
+    if total is not None:
+        yield f'<tfoot role="rowgroup">\n{_row(head, total)}</tfoot>\n'
+    yield "</table>\n"
+
+
+def _row(head: Sequence[str], row: Sequence[str]) -> str:
+    cells = "".join(
+        f'<td role="cell" data-label="{escape(label)}">{escape(cell)}</td>'
+        for label, cell in zip(head[1:], row[1:], strict=True)
     )
-
-
-def _alerts(statement: Statement) -> Iterator[str]:
-    """Warnings that a reader must not miss."""
-    if statement.is_shadow:
-        yield "This sink is a shadow: it only recorded what would have been done. None of it has happened."
-    unblock = statement.operations["unblock"]
-    stuck = unblock.refused + unblock.set_aside
-    if stuck:
-        yield f"Not carried out: {counted(stuck, 'unblock')}. These numbers may still be blocked, and must not be."
-    if unblock.open:
-        yield f"Without a final outcome: {counted(unblock.open, 'unblock')}."
-
-
-def _counts(of: OperationFigures) -> Iterator[str]:
-    values = (of.carried, of.received, of.enforced, of.nothing_to_do, of.refused, of.set_aside, of.overtaken, of.open)
-    return (f"{value:,}" for value in values)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield '<div class="scroll"><table>\n<thead><tr>'
-    yield "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    yield "</tr></thead>\n<tbody>\n"
-    for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>\n'
-    yield "</tbody></table></div>\n"
-
-
-def _chart(statement: Statement) -> Iterator[str]:
-    most = max((max(day.blocked, day.lifted) for day in statement.days), default=0)
-    top = _round_up(most)
-    room, high = (_WIDTH - _LEFT) / max(len(statement.days), 1), _HEIGHT - _BOTTOM - _TOP
-    total = sum(day.blocked for day in statement.days), sum(day.lifted for day in statement.days)
-    label = f"{total[0]:,} blocked and {total[1]:,} lifted in {statement.month}, by day; at most {most:,} in one day"
-    yield (
-        '<figure><figcaption><span class="key" style="background: var(--block)"></span>blocked'
-        '<span class="key" style="background: var(--lift)"></span>lifted</figcaption>\n'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">\n'
-    )
-    for value in (0, top // 2, top) if top > 1 else (0, top):
-        y = _TOP + high * (1 - value / top)
-        yield f'<line class="line" x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>\n'
-    for place, day in enumerate(statement.days):
-        x, wide = _LEFT + place * room, min(room * 0.38, 24)
-        middle = x + room / 2
-        for kind, value, left in (("block", day.blocked, middle - wide), ("lift", day.lifted, middle)):
-            if value:
-                tall = max(high * value / top, 1)
-                yield (
-                    f'<rect class="{kind}" x="{left:.1f}" y="{_TOP + high - tall:.1f}" width="{wide:.1f}" '
-                    f'height="{tall:.1f}"><title>{day.day}: {value:,} {"blocked" if kind == "block" else "lifted"}'
-                    "</title></rect>"
-                )
-        yield f'<text x="{middle:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{day.day.day}</text>\n'
-    yield "</svg></figure>\n"
-
-
-def _round_up(value: int) -> int:
-    """The next of 1, 2, 5, 10, 20, 50 …, at least 1.
-
-    >>> [_round_up(value) for value in (0, 3, 20, 21, 700)]
-    [1, 5, 20, 50, 1000]
-    """
-    step = 1
-    while True:
-        for times in (1, 2, 5):
-            if times * step >= value:
-                return times * step
-        step *= 10
-
-
-def _time(seconds: float | None) -> str:
-    """A duration, for people to read.
-
-    >>> _time(42.4), _time(3725), _time(100_000), _time(None)
-    ('42 s', '1 h 2 min', '1 d 3 h', '–')
-    """
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
-    span = timedelta(seconds=round(seconds))
-    hours, minutes = divmod(span.seconds // 60, 60)
-    if span.days:
-        return f"{span.days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {span.seconds % 60} s"
+    return f'<tr role="row"><th scope="row" role="rowheader">{escape(row[0])}</th>{cells}</tr>\n'
