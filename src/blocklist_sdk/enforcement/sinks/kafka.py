@@ -99,7 +99,7 @@ class KafkaSink:
         self._feed = feed
         message_s = float(settings["message.timeout.ms"]) / 1000
         self._wait_s = message_s + _MORE_S
-        self._down_s = min(_DOWN_S, message_s)
+        self._down_s = min(_DOWN_S, message_s or _DOWN_S)  # 0 is librdkafka's word for no limit
         self._is_reached = False
         self._down_since: float | None = None
         self._last_error = ""

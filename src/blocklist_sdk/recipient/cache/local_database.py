@@ -47,10 +47,7 @@ _FROM_FORMAT_1: Final = (
     "DROP TABLE overrides_1",
 )
 
-_SHOWN_AS_FORMAT_2: Final = (
-    "PRAGMA temp_store = MEMORY",
-    f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides",  # noqa: S608 -- a constant
-)
+_SHOWN_AS_FORMAT_2: Final = f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides"  # noqa: S608 -- a constant
 """A file of format 1 is only converted when something is written, since a reader may have no permission to."""
 
 _COUNTER_START, _COUNTER_END = 24, 28
@@ -100,9 +97,10 @@ class LocalDatabase:
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
             if _is_empty(connection):
                 return []
+            connection.execute("PRAGMA temp_store = MEMORY")  # so that the view needs no disk
+            connection.execute("BEGIN")  # so that no other process converts the file in between
             if _version(connection) == 1:
-                for statement in _SHOWN_AS_FORMAT_2:
-                    connection.execute(statement)
+                connection.execute(_SHOWN_AS_FORMAT_2)
             return connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
