@@ -21,6 +21,8 @@ SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 EXCHANGE = FOLDER / "blocklist-exchange.service"
 RECIPIENTS = [unit for unit in SERVICES if unit != EXCHANGE]
 
+SOURCES = {".md", ".py", ".sh", ".txt"}
+
 EXPOSURE_MAX = 2.5
 """Of 10, by `systemd-analyze security`; below 5 it calls a service OK. Network access alone is most of what is left."""
 
@@ -87,8 +89,27 @@ def command_of(unit: Path) -> typer.Context:
     return context
 
 
+def test_enforcement_does_not_depend_on_the_success_of_a_sync() -> None:
+    """systemd leaves out what stands behind a command, or a unit, that failed."""
+    for unit in RECIPIENTS:
+        service, words = read(unit), read(unit)["Service"]["ExecStart"].split()
+        assert not {"Requires", "BindsTo", "Requisite"} & set(service["Unit"])
+        assert "\n" not in read(unit)["Service"]["ExecStart"]
+        assert "enforce" not in words or "--watch" in words
+    assert any("enforce" in read(unit)["Service"]["ExecStart"].split() for unit in RECIPIENTS)
+
+
+def test_no_page_script_or_unit_makes_enforcement_wait_for_a_sync_that_succeeds() -> None:
+    root = FOLDER.parents[1]
+    texts = [root / "README.md", *UNITS]
+    texts += [path for folder in ("docs", "examples") for path in (root / folder).rglob("*") if path.suffix in SOURCES]
+    joined = re.compile(r"sync\b[^\n|;`]*&&[^\n;]*\benforce\b")
+    assert [path.name for path in texts if joined.search(path.read_text())] == []
+
+
 @pytest.mark.parametrize("unit", RECIPIENTS, ids=lambda unit: unit.name)
-def test_a_recipient_calls_a_command_that_exists(unit: Path) -> None:
+def test_a_recipient_calls_a_command_that_exists(unit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOCKLIST_SINK", "file:///srv/commands")
     every = command_of(unit).params["every"]
     assert every is None or duration(every)
 

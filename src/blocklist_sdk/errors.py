@@ -83,7 +83,8 @@ class Malformed(BlocklistError):
 class Refused(BlocklistError):
     """A guard refused a verified release, or a list to be published: too many rows cannot be read, or one is too wide.
 
-    Raised by syncs and publishers. Check the reasons; if the release is right, accept it by its serial.
+    Raised by syncs and publishers, and by overrides of a range that is too wide. Check the reasons; if the release is
+    right, accept it by its serial.
 
     Attributes:
         serial: the release that was refused; None if a list to be published was.

@@ -49,15 +49,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A recipient's own decision on one number; it takes precedence over every feed.
+    """A recipient's own decision on a number or on a range of numbers; it takes precedence over every feed.
 
     Attributes:
-        number: the number as an E.164 integer.
+        number: the number as an E.164 integer; the first of a range.
         decision: ``allow`` or ``block``.
         reason: why, for whoever reads it later.
         author: who decided.
         created: when it was made, UTC.
         until: in force before this moment, UTC; None if it has no end.
+        last: the last number of a range; None for a single number.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Override:
     author: str
     created: datetime
     until: datetime | None
+    last: int | None = None
 
     def in_force(self, at: datetime) -> bool:
         """Whether it applies at that moment."""

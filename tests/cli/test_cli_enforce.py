@@ -241,6 +241,31 @@ def test_the_wait_after_failures_grows_to_an_end_and_never_fails(interval: float
     assert waits[-1] == max(interval, 3600.0)
 
 
+def test_watching_enforces_also_when_a_sync_fails(world: World, env: dict[str, str]) -> None:
+    """An end, and what the recipient allows, must be lifted without the network."""
+    synced(world, env, NUMBERS[:3])
+    env["BLOCKLIST_URL"] = "http://127.0.0.1:9/"  # nothing listens there
+    command = "from blocklist_sdk.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "enforce", "--watch", "--every", "1", "--json"],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert '"enforced": 3' in process.stdout.readline()
+        assert run("override", "allow", NUMBERS[0], "--reason", "appeal", env=env).code == 0
+        while '"reversed": 1' not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        assert "the sync failed, so the list that is in force is enforced: " in process.stderr.read()
+    assert operations(world) == [("block", 3), ("unblock", 1)]
+
+
 def test_watching_ends_with_a_signal(world: World, env: dict[str, str]) -> None:
     world.release(NUMBERS[:3])
     process = subprocess.Popen(

@@ -84,6 +84,31 @@ def test_overrides_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
     assert len(run("override", "list", "--json", env=env).documents) == 2
 
 
+def test_overrides_of_ranges_from_the_shell(env: dict[str, str], tmp_path: Path) -> None:
+    allowed = run("override", "allow", "0812-0000-00##", "--reason", "our own block", "--json", env=env)
+    assert (allowed.document["number"], allowed.document["last"]) == (6281200000000, 6281200000099)
+    assert run("check", LISTED, env=env).code == 0
+    explained = run("explain", LISTED, env=env).out
+    assert "override: allow of +6281200000000-+6281200000099, by" in explained
+    assert run("override", "block", "0812-555[13]-00##", "--reason", "x", "--json", env=env).code == 0
+    listing = run("override", "list", env=env).out.splitlines()
+    assert [line.split()[1] for line in listing] == [
+        "+6281200000000-+6281200000099",
+        "+6281255510000-+6281255510099",
+        "+6281255530000-+6281255530099",
+    ]
+    assert_fails(run("override", "allow", "0812-55##-####", "--reason", "x", env=env), 6, "--max-cover 1000000")
+    wide = ("override", "allow", "0812-55##-####", "--reason", "x", "--max-cover", "1000000")
+    assert run(*wide, env=env).code == 0
+    file = tmp_path / "overrides.csv"
+    assert run("override", "export", file, env=env).code == 0
+    assert_fails(run("override", "remove", LISTED, env=env), 2, "no override of its own")
+    assert run("override", "remove", "+6281200000000-+6281200000099", env=env).code == 0
+    assert run("check", LISTED, env=env).code == 1
+    assert run("override", "import", file, env=env).code == 7
+    assert "4 imported, 0 rejected" in run("override", "import", file, "--max-cover", "1000000", env=env).out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -411,6 +411,67 @@ def test_a_rate_is_kept(world: World, blocklist: Blocklist) -> None:
     assert sum(waited) == pytest.approx(10 / 4, abs=0.5)
 
 
+@pytest.mark.parametrize(("rate", "batch", "expected"), [(0.5, 10_000, 100), (250, 10_000, 250), (5000, 70, 70)])
+def test_a_rate_makes_no_tiny_batches(
+    world: World, blocklist: Blocklist, rate: float, batch: int, expected: int
+) -> None:
+    put(world, blocklist, listed(*range(BASE, BASE + 500)))
+    waited: list[float] = []
+    sizes: list[int] = []
+
+    class Sizes(MemorySink):
+        def apply(self, batch: Batch) -> Sequence[Outcome]:
+            sizes.append(len(batch))
+            return super().apply(batch)
+
+    enforce(blocklist, Sizes(), settings=EnforcementSettings(rate=rate, batch=batch), sleep=waited.append)
+    assert sizes[:-1] == [expected] * (len(sizes) - 1)
+    assert sum(sizes) == 500
+    assert sum(waited) <= 500 / rate
+    if rate == 0.5:
+        assert sum(waited) == pytest.approx(500 / rate, rel=0.05)
+        assert max(waited) <= 10, "so that an unblock does not wait"
+
+
+def test_a_sinks_own_error_fails_its_batch_and_nothing_else(
+    world: World, blocklist: Blocklist, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(world, blocklist, listed(*NUMBERS[:6]))
+
+    class Plugin(MemorySink):
+        is_broken = True
+
+        def apply(self, batch: Batch) -> Sequence[Outcome]:
+            if self.is_broken and NUMBERS[2] in [change.number for change in batch]:
+                raise KeyError("imsi of a generated number")
+            return super().apply(batch)
+
+    sink, how = Plugin(), EnforcementSettings(batch=2, tries=3)
+    done = enforce(blocklist, sink, settings=how)
+    assert done.outcomes == {"enforced": 4, "failed": 2}
+    assert sink.numbers == {*NUMBERS[:2], *NUMBERS[4:6]}
+    with Ledger.read(ledger_path(blocklist, "default"), feed=FEED) as ledger:
+        details = {detail for record in ledger.records() for detail in record.details.values()}
+    assert details == {"the sink raised KeyError: the log has the rest"}
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.exc_info is not None
+    assert isinstance(logged.exc_info[1], KeyError)
+    sink.is_broken = False
+    assert enforce(blocklist, sink, settings=how).outcomes == {"enforced": 2}
+    assert sink.numbers == set(NUMBERS[:6])
+
+
+def test_errors_of_this_library_end_the_run(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:6]))
+
+    class Damaged(MemorySink):
+        def apply(self, batch: Batch) -> Sequence[Outcome]:
+            raise Malformed("what it holds makes no sense")
+
+    with pytest.raises(Malformed, match="makes no sense"):
+        enforce(blocklist, Damaged(), settings=EnforcementSettings(batch=2))
+
+
 @pytest.mark.parametrize("what", ["release", "override", "end"])
 def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
     world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch, what: str
@@ -437,7 +498,7 @@ def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
     def clock() -> datetime:
         return datetime.now(UTC) + timedelta(days=2 if ended else 0)
 
-    done = enforce(blocklist, sink, settings=EnforcementSettings(rate=1), sleep=wait, clock=clock)
+    done = enforce(blocklist, sink, settings=EnforcementSettings(rate=1, batch=1), sleep=wait, clock=clock)
     assert [change.operation for change in sink.seen[:5]] == ["block"] * 3 + ["unblock", "block"]
     assert sink.numbers == set(NUMBERS[1 : 11 if what == "release" else 10])
     assert done.planned["block"] == 9

@@ -1,5 +1,7 @@
 """The sink in Kafka, against brokers that speak its protocol."""
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -11,7 +13,7 @@ from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, SinkUnavailable
 from blocklist_sdk.enforcement.sinks.kafka import KafkaSink
 from blocklist_sdk.errors import InvalidInput
-from support.kafka_cluster import compacted, messages
+from support.kafka_cluster import compacted, messages, mock_cluster
 from support.sink_batches import FEED, FIRST, batch_of, items_of, numbered
 
 UNTIL = 1_798_761_600_000
@@ -108,6 +110,41 @@ def test_without_brokers_the_sink_is_unavailable_and_nothing_is_sent_later(opens
     for number in (1, 2):
         with pytest.raises(SinkUnavailable, match="refused"):
             absent.apply(numbered(number))
+
+
+@pytest.mark.timing
+def test_a_cluster_that_is_down_is_given_up_within_half_a_minute(opens: Opens) -> None:
+    """The limit of the test is a minute, for slow machines; the sink waited for 65 seconds before."""
+    absent = opens("kafka://127.0.0.1:9/blocked")
+    begun = time.monotonic()
+    with pytest.raises(SinkUnavailable, match=r"no broker answers within 6 s: .*refused"):
+        absent.apply(numbered(1))
+    assert time.monotonic() - begun < 60
+    # What a run may take in all: four attempts, with waits of at most 0.5, 1 and 2 seconds between them.
+    assert absent._wait_s <= 30
+    assert 4 * absent._down_s + 3.5 <= 30
+
+
+@pytest.mark.timing
+def test_a_broker_that_accepts_connections_and_never_answers_is_down(opens: Opens) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = opens(f"kafka://127.0.0.1:{silent.getsockname()[1]}/blocked")
+        begun = time.monotonic()
+        with pytest.raises(SinkUnavailable, match="no broker answers within 6 s"):
+            mute.apply(numbered(1))
+        assert time.monotonic() - begun < 60
+
+
+@pytest.mark.timing
+def test_a_cluster_that_goes_down_is_noticed(opens: Opens) -> None:
+    with mock_cluster() as addresses:
+        sink = opens(f"kafka://{addresses}/blocked")
+        assert len(sink.apply(numbered(1))) == 1000
+    begun = time.monotonic()
+    for number in (2, 3):
+        with pytest.raises(SinkUnavailable, match="refused"):
+            sink.apply(numbered(number))
+    assert time.monotonic() - begun < 60
 
 
 def test_an_empty_batch_sends_nothing(sink: KafkaSink) -> None:

@@ -11,13 +11,24 @@ from typing import Any
 
 import pytest
 
+from blocklist_sdk import Blocklist
+from blocklist_sdk.enforcement import enforce
 from blocklist_sdk.enforcement.registry import open_sink
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome, ReadableSink, Sink, SinkUnavailable, WarningSink
+from blocklist_sdk.enforcement.sink import (
+    DETAIL_CHARS_MAX,
+    HeldItem,
+    Outcome,
+    ReadableSink,
+    Sink,
+    SinkUnavailable,
+    WarningSink,
+)
 from blocklist_sdk.enforcement.sinks.webhook import BODY_BYTES_MAX, SECRET_VARIABLE
 from blocklist_sdk.enforcement.webhook_signatures import new_webhook_secret
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch
 from support.receiving import SECRET, Handler, Receiver, receiving
+from support.world import FEED, make_world
 
 A, B, C = 6281200000001, 6281200000002, 6281200000003
 
@@ -209,15 +220,10 @@ def answering(receiver: Receiver, status: int, body: bytes = b"", **headers: str
         (204, b"", ["enforced", "enforced"]),
         (200, b"", ["enforced", "enforced"]),
         (200, b" \n", ["enforced", "enforced"]),
-        (201, b"{}", ["enforced", "enforced"]),
-        (200, b'{"ok": true}', ["enforced", "enforced"]),
         (202, b"", ["pending", "pending"]),
-        (202, b"{}", ["pending", "pending"]),
-        (200, b"[]", ["failed", "failed"]),
-        (200, b'{"items": []}', ["failed", "failed"]),
     ],
 )
-def test_a_success_without_items_counts_for_all_changes(
+def test_an_empty_success_counts_for_all_changes(
     sink: Sink, receiver: Receiver, status: int, body: bytes, expected: list[str]
 ) -> None:
     answering(receiver, status, body)
@@ -263,28 +269,53 @@ def test_unknown_outcomes_are_failures(sink: Sink, receiver: Receiver, outcome: 
     assert len(said.detail) < 100
 
 
+@pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
-    ("body", "media_type"),
+    ("body", "media_type", "reason"),
     [
-        (b"<html>Sign in to the network</html>", "text/html"),
-        (b"OK", "text/plain"),
-        (b'{"items": ', "application/json"),
-        (b'{"items": 3}', "application/json"),
-        (b'{"items": {"a": 1}}', "application/json"),
-        (b"[1]", "application/json"),
-        (b'[{"outcome": "enforced"}]', "application/json"),
-        (b'"enforced"', "application/json"),
-        (b"null", "application/json"),
-        (b"[" * 200_000, "application/json"),
-        (b"\xff\xfe", "application/json"),
+        (b"<html>Sign in to the network</html>", "text/html", "not JSON (text/html)"),
+        (b"OK", "text/plain", "not JSON (text/plain)"),
+        (b'{"items": ', "application/json", "not JSON"),
+        (b"{}", "application/json", "no list of items"),
+        (b'{"ok": true}', "application/json", "no list of items"),
+        (b'{"items": 3}', "application/json", "no list of items"),
+        (b'{"items": {"a": 1}}', "application/json", "no list of items"),
+        (b'{"items": []}', "application/json", "mentions none of the changes"),
+        (b"[]", "application/json", "mentions none of the changes"),
+        (b'{"items": [{"key": "another", "outcome": "enforced"}]}', "application/json", "mentions none of the changes"),
+        (b"[1]", "application/json", "has no key"),
+        (b'[{"outcome": "enforced"}]', "application/json", "has no key"),
+        (b'"enforced"', "application/json", "no list of items"),
+        (b"null", "application/json", "no list of items"),
+        (b"[" * 200_000, "application/json", "not JSON"),
+        (b"\xff\xfe", "application/json", "not JSON"),
     ],
 )
 def test_an_answer_of_another_kind_is_never_a_success(
-    sink: Sink, receiver: Receiver, body: bytes, media_type: str
+    sink: Sink, receiver: Receiver, status: int, body: bytes, media_type: str, reason: str
 ) -> None:
-    answering(receiver, 200, body, media_type=media_type)
-    with pytest.raises(SinkUnavailable, match="a webhook answers with nothing, or with"):
-        sink.apply(make_batch("block", [A]))
+    answering(receiver, status, body, media_type=media_type)
+    for operation in ("block", "unblock"):
+        outcomes = sink.apply(make_batch(operation, [A, B]))
+        assert kinds(outcomes) == ["failed", "failed"]
+        for outcome in outcomes:
+            assert reason in outcome.detail
+            assert "a webhook answers with nothing, or with" in outcome.detail
+            assert len(outcome.detail) <= DETAIL_CHARS_MAX
+
+
+def test_behind_a_captive_portal_nothing_counts_as_done_and_all_is_tried_again(
+    receiver: Receiver, sink: Sink, tmp_path: Path
+) -> None:
+    world = make_world(tmp_path)
+    world.release([f"+{A}", f"+{B}"])
+    with Blocklist.open(world.url, feed=FEED, root=world.publisher.root, cache_dir=tmp_path / "cache") as blocklist:
+        blocklist.sync()
+        answering(receiver, 200, b"<html>Sign in</html>", media_type="text/html")
+        assert enforce(blocklist, sink).outcomes == {"failed": 2}
+        receiver.step_in = lambda _, __: False
+        assert enforce(blocklist, sink).outcomes == {"enforced": 2}
+    assert receiver.held[FEED].keys() == {A, B}
 
 
 def test_compressed_answers_are_refused(sink: Sink, receiver: Receiver) -> None:

@@ -53,7 +53,10 @@ def enforce(
     only_operator: Annotated[
         str | None, typer.Option(metavar="OPERATOR", help="Enforce only numbers of this operator.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(metavar="N", help="The most changes per second.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="The most changes per second, in batches of one second, at least 100 changes."),
+    ] = None,
     daily_cap: Annotated[
         int | None,
         typer.Option(

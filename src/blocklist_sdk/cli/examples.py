@@ -21,7 +21,10 @@ EXAMPLES: Final = {
     "export": ("blocklist export --format csv > list.csv",),
     "changes": ("blocklist changes --since 41 --json",),
     "override block": ('blocklist override block "0811-0000-0042" --reason "ticket 4711"',),
-    "override allow": ('blocklist override allow "0811-0000-0042" --reason "our hotline" --until 2099-12-31',),
+    "override allow": (
+        'blocklist override allow "0811-0000-0042" --reason "our hotline" --until 2099-12-31',
+        'blocklist override allow "0811-0000-####" --reason "our own block of numbers"',
+    ),
     "override import": ("blocklist override import decisions.csv --author operations",),
     "enforce": (
         "blocklist enforce --sink file:///var/spool/blocks --name hlr --dry-run",

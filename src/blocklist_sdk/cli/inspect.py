@@ -12,6 +12,7 @@ from blocklist_sdk.cli.output import (
     AsJson,
     entry_document,
     moment,
+    numbers_text,
     say,
     scope_text,
     verdict_document,
@@ -81,7 +82,10 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
     if verdict.override is not None:
         override = verdict.override
         until = f", until {moment(override.until)}" if override.until else ""
-        lines.append(f"override: {override.decision}, by {override.author} on {moment(override.created)}{until}")
+        numbers = "" if override.last is None else f" of {numbers_text(override)}"
+        lines.append(
+            f"override: {override.decision}{numbers}, by {override.author} on {moment(override.created)}{until}"
+        )
         lines.append(f"  reason: {override.reason}")
     lines.append(
         f"feed {verdict.feed}, release {verdict.serial} of {moment(verdict.as_of)}"

@@ -14,7 +14,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.messages import say as say
-from blocklist_sdk.records import Entry, Verdict
+from blocklist_sdk.records import Entry, Override, Verdict
 from blocklist_sdk.texts import displayable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for machines.")]
@@ -57,6 +57,11 @@ def moment(when: datetime | None) -> str | None:
     '2026-11-24T08:00:00Z'
     """
     return None if when is None else times.iso(when.replace(microsecond=0))
+
+
+def numbers_text(override: Override) -> str:
+    """The number of an override, or its range from first to last."""
+    return f"+{override.number}" if override.last is None else f"+{override.number}-+{override.last}"
 
 
 def indented(text: str, by: str) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
+from blocklist_sdk.cli.output import AsJson, moment, numbers_text, say, write_json, write_line
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
 from blocklist_sdk.cli.table_options import (
     DateFormatOption,
@@ -28,7 +28,16 @@ app: typer.Typer = typer.Typer(
     no_args_is_help=True, help="Decide on numbers yourself; your decision goes before every feed's."
 )
 
-NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The number, as people write it.")]
+NumberArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NUMBER",
+        help="The number, as people write it; also a range or pattern, such as 0812-0000-####, as lists have them.",
+    ),
+]
+MaxCoverOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="How many assigned numbers one pattern or range may cover.")
+]
 ReasonOption = Annotated[str, typer.Option(metavar="TEXT", help="Why you decide so, for later readers.")]
 UntilOption = Annotated[
     str | None,
@@ -57,11 +66,18 @@ def allow(
     reason: ReasonOption,
     until: UntilOption = None,
     author: AuthorOption = None,
+    max_cover: MaxCoverOption = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Never block a number, whatever the feed says."""
+    """Never block a number or a range, whatever the feed says.
+
+    On a number that several decisions cover, the one on this number alone decides, then the one on the narrowest range.
+    """
     with context.obj() as blocklist:
-        _write(blocklist.overrides.allow(number, reason=reason, until=_end(until), author=author), as_json)
+        for each in blocklist.overrides.decide(
+            "allow", number, reason=reason, until=_end(until), author=author, max_cover=max_cover
+        ):
+            _write(each, as_json)
 
 
 @app.command()
@@ -71,19 +87,25 @@ def block(
     reason: ReasonOption,
     until: UntilOption = None,
     author: AuthorOption = None,
+    max_cover: MaxCoverOption = 100_000,
     as_json: AsJson = False,
 ) -> None:
-    """Block a number for every scope, whatever the feed says."""
+    """Block a number or a range for every scope, whatever the feed says."""
     with context.obj() as blocklist:
-        _write(blocklist.overrides.block(number, reason=reason, until=_end(until), author=author), as_json)
+        for each in blocklist.overrides.decide(
+            "block", number, reason=reason, until=_end(until), author=author, max_cover=max_cover
+        ):
+            _write(each, as_json)
 
 
 @app.command()
 def remove(context: typer.Context, number: NumberArgument) -> None:
-    """Remove the decision on a number."""
+    """Remove the decision on exactly this number, range or pattern."""
     with context.obj() as blocklist:
         if not blocklist.overrides.remove(number):
-            raise InvalidInput("this number has no override")
+            raise InvalidInput(
+                "this number has no override of its own; blocklist override list shows all, ranges as first-last"
+            )
     say("the override was removed; the feed decides again")
 
 
@@ -106,6 +128,7 @@ def import_(
         ),
     ],
     author: AuthorOption = None,
+    max_cover: MaxCoverOption = 100_000,
     rejects: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file for the rows that are rejected, with their lines.")
     ] = None,
@@ -126,7 +149,9 @@ def import_(
     with context.obj() as blocklist:
         if rejects is not None:
             check_output(rejects, blocklist)
-        result = blocklist.overrides.import_file(input_of(file), author=author, options=options, notify=say)
+        result = blocklist.overrides.import_file(
+            input_of(file), author=author, options=options, notify=say, max_cover=max_cover
+        )
     if rejects is not None:
         write_rejects(result.rejects, rejects)
     for reject in result.rejects:
@@ -159,4 +184,6 @@ def _write(override: Any, as_json: bool) -> None:
         return
     until = f" until {moment(override.until)}" if override.until else ""
     ended = "" if override.in_force(times.now()) else " (ended)"
-    write_line(f"{override.decision:<5}  +{override.number:<15}{until}{ended}  {override.reason} ({override.author})")
+    write_line(
+        f"{override.decision:<5}  {numbers_text(override):<16}{until}{ended}  {override.reason} ({override.author})"
+    )

@@ -13,6 +13,7 @@ from blocklist_sdk.cli.output import (
     AsJson,
     in_colour,
     moment,
+    numbers_text,
     say,
     scope_text,
     verdict_document,
@@ -224,7 +225,7 @@ def _impact_lines(feed: str, impact: Impact) -> list[str]:
             f"  {name:<{width}}  {tally.added:>10,} added  {tally.removed:>10,} removed  {tally.changed:>10,} changed"
         )
     for override in impact.overrides:
-        lines.append(f"  concerns your override to {override.decision} +{override.number}: {override.reason}")
+        lines.append(f"  concerns your override to {override.decision} {numbers_text(override)}: {override.reason}")
     for number in impact.protected:
         lines.append(f"  would block the protected number +{number}")
     for reason in impact.refusals:

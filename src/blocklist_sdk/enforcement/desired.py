@@ -101,7 +101,7 @@ def next_change(rows: Rows, rules: Rules, at: datetime) -> datetime | None:
         for moments in (rows.since[rows.since > now], rows.until[(rows.until > now) & (rows.until != FOREVER_MS)])
         if len(moments)
     ]
-    ends = [override.until for override in rules.overrides.values()]
+    ends = [override.until for override in rules.decisions()]
     coming += [times.to_ms(end) for end in ends if end is not None and end > at]
     return times.from_ms(min(coming)) if coming else None
 
@@ -121,10 +121,13 @@ def _tangled(rows: Rows, at_rows: Positions, rules: Rules) -> Bools:
         # Rows are sorted by number: one that begins at or before the furthest end so far is covered by a range.
         reach = np.maximum.accumulate(last)
         tangled[1:] |= number[1:] <= reach[:-1]
-    if rules:
+    if rules.protected or rules.overrides:
         ruled = np.array(sorted({*rules.protected, *rules.overrides}), np.int64)
         nearest = np.minimum(np.searchsorted(ruled, number), len(ruled) - 1)
         tangled |= ruled[nearest] == number
+    if rules.ranges:
+        segment = np.searchsorted(np.array(rules.ranges.starts, np.int64), number, "right") - 1
+        tangled |= (segment >= 0) & np.array([bool(choices) for choices in rules.ranges.choices])[segment]
     return tangled
 
 
@@ -152,7 +155,7 @@ def _sweep(
         starts.setdefault(first, []).append(row)
         ends.setdefault(last + 1, []).append(row)
     ruled = {*rules.protected, *rules.overrides}
-    points = sorted({*starts, *ends, *ruled, *(number + 1 for number in ruled)})
+    points = sorted({*starts, *ends, *ruled, *(number + 1 for number in ruled), *rules.ranges.starts})
     active: set[int] = set()
     piece: _Piece | None = None
     for index, point in enumerate(points):

@@ -1,5 +1,6 @@
 """A run: the difference between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
 
+import logging
 import random
 import time
 from collections import Counter
@@ -30,12 +31,14 @@ from blocklist_sdk.enforcement.sink import (
     WarningSink,
     all_done,
 )
-from blocklist_sdk.errors import Malformed, Unreachable
+from blocklist_sdk.errors import BlocklistError, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
+
+log: logging.Logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 4
 """How often a batch is sent while the sink is unavailable."""
@@ -46,6 +49,12 @@ _BACKOFF_MAX_S: Final = 8.0
 
 _LOOK_S: Final = 10.0
 """How often a long run checks whether something else is in force."""
+
+_PACE_S: Final = 10.0
+"""How long a run waits for its rate before it checks again whether something else is in force."""
+
+_PACED_BATCH_MIN: Final = 100
+"""With a rate, a batch has at least so many changes: each costs a request or a file, and two writes of the ledger."""
 
 _ASKED_WAIT_MAX_S: Final = 30.0
 """The longest wait that a sink may ask for; a longer one ends the run, and the error says how long it is."""
@@ -225,6 +234,8 @@ class _Run:
         self._clock, self._sleep = clock, sleep
         self._tries = ledger.tries()
         self._failed: set[str] = set()
+        # How long the rate asks to wait before any batch, and before one that lifts something.
+        self._owed_s = self._owed_by_lifts_s = 0.0
         self.outcomes: Counter[str] = Counter()
         self.deferred = 0
 
@@ -242,9 +253,12 @@ class _Run:
             self._check_age()
         self.deferred = 0
         cap = self._cap()
-        most = self._settings.batch if self._settings.rate is None else max(1, int(self._settings.rate))
+        rate = self._settings.rate
+        most = self._settings.batch if rate is None else max(_PACED_BATCH_MIN, int(rate))
         try:
             for part in plan.batches(min(self._settings.batch, most)):
+                if not self._pace(self._owed_by_lifts_s if part.lifts else self._owed_s, watch):
+                    return False
                 if part.is_capped and watch.is_out_of_date():
                     return False
                 count = len(part.items)
@@ -257,6 +271,9 @@ class _Run:
                 if room < count:
                     part = replace(part, items=part.items.take(np.arange(room)))
                 self._one(part, serial=serial, published=published)
+            # The next run may begin at once, and does not know of this one.
+            if not self._pace(self._owed_s, watch):
+                return False
             if not self.deferred:
                 # Changes that did not fail again are done, or not asked for any more.
                 self._tries = {key: count for key, count in self._tries.items() if key in self._failed}
@@ -280,10 +297,34 @@ class _Run:
             if counts[code]:
                 self.outcomes[code.kind or "in doubt"] += int(counts[code])
         if self._settings.rate is not None:
-            self._sleep(max(0.0, len(batch) / self._settings.rate - (time.monotonic() - begun)))
+            owed_s = max(0.0, len(batch) / self._settings.rate - (time.monotonic() - begun))
+            self._owed_s += owed_s
+            self._owed_by_lifts_s += owed_s if part.lifts else 0.0
+
+    def _pace(self, seconds: float, watch: _Watch) -> bool:
+        """Wait as the rate asks; False if the plan went out of date meanwhile, since an unblock must not wait."""
+        while seconds > 0:
+            part_s = min(seconds, _PACE_S)
+            self._sleep(part_s)
+            seconds -= part_s
+            self._owed_s = max(0.0, self._owed_s - part_s)
+            self._owed_by_lifts_s = max(0.0, self._owed_by_lifts_s - part_s)
+            if watch.is_out_of_date():
+                return False
+        return True
 
     def _apply(self, batch: Batch) -> Sequence[Outcome]:
         """Apply a batch, in several attempts if the sink is unavailable."""
+        try:
+            return self._attempts(batch)
+        except BlocklistError:
+            raise
+        except Exception as error:  # of a sink that somebody else wrote, or of a library below it
+            kind = type(error).__name__
+            log.exception("the sink failed on batch %d, which counts as failed", batch.number_in_ledger)
+            return UniformOutcomes(Outcome("failed", f"the sink raised {kind}: the log has the rest"), len(batch))
+
+    def _attempts(self, batch: Batch) -> Sequence[Outcome]:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._sink.apply(batch)

@@ -22,7 +22,8 @@ class EnforcementSettings:
         scopes: the scopes that the sink enforces; None for all of them.
         only_operator: the operator whose numbers are enforced; None for all numbers. For a range, its first number
             counts.
-        rate: the most changes per second, at least one a day; None for as fast as the sink takes them.
+        rate: the most changes per second, on average, at least one a day; None for as fast as the sink takes them. A
+            batch then has what goes in a second, at least 100 changes (and at most `batch`), and the wait follows it.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
         tries: number of failures after which a change is set aside, so that it does not hold up the others.
 

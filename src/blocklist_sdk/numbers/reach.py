@@ -15,6 +15,9 @@ from blocklist_sdk.errors import mask
 
 Int64s = npt.NDArray[np.int64]
 
+MAX_COVER: Final = 100_000
+"""Ten times what four wildcards cover. Whoever means more numbers by one pattern or range has to say so."""
+
 _POWERS_OF_TEN: Final[Int64s] = 10 ** np.arange(19, dtype=np.int64)
 
 _CODES: Final = 1_000

@@ -40,7 +40,7 @@ from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import Form
-from blocklist_sdk.numbers.reach import reach
+from blocklist_sdk.numbers.reach import MAX_COVER, reach
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.arguments import (
@@ -68,7 +68,7 @@ from blocklist_sdk.publisher.results import (
 from blocklist_sdk.publisher.rows import LEVELS, read_level, read_rows, reject_protected
 from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, choose_scope, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
-from blocklist_sdk.publisher.wide import MAX_COVER, measure, refuse_too_wide
+from blocklist_sdk.publisher.wide import measure, refuse_too_wide
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name

@@ -18,9 +18,6 @@ from blocklist_sdk.publisher.next_release import ListRows
 from blocklist_sdk.publisher.results import ListedRange
 from blocklist_sdk.release.rows import Int64s
 
-MAX_COVER: Final = 100_000
-"""Ten times what four wildcards cover. Whoever means to list more numbers by one pattern has to say so."""
-
 SPAN_MAX: Final = 10_000_000
 """Of a range that spans more, every number counts, assigned or not: numbering plans change, and a range that covers
 nobody today may cover a city tomorrow."""

@@ -378,7 +378,7 @@ class Blocklist:
             last_error=state.last_error,
             refused=state.refused.serial if state.refused else None,
             refusals=state.refused.reasons if state.refused else (),
-            overrides=sum(override.in_force(now) for override in self._current.rules().overrides.values()),
+            overrides=sum(override.in_force(now) for override in self._current.rules().decisions()),
             generations=tuple(internals.store.serials()),
             held=internals.holds.load(),
             disk_bytes=internals.store.disk_bytes(),

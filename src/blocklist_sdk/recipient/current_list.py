@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.recipient.rules import Rules, RulesInForce
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.protected import read_protected_file
 
@@ -183,8 +184,7 @@ class CurrentList:
                 # Where the cache was wiped, what is open goes on answering, and these stay protected.
                 self._signed_protected = read_protected_file(self._store.protected)
             overrides, stamp = self._overrides.load_stamped()
-            by_number = {override.number: override for override in overrides}
-            self._rules = Rules(self._own_protected | self._signed_protected, by_number)
+            self._rules = Rules.made_of(self._own_protected | self._signed_protected, overrides)
             self._rules_stamp = stamp, protected_stamp
 
     def rules(self) -> Rules:
@@ -220,21 +220,37 @@ class CurrentList:
                 return made
         in_force = rules.at(datetime.fromtimestamp(now, UTC))
         stop = math.inf if in_force.until is None else in_force.until.timestamp()
-        made = FastPath(now, stop, _ask_rules_first(find, in_force.answers()), self._read)
+        made = FastPath(now, stop, _ask_rules_first(find, in_force), self._read)
         self._with_rules = find, rules, made
         return made
 
 
-def _ask_rules_first(find: Finder, answers: dict[int, bool]) -> Finder:
+def _ask_rules_first(find: Finder, rules: RulesInForce) -> Finder:
     """A finder that answers by the rules first; `find` itself where the rules change none of its answers."""
+    if len(rules.segments):
+        return _ask_ranges_too(find, rules)
     # Numbers that are never blocked are hardly ever listed, and then the rules need not be asked.
-    answers = {number: blocked for number, blocked in answers.items() if find(number) is not blocked}
+    answers = {number: blocked for number, blocked in rules.answers().items() if find(number) is not blocked}
     if not answers:
         return find
     rule_of = answers.get
 
     def ruled(number: int) -> bool | None:
         answer = rule_of(number)
+        return find(number) if answer is None else answer
+
+    return ruled
+
+
+def _ask_ranges_too(find: Finder, rules: RulesInForce) -> Finder:
+    """The same where there are overrides of ranges, before which rules of single numbers go."""
+    rule_of, starts, answers = rules.answers().get, rules.segments.tolist(), rules.segment_answers()
+    low, high = starts[0], starts[-1]  # the last segment has no end, and no rule
+
+    def ruled(number: int) -> bool | None:
+        answer = rule_of(number)
+        if answer is None and low <= number < high:
+            answer = answers[bisect_right(starts, number) - 1]
         return find(number) if answer is None else answer
 
     return ruled

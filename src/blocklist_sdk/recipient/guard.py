@@ -157,7 +157,7 @@ def impact_of(
         total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),
         by_category=_tallies(added[0], removed[0], changed[0]),
         by_operator=_tallies(added[1], removed[1], changed[1]),
-        overrides=tuple(o for o in overrides if _touches(changed_numbers, o.number)),
+        overrides=tuple(o for o in overrides if _touches(changed_numbers, o)),
         protected=tuple(listed_protected(new, protected).tolist()),
         refusals=tuple(refusals),
     )
@@ -251,8 +251,9 @@ def _tallies(added: Counter[str], removed: Counter[str], changed: Counter[str]) 
     return {name: Tally(added[name], removed[name], changed[name]) for name in names}
 
 
-def _touches(changed: Int64s, number: int) -> bool:
-    return bool(((changed[0] <= number) & (number <= changed[1])).any())
+def _touches(changed: Int64s, override: Override) -> bool:
+    last = override.number if override.last is None else override.last
+    return bool(((changed[0] <= last) & (override.number <= changed[1])).any())
 
 
 def _percent(part: int, whole: int) -> str:

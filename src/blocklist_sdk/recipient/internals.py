@@ -75,6 +75,8 @@ class Internals:
             database,
             read=self.read,
             read_column=self._column_reader,
+            region=region,
+            form=form,
             is_protected=lambda number: number in self.current.rules().protected,
             changed=lambda: self.current.reload(wait=True),
         )

@@ -19,7 +19,7 @@ _DEFAULTS: Final[Mapping[str, str | int]] = {
     "client.id": "blocklist-sdk",
     "compression.type": "lz4",
     "linger.ms": 20,
-    "message.timeout.ms": 60_000,
+    "message.timeout.ms": 20_000,
     # As in Java's clients, so that their tables on the same keys have the same partitions.
     "partitioner": "murmur2_random",
     "queue.buffering.max.messages": 500_000,
@@ -31,6 +31,13 @@ _FIXED: Final[Mapping[str, str | bool]] = {"acks": "all", "enable.idempotence": 
 
 _MORE_S: Final = 5.0
 """How much longer than one message may take (`message.timeout.ms`) the sink waits for a batch."""
+
+_DOWN_S: Final = 6.0
+"""How long the sink waits while no broker can be reached. A run tries a batch four times, with 3.5 s between them at
+most, and so gives up a cluster that is down within 30 seconds."""
+
+_FLUSH_S: Final = 0.5
+"""How often the sink checks whether any broker can still be reached, while it waits for acknowledgements."""
 
 _POLL_EVERY: Final = 5_000
 """Number of messages after which the acknowledgements that have arrived are read."""
@@ -90,8 +97,12 @@ class KafkaSink:
         self._settings = settings
         self._topic = topic
         self._feed = feed
-        self._wait_s = float(settings["message.timeout.ms"]) / 1000 + _MORE_S
-        self._last_error = "no broker answers"
+        message_s = float(settings["message.timeout.ms"]) / 1000
+        self._wait_s = message_s + _MORE_S
+        self._down_s = min(_DOWN_S, message_s or _DOWN_S)  # 0 is librdkafka's word for no limit
+        self._is_reached = False
+        self._down_since: float | None = None
+        self._last_error = ""
         self._delivered = 0
         self._failed: dict[bytes, KafkaError] = {}
         self._producer: Any = self._new_producer()
@@ -127,8 +138,9 @@ class KafkaSink:
             self._producer = self._new_producer()
         self._delivered, self._failed = 0, {}
         try:
+            self._reach()
             self._produce(messages, serial)
-            self._producer.flush(self._wait_s)
+            self._flush()
         except KafkaException as error:
             self._drop()
             raise SinkUnavailable(f"Kafka: {error.args[0].str()}") from error
@@ -138,10 +150,36 @@ class KafkaSink:
         others = [error for error in self._failed.values() if error.code() not in _REFUSALS]
         if others or self._delivered + len(self._failed) != len(messages):
             # Messages that still wait must not be sent after a later change of the same number.
-            reason = others[0].str() if others else self._last_error
+            reason = others[0].str() if others else "not all messages were acknowledged in time"
+            last_error = self._last_error or "none"
             self._drop()
-            raise SinkUnavailable(f"Kafka: {reason} (topic {self._topic!r}; last error: {self._last_error})")
+            raise SinkUnavailable(f"Kafka: {reason} (topic {self._topic!r}; last error: {last_error})")
         return self._failed
+
+    def _reach(self) -> None:
+        """Wait until a new producer has reached a broker: librdkafka queues messages for one that it never reaches.
+
+        Raises:
+            SinkUnavailable: it reaches none.
+        """
+        if self._is_reached:
+            return
+        try:
+            self._producer.list_topics(self._topic, timeout=self._down_s)
+        except KafkaException as error:
+            self._producer.poll(0)  # calls `_on_error`
+            raise SinkUnavailable(
+                f"Kafka: no broker answers within {self._down_s:g} s: {self._last_error or error.args[0].str()}"
+            ) from error
+        self._is_reached = True
+
+    def _flush(self) -> None:
+        """Wait for acknowledgements, but not long while no broker can be reached."""
+        deadline = time.monotonic() + self._wait_s
+        while self._producer.flush(_FLUSH_S):
+            now = time.monotonic()
+            if now > deadline or (self._down_since is not None and now > self._down_since + self._down_s):
+                return
 
     def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> None:
         produce, poll, topic = self._producer.produce, self._producer.poll, self._topic
@@ -155,7 +193,8 @@ class KafkaSink:
                     produce(topic, value, number, headers=[*common, ("key", key)])
                 except BufferError:
                     if time.monotonic() > deadline:
-                        raise SinkUnavailable(f"Kafka: the queue stays full ({self._last_error})") from None
+                        last_error = self._last_error or "none"
+                        raise SinkUnavailable(f"Kafka: the queue stays full (last error: {last_error})") from None
                     poll(0.1)
                 except KafkaException as error:
                     if error.args[0].code() not in _REFUSALS:
@@ -166,17 +205,22 @@ class KafkaSink:
                     break
 
     def _new_producer(self) -> Any:
+        self._is_reached, self._down_since, self._last_error = False, None, ""
         callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error, "logger": _log}
         return confluent_kafka.Producer({**self._settings, **callbacks})
 
     def _on_delivery(self, error: KafkaError | None, message: Any) -> None:
         if error is None:
             self._delivered += 1
+            self._down_since = None
         else:
             self._failed[message.key()] = error
 
     def _on_error(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._last_error = error.str()
+        elif self._down_since is None:
+            self._down_since = time.monotonic()
 
     def _drop(self) -> None:
         """Drop the producer, and the messages that it has not sent yet."""

@@ -22,6 +22,7 @@ from blocklist_sdk.enforcement.sink import (
     Outcome,
     SinkUnavailable,
     SinkWarning,
+    UniformOutcomes,
     all_done,
     outcome_of_word,
 )
@@ -133,7 +134,7 @@ class WebhookSink:
         """Send a batch, in as many requests as needed, and read the outcome of each change.
 
         Raises:
-            SinkUnavailable: the receiver cannot be reached, gives another kind of answer, or rejects every change.
+            SinkUnavailable: the receiver cannot be reached, answers with an error, or rejects every change.
         """
         items = [_item_of(change) for change in batch]
         outcomes: list[Outcome] = list(all_done(batch))
@@ -171,7 +172,7 @@ class WebhookSink:
         """Close the connections."""
         self._client.close()
 
-    def _send(self, batch: Batch, items: Sequence[tuple[str, bytes]]) -> list[Outcome]:
+    def _send(self, batch: Batch, items: Sequence[tuple[str, bytes]]) -> Sequence[Outcome]:
         body = _body(batch, [item for _, item in items])
         # The body has the batch's number, so the same change has another key if it comes again in a later batch.
         key = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
@@ -215,34 +216,23 @@ class WebhookSink:
 
     def _read(
         self, batch: Batch, keys: Sequence[str], status: int, headers: httpx.Headers, content: bytes
-    ) -> list[Outcome]:
-        """The outcome of each change, by its key in the answer."""
-        rest = PENDING if status == httpx.codes.ACCEPTED else LIFTED if batch.operation == "unblock" else DONE
-        answers = self._answers(headers, content) if content.strip() else None
-        if answers is None:
-            return [rest] * len(keys)
-        outcomes: dict[str, Outcome] = {}
-        for answer in answers:
-            if not isinstance(answer, dict) or not isinstance(answer.get("key"), str):
-                raise self._unavailable(f"an item of the answer has no key: {_EXPECTED}")
-            outcomes[answer["key"]] = _outcome_of(answer, batch)
-        missing = PENDING if status == httpx.codes.ACCEPTED else Outcome("failed", "the answer does not mention it")
-        return [outcomes.get(key, missing) for key in keys]
-
-    def _answers(self, headers: httpx.Headers, content: bytes) -> list[Any] | None:
-        """The items of an answer; None if it is an object without items."""
-        media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    ) -> Sequence[Outcome]:
+        """The outcome of each change, by its key in the answer; failures if the body is not a webhook's answer."""
+        is_accepted = status == httpx.codes.ACCEPTED
+        if not content.strip():
+            return [PENDING if is_accepted else LIFTED if batch.operation == "unblock" else DONE] * len(keys)
         try:
-            document = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            # A captive portal also answers 200.
-            raise self._unavailable(f"the answer is not JSON ({media_type or 'no type'}): {_EXPECTED}") from error
-        items = document.get("items") if isinstance(document, dict) else document
-        if items is None and isinstance(document, dict):
-            return None
-        if not isinstance(items, list):
-            raise self._unavailable(f"the answer has no list of items: {_EXPECTED}")
-        return items
+            answers = _answers(headers, content)
+            if answers.keys().isdisjoint(keys):
+                raise _NoAnswer("the answer mentions none of the changes")
+        except _NoAnswer as error:
+            # A captive portal and a default page answer 200 too, and nobody has blocked anything.
+            detail = f"the receiver answered {status}, but {error}: {_EXPECTED}"
+            log.warning("%s: %s", shown(self.url), detail)
+            return UniformOutcomes(Outcome("failed", detail), len(keys))
+        outcomes = {key: _outcome_of(answer, batch) for key, answer in answers.items()}
+        missing = PENDING if is_accepted else Outcome("failed", "the answer does not mention it")
+        return [outcomes.get(key, missing) for key in keys]
 
     def _unavailable(self, reason: str, *, retry_after: float | None = None) -> SinkUnavailable:
         return SinkUnavailable(f"{shown(self.url)}: {reason}", retry_after=retry_after)
@@ -250,6 +240,10 @@ class WebhookSink:
 
 class _Rejected(Exception):
     """The receiver rejects a request because of its content."""
+
+
+class _NoAnswer(Exception):
+    """The body of an answer says nothing about the changes."""
 
 
 _EXPECTED: Final = 'a webhook answers with nothing, or with {"items": [{"key": …, "outcome": …, "detail": …}]}'
@@ -291,6 +285,25 @@ def _parts(lengths: Sequence[int]) -> list[range]:
     if start < len(lengths):
         parts.append(range(start, len(lengths)))
     return parts
+
+
+def _answers(headers: httpx.Headers, content: bytes) -> dict[str, Mapping[str, Any]]:
+    """The items of an answer, by their keys.
+
+    Raises:
+        _NoAnswer: the body has no such items.
+    """
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _NoAnswer(f"the answer is not JSON ({plain(media_type)[:100] or 'no type'})") from error
+    items = document.get("items") if isinstance(document, dict) else document
+    if not isinstance(items, list):
+        raise _NoAnswer("the answer has no list of items")
+    if not all(isinstance(item, dict) and isinstance(item.get("key"), str) for item in items):
+        raise _NoAnswer("an item of the answer has no key")
+    return {item["key"]: item for item in items}
 
 
 def _outcome_of(answer: Mapping[str, Any], batch: Batch) -> Outcome:

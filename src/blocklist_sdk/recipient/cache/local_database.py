@@ -12,24 +12,43 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed
 if TYPE_CHECKING:
     import sqlite3
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+"""Format 1 had no `last`: each override was on a single number."""
 
 _WAIT_S: Final = 10.0
 """How long one change waits for another process's change."""
 
-_SCHEMA: Final = (
-    """
+_OVERRIDES: Final = """
     CREATE TABLE overrides (
-        number INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL,
+        last INTEGER NOT NULL CHECK (last >= number),
         decision TEXT NOT NULL CHECK (decision IN ('allow', 'block')),
         reason TEXT NOT NULL,
         author TEXT NOT NULL,
         created TEXT NOT NULL,
-        until TEXT
-    ) STRICT
-    """,
+        until TEXT,
+        PRIMARY KEY (number, last)
+    ) STRICT, WITHOUT ROWID
+    """
+"""`last` is the number itself for a single number."""
+
+_SCHEMA: Final = (
+    _OVERRIDES,
     "CREATE TABLE holds (name TEXT PRIMARY KEY, serial INTEGER NOT NULL) STRICT",
 )
+
+_OLD_COLUMNS: Final = "number, number AS last, decision, reason, author, created, until"
+"""The columns of overrides, read from a file of format 1."""
+
+_FROM_FORMAT_1: Final = (
+    "ALTER TABLE overrides RENAME TO overrides_1",
+    _OVERRIDES,
+    f"INSERT INTO overrides SELECT {_OLD_COLUMNS} FROM overrides_1",  # noqa: S608 -- a constant
+    "DROP TABLE overrides_1",
+)
+
+_SHOWN_AS_FORMAT_2: Final = f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides"  # noqa: S608 -- a constant
+"""A file of format 1 is only converted when something is written, since a reader may have no permission to."""
 
 _COUNTER_START, _COUNTER_END = 24, 28
 """Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
@@ -76,7 +95,13 @@ class LocalDatabase:
             return []
         # Readers write as well, if they may: they undo what a killed process left half-written.
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
-            return [] if _is_empty(connection) else connection.execute(query, arguments).fetchall()
+            if _is_empty(connection):
+                return []
+            connection.execute("PRAGMA temp_store = MEMORY")  # so that the view needs no disk
+            connection.execute("BEGIN")  # so that no other process converts the file in between
+            if _version(connection) == 1:
+                connection.execute(_SHOWN_AS_FORMAT_2)
+            return connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["sqlite3.Connection"]:
@@ -87,8 +112,9 @@ class LocalDatabase:
             raise storage_failed(error, self.path.parent) from error
         with self._connected("rwc") as connection:
             connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == 0:
-                for statement in _SCHEMA:
+            version = _version(connection)
+            if version < _FORMAT:
+                for statement in _FROM_FORMAT_1 if version else _SCHEMA:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
             yield connection

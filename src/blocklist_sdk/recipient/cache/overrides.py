@@ -1,22 +1,24 @@
-"""A recipient's own decisions on numbers; no sync changes them."""
+"""A recipient's own decisions on numbers and ranges; no sync changes them."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, get_args
+
+import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.errors import InvalidInput, Locked
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Refused
+from blocklist_sdk.numbers.reach import MAX_COVER, covered, range_text
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase, Stamp
+from blocklist_sdk.recipient.cache.override_rows import COLUMNS_OF_FILE, override_of, row_of
 from blocklist_sdk.records import Override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from blocklist_sdk.numbers import FormDecision
+    from blocklist_sdk.numbers import Form, FormDecision
     from blocklist_sdk.numbers.fast import Normalizer
     from blocklist_sdk.tables.options import TableOptions
     from blocklist_sdk.tables.rejects import Reject
@@ -28,6 +30,9 @@ _READS_MAX: Final = 100
 """How often to read overrides that are different each time, before giving up."""
 
 _Decision = Literal["allow", "block"]
+
+_Ends = tuple[int, int]
+"""The first and last number of a range; twice the same for a single number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,65 +60,115 @@ class Overrides:
         *,
         read: Callable[[str | int], int],
         read_column: "Callable[[Sequence[str]], tuple[Normalizer, FormDecision]]",
+        region: str | None,
+        form: "Form",
         is_protected: Callable[[int], bool],
         changed: Callable[[], None],
     ) -> None:
         """For `Blocklist`; not for users."""
         self._database = database
         self._read = read
+        self._region = region
+        self._form: Form = form
         self._read_column = read_column
         self._is_protected = is_protected
         self._changed = changed
 
     def allow(
-        self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
+        self,
+        number: str | int,
+        *,
+        reason: str,
+        until: datetime | None = None,
+        author: str | None = None,
+        max_cover: int = MAX_COVER,
     ) -> Override:
-        """Never block a number, whatever the feed says; replaces an earlier decision on it.
+        """Never block a number or a range, whatever the feed says; replaces an earlier decision on the same numbers.
+
+        On a number that several decisions cover, the one on this number alone decides, then the one on the narrowest
+        range, then the latest.
 
         Args:
-            number: a text as people write numbers, or an E.164 integer.
+            number: a text as people write numbers, or an E.164 integer. Also a range or pattern, as lists have them:
+                see `blocklist_sdk.numbers.parse_pattern`.
             reason: why; must not be empty.
             until: when the decision ends, timezone-aware; None if it never does.
             author: who decided; by default the user who runs this process.
+            max_cover: how many assigned numbers a range or pattern may cover.
+
+        Returns:
+            The decision. A pattern that means several ranges makes one for each; this is the first, and `decide`
+            returns all.
 
         Raises:
-            InvalidNumber: `number` is not a telephone number.
+            InvalidNumber: `number` is not a telephone number, range or pattern.
             InvalidInput: the number is protected, `until` is past or has no time zone, or `reason` is empty.
+            Refused: the range or pattern covers more than `max_cover` numbers.
             Locked: another process is changing overrides.
             StorageFailed: the local disk failed.
         """
-        return self._put(self._override(number, "allow", reason, until, author))
+        return self.decide("allow", number, reason=reason, until=until, author=author, max_cover=max_cover)[0]
 
     def block(
-        self, number: str | int, *, reason: str, until: datetime | None = None, author: str | None = None
+        self,
+        number: str | int,
+        *,
+        reason: str,
+        until: datetime | None = None,
+        author: str | None = None,
+        max_cover: int = MAX_COVER,
     ) -> Override:
-        """Block a number for every scope, whatever the feed says; otherwise like `allow`."""
-        return self._put(self._override(number, "block", reason, until, author))
+        """Block a number or a range for every scope, whatever the feed says; otherwise like `allow`."""
+        return self.decide("block", number, reason=reason, until=until, author=author, max_cover=max_cover)[0]
+
+    def decide(
+        self,
+        decision: Literal["allow", "block"],
+        number: str | int,
+        *,
+        reason: str,
+        until: datetime | None = None,
+        author: str | None = None,
+        max_cover: int = MAX_COVER,
+    ) -> tuple[Override, ...]:
+        """Allow or block, and return a decision for each range that a pattern means; otherwise like `allow`."""
+        overrides = self._overrides(
+            self._ranges(number, self._read, self._form), decision, reason, until, author, max_cover
+        )
+        self._put(*overrides)
+        return overrides
 
     def remove(self, number: str | int) -> bool:
-        """Remove the decision on a number; False if it has none.
+        """Remove the decision on exactly a number, range or pattern; False if it has none.
 
         Raises:
             InvalidNumber, Locked, StorageFailed: as for `allow`.
         """
-        e164 = self._read(number)
+        ranges = self._ranges(number, self._read, self._form)
         with self._database.writing() as connection:
-            gone = connection.execute("DELETE FROM overrides WHERE number = ?", (e164,)).rowcount > 0
+            before = connection.total_changes
+            connection.executemany("DELETE FROM overrides WHERE number = ? AND last = ?", ranges)
+            gone = connection.total_changes > before
         self._changed()
         return gone
 
     def get(self, number: str | int) -> Override | None:
-        """The decision on a number, in force or not; None if it has none.
+        """The decision on exactly a number or range, in force or not; None if it has none.
+
+        `Blocklist.check` has the decision that applies to a number, also one on a range. Of a pattern that means
+        several ranges, the decision on the first one that has one is returned.
 
         Raises:
-            InvalidNumber: `number` is not a telephone number.
+            InvalidNumber: `number` is not a telephone number, range or pattern.
             Malformed: the file is damaged.
         """
-        e164 = self._read(number)
-        return next(iter(self._load("SELECT * FROM overrides WHERE number = ?", e164)), None)
+        for ends in self._ranges(number, self._read, self._form):
+            for override in self._load("WHERE number = ? AND last = ?", *ends):
+                return override
+        return None
 
     def __iter__(self) -> Iterator[Override]:
-        """All decisions by number, those that have ended as well.
+        """All decisions by number, a range by its first one, those that have ended as well.
 
         Raises:
             Malformed, InvalidInput: as for `load`.
@@ -137,7 +192,8 @@ class Overrides:
             writer.writerow(_COLUMNS)
             for override in overrides:
                 until = "" if override.until is None else override.until.isoformat()
-                writer.writerow((f"+{override.number}", override.decision, override.reason, override.author, until))
+                numbers = f"+{override.number}" if override.last is None else f"+{override.number}-+{override.last}"
+                writer.writerow((numbers, override.decision, override.reason, override.author, until))
         return len(overrides)
 
     def import_file(
@@ -147,8 +203,11 @@ class Overrides:
         author: str | None = None,
         options: "TableOptions | None" = None,
         notify: Callable[[str], None] | None = None,
+        max_cover: int = MAX_COVER,
     ) -> ImportResult:
         """Import decisions from a table, all valid rows in one step; they replace earlier ones on the same numbers.
+
+        Numbers may be ranges and patterns, as for `allow`.
 
         Args:
             source: a CSV file or another table, or an open binary file such as standard input, with the columns
@@ -158,6 +217,7 @@ class Overrides:
             options: how to read a table that does not speak for itself.
             notify: called with what was skipped above the header, which columns are ignored, which words do not fit
                 their mapping, and in which form the numbers were read.
+            max_cover: how many assigned numbers a range or pattern may cover; a row with more is rejected.
 
         Raises:
             InvalidInput: the file cannot be read, or lacks a column.
@@ -170,6 +230,7 @@ class Overrides:
 
         rejects: list[Reject] = []
         good: list[Override] = []
+        count = 0
         meanings = Meanings(known=_COLUMNS, number=None, needed=_COLUMNS[:3], options="--map (columns=)")
         table_options = options or PLAIN
         source = Path(source) if isinstance(source, str) else source
@@ -185,12 +246,15 @@ class Overrides:
                 notify(str(decision))
             for line, row in rows:
                 try:
-                    good.append(self._from_row(row, author, read, table_options.date_format))
-                except InvalidInput as error:
+                    good += self._from_row(
+                        row, author, read, decision.form, max_cover, date_format=table_options.date_format
+                    )
+                    count += 1
+                except (InvalidInput, Refused) as error:
                     rejects.append(Reject(line, str(error), row.get("number", "")))
         if good:
             self._put(*good)
-        return ImportResult(len(good), tuple(sorted(rejects, key=lambda reject: reject.line)))
+        return ImportResult(count, tuple(sorted(rejects, key=lambda reject: reject.line)))
 
     def load(self) -> list[Override]:
         """All decisions, by number.
@@ -199,7 +263,7 @@ class Overrides:
             Malformed: the file is damaged.
             InvalidInput: it was written by a newer version of this library.
         """
-        return self._load("SELECT * FROM overrides ORDER BY number")
+        return self._load("ORDER BY number, last")
 
     def load_stamped(self) -> tuple[list[Override], Stamp | None]:
         """All decisions, and the stamp of exactly this content.
@@ -217,13 +281,11 @@ class Overrides:
             before = after
         raise Locked(f"the overrides in {self._database.path} change all the time: try again", path=self._database.path)
 
-    def _load(self, query: str, *arguments: int) -> list[Override]:
+    def _load(self, clause: str, *arguments: int) -> list[Override]:
+        query = f"SELECT {COLUMNS_OF_FILE} FROM overrides {clause}"  # noqa: S608 -- constants of this package
         rows = self._database.read(query, arguments)
         try:
-            return [
-                Override(number, decision, reason, author, _moment(created), _moment(until) if until else None)
-                for number, decision, reason, author, created, until in rows
-            ]
+            return [override_of(row) for row in rows]
         except (ValueError, TypeError) as error:
             raise self._database.damaged(error) from error
 
@@ -232,8 +294,15 @@ class Overrides:
         return self._database.stamp()
 
     def _from_row(
-        self, row: Mapping[str, str], author: str | None, read: "Normalizer", date_format: str | None
-    ) -> Override:
+        self,
+        row: Mapping[str, str],
+        author: str | None,
+        read: "Normalizer",
+        form: "Form | None",
+        max_cover: int,
+        *,
+        date_format: str | None,
+    ) -> tuple[Override, ...]:
         from blocklist_sdk.tables.cells import why_digits_are_gone
         from blocklist_sdk.tables.dates import why_no_moment
 
@@ -250,37 +319,81 @@ class Overrides:
             raise InvalidInput(reason) from error
         if until is not None and until.tzinfo is None:
             until = until.replace(tzinfo=UTC)
-        return self._override(
-            read(row.get("number", "")),
+        return self._overrides(
+            self._ranges(row.get("number", ""), read, form),
             "allow" if decision == "allow" else "block",
             row.get("reason", ""),
             until,
             row.get("author", "").strip() or author,
+            max_cover,
         )
 
-    def _override(
-        self, number: str | int, decision: _Decision, reason: str, until: datetime | None, author: str | None
-    ) -> Override:
-        e164 = self._read(number)
+    def _ranges(self, number: str | int, read: Callable[[Any], int], form: "Form | None") -> Sequence[_Ends]:
+        """The ends of each range that a number, range or pattern means.
+
+        Raises:
+            InvalidNumber: it is neither.
+        """
+        try:
+            e164 = read(number)
+        except InvalidNumber:
+            if not isinstance(number, str):
+                raise
+        else:
+            return [(e164, e164)]
+        from blocklist_sdk.numbers.patterns import parse_pattern
+
+        return [(found.first, found.last) for found in parse_pattern(number, region=self._region, form=form)]
+
+    def _overrides(
+        self,
+        ranges: Sequence[_Ends],
+        decision: _Decision,
+        reason: str,
+        until: datetime | None,
+        author: str | None,
+        max_cover: int,
+    ) -> tuple[Override, ...]:
         now = times.now()
-        if self._is_protected(e164):
+        if len(ranges) == 1 and ranges[0][0] == ranges[0][1] and self._is_protected(ranges[0][0]):
             raise InvalidInput("this number is protected, so it is never blocked: an override has no effect on it")
+        _check_cover(ranges, max_cover)
         author = author or _user()
         if not all(isinstance(text, str) and _is_utf8(text) for text in (reason, author)) or not reason.strip():
             raise InvalidInput("reason must be text that is not empty, and author must be text")
-        return Override(e164, decision, reason.strip(), author, now, None if until is None else _end(until, now))
+        end = None if until is None else _end(until, now)
+        return tuple(
+            Override(first, decision, reason.strip(), author, now, end, last=None if last == first else last)
+            for first, last in ranges
+        )
 
-    def _put(self, *overrides: Override) -> Override:
+    def _put(self, *overrides: Override) -> None:
         with self._database.writing() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO overrides VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (o.number, o.decision, o.reason, o.author, o.created.isoformat(), o.until and o.until.isoformat())
-                    for o in overrides
-                ],
+                "INSERT OR REPLACE INTO overrides VALUES (?, ?, ?, ?, ?, ?, ?)", map(row_of, overrides)
             )
         self._changed()
-        return overrides[-1]
+
+
+def _check_cover(ranges: Sequence[_Ends], max_cover: int) -> None:
+    """Check that one range or pattern does not cover more assigned numbers than it may.
+
+    Raises:
+        Refused: it does.
+    """
+    wide = [ends for ends in ranges if ends[0] != ends[1]]
+    if not wide:
+        return
+    first, last = np.array(wide, np.int64).T
+    count = int(covered(first, last).sum())
+    if count > max_cover:
+        shown = range_text(int(first[0]), int(last[0])) + (" and more" if len(wide) > 1 else "")
+        reason = f"{shown} covers {count:,} numbers"
+        raise Refused(
+            f"{reason}. One override may cover {max_cover:,} numbers. Nothing was decided. Correct the pattern, "
+            f"or, if it is right, allow so many: max_cover={count}, or --max-cover {count}.",
+            reasons=(reason,),
+        )
 
 
 def _is_utf8(text: str) -> bool:
@@ -301,10 +414,6 @@ def _end(until: datetime, now: datetime) -> datetime:
     if until <= now:
         raise InvalidInput(f"the end of an override must be in the future, not {until.isoformat()}")
     return until
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _user() -> str:
