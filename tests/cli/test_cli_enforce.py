@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.cli.enforce import _backoff_s
+from blocklist_sdk.enforcement import new_webhook_secret
 from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
 from support.exchanges import Asked, exchanging, routes
@@ -294,3 +295,78 @@ def test_watching_ends_with_a_signal(world: World, env: dict[str, str]) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
     assert operations(world) == [("block", 3), ("unblock", 1)]
+
+
+def test_another_sink_under_the_same_name_is_refused(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce().code == 0
+    second = (world.directory / "second").as_uri()
+    assert_fails(enforce("--sink", second), 2, "belongs to file://", "--name", "--adopt", "--reconcile")
+    assert not (world.directory / "second").exists()
+    adopted = enforce("--sink", second, "--adopt")
+    assert (adopted.code, "from now on" in adopted.err) == (0, True)
+    assert_fails(enforce("--watch", "--adopt"), 2, "--watch cannot be combined")
+
+
+def test_what_is_unexplained_waits_until_it_is_accepted(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    numbers = [f"+62812000040{i:02d}" for i in range(30)]
+    synced(world, env, numbers)
+    assert enforce("--only-operator", "telkomsel").code == 0
+    for flags in ((), ("--dry-run",)):
+        ran = enforce("--only-operator", "indosat", *flags)
+        assert ran.code == 6
+        assert "30 to unblock wait, of 30 items that the sink held: --only-operator is indosat" in ran.err
+        assert "--accept" in ran.err
+        assert "+628…000" in ran.err
+        assert "and 10 more" in ran.err
+        assert not any(number in ran.err + ran.out for number in numbers)
+    ran = enforce("--only-operator", "indosat", "--json")
+    assert (ran.code, ran.document["waiting"]["changes"]["unblock"]) == (6, 30)
+    assert enforce("--only-operator", "indosat", "--accept").code == 0
+    assert operations(world) == [("block", 30), ("unblock", 30)]
+
+
+def answering(outcome_of: Callable[[dict[str, Any]], str | None]) -> Callable[[Asked], dict[str, Any]]:
+    """A webhook's answers, by the change; None to leave it out."""
+
+    def answer(asked: Asked) -> dict[str, Any]:
+        outcomes = [(item["key"], outcome_of(item)) for item in asked.document["items"]]
+        return {"items": [{"key": key, "outcome": outcome} for key, outcome in outcomes if outcome]}
+
+    return answer
+
+
+def test_exit_codes_tell_how_much_was_enforced(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    env["BLOCKLIST_WEBHOOK_SECRET"] = new_webhook_secret()
+    refused: set[str] = set()
+    answer = answering(lambda item: "refused" if item["number"] in refused else "enforced")
+    with exchanging(routes({"POST /blocks": answer})) as (url, _):
+        env["BLOCKLIST_SINK"] = f"{url}/blocks"
+        synced(world, env, NUMBERS[:3])
+        refused.add(NUMBERS[0])
+        first = enforce("--json")
+        assert (first.code, first.document["outcomes"]) == (8, {"enforced": 2, "refused": 1})
+        again = enforce("--json")
+        assert (again.code, again.document["newly_set_aside"]) == (8, 1), "it was set aside today"
+
+
+def test_a_webhook_that_answers_nonsense_never_ends_with_0(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    env["BLOCKLIST_WEBHOOK_SECRET"] = new_webhook_secret()
+    with exchanging(routes({"POST /blocks": answering(lambda item: None)})) as (url, _):
+        env["BLOCKLIST_SINK"] = f"{url}/blocks"
+        synced(world, env, NUMBERS[:2])
+        assert [enforce().code for _ in range(7)] == [9] * 7
+
+
+def test_a_daily_cap_that_leaves_something_ends_with_0(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS)
+    ran = enforce("--daily-cap", "4", "--json")
+    assert (ran.code, ran.document["deferred"]) == (0, 2)

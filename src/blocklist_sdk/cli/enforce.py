@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import BLOCKED, REJECTED, UNTRUSTED
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, enforcement_code
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -71,6 +71,13 @@ def enforce(
         bool, typer.Option("--reconcile", help="Compare the sink with what it should hold; exits with 1 if it differs.")
     ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="With --reconcile: repair what differs.")] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="The ledger belongs to this sink from now on, which has taken another's place."),
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Let this run's unexplained changes through, which wait otherwise.")
+    ] = False,
     receipts: Annotated[
         bool, typer.Option("--receipts", help="Send the receipts to the exchange, with the account of the settings.")
     ] = False,
@@ -93,8 +100,8 @@ def enforce(
 
     if repair and not reconcile:
         raise InvalidInput("--repair needs --reconcile")
-    if watch and (reconcile or dry_run):
-        raise InvalidInput("--watch cannot be combined with --reconcile or --dry-run")
+    if watch and (reconcile or dry_run or accept or adopt):
+        raise InvalidInput("--watch cannot be combined with --reconcile, --dry-run, --accept or --adopt")
     how = EnforcementSettings(
         batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
     )
@@ -108,13 +115,13 @@ def enforce(
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
             drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
-            repaired = enforce_once() if repair else None
+            repaired = enforce_once(accept=accept) if repair else None
             _show_drift(drift, repaired, name, as_json=as_json)
         elif watch:
             for result in _rounds(blocklist, enforce_once, seconds):
                 _show(result, name, as_json=as_json)
         else:
-            result = enforce_once()
+            result = enforce_once(accept=accept, adopt=adopt)
             _show(result, name, as_json=as_json)
             _check(result)
 
@@ -225,14 +232,10 @@ def _say_refused_receipts(result: "EnforcementResult", name: str) -> None:
 
 
 def _check(result: "EnforcementResult") -> None:
-    """Exit as for malformed data if a response cannot be read, or as for rejects if the exchange refused a receipt.
-
-    The log has the message about the response, which is shown at the end.
-    """
-    if any(warning.kind == "unreadable response" for warning in result.warnings):
-        raise typer.Exit(UNTRUSTED)
-    if result.receipts is not None and result.receipts.refused:
-        raise typer.Exit(REJECTED)
+    """Exit with the code of a run. The log has the messages about what is wrong, and is shown at the end."""
+    code = enforcement_code(result)
+    if code != FINE:
+        raise typer.Exit(code)
 
 
 def _line(result: "EnforcementResult") -> str:

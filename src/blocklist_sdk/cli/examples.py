@@ -30,6 +30,7 @@ EXAMPLES: Final = {
         "blocklist enforce --sink file:///var/spool/blocks --name hlr --dry-run",
         "blocklist enforce --sink https://provisioning.example/blocks --receipts",
         "blocklist enforce --sink postgresql://hlr@db/hlr --reconcile",
+        "blocklist enforce --sink postgresql://hlr@db/hlr --only-operator telkomsel --accept",
     ),
     "receipts send": ("blocklist receipts send --sink hlr",),
     "statement": (

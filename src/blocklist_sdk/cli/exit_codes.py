@@ -3,7 +3,7 @@
 ``docs/adr/0004-exit-codes-and-settings.md`` has the reasons.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blocklist_sdk.errors import (
     BlocklistError,
@@ -19,6 +19,9 @@ from blocklist_sdk.errors import (
     Untrusted,
 )
 
+if TYPE_CHECKING:
+    from blocklist_sdk.enforcement import EnforcementResult
+
 FINE: Final = 0
 BLOCKED: Final = 1
 FAILED: Final = 1
@@ -28,6 +31,8 @@ UNTRUSTED: Final = 4
 STALE: Final = 5
 REFUSED: Final = 6
 REJECTED: Final = 7
+IN_PART: Final = 8
+NOTHING_DONE: Final = 9
 SOFTWARE: Final = 70
 STORAGE: Final = 74
 LOCKED: Final = 75
@@ -47,9 +52,13 @@ MEANINGS: Final = {
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
     REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, or a pattern covers "
-    "too many numbers. `screen`: too many rows cannot be read.",
+    "too many numbers. `screen`: too many rows cannot be read. `enforce`: a part of the run is unexplained, and waits; "
+    "the rest is done.",
     REJECTED: "Done, but a part was rejected: `override import`, `report bulk`, `receipts send`, `enforce --receipts`; "
     "with `--strict` also `publish release` and `screen`.",
+    IN_PART: "`enforce`: done in part. A change failed or was refused, or an item was set aside today. What a daily "
+    "cap left, and items set aside on earlier days, are only counted.",
+    NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed or was refused.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",
@@ -95,3 +104,18 @@ def exit_code(error: BlocklistError) -> int:
         if error.status in _STATUSES_NOT_PERMITTED or "error" in error.problem:
             return NOT_PERMITTED
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+
+
+def enforcement_code(result: "EnforcementResult") -> int:
+    """The exit code of a run into a sink; of several, the one that needs a person most."""
+    if any(warning.kind == "unreadable response" for warning in result.warnings):
+        return UNTRUSTED
+    if result.waiting is not None:
+        return REFUSED
+    if result.is_hopeless:
+        return NOTHING_DONE
+    if result.newly_set_aside or not {"failed", "refused"}.isdisjoint(result.outcomes):
+        return IN_PART
+    if result.receipts is not None and result.receipts.refused:
+        return REJECTED
+    return FINE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
+    from blocklist_sdk.enforcement.brake import WaitingChanges as WaitingChanges
     from blocklist_sdk.enforcement.desired import items_of as items_of
     from blocklist_sdk.enforcement.items import Batch as Batch
     from blocklist_sdk.enforcement.items import Items as Items
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement.shadow import ShadowImpact as ShadowImpact
     from blocklist_sdk.enforcement.shadow import shadow_impact as shadow_impact
     from blocklist_sdk.enforcement.sink import HeldItem as HeldItem
+    from blocklist_sdk.enforcement.sink import IdentifiedSink as IdentifiedSink
     from blocklist_sdk.enforcement.sink import Outcome as Outcome
+    from blocklist_sdk.enforcement.sink import ProbeableSink as ProbeableSink
     from blocklist_sdk.enforcement.sink import ReadableSink as ReadableSink
     from blocklist_sdk.enforcement.sink import Sink as Sink
+    from blocklist_sdk.enforcement.sink import SinkIdentity as SinkIdentity
     from blocklist_sdk.enforcement.sink import SinkUnavailable as SinkUnavailable
     from blocklist_sdk.enforcement.sink import SinkWarning as SinkWarning
     from blocklist_sdk.enforcement.sink import TransactionalSink as TransactionalSink
@@ -62,11 +66,13 @@ attach(
         "EnforcementResult": "run",
         "EnforcementSettings": "settings",
         "HeldItem": "sink",
+        "IdentifiedSink": "sink",
         "Items": "items",
         "Ledger": "ledger",
         "LedgerRecord": "ledger_state",
         "OperationFigures": "statement",
         "Outcome": "sink",
+        "ProbeableSink": "sink",
         "ReadableSink": "sink",
         "ReasonFigures": "statement",
         "ReceiptsResult": "receipts",
@@ -75,10 +81,12 @@ attach(
         "ShadowImpact": "shadow",
         "Sink": "sink",
         "SinkChange": "items",
+        "SinkIdentity": "sink",
         "SinkUnavailable": "sink",
         "Statement": "statement",
         "SinkWarning": "sink",
         "TransactionalSink": "sink",
+        "WaitingChanges": "brake",
         "WarningSink": "sink",
         "all_done": "sink",
         "items_of": "desired",

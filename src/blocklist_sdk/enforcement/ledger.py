@@ -8,12 +8,13 @@ statements are made from them.
 ::
 
     DIR/
-        ledger.json                  the feed, the file of the base and the last record in it, and the last record
+        ledger.json                  the feed, the sink, the file of the base and the last record in it, the last record
         base-N.arrow                 the items after record N
         repair-N.arrow               what batches after record N only repair, from `repairs`
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
         records/N.receipts.json      that its receipts are acknowledged, and which were refused
+        basis.json                   filters, rules and release of the last run
         tries.json                   changes that failed, and how often
         lock                         locked by a run
         outbox.lock                  locked by whoever sends receipts, which may go on beside a run
@@ -32,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import storage
+from blocklist_sdk.enforcement.brake import Basis
 from blocklist_sdk.enforcement.items import Batch, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
     Acknowledgement,
@@ -51,7 +53,7 @@ from blocklist_sdk.enforcement.ledger_files import (
 )
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.plan import PlannedBatch
-from blocklist_sdk.enforcement.sink import Outcome, UniformOutcomes, all_done
+from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
 
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
+_BASIS: Final = "basis.json"
 _OUTBOX_LOCK: Final = "outbox.lock"
 
 RECORDS_KEPT: Final = timedelta(days=400)
@@ -77,7 +80,7 @@ class Ledger:
     def __init__(self, directory: Path, document: LedgerDocument, lock: "BaseFileLock | None") -> None:
         """Use :meth:`open`."""
         self.directory = directory
-        self._document = document
+        self._document = self._saved = document
         self._lock = lock
         self._next = max(document.folded, document.last, *self._numbers()) + 1
 
@@ -195,7 +198,51 @@ class Ledger:
         """Whether nothing was enforced into the sink yet."""
         return self._document.base is None and not self._numbers()
 
+    @property
+    def sink(self) -> SinkIdentity | None:
+        """The sink to which the ledger belongs; None if it is not known."""
+        return None if self._document.sink is None else SinkIdentity(self._document.sink, self._document.mark)
+
+    def cursor(self) -> int:
+        """The number of the last batch that a `TransactionalSink` must have applied; 0 if that is not known.
+
+        Raises:
+            Malformed, StorageFailed: as for `records`.
+        """
+        if self._document.cursor is not None:
+            return self._document.cursor
+        # A ledger of an earlier version: the sink has applied whatever it acknowledged whole.
+        for record in self.records_backwards():
+            if record.done is not None and _is_all_done(record.outcome):
+                return record.batch.number_in_ledger
+        return 0
+
     # Writing
+
+    def bind(self, sink: SinkIdentity | None, *, cursor: int | None = None) -> None:
+        """Write down to which sink the ledger belongs.
+
+        Args:
+            sink: the sink; None if it does not say which it is.
+            cursor: the number of the last batch that it says it has applied; None to leave what is known.
+
+        Raises:
+            StorageFailed: the disk refused; nothing is changed.
+        """
+        document = replace(
+            self._document,
+            sink=None if sink is None else sink.address,
+            mark=None if sink is None else sink.mark,
+            cursor=self._document.cursor if cursor is None else cursor,
+        )
+        if document != self._saved:
+            with storage(self.directory):
+                self._save(document)
+
+    def note_applied(self, record: LedgerRecord) -> None:
+        """Note that a `TransactionalSink` has done all of a batch, so must say so from now on; written down later."""
+        if _is_all_done(record.outcome):
+            self._document = replace(self._document, cursor=record.batch.number_in_ledger)
 
     def begin(self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime) -> Batch:
         """Write down a batch that is about to go to the sink.
@@ -399,6 +446,23 @@ class Ledger:
             with storage(self.directory):
                 save_tries(self.directory / _TRIES, tries)
 
+    def basis(self) -> Basis | None:
+        """What the last run went by; None if that is not known.
+
+        Raises:
+            Malformed: the file is damaged.
+        """
+        return Basis.load(self.directory / _BASIS)
+
+    def keep_basis(self, basis: Basis) -> None:
+        """Write down what a run goes by.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        with storage(self.directory):
+            basis.save(self.directory / _BASIS)
+
     # Receipts
 
     def unacknowledged(self) -> Iterator[LedgerRecord]:
@@ -453,7 +517,7 @@ class Ledger:
 
     def _save(self, document: LedgerDocument) -> None:
         document.save(self.directory / _LEDGER)
-        self._document = document
+        self._document = self._saved = document
 
     def _names(self) -> list[str]:
         with storage(self.directory):
@@ -491,6 +555,11 @@ class Ledger:
             if not len(table):
                 return LedgerState.empty()
             return LedgerState.of(items_of(table), table.column("status").chunk(0).to_numpy(zero_copy_only=True))
+
+
+def _is_all_done(outcome: UInt8s) -> bool:
+    """Whether a sink has done every change of a batch."""
+    return bool(is_any_of(outcome, OutcomeCode.ENFORCED, OutcomeCode.REVERSED).all())
 
 
 def _begun(directory: Path, feed: str) -> LedgerDocument:

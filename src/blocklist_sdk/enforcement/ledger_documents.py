@@ -29,6 +29,10 @@ class LedgerDocument:
         folded: the number of the last record in the base.
         last: the number of a record that was written. Records up to it must not be missing; a later one may exist, if
             a run was killed in between. 0 in ledgers of an earlier version that did not keep it.
+        sink: the address of the sink to which the ledger belongs; None if it is not known.
+        mark: the sink's own mark; None if it has none.
+        cursor: the number of a batch that the sink said it had applied, so it must never say less; None if it is not
+            known. 0 if the sink said nothing yet.
     """
 
     id: str
@@ -36,6 +40,9 @@ class LedgerDocument:
     base: str | None = None
     folded: int = 0
     last: int = 0
+    sink: str | None = None
+    mark: str | None = None
+    cursor: int | None = None
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -56,8 +63,11 @@ class LedgerDocument:
                 base=None if document["base"] is None else member(document, "base", str),
                 folded=member(document, "folded", int),
                 last=member({"last": 0} | document, "last", int),
+                sink=None if document.get("sink") is None else member(document, "sink", str),
+                mark=None if document.get("mark") is None else member(document, "mark", str),
+                cursor=None if document.get("cursor") is None else member(document, "cursor", int),
             )
-            if min(found.folded, found.last) < 0 or (found.base is None and found.folded):
+            if min(found.folded, found.last, found.cursor or 0) < 0 or (found.base is None and found.folded):
                 raise ValueError("its numbers contradict each other")
             return found
 

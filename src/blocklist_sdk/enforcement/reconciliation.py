@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk import times
+from blocklist_sdk.enforcement.binding import identity_of
 from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import OWN_CATEGORY, OWN_ENTRY, Items, Positions, mask_of
 from blocklist_sdk.enforcement.ledger import Ledger
@@ -62,8 +63,8 @@ def reconcile(
 ) -> Drift:
     """Compare what a sink really holds with what it should hold.
 
-    With `repair`, the ledger then says what the sink really holds, so the next `enforce` repairs just what differs.
-    Without it nothing is written.
+    With `repair`, the ledger then says what the sink really holds, and belongs to this sink, so the next `enforce`
+    repairs just what differs. Without it nothing is written.
 
     Takes some 17 bytes of memory for each item that the sink holds.
 
@@ -92,6 +93,7 @@ def reconcile(
         try:
             last_batch = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
             sink_items = _items_held(check_readable(sink).current())
+            identity = identity_of(sink)
         except SinkUnavailable as error:
             raise Unreachable(
                 f"the sink is unavailable: {error}. Nothing was compared; run this again later.",
@@ -108,6 +110,7 @@ def reconcile(
             repairs = find_repairs(ledger_state, sink_items, target_items, in_sink, in_target)
             write_repairs(ledger, repairs, after=max(ledger.last, last_batch))
             _repair(ledger, ledger_state, sink_items, target_items, in_sink[same], in_target[same], last_batch)
+            ledger.bind(identity, cursor=last_batch)
         numbers = {
             "missing": np.delete(target_items.number, in_target),
             "surplus": np.delete(sink_items.number, in_sink),
@@ -168,6 +171,18 @@ def _without_nothing_to_block(target_items: Items, ledger_state: LedgerState) ->
     """The target items, without those of which the sink says that there is nothing to block."""
     nothing = ledger_state.items.number[is_any_of(ledger_state.status, ItemStatus.NOTHING_TO_BLOCK)]
     return target_items.take(np.flatnonzero(~np.isin(target_items.number, nothing))) if len(nothing) else target_items
+
+
+_NOWHERE = np.empty(0, np.intp)
+
+
+def forget_what_was_lost(ledger: Ledger, target_items: Items, *, last_batch: int) -> None:
+    """Make the ledger of a sink that lost everything say so, so that the next plan fills it.
+
+    Raises:
+        Malformed, StorageFailed: as for `Ledger.state` and `Ledger.replace`.
+    """
+    _repair(ledger, ledger.state().whole(), Items.empty(), target_items, _NOWHERE, _NOWHERE, last_batch)
 
 
 def _repair(

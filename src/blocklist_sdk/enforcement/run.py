@@ -1,24 +1,29 @@
 """A run: the difference between what a sink has acknowledged and what is in force goes to the sink, batch by batch."""
 
+import contextlib
+import itertools
 import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from blocklist_sdk import times
+from blocklist_sdk.enforcement.binding import Binding, examine, identity_of
+from blocklist_sdk.enforcement.brake import Basis, Judgement, WaitingChanges, judge
 from blocklist_sdk.enforcement.desired import desired_items, next_change
-from blocklist_sdk.enforcement.items import Batch, Operation
+from blocklist_sdk.enforcement.items import Batch, Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch, make_plan
 from blocklist_sdk.enforcement.receipts import ReceiptsResult, send_receipts
+from blocklist_sdk.enforcement.reconciliation import forget_what_was_lost
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import (
@@ -33,7 +38,10 @@ from blocklist_sdk.enforcement.sink import (
 )
 from blocklist_sdk.errors import BlocklistError, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
+from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
@@ -70,6 +78,10 @@ class EnforcementResult:
         outcomes: how many changes had each outcome; ``in doubt`` if it is unknown.
         deferred: changes that wait for another day, because the daily cap is reached.
         set_aside: items that the sink refuses, or that failed too often, from this and earlier runs.
+        newly_set_aside: how many of them were set aside today (UTC).
+        is_hopeless: whether nothing could be enforced: all that was tried in this run failed or was refused, or the
+            sink holds nothing, since everything failed too often.
+        waiting: what waits because too much of the run was unexplained; None if nothing does. The rest was done.
         next_change: when the next entry or override begins or ends by itself; None if none does.
         dry_run: whether nothing was done.
         seconds: how long the run took.
@@ -82,6 +94,9 @@ class EnforcementResult:
     outcomes: dict[str, int] = field(default_factory=dict)
     deferred: int = 0
     set_aside: int = 0
+    newly_set_aside: int = 0
+    is_hopeless: bool = False
+    waiting: WaitingChanges | None = None
     next_change: datetime | None = None
     dry_run: bool = False
     seconds: float = 0.0
@@ -97,6 +112,8 @@ def enforce(
     settings: EnforcementSettings = DEFAULTS,
     receipts: "ExchangeClient | None" = None,
     dry_run: bool = False,
+    adopt: bool = False,
+    accept: bool = False,
     clock: Callable[[], datetime] = times.now,
     sleep: Callable[[float], None] = time.sleep,
     wait_s: float = 10.0,
@@ -108,6 +125,10 @@ def enforce(
     batch are written down before the next one goes; if a run is killed, the next one continues. A change may reach the
     sink twice, unless it is a `TransactionalSink`; it does no harm.
 
+    What is not explained by the release, ends, protected numbers or new overrides, such as another filter or a lost
+    file of overrides, waits if it removes or adds more than `EnforcementSettings.max_removed` or `max_added` allow.
+    Everything else is done, and `EnforcementResult.waiting` says what waits.
+
     Args:
         blocklist: the list; it is not synced here.
         sink: the sink.
@@ -116,13 +137,16 @@ def enforce(
         receipts: the exchange to which the receipts are sent afterwards, as by `send_receipts`; None to send them
             later.
         dry_run: only return what would be done. Without a ledger, the sink is taken to be empty; none is begun.
+        adopt: the ledger belongs to this sink from now on. Without it, a ledger that belongs to another sink is
+            refused.
+        accept: let this run's unexplained changes through.
         clock: returns the current time, UTC.
         sleep: waits for some seconds.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
 
     Raises:
         NotSynced, Stale: as for the list's questions.
-        InvalidInput: `name` cannot be used.
+        InvalidInput: `name` cannot be used, or the ledger of that name belongs to another sink.
         ExchangeError: the exchange did not take the receipts; the outcomes are written down.
         Locked: another process enforces into the sink.
         Unreachable: the sink or the exchange is unavailable. What the sink acknowledged is written down, and the next
@@ -137,18 +161,29 @@ def enforce(
     started = time.monotonic()
     check_name(sink, name)
     if dry_run:
-        return _dry_run(blocklist, sink, name, settings, clock(), wait_s)
+        return _dry_run(blocklist, sink, name, settings, clock(), wait_s, adopt=adopt, accept=accept)
     with Ledger.open(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
         run = _Run(ledger, sink, settings, clock, sleep)
+        binding = run.bind(name=name, adopt=adopt)
         run.settle_open_batches()
+        is_lost = binding.is_lost
         planned: dict[Operation, int] | None = None
         is_over = False
         while not is_over:
-            generation, rules = internals_of(blocklist).in_force()
             at = clock()
+            generation, rules = internals_of(blocklist).in_force()
             target_items = desired_items(generation.rows, rules, at, settings=settings)
+            was_lost = is_lost
+            if is_lost:
+                forget_what_was_lost(ledger, target_items, last_batch=binding.cursor or 0)
+                is_lost = False
             state = ledger.state()
-            plan = make_plan(state, target_items)
+            judgement = _judged(
+                ledger, state, target_items, generation, rules, settings, at, accept=accept, was_lost=was_lost
+            )
+            # Once: what comes up later in a long run was not looked at by whoever accepted.
+            accept = False
+            plan = make_plan(state, judgement.items)
             planned = planned or plan.counts()
             following = next_change(generation.rows, rules, at)
             about = generation.about
@@ -157,15 +192,21 @@ def enforce(
             if len(plan):
                 ledger.fold(at=clock())
                 state = ledger.state()
+        run.bind_again()
+        newly_set_aside = _set_aside_on(ledger, state, clock().astimezone(UTC).date())
+        _log_waiting(judgement)
         result = EnforcementResult(
             serial=generation.about.serial,
             planned=planned or plan.counts(),
             outcomes=dict(run.outcomes),
             deferred=run.deferred,
             set_aside=state.count(ItemStatus.SET_ASIDE),
+            newly_set_aside=newly_set_aside,
+            is_hopeless=_is_hopeless(ledger, state, run.outcomes),
+            waiting=judgement.waiting,
             next_change=following,
             seconds=time.monotonic() - started,
-            warnings=_warnings_of(sink),
+            warnings=(*binding.warnings, *_warnings_of(sink)),
         )
     if receipts is not None:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -174,24 +215,177 @@ def enforce(
 
 
 def _dry_run(
-    blocklist: Blocklist, sink: Sink, name: str, settings: EnforcementSettings, at: datetime, wait_s: float
+    blocklist: Blocklist,
+    sink: Sink,
+    name: str,
+    settings: EnforcementSettings,
+    at: datetime,
+    wait_s: float,
+    *,
+    adopt: bool,
+    accept: bool,
 ) -> EnforcementResult:
     """What a run would do. Nothing is written, and no ledger begun."""
     started = time.monotonic()
-    directory, state = ledger_path(blocklist, name), LedgerState.empty()
+    directory, state, binding = ledger_path(blocklist, name), LedgerState.empty(), None
+    was_lost, known = False, None
     if Ledger.exists(directory):
         with Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s) as ledger:
             state = ledger.state()
+            binding = _examined(ledger, state, sink, name=name, adopt=adopt)
+            state = LedgerState.empty() if binding.is_lost else state
+            was_lost, known = binding.is_lost, ledger.basis()
     generation, rules = internals_of(blocklist).in_force()
+    target_items = desired_items(generation.rows, rules, at, settings=settings)
+    judgement = _judgement(
+        known, state, target_items, generation, rules, settings, at, accept=accept, was_lost=was_lost
+    )
+    _log_waiting(judgement)
     return EnforcementResult(
         serial=generation.about.serial,
-        planned=make_plan(state, desired_items(generation.rows, rules, at, settings=settings)).counts(),
+        planned=make_plan(state, judgement.items).counts(),
         set_aside=state.count(ItemStatus.SET_ASIDE),
+        waiting=judgement.waiting,
         next_change=next_change(generation.rows, rules, at),
         dry_run=True,
         seconds=time.monotonic() - started,
-        warnings=_warnings_of(sink),
+        warnings=(*(binding.warnings if binding else ()), *_warnings_of(sink)),
     )
+
+
+def _examined(
+    ledger: Ledger,
+    state: LedgerState,
+    sink: Sink,
+    *,
+    name: str,
+    adopt: bool,
+    sleep: Callable[[float], None] | None = None,
+) -> Binding:
+    """Check that the ledger belongs to the sink, in several attempts if `sleep` is given."""
+    for attempt in itertools.count(1):
+        try:
+            return examine(ledger, state, sink, name=name, adopt=adopt)
+        except SinkUnavailable as error:
+            if sleep is None or attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
+                raise _unreachable(ledger, error) from error
+            sleep(_wait_s(attempt, error))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _judgement(
+    known: Basis | None,
+    state: LedgerState,
+    target_items: Items,
+    generation: Generation,
+    rules: Rules,
+    settings: EnforcementSettings,
+    at: datetime,
+    *,
+    accept: bool,
+    was_lost: bool,
+) -> Judgement:
+    """What a run may do, by what the last one went by."""
+    about = generation.about
+    # The first run is free, and so is one into a sink that never held anything.
+    is_first = not was_lost and not len(state.items) and not len(state.patch)
+    return judge(
+        state,
+        target_items,
+        generation.rows,
+        rules,
+        settings=settings,
+        before=None if is_first else known,
+        now=Basis.of(settings, rules, serial=about.serial, digest=about.digest, at=at),
+        accept=accept,
+    )
+
+
+def _judged(
+    ledger: Ledger,
+    state: LedgerState,
+    target_items: Items,
+    generation: Generation,
+    rules: Rules,
+    settings: EnforcementSettings,
+    at: datetime,
+    *,
+    accept: bool,
+    was_lost: bool,
+) -> Judgement:
+    """What a run may do. What it goes by is written down first, so that a killed run is not judged anew."""
+    known = ledger.basis()
+    judgement = _judgement(
+        known, state, target_items, generation, rules, settings, at, accept=accept, was_lost=was_lost
+    )
+    if known is None or replace(judgement.basis, at=known.at) != known:
+        ledger.keep_basis(judgement.basis)
+    return judgement
+
+
+def _log_waiting(judgement: Judgement) -> None:
+    """Log what waits, why, and what to do."""
+    waiting = judgement.waiting
+    if waiting is None:
+        return
+    more = sum(waiting.changes.values()) - len(waiting.examples)
+    numbers = ", ".join(waiting.examples) + (f" and {more:,} more" if more > 0 else "")
+    changes = ", ".join(f"{count:,} to {operation}" for operation, count in waiting.changes.items() if count)
+    log.warning(
+        "%s wait, of %s that the sink held: %s. Nothing else waits. If this is meant, accept it once (--accept); "
+        "if not, correct it and run again. Numbers: %s",
+        changes,
+        counted(waiting.held, "item"),
+        "; ".join(waiting.reasons),
+        numbers,
+    )
+
+
+def _set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:
+    """How many of the items that are set aside were so on a day, UTC; the newest day of the ledger."""
+    if not state.count(ItemStatus.SET_ASIDE):
+        return 0
+    parts = [np.empty(0, np.int64)]
+    for record in ledger.records_backwards():
+        if record.begun.astimezone(UTC).date() < day:
+            break
+        if record.batch.operation != "unblock":
+            is_aside = is_any_of(record.outcome, OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP)
+            parts.append(record.batch.items.number[is_aside])
+    return int(np.isin(_set_aside_in(state), np.concatenate(parts)).sum())
+
+
+def _set_aside_in(state: LedgerState) -> Int64s:
+    whole = state.whole()
+    return whole.items.number[is_any_of(whole.status, ItemStatus.SET_ASIDE)]
+
+
+def _is_hopeless(ledger: Ledger, state: LedgerState, outcomes: Mapping[str, int]) -> bool:
+    """Whether nothing could be enforced, in this run or ever."""
+    if outcomes:
+        return set(outcomes) <= {"failed", "refused"}
+    aside = _set_aside_in(state)
+    if not len(aside) or state.count(ItemStatus.HELD) or state.count(ItemStatus.NOTHING_TO_BLOCK):
+        return False
+    # What a sink refuses is settled. What failed again and again is not.
+    given_up = [
+        record.batch.items.number[is_any_of(record.outcome, OutcomeCode.GIVEN_UP)] for record in ledger.records()
+    ]
+    return bool(np.isin(aside, np.concatenate([np.empty(0, np.int64), *given_up])).any())
+
+
+def _unreachable(ledger: Ledger, error: SinkUnavailable) -> Unreachable:
+    return Unreachable(
+        f"the sink is unavailable: {error}. What it acknowledged is saved; run this again later.",
+        url=ledger.directory.name,
+        retry_after=error.retry_after,
+    )
+
+
+def _wait_s(attempt: int, error: SinkUnavailable) -> float:
+    """How long to wait after an attempt, seconds; at random, which spreads processes that wait."""
+    wait_s = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
+    return max(error.retry_after or 0.0, random.uniform(0, wait_s))  # noqa: S311
 
 
 def _warnings_of(sink: Sink) -> tuple[SinkWarning, ...]:
@@ -238,6 +432,20 @@ class _Run:
         self._owed_s = self._owed_by_lifts_s = 0.0
         self.outcomes: Counter[str] = Counter()
         self.deferred = 0
+
+    def bind(self, *, name: str, adopt: bool) -> Binding:
+        """Check that the ledger belongs to the sink, and write down that it does."""
+        binding = _examined(self._ledger, self._ledger.state(), self._sink, name=name, adopt=adopt, sleep=self._sleep)
+        for warning in binding.warnings:
+            log.warning("%s", warning.message)
+        self._ledger.bind(binding.identity, cursor=binding.cursor)
+        return binding
+
+    def bind_again(self) -> None:
+        """Write down the mark that the sink may have now, and the number of the last batch that it has applied."""
+        # What cannot be asked now is written down by the next run.
+        with contextlib.suppress(SinkUnavailable):
+            self._ledger.bind(identity_of(self._sink))
 
     def settle_open_batches(self) -> None:
         """Settle the batches that a killed run left without outcomes."""
@@ -292,6 +500,8 @@ class _Run:
             )
         given_up = self._count(batch, outcomes)
         record = self._ledger.finish(batch, outcomes, given_up=given_up, at=self._clock())
+        if isinstance(self._sink, TransactionalSink):
+            self._ledger.note_applied(record)
         counts = np.bincount(record.outcome, minlength=256)
         for code in OutcomeCode:
             if counts[code]:
@@ -329,15 +539,9 @@ class _Run:
             try:
                 return self._sink.apply(batch)
             except SinkUnavailable as error:
-                asked = error.retry_after or 0.0
-                if attempt == _ATTEMPTS or asked > _ASKED_WAIT_MAX_S:
-                    raise Unreachable(
-                        f"the sink is unavailable: {error}. What it acknowledged is saved; run this again later.",
-                        url=self._ledger.directory.name,
-                        retry_after=error.retry_after,
-                    ) from error
-                wait_s = min(_BACKOFF_S * 2 ** (attempt - 1), _BACKOFF_MAX_S)
-                self._sleep(max(asked, random.uniform(0, wait_s)))  # noqa: S311 -- spreads processes that wait
+                if attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
+                    raise _unreachable(self._ledger, error) from error
+                self._sleep(_wait_s(attempt, error))
                 if self._applied() >= batch.number_in_ledger:
                     return all_done(batch)
         raise AssertionError("the last attempt returns or raises")

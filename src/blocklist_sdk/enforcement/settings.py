@@ -25,6 +25,9 @@ class EnforcementSettings:
         rate: the most changes per second, on average, at least one a day; None for as fast as the sink takes them. A
             batch then has what goes in a second, at least 100 changes (and at most `batch`), and the wait follows it.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
+        max_removed: the share of what the sink holds that a run may lift without an explanation, from 0 to 1. Twenty
+            items are always let through.
+        max_added: the share that a run may add without an explanation, of what the sink holds.
         tries: number of failures after which a change is set aside, so that it does not hold up the others.
 
     Raises:
@@ -40,11 +43,16 @@ class EnforcementSettings:
     rate: float | None = None
     daily_cap: int | None = None
     tries: int = 5
+    max_removed: float = 0.1
+    max_added: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("batch", "tries"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("max_removed", "max_added"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidInput(f"{name} must be 0 or more, such as 0.1 for a tenth, not {getattr(self, name)}")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise InvalidInput(f"rate must be greater than 0 and finite, not {self.rate}")
         if self.rate is not None and self.rate < _RATE_MIN:

@@ -100,11 +100,29 @@ class SinkWarning:
     Attributes:
         kind: ``unreadable response``: changes stay in doubt until a response of the sink's system is corrected.
             ``unencrypted``: telephone numbers go over the network in the clear.
+            ``adopted``: the ledger belongs to this sink from now on.
+            ``other address``: the sink has another address than before.
+            ``refilled``: the sink had lost what it held, so it is filled as at first.
         message: what is wrong and what to do; no personal data.
     """
 
-    kind: Literal["unreadable response", "unencrypted"]
+    kind: Literal["unreadable response", "unencrypted", "adopted", "other address", "refilled"]
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkIdentity:
+    """What distinguishes a sink from others, so that a ledger is not used with another sink by mistake.
+
+    Attributes:
+        address: where the sink is: scheme, host, port, path and the options that matter. Without credentials: it is
+            written down, and shown in messages.
+        mark: what the sink itself keeps, such as an id in a directory; None if it keeps nothing. A sink with the mark
+            that the ledger knows is the same sink under another address.
+    """
+
+    address: str
+    mark: str | None = None
 
 
 class SinkUnavailable(Exception):
@@ -185,3 +203,27 @@ class WarningSink(Protocol):
 
     def warnings(self) -> Sequence[SinkWarning]:
         """What a person must look at, as of the last `apply`; empty if all is well."""
+
+
+@runtime_checkable
+class IdentifiedSink(Protocol):
+    """A sink that says which sink it is. A ledger belongs to one sink, and is refused with another."""
+
+    def identity(self) -> SinkIdentity:
+        """Which sink this is.
+
+        Raises:
+            SinkUnavailable: the sink as a whole fails.
+        """
+
+
+@runtime_checkable
+class ProbeableSink(Protocol):
+    """A sink that can say quickly that it holds nothing, so that one that lost everything is filled again."""
+
+    def is_empty(self) -> bool:
+        """Whether it holds no item of the feed.
+
+        Raises:
+            SinkUnavailable: the sink as a whole fails.
+        """

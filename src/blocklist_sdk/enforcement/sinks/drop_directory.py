@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import sqlite3
 import stat
 import time
@@ -25,6 +26,7 @@ from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import (
     PENDING,
     Outcome,
+    SinkIdentity,
     SinkUnavailable,
     SinkWarning,
     all_done,
@@ -151,6 +153,17 @@ class FileSink:
         """The responses that cannot be read. Their changes stay pending until the responses are corrected."""
         return tuple(self._warnings.values())
 
+    def identity(self) -> SinkIdentity:
+        """The directory, and the id that it was given when it was made.
+
+        Raises:
+            SinkUnavailable: the directory cannot be used.
+        """
+        try:
+            return SinkIdentity(self.directory.absolute().as_uri(), _mark_of(self.directory))
+        except OSError as error:
+            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+
     def close(self) -> None:
         """Close the database, and forget the responses that were used."""
         if self._waiting is not None:
@@ -161,8 +174,10 @@ class FileSink:
         if self._is_claimed:
             return
         self.directory.mkdir(exist_ok=True)
-        if not _check_usable(self.directory):
-            write_json(self.directory / _MARKER, {"format": 1, "what": "drop directory of blocklist-sdk"})
+        _check_usable(self.directory)
+        if _mark_of(self.directory) is None:
+            marker = {"format": 1, "what": "drop directory of blocklist-sdk", "id": secrets.token_hex(8)}
+            write_json(self.directory / _MARKER, marker)
         if self._responses is not None and self._waiting is None:
             self._waiting = _Waiting(self.directory / _STATE, self.feed)
         self._is_claimed = True
@@ -373,6 +388,16 @@ def _check_usable(directory: Path) -> bool:
     if others and not marker.exists():
         raise InvalidInput(f"{directory} has other content: a drop directory must be empty at first")
     return marker.exists()
+
+
+def _mark_of(directory: Path) -> str | None:
+    """The id of a drop directory; None if it has none, as before its first batch, or if an earlier version made it."""
+    try:
+        document: Any = json.loads((directory / _MARKER).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    mark = document.get("id") if isinstance(document, dict) else None
+    return mark if isinstance(mark, str) else None
 
 
 def _seconds(text: str) -> float:

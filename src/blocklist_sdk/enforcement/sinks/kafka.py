@@ -10,7 +10,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, Outcome, SinkUnavailable, done_except
+from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, Outcome, SinkIdentity, SinkUnavailable, done_except
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.addresses import shown
@@ -126,6 +126,11 @@ class KafkaSink:
             if alone:
                 refused[index] = f"Kafka: {alone[numbers[index]].str()}"[:DETAIL_CHARS_MAX]
         return done_except(batch, refused)
+
+    def identity(self) -> SinkIdentity:
+        """Brokers and topic."""
+        hosts = ",".join(sorted(str(self._settings["bootstrap.servers"]).split(",")))
+        return SinkIdentity(f"kafka://{hosts}/{self._topic}")
 
     def close(self) -> None:
         """Release connections."""

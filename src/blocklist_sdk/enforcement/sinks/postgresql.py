@@ -12,7 +12,14 @@ import pyarrow.csv
 from psycopg import sql
 
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, HeldItem, Outcome, SinkUnavailable, done_except
+from blocklist_sdk.enforcement.sink import (
+    DETAIL_CHARS_MAX,
+    HeldItem,
+    Outcome,
+    SinkIdentity,
+    SinkUnavailable,
+    done_except,
+)
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.records import SCOPES
@@ -123,6 +130,10 @@ INSERT INTO {cursor} (feed, ledger, batch, serial) VALUES (%(feed)s, %(ledger)s,
 ON CONFLICT (feed, ledger) DO UPDATE SET batch = excluded.batch, serial = excluded.serial, updated_at = now()
 """
 
+_EXISTS: Final = "SELECT to_regclass(%s) IS NOT NULL"
+
+_IS_EMPTY: Final = "SELECT NOT EXISTS (SELECT FROM {table} WHERE feed = %s)"
+
 _APPLIED: Final = "SELECT batch FROM {cursor} WHERE feed = %s AND ledger = %s"
 
 _CURRENT: Final = "SELECT number, last, array_to_string(scope, '+') FROM {table} WHERE feed = %s"
@@ -165,6 +176,7 @@ class PostgresSink:
 
     def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
         self._settings = settings
+        self._table = ".".join(table)
         self._names = {
             "table": sql.Identifier(*table),
             "cursor": sql.Identifier(*table[:-1], f"{table[-1]}_cursor"),
@@ -173,6 +185,7 @@ class PostgresSink:
         self._ledger = ledger
         self._create = create
         self._connection: psycopg.Connection[Any] | None = None
+        self._has_tables = False
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Write or delete the rows of a batch, in one transaction with the cursor.
@@ -206,6 +219,27 @@ class PostgresSink:
         with self._connected() as connection, _transaction(connection):
             found = connection.execute(self._sql(_APPLIED), (self._feed, self._ledger)).fetchone()
             return None if found is None else int(found[0])
+
+    def is_empty(self) -> bool:
+        """Whether the table has no item of the feed, or does not exist.
+
+        Raises:
+            SinkUnavailable: the server cannot be reached, or fails.
+        """
+        # Whoever only asks makes no table: it may be the wrong database.
+        with self._connected(makes=False) as connection, _transaction(connection):
+            exists = connection.execute(_EXISTS, (self._names["table"].as_string(connection),)).fetchone()
+            if exists != (True,):
+                return True
+            found = connection.execute(self._sql(_IS_EMPTY), (self._feed,)).fetchone()
+            return found is not None and bool(found[0])
+
+    def identity(self) -> SinkIdentity:
+        """Server, database and table."""
+        names = ("host", "hostaddr", "port", "service")
+        host, hostaddr, port, service = (str(self._settings.get(name) or "") for name in names)
+        where = (host or hostaddr or service) + (f":{port}" if port else "")
+        return SinkIdentity(f"postgresql://{where}/{self._settings.get('dbname') or ''}?table={self._table}")
 
     def current(self) -> Iterator[HeldItem]:
         """Every item of the feed in the table, as of the moment when reading begins.
@@ -276,14 +310,17 @@ class PostgresSink:
         return psycopg.connect(**self._settings, autocommit=True, prepare_threshold=None)
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
-        """The connection, which is closed after any error."""
+    def _connected(self, *, makes: bool = True) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, which is closed after any error; `makes` the tables if they do not exist."""
         with _translated():
             try:
                 if self._connection is None or not _answers(self._connection):
                     self.close()
                     self._connection = self._connect()
+                    self._has_tables = False
+                if makes and not self._has_tables:
                     self._make_tables(self._connection)
+                    self._has_tables = True
                 yield self._connection
             except BaseException:
                 self.close()

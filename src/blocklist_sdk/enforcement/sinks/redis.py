@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch
-from blocklist_sdk.enforcement.sink import HeldItem, Outcome, SinkUnavailable, all_done
+from blocklist_sdk.enforcement.sink import HeldItem, Outcome, SinkIdentity, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.addresses import shown
@@ -176,6 +176,24 @@ class RedisSink:
             self._check()
             number: Any = self._client.hget(self._cursor, self._ledger)
         return None if number is None else int(number)
+
+    def is_empty(self) -> bool:
+        """Whether the hash has no item of the feed.
+
+        Raises:
+            SinkUnavailable: the server cannot be reached, or fails, or is a cluster.
+        """
+        with self._translated():
+            self._check()
+            count: Any = self._client.hlen(self._items)
+        return int(count) == 0
+
+    def identity(self) -> SinkIdentity:
+        """Server, database and prefix."""
+        about = self._client.connection_pool.connection_kwargs
+        where = about.get("path") or f"{about.get('host', 'localhost')}:{about.get('port', 6379)}"
+        prefix = self._items.removesuffix(":items")
+        return SinkIdentity(f"redis://{where}/{about.get('db') or 0}?prefix={prefix}")
 
     def current(self) -> Iterator[HeldItem]:
         """Every item of the feed in the hash. An item that changes meanwhile may be missing, or come twice.

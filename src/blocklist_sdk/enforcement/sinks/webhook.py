@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -20,6 +21,7 @@ from blocklist_sdk.enforcement.sink import (
     LIFTED,
     PENDING,
     Outcome,
+    SinkIdentity,
     SinkUnavailable,
     SinkWarning,
     UniformOutcomes,
@@ -60,6 +62,9 @@ _SPLITS_MAX: Final = 50
 """How often a batch may be halved; enough to find some five changes among ten thousand."""
 
 _AMONG_OTHERS: Final = Outcome("failed", "not done: the receiver rejects other changes of the batch", pending=True)
+
+_SECRET_OPTION: Final = re.compile(r"key|token|secret|sig|pass|pwd|auth|code|credential|session|user", re.IGNORECASE)
+"""Options in a URL that may be credentials. The receiver is the same one after they change."""
 
 _SECRET_BYTES_MAX: Final = 10_000
 
@@ -167,6 +172,11 @@ class WebhookSink:
             return ()
         message = f"{shown(self.url)}: telephone numbers are sent unencrypted; use https:"
         return (SinkWarning("unencrypted", message),)
+
+    def identity(self) -> SinkIdentity:
+        """The URL, without credentials."""
+        query = [pair for pair in urlsplit(self.url).query.split("&") if pair and not _SECRET_OPTION.search(pair)]
+        return SinkIdentity(shown(self.url) + ("?" + "&".join(query) if query else ""))
 
     def close(self) -> None:
         """Close the connections."""

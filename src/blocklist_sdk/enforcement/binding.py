@@ -1,0 +1,166 @@
+"""Whether a ledger belongs to a sink: a ledger that is used with another sink would leave that one empty, unnoticed.
+
+A sink that keeps a cursor is known by it, whatever its address. Any other sink is known by its mark, or else by its
+address.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
+from blocklist_sdk.enforcement.sink import (
+    IdentifiedSink,
+    ProbeableSink,
+    ReadableSink,
+    Sink,
+    SinkIdentity,
+    SinkWarning,
+    TransactionalSink,
+)
+from blocklist_sdk.errors import InvalidInput, Malformed
+
+_WHAT_TO_DO: Final = (
+    "Nothing was sent. Give another sink a name of its own (--name). If this sink has taken the other's place and "
+    "holds the same, use --adopt. If it can be read, --reconcile --repair makes the ledger say what it really holds."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What follows from a look at the sink before a run.
+
+    Attributes:
+        identity: which sink it is; None if it does not say.
+        cursor: the number of the last batch that the sink says it has applied, if the ledger must forget what it knew
+            about that; None otherwise.
+        is_lost: whether the sink holds nothing, though the ledger says that it does.
+        warnings: what a person must know.
+    """
+
+    identity: SinkIdentity | None
+    cursor: int | None = None
+    is_lost: bool = False
+    warnings: tuple[SinkWarning, ...] = ()
+
+
+def identity_of(sink: Sink) -> SinkIdentity | None:
+    """Which sink it is; None if it does not say.
+
+    Raises:
+        SinkUnavailable: the sink as a whole fails.
+    """
+    return sink.identity() if isinstance(sink, IdentifiedSink) else None
+
+
+def examine(ledger: Ledger, state: LedgerState, sink: Sink, *, name: str, adopt: bool) -> Binding:
+    """Check that a ledger belongs to a sink, and that the sink still holds what it acknowledged.
+
+    Args:
+        ledger: the ledger.
+        state: its state.
+        sink: the sink.
+        name: the sink's name.
+        adopt: the ledger belongs to this sink from now on.
+
+    Raises:
+        InvalidInput: the ledger belongs to another sink.
+        Malformed: the sink has lost batches that it acknowledged.
+        SinkUnavailable: the sink as a whole fails.
+    """
+    identity = identity_of(sink)
+    if ledger.is_empty:
+        return Binding(identity)
+    is_elsewhere = ledger.sink is not None and (identity is None or identity.address != ledger.sink.address)
+    if is_elsewhere and isinstance(sink, TransactionalSink) and isinstance(sink, ProbeableSink):
+        # Before anything that may make tables: this may be the wrong database.
+        is_new = sink.is_empty() and bool(state.count(ItemStatus.HELD))
+        if is_new and not adopt and ledger.sink is not None:
+            raise _mismatch(name, ledger.sink, identity)
+    applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
+    expected = ledger.cursor() if isinstance(sink, TransactionalSink) else 0
+    if not expected:
+        warnings = _checked_address(ledger.sink, identity, name=name, adopt=adopt)
+    elif applied:
+        if applied < expected and not adopt:
+            raise Malformed(
+                f"the sink has applied batch {applied}, but had acknowledged batch {expected} before: it was restored "
+                "from an older copy. Run blocklist enforce --reconcile --repair."
+            )
+        warnings = _moved(ledger.sink, identity, name)
+    else:
+        is_empty = _is_empty(sink)
+        if not adopt and is_elsewhere and ledger.sink is not None:
+            raise _mismatch(name, ledger.sink, identity)
+        if not adopt and not is_empty:
+            raise InvalidInput(
+                f"the sink does not know the ledger of {name!r}, but holds items, which something else has written. "
+                + _WHAT_TO_DO
+            )
+        warnings = _adopted(name, identity) if adopt or ledger.sink is None else ()
+        if is_empty:
+            return Binding(identity, applied, is_lost=True, warnings=(*warnings, _refilled(name)))
+        return Binding(identity, applied, warnings=warnings)
+    is_lost = bool(state.count(ItemStatus.HELD)) and isinstance(sink, ProbeableSink) and sink.is_empty()
+    if is_lost:
+        warnings = (*warnings, _refilled(name))
+    return Binding(identity, applied if adopt or is_lost else None, is_lost=is_lost, warnings=warnings)
+
+
+def _checked_address(
+    known: SinkIdentity | None, identity: SinkIdentity | None, *, name: str, adopt: bool
+) -> tuple[SinkWarning, ...]:
+    """Check mark and address, where the sink has no cursor."""
+    if known == identity:
+        return ()
+    if known is None or adopt:
+        return _adopted(name, identity)
+    if identity is None:
+        raise _mismatch(name, known, None)
+    if known.mark is not None and known.mark != identity.mark:
+        if known.address == identity.address:
+            raise InvalidInput(
+                f"{identity.address} is not the directory that it was: it was made anew, or another one is mounted "
+                f"there, and the ledger of {name!r} belongs to the old one. {_WHAT_TO_DO}"
+            )
+        raise _mismatch(name, known, identity)
+    if known.address != identity.address:
+        if known.mark is None:
+            raise _mismatch(name, known, identity)
+        return _moved(known, identity, name)
+    return ()
+
+
+def _mismatch(name: str, known: SinkIdentity, identity: SinkIdentity | None) -> InvalidInput:
+    this = "this sink, which does not say what it is" if identity is None else identity.address
+    return InvalidInput(f"the ledger of {name!r} belongs to {known.address}, not to {this}. {_WHAT_TO_DO}")
+
+
+def _moved(known: SinkIdentity | None, identity: SinkIdentity | None, name: str) -> tuple[SinkWarning, ...]:
+    if identity is None:
+        return ()
+    if known is None:
+        return _adopted(name, identity)
+    if known.address == identity.address:
+        return ()
+    return (SinkWarning("other address", f"the sink {name!r} is at {identity.address} now; it was at {known.address}"),)
+
+
+def _adopted(name: str, identity: SinkIdentity | None) -> tuple[SinkWarning, ...]:
+    if identity is None:
+        return ()
+    message = f"the ledger of {name!r} belongs to {identity.address} from now on"
+    return (SinkWarning("adopted", message),)
+
+
+def _refilled(name: str) -> SinkWarning:
+    return SinkWarning(
+        "refilled", f"the sink {name!r} is empty, though it had acknowledged items: it is filled as at first"
+    )
+
+
+def _is_empty(sink: Sink) -> bool:
+    """Whether a sink is known to hold nothing."""
+    if isinstance(sink, ProbeableSink):
+        return sink.is_empty()
+    return isinstance(sink, ReadableSink) and next(iter(sink.current()), None) is None
