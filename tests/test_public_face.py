@@ -35,8 +35,8 @@ PUBLIC = {
     "blocklist_sdk.enforcement": """
         Batch CategoryFigures DayFigures DayImpact Drift EnforcementResult EnforcementSettings HeldItem
         IdentifiedSink Items Ledger LedgerRecord OperationFigures Outcome ProbeableSink ReadableSink ReasonFigures
-        ReceiptsResult RepairFigures Shadow ShadowImpact Sink SinkChange SinkIdentity SinkUnavailable SinkWarning Statement
-        TransactionalSink WaitingChanges WarningSink all_done enforce items_of
+        ReceiptsResult RepairFigures Shadow ShadowImpact Sink SinkChange SinkIdentity SinkUnavailable SinkWarning
+        Statement TransactionalSink WaitingChanges WarningSink all_done enforce items_of
         ledger_id ledger_path monthly_statement new_webhook_secret open_sink receipts_of reconcile send_receipts
         shadow_impact signed_headers statement_html verify_webhook webhook_keys
     """,

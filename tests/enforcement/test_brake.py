@@ -109,6 +109,22 @@ def test_overrides_that_vanish_wait_beyond_the_limit(
         assert result.waiting.reasons == (f"{lost} overrides gone",)
 
 
+def test_an_override_for_a_range_is_explained_when_it_comes_and_waits_when_it_vanishes(
+    world: World, blocklist: Blocklist
+) -> None:
+    put(world, blocklist, range(100))
+    sink = MemorySink()
+    assert enforce(blocklist, sink).outcomes == {"enforced": 100}
+    first, last = texts([0])[0], texts([99])[0]
+    blocklist.overrides.allow(f"{first}-{last}", reason="our own lines")
+    result = enforce(blocklist, sink)
+    assert (result.waiting, len(sink.held)) == (None, 0)
+    blocklist.overrides.remove(f"{first}-{last}")
+    result = enforce(blocklist, sink)
+    assert result.waiting is not None
+    assert (result.waiting.reasons, len(sink.held)) == (("1 override gone",), 0)
+
+
 @pytest.mark.parametrize(
     ("count", "lost", "waits"), [(30, 20, False), (30, 21, True), (500, 50, False), (500, 51, True)]
 )

@@ -66,6 +66,10 @@ class WaitingChanges:
     examples: tuple[str, ...]
 
 
+_Named = tuple[int, int]
+"""What an override names: the first and the last number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What the last run went by.
@@ -77,7 +81,7 @@ class Basis:
         scopes: the scopes that were enforced, as bits of `mask_of`.
         only_operator: the operator whose numbers were enforced; None for all numbers.
         protected: the protected numbers.
-        overrides: the overrides, by number.
+        overrides: the overrides, by the first and the last number that they name.
         is_list_refused: whether another list came in the place of that release, and waits.
     """
 
@@ -87,7 +91,7 @@ class Basis:
     scopes: int
     only_operator: str | None
     protected: frozenset[int]
-    overrides: Mapping[int, Override]
+    overrides: Mapping[_Named, Override]
     is_list_refused: bool = False
 
     @classmethod
@@ -100,7 +104,7 @@ class Basis:
             scopes=_scopes_in(settings),
             only_operator=settings.only_operator,
             protected=rules.protected,
-            overrides=dict(rules.overrides),
+            overrides=_decisions(rules),
         )
 
     @classmethod
@@ -123,7 +127,7 @@ class Basis:
                 scopes=member(document, "scopes", int),
                 only_operator=None if operator is None else member(document, "only_operator", str),
                 protected=frozenset(int(number) for number in member(document, "protected", list)),
-                overrides={override.number: override for override in overrides},
+                overrides={_named(override): override for override in overrides},
                 is_list_refused=document["is_list_refused"] is True,
             )
 
@@ -222,7 +226,7 @@ def judge(
         scopes=before.scopes,
         only_operator=before.only_operator,
         protected=explained_rules.protected,
-        overrides=dict(explained_rules.overrides),
+        overrides=_decisions(explained_rules),
     )
     return Judgement(items, basis, waiting)
 
@@ -249,14 +253,23 @@ def _scopes_in(settings: EnforcementSettings) -> int:
 
 def _explained_rules(rules: Rules, before: Basis) -> Rules:
     """The rules of the last run, with what was added since."""
-    overrides: dict[int, Override] = {}
-    for number in {*before.overrides, *rules.overrides}:
-        override, known = rules.overrides.get(number), before.overrides.get(number)
+    there = _decisions(rules)
+    explained: list[Override] = []
+    for named in sorted({*before.overrides, *there}):
+        override, known = there.get(named), before.overrides.get(named)
         if override is not None and (override == known or override.created >= before.at - _LEEWAY):
-            overrides[number] = override
+            explained.append(override)
         elif known is not None:
-            overrides[number] = known
-    return replace(rules, protected=rules.protected | before.protected, overrides=overrides)
+            explained.append(known)
+    return Rules.made_of(rules.protected | before.protected, explained)
+
+
+def _decisions(rules: Rules) -> dict[_Named, Override]:
+    return {_named(override): override for override in rules.decisions()}
+
+
+def _named(override: Override) -> _Named:
+    return override.number, override.number if override.last is None else override.last
 
 
 def _reasons(
@@ -274,7 +287,7 @@ def _reasons(
     gone = len(explained_rules.protected - rules.protected)
     if gone:
         reasons.append(f"{counted(gone, 'protected number')} gone")
-    explained, there = explained_rules.overrides, rules.overrides
+    explained, there = _decisions(explained_rules), _decisions(rules)
     for what, numbers in (
         ("gone", [number for number in explained if number not in there and explained[number].in_force(now.at)]),
         ("other than before", [n for n in there if n in explained and there[n] != explained[n]]),
@@ -289,8 +302,10 @@ def _without_rules(items: Items, rules: Rules, at: datetime) -> Items:
     """The items that have not ended, without the numbers that a rule lets through."""
     kept = items.until > times.to_ms(at)
     if rules:
-        free = {*rules.protected, *(n for n, o in rules.overrides.items() if o.decision == "allow" and o.in_force(at))}
-        kept &= ~(np.isin(items.number, np.array(sorted(free), np.int64)) & (items.last == items.number))
+        allowed = [_named(o) for o in rules.decisions() if o.decision == "allow" and o.in_force(at)]
+        for first, last in [*((number, number) for number in sorted(rules.protected)), *allowed]:
+            begin, end = np.searchsorted(items.number, [first, last + 1])
+            kept[begin:end] &= items.last[begin:end] > last
     return items.take(np.flatnonzero(kept))
 
 
