@@ -112,17 +112,17 @@ def test_overrides_that_vanish_wait_beyond_the_limit(
 def test_an_override_for_a_range_is_explained_when_it_comes_and_waits_when_it_vanishes(
     world: World, blocklist: Blocklist
 ) -> None:
-    put(world, blocklist, range(100))
+    put(world, blocklist, range(200))
     sink = MemorySink()
-    assert enforce(blocklist, sink).outcomes == {"enforced": 100}
-    first, last = texts([0])[0], texts([99])[0]
+    assert enforce(blocklist, sink).outcomes == {"enforced": 200}
+    first, last = texts(range(1))[0], texts(range(59, 60))[0]
     blocklist.overrides.allow(f"{first}-{last}", reason="our own lines")
     result = enforce(blocklist, sink)
-    assert (result.waiting, len(sink.held)) == (None, 0)
+    assert (result.waiting, len(sink.held)) == (None, 140)
     blocklist.overrides.remove(f"{first}-{last}")
     result = enforce(blocklist, sink)
     assert result.waiting is not None
-    assert (result.waiting.reasons, len(sink.held)) == (("1 override gone",), 0)
+    assert (result.waiting.reasons, len(sink.held)) == (("1 override gone",), 140)
 
 
 @pytest.mark.parametrize(
