@@ -57,26 +57,29 @@ def card_rows(read: Callable[[int], bytes]) -> Iterator[tuple[int, str, str]]:
 
 def _number(value: str) -> str:
     if value.lower().startswith("tel:"):
-        return unquote(value[len("tel:") :]).partition(";")[0]
+        uri = unquote(value)
+        # Of a local number, its context is a part.
+        return uri if ";phone-context=" in uri.lower() else uri[len("tel:") :].partition(";")[0]
     return _ESCAPED.sub(r"\1", value)
 
 
 def _unfolded(text: str) -> Iterator[tuple[int, str]]:
     """The lines of a vCard, each with the line in which it begins: a line that begins with a space goes on."""
-    begun, pending = 0, ""
-    is_soft = False
+    begun, parts = 0, [""]
+    is_quoted = is_soft = False
     for line, part in enumerate(re.split("\r\n|\r|\n", text), 1):
-        if is_soft or (part[:1] in (" ", "\t") and pending):
-            pending += part if is_soft else part[1:]
+        if is_soft or (part[:1] in (" ", "\t") and any(parts)):
+            parts.append(part if is_soft else part[1:])
         else:
-            if pending:
-                yield begun, pending
-            begun, pending = line, part
+            if any(parts):
+                yield begun, "".join(parts)
+            begun, parts = line, [part]
+            is_quoted = "QUOTED-PRINTABLE" in part.upper()
         # Quoted-printable of version 2.1 ends a line that goes on with an equals sign.
-        is_soft = "QUOTED-PRINTABLE" in pending.upper() and pending.endswith("=")
-        pending = pending.removesuffix("=") if is_soft else pending
-    if pending:
-        yield begun, pending
+        is_soft = is_quoted and parts[-1].endswith("=")
+        parts[-1] = parts[-1].removesuffix("=") if is_soft else parts[-1]
+    if any(parts):
+        yield begun, "".join(parts)
 
 
 def card_batches(rows: Iterator[tuple[int, str, str]]) -> Iterator[Batch]:
