@@ -127,6 +127,17 @@ def test_an_address_book_that_is_cut_off_is_an_error() -> None:
         read(CARDS.removesuffix("END:VCARD\n"))
 
 
+def test_numbers_outside_of_cards_are_rejects_and_none_counts_twice() -> None:
+    text = (
+        'BEGIN:VCARD\nTEL:081234567890\nTEL;X="y:081234567891\nTEL 081234567892\nEND:VCARD\nEND:VCARD\n'
+        "TEL:081234567893\n"
+    )
+    with open_table(io.BytesIO(text.encode())) as table:
+        batch = next(table.batches)
+    assert batch.readable().rows.column(0).to_pylist() == ["081234567890"]
+    assert [reject.line for reject in batch.rejects] == [3, 4, 7]
+
+
 def test_a_local_number_keeps_its_context() -> None:
     card = "BEGIN:VCARD\nVERSION:4.0\nTEL;VALUE=uri:tel:30123456;phone-context=+49\nEND:VCARD\n"
     ((_, (number, _)),) = read(card)[1]

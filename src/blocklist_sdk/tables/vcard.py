@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.tables.batches import Batch, batch_of
+from blocklist_sdk.tables.rejects import Reject
 
 NAMES: Final = ("number", "name")
 
@@ -16,11 +17,12 @@ _ROWS_PER_BATCH: Final = 1 << 15
 _PROPERTY: Final = re.compile(
     r"(?:[\w-]+\.)?(?P<name>[\w-]+)(?P<parameters>(?:;(?:\"[^\"]*\"|[^:;\"])*)*):(?P<value>.*)"
 )
+_TEL: Final = re.compile(r"(?:[\w-]+\.)?TEL\b", re.IGNORECASE)
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
-def card_rows(read: Callable[[int], bytes]) -> Iterator[tuple[int, str, str]]:
-    """The telephone numbers of an address book, each with its line and the name on its card.
+def card_rows(read: Callable[[int], bytes]) -> Iterator[tuple[int, str, str] | Reject]:
+    """The telephone numbers of an address book, each with its line and the name on its card; or what is wrong with it.
 
     Raises:
         InvalidInput: a card does not end.
@@ -36,6 +38,8 @@ def card_rows(read: Callable[[int], bytes]) -> Iterator[tuple[int, str, str]]:
     for line, text in _unfolded(b"".join(parts).decode(errors="replace")):
         found = _PROPERTY.fullmatch(text)
         if found is None:
+            if _TEL.match(text):
+                yield Reject(line, "a line that begins with TEL but is not a property of a vCard", text)
             continue
         key, value = found["name"].upper(), found["value"].strip()
         if key == "BEGIN" and value.upper() == "VCARD":
@@ -44,9 +48,11 @@ def card_rows(read: Callable[[int], bytes]) -> Iterator[tuple[int, str, str]]:
             name, begun, numbers = "", line, []
         elif key == "END" and value.upper() == "VCARD":
             yield from ((at, number, name) for at, number in numbers)
-            begun = 0
+            begun, numbers = 0, []
         elif key == "FN":
             name = _ESCAPED.sub(r"\1", value)
+        elif key == "TEL" and not begun:
+            yield Reject(line, "a number outside of a card", text)
         elif key == "TEL":
             numbers.append((line, _number(value)))
     if begun:
@@ -82,15 +88,19 @@ def _unfolded(text: str) -> Iterator[tuple[int, str]]:
         yield begun, "".join(parts)
 
 
-def card_batches(rows: Iterator[tuple[int, str, str]]) -> Iterator[Batch]:
+def card_batches(rows: Iterator[tuple[int, str, str] | Reject]) -> Iterator[Batch]:
     """Rows of `card_rows` in batches."""
     cells: list[tuple[str, str]] = []
     lines: list[int] = []
-    for line, number, name in rows:
-        cells.append((number, name))
-        lines.append(line)
+    rejects: dict[int, Reject] = {}
+    for row in rows:
+        if isinstance(row, Reject):
+            rejects[len(cells)] = row
+            row = (row.line, "", "")
+        cells.append(row[1:])
+        lines.append(row[0])
         if len(cells) == _ROWS_PER_BATCH:
-            yield batch_of(cells, lines, len(NAMES))
-            cells, lines = [], []
+            yield batch_of(cells, lines, len(NAMES), rejects)
+            cells, lines, rejects = [], [], {}
     if cells:
-        yield batch_of(cells, lines, len(NAMES))
+        yield batch_of(cells, lines, len(NAMES), rejects)
