@@ -125,8 +125,15 @@ def likely_delimiters(top: Top, known: AbstractSet[str]) -> list[str]:
     """The delimiters, the likeliest first.
 
     That is the one at which most names are found that are `known`, then the one that is as often in most lines.
+
+    Raises:
+        InvalidInput: the text names one that is not read.
     """
     if top.delimiter is not None:
+        if top.delimiter not in DELIMITERS:
+            raise InvalidInput(
+                f"line 1 names {top.delimiter!r} as the delimiter, which is not read: write one of , ; | or a tab"
+            )
         return [top.delimiter]
     texts = [re.sub(rb'"[^"]*"', b"", row.data) for row in top.rows]
 
