@@ -126,10 +126,12 @@ def test_damaged_quoting_never_loses_rows_silently(rows: list[tuple[int, str]], 
         place %= len(text)
         text = text[:place] + '"' + text[place + (place % 2) :]
     try:
-        _, found, _ = read(text.encode())
+        _, found, rejects = read(text.encode())
     except InvalidInput:
         return
     covered = {line for line, _ in found}
+    for reject in rejects:
+        covered |= set(range(reject.line, reject.line + 1 + reject.text.count("\n")))
     for line, cells in found:
         covered |= set(range(line, line + 1 + sum(cell.count("\n") for cell in cells)))
     lines = len(text.split("\n")) - text.endswith("\n")
@@ -194,5 +196,5 @@ def test_the_header_may_be_named_by_its_line() -> None:
 
 @pytest.mark.parametrize("mark", ['"', "a", "0", " "])
 def test_a_delimiter_that_a_file_names_has_to_be_one(mark: str) -> None:
-    with pytest.raises(InvalidInput, match="line 1 names .* as the delimiter, which is not read"):
+    with pytest.raises(InvalidInput, match=r"line 1 names .* as the delimiter, which is not read"):
         read(f"sep={mark}\nnumber{mark}x\n0812{mark}1\n".encode())
