@@ -138,6 +138,22 @@ def test_numbers_outside_of_cards_are_rejects_and_none_counts_twice() -> None:
     assert [reject.line for reject in batch.rejects] == [3, 4, 7]
 
 
+TWICE = '{"number": "0812", "number": "0813"}'
+
+
+@pytest.mark.parametrize("text", [f'{TWICE}\n{{"number": "0814"}}', f'[{TWICE}, {{"number": "0814"}}]'])
+def test_an_object_with_a_name_twice_is_a_reject(text: str) -> None:
+    with open_table(io.BytesIO(text.encode())) as table:
+        batch = next(table.batches)
+    assert batch.readable().rows.column(0).to_pylist() == ["0814"]
+    assert [(reject.line, reject.reason) for reject in batch.rejects] == [(1, "an object that has a name twice")]
+
+
+def test_a_document_with_a_key_twice_is_an_error() -> None:
+    with pytest.raises(InvalidInput, match="has a key twice"):
+        read('{"+6281234567890": "fraud",\n"+6281234567890": "spam"}')
+
+
 def test_a_local_number_keeps_its_context() -> None:
     card = "BEGIN:VCARD\nVERSION:4.0\nTEL;VALUE=uri:tel:30123456;phone-context=+49\nEND:VCARD\n"
     ((_, (number, _)),) = read(card)[1]
