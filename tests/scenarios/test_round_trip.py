@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocklist_sdk import Publisher
+from blocklist_sdk import InvalidInput, Publisher
 from blocklist_sdk.cli.export import write_table
 from blocklist_sdk.numbers import check_e164, decide_form, normalize_column
 from blocklist_sdk.numbers.reference import number_of
@@ -147,6 +147,18 @@ def test_an_exported_column_is_declared_international(listed: list[int], region:
     assert normalize_column(column, region=region, form="international").to_pylist() == list(map(check_e164, listed))
     if decide_form(column, region=region).form == "international":
         assert normalize_column(column, region=region).to_pylist() == listed
+
+
+@pytest.mark.parametrize("numbers", [["081234567890"], [f"8572345{i:04d}" for i in range(30)]])
+def test_national_numbers_under_the_header_of_an_export_are_refused(tmp_path: Path, numbers: list[str]) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(",".join(SCHEMA.names) + "\n" + "".join(f"{number},,,,,,,,\n" for number in numbers))
+    cells = read_cells(path)
+    assert cells.is_release
+    with pytest.raises(InvalidInput, match=r"national form of ID.*--form"):
+        read_rows(cells, region="ID", defaults=DEFAULTS)
+    rows, rejects, _ = read_rows(cells, region="ID", defaults=DEFAULTS, form="national")
+    assert (len(rows.number), rejects) == (len(numbers), [])
 
 
 def test_by_the_command_line(tmp_path: Path) -> None:

@@ -199,3 +199,9 @@ def test_the_header_may_be_named_by_its_line() -> None:
         ["phone", "y"],
         [(4, ["3", "4"])],
     )
+
+
+@pytest.mark.parametrize("mark", ['"', "a", "0", " "])
+def test_a_delimiter_that_a_file_names_has_to_be_one(mark: str) -> None:
+    with pytest.raises(InvalidInput, match=r"line 1 names .* as the delimiter, which is not read"):
+        read(f"sep={mark}\nnumber{mark}x\n0812{mark}1\n".encode())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.numbers import normalize
 from blocklist_sdk.tables.table import open_table
 
 
@@ -124,6 +125,49 @@ def test_address_books(end: str) -> None:
 def test_an_address_book_that_is_cut_off_is_an_error() -> None:
     with pytest.raises(InvalidInput, match=r"line 15: this card has no END:VCARD"):
         read(CARDS.removesuffix("END:VCARD\n"))
+
+
+def test_numbers_outside_of_cards_are_rejects_and_none_counts_twice() -> None:
+    text = (
+        'BEGIN:VCARD\nTEL:081234567890\nTEL;X="y:081234567891\nTEL 081234567892\nEND:VCARD\nEND:VCARD\n'
+        "TEL:081234567893\n"
+    )
+    with open_table(io.BytesIO(text.encode())) as table:
+        batch = next(table.batches)
+    assert batch.readable().rows.column(0).to_pylist() == ["081234567890"]
+    assert [reject.line for reject in batch.rejects] == [3, 4, 7]
+
+
+TWICE = '{"number": "0812", "number": "0813"}'
+
+
+@pytest.mark.parametrize("text", [f'{TWICE}\n{{"number": "0814"}}', f'[{TWICE}, {{"number": "0814"}}]'])
+def test_an_object_with_a_name_twice_is_a_reject(text: str) -> None:
+    with open_table(io.BytesIO(text.encode())) as table:
+        batch = next(table.batches)
+    assert batch.readable().rows.column(0).to_pylist() == ["0814"]
+    assert [(reject.line, reject.reason) for reject in batch.rejects] == [(1, "an object that has a name twice")]
+
+
+def test_a_document_with_a_key_twice_is_an_error() -> None:
+    with pytest.raises(InvalidInput, match="has a key twice"):
+        read('{"+6281234567890": "fraud",\n"+6281234567890": "spam"}')
+
+
+def test_a_local_number_keeps_its_context() -> None:
+    card = "BEGIN:VCARD\nVERSION:4.0\nTEL;VALUE=uri:tel:30123456;phone-context=+49\nEND:VCARD\n"
+    ((_, (number, _)),) = read(card)[1]
+    assert normalize(number, region="ID") == 4930123456
+
+
+@pytest.mark.parametrize(
+    ("head", "part", "end"), [("PHOTO:", " " + "x" * 74, ""), ("NOTE;QUOTED-PRINTABLE:", "x" * 74 + "=", "x")]
+)
+def test_a_folded_property_of_many_lines_is_read_at_once(head: str, part: str, end: str) -> None:
+    lines = 400_000
+    text = f"BEGIN:VCARD\n{head}=\n" if end else f"BEGIN:VCARD\n{head}\n"
+    text += f"{part}\n" * lines + f"{end}\nTEL:081234567890\nEND:VCARD\n"
+    assert read(text)[1] == [(lines + 4, ["081234567890", ""])]
 
 
 def zipped(member: str) -> bytes:

@@ -102,3 +102,30 @@ def test_a_sheet_without_an_end_is_an_error_and_not_a_wait(tmp_path: Path, write
             archive.writestr(name, data.replace(b"</table:table>", b"").replace(b"</sheetData>", b""))
     with pytest.raises(InvalidInput, match="damaged spreadsheet"):
         rows_of(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "old", "new", "place"),
+    [
+        (write_xlsx, b'r="B3"', b'r="XFD1048576"', "XFD1048576"),
+        (
+            write_ods,
+            b"</table:table>",
+            b'<table:table-row table:number-rows-repeated="1048000"><table:table-cell/></table:table-row>'
+            b'<table:table-row><table:table-cell table:number-columns-repeated="16000"/>'
+            b'<table:table-cell office:value-type="float" office:value="1"/></table:table-row></table:table>',
+            "row 1,048,004, column 16,001",
+        ),
+    ],
+)
+def test_a_sheet_that_is_huge_because_of_one_cell_is_refused(
+    tmp_path: Path, write: Any, old: bytes, new: bytes, place: str
+) -> None:
+    path = write(tmp_path / "list", {"A": [["number", "x"], ["0812", "a"], ["0813", "b"]]})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data.replace(old, new))
+    with pytest.raises(InvalidInput, match=rf"cells large because of a cell in {place}, more than 20,000,000: delete"):
+        rows_of(path)

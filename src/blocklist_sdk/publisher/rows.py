@@ -19,7 +19,7 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, FormDecision, parse_pattern
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.numbers.forms import decide_form
+from blocklist_sdk.numbers.forms import MANY, decide_form
 from blocklist_sdk.publisher.arguments import check_text
 from blocklist_sdk.publisher.cells import NEGATIVE, Cells
 from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, EntryDefaults, ListRows
@@ -86,13 +86,15 @@ def read_rows(
         The rows, the rejects by line, and the form in which numbers were read.
 
     Raises:
-        InvalidInput: a column has a type that cannot be read, or the region is unknown.
+        InvalidInput: a column has a type that cannot be read, the region is unknown, or the header is that of an export
+            but the numbers are national ones.
     """
     columns = cells.columns
     rejected = _Rejections()
     is_release = cells.is_release and form == "auto"
     decision = decide_form(columns["number"], region=region, form="international" if is_release else form)
     if is_release:
+        _check_release(columns["number"], region)
         decision = replace(decision, by="header")
     row, number, last = _read_numbers(columns, _Reading(region, decision.form, is_release), rejected)
     optional: dict[str, Any] = {}
@@ -149,6 +151,26 @@ def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:
 
 
 # Numbers
+
+
+def _check_release(column: pa.Array, region: str | None) -> None:
+    """Refuse national numbers under the header of an export, as somebody writes who takes it for a template.
+
+    A single number that is possible but not valid may look national by chance, so a few decide only with a zero at the
+    beginning, which no export has.
+    """
+    if region is None:
+        return
+    shown = decide_form(column, region=region)
+    if shown.form != "national" or not shown.texts:
+        return
+    has_zero = not pa.types.is_integer(column.type) and pc.any(pc.starts_with(_plain(column), "0")).as_py()
+    if shown.texts >= MANY or has_zero:
+        raise InvalidInput(
+            f"the columns are those of an export, whose numbers are international, but of {shown.texts:,} numbers "
+            f"without + {shown.national:,} fit the national form of {region}, and {shown.international:,} the "
+            "international one. Say with --form (form=) how they are written"
+        )
 
 
 @dataclass(frozen=True, slots=True)

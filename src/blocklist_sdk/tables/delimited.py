@@ -128,8 +128,15 @@ def likely_delimiters(top: Top, known: AbstractSet[str]) -> list[str]:
     That is the one at which most names are found that are `known`, then the one that is as often in most lines. What is
     inside quotation marks or brackets does not count: ``(0812|0813)`` is one cell. If none occurs, the one that is not
     inside them either is taken, so that no line is cut.
+
+    Raises:
+        InvalidInput: the text names one that is not read.
     """
     if top.delimiter is not None:
+        if top.delimiter not in DELIMITERS:
+            raise InvalidInput(
+                f"line 1 names {top.delimiter!r} as the delimiter, which is not read: write one of , ; | or a tab"
+            )
         return [top.delimiter]
     texts = [_ENCLOSED.sub(b"", row.data) for row in top.rows]
 

@@ -37,8 +37,17 @@ def _decimal(text: str) -> float:
     return value
 
 
+class _Repeated(dict[str, Any]):
+    """An object that has a name twice, so that it is not clear which value counts."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Repeated(found)
+
+
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_float=_decimal)
+    return json.loads(text, parse_float=_decimal, object_pairs_hook=_object)
 
 
 def document_rows(read: Callable[[int], bytes]) -> tuple[list[str], list[tuple[int, Any]]]:
@@ -63,6 +72,10 @@ def document_rows(read: Callable[[int], bytes]) -> tuple[list[str], list[tuple[i
         raise InvalidInput(f"line {error.lineno}: this begins like JSON but is not: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"this begins like JSON but cannot be read: {error}") from error
+    if isinstance(document, _Repeated):
+        raise InvalidInput(
+            "this JSON object has a key twice, so it is not clear which value counts: remove one of them"
+        )
     if isinstance(document, dict):
         rows = _of_object(document)
     elif isinstance(document, list):
@@ -100,7 +113,8 @@ def _is_number_name(name: str) -> bool:
 
 def _keyed(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {"number": key, **value}
+        row = {"number": key, **value}
+        return _Repeated(row) if isinstance(value, _Repeated) else row
     if value is None or isinstance(value, str):
         return {"number": key, "category": value}
     if value is True:
@@ -179,6 +193,8 @@ def row_batches(rows: Iterator[tuple[int, Any]], names: list[str], numbers: froz
     for line, row in rows:
         if isinstance(row, dict):
             try:
+                if isinstance(row, _Repeated):
+                    raise InvalidInput("an object that has a name twice")
                 cells.append([_cell(row.get(name), name, is_number=i in numbers) for i, name in enumerate(names)])
             except InvalidInput as error:
                 given = row.get(names[min(numbers)]) if numbers else None

@@ -41,6 +41,11 @@ _SHEET: Final = re.compile(r"content\.xml|xl/(workbook|styles|sharedStrings|work
 _UNPACKED_BYTES_MAX: Final = 1 << 30
 """A spreadsheet of the most rows that Excel knows, 1,048,576, with ten columns, is about a quarter of this."""
 
+_CELLS_MAX: Final = 20_000_000
+"""Nearly twenty columns of the most rows that Excel knows. A cell takes some 24 bytes when a sheet is opened."""
+
+_PLACE: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,8})", re.IGNORECASE)
+
 
 def kind_of(raw: BinaryIO, head: bytes, *, name: str) -> Kind:
     """What a file is.
@@ -135,13 +140,71 @@ def _check_xml(archive: zipfile.ZipFile, members: list[str]) -> None:
 
     Raises:
         ExpatError: one is not.
+        InvalidInput: one is too large to be opened.
     """
     for member in members:
         parser = expat.ParserCreate()
+        extent = _Extent()
+        parser.StartElementHandler = extent.begin
         with archive.open(member) as file:
             while part := file.read(1 << 20):
                 parser.Parse(part, False)
         parser.Parse(b"", True)
+
+
+class _Extent:
+    """How large the sheet is that is parsed: python-calamine 0.9 takes memory for its whole rectangle.
+
+    A row that repeats an empty one, as OpenDocument fills a sheet to its end, counts when a cell with something in it
+    follows.
+    """
+
+    def __init__(self) -> None:
+        """At the beginning."""
+        self._row = self._column = self._width = 0
+
+    def begin(self, element: str, attributes: dict[str, str]) -> None:
+        """An element begins.
+
+        Raises:
+            InvalidInput: the sheet becomes too large.
+        """
+        element = element.rpartition(":")[2]
+        if element in ("row", "table-row"):
+            self._row = _whole_number(attributes.get("r"), self._row + 1)
+            if element != "row":
+                self._row += _whole_number(attributes.get("table:number-rows-repeated"), 1) - 1
+            self._column = 0
+        elif element == "c":
+            self._column += 1
+            if place := _PLACE.fullmatch(attributes.get("r", "")):
+                self._column, self._row = _column_of(place[1]), int(place[2])
+            self._count(attributes.get("r", ""))
+        elif element in ("table-cell", "covered-table-cell"):
+            self._column += _whole_number(attributes.get("table:number-columns-repeated"), 1)
+            if any(name.startswith("office:") for name in attributes):
+                self._count(f"row {self._row:,}, column {self._column:,}")
+        elif element == "table":
+            self._row = self._column = self._width = 0
+
+    def _count(self, place: str) -> None:
+        self._width = max(self._width, self._column)
+        if self._row * self._width > _CELLS_MAX:
+            raise InvalidInput(
+                f"a sheet is {self._row * self._width:,} cells large because of a cell in {place}, more than "
+                f"{_CELLS_MAX:,}: delete its empty rows and columns, or save the list as CSV"
+            )
+
+
+def _whole_number(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else otherwise
+
+
+def _column_of(letters: str) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
 
 
 def _in_ole(raw: BinaryIO, name: str) -> Kind:
