@@ -107,7 +107,7 @@ def plan_release(
     Raises:
         InvalidInput: the list's own entry ids contradict each other or earlier releases.
     """
-    distinct = _distinct(list_rows)
+    distinct = distinct_rows(list_rows)
     if distinct.entry is None:
         issuer = distinct.issuer or Texts.repeat(defaults.issuer, len(distinct))
         match = _match_by_key(previous, replace(distinct, issuer=issuer))
@@ -143,7 +143,7 @@ def plan_release(
     )
 
 
-def _distinct(list_rows: ListRows) -> ListRows:
+def distinct_rows(list_rows: ListRows) -> ListRows:
     """The rows, each once, in an order that depends on their contents alone."""
     order = _order(list_rows.number, [*_sort_columns(list_rows), list_rows.line])
     ordered = list_rows if order is None else list_rows.take(order)

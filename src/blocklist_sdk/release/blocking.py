@@ -21,7 +21,7 @@ DAY_MS: Final = 86_400_000
 Marks = NDArray[np.uint8]
 """Where a number is blocked: a bit for each scope, now in the lower half and a day ahead in the upper."""
 
-_SCOPE_BITS: Final = {scope: 1 << i for i, scope in enumerate(SCOPES)}
+_SCOPE_BITS: Final[dict[str, int]] = {scope: 1 << i for i, scope in enumerate(SCOPES)}
 _NOW: Final = np.uint8((1 << len(SCOPES)) - 1)
 _HALF: Final = len(SCOPES)
 
