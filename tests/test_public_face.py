@@ -49,8 +49,8 @@ PUBLIC = {
         ContractBroken Item SinkContract check_sink make_batch make_items outcomes_of
     """,
     "blocklist_sdk.publisher": """
-        FeedStatus KeyUri Lifetimes ListedRange OverdueRole Publisher PublisherStatus RefreshResult ReleaseResult
-        RoleStatus Timing serving
+        FeedStatus KeyUri Lifetimes ListedRange OverdueRole Publisher PublisherGuard PublisherStatus RefreshResult
+        ReleaseImpact ReleaseResult RoleStatus SurprisingChange Timing serving
     """,
     "blocklist_sdk.tables": """
         Reject TableOptions

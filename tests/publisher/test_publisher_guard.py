@@ -251,7 +251,7 @@ def test_limits_are_settings(publisher: Publisher) -> None:
     assert strict.release(FEED, numbers(89), guard=PublisherGuard.off()).removed == 11
     for wrong in ({"max_removed": 1.1}, {"max_removed": -0.1}, {"max_added": float("nan")}, {"min_added": -1}):
         with pytest.raises(InvalidInput, match="limits"):
-            PublisherGuard(**wrong)  # type: ignore[arg-type]
+            PublisherGuard(**wrong)
 
 
 def test_a_dry_run_writes_and_signs_nothing(publisher: Publisher) -> None:

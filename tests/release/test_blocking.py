@@ -105,7 +105,7 @@ def test_the_judge_counts_as_sets_do(old: list[Row], new: list[Row], day: int) -
     ],
 )
 def test_whatever_weakens_a_block_removes_it(changed: dict[str, object]) -> None:
-    assert counts([row()], [row(**changed)])[2] == 1
+    assert counts([row()], [replace(row(), **changed)])[2] == 1  # type: ignore[arg-type]
 
 
 def test_what_ends_within_the_day_is_not_removed() -> None:

@@ -46,9 +46,11 @@ MEANINGS: Final = {
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
-    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, or a pattern covers "
-    "too many numbers. `screen`: too many rows cannot be read.",
-    REJECTED: "Done, but a part was rejected: `override import`, `report bulk`, `receipts send`, `enforce --receipts`; "
+    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, a pattern covers too "
+    "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
+    "cannot be read.",
+    REJECTED: "Done, but a part was rejected: `override import`, `publish add`, `publish remove`, `report bulk`, "
+    "`receipts send`, `enforce --receipts`; "
     "with `--strict` also `publish release` and `screen`.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",

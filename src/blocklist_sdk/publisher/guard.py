@@ -61,5 +61,7 @@ class PublisherGuard:
                 of = (
                     f"{100 * count / whole:.0f} % of the {whole:,} that are blocked" if whole else "and none is blocked"
                 )
-                reasons.append(f"it would {what} {counted(count, 'number')}, {of}; {int(allowed):,} may without a word")
+                reasons.append(
+                    f"it would {what} {counted(count, 'number')}, {of}; the guard lets {int(allowed):,} pass"
+                )
         return tuple(reasons)

@@ -205,11 +205,13 @@ def _surprising(
 
 
 def _smallest(key: Int64s) -> Positions:
-    """Where the smallest of the keys are, in order."""
-    if len(key) > SHOWN:
-        few: Positions = np.sort(np.argpartition(key, SHOWN)[:SHOWN])
-        return few[np.argsort(key[few], kind="stable")]
-    return np.argsort(key, kind="stable")
+    """Where the smallest of the keys are, in order; of those that are equal, the first."""
+    if len(key) <= SHOWN:
+        return np.argsort(key, kind="stable")
+    largest = np.partition(key, SHOWN - 1)[SHOWN - 1]
+    below = np.flatnonzero(key < largest)
+    few = np.concatenate((below[np.argsort(key[below], kind="stable")], np.flatnonzero(key == largest)))
+    return few[:SHOWN]
 
 
 def _changes(
