@@ -49,8 +49,9 @@ PUBLIC = {
         ContractBroken Item SinkContract check_sink make_batch make_items outcomes_of
     """,
     "blocklist_sdk.publisher": """
-        FeedStatus KeyUri Lifetimes ListedRange OverdueRole ProtectionChange ProtectionResult Publisher PublisherStatus
-        RefreshResult ReleaseResult RoleStatus Timing serving
+        FeedStatus KeyUri Lifetimes ListedRange OverdueRole ProtectionChange ProtectionResult Publisher
+        PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SurprisingChange Timing
+        serving
     """,
     "blocklist_sdk.tables": """
         Reject TableOptions

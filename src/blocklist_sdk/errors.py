@@ -89,12 +89,21 @@ class Refused(BlocklistError):
     Attributes:
         serial: the release that was refused; None if a list to be published was.
         reasons: why, each in a few words.
+        details: what would have happened, line by line; numbers are masked. Empty where the reasons say it all.
     """
 
-    def __init__(self, message: str, *, serial: int | None = None, reasons: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        serial: int | None = None,
+        reasons: tuple[str, ...] = (),
+        details: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.serial = serial
         self.reasons = reasons
+        self.details = details
 
 
 class Locked(BlocklistError):

@@ -12,7 +12,7 @@ from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
 from support.audit import audited
 from support.scale import Tally, scaled
-from support.world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World
+from support.world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World, unguarded
 
 DAYS = scaled(12, long=60)
 BAD_DAY = scaled(7, long=41)
@@ -55,7 +55,8 @@ def without_many(listed: dict[str, str], chance: random.Random) -> dict[str, str
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    publisher = Publisher.init(tmp_path / "publisher", feeds=[FEED, OTHER_FEED], passphrase=PASSPHRASE, region="ID")
+    Publisher.init(tmp_path / "publisher", feeds=[FEED, OTHER_FEED], passphrase=PASSPHRASE, region="ID")
+    publisher = unguarded(tmp_path / "publisher")
     return World(tmp_path, publisher, publisher.repository.as_uri())
 
 

@@ -21,7 +21,7 @@ from support.clock import Clock
 from support.model import HeldFeed, Key, PublishedFeed
 from support.reference import Decided, Listing
 from support.scale import LONG, Tally, scaled
-from support.world import FEED, OTHER_FEED, PASSPHRASE
+from support.world import FEED, OTHER_FEED, PASSPHRASE, unguarded
 
 FEEDS = (FEED, OTHER_FEED)
 NUMBERS = [6_281_266_600_000 + i for i in range(10)]
@@ -81,7 +81,7 @@ class Exchange(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.clock.install(self.patch)
         timing = Timing(lifetimes=LASTING, clock=lambda: self.clock.now)
-        self.publisher = Publisher.open(self.directory / "publisher", passphrase=PASSPHRASE, timing=timing)
+        self.publisher = unguarded(self.directory / "publisher", timing=timing)
         self.protected: frozenset[int] = frozenset()
         self.model = {feed: HeldFeed(PublishedFeed()) for feed in FEEDS}
         for feed in FEEDS:

@@ -277,7 +277,11 @@ def test_release_says_how_many_numbers_ranges_cover(folder: Path, tmp_path: Path
     singles = write_list(tmp_path / "1.csv", "0812-0000-0001", "0812-0000-0002")
     assert "covers" not in release(folder, singles).out
     source = write_list(tmp_path / "2.csv", "0812-0000-0001", "08123456****", "0812345699##", "08129999999[0-9]")
-    assert "covers 10,011 numbers; the widest, line 3: 08123456****, covers 10,000" in release(folder, source).out
+    assert_fails(release(folder, source), 6, "begin to block 10,010 numbers")
+    assert (
+        "covers 10,011 numbers; the widest, line 3: 08123456****, covers 10,000"
+        in release(folder, source, "--accept").out
+    )
     document = release(folder, source, "--json").document
     assert (document["reach"], document["widest"]) == (
         10_011,

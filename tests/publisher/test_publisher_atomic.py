@@ -15,7 +15,7 @@ import pytest
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import STAGED_PREFIX
-from blocklist_sdk.publisher import Publisher, Timing
+from blocklist_sdk.publisher import Publisher, PublisherGuard, Timing
 from blocklist_sdk.publisher.keys import Keyring
 from blocklist_sdk.publisher.repository import Lifetimes, Repository
 from blocklist_sdk.release.digest import digest
@@ -26,6 +26,8 @@ from blocklist_sdk.release.names import index_path
 
 PASSPHRASE = "correct horse battery"
 KILLS = 15
+UNGUARDED = PublisherGuard.off()
+"""Each release of these tests lists other numbers than the one before."""
 
 
 def numbers(seed: int, count: int = 300) -> pa.Table:
@@ -70,7 +72,7 @@ def publisher(tmp_path: Path) -> Publisher:
 
 
 def test_a_reader_never_sees_anything_but_a_whole_release(publisher: Publisher) -> None:
-    publisher.release("a", numbers(0))
+    publisher.release("a", numbers(0), guard=UNGUARDED)
     reader = Reader(publisher)
     seen: list[int] = []
     failures: list[BaseException] = []
@@ -93,7 +95,7 @@ def test_a_reader_never_sees_anything_but_a_whole_release(publisher: Publisher) 
         thread.start()
     try:
         for seed in range(1, 16):
-            publisher.release("a", numbers(seed))
+            publisher.release("a", numbers(seed), guard=UNGUARDED)
             publisher.refresh()
     finally:
         stop.set()
@@ -113,9 +115,9 @@ import sys
 
 import pyarrow as pa
 
-from blocklist_sdk.publisher import Publisher
+from blocklist_sdk.publisher import Publisher, PublisherGuard
 
-publisher = Publisher.open(sys.argv[1], passphrase=sys.argv[2])
+publisher = Publisher.open(sys.argv[1], passphrase=sys.argv[2], guard=PublisherGuard.off())
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
@@ -134,7 +136,7 @@ for line in sys.stdin:
 
 @pytest.mark.timing
 def test_killed_at_any_moment_the_next_run_goes_on(publisher: Publisher) -> None:
-    publisher.release("a", numbers(0))
+    publisher.release("a", numbers(0), guard=UNGUARDED)
     reader = Reader(publisher)
     chance = random.Random(7)
     serial = 1
@@ -151,7 +153,7 @@ def test_killed_at_any_moment_the_next_run_goes_on(publisher: Publisher) -> None
             between = reader.read()
             assert between is not None
             assert between.serial >= serial
-            result = publisher.release("a", numbers(kill))
+            result = publisher.release("a", numbers(kill), guard=UNGUARDED)
             assert result.serial == between.serial + 1
             after = reader.read()
             assert after is not None
@@ -169,7 +171,7 @@ class Killed(BaseException):
 
 def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rename is the step; after each number of them in turn the run ends."""
-    publisher.release("a", numbers(0))
+    publisher.release("a", numbers(0), guard=UNGUARDED)
     reader = Reader(publisher)
     rename = os.replace
     steps = 0
@@ -188,7 +190,7 @@ def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monke
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", cut)
             try:
-                publisher.release("a", numbers(allowed + 1))
+                publisher.release("a", numbers(allowed + 1), guard=UNGUARDED)
             except Killed:
                 steps += 1
             else:
@@ -196,7 +198,7 @@ def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monke
         between = reader.read()
         assert between is not None
         assert between.serial in (before.serial, before.serial + 1)
-        result = publisher.release("a", numbers(allowed + 1))
+        result = publisher.release("a", numbers(allowed + 1), guard=UNGUARDED)
         assert result.serial == between.serial + 1
     # Snapshot, delta, index, feed role, snapshot role, timestamp; then only the ledger of what was dropped.
     assert steps == 7
@@ -204,7 +206,7 @@ def test_a_power_cut_at_each_single_step_is_repaired(publisher: Publisher, monke
 
 def test_what_interrupted_runs_left_goes_away(tmp_path: Path) -> None:
     publisher = Publisher.init(tmp_path / "p", feeds=["a"], passphrase=PASSPHRASE, timing=Timing(grace_s=0))
-    publisher.release("a", numbers(0))
+    publisher.release("a", numbers(0), guard=UNGUARDED)
     leftovers = [
         publisher.repository / "targets" / "a" / f"{'0' * 64}.2.snapshot.parquet",
         publisher.repository / "targets" / "a" / f"{STAGED_PREFIX}x",
@@ -219,13 +221,15 @@ def test_what_interrupted_runs_left_goes_away(tmp_path: Path) -> None:
 
 
 def test_a_delta_leads_from_one_release_to_the_next(publisher: Publisher) -> None:
-    publisher.release("a", numbers(0))
+    publisher.release("a", numbers(0), guard=UNGUARDED)
     for seed in range(1, 4):
         repository = publisher._load()
         before = FeedIndex.from_json(_bytes(repository, index_path("a")), feed="a")
         assert before.current.snapshot is not None
         old = read_snapshot(_path(repository, before.current.snapshot.path))
-        publisher.release("a", numbers(seed), published_at=before.published_at + timedelta(seconds=seed))
+        publisher.release(
+            "a", numbers(seed), published_at=before.published_at + timedelta(seconds=seed), guard=UNGUARDED
+        )
         repository = publisher._load()
         after = FeedIndex.from_json(_bytes(repository, index_path("a")), feed="a")
         assert after.current.delta is not None

@@ -20,6 +20,7 @@ from tuf.api.metadata import Metadata, MetaFile, TargetFile
 
 from blocklist_sdk import Blocklist, BlocklistError, Publisher
 from blocklist_sdk.fetch.transport import TransportSettings
+from blocklist_sdk.publisher import PublisherGuard, Timing
 from blocklist_sdk.publisher.keys import Keyring
 from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.release.arrow import from_table
@@ -123,8 +124,14 @@ def is_whole(recipient: Blocklist) -> bool:
     return recipient.status().digest != before.digest or digest(rows) == before.digest
 
 
+def unguarded(directory: Path, *, timing: Timing | None = None) -> Publisher:
+    """A publisher that publishes whatever it is given, so that recipients are seen to guard themselves."""
+    return Publisher.open(directory, passphrase=PASSPHRASE, timing=timing, guard=PublisherGuard.off())
+
+
 def make_world(directory: Path) -> World:
-    publisher = Publisher.init(directory / "publisher", feeds=[FEED, OTHER_FEED], passphrase=PASSPHRASE, region="ID")
+    Publisher.init(directory / "publisher", feeds=[FEED, OTHER_FEED], passphrase=PASSPHRASE, region="ID")
+    publisher = unguarded(directory / "publisher")
     world = World(directory, publisher, (directory / "publisher" / "repository").as_uri())
     world.release(FIRST)
     world.release(FIRST, OTHER_FEED)
@@ -133,7 +140,7 @@ def make_world(directory: Path) -> World:
 
 def copy_world(template: World, directory: Path) -> World:
     shutil.copytree(template.directory, directory, dirs_exist_ok=True, symlinks=True)
-    publisher = Publisher.open(directory / "publisher", passphrase=PASSPHRASE)
+    publisher = unguarded(directory / "publisher")
     return World(directory, publisher, (directory / "publisher" / "repository").as_uri())
 
 

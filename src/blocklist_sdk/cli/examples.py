@@ -53,7 +53,13 @@ EXAMPLES: Final = {
     "publish release": (
         "blocklist publish release authority --feed id-messaging --from list.csv",
         "blocklist publish release authority --feed id-messaging --from list.parquet --column phone",
+        "blocklist publish release authority --feed id-messaging --from list.csv --dry-run",
     ),
+    "publish add": (
+        "blocklist publish add authority --feed id-messaging --from december.csv --until 2099-06-30",
+        "blocklist publish add authority --feed id-messaging 0811-0000-0042 --category phishing",
+    ),
+    "publish remove": ("blocklist publish remove authority --feed id-messaging 0811-0000-0042",),
     "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),

@@ -51,10 +51,11 @@ MEANINGS: Final = {
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
-    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, or a pattern covers "
-    "too many numbers. `screen`: too many rows cannot be read. `enforce`: a part of the run is unexplained, and waits; "
-    "the rest is done.",
-    REJECTED: "Done, but a part was rejected: `override import`, `report bulk`, `receipts send`, `enforce --receipts`; "
+    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, a pattern covers too "
+    "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
+    "cannot be read. `enforce`: a part of the run is unexplained, and waits; the rest is done.",
+    REJECTED: "Done, but a part was rejected: `override import`, `publish add`, `publish remove`, `report bulk`, "
+    "`receipts send`, `enforce --receipts`; "
     "with `--strict` also `publish release` and `screen`.",
     IN_PART: "`enforce`: done in part. A change failed or was refused, or an item was set aside today. What a daily "
     "cap left, and items set aside on earlier days, are only counted.",

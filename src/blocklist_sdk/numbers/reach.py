@@ -77,6 +77,15 @@ def reach(first: Int64s, last: Int64s) -> int:
     return int(is_outside.sum()) + int(covered(starts, ends).sum())
 
 
+def country_codes(numbers: Int64s) -> Int64s:
+    """The country code that each E.164 number begins with; 0 if no country has it.
+
+    >>> country_codes(np.array([6281234560000, 33612345678, 999])).tolist()
+    [62, 33, 0]
+    """
+    return _kinds(numbers) % _CODES
+
+
 def range_text(first: int, last: int) -> str:
     """Write a range for a message: as a pattern if one covers exactly its numbers, else by its ends, masked.
 

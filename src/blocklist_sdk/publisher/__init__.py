@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
+    from blocklist_sdk.publisher.guard import PublisherGuard as PublisherGuard
     from blocklist_sdk.publisher.keys import KeyUri as KeyUri
     from blocklist_sdk.publisher.protection import ProtectionChange as ProtectionChange
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.results import ProtectionResult as ProtectionResult
     from blocklist_sdk.publisher.results import PublisherStatus as PublisherStatus
     from blocklist_sdk.publisher.results import RefreshResult as RefreshResult
+    from blocklist_sdk.publisher.results import ReleaseImpact as ReleaseImpact
     from blocklist_sdk.publisher.results import ReleaseResult as ReleaseResult
     from blocklist_sdk.publisher.results import RoleStatus as RoleStatus
+    from blocklist_sdk.publisher.results import SurprisingChange as SurprisingChange
     from blocklist_sdk.publisher.serve import serving as serving
 
 attach(
@@ -34,10 +37,13 @@ attach(
         "ProtectionChange": "protection",
         "ProtectionResult": "results",
         "Publisher": "publisher",
+        "PublisherGuard": "guard",
         "PublisherStatus": "results",
         "RefreshResult": "results",
+        "ReleaseImpact": "results",
         "ReleaseResult": "results",
         "RoleStatus": "results",
+        "SurprisingChange": "results",
         "Timing": "publisher",
         "serving": "serve",
     },

@@ -110,7 +110,7 @@ def plan_release(
     Raises:
         InvalidInput: the list's own entry ids contradict each other or earlier releases.
     """
-    distinct = _distinct(list_rows)
+    distinct = distinct_rows(list_rows)
     entry = np.full(len(distinct), NO_ENTRY, np.int64) if distinct.entry is None else distinct.entry.copy()
     match = np.full(len(distinct), -1, np.intp)
     given, open_rows = np.flatnonzero(entry != NO_ENTRY), np.flatnonzero(entry == NO_ENTRY)
@@ -150,7 +150,7 @@ def plan_release(
     )
 
 
-def _distinct(list_rows: ListRows) -> ListRows:
+def distinct_rows(list_rows: ListRows) -> ListRows:
     """The rows, each once, in an order that depends on their contents alone."""
     order = _order(list_rows.number, [*_sort_columns(list_rows), list_rows.line])
     ordered = list_rows if order is None else list_rows.take(order)

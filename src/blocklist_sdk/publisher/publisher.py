@@ -11,38 +11,41 @@
 5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
    (`rejects`). Refuse one with a pattern that covers too many numbers (`wide`).
 6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
-   from the current release what the list does not give (`next_release.plan_release`).
-7. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
-8. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
+   from the current release what the list does not give (`next_release.plan_release`). :meth:`Publisher.add` and
+   :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
+7. Judge what ceases and begins to be blocked (`release.blocking`), and refuse it if that is more than a mistake of a
+   person may do, unless the same content was refused before and is accepted now (`guard`, `refused_lists`).
+8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
+9. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
    role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
-9. Delete files that have not been part of the repository for longer than the grace period (`retention`).
+10. Delete files that have not been part of the repository for longer than the grace period (`retention`).
 
-A run that is killed before the end of step 8 has published nothing, and the next run needs no help. Steps 3, 4 and 6
-read and decide, the others act.
+A run that is killed before the end of step 9 has published nothing, and the next run needs no help. Steps 3 to 7 are
+those of `drafts`, which read and decide; the others act. :meth:`Publisher.dry_run` ends after step 7.
 """
 
 import contextlib
 import logging
 import os
-import re
 import secrets
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self, cast
 
+import pyarrow as pa
+
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
-from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed, mask
+from blocklist_sdk.errors import InvalidInput, Malformed, Refused, StorageFailed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import MAX_COVER, reach
 from blocklist_sdk.numbers.reference import check_region
-from blocklist_sdk.numbers.text import LOOKALIKES
+from blocklist_sdk.publisher.amendments import ANY_ISSUER
 from blocklist_sdk.publisher.arguments import (
     check_count,
     check_directory,
@@ -53,28 +56,31 @@ from blocklist_sdk.publisher.arguments import (
     check_share,
     check_text,
 )
-from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.drafts import Draft, Edit, ListCall, content_of, draft_release
+from blocklist_sdk.publisher.guard import PublisherGuard
+from blocklist_sdk.publisher.impact import impact_lines, impact_of
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.next_release import EntryDefaults, plan_release
+from blocklist_sdk.publisher.next_release import EntryDefaults
 from blocklist_sdk.publisher.protection import ProtectionChange, listed_among, plan_removal, protected_document
+from blocklist_sdk.publisher.refused_lists import remember_refused, require_refused
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.results import (
     FeedStatus,
     ProtectionResult,
     PublisherStatus,
     RefreshResult,
+    ReleaseImpact,
     ReleaseResult,
 )
-from blocklist_sdk.publisher.rows import LEVELS, read_level, read_rows, reject_protected
-from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, choose_scope, declared_scope, feed_scopes
+from blocklist_sdk.publisher.rows import read_level
+from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
-from blocklist_sdk.publisher.wide import measure, refuse_too_wide
-from blocklist_sdk.records import SCOPES
+from blocklist_sdk.release.blocking import BlockingChange, blocking_change
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
 from blocklist_sdk.release.protected import read_protected, write_protected
 from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
-from blocklist_sdk.release.rows import Int64s
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject, write_rejects
 
@@ -119,6 +125,7 @@ class Publisher:
             rejects/         rows that could not be published, by feed and release
             publisher.json   settings
             retired.json     when files were dropped that wait to be deleted
+            refused.json     which list the guard refused last, by feed
             lock
 
     Example:
@@ -132,12 +139,20 @@ class Publisher:
         (1, 1, 0)
     """
 
-    def __init__(self, directory: Path, *, passphrase: Passphrase | None, timing: Timing) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        passphrase: Passphrase | None,
+        timing: Timing,
+        guard: PublisherGuard | None = None,
+    ) -> None:
         """Use :meth:`init` or :meth:`open`."""
         self.directory = directory
         self.repository: Path = directory / "repository"
         self.root: Path = directory / "root.json"
         self._timing = timing
+        self._guard = guard or PublisherGuard()
         self._keys = Keyring(directory / "keys", passphrase)
 
     @classmethod
@@ -209,7 +224,14 @@ class Publisher:
         return cls(directory, passphrase=passphrase, timing=timing)
 
     @classmethod
-    def open(cls, directory: str | Path, *, passphrase: Passphrase | None, timing: Timing | None = None) -> Self:
+    def open(
+        cls,
+        directory: str | Path,
+        *,
+        passphrase: Passphrase | None,
+        timing: Timing | None = None,
+        guard: PublisherGuard | None = None,
+    ) -> Self:
         """Open a publisher's folder. Keys are opened when they are first needed.
 
         Args:
@@ -217,6 +239,7 @@ class Publisher:
             passphrase: the passphrase of the keys, or a function that takes a key's name and returns its passphrase;
                 None if no key file will be opened.
             timing: the clock, lifetimes of signatures, and waits.
+            guard: how much a release may change before a person has to accept it; by default a `PublisherGuard`.
 
         Raises:
             InvalidInput: the folder is not a publisher's folder.
@@ -224,7 +247,7 @@ class Publisher:
         directory = check_directory(directory)
         if not (directory / "root.json").is_file():
             raise InvalidInput(f"{directory} is not a publisher's folder: make one with `blocklist publish init`")
-        return cls(directory, passphrase=passphrase, timing=timing or Timing())
+        return cls(directory, passphrase=passphrase, timing=timing or Timing(), guard=guard)
 
     def release(
         self,
@@ -245,6 +268,8 @@ class Publisher:
         max_cover: int = MAX_COVER,
         options: TableOptions = PLAIN,
         notify: Callable[[str], None] | None = None,
+        guard: PublisherGuard | None = None,
+        accept: bool = False,
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
@@ -268,97 +293,350 @@ class Publisher:
                 feed's own, see :meth:`init`.
             rejects: the file for the rejects; by default one under ``rejects/``.
             published_at: the moment of the release; by default now.
-            allow_empty: publish even a list without any rows, which lifts every entry.
+            allow_empty: publish even a list without any rows, which lifts every entry; then the guard is not asked.
             max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
                 a reject is lifted.
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
             notify: called with what was skipped above the header, which columns are ignored, and what the scope of a
                 feed for messaging is, each in a line, before anything is published.
+            guard: how much this release may change before a person has to accept it; by default the publisher's.
+            accept: publish what the guard refused. It is taken only after the same list was refused on the current
+                release, so that nobody accepts what nobody has seen.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
-                covers more numbers. Nothing is published.
+                covers more numbers; or more numbers cease or begin to be blocked than the guard lets through, and
+                `Refused.details` says which. Nothing is published.
             InvalidInput: the feed is unknown; the list cannot be read, or has no such column or no valid number; a key
-                is not available, or its passphrase is wrong.
+                is not available, or its passphrase is wrong; or `accept` is given, and this list was not refused.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused. What is published is whole: the release before, or this one.
         """
-        started = time.monotonic()
-        defaults = EntryDefaults(
-            level=read_level(check_text("level", level)),
-            category=check_text("category", category),
-            issuer=check_text("issuer", issuer),
-            scope=DEFAULT_SCOPE,
+        call = ListCall(
+            source=source,
+            edit="replace",
+            column=column,
+            region=region,
+            form=form,
+            defaults=_defaults(level=level, category=category, issuer=check_text("issuer", issuer)),
+            scope=None if scope is None else declared_scope(scope),
+            allow_empty=allow_empty,
+            max_rejects=check_share("max_rejects", max_rejects),
+            max_cover=check_count("max_cover", max_cover),
+            options=options,
+            notify=notify,
         )
-        given_scope = None if scope is None else declared_scope(scope)
+        return self._publish(
+            feed, call, rejects=rejects, published_at=published_at, guard=guard or self._guard, accept=accept
+        )
+
+    def add(
+        self,
+        feed: str,
+        source: Any,
+        *,
+        column: str | None = None,
+        region: str | None = None,
+        form: Form = "auto",
+        issuer: str = "authority",
+        level: str = "block",
+        category: str = "fraud",
+        scope: str | Iterable[str] | None = None,
+        until: datetime | None = None,
+        rejects: str | Path | None = None,
+        max_cover: int = MAX_COVER,
+        options: TableOptions = PLAIN,
+        notify: Callable[[str], None] | None = None,
+        guard: PublisherGuard | None = None,
+        accept: bool = False,
+    ) -> ReleaseResult:
+        """Publish the next release of a feed: the current list and some entries more, such as a month's new cases.
+
+        A number or range that the same issuer lists already changes nothing and is counted, whatever else the row says.
+
+        Args:
+            feed: the feed's name.
+            source: numbers as texts, or a list as :meth:`release` takes it.
+            column: as for :meth:`release`.
+            region: as for :meth:`release`.
+            form: as for :meth:`release`.
+            issuer: the issuer of rows for which the list gives none.
+            level: the level of entries for which the list gives none.
+            category: the category of entries for which the list gives none.
+            scope: the scope of entries for which the list gives none; by default the feed's own.
+            until: when entries end for which the list gives no end; by default they have none.
+            rejects: as for :meth:`release`.
+            max_cover: as for :meth:`release`.
+            options: as for :meth:`release`.
+            notify: as for :meth:`release`.
+            guard: as for :meth:`release`.
+            accept: as for :meth:`release`.
+
+        Raises:
+            Refused: as for :meth:`release`.
+            InvalidInput: as for :meth:`release`.
+            Locked: as for :meth:`release`.
+            Malformed: as for :meth:`release`.
+            Untrusted: as for :meth:`release`.
+            StorageFailed: as for :meth:`release`.
+        """
+        call = ListCall(
+            source=_table_of(source),
+            edit="add",
+            column=column,
+            region=region,
+            form=form,
+            defaults=_defaults(level=level, category=category, issuer=check_text("issuer", issuer)),
+            scope=None if scope is None else declared_scope(scope),
+            max_cover=check_count("max_cover", max_cover),
+            options=options,
+            notify=notify,
+            until_ms=self._end(until),
+        )
+        return self._publish(feed, call, rejects=rejects, published_at=None, guard=guard or self._guard, accept=accept)
+
+    def remove(
+        self,
+        feed: str,
+        source: Any,
+        *,
+        column: str | None = None,
+        region: str | None = None,
+        form: Form = "auto",
+        issuer: str | None = None,
+        rejects: str | Path | None = None,
+        options: TableOptions = PLAIN,
+        notify: Callable[[str], None] | None = None,
+        guard: PublisherGuard | None = None,
+        accept: bool = False,
+    ) -> ReleaseResult:
+        """Publish the next release of a feed: the current list without the entries of some numbers.
+
+        A number that is not listed is counted and passed to `notify`.
+
+        Args:
+            feed: the feed's name.
+            source: numbers as texts, or a list as :meth:`release` takes it; a range is removed as it is listed. Of its
+                other columns only `issuer` is used.
+            column: as for :meth:`release`.
+            region: as for :meth:`release`.
+            form: as for :meth:`release`.
+            issuer: whose entries are removed where the list does not say; by default those of the only issuer.
+            rejects: as for :meth:`release`.
+            options: as for :meth:`release`.
+            notify: as for :meth:`release`.
+            guard: as for :meth:`release`.
+            accept: as for :meth:`release`.
+
+        Raises:
+            InvalidInput: none of the numbers is listed; one has entries of several issuers, or lies inside a range; and
+                as for :meth:`release`.
+            Refused: as for :meth:`release`.
+            Locked: as for :meth:`release`.
+            Malformed: as for :meth:`release`.
+            Untrusted: as for :meth:`release`.
+            StorageFailed: as for :meth:`release`.
+        """
+        call = ListCall(
+            source=_table_of(source),
+            edit="remove",
+            column=column,
+            region=region,
+            form=form,
+            defaults=_defaults(issuer=issuer, edit="remove"),
+            max_cover=MAX_COVER,
+            options=options,
+            notify=notify,
+        )
+        return self._publish(feed, call, rejects=rejects, published_at=None, guard=guard or self._guard, accept=accept)
+
+    def dry_run(
+        self,
+        feed: str,
+        source: Any,
+        *,
+        edit: Edit = "replace",
+        column: str | None = None,
+        region: str | None = None,
+        form: Form = "auto",
+        issuer: str | None = None,
+        level: str = "block",
+        category: str = "fraud",
+        scope: str | Iterable[str] | None = None,
+        until: datetime | None = None,
+        allow_empty: bool = False,
+        max_rejects: float = MAX_REJECTS,
+        max_cover: int = MAX_COVER,
+        options: TableOptions = PLAIN,
+        notify: Callable[[str], None] | None = None,
+        guard: PublisherGuard | None = None,
+    ) -> ReleaseImpact:
+        """Say what a release would change, without signing or writing anything. Needs no key.
+
+        Args:
+            feed: the feed's name.
+            source: the list, as for :meth:`release`; or numbers as texts.
+            edit: ``replace`` if the list is the whole one, as for :meth:`release`; ``add`` and ``remove`` as for the
+                methods of these names.
+            column: as for :meth:`release`.
+            region: as for :meth:`release`.
+            form: as for :meth:`release`.
+            level: as for :meth:`release`.
+            category: as for :meth:`release`.
+            scope: as for :meth:`release`.
+            allow_empty: as for :meth:`release`.
+            max_rejects: as for :meth:`release`.
+            issuer: as for the method that `edit` names.
+            until: as for :meth:`add`.
+            max_cover: as for :meth:`release`.
+            options: as for :meth:`release`.
+            notify: as for :meth:`release`.
+            guard: as for :meth:`release`.
+
+        Raises:
+            Refused: the share of rejects is larger, or a pattern or range covers more numbers. What the guard would
+                refuse is in `ReleaseImpact.refusals`.
+            InvalidInput: as for :meth:`release`, :meth:`add` and :meth:`remove`.
+            Malformed, Untrusted: the repository was damaged.
+        """
+        if edit not in ("replace", "add", "remove"):
+            raise InvalidInput(f"edit must be replace, add or remove, not {edit!r}")
+        call = ListCall(
+            source=_table_of(source),
+            edit=edit,
+            column=column,
+            region=region,
+            form=form,
+            defaults=_defaults(level=level, category=category, issuer=issuer, edit=edit),
+            scope=None if scope is None else declared_scope(scope),
+            allow_empty=allow_empty,
+            max_rejects=check_share("max_rejects", max_rejects) if edit == "replace" else 1.0,
+            max_cover=check_count("max_cover", max_cover),
+            options=options,
+            notify=notify,
+            until_ms=self._end(until),
+        )
+        repository = self._load()
+        signed_feed = SignedFeed.find(repository, feed)
+        region = self._region(region, signed_feed.index)
+        draft = draft_release(
+            call,
+            signed_feed,
+            protected=self._protected(repository),
+            region=region,
+            now_ms=times.to_ms(self._moment(None, signed_feed.index)),
+            declared_scope=self._scope(feed, signed_feed.index),
+            keep_rejects=lambda _: None,
+        )
+        change = self._change(draft)
+        refusals = (guard or self._guard).refusals(change) if _is_judged(call, draft) else ()
+        return _impact(draft, change, signed_feed, region=region, refusals=refusals)
+
+    def _publish(
+        self,
+        feed: str,
+        call: ListCall,
+        *,
+        rejects: str | Path | None,
+        published_at: datetime | None,
+        guard: PublisherGuard,
+        accept: bool,
+    ) -> ReleaseResult:
+        started = time.monotonic()
         published_at = check_moment("published_at", published_at)
-        max_rejects = check_share("max_rejects", max_rejects)
-        max_cover = check_count("max_cover", max_cover)
         with self._locked() as repository:
             signed_feed = SignedFeed.find(repository, feed)
             repository.require_keys(feed)
             moment = self._moment(published_at, signed_feed.index)
-            region = self._region(region, signed_feed.index)
-            self._check_rejects(source, rejects)
-            cells = read_cells(source, column=column, options=options, notify=notify)
-            chosen = choose_scope(
-                feed,
-                given=given_scope,
-                declared=self._scope(feed, signed_feed.index),
-                is_in_list="scope" in cells.columns,
-            )
-            if chosen.notice is not None:
-                (notify or log.warning)(chosen.notice)
-            defaults = replace(defaults, scope=chosen.entries)
-            rows, invalid, decision = read_rows(cells, region=region, form=form, defaults=defaults)
-            rows, refused = reject_protected(rows, self._protected(repository))
-            invalid = sorted([*invalid, *refused], key=lambda reject: reject.line)
-            if notify and decision.is_doubtful:
-                notify(f"check the form, since the numbers look otherwise: {decision}")
-            if not len(rows) and (invalid or not allow_empty):
-                raise InvalidInput(_why_empty(invalid))
-            count = len(cells.line) + len(cells.rejects)
-            _refuse_other_column(invalid, count=count)
-            if len({reject.line for reject in invalid}) > max_rejects * count:
-                path = self._write_rejects(invalid, rejects, f"{feed}.refused.csv")
-                raise Refused(_why_refused(invalid, count=count, max_rejects=max_rejects, path=path))
-            widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=max_cover)
-            refuse_too_wide(widths, max_cover=max_cover)
-            before = signed_feed.rows()
-            following = plan_release(
-                before,
-                rows,
+            region = self._region(call.region, signed_feed.index)
+            self._check_rejects(call.source, rejects)
+            draft = draft_release(
+                call,
+                signed_feed,
+                protected=self._protected(repository),
+                region=region,
                 now_ms=times.to_ms(moment),
-                last_entry=signed_feed.index.last_entry if signed_feed.index else 0,
-                defaults=defaults,
+                declared_scope=self._scope(feed, signed_feed.index),
+                keep_rejects=lambda invalid: self._write_rejects(invalid, rejects, f"{feed}.refused.csv"),
             )
-            rejects_path = self._write_rejects(invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
+            self._judge(call, draft, signed_feed, region=region, guard=guard, accept=accept)
+            rejects_path = self._write_rejects(draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
             index, changes = signed_feed.add_release(
-                before, following, published_at=moment, region=region, scope=chosen.feed
+                draft.before, draft.following, published_at=moment, region=region, scope=draft.feed_scope
             )
+        rows = draft.following.rows
         snapshot, delta = index.current.snapshot, index.current.delta
         return ReleaseResult(
             feed=feed,
             serial=index.serial,
             rows=index.rows,
-            column=cells.column,
-            form=decision,
+            column=draft.column,
+            form=draft.form,
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),
-            invalid=len(invalid),
-            reach=reach(following.rows.number, following.rows.last),
-            widest=widths.widest[0] if widths.widest else None,
-            duplicates=following.duplicates,
-            blank=cells.blank,
+            invalid=len(draft.invalid),
+            reach=reach(rows.number, rows.last),
+            widest=draft.widest,
+            duplicates=draft.following.duplicates,
+            blank=draft.blank,
             rejects_path=rejects_path,
             snapshot_bytes=snapshot.length if snapshot else 0,
             delta_bytes=delta.length if delta else None,
             digest=index.digest,
             seconds=time.monotonic() - started,
+            already_listed=draft.already_listed,
+            not_listed=draft.not_listed,
         )
+
+    def _judge(
+        self,
+        call: ListCall,
+        draft: Draft,
+        signed_feed: SignedFeed,
+        *,
+        region: str | None,
+        guard: PublisherGuard,
+        accept: bool,
+    ) -> None:
+        """Ask the guard, unless a person accepts what it refused before.
+
+        Raises:
+            Refused: the guard refuses the release.
+            InvalidInput: a person accepts what was not refused.
+        """
+        feed, digest = signed_feed.name, signed_feed.index.digest if signed_feed.index else None
+        if accept:
+            require_refused(self.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
+            log.warning("%s: a person accepts a release that the guard refused", feed)
+            return
+        if digest is None or guard == PublisherGuard.off() or not _is_judged(call, draft):
+            return
+        change = self._change(draft)
+        refusals = guard.refusals(change)
+        if refusals:
+            remember_refused(self.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
+            impact = _impact(draft, change, signed_feed, region=region, refusals=refusals)
+            raise Refused(
+                f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(refusals)}. If the list is "
+                "a part only, add it to the current one: Publisher.add, or blocklist publish add. If all of this is "
+                "right, publish the same once more with accept=True, or --accept.",
+                reasons=refusals,
+                details=tuple(impact_lines(impact, masked=True)),
+            )
+
+    def _change(self, draft: Draft) -> BlockingChange:
+        return blocking_change(draft.before, draft.following.rows, now_ms=times.to_ms(self._timing.clock()))
+
+    def _end(self, until: datetime | None) -> int:
+        until = check_moment("until", until)
+        if until is None:
+            return FOREVER_MS
+        if until <= self._timing.clock():
+            raise InvalidInput(f"until is {until.isoformat()}, which is in the past: give a later moment")
+        return times.to_ms(until.replace(microsecond=0))
 
     def refresh(self) -> RefreshResult:
         """Sign the timestamp again, and every role that expires soon and whose keys are available. Run it every hour.
@@ -678,54 +956,50 @@ def _protected_texts(numbers: Path | BinaryIO | Iterable[str]) -> list[Protected
     return [ProtectedText(text) for text in check_list("numbers", numbers)]
 
 
-def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:
-    """Refuse a list most of whose texts are dates, amounts or the like: another column has the numbers.
-
-    Raises:
-        InvalidInput: it is such a list.
-    """
-    reasons = Counter(reject.reason for reject in invalid if reject.reason in LOOKALIKES.values())
-    if reasons.total() * 2 > count:
-        raise InvalidInput(
-            f"{reasons.total():,} of {count:,} texts in the list's column are not telephone numbers; the commonest "
-            f"reason is: {reasons.most_common(1)[0][0]}. Nothing was published. Name the column with the numbers."
-        )
-
-
-def _why_empty(invalid: Sequence[Reject]) -> str:
-    if not invalid:
-        return "the list has no rows, so nothing was published. To lift every entry on purpose, allow an empty list."
-    hints = Counter(_hint(reject.reason) for reject in invalid)
-    return (
-        f"0 of {len(invalid):,} rows in the list can be published; {_first_of(invalid)}. Nothing was published. "
-        f"{hints.most_common(1)[0][0]}"
+def _defaults(
+    *,
+    level: str = "block",
+    category: str = "fraud",
+    issuer: str | None = None,
+    edit: Edit = "replace",
+) -> EntryDefaults:
+    """The values of entries for which a list gives none; to remove an entry only the issuer counts."""
+    nobody_named = ANY_ISSUER if edit == "remove" else "authority"
+    return EntryDefaults(
+        level=read_level(check_text("level", level)),
+        category=check_text("category", category),
+        issuer=nobody_named if issuer is None else check_text("issuer", issuer),
+        scope=DEFAULT_SCOPE,
     )
 
 
-def _hint(reason: str) -> str:
-    """What to do if most rows are rejected for a reason; those of other columns than the number's begin with a name."""
-    column = re.split("[ :]", reason)[0]
-    if column in ("level", "scope"):
-        known = " and ".join(LEVELS) if column == "level" else ", ".join(SCOPES)
-        return f"Map the words of the column to {known}, as with --map {column}:WORD=VALUE (values=)."
-    if re.match("(since|until)(:| must be a moment such)", reason):
-        return "Name the form of the dates with --date-format (date_format=)."
-    if column in ("entry", "category", "issuer", "since", "until"):
-        return f"Check the column {column!r}."
-    return "Check the column and the region."
+def _table_of(source: Any) -> Any:
+    """Numbers given as texts, as a table; any other list as it is."""
+    if isinstance(source, (list, tuple)) and all(isinstance(each, str) for each in source):
+        return pa.table({"number": pa.array(source, pa.string())})
+    return source
 
 
-def _why_refused(invalid: Sequence[Reject], *, count: int, max_rejects: float, path: Path | None) -> str:
-    lines = len({reject.line for reject in invalid})
-    return (
-        f"{lines:,} of {count:,} rows in the list cannot be published, a share of more than {max_rejects:g}; "
-        f"{_first_of(invalid)}. Nothing was published, since the entries of these rows would be lifted. {path} lists "
-        "the rows. Correct the list, or allow a larger share of rejects: --max-rejects (max_rejects=)."
+def _is_judged(call: ListCall, draft: Draft) -> bool:
+    """Whether the guard is asked: not on the first list, nor on one that is empty on purpose."""
+    return len(draft.before) > 0 and not (call.allow_empty and not len(draft.following.rows))
+
+
+def _impact(
+    draft: Draft,
+    change: BlockingChange,
+    signed_feed: SignedFeed,
+    *,
+    region: str | None,
+    refusals: tuple[str, ...],
+) -> ReleaseImpact:
+    return impact_of(
+        draft.before,
+        draft.following.rows,
+        change,
+        feed=signed_feed.name,
+        serial=signed_feed.next_serial,
+        region=region,
+        invalid=len(draft.invalid),
+        refusals=refusals,
     )
-
-
-def _first_of(invalid: Sequence[Reject]) -> str:
-    first = invalid[0]
-    # A reason quotes the cell, which may be a number if the columns of the list are mixed up.
-    reason = re.sub(r"\d{6,}", lambda digits: mask(digits[0]), first.reason)
-    return f"the first is line {first.line}: {reason}"

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from blocklist_sdk.records import Entry, Tally
 
 if TYPE_CHECKING:
     from blocklist_sdk.numbers import FormDecision
@@ -45,6 +47,8 @@ class ReleaseResult:
         delta_bytes: size of the delta; None for the first release.
         digest: SHA-256 of the release's canonical rows.
         seconds: duration.
+        already_listed: number of rows to be added that the issuer had listed before.
+        not_listed: number of rows to be removed that are not on the list.
     """
 
     feed: str
@@ -65,6 +69,70 @@ class ReleaseResult:
     delta_bytes: int | None
     digest: str
     seconds: float
+    already_listed: int = 0
+    not_listed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SurprisingChange:
+    """A change that a person should look at before it is published.
+
+    Attributes:
+        why: ``wide``: a range begins or ceases to block. ``level``: a block becomes an advisory, or the other way
+            round. ``unblocked``: a number ceases to be blocked. ``foreign``: a number of another country than the
+            list's region begins to be blocked. ``changed``: anything else about an entry. ``other``: an entry comes or
+            goes.
+        kind: ``added``, ``removed`` or ``changed``.
+        entry: the entry as it would be, or as it was if it would be removed.
+        before: the entry as it was, if it would be changed.
+    """
+
+    why: Literal["wide", "level", "unblocked", "foreign", "changed", "other"]
+    kind: Literal["added", "removed", "changed"]
+    entry: Entry
+    before: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseImpact:
+    """The changes that a release would bring if it were published.
+
+    Attributes:
+        feed: the feed's name.
+        before: the serial of the current release; None before the first.
+        after: the serial that the release would get.
+        rows_before, rows_after: the number of entries in each.
+        total: how many entries differ.
+        by_category: the same for each category.
+        blocked_before, blocked_after: how many numbers are blocked in any scope, now or within a day; ranges count by
+            what they span.
+        unblocked: how many numbers would cease to be blocked in a scope, now or within a day; those that end within the
+            day by themselves do not count.
+        newly_blocked: how many would begin to be blocked.
+        reach_before, reach_after: how many numbers the entries cover, each counted once; of ranges, the assigned ones.
+        invalid: number of rejects: rows that could not be published.
+        surprising: the twenty most surprising changes. Each reason (`SurprisingChange.why`) has its own order: the
+            widest ranges, the blocks that stand for longest, the lowest numbers first. The reasons take turns, so that
+            none of them hides another.
+        refusals: why the guard would refuse it; empty if it would not.
+    """
+
+    feed: str
+    before: int | None
+    after: int
+    rows_before: int
+    rows_after: int
+    total: Tally
+    by_category: dict[str, Tally]
+    blocked_before: int
+    blocked_after: int
+    unblocked: int
+    newly_blocked: int
+    reach_before: int
+    reach_after: int
+    invalid: int
+    surprising: tuple[SurprisingChange, ...]
+    refusals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow
 from blocklist_sdk.locks import file_lock
+from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
 from blocklist_sdk.release.arrow import SCHEMA
@@ -165,7 +166,12 @@ class Publishing:
         feed = status.feed
         rows = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
         released = self.publisher.release(
-            feed, _table(rows, issuer=self.issuer), allow_empty=True, max_rejects=0, published_at=None
+            feed,
+            _table(rows, issuer=self.issuer),
+            allow_empty=True,
+            max_rejects=0,
+            # Officers decided on each entry, and no retraction may wait because there are many.
+            guard=PublisherGuard.off(),
         )
         shown = {row.id: _content(row) for row in rows}
         self.database.change(lambda session: self._settle(session, feed, shown, released, now))

@@ -1,0 +1,245 @@
+"""What a release would change, for the person who decides whether to publish it. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk import times
+from blocklist_sdk.errors import mask
+from blocklist_sdk.numbers.reach import country_codes, range_text, reach
+from blocklist_sdk.numbers.reference import metadata_of
+from blocklist_sdk.publisher.results import ReleaseImpact, SurprisingChange
+from blocklist_sdk.records import Entry, Tally
+from blocklist_sdk.release.blocking import BlockingChange
+from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows
+from blocklist_sdk.texts import counted
+
+SHOWN: Final = 20
+"""How many changes are shown: what a person looks through before publishing."""
+
+_NONE: Final = -1
+"""Not a position: the row is in one of the two lists only."""
+
+Why = Literal["wide", "level", "unblocked", "foreign", "changed", "other"]
+_ORDER: Final[tuple[Why, ...]] = ("wide", "level", "unblocked", "foreign", "changed", "other")
+"""The reasons, those that are looked at first first. A change has the first one that fits."""
+
+
+def impact_of(
+    old: Rows,
+    new: Rows,
+    change: BlockingChange,
+    *,
+    feed: str,
+    serial: int,
+    region: str | None,
+    invalid: int,
+    refusals: tuple[str, ...],
+) -> ReleaseImpact:
+    """What a release would change.
+
+    Args:
+        old: the current release; empty before the first.
+        new: the release.
+        change: what it would change of what is blocked.
+        feed: the feed's name.
+        serial: the serial that the release would get.
+        region: the region in which the list's numbers were read.
+        invalid: number of rejects.
+        refusals: why the guard would refuse it.
+    """
+    pairs = _Pairs.between(old, new)
+    tallies = [_by_category(old, pairs.removed), _by_category(new, pairs.added), _by_category(new, pairs.changed_new)]
+    removed, added, changed = tallies
+    return ReleaseImpact(
+        feed=feed,
+        before=serial - 1 if serial > 1 else None,
+        after=serial,
+        rows_before=len(old),
+        rows_after=len(new),
+        total=Tally(added.total(), removed.total(), changed.total()),
+        by_category={
+            name: Tally(added[name], removed[name], changed[name]) for name in sorted({*added, *removed, *changed})
+        },
+        blocked_before=change.before,
+        blocked_after=change.after,
+        unblocked=change.removed,
+        newly_blocked=change.added,
+        reach_before=reach(old.number, old.last),
+        reach_after=reach(new.number, new.last),
+        invalid=invalid,
+        surprising=_surprising(old, new, change, pairs, feed=feed, region=region),
+        refusals=refusals,
+    )
+
+
+def impact_lines(impact: ReleaseImpact, *, masked: bool) -> list[str]:
+    """An impact for people, a line for each thing.
+
+    Args:
+        impact: the impact.
+        masked: hide the middle of telephone numbers, as messages and logs do.
+    """
+    way = f"{impact.before or 'nothing'} → {impact.after}"
+    lines = [
+        f"{impact.feed}: release {way}, {impact.rows_before:,} → {counted(impact.rows_after, 'entry', 'entries')}",
+        f"  blocked numbers {impact.blocked_before:,} → {impact.blocked_after:,}: {impact.newly_blocked:,} begin to be "
+        f"blocked, {impact.unblocked:,} cease to be",
+        f"  covered numbers {impact.reach_before:,} → {impact.reach_after:,}",
+    ]
+    parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
+    width = max(len(name) for name, _ in parts)
+    for name, tally in parts:
+        lines.append(
+            f"  {name:<{width}}  {tally.added:>10,} added  {tally.removed:>10,} removed  {tally.changed:>10,} changed"
+        )
+    lines += [f"  {_surprise(each, masked=masked)}" for each in impact.surprising]
+    return lines
+
+
+def _surprise(change: SurprisingChange, *, masked: bool) -> str:
+    entry, before = change.entry, change.before
+    number = f"+{entry.number}"
+    if entry.last is not None:
+        number = range_text(entry.number, entry.last) if masked else f"+{entry.number}-+{entry.last}"
+    elif masked:
+        number = mask(number)
+    until = f", until {times.iso(entry.until)}" if entry.until else ""
+    text = (
+        f"{change.why:<9}  {change.kind:<7}  {number}  entry {entry.entry}: {entry.level}, {entry.category}, "
+        f"{entry.issuer}, {'+'.join(sorted(entry.scope))}, since {times.iso(entry.since)}{until}"
+    )
+    if before is None:
+        return text
+    names = ("level", "category", "issuer", "scope", "since", "until")
+    return f"{text} (changes: {', '.join(name for name in names if getattr(before, name) != getattr(entry, name))})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The changes of one release, as positions of rows: `old` and `new` pairwise, -1 where one of them is missing."""
+
+    old: Positions
+    new: Positions
+
+    @classmethod
+    def between(cls, old: Rows, new: Rows) -> "_Pairs":
+        found = difference(old, new)
+        gone, come = (np.full(len(part), _NONE, np.intp) for part in (found.removed, found.added))
+        return cls(
+            np.concatenate((found.removed, come, found.changed_old)),
+            np.concatenate((gone, found.added, found.changed_new)),
+        )
+
+    @property
+    def removed(self) -> Positions:
+        at: Positions = self.old[self.new == _NONE]
+        return at
+
+    @property
+    def added(self) -> Positions:
+        at: Positions = self.new[self.old == _NONE]
+        return at
+
+    @property
+    def changed_new(self) -> Positions:
+        at: Positions = self.new[(self.old != _NONE) & (self.new != _NONE)]
+        return at
+
+
+def _by_category(rows: Rows, at: Positions) -> Counter[str]:
+    count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
+    return Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
+
+
+def _surprising(
+    old: Rows, new: Rows, change: BlockingChange, pairs: _Pairs, *, feed: str, region: str | None
+) -> tuple[SurprisingChange, ...]:
+    """The most surprising changes, by reason; the reasons take turns until there are enough."""
+    in_old, in_new = pairs.old != _NONE, pairs.new != _NONE
+
+    def of(column_old: Int64s, column_new: Int64s) -> Int64s:
+        """A column of the changes: from the new list, or from the old one for what is gone."""
+        values = np.empty(len(pairs.old), np.int64)
+        values[in_new] = column_new[pairs.new[in_new]]
+        values[~in_new] = column_old[pairs.old[~in_new]]
+        return values
+
+    number, last = of(old.number, new.number), of(old.last, new.last)
+    since = of(old.since, new.since)
+    is_block = [
+        np.array([value == "block" for value in rows.level.values] or [False], np.bool_)[rows.level.codes]
+        for rows in (old, new)
+    ]
+    was_block, will_block = np.zeros(len(number), np.bool_), np.zeros(len(number), np.bool_)
+    was_block[in_old], will_block[in_new] = is_block[0][pairs.old[in_old]], is_block[1][pairs.new[in_new]]
+    unblocks = was_block & change.removed_numbers.touch(number, last)
+    begins = will_block & change.added_numbers.touch(number, last)
+    is_foreign = np.zeros(len(number), np.bool_)
+    if region is not None:
+        is_foreign = country_codes(number) != metadata_of(region).country_code
+    fits: dict[Why, NDArray[np.bool_]] = {
+        "wide": (last > number) & (unblocks | begins),
+        "level": in_old & in_new & (was_block != will_block),
+        "unblocked": unblocks,
+        "foreign": begins & is_foreign,
+        "changed": in_old & in_new,
+        "other": np.ones(len(number), np.bool_),
+    }
+    keys: dict[Why, Int64s] = {"wide": number - last, "foreign": number, "other": number}
+    chosen: list[list[tuple[Why, int]]] = []
+    left = np.ones(len(number), np.bool_)
+    for why in _ORDER:
+        at = np.flatnonzero(left & fits[why])
+        left[at] = False
+        chosen.append([(why, int(i)) for i in at[_smallest(keys.get(why, since)[at])]])
+    turns = [each for each in chain.from_iterable(zip_longest(*chosen)) if each is not None][:SHOWN]
+    turns.sort(key=lambda each: _ORDER.index(each[0]))  # stable: each reason keeps its order
+    return tuple(_changes(turns, old, new, pairs, feed))
+
+
+def _smallest(key: Int64s) -> Positions:
+    """Where the smallest of the keys are, in order; of those that are equal, the first."""
+    if len(key) <= SHOWN:
+        return np.argsort(key, kind="stable")
+    largest = np.partition(key, SHOWN - 1)[SHOWN - 1]
+    below = np.flatnonzero(key < largest)
+    few = np.concatenate((below[np.argsort(key[below], kind="stable")], np.flatnonzero(key == largest)))
+    return few[:SHOWN]
+
+
+def _changes(
+    turns: list[tuple[Why, int]], old: Rows, new: Rows, pairs: _Pairs, feed: str
+) -> Iterator[SurprisingChange]:
+    for why, i in turns:
+        was = None if pairs.old[i] == _NONE else _entry(old, int(pairs.old[i]), feed)
+        will = None if pairs.new[i] == _NONE else _entry(new, int(pairs.new[i]), feed)
+        if will is not None:
+            yield SurprisingChange(why, "added" if was is None else "changed", will, was)
+        elif was is not None:
+            yield SurprisingChange(why, "removed", was, None)
+
+
+def _entry(rows: Rows, at: int, feed: str) -> Entry:
+    number, last, until = int(rows.number[at]), int(rows.last[at]), int(rows.until[at])
+    level, category, issuer, scope = (
+        texts.values[texts.codes[at]] for texts in (rows.level, rows.category, rows.issuer, rows.scope)
+    )
+    return Entry(
+        number=number,
+        last=None if last == number else last,
+        entry=int(rows.entry[at]),
+        level=level,
+        category=category,
+        issuer=issuer,
+        scope=frozenset(scope.split("+")),
+        since=times.from_ms(int(rows.since[at])),
+        until=None if until == FOREVER_MS else times.from_ms(until),
+        feed=feed,
+    )

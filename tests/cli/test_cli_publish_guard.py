@@ -1,0 +1,109 @@
+"""``publish release``, ``add`` and ``remove`` in the monthly habit: what is refused, shown, accepted, rejected."""
+
+from pathlib import Path
+
+import pytest
+
+from support.command_line import Ran, assert_fails, run
+
+ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    directory = tmp_path / "authority"
+    assert run("publish", "init", directory, "--feed", "id-all", "--region", "ID", env=ENV).code == 0
+    november = write_list(tmp_path / "november.csv", *(f"0812-0000-{i:04}" for i in range(499)))
+    assert publish("release", directory, "--from", november).code == 0
+    return directory
+
+
+def write_list(path: Path, *numbers: str) -> Path:
+    path.write_text("number\n" + "".join(f"{number}\n" for number in numbers))
+    return path
+
+
+def publish(command: str, folder: Path, *options: str | Path, env: dict[str, str] = ENV, stdin: bytes = b"") -> Ran:
+    return run("publish", command, folder, "--feed", "id-all", *options, env=env, stdin=stdin)
+
+
+def test_a_months_numbers_are_not_the_whole_list(folder: Path, tmp_path: Path) -> None:
+    december = write_list(tmp_path / "december.csv", *(f"0813-0000-{i:04}" for i in range(30)))
+    assert_fails(publish("release", folder, "--from", december, "--accept"), 2, "only after the same list was refused")
+    ran = publish("release", folder, "--from", december)
+    assert (ran.code, ran.out) == (6, "")
+    for words in ("unblock 499 numbers, 100 % of the 499", "blocklist publish add", "--accept"):
+        assert words in ran.err.splitlines()[-1]
+    assert "category fraud 30 added 499 removed" in ran.err
+    assert ran.err.count("unblocked removed") + ran.err.count("other added") == 20
+    assert "6281200000" not in ran.err
+    ran = publish("add", folder, "--from", december, "--until", "2099-06-30")
+    assert (ran.code, ran.err) == (0, "")
+    assert "release 2 with 529 entries: 30 added, 0 removed" in ran.out
+
+
+def test_what_was_refused_is_accepted_once(folder: Path, tmp_path: Path) -> None:
+    small = write_list(tmp_path / "small.csv", "0812-0000-0001")
+    assert publish("release", folder, "--from", small).code == 6
+    other = write_list(tmp_path / "other.csv", "0812-0000-0002")
+    assert_fails(publish("release", folder, "--from", other, "--accept"), 2, "was another one")
+    ran = publish("release", folder, "--from", small, "--accept")
+    assert ran.code == 0
+    assert "498 removed" in ran.out
+    assert_fails(publish("release", folder, "--from", small, "--accept"), 2, "a release has been published since")
+
+
+def test_a_dry_run_needs_no_key_and_says_what_the_guard_says(folder: Path, tmp_path: Path) -> None:
+    small = write_list(tmp_path / "small.csv", "0812-0000-0001", "GoPay is no number")
+    ran = publish("release", folder, "--from", small, "--dry-run", "--max-rejects", "1", env={})
+    assert ran.code == 6
+    assert "id-all: release 1 → 2, 499 → 1 entry" in ran.out
+    assert "blocked numbers 499 → 1: 0 begin to be blocked, 498 cease to be" in ran.out
+    assert "the guard refuses it: it would unblock 498 numbers" in ran.out
+    assert "+6281200000000" in ran.out
+    assert "1 row cannot be published" in ran.err
+    document = publish("release", folder, "--from", small, "--dry-run", "--max-rejects", "1", "--json").document
+    assert (document["unblocked"], len(document["surprising"]), len(document["refusals"])) == (498, 20, 1)
+    ran = publish("add", folder, "0813-0000-0001", "--dry-run", "--json", env={})
+    assert (ran.code, ran.document["total"]) == (0, {"added": 1, "removed": 0, "changed": 0})
+    ran = publish("remove", folder, "0812-0000-0001", "--dry-run", env={})
+    assert ran.code == 0
+    assert "499 → 498 entries" in ran.out
+    for options in (["--accept"], ["--rejects", "rejects.csv"]):
+        assert_fails(publish("add", folder, "0813-0000-0001", "--dry-run", *options), 2, "--dry-run publishes and")
+    assert not (folder / "refused.json").exists()
+
+
+def test_numbers_are_added_and_removed_by_hand(folder: Path) -> None:
+    ran = publish("add", folder, "0813-0000-0001", "+62 813-0000-0002", "0812-0000-0001", "--issuer", "authority")
+    assert ran.code == 0
+    assert "2 added, 0 removed" in ran.out
+    assert "1 number listed by the same issuer before: nothing changed" in ran.err
+    ran = publish("remove", folder, "0813-0000-0001", "0899-0000-0001", "--json")
+    assert (ran.code, ran.document["removed"], ran.document["not_listed"]) == (0, 1, 1)
+    assert "1 number to remove is not listed: line 2" in ran.err
+    assert_fails(publish("remove", folder, "0899-0000-0001"), 2, "is on the list")
+    assert publish("add", folder, "0812-0000-0001", "--issuer", "ojk").code == 0
+    assert_fails(publish("remove", folder, "0812-0000-0001"), 2, "several issuers", "name the issuer")
+    assert publish("remove", folder, "0812-0000-0001", "--issuer", "ojk").code == 0
+
+
+def test_rejects_end_with_7_after_the_others_are_published(folder: Path, tmp_path: Path) -> None:
+    mixed = write_list(tmp_path / "mixed.csv", "0813-0000-0001", "GoPay")
+    for command, word in (("add", "1 added"), ("remove", "1 removed")):
+        ran = publish(command, folder, "--from", mixed)
+        assert ran.code == 7
+        assert word in ran.out
+        assert "1 row cannot be published; see" in ran.err
+
+
+def test_standard_input_is_a_file(folder: Path) -> None:
+    assert "1 added" in publish("add", folder, "--from", "-", stdin=b"number\n0813-0000-0001\n").out
+    assert "1 removed" in publish("remove", folder, "-", stdin=b"number\n0813-0000-0001\n").out
+
+
+def test_numbers_or_a_file(folder: Path, tmp_path: Path) -> None:
+    some = write_list(tmp_path / "some.csv", "0813-0000-0001")
+    both: list[str | Path] = ["0813-0000-0001", "--from", some]
+    for options in ([], both):
+        assert_fails(publish("add", folder, *options), 2, "give numbers, or a file with --from")
