@@ -560,7 +560,7 @@ def _show(result: "ReleaseResult", *, as_json: bool) -> None:
                 f"covers {counted(result.reach, 'number')}; the widest, line {widest.line}: {widest.pattern}, covers "
                 f"{widest.reach:,}"
             )
-        if result.form.texts:
+        if result.form.texts or result.form.by == "header":
             typer.echo(f"  {result.form}")
     if result.invalid:
         rows = "row" if result.invalid == 1 else "rows"

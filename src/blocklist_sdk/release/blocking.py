@@ -2,7 +2,7 @@
 
 Every guard judges with this, at its own machine's clock: which numbers a list blocks in each known scope, now and a day
 ahead. So an entry that has not begun, or has ended, blocks nobody, an advisory never does, and a list that ends in an
-hour is found out. ``docs/adr/0021-guards-judge-what-blocks.md`` has the reasons.
+hour is found out. ``docs/adr/0022-guards-judge-what-blocks.md`` has the reasons.
 """
 
 from collections.abc import Sequence
