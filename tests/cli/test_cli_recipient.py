@@ -262,7 +262,7 @@ def test_after_a_first_sync_that_was_refused_no_answer_points_to_the_status(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     world = make_world(tmp_path)
-    world.publisher.release(FEED, pa.table({"number": [*FIRST, "08123*"]}), max_cover=10**9)
+    world.publisher.release(FEED, pa.table({"number": [*FIRST, "08123*"]}), max_cover=10**10)
     env = {
         "BLOCKLIST_URL": world.url,
         "BLOCKLIST_FEED": FEED,
