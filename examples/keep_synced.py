@@ -16,7 +16,7 @@ from blocklist_sdk.recipient import SyncOutcome, write_metrics
 def main(folder: Path) -> None:
     """Publish twice, while a recipient looks after itself."""
     publisher = Publisher.init(
-        folder / "authority", feeds=["id-messaging"], passphrase=secrets.token_urlsafe(), region="ID"
+        folder / "authority", feeds={"id-messaging": "messaging"}, passphrase=secrets.token_urlsafe(), region="ID"
     )
     complaints = folder / "complaints.csv"
     complaints.write_text("number,category\n0812-0000-0001,fraud\n")

@@ -15,7 +15,7 @@ def main(folder: Path) -> None:
     """Play the authority first, then a recipient."""
     # The authority makes its keys once, and publishes the whole list each time.
     publisher = Publisher.init(
-        folder / "authority", feeds=["id-messaging"], passphrase=secrets.token_urlsafe(), region="ID"
+        folder / "authority", feeds={"id-messaging": "messaging"}, passphrase=secrets.token_urlsafe(), region="ID"
     )
     complaints = folder / "complaints.csv"
     complaints.write_text("number,category\n0812-0000-0001,fraud\n0812-0000-0002,phishing\n")

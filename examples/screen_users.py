@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     complaints = folder / "complaints.csv"
     complaints.write_text("number,category,level\n0812-0000-0001,fraud,block\n0812-0000-0002,spam,advisory\n")
     publisher = Publisher.init(
-        folder / "authority", feeds=["id-messaging"], passphrase=secrets.token_urlsafe(), region="ID"
+        folder / "authority", feeds={"id-messaging": "messaging"}, passphrase=secrets.token_urlsafe(), region="ID"
     )
     publisher.release("id-messaging", complaints)
 
