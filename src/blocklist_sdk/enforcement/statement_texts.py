@@ -228,10 +228,10 @@ _ENGLISH: Final = Texts(
     ),
     receipts_refused=("The exchange has refused {n} receipt.", "The exchange has refused {n} receipts."),
     repairs=(
-        "Not counted above: {n} change that only put the sink right, because it held something else than it had "
+        "Not counted above: {n} change that only put the sink right, because it did not hold what it had "
         "acknowledged (blocked again {blocked}, set right {changed}, taken out {lifted}, not done {not_done}, open "
         "{open}).",
-        "Not counted above: {n} changes that only put the sink right, because it held something else than it had "
+        "Not counted above: {n} changes that only put the sink right, because it did not hold what it had "
         "acknowledged (blocked again {blocked}, set right {changed}, taken out {lifted}, not done {not_done}, open "
         "{open}).",
     ),

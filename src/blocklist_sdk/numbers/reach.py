@@ -18,6 +18,9 @@ Int64s = npt.NDArray[np.int64]
 MAX_COVER: Final = 100_000
 """Ten times what four wildcards cover. Whoever means more numbers by one pattern or range has to say so."""
 
+MAX_ENTRY_COVER: Final = 1_000_000
+"""How many numbers an entry may cover that a recipient's guard lets pass by itself; publishers warn by it."""
+
 _POWERS_OF_TEN: Final[Int64s] = 10 ** np.arange(19, dtype=np.int64)
 
 _CODES: Final = 1_000

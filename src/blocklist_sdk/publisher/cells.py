@@ -104,9 +104,9 @@ def _tell(notify: Notify | None, notes: Sequence[str], ignored: Sequence[str]) -
 
 
 def _tell_words(notify: Notify | None, words: Iterable[MappedWords]) -> None:
-    for each in words if notify else ():
-        if remark := each.remark():
-            notify(remark)  # type: ignore[misc]
+    for each in words:
+        if notify and (remark := each.remark()):
+            notify(remark)
 
 
 def _texts(table: Table) -> Cells:

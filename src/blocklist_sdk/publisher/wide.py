@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.errors import Refused
-from blocklist_sdk.numbers.reach import covered, range_text
+from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text
 from blocklist_sdk.numbers.text import to_ascii
 from blocklist_sdk.publisher.next_release import ListRows
 from blocklist_sdk.publisher.results import ListedRange
@@ -21,9 +21,6 @@ from blocklist_sdk.release.rows import Int64s
 SPAN_MAX: Final = 10_000_000
 """Of a range that spans more, every number counts, assigned or not: numbering plans change, and a range that covers
 nobody today may cover a city tomorrow."""
-
-RECIPIENTS_MAX: Final = 1_000_000
-"""How many numbers an entry may cover that a recipient's guard lets pass by itself."""
 
 _SHOWN: Final = 3
 """How many patterns a message names."""
@@ -81,8 +78,8 @@ def refuse_too_wide(widths: Widths, *, max_cover: int) -> None:
     more = widths.too_wide - len(named)
     widest = widths.widest[0].reach
     remedy = (
-        f"recipients refuse an entry of more than {RECIPIENTS_MAX:,} until a person accepts it, so write fewer"
-        if widest > RECIPIENTS_MAX
+        f"recipients refuse an entry of more than {MAX_ENTRY_COVER:,} until a person accepts it, so write fewer"
+        if widest > MAX_ENTRY_COVER
         else f"if the list is right, allow so many: --max-cover {widest} (max_cover=)"
     )
     raise Refused(

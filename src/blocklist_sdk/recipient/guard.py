@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.numbers.operators import operator_of_range
-from blocklist_sdk.numbers.reach import covered, range_text, reach
+from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import Int64s, Rows
@@ -54,7 +54,7 @@ class Guard:
     max_removed: float = 0.25
     max_added: float = 1.0
     min_changes: int = 100
-    max_cover: int = 1_000_000
+    max_cover: int = MAX_ENTRY_COVER
     max_first_cover: int = 20_000_000
 
     def __post_init__(self) -> None:

@@ -235,15 +235,16 @@ class Overrides:
         table_options = options or PLAIN
         source = Path(source) if isinstance(source, str) else source
         with open_table(source, meanings=meanings, options=table_options) as table:
-            for note in told(table.notes, table.ignored) if notify else ():
-                notify(note)  # type: ignore[misc]
+            tell = notify or _say_nothing
+            for note in told(table.notes, table.ignored):
+                tell(note)
             rows = list(table.records(rejects))
-            for words in table.words if notify else ():
+            for words in table.words:
                 if remark := words.remark():
-                    notify(remark)  # type: ignore[misc]
+                    tell(remark)
             read, decision = self._read_column([row.get("number", "") for _, row in rows])
-            if notify and decision.texts:
-                notify(str(decision))
+            if decision.texts:
+                tell(str(decision))
             for line, row in rows:
                 try:
                     good += self._from_row(
@@ -394,6 +395,10 @@ def _check_cover(ranges: Sequence[_Ends], max_cover: int) -> None:
             f"or, if it is right, allow so many: max_cover={count}, or --max-cover {count}.",
             reasons=(reason,),
         )
+
+
+def _say_nothing(_: str) -> None:
+    """Take a remark that no caller asked for."""
 
 
 def _is_utf8(text: str) -> bool:

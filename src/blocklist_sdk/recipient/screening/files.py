@@ -137,8 +137,9 @@ def screen_file(
         source = stack.enter_context(spooled(source))
         opening = partial(open_table, source, column=column, meanings=meanings, options=options)
         table = stack.enter_context(opening())
-        for note in table.notes if notify else ():
-            notify(note)  # type: ignore[misc]
+        if notify:
+            for note in table.notes:
+                notify(note)
         held, is_whole = _beginning(table.batches) if screening.needs_column else ([], False)
         if is_whole or not screening.needs_column:
             sample = _at_equal_distances(batch.rows.column(table.number) for batch in held)
