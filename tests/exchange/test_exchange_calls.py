@@ -59,7 +59,29 @@ REPORT = {
 WIRE = {**REPORT, "number": "0812-3456-7890", "happened_at": MOMENT, "app": None}
 FEED_ = {"feed": "id-all", "serial": 4, "rows": 10, "published_at": MOMENT}
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
-PUBLICATION: dict[str, Any] = {"at": MOMENT, "routine": True, "feeds": []}
+WAITING: dict[str, Any] = {
+    "feed": "id-all",
+    "digest": "0" * 64,
+    "refused_at": MOMENT,
+    "listings": 1001,
+    "added": 1001,
+    "blocked": 500,
+    "reasons": ["it would begin to block 1,001 numbers"],
+    "examples": [
+        {
+            "case": 7,
+            "number": NUMBER,
+            "why": "other",
+            "level": "block",
+            "category": "fraud",
+            "scope": ["sms"],
+            "since": MOMENT,
+            "until": None,
+        }
+    ],
+    "accepted_by": None,
+}
+PUBLICATION: dict[str, Any] = {"at": MOMENT, "routine": True, "feeds": [], "waiting": [WAITING]}
 
 AUTHORITIES = tls_context()
 """Read once: to read them takes longer than most of these tests."""
@@ -119,6 +141,13 @@ CALLS: dict[str, tuple[Use, str, Any, Any]] = {
     "receipts": (lambda x: x.receipts(feed="id-all", entry=11), "GET /v1/receipts", page(RECEIPT), None),
     "feeds": (lambda x: x.feeds(), "GET /v1/feeds", [FEED_], None),
     "publish": (lambda x: x.publish(everything=True), "POST /v1/publications", PUBLICATION, {"everything": True}),
+    "waiting_releases": (lambda x: x.waiting_releases(), "GET /v1/publications/waiting", [WAITING], None),
+    "accept_release": (
+        lambda x: x.accept_release("id-all", "0" * 64),
+        "POST /v1/publications/acceptances",
+        PUBLICATION,
+        {"feed": "id-all", "digest": "0" * 64},
+    ),
     "get_statistics": (lambda x: x.get_statistics("2026-11"), "GET /v1/statistics/2026-11", STATISTICS, None),
     "get_number_status": (
         lambda x: x.get_number_status("+62 812/3456"),

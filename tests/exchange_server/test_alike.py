@@ -47,7 +47,8 @@ def script(talk: Talk) -> Iterator[Step]:
     yield "POST", "anna", "/v1/cases/3/decisions", {"kind": "reject", "reason": "no fraud"}
     yield "POST", "anna", "/v1/cases/3/decisions", {"kind": "block", "reason": "too late"}
     yield "POST", "press", "/v1/publications", {}
-    yield from read("/v1/cases", "/v1/cases/1/history", "/v1/feeds")
+    yield from read("/v1/cases", "/v1/cases/1/history", "/v1/feeds", "/v1/publications/waiting", "/metrics")
+    yield "POST", "anna", "/v1/publications/acceptances", {"feed": "id-all", "digest": "0" * 64}
     yield "GET", None, f"/v1/numbers/+{first}", None
     yield receipt("telkomsel", "id-telkomsel", 1, 1, "enforced")
     yield receipt("telkomsel", "id-messaging", 1, 1, "enforced")

@@ -52,6 +52,7 @@ def bodies(talk: Talk) -> dict[str, tuple[str, dict[str, Any], tuple[str, ...]]]
         ),
         "/v1/appeals/1/answer": ("anna", {"grant": True, "reason": "x"}, ("grant", "reason")),
         "/v1/publications": ("press", {"everything": True}, ("everything",)),
+        "/v1/publications/acceptances": ("anna", {"feed": "id-all", "digest": "0" * 64}, ("feed", "digest")),
     }
 
 

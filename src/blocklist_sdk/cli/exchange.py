@@ -1,23 +1,26 @@
 """The authority's commands: ``blocklist exchange init | serve | user | publish | stats | verify``."""
 
 import logging
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import FAILED
+from blocklist_sdk.cli.exit_codes import FAILED, REFUSED
 from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
+    from blocklist_sdk.exchange.models import WaitingRelease
     from blocklist_sdk.exchange_server.exchange import Exchange
     from blocklist_sdk.exchange_server.store.tables import AccountRow
 
@@ -32,6 +35,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")
 
 _EXCHANGE: Final = "blocklist_sdk.exchange_server"
 _KEY_BYTES_MAX: Final = 100_000
+_COMMAND_LINE: Final = "command line"
+"""Who has accepted a release here, in the histories of cases; no account may have this name."""
 
 
 @app.command()
@@ -196,27 +201,75 @@ def publish(
     everything: Annotated[
         bool, typer.Option("--everything", help="Publish everything, whether or not the monthly cycle is due.")
     ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="FEED:DIGEST",
+            help="Publish what the guard refused on a feed, if it is still the same. May be repeated.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish urgent decisions and retractions, and with the monthly cycle everything else.
 
-    For a timer, beside `serve --no-publish`.
+    For a timer, beside `serve --no-publish`. What begins to block more numbers than the settings allow waits: the
+    command shows it and exits with 6, after everything else was published.
     """
+    accepted = dict(map(_feed_and_digest, accept or ()))
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
+        refusals = []
+        for feed, digest in accepted.items():
+            try:
+                exchange.accept(feed, digest, accepted_by=_COMMAND_LINE)
+            except InvalidInput as error:  # retractions must not wait for the right digest
+                refusals.append(error)
         exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()
         exchange.forget()
     if as_json:
         typer.echo(made.model_dump_json())
-        return
-    for each in made.feeds:
-        typer.echo(
-            f"{each.feed} {each.serial}: {counted(each.rows, 'row')}, +{each.added} −{each.removed} ~{each.changed}"
+    else:
+        for each in made.feeds:
+            typer.echo(
+                f"{each.feed} {each.serial}: {counted(each.rows, 'row')}, +{each.added} −{each.removed} ~{each.changed}"
+            )
+        if not made.feeds:
+            say("nothing to publish")
+    if made.waiting:
+        _say_waiting(made.waiting, accepted if not refusals else {}, directory)
+    if refusals:
+        raise refusals[0]
+    if made.waiting:
+        raise typer.Exit(REFUSED)
+
+
+def _feed_and_digest(text: str) -> tuple[str, str]:
+    feed, colon, digest = text.partition(":")
+    if not (feed and colon and digest):
+        raise InvalidInput(f"--accept {text!r} is not FEED:DIGEST: copy it from what `exchange publish` shows")
+    return feed, digest
+
+
+def _say_waiting(waiting: "tuple[WaitingRelease, ...]", accepted: Mapping[str, str], directory: Path) -> None:
+    """Say what waits, why, and which command lets it through."""
+    for release in waiting:
+        if release.feed in accepted:
+            say(f"{release.feed}: what you accepted has changed in the meantime, so it was judged anew")
+        say(
+            f"{release.feed}: held back since {moment(release.refused_at)}: {counted(release.listings, 'listing')}, for "
+            f"{'; '.join(release.reasons)}. Everything else was published."
         )
-    if not made.feeds:
-        say("nothing to publish")
+        for each in release.examples:
+            until = f", until {moment(each.until)}" if each.until else ""
+            say(
+                f"{release.feed}, case {each.case}: {mask(f'+{each.number}')}, {each.level}, {each.category}, "
+                f"{'+'.join(sorted(each.scope))}{until}"
+            )
+    options = " ".join(f"--accept {release.feed}:{release.digest}" for release in waiting)
+    say(f"if all of this is right: blocklist exchange publish {shlex.quote(str(directory))} {options}")
 
 
 @app.command()

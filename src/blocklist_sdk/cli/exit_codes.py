@@ -53,7 +53,8 @@ MEANINGS: Final = {
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
     REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, a pattern covers too "
     "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
-    "cannot be read. `enforce`: a part of the run is unexplained, and waits; the rest is done.",
+    "cannot be read. `exchange publish`: a part waits for an officer; the rest is published. `enforce`: a part of the "
+    "run is unexplained, and waits; the rest is done.",
     REJECTED: "Done, but a part was rejected: `override import`, `publish add`, `publish remove`, `report bulk`, "
     "`receipts send`, `enforce --receipts`; "
     "with `--strict` also `publish release` and `screen`.",

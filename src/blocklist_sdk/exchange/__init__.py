@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Report as Report
     from blocklist_sdk.exchange.models import Spread as Spread
     from blocklist_sdk.exchange.models import Statistics as Statistics
+    from blocklist_sdk.exchange.models import WaitingListing as WaitingListing
+    from blocklist_sdk.exchange.models import WaitingRelease as WaitingRelease
     from blocklist_sdk.exchange.wire import ClientSettings as ClientSettings
     from blocklist_sdk.net.oauth import token_url_of as token_url_of
     from blocklist_sdk.net.tls import tls_context as tls_context
@@ -66,6 +68,8 @@ attach(
         "Report": "models",
         "Spread": "models",
         "Statistics": "models",
+        "WaitingListing": "models",
+        "WaitingRelease": "models",
         "new_receipt": "calls",
         "new_report": "calls",
         "tls_context": "blocklist_sdk.net.tls",

@@ -50,6 +50,7 @@ from blocklist_sdk.exchange.models import (
     ReceiptItems,
     Report,
     Statistics,
+    WaitingRelease,
 )
 from blocklist_sdk.records import SCOPES, Scope
 from blocklist_sdk.texts import is_printable_ascii
@@ -410,6 +411,23 @@ def publish(*, everything: bool = False, idempotency_key: str | None = None) -> 
         idempotency_key: your own key; by default a new one.
     """
     return _post("/v1/publications", Publication, models.NewPublication(everything=everything), key=idempotency_key)
+
+
+def waiting_releases() -> Call[tuple[WaitingRelease, ...]]:
+    """What the exchange's guard refused, and what waits until an officer accepts it, by feed."""
+    return _get("/v1/publications/waiting", tuple[WaitingRelease, ...])
+
+
+def accept_release(feed: str, digest: str, *, idempotency_key: str | None = None) -> Call[Publication]:
+    """Let through what the guard refused on a feed, and publish it.
+
+    Args:
+        feed: the feed's name.
+        digest: what is accepted: `WaitingRelease.digest`. If something else waits by now, the exchange refuses.
+        idempotency_key: your own key; by default a new one.
+    """
+    new = _made(models.NewAcceptance, feed=feed, digest=digest)
+    return _post("/v1/publications/acceptances", Publication, new, key=idempotency_key)
 
 
 def get_statistics(month: str) -> Call[Statistics]:

@@ -107,6 +107,7 @@ LongText = Annotated[str, _line(4_000), AfterValidator(_printable)]
 NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MONTH: Final = re.compile(r"^20[0-9]{2}-(0[1-9]|1[0-2])$")
 Month = Annotated[str, StringConstraints(pattern=MONTH.pattern)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
@@ -341,12 +342,50 @@ class PublishedFeed(ResponseModel):
     changed: int
 
 
+class WaitingListing(ResponseModel):
+    """A listing that waits for an officer."""
+
+    case: int
+    number: int
+    why: Literal["wide", "level", "unblocked", "foreign", "changed", "other"] = Field(
+        description="Why it is shown: `level`: an advisory becomes a block. `foreign`: a number of another country. "
+        "`changed`: a listing that blocks more than before. `other`: a new one."
+    )
+    level: Level
+    category: str
+    scope: tuple[Scope, ...]
+    since: datetime
+    until: datetime | None
+
+
+class WaitingRelease(ResponseModel):
+    """What the guard refused of a feed's next release; it waits until an officer accepts it."""
+
+    feed: str
+    digest: str = Field(description="What waits, as a hash: to accept it, name it.")
+    refused_at: datetime
+    listings: int = Field(description="Number of listings that wait.")
+    added: int = Field(description="How many numbers they would begin to block.")
+    blocked: int = Field(description="How many numbers the feed blocked when this was judged.")
+    reasons: tuple[str, ...]
+    examples: tuple[WaitingListing, ...] = Field(description="The twenty most surprising.")
+    accepted_by: str | None = Field(description="Who has accepted it; the next run publishes it.")
+
+
 class Publication(ResponseModel):
     """What was published; without feeds if nothing had to be."""
 
     at: datetime
     routine: bool = Field(description="Whether routine decisions were published as well.")
     feeds: tuple[PublishedFeed, ...]
+    waiting: tuple[WaitingRelease, ...] = Field(default=(), description="What waits for an officer, on any feed.")
+
+
+class NewAcceptance(RequestModel):
+    """Lets through what the guard refused, and nothing else."""
+
+    feed: FeedName
+    digest: Digest = Field(description="The digest of what waits.")
 
 
 class Feed(ResponseModel):

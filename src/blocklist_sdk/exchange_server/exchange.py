@@ -15,11 +15,12 @@ from sqlalchemy import delete, select
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange.models import MONTH, Publication, Statistics
-from blocklist_sdk.exchange_server.casework import accounts
+from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
+from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.cases import first_broken_line
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
+from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
@@ -28,6 +29,7 @@ from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
+from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
 
@@ -111,7 +113,7 @@ class Exchange:
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
             building.mkdir(parents=True, mode=0o700)
         try:
-            Publisher.init(building / _PUBLISHER, feeds=rules.feeds, passphrase=passphrase, region=settings.region)
+            Publisher.init(building / _PUBLISHER, feeds=rules.scopes, passphrase=passphrase, region=settings.region)
             with storage(directory):
                 (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
@@ -159,6 +161,7 @@ class Exchange:
         _check_region(routing, used)
         database = Database(used.database, directory=directory)
         database.check()
+        database.add_missing_tables()
         publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase)
         missing = sorted(set(routing.feeds) - set(publisher.feeds))
         if missing:
@@ -181,6 +184,7 @@ class Exchange:
                 issuer=used.issuer,
                 cycle_day=used.cycle_day,
                 routing=routing,
+                guard=PublisherGuard(max_removed=1.0, max_added=used.max_added, min_added=used.min_added),
                 process_lock=directory / _PUBLISHING,
                 thread_lock=threading.Lock(),
             ),
@@ -199,6 +203,9 @@ class Exchange:
     def publish(self, *, everything: bool = False) -> Publication:
         """Publish urgent decisions and retractions, and once a month everything else.
 
+        What begins to block more numbers than the settings allow waits until it is accepted; `Publication.waiting` has
+        it. All else is published.
+
         Args:
             everything: publish everything now, whether or not the monthly cycle is due.
 
@@ -206,6 +213,34 @@ class Exchange:
             BlocklistError: the error of `Publisher.release` for the first feed that failed; the others are published.
         """
         return self._publishing.run(self.clock(), everything=everything)
+
+    def waiting(self) -> tuple[WaitingRelease, ...]:
+        """What the guard refused, and what waits for an officer, by feed.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        with self.database.reading() as session:
+            return waiting_releases.waiting_releases(session)
+
+    def accept(self, feed: str, digest: str, *, accepted_by: str = cases.SYSTEM) -> None:
+        """Let through what the guard refused on a feed; `publish` then publishes it, if it is still the same.
+
+        Args:
+            feed: the feed's name.
+            digest: what is accepted, see `WaitingRelease.digest`.
+            accepted_by: who accepts it, for the history of the cases.
+
+        Raises:
+            InvalidInput: nothing waits on the feed, or something else does.
+            StorageFailed: the database failed.
+        """
+        try:
+            self.database.change(
+                lambda session: waiting_releases.accept(session, feed, digest, accepted_by, now=self.clock())
+            )
+        except Refusal as refusal:
+            raise InvalidInput(refusal.detail) from refusal
 
     def begin(self) -> None:
         """Give each feed without a release its first one, so that recipients can join before any number is listed.

@@ -52,6 +52,9 @@ class ExchangeSettings(BaseModel):
         decide_within_h: how long officers have to decide a complete case, hours.
         listing_days: how long a listing lasts if its decision does not say, days.
         cycle_day: day of the month, UTC, on which routine decisions are published.
+        max_added: the share of a feed's blocked numbers that one release may begin to block; 1 means that the list may
+            double. What is more waits for an officer.
+        min_added: so many numbers may always begin to be blocked.
         token_s: how long an access token is valid, seconds.
         evidence_bytes: longest evidence file, bytes.
         evidence_files: most files of one report or appeal.
@@ -71,6 +74,8 @@ class ExchangeSettings(BaseModel):
     decide_within_h: Annotated[float, Field(gt=0, le=8760)] = 24
     listing_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cycle_day: Annotated[int, Field(ge=1, le=28)] = 1
+    max_added: Annotated[float, Field(ge=0, le=1e9)] = 1.0
+    min_added: Annotated[int, Field(ge=0, le=10**12)] = 1_000
     token_s: Annotated[int, Field(ge=60, le=86_400)] = 900
     evidence_bytes: Annotated[int, Field(ge=1, le=EVIDENCE_BYTES_MAX)] = EVIDENCE_BYTES_MAX
     evidence_files: Annotated[int, Field(ge=1, le=100)] = 10

@@ -75,6 +75,7 @@ from blocklist_sdk.publisher.results import (
 from blocklist_sdk.publisher.rows import read_level
 from blocklist_sdk.publisher.scopes import DEFAULT_SCOPE, declared_scope, feed_scopes
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release.arrow import to_table
 from blocklist_sdk.release.blocking import BlockingChange, blocking_change
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import PROTECTED_PATH, feed_name
@@ -816,6 +817,26 @@ class Publisher:
             Malformed, Untrusted: the repository was damaged.
         """
         return tuple(self._load().feeds)
+
+    def entries(self, feed: str) -> pa.Table:
+        """The entries of a feed's current release, in the columns of a snapshot; empty before the first. Needs no key.
+
+        Args:
+            feed: the feed's name.
+
+        Raises:
+            InvalidInput: the feed is unknown.
+            Malformed, Untrusted: the repository was damaged.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp() + "/publisher"
+            >>> publisher = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery", region="ID")
+            >>> _ = publisher.add("id-all", ["0812-3456-7890"])
+            >>> publisher.entries("id-all").column("number").to_pylist()
+            [6281234567890]
+        """
+        return to_table(SignedFeed.find(self._load(), feed).rows())
 
     def protected(self) -> frozenset[int]:
         """The protected numbers, as E.164 integers.

@@ -10,24 +10,34 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import BlocklistError
-from blocklist_sdk.exchange.models import Publication, PublishedFeed
-from blocklist_sdk.exchange_server.casework import cases
+from blocklist_sdk.exchange.models import Publication, PublishedFeed, WaitingRelease
+from blocklist_sdk.exchange_server.casework import cases, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
+from blocklist_sdk.exchange_server.casework.release_guard import (
+    Content,
+    NextEntry,
+    Verdict,
+    judge,
+    publishable,
+    published_contents,
+    table_of,
+)
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
-from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow
+from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
-from blocklist_sdk.release.arrow import SCHEMA
+from blocklist_sdk.release.arrow import from_table
+from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -35,14 +45,30 @@ _TURN_S: Final = 60
 """How long a run waits for the run of another process, seconds."""
 
 _QUIET: Final = timedelta(hours=1)
-"""A feed with a newer release than this gets no release without changes."""
+"""A feed with a newer release than this gets no release without changes, and what waits is not judged again before."""
 
 _ENDED: Final = "the listing has ended"
 
 _PROTECTED: Final = "the number is protected: no feed may list it"
 
-Shown = Mapping[int, tuple[object, ...]]
-"""The content of listings in a release, by their IDs."""
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A feed's next release, as the database has it.
+
+    Attributes:
+        shown: what it shows.
+        waiting: what waits for an officer; None if nothing does.
+        is_new: whether the alarm about what waits is still to be given.
+        accepted_by: who let through what the guard refused; None if it refused nothing.
+        is_needed: False if the release would be the current one.
+    """
+
+    shown: list[tuple[NextEntry, Content]]
+    waiting: WaitingRelease | None
+    is_new: bool
+    accepted_by: str | None
+    is_needed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +79,16 @@ class Publishing:
     listings with an ID. So an ID never means another listing, whatever happens in between. The serials of the releases
     that list and lift it are stored then as well, so that a recipient may send receipts as soon as it has them.
 
+    What begins to block more numbers than the guard lets through waits for an officer, and has no ID meanwhile.
+    Everything else is published: retractions, ends and what weakens a block never wait.
+
     Attributes:
         database: has the decisions.
         publisher: has the feeds' keys.
         issuer: the issuer in all entries.
         cycle_day: day of the month, UTC, on which routine decisions are published.
         routing: which feeds decisions reach.
+        guard: how many numbers a release may begin to block; its limits on removals are not used.
         process_lock: a file that is locked during a run, against other processes.
         thread_lock: held during a run, against other threads.
     """
@@ -68,6 +98,7 @@ class Publishing:
     issuer: str
     cycle_day: int
     routing: RoutingRules
+    guard: PublisherGuard
     process_lock: Path
     thread_lock: threading.Lock
 
@@ -90,7 +121,9 @@ class Publishing:
                 self.database.change(
                     lambda session: add_missing_returning(session, CycleRow, [{"month": _month(now), "at": now}])
                 )
-        return Publication(at=now, routine=routine, feeds=tuple(published))
+            with self.database.reading() as session:
+                waiting = waiting_releases.waiting_releases(session)
+        return Publication(at=now, routine=routine, feeds=tuple(published), waiting=waiting)
 
     def begin(self, now: datetime) -> None:
         """Give each feed without a release its first one, so that recipients can join before any number is listed.
@@ -136,7 +169,8 @@ class Publishing:
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                published.append(self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine))
+                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine)
+                published += [] if made is None else [made]
             except BlocklistError as error:
                 log.error("feed %s was not published: %s", feed, error)
                 failures.append(error)
@@ -157,24 +191,50 @@ class Publishing:
         )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
+            for waiting in session.scalars(select(WaitingRow)):
+                # What waits alone is no reason to look again every few seconds. A removal is, and so are these:
+                removed = or_(ListingRow.retracted_at.is_not(None), ListingRow.until <= now)
+                is_removed = session.scalar(wanted.where(removed, ListingRow.feed == waiting.feed).limit(1)) is not None
+                if is_removed or self._is_to_be_judged(session, waiting, now, routine=routine):
+                    feeds.add(waiting.feed)
+                else:
+                    feeds.discard(waiting.feed)
             if routine:  # a release without changes shows recipients that the feed is alive
                 quiet = FeedRow.serial.is_not(None) & (FeedRow.published_at <= now - _QUIET)
                 feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
 
-    def _publish(self, status: FeedStatus, now: datetime, *, routine: bool) -> PublishedFeed:
-        feed = status.feed
-        rows = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
-        released = self.publisher.release(
-            feed,
-            _table(rows, issuer=self.issuer),
-            allow_empty=True,
-            max_rejects=0,
-            # Officers decided on each entry, and no retraction may wait because there are many.
-            guard=PublisherGuard.off(),
+    def _is_to_be_judged(self, session: Session, waiting: WaitingRow, now: datetime, *, routine: bool) -> bool:
+        """Whether what waits has to be judged again: it was accepted, or something about it may have changed."""
+        return (
+            routine
+            or waiting.accepted_by is not None
+            or not now - _QUIET < waiting.judged_at <= now
+            or waiting.limits != self._limits
+            or waiting.state != waiting_releases.decisions_state(session, waiting.feed)
         )
-        shown = {row.id: _content(row) for row in rows}
-        self.database.change(lambda session: self._settle(session, feed, shown, released, now))
+
+    @property
+    def _limits(self) -> str:
+        return f"{self.guard.max_added:g} {self.guard.min_added}"
+
+    def _publish(self, status: FeedStatus, now: datetime, *, routine: bool) -> PublishedFeed | None:
+        """Publish what may be published; None if that would change nothing."""
+        feed = status.feed
+        plan = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
+        if plan.waiting is not None and plan.is_new:
+            log.error(
+                "feed %s: the guard holds back %s, until an officer accepts this: %s. Retractions are published. To "
+                "look: blocklist exchange publish, or GET /v1/publications/waiting. Digest: %s",
+                *(feed, counted(plan.waiting.listings, "listing"), "; ".join(plan.waiting.reasons)),
+                plan.waiting.digest,
+            )
+        if plan.accepted_by is not None:
+            log.warning("feed %s: %s accepted a release that the guard refused", feed, plan.accepted_by)
+        released = self._release(status, plan) if plan.is_needed else None
+        self.database.change(lambda session: self._settle(session, status, plan, released, now))
+        if released is None:
+            return None
         log.info(
             "published %s %d: %d %s, +%d -%d ~%d",
             *(feed, released.serial, released.rows, "row" if released.rows == 1 else "rows"),
@@ -189,8 +249,21 @@ class Publishing:
             changed=released.changed,
         )
 
-    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> list[ListingRow]:
-        """The listings of the feed's next release; new ones get their entry IDs."""
+    def _release(self, status: FeedStatus, plan: _Plan) -> ReleaseResult:
+        scope = self.routing.scopes.get(status.feed)
+        if scope is not None and status.scope != scope:
+            self.publisher.set_scope(status.feed, scope)
+        return self.publisher.release(
+            status.feed,
+            table_of(plan.shown, issuer=self.issuer),
+            allow_empty=True,
+            max_rejects=0,
+            # It has been judged here, where what may wait is known from what may not.
+            guard=PublisherGuard.off(),
+        )
+
+    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> _Plan:
+        """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
         feed, serial, last_entry = status.feed, (status.serial or 0) + 1, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
@@ -205,7 +278,8 @@ class Publishing:
                 last_entry,
             )
             known.last_entry = last_entry
-        known.begun = max(known.begun, serial)
+        waiting = session.get(WaitingRow, feed, with_for_update=True)
+        state = waiting_releases.decisions_state(session, feed)  # before the listings: what comes between counts as new
         listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
         # In the database, since another process may be extending one of them at this moment.
         session.execute(
@@ -214,26 +288,113 @@ class Publishing:
             .values(retracted_at=ListingRow.until, ended=True, waiting=True)
             .execution_options(synchronize_session=False)
         )
-        rows = []
-        for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id)):
-            # An interrupted run may have stored a serial that has been published since: keep it.
-            if row.retracted_at is not None:
-                if row.entry is not None and (row.lifted_serial is None or row.lifted_serial > serial):
+        rows = {row.id: row for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id))}
+        # A cycle that waits goes on waiting as it was: routine decisions made since then belong to the next one.
+        last_listing = max(rows, default=0) if routine else waiting.last_listing if waiting else 0
+        is_routine = routine or (waiting is not None and waiting.routine)
+        wanted = [
+            row
+            for row in rows.values()
+            if row.retracted_at is None
+            and (row.entry is not None or row.urgent or (is_routine and row.id <= last_listing))
+        ]
+        wished, verdict = self._judged(feed, wanted, known.last_entry, now, is_first=not last_entry)
+        accepted_by = None
+        if waiting is not None and verdict.held and waiting.digest == verdict.digest:
+            accepted_by = waiting.accepted_by
+        held = frozenset[int]() if accepted_by is not None else verdict.held
+        shown = publishable(wished, held)
+        is_needed = not held or any(content != each.published for each, content in shown)
+        is_needed |= any(_is_to_be_lifted(row, serial) for row in rows.values())
+        is_needed |= routine and (known.published_at is None or known.published_at <= now - _QUIET)
+        if is_needed:
+            known.begun = max(known.begun, serial)
+            for row in rows.values():
+                if _is_to_be_lifted(row, serial):
                     row.lifted_serial = serial
-            elif row.entry is not None or routine or row.urgent:
-                if row.entry is None:
-                    known.last_entry += 1
-                    row.entry = known.last_entry
-                if row.listed_serial is None or row.listed_serial > serial:
-                    row.listed_serial = serial
-                rows.append(row)
-        return rows
+        self._give_ids(known, rows, wished, shown, serial=serial, last_entry=last_entry)
+        if held:
+            case_ids = {each.entry: each.case for each in wished}
+            of_cycle = is_routine and any(not rows[listing].urgent for listing in held)
+            waiting = waiting_releases.store(
+                *(session, waiting, verdict),
+                feed=feed,
+                cases=case_ids,
+                routine=of_cycle,
+                last_listing=last_listing,
+                limits=self._limits,
+                state=state,
+                now=now,
+            )
+        return _Plan(
+            shown=shown,
+            waiting=waiting_releases.shown_release(waiting) if held and waiting is not None else None,
+            is_new=bool(held) and waiting is not None and not waiting.is_known,
+            accepted_by=accepted_by,
+            is_needed=is_needed,
+        )
 
-    def _settle(self, session: Session, feed: str, shown: Shown, released: ReleaseResult, now: datetime) -> None:
-        """Store what the release shows, and update the cases."""
+    def _judged(
+        self, feed: str, wanted: Sequence[ListingRow], last_entry: int, now: datetime, *, is_first: bool
+    ) -> tuple[list[NextEntry], Verdict]:
+        """The listings of the next release, and what the guard says about it; the first list is free."""
+        unpublished = [row for row in wanted if row.waiting]
+        # Each listing is one number, so that few of them cannot be too many: then nothing else has to be read.
+        is_free = is_first or len(unpublished) <= self.guard.min_added
+        current = Rows.empty() if is_free else from_table(self.publisher.entries(feed))
+        published = published_contents(current, [row.entry for row in unpublished if row.entry is not None])
+        wished = []
+        for row in wanted:
+            content = _content(row)
+            entry = row.entry
+            if entry is None:
+                last_entry = entry = last_entry + 1
+            before = published.get(entry) if row.waiting else content
+            wished.append(NextEntry(row.id, row.case_id, row.number, entry, row.urgent, content, before))
+        if is_free:
+            return wished, Verdict()
+        region = self.routing.region
+        return wished, judge(current, wished, guard=self.guard, feed=feed, region=region, now=now)
+
+    def _give_ids(
+        self,
+        known: FeedRow,
+        rows: Mapping[int, ListingRow],
+        wished: Sequence[NextEntry],
+        shown: Sequence[tuple[NextEntry, Content]],
+        *,
+        serial: int,
+        last_entry: int,
+    ) -> None:
+        """Give IDs to the listings on the next release; take them from those that an interrupted run was to publish."""
+        for each, _ in shown:
+            row = rows[each.listing]
+            row.entry = each.entry
+            known.last_entry = max(known.last_entry, each.entry)
+            # An interrupted run may have stored a serial that has been published since: keep it.
+            if row.listed_serial is None or row.listed_serial > serial:
+                row.listed_serial = serial
+        on_it = {each.listing for each, _ in shown}
+        for each in wished:
+            row = rows[each.listing]
+            if each.listing not in on_it and row.entry is not None and row.entry > last_entry:
+                row.entry = row.listed_serial = None
+
+    def _settle(
+        self, session: Session, status: FeedStatus, plan: _Plan, released: ReleaseResult | None, now: datetime
+    ) -> None:
+        """Store what the release shows, and update the cases; `released` is None if it is still the one before."""
+        feed, serial = status.feed, status.serial if released is None else released.serial
         found = session.get(FeedRow, feed, with_for_update=True)
         assert found is not None
-        found.serial, found.rows, found.published_at = released.serial, released.rows, now
+        if released is not None:
+            found.serial, found.rows, found.published_at = released.serial, released.rows, now
+        stored = session.get(WaitingRow, feed, with_for_update=True)
+        if stored is not None and plan.waiting is None:
+            session.delete(stored)
+        elif stored is not None:
+            stored.is_known = True
+        shown = {each.listing: content for each, content in plan.shown}
         waiting = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None) & ListingRow.waiting
         touched = cases.lock_cases(session, set(session.scalars(select(ListingRow.case_id).where(waiting))))
         # Read after the cases are locked, so that no decision on them comes in between.
@@ -242,7 +403,7 @@ class Publishing:
                 continue
             event = None
             if row.id in shown:
-                # Decisions made during the release wait for the next one.
+                # Decisions made during the release wait for the next one, and what the guard holds back for an officer.
                 row.waiting = row.retracted_at is not None or _content(row) != shown[row.id]
                 if row.listed_at is None:
                     row.listed_at, event = now, "listed"
@@ -251,7 +412,9 @@ class Publishing:
             elif row.retracted_at is not None and row.entry is None:  # it was never on the feed
                 row.lifted_at, row.waiting = now, False
             if event is not None:
-                where: dict[str, cases.Detail] = {"feed": feed, "serial": released.serial, "entry": row.entry}
+                where: dict[str, cases.Detail] = {"feed": feed, "serial": serial, "entry": row.entry}
+                if plan.accepted_by is not None and event == "listed":
+                    where["accepted_by"] = plan.accepted_by
                 cases.add_event(session, touched[row.case_id], now=now, actor=cases.SYSTEM, event=event, **where)
         session.flush()
         self._advance(session, touched, now)
@@ -284,16 +447,16 @@ def _active(session: Session, case_ids: Sequence[int]) -> Iterator[tuple[int, bo
         yield from ((row.case_id, row.waiting) for row in rows)
 
 
-def _content(row: ListingRow) -> tuple[object, ...]:
-    """The columns of a listing that a release shows."""
-    return row.level, row.category, row.scope, row.since, row.until
+def _content(row: ListingRow) -> Content:
+    """What a release shows of a listing."""
+    return Content(row.level, row.category, row.scope, row.since, row.until)
 
 
-def _table(rows: Sequence[ListingRow], *, issuer: str) -> pa.Table:
-    """The listings in the columns of a release, which the publisher takes as they are."""
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names if name not in ("last", "issuer")}
-    constants = {"last": [None] * len(rows), "issuer": [issuer] * len(rows)}
-    return pa.table(columns | constants, schema=SCHEMA)
+def _is_to_be_lifted(row: ListingRow, serial: int) -> bool:
+    """Whether the release of that serial is the first without a retracted listing that may have been on the feed."""
+    # An interrupted run may have stored a serial that has been published since: keep it.
+    is_open = row.lifted_serial is None or row.lifted_serial > serial
+    return row.retracted_at is not None and row.entry is not None and is_open
 
 
 def _month(now: datetime) -> str:

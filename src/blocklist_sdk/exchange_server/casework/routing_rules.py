@@ -166,6 +166,15 @@ class RoutingRules:
         return tuple(rule.name for rule in self.rules)
 
     @property
+    def scopes(self) -> dict[str, str]:
+        """What each feed's recipients can act on, as the scope of a feed.
+
+        >>> RoutingRules.default("ID").scopes["id-telkomsel"]
+        'data+sms+voice'
+        """
+        return {rule.name: "+".join(sorted(rule.scopes)) for rule in self.rules}
+
+    @property
     def unknown_operators(self) -> tuple[str, ...]:
         """Operators in the rules that are not in the package's table, for a warning about a possible misspelling.
 

@@ -130,6 +130,7 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
 ReporterRequest = Annotated[IdempotentRequest, Depends(idempotent("report"))]
 OfficerRequest = Annotated[IdempotentRequest, Depends(idempotent("officer"))]
 PublisherRequest = Annotated[IdempotentRequest, Depends(idempotent("publish"))]
+AcceptingRequest = Annotated[IdempotentRequest, Depends(idempotent("officer", "publish"))]
 RecipientRequest = Annotated[IdempotentRequest, Depends(idempotent("receipt"))]
 
 

@@ -108,6 +108,25 @@ class Database:
         if version != SCHEMA:
             raise InvalidInput(f"the database has schema version {version}, this blocklist-sdk needs {SCHEMA}: upgrade")
 
+    def add_missing_tables(self) -> None:
+        """Make the tables that a later version of this library has added to the same schema.
+
+        Raises:
+            StorageFailed: the database cannot be reached, or refused the change.
+        """
+        if self._missing_tables():
+            try:
+                with self.writing() as session:
+                    Base.metadata.create_all(session.connection())
+            except StorageFailed:
+                # Another process may have made them at the same moment.
+                if self._missing_tables():
+                    raise
+
+    def _missing_tables(self) -> set[str]:
+        with self.reading() as session:
+            return set(Base.metadata.tables) - set(inspect(session.connection()).get_table_names())
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that reads.

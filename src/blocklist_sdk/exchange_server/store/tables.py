@@ -271,6 +271,33 @@ class FeedRow(Base):
     published_at: Mapped[datetime | None]
 
 
+class WaitingRow(Base):
+    """What the guard refused of a feed's next release; it waits for an officer.
+
+    `routine` and `last_listing` say what the cycle would have published: listings up to that ID. `limits` are those of
+    the guard, and `state` changes with every decision on what waits to be published: neither has to be judged again
+    while it is the same. `is_known` is set once the alarm was given.
+    """
+
+    __tablename__ = "waiting_releases"
+    feed: Mapped[str] = mapped_column(String(64), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    refused_at: Mapped[datetime]
+    judged_at: Mapped[datetime]
+    listings: Mapped[int]
+    added: Mapped[int]
+    blocked: Mapped[int]
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    examples: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    routine: Mapped[bool]
+    last_listing: Mapped[int]
+    limits: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(64))
+    is_known: Mapped[bool] = mapped_column(default=False)
+    accepted_by: Mapped[str | None] = mapped_column(String(64))
+    accepted_at: Mapped[datetime | None]
+
+
 class CycleRow(Base):
     """A month whose routine decisions were published."""
 

@@ -13,6 +13,7 @@ from blocklist_sdk.exchange.models import (
     FeedName,
     Id,
     Month,
+    NewAcceptance,
     NewPublication,
     NewReceipts,
     Page,
@@ -20,13 +21,14 @@ from blocklist_sdk.exchange.models import (
     Receipt,
     ReceiptItems,
     Statistics,
+    WaitingRelease,
 )
-from blocklist_sdk.exchange_server.casework import receipts, representations
+from blocklist_sdk.exchange_server.casework import receipts, representations, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
-from blocklist_sdk.exchange_server.http.idempotency_key import PublisherRequest, RecipientRequest
+from blocklist_sdk.exchange_server.http.idempotency_key import AcceptingRequest, PublisherRequest, RecipientRequest
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
@@ -70,6 +72,35 @@ def publish(new: NewPublication, request: PublisherRequest) -> Response:
     except InvalidInput as error:
         # A list made here is refused only if the keys are missing.
         raise Refusal("unavailable", "this server cannot sign: publish on the machine that has the keys") from error
+    return request.once(new, lambda session: made)
+
+
+@router.get("/v1/publications/waiting", response_model=tuple[WaitingRelease, ...], tags=["feeds"])
+def list_waiting(
+    exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("officer", "publish"))]
+) -> tuple[WaitingRelease, ...]:
+    """What the guard refused: the listings of each feed that wait until they are accepted."""
+    return exchange.waiting()
+
+
+@router.post("/v1/publications/acceptances", response_model=Publication, tags=["feeds"])
+def accept(new: NewAcceptance, request: AcceptingRequest) -> Response:
+    """Let through what the guard refused on a feed, and publish it.
+
+    409 if nothing waits there, or something else does. On a server that cannot sign, it is accepted, and stays in
+    `waiting` until the next run where the keys are.
+    """
+    earlier = request.earlier_response(new)
+    if earlier is not None:
+        return earlier
+    exchange, actor, now = request.exchange, request.caller.name, request.received_at
+    exchange.database.change(lambda session: waiting_releases.accept(session, new.feed, new.digest, actor, now=now))
+    try:
+        made = exchange.publish()
+    except InvalidInput:  # as for `publish`
+        made = Publication(at=now, routine=False, feeds=(), waiting=exchange.waiting())
+    if any(each.feed == new.feed and each.digest != new.digest for each in made.waiting):
+        raise Refusal("conflict", f"what waits on feed {new.feed!r} has changed in the meantime. Look at it once more.")
     return request.once(new, lambda session: made)
 
 

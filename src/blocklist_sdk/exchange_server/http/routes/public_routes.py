@@ -1,4 +1,4 @@
-"""Routes without a token: tokens themselves, number look-up, health."""
+"""Tokens themselves, number look-up, health and metrics; most need no token."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Form, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,7 @@ from blocklist_sdk.exchange_server.casework.accounts import (
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
@@ -62,6 +63,16 @@ def readyz(exchange: CurrentExchange) -> Health:
     except BlocklistError as error:
         raise HttpRefusal("unavailable", f"not ready: {type(error).__name__}", headers={"Retry-After": "5"}) from error
     return Health(status="ok", version=__version__)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["health"])
+def get_metrics(
+    exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("officer", "publish"))]
+) -> PlainTextResponse:
+    """Metrics for Prometheus: what waits on each feed until an officer accepts it."""
+    waiting = {each.feed: each for each in exchange.waiting()}
+    text = metrics_text({feed: waiting.get(feed) for feed in sorted({*exchange.routing.feeds, *waiting})})
+    return PlainTextResponse(text, media_type=METRICS_TYPE)
 
 
 @router.get("/v1/numbers/{number}", response_model=NumberStatus, tags=["look-up"])
