@@ -259,7 +259,7 @@ def _say_waiting(waiting: "tuple[WaitingRelease, ...]", accepted: Mapping[str, s
         if release.feed in accepted:
             say(f"{release.feed}: what you accepted has changed in the meantime, so it was judged anew")
         say(
-            f"{release.feed}: held back since {moment(release.refused_at)}: {counted(release.listings, 'listing')}, for "
+            f"{release.feed}: {counted(release.listings, 'listing')} held back since {moment(release.refused_at)}, for "
             f"{'; '.join(release.reasons)}. Everything else was published."
         )
         for each in release.examples:
