@@ -29,7 +29,7 @@ from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.errors import mask
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.texts import counted
 
 AT_LEAST: Final = 20
@@ -312,7 +312,7 @@ def _without_rules(items: Items, rules: Rules, at: datetime) -> Items:
 def _majority(held: Items, target: Items, explained: Items) -> Items:
     """What at least two of three block: number by number and scope by scope."""
     both = Items.concatenated([target, explained])
-    points = np.unique(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
+    points = distinct(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
     if not len(points):
         return Items.empty()
     first, last = points[:-1], points[1:] - 1
