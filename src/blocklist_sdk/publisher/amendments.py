@@ -173,9 +173,11 @@ def _covered_by_wider(
     """Which ranges lie inside a wider one of their group; in the time that it takes to sort all ends.
 
     Args:
-        first, last: the ranges that may cover others.
+        first: the first numbers of the ranges that may cover others.
+        last: their last numbers.
         group: their groups, 0 or more.
-        number, until: the first and the last number of the ranges that may lie inside.
+        number: the first numbers of the ranges that may lie inside.
+        until: their last numbers.
         wanted: their groups.
     """
     if not len(first) or not len(number):
