@@ -17,6 +17,7 @@ from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, entry_document, moment, say, write_json, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.settings import Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.table_options import (
     DateFormatOption,
@@ -189,7 +190,9 @@ def set_scope(
 
 
 @app.command()
+@with_settings(guard="publish")
 def release(
+    settings: Settings,
     directory: Directory,
     feed: FeedOption,
     source: Annotated[
@@ -255,7 +258,7 @@ def release(
     If much more ceases or begins to be blocked than in an ordinary month, the list is refused with 6, and what would
     have changed is shown. `publish add` adds a part to the current list.
     """
-    publisher = _open(directory, passphrase_file, wait)
+    publisher = _open(directory, passphrase_file, wait, settings)
     options: dict[str, Any] = {
         "column": column,
         "region": region,
@@ -283,7 +286,9 @@ def release(
 
 
 @app.command()
+@with_settings(guard="publish")
 def add(
+    settings: Settings,
     directory: Directory,
     feed: FeedOption,
     numbers: NumbersArgument = None,
@@ -331,7 +336,7 @@ def add(
     A number that the same issuer lists already changes nothing. Exits with 7 if rows were rejected, after the others
     were published.
     """
-    publisher = _open(directory, passphrase_file, wait)
+    publisher = _open(directory, passphrase_file, wait, settings)
     options: dict[str, Any] = {
         "column": column,
         "region": region,
@@ -361,7 +366,9 @@ def add(
 
 
 @app.command()
+@with_settings(guard="publish")
 def remove(
+    settings: Settings,
     directory: Directory,
     feed: FeedOption,
     numbers: NumbersArgument = None,
@@ -391,7 +398,7 @@ def remove(
     A range is removed as it is listed. Exits with 2 if none of the numbers is listed, and with 7 if rows were rejected,
     after the others were removed.
     """
-    publisher = _open(directory, passphrase_file, wait)
+    publisher = _open(directory, passphrase_file, wait, settings)
     options: dict[str, Any] = {
         "column": column,
         "region": region,
@@ -492,11 +499,14 @@ def _feeds_of(options: Iterable[str]) -> dict[str, str | None]:
     return feeds
 
 
-def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":
-    from blocklist_sdk.publisher import Publisher, Timing
+def _open(directory: Path, passphrase_file: Path | None, wait: float, settings: Settings | None = None) -> "Publisher":
+    """Open the folder; the guard has the limits of the settings."""
+    from blocklist_sdk.publisher import Publisher, PublisherGuard, Timing
 
+    limits: dict[str, Any] = {} if settings is None else settings.complete().limits("publish")
     source = PassphraseSource(passphrase_file)
-    return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
+    timing = Timing(lock_wait_s=wait)
+    return Publisher.open(directory, passphrase=source, timing=timing, guard=PublisherGuard(**limits))
 
 
 def _numbers_of(numbers: list[str] | None, source: Path | None) -> list[str] | Path | BinaryIO:

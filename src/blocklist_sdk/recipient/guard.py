@@ -104,7 +104,8 @@ class Guard:
                 ("adds", won, before, _NUMBERS, self.max_added),
             ]
         for what, changed, whole, noun, most in shares:
-            if changed > max(most * whole, self.min_changes):
+            # 0.29 * 100 is a little less than 29.
+            if changed > max(most * whole * (1 + 1e-12), self.min_changes):
                 reasons.append(f"it {what} {counted(changed, *noun)}, {_percent(changed, whole)} of {whole:,}")
         return tuple(reasons)
 
