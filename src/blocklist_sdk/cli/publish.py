@@ -121,8 +121,9 @@ def set_scope(
     typer.echo(f"new entries of feed {feed} get the scope {scope}, from its next release on")
 
 
-for each in (release, add, remove):
-    app.command()(each)
+app.command()(release)
+app.command()(add)
+app.command()(remove)
 
 
 @app.command()
