@@ -13,7 +13,7 @@ from typing import Any, Final
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
-from blocklist_sdk.cli.settings import CONFIG_NAME, NAMES, Settings, flag, variable
+from blocklist_sdk.cli.settings import CONFIG_NAME, LIMITS, NAMES, PANEL, Settings, flag, variable
 
 _REFERENCE: Final = Path(__file__).parent / "reference"
 _NOTE: Final = "<!-- Written by docs/generate_cli.py from the commands. -->\n"
@@ -49,6 +49,12 @@ client_secret_file = "client-secret"
 organisation = "PT Contoh"
 contact = "compliance@operator.example"
 ```
+
+The limits of the three guards are settings as well, each with the name of its command, since `enforce --watch` has two
+of them. On the command line of that command the name is left out: `publish_max_removed` is `--max-removed` of
+`publish release`, `add` and `remove`. A share is written as `0.1` or `10%`; above 1, only as a percentage. What a guard
+lets pass is the larger of share and number; [Decide what comes into
+force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
 (mode 0600).
@@ -146,11 +152,23 @@ def _settings_page() -> Iterator[str]:
         if setting.name in NAMES:
             meaning = _cell(_text(setting.metadata["help"]).partition("; by default")[0].rstrip("."))
             metavar = setting.metadata.get("metavar")
-            ways = [f"`{flag(setting.name)}`"] if metavar else []
+            ways = list(_flags(setting.name)) if metavar else []
             ways.append(f"`{variable(setting.name)}`")
-            default = _DEFAULTS.get(setting.name, "none")
+            limit = setting.metadata.get("limit")
+            default = limit.default if limit else _DEFAULTS.get(setting.name, "none")
             yield f"| `{setting.name}` | {'<br>'.join(ways)} | {default} | {meaning}. |\n"
     yield _VARIABLES
+
+
+def _flags(name: str) -> Iterator[str]:
+    """The flags of a setting; that of a guard's limit is shorter in the command that asks the guard."""
+    guard = next((guard for guard, names in LIMITS.items() if name in names), None)
+    if guard is None:
+        yield f"`{flag(name)}`"
+        return
+    yield f"`{flag(name, guard)}` of `{guard}`"
+    if guard == "sync":
+        yield f"`{flag(name)}` of `enforce`"
 
 
 def _exit_codes_page() -> Iterator[str]:
@@ -169,8 +187,8 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
         usage: its names, with ``[OPTIONS]`` after each that takes some.
     """
     subcommands = getattr(command, "commands", {})
-    own = [each for each in command.params if each.name not in (*NAMES, "config") or not _takes_settings(command)]
-    settings = [each.name for each in command.params if each.name in NAMES and each not in own]
+    own = [each for each in command.params if getattr(each, "rich_help_panel", None) != PANEL]
+    settings = [each for each in command.params if each.name in NAMES and each not in own]
     if command.params:
         usage += " [OPTIONS]"
     whole = " ".join([usage, *(each.metavar for each in own if each.param_type_name == "argument")])
@@ -180,7 +198,7 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
     for each in own:
         yield f"- {_written(each)}{_default(each)}: {_text(each.help)}\n"
     if settings:
-        *others, last = [f"`{name}`" for name in settings]
+        *others, last = [_setting(each) for each in settings]
         place = f", as flags right after `{path}`" if subcommands else ""
         yield f"\nIt takes the [settings](settings.md) {', '.join(others)} and {last}{place}.\n"
     examples = EXAMPLES.get(path.removeprefix("blocklist "), ())
@@ -190,9 +208,10 @@ def _command(command: Any, path: str, *, usage: str) -> Iterator[str]:
         yield from _command(subcommand, f"{path} {name}", usage=f"{usage} {name}")
 
 
-def _takes_settings(command: Any) -> bool:
-    """Whether names such as `feed` are settings here; some commands have options of the same name."""
-    return any(each.name == "config" for each in command.params)
+def _setting(parameter: Any) -> str:
+    """A setting of a command, with its flag if that does not follow from its name."""
+    its_flag = "" if parameter.opts == [flag(parameter.name)] else f" (`{parameter.opts[0]}`)"
+    return f"`{parameter.name}`{its_flag}"
 
 
 def _text(help_text: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
-from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, STATEMENT
+from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, STATEMENT
 from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -95,7 +95,11 @@ def test_every_command_is_in_a_panel_of_the_help() -> None:
 
 
 SETTINGS = {
-    "sync": {*LIST, *SERVER},
+    "sync": {*LIST, *SERVER, *LIMITS["sync"]},
+    "publish release": {*LIMITS["publish"]},
+    "publish add": {*LIMITS["publish"]},
+    "publish remove": {*LIMITS["publish"]},
+    "enforce": {*LIST, *SERVER, *LIMITS["sync"], *LIMITS["enforce"]},
     "status": {*LIST},
     "check": {*LIST},
     "export": {*LIST},
@@ -111,11 +115,12 @@ def test_commands_share_their_settings(name: str) -> None:
     found = {each.name: each.envvar for each in COMMANDS[name].params if each.envvar}
     # Where figures are written is about the job that runs a command, and not about the list.
     found.pop("metrics_file", None)
+    found.pop("sink", None)
     assert found == {each: f"BLOCKLIST_{each.upper()}" for each in {*SETTINGS[name], "config"}}
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *SERVER, *STATEMENT, "client_secret"}
+    assert set(NAMES) == {*LIST, *SERVER, *STATEMENT, *itertools.chain(*LIMITS.values()), "client_secret"}
 
 
 @pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])

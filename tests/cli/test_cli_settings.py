@@ -1,13 +1,17 @@
 """Settings: flags > environment > blocklist.toml > defaults, and every way to get them wrong."""
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from blocklist_sdk.cli.settings import LIST, NAMES, SERVER, STATEMENT, Settings, flag, read_config
+from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, STATEMENT, Settings, flag, read_config, variable
+from blocklist_sdk.enforcement import EnforcementSettings
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.publisher import PublisherGuard
+from blocklist_sdk.recipient.guard import Guard
 from support.command_line import assert_fails, run
 
 
@@ -50,6 +54,58 @@ def test_no_setting_on_the_command_line_may_be_empty() -> None:
     assert_fails(run("override", "--protected", "", "list", env=ENV), 2, "--protected must not be empty")
 
 
+LIMITED: dict[str, list[tuple[str, ...]]] = {
+    "publish": [("publish", command, "authority", "--feed", "id-all") for command in ("release", "add", "remove")],
+    "sync": [("sync",)],
+    "enforce": [("enforce", "--sink", "file:sink")],
+}
+"""The commands that ask each guard."""
+
+
+@pytest.mark.parametrize(("guard", "command"), [(guard, each) for guard, all_ in LIMITED.items() for each in all_])
+def test_a_wrong_limit_is_named_with_its_place(guard: str, command: tuple[str, ...]) -> None:
+    command = (*command, "--from", "list.csv") if guard == "publish" else command
+    for name in LIMITS[guard]:
+        for text in ("-1", "much", "2.5", "1e-3", "nan", "10 percent", "٣"):
+            # Above 1 a share must be a percentage: 10 may mean 10 %.
+            for flags, env, file, words in (
+                ([flag(name, guard), text], {}, "", flag(name, guard)),
+                ([], {variable(name): text}, "", f"{variable(name)} in the environment"),
+                ([], {}, f'{name} = "{text}"\n', f"{name} in the settings file blocklist.toml"),
+            ):
+                Path("blocklist.toml").write_text(file)
+                ran = run(*command, *flags, env={**ENV, **env})
+                assert (ran.code, ran.out) == (2, ""), (name, text, ran)
+                assert f"{words} must be " in " ".join(ran.err.split()), (name, text, ran)
+                assert f"not {text!r}" in ran.err
+
+
+@pytest.mark.parametrize("text", ["10", "100.1%", "101 %"])
+def test_more_than_all_cannot_be_removed(text: str) -> None:
+    for guard in LIMITS:
+        ran = run(*LIMITED[guard][0], *(["--from", "x"] if guard == "publish" else []), "--max-removed", text, env=ENV)
+        assert_fails(ran, 2, "--max-removed must be a share from 0 to 1, or from 0% to 100%, such as 0.1 or 10%")
+
+
+def test_the_limits_of_the_guards_are_their_own_defaults() -> None:
+    guards: dict[str, Any] = {"publish": PublisherGuard(), "sync": Guard(), "enforce": EnforcementSettings()}
+    known = {field.name: field for field in fields(Settings)}
+    for guard, names in LIMITS.items():
+        own = guards[guard]
+        limits = {name.removeprefix(f"{guard}_"): known[name].metadata["limit"] for name in names}
+        assert {name: limit.read(limit.default) for name, limit in limits.items()} == {
+            each.name: getattr(own, each.name) for each in fields(own) if each.name.startswith(("max_", "min_"))
+        }
+
+
+def test_a_limit_of_the_command_line_wins_over_the_environment_and_that_over_the_file() -> None:
+    Path("blocklist.toml").write_text('publish_max_removed = "20%"\npublish_min_added = "2,000"\n')
+    given = Settings(publish_max_removed=None, publish_max_added="250%").complete()
+    assert given.limits("publish") == {"max_removed": 0.2, "max_added": 2.5, "min_added": 2000}
+    given = Settings(publish_max_removed="0.3").complete()
+    assert given.limits("publish")["max_removed"] == 0.3
+
+
 def test_an_empty_variable_does_not_switch_off_protected_numbers() -> None:
     Path("blocklist.toml").write_text('protected = "nowhere.txt"\n')
     assert_fails(run("status", env={**ENV, "BLOCKLIST_PROTECTED": ""}), 2, "nowhere.txt")
@@ -64,8 +120,10 @@ def test_another_file_may_be_named(flags: tuple[str, ...]) -> None:
 
 
 def test_every_setting_can_be_set_in_the_file() -> None:
-    Path("blocklist.toml").write_text("".join(f'{name} = "/{name}"\n' for name in NAMES))
-    assert read_config(None) == Settings(**{name: f"/{name}" for name in NAMES})
+    limits = [name for names in LIMITS.values() for name in names]
+    texts = {name: "1" if name in limits else f"/{name}" for name in NAMES}
+    Path("blocklist.toml").write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
+    assert read_config(None) == Settings(**texts)
 
 
 def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:

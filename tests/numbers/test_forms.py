@@ -2,9 +2,11 @@
 
 import csv
 import gzip
+import itertools
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import check_e164, decide_form, normalize, normalize_column
-from blocklist_sdk.numbers.forms import SAMPLE_ROWS, FormDecision, other_reading
+from blocklist_sdk.numbers.form_sample import SAMPLE_ROWS, FormSample
+from blocklist_sdk.numbers.forms import FormDecision, other_reading
 
 INTERNATIONAL = ["85512345678", "85251234567", "819012345678", "14155550100"]
 """Cambodia, Hong Kong, Japan and the United States; the first three are valid in Indonesia as well."""
@@ -123,7 +126,61 @@ def test_a_long_column_is_decided_by_rows_from_all_of_it() -> None:
     texts = lost_zeros(["812"], 30_000) + INTERNATIONAL * 7_500
     decision = decide_form(pa.array(texts), region="ID")
     assert decision.form is None
-    assert 0.95 * SAMPLE_ROWS < decision.texts <= SAMPLE_ROWS
+    assert 0.95 * SAMPLE_ROWS / 2 < decision.texts <= SAMPLE_ROWS
+
+
+NO_TELEPHONE_NUMBERS = [None, "", " ", "\t ", "\u00a0", "\u2003\u00a0", "6.28123E+12", " 1e9 ", "-6,2e+11"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([*NO_TELEPHONE_NUMBERS, "081234567890", " 85512345678", "mobile", "é", "1e"]), max_size=40
+    ),
+    st.lists(st.integers(0, 40), max_size=5),
+    st.booleans(),
+)
+def test_a_sample_is_the_same_in_whatever_pieces_a_column_comes(
+    texts: list[str | None], cuts: list[int], is_encoded: bool
+) -> None:
+    expected = [text for text in texts if text not in NO_TELEPHONE_NUMBERS]
+    bounds = [0, *sorted(cuts), len(texts)]
+    whole: pa.Array = pa.array(texts, pa.string())
+    column = whole.dictionary_encode() if is_encoded else whole
+    sample = FormSample()
+    for start, stop in itertools.pairwise(bounds):
+        sample.add(column[start:stop])
+    assert sample.column.to_pylist() == expected
+
+
+def test_rows_that_hold_no_number_do_not_shift_a_sample() -> None:
+    texts = [str(number) for number in range(10**6, 10**6 + 3 * SAMPLE_ROWS)]
+    padded: list[str | None] = []
+    for i, text in enumerate(texts):
+        padded += [*NO_TELEPHONE_NUMBERS[: i % 4], text]
+    samples = []
+    for rows, piece in ((texts, 1 << 20), (padded, 1000)):
+        sample = FormSample()
+        for start in range(0, len(rows), piece):
+            sample.add(pa.array(rows[start : start + piece], pa.string()))
+        samples.append(sample.column.to_pylist())
+    assert samples[0] == samples[1]
+    assert 0.45 * SAMPLE_ROWS < len(samples[0]) <= SAMPLE_ROWS
+
+
+@pytest.mark.parametrize("period", range(2, 9))
+def test_a_list_with_a_period_is_seen_as_a_whole(period: int) -> None:
+    rows = np.arange(200_000)
+    sample = FormSample()
+    sample.add(pa.array(rows % period))
+    counts = np.bincount(sample.column.to_numpy(), minlength=period)
+    assert counts.max() - counts.min() <= 0.01 * counts.sum()
+
+
+def test_text_that_is_not_utf8_does_not_count() -> None:
+    texts = pa.array([b"0812-3456-7890", b"0812\xff", "\u0660812".encode()]).view(pa.string())
+    sample = FormSample()
+    sample.add(texts)
+    assert len(sample.column) == 2
 
 
 def test_the_real_lists_are_national(shared_data: Path) -> None:

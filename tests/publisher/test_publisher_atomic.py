@@ -223,14 +223,14 @@ def test_what_interrupted_runs_left_goes_away(tmp_path: Path) -> None:
 def test_a_delta_leads_from_one_release_to_the_next(publisher: Publisher) -> None:
     publisher.release("a", numbers(0), guard=UNGUARDED)
     for seed in range(1, 4):
-        repository = publisher._load()
+        repository = publisher._folder.load()
         before = FeedIndex.from_json(_bytes(repository, index_path("a")), feed="a")
         assert before.current.snapshot is not None
         old = read_snapshot(_path(repository, before.current.snapshot.path))
         publisher.release(
             "a", numbers(seed), published_at=before.published_at + timedelta(seconds=seed), guard=UNGUARDED
         )
-        repository = publisher._load()
+        repository = publisher._folder.load()
         after = FeedIndex.from_json(_bytes(repository, index_path("a")), feed="a")
         assert after.current.delta is not None
         new, _ = apply(old, read_delta(_path(repository, after.current.delta.path)))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from blocklist_sdk import Blocklist, InvalidInput, Malformed, Publisher, Refused
-from blocklist_sdk.publisher.publisher import Timing
+from blocklist_sdk.publisher.folder import Timing
 
 PASSPHRASE = "generated for a test"
 NUMBER = "+6281200000001"  # generated

@@ -67,7 +67,7 @@ def publisher(tmp_path: Path, clock: Clock) -> Publisher:
 
 
 def reopened(publisher: Publisher, *, passphrase: str | Callable[[str], str] | None = PASSPHRASE) -> Publisher:
-    return Publisher.open(publisher.directory, passphrase=passphrase, timing=publisher._timing)
+    return Publisher.open(publisher.directory, passphrase=passphrase, timing=publisher._folder.timing)
 
 
 def numbers(*tails: int) -> pa.Table:
@@ -75,7 +75,7 @@ def numbers(*tails: int) -> pa.Table:
 
 
 def index_of(publisher: Publisher, feed: str = "id-all") -> FeedIndex:
-    index = SignedFeed.find(publisher._load(), feed).index
+    index = SignedFeed.find(publisher._folder.load(), feed).index
     assert index is not None
     return index
 
@@ -232,7 +232,7 @@ def test_releases_add_remove_and_keep(publisher: Publisher, clock: Clock) -> Non
     assert (first.serial, first.rows, first.added, first.removed, first.delta_bytes) == (1, 3, 3, 0, None)
     assert (second.serial, second.rows, second.added, second.removed, second.changed) == (2, 3, 1, 1, 0)
     assert (second.duplicates, second.invalid, second.rejects_path) == (1, 0, None)
-    rows = SignedFeed.find(publisher._load(), "id-all").rows()
+    rows = SignedFeed.find(publisher._folder.load(), "id-all").rows()
     assert rows.entry.tolist() == [2, 3, 4]
     assert rows.since.tolist() == [int(START.timestamp()) * 1000] * 2 + [int(clock.now.timestamp()) * 1000]
     index = index_of(publisher)
@@ -244,7 +244,7 @@ def test_a_release_that_changes_nothing_is_published_all_the_same(publisher: Pub
     second = publisher.release("id-all", numbers(2, 1))
     assert (second.serial, second.added, second.removed, second.changed) == (2, 0, 0, 0)
     assert second.digest == first.digest
-    repository = publisher._load()
+    repository = publisher._folder.load()
     delta = index_of(publisher).current.delta
     assert delta is not None
     path = repository.file("id-all", delta.path)
@@ -315,7 +315,7 @@ def test_a_published_snapshot_can_be_given_back(publisher: Publisher) -> None:
     first = publisher.release("id-all", source)
     snapshot = index_of(publisher).current.snapshot
     assert snapshot is not None
-    path = publisher._load().file("id-all", snapshot.path)
+    path = publisher._folder.load().file("id-all", snapshot.path)
     assert path is not None
     again = publisher.release("id-all", path)
     assert (again.digest, again.invalid, again.duplicates) == (first.digest, 0, 0)
@@ -350,7 +350,7 @@ def test_deltas_stay_on_offer_while_they_are_cheaper_than_the_snapshot(publisher
     assert [release.serial for release in index.releases if release.snapshot] == [7]
     assert len(index.releases) <= DELTAS_MAX
     # What is not on offer any more is not kept either, once the grace is over.
-    files = {path.name.split(".", 1)[1] for path in publisher._load().folder("id-all").iterdir()}
+    files = {path.name.split(".", 1)[1] for path in publisher._folder.load().folder("id-all").iterdir()}
     assert files == {
         "index.json",
         "7.snapshot.parquet",
@@ -575,7 +575,7 @@ def test_damage_is_found_before_anything_is_built_on_it(publisher: Publisher) ->
     whole = everything(publisher)
     snapshot = index_of(publisher).current.snapshot
     assert snapshot is not None
-    parquet = publisher._load().file("id-all", snapshot.path)
+    parquet = publisher._folder.load().file("id-all", snapshot.path)
     assert parquet is not None
     metadata = publisher.repository / "metadata"
     for path, content, error in (

@@ -117,7 +117,7 @@ def test_numbers_that_a_feed_lists_are_named(publisher: Publisher) -> None:
 
 def test_listed_among_single_numbers_and_ranges(publisher: Publisher) -> None:
     publisher.release("id-all", pa.table({"number": ["+6281234567001", "+62812345671##"]}))
-    rows = SignedFeed.find(publisher._load(), "id-all").rows()
+    rows = SignedFeed.find(publisher._folder.load(), "id-all").rows()
     asked = [FIRST, SECOND, 6281234567100, 6281234567199, 6281234567200]
     assert listed_among(rows, asked) == (FIRST, 6281234567100, 6281234567199)
     assert listed_among(rows, []) == ()

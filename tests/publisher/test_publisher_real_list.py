@@ -19,10 +19,10 @@ PASSPHRASE = "correct horse battery"
 
 
 def snapshot_of(publisher: Publisher, feed: str) -> Path:
-    published = SignedFeed.find(publisher._load(), feed)
+    published = SignedFeed.find(publisher._folder.load(), feed)
     assert published.index is not None
     assert published.index.current.snapshot is not None
-    path = publisher._load().file(feed, published.index.current.snapshot.path)
+    path = publisher._folder.load().file(feed, published.index.current.snapshot.path)
     assert path is not None
     return path
 

@@ -22,7 +22,7 @@ def publisher_of(tmp_path: Path, feeds: object) -> Publisher:
 
 
 def feed_of(publisher: Publisher, feed: str) -> SignedFeed:
-    return SignedFeed.find(publisher._load(), feed)
+    return SignedFeed.find(publisher._folder.load(), feed)
 
 
 def scopes_of(publisher: Publisher, feed: str) -> list[str]:

@@ -141,3 +141,44 @@ def test_nothing_is_like_nothing() -> None:
     change = blocking_change(empty, empty, now_ms=NOW_MS)
     assert (change.before, change.after, change.removed, change.added) == (0, 0, 0, 0)
     assert not np.any(change.removed_numbers.touch(empty.number, empty.last))
+
+
+@pytest.mark.parametrize("share_of_ranges", [0.0, 0.5, 1.0])
+def test_the_judge_counts_thousands_of_ranges_as_arrays_do(share_of_ranges: float) -> None:
+    """Every number of a universe has a place in an array for each scope and moment; ranges overlap, nest and touch."""
+    universe = 50_000
+    random = np.random.default_rng(int(10 * share_of_ranges))
+
+    def drawn(count: int) -> list[Row]:
+        rows = []
+        for entry in range(1, count + 1):
+            number = int(random.integers(universe - 200))
+            span = int(random.integers(1, 200)) if random.random() < share_of_ranges else 0
+            rows.append(
+                row(
+                    NUMBER + number,
+                    NUMBER + number + span,
+                    entry=entry,
+                    level="block" if random.random() < 0.9 else "advisory",
+                    scope=str(random.choice(["sms", "sms+voice", "messaging"])),
+                    since=int(random.choice([0, NOW_MS + 1000])),
+                    until=int(random.choice([FOREVER_MS, NOW_MS + DAY_MS // 2])),
+                )
+            )
+        return sorted(rows)
+
+    def marked(rows: list[Row], at_ms: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+        places = np.zeros((len(SCOPES), universe), np.bool_)
+        for each in rows:
+            if each.level == "block" and each.since <= at_ms < each.until:
+                for i, scope in enumerate(SCOPES):
+                    places[i, each.number - NUMBER : each.last - NUMBER + 1] |= scope in each.scope.split("+")
+        return places
+
+    old, new = drawn(3_000), drawn(3_000)
+    was, was_ahead, will, will_ahead = (marked(rows, at) for rows in (old, new) for at in (NOW_MS, NOW_MS + DAY_MS))
+    change = blocking_change(to_rows(old), to_rows(new), now_ms=NOW_MS)
+    assert change.before == (was | was_ahead).any(axis=0).sum()
+    assert change.after == (will | will_ahead).any(axis=0).sum()
+    assert change.removed == ((was_ahead & ~will_ahead) | (was & was_ahead & ~will)).any(axis=0).sum()
+    assert change.added == ((will & ~was) | (will_ahead & ~was_ahead)).any(axis=0).sum()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, enforcement_code
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
@@ -30,7 +30,7 @@ _DOUBLINGS_MAX: Final = 64
 """More doublings would exceed the longest wait from any interval, and in the end the largest float."""
 
 
-@with_settings(*LIST, *SERVER)
+@with_settings(*LIST, *SERVER, *LIMITS["sync"], guard="enforce")
 def enforce(
     settings: Settings,
     sink: Annotated[
@@ -102,8 +102,15 @@ def enforce(
         raise InvalidInput("--repair needs --reconcile")
     if watch and (reconcile or dry_run or accept or adopt):
         raise InvalidInput("--watch cannot be combined with --reconcile, --dry-run, --accept or --adopt")
+    limits: dict[str, Any] = settings.complete().limits("enforce")
     how = EnforcementSettings(
-        batch=batch, scopes=scope or None, only_operator=only_operator, rate=rate, daily_cap=daily_cap, tries=tries
+        batch=batch,
+        scopes=scope or None,
+        only_operator=only_operator,
+        rate=rate,
+        daily_cap=daily_cap,
+        tries=tries,
+        **limits,
     )
     seconds = interval(duration(every)).total_seconds()
     with contextlib.ExitStack() as stack:

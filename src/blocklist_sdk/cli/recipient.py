@@ -45,7 +45,7 @@ MetricsFile = Annotated[
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
-@with_settings(*LIST, *SERVER)
+@with_settings(*LIST, *SERVER, guard="sync")
 def sync(
     settings: Settings,
     wait: Annotated[

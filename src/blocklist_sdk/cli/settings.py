@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
+from blocklist_sdk.cli.limits import Limit, count, growth, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
     from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
     from blocklist_sdk.recipient.blocklist import Blocklist
+    from blocklist_sdk.recipient.guard import Guard
 
 T = TypeVar("T")
+
+_CONTEXT: Final = "parsed"
+"""The argument of a command in which typer says where values come from."""
+
+PANEL: Final = "Settings"
+"""The panel of a command's help that shows its settings."""
 
 CONFIG_NAME: Final = "blocklist.toml"
 """The settings file that is read from the working directory unless another one is named."""
@@ -43,15 +51,21 @@ _PROOFS: Final = ("client_secret", "client_secret_file", "client_key")
 """The ways in which an account proves itself, of which it needs exactly one."""
 
 
-def _setting(group: str | None, metavar: str, meaning: str) -> Any:
+def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None = None) -> Any:
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", "statement", or None if not one of these.
+        group: the commands that take it: "list", "server", "statement", a guard's command, or None if not one of these.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
+        limit: how its text is read, if it is a guard's limit.
     """
-    return field(default=None, metadata={"group": group, "metavar": metavar, "help": meaning})
+    return field(default=None, metadata={"group": group, "metavar": metavar, "help": meaning, "limit": limit})
+
+
+def _limit(guard: str, limit: Limit, meaning: str) -> Any:
+    """A limit of a guard, which has the name of the command, and behind it that of the guard's own attribute."""
+    return _setting(guard, limit.metavar, f"{meaning}; by default {limit.default}.", limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +121,47 @@ class Settings:
     contact: str | None = _setting(
         "statement", "TEXT", "Whom to ask about the monthly statement; the page leaves the line out without it."
     )
+    publish_max_removed: str | None = _limit(
+        "publish", share("10%"), "The publisher's guard: the share of the blocked numbers that may cease to be blocked"
+    )
+    publish_min_removed: str | None = _limit(
+        "publish", count(20), "The publisher's guard: so many numbers may always cease to be blocked"
+    )
+    publish_max_added: str | None = _limit(
+        "publish", growth("100%"), "The publisher's guard: as much of the blocked numbers may begin to be blocked"
+    )
+    publish_min_added: str | None = _limit(
+        "publish", count(1_000), "The publisher's guard: so many numbers may always begin to be blocked"
+    )
+    sync_max_removed: str | None = _limit(
+        "sync", share("25%"), "The recipient's guard: the share of the list that a release may remove"
+    )
+    sync_max_added: str | None = _limit(
+        "sync", growth("100%"), "The recipient's guard: as much of the list a release may add"
+    )
+    sync_min_changes: str | None = _limit(
+        "sync", count(100), "The recipient's guard: so many entries may always be removed, and as many added"
+    )
+    sync_max_cover: str | None = _limit(
+        "sync", count(1_000_000), "The recipient's guard: how many assigned numbers one entry may cover"
+    )
+    sync_max_first_cover: str | None = _limit(
+        "sync",
+        count(20_000_000),
+        "The recipient's guard: how many assigned numbers all ranges of a first release may cover",
+    )
+    enforce_max_removed: str | None = _limit(
+        "enforce", share("10%"), "The share of what the sink holds that a run may lift without an explanation"
+    )
+    enforce_min_removed: str | None = _limit(
+        "enforce", count(20), "So many items a run may always lift without an explanation"
+    )
+    enforce_max_added: str | None = _limit(
+        "enforce", growth("10%"), "As much of what the sink holds a run may add without an explanation"
+    )
+    enforce_min_added: str | None = _limit(
+        "enforce", count(20), "So many items a run may always add without an explanation"
+    )
     config: str | None = _setting(
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
     )
@@ -137,7 +192,28 @@ class Settings:
             protected=() if settings.protected is None else settings.protected,
             auth=settings.auth() if online else None,
             tls=settings.tls() if online else None,
+            guard=settings._recipient_guard() if online else "default",
         )
+
+    def limits(self, guard: str) -> dict[str, float]:
+        """The limits of a guard that are set, by the names of its attributes; those of the file must be there already.
+
+        Args:
+            guard: its command: ``publish``, ``sync`` or ``enforce``.
+        """
+        return {
+            name.removeprefix(f"{guard}_"): _LIMITS[name].read(text)
+            for name in LIMITS[guard]
+            if (text := getattr(self, name)) is not None
+        }
+
+    def _recipient_guard(self) -> "Guard | Literal['default']":
+        limits: dict[str, Any] = self.limits("sync")
+        if not limits:
+            return "default"
+        from blocklist_sdk.recipient.guard import Guard
+
+        return Guard(**limits)
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.
@@ -151,7 +227,7 @@ class Settings:
 
         return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
 
-    def complete(self, required: tuple[str, ...]) -> "Settings":
+    def complete(self, required: tuple[str, ...] = ()) -> "Settings":
         """Add what is missing from the file, and check that the required settings are there.
 
         Raises:
@@ -231,27 +307,49 @@ SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.ge
 STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
 """Settings of the month's statement."""
 
+LIMITS: Final = {
+    guard: tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == guard)
+    for guard in ("publish", "sync", "enforce")
+}
+"""Limits of the guards, by the command that asks the guard. In that command their flags leave its name out."""
+
+_LIMITS: Final[dict[str, Limit]] = {
+    name: _FIELDS[name].metadata["limit"] for names in LIMITS.values() for name in names
+}
+
 REPOSITORY: Final = ("url", "root")
 """Settings of commands that are about a whole repository, and not about one feed."""
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`."""
+def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`.
+
+    Args:
+        names: the settings.
+        guard: the guard that the command asks, whose limits it takes as well.
+    """
+    names = (*names, *(LIMITS[guard] if guard else ()))
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(command, eval_str=True)
+        flags = {name: flag(name, guard) for name in (*names, "config")}
         options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
-            for name in (*names, "config")
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, its_flag))
+            for name, its_flag in flags.items()
         ]
 
         @functools.wraps(command)
         def run(**values: Any) -> T:
             given = {option.name: values.pop(option.name) for option in options}
-            _check_flags(given)
+            _check_flags(given, flags)
+            if context := values.pop(_CONTEXT, None):
+                _check_limits(given, flags, context)
             return command(settings=Settings(**given), **values)
 
         parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
+        if not _LIMITS.keys().isdisjoint(names):
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return run
@@ -259,7 +357,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]
     return decorate
 
 
-def _check_flags(given: Mapping[str, str | None]) -> None:
+def _check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> None:
     """Refuse settings without a value, which would win over the file and switch off what it says.
 
     Typer takes an empty variable of the environment as not set, so an empty value comes from the command line.
@@ -267,27 +365,46 @@ def _check_flags(given: Mapping[str, str | None]) -> None:
     Raises:
         InvalidInput: a setting is empty.
     """
-    empty = [flag(name) for name, value in given.items() if value == ""]
+    empty = [flags[name] for name, value in given.items() if value == ""]
     if empty:
         raise InvalidInput(f"{' and '.join(empty)} must not be empty: give a value, or leave it out")
 
 
-def _option(name: str) -> Any:
+def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], context: typer.Context) -> None:
+    """Refuse a text that is not a limit, and say where it is.
+
+    Raises:
+        InvalidInput: there is one.
+    """
+    for name, text in given.items():
+        if text is not None and name in _LIMITS:
+            source = context.get_parameter_source(name)
+            is_variable = source is not None and source.name == "ENVIRONMENT"
+            _LIMITS[name].read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
+
+
+def _option(name: str, its_flag: str) -> Any:
     """The type of a command's parameter for one setting, as typer reads it."""
     metadata = _FIELDS[name].metadata
     option = typer.Option(
-        flag(name),
+        its_flag,
         envvar=variable(name),
         metavar=metadata["metavar"],
         help=metadata["help"],
-        rich_help_panel="Settings",
+        rich_help_panel=PANEL,
     )
     return Annotated[str | None, option]
 
 
-def flag(name: str) -> str:
-    """The flag of a setting, such as ``--cache-dir``."""
-    return f"--{name.replace('_', '-')}"
+def flag(name: str, guard: str | None = None) -> str:
+    """The flag of a setting, such as ``--cache-dir``.
+
+    Args:
+        name: the setting.
+        guard: the guard that the command asks: its limits are called without its name.
+    """
+    own = name.removeprefix(f"{guard}_") if guard and name in LIMITS[guard] else name
+    return f"--{own.replace('_', '-')}"
 
 
 def variable(name: str) -> str:
@@ -341,6 +458,8 @@ def read_config(path: Path | None) -> Settings:
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
             raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
+        if limit := _LIMITS.get(name):
+            limit.read(value, where=f"{name} in the settings file {file}")
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
             try:
                 document[name] = str(file.parent / Path(value).expanduser())

@@ -29,11 +29,8 @@ from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.errors import mask
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.texts import counted
-
-AT_LEAST: Final = 20
-"""So many unexplained removals, and so many additions, are always let through."""
 
 EXAMPLES: Final = 20
 """How many of the numbers that wait are named."""
@@ -204,10 +201,10 @@ def judge(
     removed, added = sum(map(len, lifted)), sum(map(len, blocked))
     held, held_reach = len(whole.items), _reach(whole.items)
     if not (
-        _exceeds(removed, held, settings.max_removed)
-        or _exceeds(added, held, settings.max_added)
-        or _exceeds(_reach(plan.unblock), held_reach, settings.max_removed)
-        or _exceeds(_reach(plan.block), held_reach, settings.max_added)
+        _exceeds(removed, held, settings.max_removed, settings.min_removed)
+        or _exceeds(added, held, settings.max_added, settings.min_added)
+        or _exceeds(_reach(plan.unblock), held_reach, settings.max_removed, settings.min_removed)
+        or _exceeds(_reach(plan.block), held_reach, settings.max_added, settings.min_added)
     ):
         return Judgement(target_items, now)
     numbers = [number for part in (*lifted, *blocked) for number in part.number[:EXAMPLES].tolist()]
@@ -239,8 +236,8 @@ def _is_other_list(before: Basis, now: Basis) -> bool:
     return now.serial < before.serial or before.is_list_refused
 
 
-def _exceeds(count: int, held: int, share: float) -> bool:
-    return count > max(AT_LEAST, share * held)
+def _exceeds(count: int, held: int, share: float, least: int) -> bool:
+    return count > max(least, share * held * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
 
 
 def _reach(items: Items) -> int:
@@ -312,7 +309,7 @@ def _without_rules(items: Items, rules: Rules, at: datetime) -> Items:
 def _majority(held: Items, target: Items, explained: Items) -> Items:
     """What at least two of three block: number by number and scope by scope."""
     both = Items.concatenated([target, explained])
-    points = np.unique(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
+    points = distinct(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
     if not len(points):
         return Items.empty()
     first, last = points[:-1], points[1:] - 1

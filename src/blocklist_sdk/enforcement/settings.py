@@ -25,9 +25,10 @@ class EnforcementSettings:
         rate: the most changes per second, on average, at least one a day; None for as fast as the sink takes them. A
             batch then has what goes in a second, at least 100 changes (and at most `batch`), and the wait follows it.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
-        max_removed: the share of what the sink holds that a run may lift without an explanation, from 0 to 1. Twenty
-            items are always let through.
+        max_removed: the share of what the sink holds that a run may lift without an explanation, from 0 to 1.
+        min_removed: so many items a run may always lift: where a sink holds few, shares mean little.
         max_added: the share that a run may add without an explanation, of what the sink holds.
+        min_added: so many items a run may always add.
         tries: number of failures after which a change is set aside, so that it does not hold up the others.
 
     Raises:
@@ -44,7 +45,9 @@ class EnforcementSettings:
     daily_cap: int | None = None
     tries: int = 5
     max_removed: float = 0.1
+    min_removed: int = 20
     max_added: float = 0.1
+    min_added: int = 20
 
     def __post_init__(self) -> None:
         for name in ("batch", "tries"):
@@ -53,6 +56,9 @@ class EnforcementSettings:
         for name in ("max_removed", "max_added"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InvalidInput(f"{name} must be 0 or more, such as 0.1 for a tenth, not {getattr(self, name)}")
+        for name in ("min_removed", "min_added"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must be 0 or more, not {getattr(self, name)}")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise InvalidInput(f"rate must be greater than 0 and finite, not {self.rate}")
         if self.rate is not None and self.rate < _RATE_MIN:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
+    from blocklist_sdk.publisher.folder import Timing as Timing
     from blocklist_sdk.publisher.guard import PublisherGuard as PublisherGuard
     from blocklist_sdk.publisher.keys import KeyUri as KeyUri
     from blocklist_sdk.publisher.protection import ProtectionChange as ProtectionChange
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
-    from blocklist_sdk.publisher.publisher import Timing as Timing
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
     from blocklist_sdk.publisher.results import FeedStatus as FeedStatus
     from blocklist_sdk.publisher.results import ListedRange as ListedRange
@@ -44,7 +44,7 @@ attach(
         "ReleaseResult": "results",
         "RoleStatus": "results",
         "SurprisingChange": "results",
-        "Timing": "publisher",
+        "Timing": "folder",
         "serving": "serve",
     },
 )

@@ -12,7 +12,7 @@ from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.numbers.reach import range_text
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
 from blocklist_sdk.release.merge import Delta, Removals, apply
-from blocklist_sdk.release.rows import Int64s, Positions, Rows, Texts
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, Texts, distinct
 from blocklist_sdk.texts import counted
 
 ANY_ISSUER = ""
@@ -81,28 +81,33 @@ def without(previous: Rows, list_rows: ListRows, *, last_entry: int, issuer: str
         InvalidInput: a number has entries of several issuers, or lies inside a range, so that it is not clear what to
             remove, or it would stay listed; or none of the rows is listed.
     """
-    distinct = distinct_rows(list_rows)
-    wanted = _issuers(distinct.issuer or Texts.repeat(issuer, len(distinct)), previous)
-    key, row = _same_number(previous, distinct)
+    asked = distinct_rows(list_rows)
+    wanted = _issuers(asked.issuer or Texts.repeat(issuer, len(asked)), previous)
+    key, row = _same_number(previous, asked)
     is_meant = (wanted[key] == _ANY) | (wanted[key] == previous.issuer.codes[row])
     key, row = key[is_meant], row[is_meant]
-    problems = [*_several_issuers(previous, distinct, wanted, key, row), *_in_ranges(previous, distinct, wanted)]
-    if problems:
-        more = len(problems) - _SHOWN
+    several = _several_issuers(previous, len(asked), wanted, key, row)
+    inside = np.flatnonzero(_is_inside(previous, asked, wanted))
+    if len(several) or len(inside):
+        problems = [
+            *(_why_several(previous, asked, i, row[key == i]) for i in several[:_SHOWN].tolist()),
+            *(_why_inside(previous, asked, i, int(wanted[i])) for i in inside[:_SHOWN].tolist()),
+        ]
+        more = len(several) + len(inside) - _SHOWN
         also = f"; and {more:,} more" if more > 0 else ""
         raise InvalidInput(f"{'; '.join(problems[:_SHOWN])}{also}. Nothing was published.")
-    is_found = np.zeros(len(distinct), np.bool_)
+    is_found = np.zeros(len(asked), np.bool_)
     is_found[key] = True
-    if len(distinct) and not is_found.any():
-        first = mask(f"+{distinct.number[np.argmin(distinct.line)]}")
+    if len(asked) and not is_found.any():
+        first = mask(f"+{asked.number[np.argmin(asked.line)]}")
         raise InvalidInput(
-            f"none of {counted(len(distinct), 'number')} to remove is on the list, for instance {first}. Nothing was "
+            f"none of {counted(len(asked), 'number')} to remove is on the list, for instance {first}. Nothing was "
             "published. Check the feed, the region and the issuer."
         )
     gone = np.zeros(len(previous), np.bool_)
     gone[row] = True
-    following = NextRelease(rows=previous.take(~gone), last_entry=last_entry, duplicates=len(list_rows) - len(distinct))
-    return Amended(following, not_listed=tuple(sorted(distinct.line[~is_found].tolist())))
+    following = NextRelease(rows=previous.take(~gone), last_entry=last_entry, duplicates=len(list_rows) - len(asked))
+    return Amended(following, not_listed=tuple(sorted(asked.line[~is_found].tolist())))
 
 
 _ANY = -1
@@ -118,46 +123,95 @@ def _issuers(issuer: Texts, previous: Rows) -> NDArray[np.int64]:
 def _same_number(previous: Rows, list_rows: ListRows) -> tuple[Positions, Positions]:
     """Each row of the list, and each entry of exactly its number or range, pairwise."""
     start = np.searchsorted(previous.number, list_rows.number, "left")
-    count = np.searchsorted(previous.number, list_rows.number, "right") - start
+    stop = np.searchsorted(previous.number, list_rows.number, "right")
+    if previous.has_ranges or bool((list_rows.last > list_rows.number).any()):
+        start, stop = (_bisect(previous.last, start, stop, list_rows.last, side) for side in ("left", "right"))
+    count = stop - start
     key = np.repeat(np.arange(len(list_rows)), count)
     row = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
-    is_same = previous.last[row] == list_rows.last[key]
-    return key[is_same], row[is_same]
+    return key, row
 
 
-def _several_issuers(previous: Rows, list_rows: ListRows, wanted: Int64s, key: Positions, row: Positions) -> list[str]:
+def _bisect(column: Int64s, start: Positions, stop: Positions, values: Int64s, side: str) -> Positions:
+    """`np.searchsorted` of each value within its own ascending slice of a column."""
+    low, high = start.copy(), stop.copy()
+    while len(left := np.flatnonzero(low < high)):
+        middle = (low[left] + high[left]) // 2
+        found = column[middle]
+        is_before = found < values[left] if side == "left" else found <= values[left]
+        low[left[is_before]] = middle[is_before] + 1
+        high[left[~is_before]] = middle[~is_before]
+    return low
+
+
+def _several_issuers(previous: Rows, count: int, wanted: Int64s, key: Positions, row: Positions) -> Positions:
+    """Which rows of the list name no issuer, and have entries of several."""
     issuer = previous.issuer.codes[row].astype(np.int64)
-    lowest, highest = np.full(len(list_rows), np.iinfo(np.int64).max), np.full(len(list_rows), -1, np.int64)
+    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
     np.minimum.at(lowest, key, issuer)
     np.maximum.at(highest, key, issuer)
-    several = np.flatnonzero((lowest < highest) & (wanted == _ANY))
-    return [
-        f"{_shown(list_rows, i)} has entries of several issuers ({_entries(previous, row[key == i])}): name the issuer"
-        for i in several.tolist()
-    ]
+    return np.flatnonzero((lowest < highest) & (wanted == _ANY))
 
 
-def _in_ranges(previous: Rows, list_rows: ListRows, wanted: Int64s) -> list[str]:
-    """Rows that a wider entry covers."""
+def _is_inside(previous: Rows, list_rows: ListRows, wanted: Int64s) -> NDArray[np.bool_]:
+    """Which rows of the list a wider entry covers, of the issuer that is meant."""
     at = np.flatnonzero(previous.last > previous.number)
-    if not len(at) or not len(list_rows):
-        return []
-    first, last = previous.number[at], previous.last[at]
-    before = np.searchsorted(first, list_rows.number, "right")
-    furthest = np.maximum.accumulate(last)
-    maybe = np.flatnonzero((before > 0) & (furthest[np.maximum(before - 1, 0)] >= list_rows.last))
-    problems = []
-    for i in maybe.tolist():
-        covers = (first <= list_rows.number[i]) & (last >= list_rows.last[i])
-        covers &= (first != list_rows.number[i]) | (last != list_rows.last[i])
-        if wanted[i] != _ANY:
-            covers &= previous.issuer.codes[at] == wanted[i]
-        if covers.any():
-            problems.append(
-                f"{_shown(list_rows, i)} lies inside a range ({_entries(previous, at[covers])}): remove the range, and "
-                "add what should stay of it"
-            )
-    return problems
+    is_inside = np.zeros(len(list_rows), np.bool_)
+    ranges = previous.number[at], previous.last[at]
+    for rows, groups in (
+        (np.flatnonzero(wanted == _ANY), np.zeros(len(at), np.int64)),
+        (np.flatnonzero(wanted >= 0), previous.issuer.codes[at].astype(np.int64)),
+    ):
+        asked = list_rows.number[rows], list_rows.last[rows]
+        is_inside[rows] = _covered_by_wider(*ranges, groups, *asked, np.maximum(wanted[rows], 0))
+    return is_inside
+
+
+def _covered_by_wider(
+    first: Int64s, last: Int64s, group: Int64s, number: Int64s, until: Int64s, wanted: Int64s
+) -> NDArray[np.bool_]:
+    """Which ranges lie inside a wider one of their group; in the time that it takes to sort all ends.
+
+    Args:
+        first: the first numbers of the ranges that may cover others.
+        last: their last numbers.
+        group: their groups, 0 or more.
+        number: the first numbers of the ranges that may lie inside.
+        until: their last numbers.
+        wanted: their groups.
+    """
+    if not len(first) or not len(number):
+        return np.zeros(len(number), np.bool_)
+    points = distinct(np.concatenate((first, last, number, until)))
+
+    def keys(groups: Int64s, numbers: Int64s) -> Int64s:
+        """Integers that are in the order of the groups, and of the numbers in each."""
+        return groups * len(points) + np.searchsorted(points, numbers)
+
+    order = np.argsort(begins := keys(group, first), kind="stable")
+    begins = begins[order]
+    furthest = np.append(-1, np.maximum.accumulate(keys(group, last)[order]))
+    asked, end = keys(wanted, number), keys(wanted, until)
+    begins_before = furthest[np.searchsorted(begins, asked, "left")] >= end
+    ends_after = furthest[np.searchsorted(begins, asked, "right")] > end
+    is_covered: NDArray[np.bool_] = begins_before | ends_after
+    return is_covered
+
+
+def _why_several(previous: Rows, list_rows: ListRows, at: int, entries: Positions) -> str:
+    return f"{_shown(list_rows, at)} has entries of several issuers ({_entries(previous, entries)}): name the issuer"
+
+
+def _why_inside(previous: Rows, list_rows: ListRows, at: int, wanted: int) -> str:
+    number, last = list_rows.number[at], list_rows.last[at]
+    covers = (previous.number <= number) & (previous.last >= last)
+    covers &= (previous.number != number) | (previous.last != last)
+    if wanted != _ANY:
+        covers &= previous.issuer.codes == wanted
+    return (
+        f"{_shown(list_rows, at)} lies inside a range ({_entries(previous, np.flatnonzero(covers))}): remove the "
+        "range, and add what should stay of it"
+    )
 
 
 def _shown(list_rows: ListRows, at: int) -> str:

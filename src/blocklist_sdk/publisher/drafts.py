@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 
 from blocklist_sdk.errors import InvalidInput, Refused, mask
-from blocklist_sdk.numbers import Form, FormDecision
+from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
 from blocklist_sdk.publisher.results import ListedRange
 from blocklist_sdk.publisher.rows import LEVELS, read_rows, reject_protected
@@ -25,42 +26,13 @@ from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
-from blocklist_sdk.tables.options import TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
-Edit = Literal["replace", "add", "remove"]
-"""What a list does to the current one."""
-
 _SHOWN: Final = 3
 """How many lines a message names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListCall:
-    """What a caller wants to publish; the values are checked. `Publisher.release` describes them.
-
-    Attributes:
-        edit: what the list does to the current one.
-        scope: the scope of new entries for which the list gives none; None for the feed's.
-        until_ms: when entries end for which the list gives no end; `FOREVER_MS` if they do not.
-    """
-
-    source: Any
-    edit: Edit
-    column: str | None
-    region: str | None
-    form: Form
-    defaults: EntryDefaults
-    options: TableOptions
-    notify: Callable[[str], None] | None
-    max_cover: int
-    max_rejects: float = 1.0
-    allow_empty: bool = False
-    scope: str | None = None
-    until_ms: int = FOREVER_MS
 
 
 @dataclass(frozen=True, slots=True)

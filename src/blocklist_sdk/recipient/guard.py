@@ -16,7 +16,7 @@ from blocklist_sdk.numbers.operators import operator_of_range
 from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.merge import Difference
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.texts import counted
 
 _OPERATORS_MAX = 1_000_000
@@ -104,7 +104,8 @@ class Guard:
                 ("adds", won, before, _NUMBERS, self.max_added),
             ]
         for what, changed, whole, noun, most in shares:
-            if changed > max(most * whole, self.min_changes):
+            # 0.29 * 100 is a little less than 29.
+            if changed > max(most * whole * (1 + 1e-12), self.min_changes):
                 reasons.append(f"it {what} {counted(changed, *noun)}, {_percent(changed, whole)} of {whole:,}")
         return tuple(reasons)
 
@@ -208,7 +209,7 @@ def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.i
     """How many numbers some rows cover and none of the others does; each counts once."""
     first, after = rows.number[at], rows.last[at] + 1
     other_first, other_after = others.number[among], others.last[among] + 1
-    points = np.unique(np.concatenate((first, after, other_first, other_after)))
+    points = distinct(np.concatenate((first, after, other_first, other_after)))
 
     def depth(starts: Int64s, ends: Int64s) -> Int64s:
         """How many intervals cover the numbers from each point on."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s, Rows, distinct
 
 DAY_MS: Final = 86_400_000
 """How far ahead a list is judged, milliseconds."""
@@ -77,7 +77,7 @@ def blocking_change(old: Rows, new: Rows, *, now_ms: int) -> BlockingChange:
         now_ms: this moment, milliseconds since 1970 UTC.
     """
     was, will = _Blocking.of(old, now_ms), _Blocking.of(new, now_ms)
-    points = np.unique(np.concatenate((was.first, was.after, will.first, will.after)))
+    points = distinct(np.concatenate((was.first, was.after, will.first, will.after)))
     was_ranges, will_ranges = was.over(points), will.over(points)
 
     # Single numbers of the old list, then those of the new one that the old one lacks.

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from blocklist_sdk import Blocklist, InvalidInput, Refused, StorageFailed
 from blocklist_sdk.numbers import decide_form
 from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.next_release import EntryDefaults
+from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.recipient.screening import files
 from blocklist_sdk.recipient.screening.files import ADDED, screen_file
 from blocklist_sdk.tables import delimited, streams, table
@@ -205,6 +208,33 @@ def test_the_whole_column_decides_the_form_and_not_its_beginning(
     assert (summary.form.form, decide_form(cells, region="ID").form) == ("national", "national")
     assert (summary.rows, summary.blocked) == (len(rows), 60_000)
     assert [row[0] for row in written(output)[1:]] == rows
+
+
+@pytest.mark.parametrize("national", [38_001, 37_999])
+def test_a_recipient_decides_at_the_threshold_as_a_publisher_does(
+    blocklist: Blocklist, tmp_path: Path, national: int
+) -> None:
+    """95 % decide. Blank and unreadable rows, all at the beginning, are no rows of the sample for either."""
+    chance = random.Random(national)
+    rows = [f"0{LISTED[3:]}"] * national + ["14155550100"] * (40_000 - national)
+    chance.shuffle(rows)
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    beginning = ["", "  ,x", ",", "6.28E+12,x", "0812-0000-0009,x,too,many", '"\u00a0",x'] * 5_000
+    source.write_text("number,note\n" + "".join(f"{line}\n" for line in [*beginning, *(f"{row},x" for row in rows)]))
+    summary = screen(blocklist, source, output, max_rejects=0.5)
+    _, _, published = read_rows(read_cells(source), region="ID", defaults=EntryDefaults("block", "fraud", "a", "sms"))
+    assert summary.form == published
+    assert summary.form.texts == 20_000 or summary.form.texts == 10_000
+
+
+def test_a_screening_stays_as_it_is_when_a_column_decides(blocklist: Blocklist) -> None:
+    screening = blocklist.screening()
+    column = pa.array(["85512345678", "85251234567", "14155550100"])
+    decided, decision = screening.with_form_of(column)
+    assert decision.form == "international"
+    assert decided.batch(column)["number"].to_pylist() == [85512345678, 85251234567, 14155550100]
+    assert screening.batch(column)["number"][0].as_py() == 6285512345678
+    assert screening.needs_column
 
 
 def test_a_header_that_is_not_utf8(blocklist: Blocklist, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Columns of numbers, screened row for row."""
 
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -103,21 +104,23 @@ class Screening:
         """
         return self._batch(arrow_column(column).combine_chunks(), "national" if self._form == "auto" else self._form)
 
-    def decide_form(self, column: "ArrowArray | ArrowStream") -> FormDecision:
-        """Decide how `batch` reads digits without a plus from now on.
+    def with_form_of(self, column: "ArrowArray | ArrowStream") -> tuple["Screening", FormDecision]:
+        """The same, with the form that a column decides for digits without a plus; a declared form stays.
 
         Args:
-            column: the whole column, or rows of a long one at equal distances.
+            column: the whole column, or those rows of a long one that a `FormSample` gathers.
 
         Returns:
-            The declared form, or what decided.
+            What reads in that form, and what decided.
 
         Raises:
             InvalidInput: the column is of another type.
         """
         decision = resolve_form(arrow_column(column), region=self._region, form=self._form or "auto")
-        self._form = decision.form
-        return decision
+        other = copy.copy(self)
+        other._form = decision.form
+        other._remembered = {}
+        return other, decision
 
     def table(self, column: "ArrowArray | ArrowStream") -> "ArrowTable":
         """Screen one column, in several threads if it is long; otherwise like `batch`."""

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.numbers import FormDecision
-from blocklist_sdk.numbers.forms import SAMPLE_ROWS
+from blocklist_sdk.numbers.form_sample import FormSample
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
-from blocklist_sdk.tables.batches import Batch, Int64s
+from blocklist_sdk.tables.batches import Batch
 from blocklist_sdk.tables.header import Meanings
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
@@ -141,15 +141,18 @@ def screen_file(
             for note in table.notes:
                 notify(note)
         held, is_whole = _beginning(table.batches) if screening.needs_column else ([], False)
+        sample = FormSample()
         if is_whole or not screening.needs_column:
-            sample = _at_equal_distances(batch.rows.column(table.number) for batch in held)
+            for batch in held:
+                sample.add(batch.rows.column(table.number))
             table.batches = chain(held, table.batches)
         else:
             held.clear()
             with opening(only=()) as numbers:
-                sample = _at_equal_distances(batch.rows.column(numbers.number) for batch in numbers.batches)
+                for batch in numbers.batches:
+                    sample.add(batch.rows.column(numbers.number))
             table = stack.enter_context(opening())
-        decision = screening.decide_form(sample)
+        screening, decision = screening.with_form_of(sample.column)
         if notify and decision.texts:
             notify(str(decision))
         names = [*(name for name in table.names if name not in ADDED), *ADDED]
@@ -197,23 +200,6 @@ def _beginning(batches: Iterator[Batch]) -> tuple[list[Batch], bool]:
         if size > _HELD_BYTES_MAX:
             return held, False
     return held, True
-
-
-def _at_equal_distances(columns: Iterable[pa.Array]) -> pa.ChunkedArray:
-    """Rows of a column that comes in pieces: all of them, or some at equal distances, enough to decide the form."""
-    every, seen = 1, 0
-    kept: list[tuple[Int64s, pa.Array]] = []
-    kind: pa.DataType = pa.string()
-    for column in columns:
-        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-        kind = column.type
-        at = np.arange(-seen % every, len(column), every)
-        kept.append((seen + at, column.take(pa.array(at))))
-        seen += len(column)
-        while sum(len(rows) for rows, _ in kept) > 2 * SAMPLE_ROWS:
-            every *= 2
-            kept = [(rows[stays], part.filter(pa.array(stays))) for rows, part in kept for stays in [rows % every == 0]]
-    return pa.chunked_array([part for _, part in kept], kind)
 
 
 def _judge(count: dict[str, int], rejects: Sequence[Reject], *, name: str, max_rejects: float) -> None:

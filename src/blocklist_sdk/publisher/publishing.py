@@ -1,0 +1,250 @@
+"""How a list becomes a signed release.
+
+`publish_list` makes a feed's next release from a list. Step by step:
+
+1. Take the folder's lock, remove what a killed run left half-written, and load the repository, verified from the root
+   down (`repository.Repository.load`, `signed_state`).
+2. Make sure, before any work is done, that the keys that have to sign can be opened (`keys`).
+3. Cut the list into cells: only its shape is interpreted (`cells.read_cells`).
+4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does one that covers a
+   protected number (`rows.reject_protected`).
+5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
+   (`rejects`). Refuse one with a pattern that covers too many numbers (`wide`).
+6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
+   from the current release what the list does not give (`next_release.plan_release`). :meth:`Publisher.add` and
+   :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
+7. Judge what ceases and begins to be blocked (`release.blocking`), and refuse it if that is more than a mistake of a
+   person may do, unless the same content was refused before and is accepted now (`guard`, `refused_lists`).
+8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
+9. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
+   role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
+10. Delete files that have not been part of the repository for longer than the grace period (`retention`).
+
+A run that is killed before the end of step 9 has published nothing, and the next run needs no help. Steps 3 to 7 are
+those of `drafts`, which read and decide; the others act. :meth:`Publisher.dry_run` ends after step 7.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from blocklist_sdk import times
+from blocklist_sdk.errors import InvalidInput, Refused
+from blocklist_sdk.numbers.reach import reach
+from blocklist_sdk.publisher.arguments import check_moment, check_outside, check_path
+from blocklist_sdk.publisher.drafts import Draft, content_of, draft_release
+from blocklist_sdk.publisher.folder import PublisherFolder
+from blocklist_sdk.publisher.guard import PublisherGuard
+from blocklist_sdk.publisher.impact import impact_lines, impact_of
+from blocklist_sdk.publisher.list_options import ListCall
+from blocklist_sdk.publisher.refused_lists import remember_refused, require_refused
+from blocklist_sdk.publisher.repository import Repository
+from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
+from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release.blocking import BlockingChange, blocking_change
+from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.merge import Difference
+from blocklist_sdk.tables.rejects import Reject, write_rejects
+
+log: logging.Logger = logging.getLogger(__name__)
+
+
+def publish_list(
+    folder: PublisherFolder,
+    feed: str,
+    call: ListCall,
+    *,
+    rejects: str | Path | None,
+    published_at: datetime | None = None,
+    guard: PublisherGuard,
+    accept: bool,
+) -> ReleaseResult:
+    """Publish the next release of a feed.
+
+    Args:
+        folder: the publisher's folder.
+        feed: the feed's name.
+        call: the list, and what it does to the current one.
+        rejects: the file for the rejects; None for one of the folder's, if there are any.
+        published_at: the moment of the release; None for now.
+        guard: how much the release may change before a person has to accept it.
+        accept: publish what the guard refused before.
+
+    Raises:
+        Refused, InvalidInput, Locked, Malformed, Untrusted, StorageFailed: as for `Publisher.release`.
+    """
+    started = time.monotonic()
+    published_at = check_moment("published_at", published_at)
+    with folder.locked() as repository:
+        signed_feed = SignedFeed.find(repository, feed)
+        repository.require_keys(feed)
+        moment = folder.moment(published_at, signed_feed.index)
+        region = folder.region(call.region, signed_feed.index)
+        _check_rejects(folder, call.source, rejects)
+        draft = _drafted(
+            folder,
+            call,
+            repository,
+            signed_feed,
+            moment=moment,
+            keep_rejects=lambda invalid: _write_rejects(folder, invalid, rejects, f"{feed}.refused.csv"),
+        )
+        _judge(folder, call, draft, signed_feed, region=region, guard=guard, accept=accept)
+        rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
+        index, changes = signed_feed.add_release(
+            draft.before, draft.following, published_at=moment, region=region, scope=draft.feed_scope
+        )
+    return _result(feed, draft, index, changes, rejects_path=rejects_path, seconds=time.monotonic() - started)
+
+
+def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: PublisherGuard) -> ReleaseImpact:
+    """Find what publishing a list would change; nothing is written.
+
+    Raises:
+        Refused, InvalidInput, Malformed, Untrusted: as for `Publisher.dry_run`.
+    """
+    repository = folder.load()
+    signed_feed = SignedFeed.find(repository, feed)
+    moment = folder.moment(None, signed_feed.index)
+    draft = _drafted(folder, call, repository, signed_feed, moment=moment, keep_rejects=lambda _: None)
+    change = _change(folder, draft)
+    refusals = guard.refusals(change) if _is_judged(call, draft) else ()
+    region = folder.region(call.region, signed_feed.index)
+    return _impact(draft, change, signed_feed, region=region, refusals=refusals)
+
+
+def _drafted(
+    folder: PublisherFolder,
+    call: ListCall,
+    repository: Repository,
+    signed_feed: SignedFeed,
+    *,
+    moment: datetime,
+    keep_rejects: Callable[[Sequence[Reject]], Path | None],
+) -> Draft:
+    return draft_release(
+        call,
+        signed_feed,
+        protected=folder.protected(repository),
+        region=folder.region(call.region, signed_feed.index),
+        now_ms=times.to_ms(moment),
+        declared_scope=folder.scope(signed_feed.name, signed_feed.index),
+        keep_rejects=keep_rejects,
+    )
+
+
+def _judge(
+    folder: PublisherFolder,
+    call: ListCall,
+    draft: Draft,
+    signed_feed: SignedFeed,
+    *,
+    region: str | None,
+    guard: PublisherGuard,
+    accept: bool,
+) -> None:
+    """Ask the guard, unless a person accepts what it refused before.
+
+    Raises:
+        Refused: the guard refuses the release.
+        InvalidInput: a person accepts what was not refused.
+    """
+    feed, digest = signed_feed.name, signed_feed.index.digest if signed_feed.index else None
+    if accept:
+        require_refused(folder.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
+        log.warning("%s: a person accepts a release that the guard refused", feed)
+        return
+    if digest is None or guard == PublisherGuard.off() or not _is_judged(call, draft):
+        return
+    change = _change(folder, draft)
+    refusals = guard.refusals(change)
+    if refusals:
+        remember_refused(folder.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
+        impact = _impact(draft, change, signed_feed, region=region, refusals=refusals)
+        raise Refused(
+            f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(refusals)}. If the list is "
+            "a part only, add it to the current one: Publisher.add, or blocklist publish add. If all of this is "
+            "right, publish the same once more with accept=True, or --accept.",
+            reasons=refusals,
+            details=tuple(impact_lines(impact, masked=True)),
+        )
+
+
+def _is_judged(call: ListCall, draft: Draft) -> bool:
+    """Whether the guard is asked: not on the first list, nor on one that is empty on purpose."""
+    return len(draft.before) > 0 and not (call.allow_empty and not len(draft.following.rows))
+
+
+def _change(folder: PublisherFolder, draft: Draft) -> BlockingChange:
+    return blocking_change(draft.before, draft.following.rows, now_ms=times.to_ms(folder.timing.clock()))
+
+
+def _impact(
+    draft: Draft,
+    change: BlockingChange,
+    signed_feed: SignedFeed,
+    *,
+    region: str | None,
+    refusals: tuple[str, ...],
+) -> ReleaseImpact:
+    return impact_of(
+        draft.before,
+        draft.following.rows,
+        change,
+        feed=signed_feed.name,
+        serial=signed_feed.next_serial,
+        region=region,
+        invalid=len(draft.invalid),
+        refusals=refusals,
+    )
+
+
+def _result(
+    feed: str, draft: Draft, index: FeedIndex, changes: Difference, *, rejects_path: Path | None, seconds: float
+) -> ReleaseResult:
+    rows = draft.following.rows
+    snapshot, delta = index.current.snapshot, index.current.delta
+    return ReleaseResult(
+        feed=feed,
+        serial=index.serial,
+        rows=index.rows,
+        column=draft.column,
+        form=draft.form,
+        added=len(changes.added),
+        removed=len(changes.removed),
+        changed=len(changes.changed_new),
+        invalid=len(draft.invalid),
+        reach=reach(rows.number, rows.last),
+        widest=draft.widest,
+        duplicates=draft.following.duplicates,
+        blank=draft.blank,
+        rejects_path=rejects_path,
+        snapshot_bytes=snapshot.length if snapshot else 0,
+        delta_bytes=delta.length if delta else None,
+        digest=index.digest,
+        seconds=seconds,
+        already_listed=draft.already_listed,
+        not_listed=draft.not_listed,
+    )
+
+
+def _check_rejects(folder: PublisherFolder, source: Any, rejects: str | Path | None) -> None:
+    if rejects is None:
+        return
+    path = check_path("rejects", rejects)
+    check_outside(path, folder.directory, but=folder.directory / "rejects")
+    if isinstance(source, (str, Path)) and path.resolve() == check_path("the list", source).resolve():
+        raise InvalidInput("the rejects would be written over the list itself: give another file")
+
+
+def _write_rejects(
+    folder: PublisherFolder, invalid: Sequence[Reject], path: str | Path | None, name: str
+) -> Path | None:
+    if path is None and not invalid:
+        return None
+    path = Path(path) if path is not None else folder.directory / "rejects" / name
+    write_rejects(invalid, path)
+    return path
