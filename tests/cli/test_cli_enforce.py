@@ -209,6 +209,29 @@ def test_a_statement_has_a_language_and_says_whose_it_is(
     assert_fails(run("statement", *flags, "--language", "fr", env=env), 2, "--language")
 
 
+def test_a_statement_has_the_format_that_its_file_is_named_for(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], tmp_path: Path
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce().code == 0
+    flags = ("statement", "--sink", "default", "--month", f"{datetime.now(UTC):%Y-%m}", "-o")
+    for name, begins in (
+        ("nov.csv", "month,"),
+        ("nov.JSON", "{"),
+        ("nov.htm", "<!doctype html"),
+        ("nov", "<!doctype html"),
+        ("nov.txt", "<!doctype html"),
+    ):
+        assert run(*flags, tmp_path / name, env=env).code == 0
+        assert (tmp_path / name).read_text().lower().startswith(begins), name
+    assert run(*flags, tmp_path / "nov.txt", "--format", "csv", env=env).code == 0
+    for name, words in (("nov.pdf", "print the page"), ("nov.xlsx", "html, csv or json")):
+        assert_fails(run(*flags, tmp_path / name, env=env), 2, words)
+        assert_fails(run(*flags, tmp_path / name, "--format", "html", env=env), 2, words)
+        assert not (tmp_path / name).exists()
+    assert_fails(run(*flags, tmp_path / "new.csv", "--format", "json", env=env), 2, "contradict")
+
+
 def test_reconciling_finds_and_repairs(
     world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
 ) -> None:
