@@ -802,9 +802,11 @@ class Publisher:
         try:
             repository.require_keys(TARGETS)
         except InvalidInput as error:
+            if not self._keys.absent([TARGETS]):
+                raise
             raise InvalidInput(
                 f"{error}. If the targets key is elsewhere, write a proposal (`blocklist publish protect … --propose "
-                "FILE`) and apply it there"
+                "FILE`) and apply it where the targets and online keys are"
             ) from error
         repository.set_targets(TARGETS, files={PROTECTED_PATH: document})
 
