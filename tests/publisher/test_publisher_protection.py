@@ -91,7 +91,7 @@ def test_a_file_may_have_a_header_comments_and_blank_lines(publisher: Publisher,
         (b"number\n0812-3456-7001\nGoPay\n", "line 3: .* it contains letters"),
         (b"number\nname\n", "line 2: .* it contains letters"),
         (b"0812-345#-####\n", "line 1: .* stands for 100,000 numbers"),
-        (b"021-110\n", "line 1: .* its area code is missing"),
+        (b"021-110\n", "line 1: .* too short: digits are missing, such as an area code"),
         (b"\xff\xfe", ".*codec"),
     ],
 )
