@@ -216,6 +216,7 @@ class Impact:
     Attributes:
         before: the serial in force, None before the first release.
         after: the release's serial.
+        digest: the release's: SHA-256 of its canonical rows, hexadecimal, to compare with what the publisher says.
         rows_before, rows_after: the number of entries in each.
         total: how many entries differ.
         by_category: the same for each category.
@@ -228,6 +229,7 @@ class Impact:
 
     before: int | None
     after: int
+    digest: str
     rows_before: int
     rows_after: int
     total: Tally
@@ -256,6 +258,7 @@ class Status:
         last_error: the error of the last sync, None if it succeeded.
         refused: the serial of a release that the guard refuses, or None.
         refusals: why it refuses it.
+        refused_digest: the digest of that release, to compare with what the publisher says.
         overrides: the number of local decisions in force.
         generations: serials of the releases on this disk, newest first.
         held: the names of those who still need an older release, and its serial.
@@ -281,3 +284,4 @@ class Status:
     held: dict[str, int] = field(default_factory=dict)
     disk_bytes: int = 0
     scopes: tuple[str, ...] = ()
+    refused_digest: str | None = None

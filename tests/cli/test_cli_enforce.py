@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from blocklist_sdk.cli.enforce import _backoff_s
-from blocklist_sdk.enforcement import new_webhook_secret
+from blocklist_sdk.cli.enforce import _backoff_s, _set_aside_text
+from blocklist_sdk.enforcement import EnforcementResult, new_webhook_secret
 from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
 from support.exchanges import Asked, exchanging, routes
@@ -65,7 +65,7 @@ def test_a_list_is_carried_into_a_directory(world: World, env: dict[str, str], e
     assert (done["outcomes"], done["set_aside"], done["receipts"]) == ({"enforced": 5}, 0, None)
     assert "nothing to do" in enforce().out
     synced(world, env, NUMBERS[1:])
-    assert "1 enforced, 1 reversed" in enforce().out
+    assert "1 enforced, 1 unblocked" in enforce().out
     assert operations(world) == [("block", 5), ("unblock", 1), ("block", 1)]
 
 
@@ -207,6 +207,29 @@ def test_a_statement_has_a_language_and_says_whose_it_is(
     assert (figures["organisation"], figures["contact"]) == ("PT Contoh", "from-file")
     assert figures["categories"][0]["blocked"] == figures["categories"][0]["received"] == 6
     assert_fails(run("statement", *flags, "--language", "fr", env=env), 2, "--language")
+
+
+def test_a_statement_has_the_format_that_its_file_is_named_for(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], tmp_path: Path
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce().code == 0
+    flags = ("statement", "--sink", "default", "--month", f"{datetime.now(UTC):%Y-%m}", "-o")
+    for name, begins in (
+        ("nov.csv", "month,"),
+        ("nov.JSON", "{"),
+        ("nov.htm", "<!doctype html"),
+        ("nov", "<!doctype html"),
+        ("nov.txt", "<!doctype html"),
+    ):
+        assert run(*flags, tmp_path / name, env=env).code == 0
+        assert (tmp_path / name).read_text().lower().startswith(begins), name
+    assert run(*flags, tmp_path / "nov.txt", "--format", "csv", env=env).code == 0
+    for name, words in (("nov.pdf", "print the page"), ("nov.xlsx", "html, csv or json")):
+        assert_fails(run(*flags, tmp_path / name, env=env), 2, words)
+        assert_fails(run(*flags, tmp_path / name, "--format", "html", env=env), 2, words)
+        assert not (tmp_path / name).exists()
+    assert_fails(run(*flags, tmp_path / "new.csv", "--format", "json", env=env), 2, "contradict")
 
 
 def test_reconciling_finds_and_repairs(
@@ -352,6 +375,31 @@ def test_exit_codes_tell_how_much_was_enforced(world: World, env: dict[str, str]
         assert (first.code, first.document["outcomes"]) == (8, {"enforced": 2, "refused": 1})
         again = enforce("--json")
         assert (again.code, again.document["newly_set_aside"]) == (8, 1), "it was set aside today"
+        assert "1 item set aside, 1 of them today (UTC)" in enforce().err
+
+
+@pytest.mark.parametrize(
+    ("today", "words"), [(2, "3 items set aside, 2 of them today (UTC)"), (0, "3 items set aside, none of them today")]
+)
+def test_what_was_set_aside_today_is_told_from_what_was_before(today: int, words: str) -> None:
+    result = EnforcementResult(1, {}, {}, set_aside=3, newly_set_aside=today)
+    assert _set_aside_text(result).startswith(words)
+
+
+def test_several_operators_are_enforced(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    synced(world, env, ["+6281255500001", "+6285755500001", "+6287755500001"])
+    dry = enforce("--only-operator", "telkomsel", "--only-operator", "indosat", "--dry-run", "--json").document
+    assert dry["planned"]["block"] == 2
+    assert_fails(enforce("--only-operator", "telkomsel", "--only-operator", "nobody"), 2, "'nobody'")
+
+
+def test_a_scope_that_no_entry_has_is_named(world: World, env: dict[str, str], enforce: Callable[..., Ran]) -> None:
+    synced(world, env, NUMBERS)
+    for flags in ((), ("--dry-run",)):
+        ran = enforce("--scope", "messaging", *flags)
+        assert "no entry on the list has the scope messaging" in ran.err
+        assert "its entries have sms, voice" in ran.err
+    assert "no entry on the list" not in enforce("--scope", "messaging", "--scope", "voice", "--dry-run").err
 
 
 def test_a_webhook_that_answers_nonsense_never_ends_with_0(

@@ -37,7 +37,7 @@ def test_a_dry_run_accepts_nothing(env: dict[str, str]) -> None:
 
 def test_a_dry_run_shows_and_changes_nothing(world: World, env: dict[str, str]) -> None:
     run("override", "allow", FIRST[-1], "--reason", "appeal 17", env=env)
-    world.release([*FIRST[:1500], ADDED])
+    published = world.release([*FIRST[:1500], ADDED])
     ran = run("sync", "--dry-run", env=env)
     assert ran.code == 6
     for words in (
@@ -50,16 +50,26 @@ def test_a_dry_run_shows_and_changes_nothing(world: World, env: dict[str, str]) 
         assert words in ran.out, words
     document = run("sync", "--dry-run", "--json", env=env).document
     assert (document["before"], document["after"], document["total"]["removed"]) == (1, 2, 1500)
+    assert document["digest"] == published.digest
+    assert f"  digest {published.digest}" in ran.lines
     assert run("status", "--json", env=env).document["serial"] == 1
 
 
 def test_a_refused_release_is_accepted_by_hand(world: World, env: dict[str, str]) -> None:
-    world.release(FIRST[:1500])
+    published = world.release(FIRST[:1500])
     assert_fails(run("sync", env=env), 6, "removes 1,500 entries", "--accept 2")
     status = run("status", env=env).out
     assert "refused           release 2: it removes" in status
-    assert run("sync", "--accept", "3", env=env).code == 6
-    assert run("sync", "--accept", "2", env=env).code == 0
+    assert f"refused digest    {published.digest}" in status
+    assert run("status", "--json", env=env).document["refused_digest"] == published.digest
+    other = run("sync", "--accept", "3", env=env)
+    assert other.code == 6
+    assert "--accept 3 lets in release 3 only, and the publisher offers release 2" in other.err
+    accepted = run("sync", "--accept", "2", env=env)
+    assert (accepted.code, accepted.err) == (0, "")
+    assert run("status", "--json", env=env).document["refused_digest"] is None
+    unused = run("sync", "--accept", "99", env=env)
+    assert (unused.code, "--accept 99 was not used" in unused.err) == (0, True)
     assert run("check", FIRST[-1], env=env).code == 0
 
 

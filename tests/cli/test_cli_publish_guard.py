@@ -62,6 +62,11 @@ def test_a_dry_run_needs_no_key_and_says_what_the_guard_says(folder: Path, tmp_p
     assert "the guard refuses it: it would unblock 498 numbers" in ran.out
     assert "+6281200000000" in ran.out
     assert "1 row cannot be published" in ran.err
+    for words in ("blocklist publish add", "publish it without --dry-run", "--accept"):
+        assert words in ran.err
+    assert_fails(
+        publish("release", folder, "--from", small, "--max-rejects", "1", "--accept"), 2, "A dry run is not a refusal"
+    )
     document = publish("release", folder, "--from", small, "--dry-run", "--max-rejects", "1", "--json").document
     assert (document["unblocked"], len(document["surprising"]), len(document["refusals"])) == (498, 20, 1)
     ran = publish("add", folder, "0813-0000-0001", "--dry-run", "--json", env={})
@@ -100,6 +105,23 @@ def test_rejects_end_with_7_after_the_others_are_published(folder: Path, tmp_pat
 def test_standard_input_is_a_file(folder: Path) -> None:
     assert "1 added" in publish("add", folder, "--from", "-", stdin=b"number\n0813-0000-0001\n").out
     assert "1 removed" in publish("remove", folder, "-", stdin=b"number\n0813-0000-0001\n").out
+
+
+def test_a_short_code_has_one_reason_and_its_own_advice(folder: Path, tmp_path: Path) -> None:
+    for code in ("110", "14045"):
+        codes = write_list(tmp_path / "codes.csv", code)
+        assert_fails(
+            publish("add", folder, "--from", codes), 2, "too short", "short code", "Leave short codes such as 110"
+        )
+        env = {
+            "BLOCKLIST_URL": (folder / "repository").as_uri(),
+            "BLOCKLIST_FEED": "id-all",
+            "BLOCKLIST_ROOT": str(folder / "root.json"),
+            "BLOCKLIST_REGION": "ID",
+            "BLOCKLIST_CACHE_DIR": str(tmp_path / "cache"),
+        }
+        ran = run("override", "allow", code, "--reason", "x", env=env)
+        assert_fails(ran, 2, "too short: digits are missing, such as an area code, or it is a short code")
 
 
 def test_numbers_or_a_file(folder: Path, tmp_path: Path) -> None:

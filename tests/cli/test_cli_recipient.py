@@ -335,6 +335,20 @@ def test_export_quotes_what_needs_it(tmp_path: Path) -> None:
     assert row["until"] == document["until"] == "2099-01-01T00:00:00Z"
 
 
+def test_an_export_has_the_format_that_its_file_is_named_for(synced: dict[str, str], tmp_path: Path) -> None:
+    for name, begins in (
+        ("l.csv", b"number,"),
+        ("l.jsonl", b'{"number"'),
+        ("l.parquet", b"PAR1"),
+        ("l.txt", b"number,"),
+    ):
+        assert run("export", "-o", tmp_path / name, env=synced).code == 0
+        assert (tmp_path / name).read_bytes().startswith(begins), name
+    assert_fails(run("export", "-o", tmp_path / "l.xlsx", env=synced), 2, "csv, jsonl or parquet")
+    assert_fails(run("export", "-o", tmp_path / "m.parquet", "--format", "csv", env=synced), 2, "contradict")
+    assert not {*tmp_path.glob("l.xlsx"), *tmp_path.glob("m.*")}
+
+
 @pytest.mark.parametrize("command", ["export", "screen"])
 def test_the_lists_own_files_are_not_written_over(synced: dict[str, str], tmp_path: Path, command: str) -> None:
     cache = Path(synced["BLOCKLIST_CACHE_DIR"])

@@ -511,6 +511,11 @@ def test_only_one_operators_numbers(world: World, blocklist: Blocklist) -> None:
     sink = MemorySink()
     enforce(blocklist, sink, settings=EnforcementSettings(only_operator="telkomsel"))
     assert sink.numbers == {6281255500001}
+    enforce(blocklist, sink, settings=EnforcementSettings(only_operator="telkomsel+indosat"))
+    assert sink.numbers == {6281255500001, 6285755500001}
+    assert EnforcementSettings(only_operator="telkomsel+indosat") == EnforcementSettings(
+        only_operator="indosat+telkomsel"
+    )
 
 
 def test_drift_is_found_and_repaired(world: World, blocklist: Blocklist) -> None:
@@ -718,6 +723,8 @@ def test_one_run_at_a_time(world: World, blocklist: Blocklist) -> None:
         ({"scopes": ()}, "the scopes are .*name at least one"),
         ({"scopes": ("telex",)}, "the scopes are .*name at least one"),
         ({"only_operator": "nobody"}, "no operator 'nobody' is known: name one of .*telkomsel"),
+        ({"only_operator": "telkomsel+nobody"}, "no operator 'nobody' is known"),
+        ({"only_operator": ""}, "no operator '' is known"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_with_what_is_expected(wrong: dict[str, Any], message: str) -> None:

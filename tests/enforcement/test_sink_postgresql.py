@@ -294,6 +294,17 @@ def test_a_missing_table_is_only_made_if_that_is_allowed(opens: Opens, postgres_
     assert set(kinds(careful.apply(numbered(2)))) == {"enforced"}
 
 
+def test_a_schema_that_does_not_exist_is_for_a_person_to_make(opens: Opens, run: Any, postgres: str) -> None:
+    sink = opens(f"{postgres}?table=no_such_schema.blocklist")
+    for use in (lambda: sink.apply(numbered(1)), sink.applied, lambda: list(sink.current())):
+        with pytest.raises(InvalidInput, match=r'"no_such_schema" does not exist: create the schema.*table=no_such'):
+            use()
+    assert sink.is_empty()
+    run("CREATE SCHEMA no_such_schema")
+    assert set(kinds(sink.apply(numbered(1)))) == {"enforced"}
+    run("DROP SCHEMA no_such_schema CASCADE")
+
+
 def test_the_tables_and_the_query_in_the_docs_work(opens: Opens, run: Any, postgres: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "enforce-into-postgresql.md").read_text(encoding="utf-8")
     tables, question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -91,7 +91,7 @@ def test_a_file_may_have_a_header_comments_and_blank_lines(publisher: Publisher,
         (b"number\n0812-3456-7001\nGoPay\n", "line 3: .* it contains letters"),
         (b"number\nname\n", "line 2: .* it contains letters"),
         (b"0812-345#-####\n", "line 1: .* stands for 100,000 numbers"),
-        (b"021-110\n", "line 1: .* its area code is missing"),
+        (b"021-110\n", "line 1: .* too short: digits are missing, such as an area code"),
         (b"\xff\xfe", ".*codec"),
     ],
 )
@@ -132,6 +132,11 @@ def test_a_proposal_is_made_without_the_key_and_applied_with_it(publisher: Publi
         away.protect_more(["0812-3456-7003"])
     proposal = away.plan_protection(only=["0812-3456-7002", "0812-3456-7003"]).to_json()
     (tmp_path / "targets.pem").rename(key)
+    online = publisher.directory / "keys" / "online.pem"
+    online.rename(tmp_path / "online.pem")
+    with pytest.raises(InvalidInput, match=r"put back online\.pem$"):  # proposing would not help
+        Publisher.open(publisher.directory, passphrase=PASSPHRASE).protect_more(["0812-3456-7003"])
+    (tmp_path / "online.pem").rename(online)
     change = ProtectionChange.from_json(proposal)
     assert change == ProtectionChange(add=(THIRD,), remove=(FIRST,))
     at_hand = Publisher.open(publisher.directory, passphrase=PASSPHRASE)

@@ -117,6 +117,16 @@ def test_a_scope_that_is_not_the_default_by_accident_is_not_noticed(
     assert choose_scope(feed, given=given, declared=declared, is_in_list=is_in_list).notice is None
 
 
+def test_a_scope_that_the_lists_own_column_overrules_is_noticed(tmp_path: Path) -> None:
+    publisher = publisher_of(tmp_path, [ALL])
+    notes: list[str] = []
+    (tmp_path / "list.csv").write_text("number,scope\n+6281234567890,voice\n")
+    publisher.release(ALL, tmp_path / "list.csv", scope="messaging", notify=notes.append)
+    (note,) = notes
+    assert "the list has a column scope, which goes before --scope" in note
+    assert scopes_of(publisher, ALL) == ["voice"]
+
+
 def test_an_index_without_a_scope_is_read(tmp_path: Path) -> None:
     publisher = publisher_of(tmp_path, [ALL])
     publisher.release(ALL, NUMBERS)

@@ -29,6 +29,9 @@ _BACKOFF_MAX_S: Final = 3600.0
 _DOUBLINGS_MAX: Final = 64
 """More doublings would exceed the longest wait from any interval, and in the end the largest float."""
 
+_DONE: Final = {"reversed": "unblocked"}
+"""What a line for people calls an outcome, where receipts have another word for it."""
+
 
 @with_settings(*LIST, *SERVER, *LIMITS["sync"], guard="enforce")
 def enforce(
@@ -51,7 +54,8 @@ def enforce(
         list[str] | None, typer.Option(metavar="SCOPE", help="Enforce only this scope; may be repeated.")
     ] = None,
     only_operator: Annotated[
-        str | None, typer.Option(metavar="OPERATOR", help="Enforce only numbers of this operator.")
+        list[str] | None,
+        typer.Option(metavar="OPERATOR", help="Enforce only numbers of this operator; may be repeated."),
     ] = None,
     rate: Annotated[
         float | None,
@@ -106,7 +110,7 @@ def enforce(
     how = EnforcementSettings(
         batch=batch,
         scopes=scope or None,
-        only_operator=only_operator,
+        only_operator="+".join(only_operator) if only_operator else None,
         rate=rate,
         daily_cap=daily_cap,
         tries=tries,
@@ -121,13 +125,19 @@ def enforce(
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
+            _say_unlisted_scopes(blocklist, how)
             drift = compare(blocklist, opened, name=name, settings=how, repair=repair)
             repaired = enforce_once(accept=accept) if repair else None
             _show_drift(drift, repaired, name, as_json=as_json)
         elif watch:
+            serial = None
             for result in _rounds(blocklist, enforce_once, seconds):
+                if result.serial != serial:
+                    serial = result.serial
+                    _say_unlisted_scopes(blocklist, how)
                 _show(result, name, as_json=as_json)
         else:
+            _say_unlisted_scopes(blocklist, how)
             result = enforce_once(accept=accept, adopt=adopt)
             _show(result, name, as_json=as_json)
             _check(result)
@@ -197,6 +207,17 @@ def _seconds_to(moment: datetime | None) -> float:
     return math.inf if moment is None else max(0.0, (moment - times.now()).total_seconds())
 
 
+def _say_unlisted_scopes(blocklist: "Blocklist", settings: EnforcementSettings) -> None:
+    """Say that no entry has a scope that is enforced: it may be the wrong scope, or the wrong feed."""
+    state = blocklist.status()
+    if settings.scopes is None or not state.rows or not set(settings.scopes).isdisjoint(state.scopes):
+        return
+    say(
+        f"no entry on the list has the scope {' or '.join(settings.scopes)}, so nothing of it is blocked: its entries "
+        f"have {', '.join(state.scopes)}. Correct --scope, or ask the publisher which feed is for you"
+    )
+
+
 def _show_drift(drift: "Drift", repaired: "EnforcementResult | None", name: str, *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(drift) | {"repaired": None if repaired is None else asdict(repaired)})
@@ -226,10 +247,16 @@ def _show(result: "EnforcementResult", name: str, *, as_json: bool) -> None:
     else:
         typer.echo(_line(result))
         if result.set_aside:
-            say(f"{counted(result.set_aside, 'item')} set aside: refused by the sink, or failed too often")
+            say(_set_aside_text(result))
         if result.deferred:
             say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
     _say_refused_receipts(result, name)
+
+
+def _set_aside_text(result: "EnforcementResult") -> str:
+    """How much is set aside, and how much of it today, which is what the exit code goes by."""
+    today = f"{result.newly_set_aside:,} of them today (UTC)" if result.newly_set_aside else "none of them today (UTC)"
+    return f"{counted(result.set_aside, 'item')} set aside, {today}: refused by the sink, or failed too often"
 
 
 def _say_refused_receipts(result: "EnforcementResult", name: str) -> None:
@@ -249,7 +276,8 @@ def _line(result: "EnforcementResult") -> str:
     planned = ", ".join(f"{count:,} to {operation}" for operation, count in result.planned.items())
     if result.dry_run:
         return f"release {result.serial}: {planned}; nothing was done"
-    done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result.outcomes.items())) or "nothing to do"
+    done = ", ".join(f"{count:,} {_DONE.get(kind, kind)}" for kind, count in sorted(result.outcomes.items()))
+    done = done or "nothing to do"
     if result.receipts is not None:
         done += f", {counted(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"
         if result.receipts.refused:

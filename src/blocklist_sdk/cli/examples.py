@@ -58,8 +58,12 @@ EXAMPLES: Final = {
     "publish add": (
         "blocklist publish add authority --feed id-messaging --from december.csv --until 2099-06-30",
         "blocklist publish add authority --feed id-messaging 0811-0000-0042 --category phishing",
+        "blocklist publish add authority --feed id-messaging --from december.csv --until 2099-06-30 --dry-run",
     ),
-    "publish remove": ("blocklist publish remove authority --feed id-messaging 0811-0000-0042",),
+    "publish remove": (
+        "blocklist publish remove authority --feed id-messaging 0811-0000-0042",
+        "blocklist publish remove authority --feed id-messaging --from gone.csv --dry-run",
+    ),
     "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),

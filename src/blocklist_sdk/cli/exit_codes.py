@@ -41,7 +41,8 @@ INTERRUPTED: Final = 130
 OUTPUT_CLOSED: Final = 141
 
 MEANINGS: Final = {
-    FINE: "Done. `check`: no number is blocked.",
+    FINE: "Done. `check`: no number is blocked. `enforce`: done, or given to the sink and not answered yet, which is "
+    "counted as `in doubt`: look at that figure.",
     BLOCKED: "`check`, `explain`: at least one number is blocked. `enforce --reconcile`: the sink differs. "
     "`demo`: a step failed. `exchange verify`: something is damaged.",
     USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced. "
@@ -55,12 +56,13 @@ MEANINGS: Final = {
     "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
     "cannot be read. `exchange publish`: a part waits for an officer; the rest is published. `enforce`: a part of the "
     "run is unexplained, and waits; the rest is done.",
-    REJECTED: "Done, but a part was rejected: `override import`, `publish add`, `publish remove`, `report bulk`, "
-    "`receipts send`, `enforce --receipts`; "
-    "with `--strict` also `publish release` and `screen`.",
-    IN_PART: "`enforce`: done in part. A change failed or was refused, or an item was set aside today. What a daily "
-    "cap left, and items set aside on earlier days, are only counted.",
-    NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed or was refused.",
+    REJECTED: "Done, but a part was rejected. Rows that cannot be read: `override import`, `publish add`, `publish "
+    "remove`, `report bulk`; with `--strict` also `publish release` and `screen`. Receipts that the exchange refused: "
+    "`receipts send`, `enforce --receipts`.",
+    IN_PART: "`enforce`: done in part. A change failed, or the sink refused it, or an item was set aside today. "
+    "Until midnight UTC, a run with nothing to do ends with it as well. What a daily cap left, and items set aside on "
+    "earlier days, are only counted.",
+    NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed, or the sink refused it.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
     STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",

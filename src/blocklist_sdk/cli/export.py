@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Final, Literal
 
 import typer
 
@@ -15,6 +15,12 @@ from blocklist_sdk.texts import counted
 
 Format = Literal["csv", "jsonl", "parquet"]
 
+_ENDINGS: Final[dict[str, Format]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+"""The formats by what a file's name ends with."""
+
+_NEVER: Final = frozenset({".gz", ".zip", ".xls", ".xlsx", ".ods", ".json", ".pdf"})
+"""Endings of formats that no export has: a file of that name would not open."""
+
 _ROWS_PER_BATCH = 1 << 16
 """The text of a list of ten million rows would not fit into memory at once."""
 
@@ -25,9 +31,14 @@ _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 def export(
     settings: Settings,
     format_: Annotated[
-        Format,
-        typer.Option("--format", metavar="FORMAT", help="csv, jsonl or parquet, each with a snapshot's columns."),
-    ] = "csv",
+        Format | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv, jsonl or parquet, each with a snapshot's columns; by default as the name of FILE says, or else "
+            "csv.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The file to write; - or none is standard output."),
@@ -43,20 +54,45 @@ def export(
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
+        form = _format_of(output, format_)
         table = blocklist.to_arrow()
         if output is None:
-            write_table(table, format_, sys.stdout.buffer)
+            write_table(table, form, sys.stdout.buffer)
             return
         with replaced(output) as temporary:
-            if format_ == "parquet":
+            if form == "parquet":
                 from blocklist_sdk.release.arrow import from_table
                 from blocklist_sdk.release.files import write_snapshot
 
                 write_snapshot(from_table(table), temporary)
             else:
                 with temporary.open("wb") as file:
-                    write_table(table, format_, file)
+                    write_table(table, form, file)
         say(f"wrote {counted(len(table), 'row')} to {output}")
+
+
+def _format_of(output: Path | None, given: Format | None) -> Format:
+    """The format of an export, which the name of its file must not contradict.
+
+    Raises:
+        InvalidInput: the name says another format, or one that no export has.
+
+    >>> _format_of(Path("list.parquet"), None), _format_of(None, None)
+    ('parquet', 'csv')
+    """
+    ending = "" if output is None else output.suffix.lower()
+    named = _ENDINGS.get(ending)
+    if ending in _NEVER:
+        raise InvalidInput(
+            f"an export is csv, jsonl or parquet, and {output} would be named as something else: name the file .csv, "
+            ".jsonl or .parquet"
+        )
+    if given is not None and named is not None and named != given:
+        raise InvalidInput(
+            f"--format {given} and the file {output} contradict each other: name the file .{given}, or leave --format "
+            "out"
+        )
+    return given or named or "csv"
 
 
 def write_table(table: Any, form: str, sink: BinaryIO) -> None:

@@ -196,7 +196,7 @@ def release(
     options |= {"allow_empty": allow_empty, "max_rejects": max_rejects}
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, input_of(source), **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, input_of(source), **options), as_json=run.as_json, is_whole=True)
     with _details():
         result = publisher.release(feed, input_of(source), rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
@@ -317,8 +317,8 @@ def _details() -> Iterator[None]:
         raise
 
 
-def _show_impact(impact: "ReleaseImpact", *, as_json: bool) -> None:
-    """Show what would change, and end."""
+def _show_impact(impact: "ReleaseImpact", *, as_json: bool, is_whole: bool = False) -> None:
+    """Show what would change, and end; `is_whole` if the list would take the place of the current one."""
     from blocklist_sdk.publisher.impact import impact_lines
 
     if as_json:
@@ -334,6 +334,12 @@ def _show_impact(impact: "ReleaseImpact", *, as_json: bool) -> None:
         write_json(asdict(impact) | {"surprising": surprising})
     else:
         write_lines([*impact_lines(impact, masked=False), *(f"  the guard refuses it: {r}" for r in impact.refusals)])
+    if impact.refusals:
+        part = "if the list is a part only, add it to the current one: blocklist publish add; " if is_whole else ""
+        say(
+            f"{part}if all of this is right, publish it without --dry-run, which is refused, and then once more with "
+            "--accept"
+        )
     if impact.invalid:
         say(f"{counted(impact.invalid, 'row')} cannot be published")
     raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)

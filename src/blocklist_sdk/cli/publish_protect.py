@@ -128,7 +128,7 @@ def apply(
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Apply a proposal where the targets key is. It is not signed, so look at it first with --dry-run.
+    """Apply a proposal where the targets and online keys are. It is not signed: look at it first with --dry-run.
 
     What is so already is left out: a proposal may be applied again.
     """

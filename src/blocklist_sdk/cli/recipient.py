@@ -94,11 +94,18 @@ def sync(
             else:
                 write_lines(_impact_lines(blocklist.feed, impact))
             raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
-        result = blocklist.sync(wait_s=wait, accept=accept)
+        try:
+            result = blocklist.sync(wait_s=wait, accept=accept)
+        except Refused as error:
+            if accept is not None and error.serial is not None:
+                say(f"--accept {accept} lets in release {accept} only, and the publisher offers release {error.serial}")
+            raise
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
         write_line(_sync_line(blocklist.feed, result))
+    if accept is not None and accept != result.after:
+        say(f"--accept {accept} was not used: the publisher offers release {result.after}, which is in force")
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -216,7 +223,7 @@ def _sync_line(feed: str, result: SyncResult) -> str:
 def _impact_lines(feed: str, impact: Impact) -> list[str]:
     way = f"{impact.before or 'nothing'} → {impact.after}"
     after = counted(impact.rows_after, "entry", "entries")
-    lines = [f"{feed}: release {way}, {impact.rows_before:,} → {after}"]
+    lines = [f"{feed}: release {way}, {impact.rows_before:,} → {after}", f"  digest {impact.digest}"]
     parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
     parts += [("operator " + (name or "unknown"), tally) for name, tally in impact.by_operator.items()]
     width = max(len(name) for name, _ in parts)
@@ -250,9 +257,10 @@ def _status_lines(state: Status) -> dict[str, object]:
         "last attempt": moment(state.last_attempt) or "never",
         "last error": state.last_error or "none",
         "refused": "none" if state.refused is None else f"release {state.refused}: {'; '.join(state.refusals)}",
+        "refused digest": state.refused_digest or "-",
         "overrides": f"{state.overrides:,}",
         "on disk": f"releases {', '.join(map(str, state.generations)) or 'none'}; {state.disk_bytes:,} bytes",
-        "held": ", ".join(f"{name} at {serial}" for name, serial in state.held.items()) or "none",
+        "kept": ", ".join(f"{name} at {serial}" for name, serial in state.held.items()) or "none",
     }
 
 

@@ -81,8 +81,7 @@ def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: Enforceme
     items = Items.merged(items, _items_of(list(_sweep(rows, at_rows[tangled], scope, rules, at, scope_mask))))
     if settings.only_operator is not None:
         codes, names = operator_codes(items.number)
-        code = names.index(settings.only_operator) if settings.only_operator in names else -2
-        kept = np.flatnonzero(codes == code)
+        kept = np.flatnonzero(np.isin(codes, [names.index(name) for name in settings.operators if name in names]))
         items = items.take(kept)
     return items
 

@@ -20,8 +20,8 @@ class EnforcementSettings:
     Attributes:
         batch: the most changes that go to the sink together.
         scopes: the scopes that the sink enforces; None for all of them.
-        only_operator: the operator whose numbers are enforced; None for all numbers. For a range, its first number
-            counts.
+        only_operator: the operator whose numbers are enforced, or several joined by ``+``; None for all numbers. For a
+            range, its first number counts.
         rate: the most changes per second, on average, at least one a day; None for as fast as the sink takes them. A
             batch then has what goes in a second, at least 100 changes (and at most `batch`), and the wait follows it.
         daily_cap: the most blocks and changes per day (UTC); None for no cap. What lifts something never waits.
@@ -65,11 +65,24 @@ class EnforcementSettings:
             raise InvalidInput(f"rate must be at least one change a day, which is {_RATE_MIN:.6f}, not {self.rate}")
         if self.daily_cap is not None and self.daily_cap < 0:
             raise InvalidInput(f"daily_cap must be 0 or more, not {self.daily_cap}")
-        if self.only_operator is not None and self.only_operator not in known_operators():
-            known = ", ".join(sorted(known_operators()))
-            raise InvalidInput(f"no operator {self.only_operator!r} is known: name one of {known}")
+        if self.only_operator is not None:
+            for operator in sorted(self.operators):
+                if operator not in known_operators():
+                    known = ", ".join(sorted(known_operators()))
+                    raise InvalidInput(f"no operator {operator!r} is known: name one of {known}")
+            # One text for one filter, in whatever order it was given: runs compare theirs with the run before.
+            object.__setattr__(self, "only_operator", "+".join(sorted(self.operators)))
         if self.scopes is not None and (not self.scopes or not set(self.scopes) <= set(SCOPES)):
             raise InvalidInput(f"the scopes are {', '.join(SCOPES)}: name at least one of them")
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The operators that `only_operator` names; none if it is None.
+
+        >>> sorted(EnforcementSettings(only_operator="telkomsel+indosat").operators)
+        ['indosat', 'telkomsel']
+        """
+        return frozenset() if self.only_operator is None else frozenset(self.only_operator.split("+"))
 
 
 DEFAULTS = EnforcementSettings()

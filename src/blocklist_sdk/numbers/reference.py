@@ -41,6 +41,9 @@ from phonenumbers import (
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers.text import LOOKALIKES, SEVERAL, Form, check_form, read_text
 
+TOO_SHORT: Final = "too short: digits are missing, such as an area code, or it is a short code"
+"""One reason for all: whether a short text is *too short* or *local* depends on the country's plan, not on the text."""
+
 NOT_FROM_ABROAD: Final = "a short code: it cannot be dialled from abroad"
 
 MAX_E164_DIGITS = 15
@@ -80,8 +83,8 @@ from 2012 to 2016 (Anatel, resolution 553/2010). Argentina's ``9`` is not here: 
 +54 11 are both valid, and only the operators know which are the same subscriber."""
 
 _REASONS = {
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: "its area code is missing, or it is a short code",
-    ValidationResult.TOO_SHORT: "too short for its country",
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: TOO_SHORT,
+    ValidationResult.TOO_SHORT: TOO_SHORT,
     ValidationResult.TOO_LONG: "too long for its country",
     ValidationResult.INVALID_LENGTH: "no number of its country has that many digits",
     ValidationResult.INVALID_COUNTRY_CODE: "no country has this code",
@@ -241,7 +244,7 @@ def _parsed(dialled: str, region: str | None) -> PhoneNumber | str:
     try:
         return _rewritten(parse(dialled, region))
     except NumberParseException as error:
-        return _PARSE_REASONS.get(error.error_type, "too short")
+        return _PARSE_REASONS.get(error.error_type, TOO_SHORT)
 
 
 def _rewritten(number: PhoneNumber) -> PhoneNumber:

@@ -14,6 +14,7 @@ import numpy as np
 
 from blocklist_sdk.errors import InvalidInput, Refused, mask
 from blocklist_sdk.numbers import FormDecision
+from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD, TOO_SHORT
 from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
@@ -215,6 +216,8 @@ def _why_empty(invalid: Sequence[Reject], edit: Edit) -> str:
 def _hint(reason: str) -> str:
     """What to do if most rows are rejected for a reason; those of other columns than the number's begin with a name."""
     column = re.split("[ :]", reason)[0]
+    if reason in (TOO_SHORT, NOT_FROM_ABROAD):
+        return "Leave short codes such as 110 out, since no feed can list them. If they are none, check the column."
     if column in ("level", "scope"):
         known = " and ".join(LEVELS) if column == "level" else ", ".join(SCOPES)
         return f"Map the words of the column to {known}, as with --map {column}:WORD=VALUE (values=)."

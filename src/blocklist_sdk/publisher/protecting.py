@@ -23,7 +23,7 @@ def set_protection(folder: PublisherFolder, numbers: Numbers) -> int:
     """Protect these numbers and no others, as `Publisher.protect` does; returns how many they are."""
     found = _all_of(folder, numbers)
     with folder.locked() as repository:
-        _sign(repository, found)
+        _sign(folder, repository, found)
     return len(found)
 
 
@@ -48,7 +48,7 @@ def apply_change(folder: PublisherFolder, change: ProtectionChange) -> Protectio
             concerned = sorted({*done.add, *done.remove})
             for feed in repository.feeds:
                 listed[feed] = listed_among(SignedFeed.find(repository, feed).rows(), concerned)
-            _sign(repository, after)
+            _sign(folder, repository, after)
     return ProtectionResult(
         protected=len(after),
         added=done.add,
@@ -57,14 +57,16 @@ def apply_change(folder: PublisherFolder, change: ProtectionChange) -> Protectio
     )
 
 
-def _sign(repository: Repository, numbers: frozenset[int]) -> None:
+def _sign(folder: PublisherFolder, repository: Repository, numbers: frozenset[int]) -> None:
     document = protected_document(numbers)
     try:
         repository.require_keys(TARGETS)
     except InvalidInput as error:
+        if not folder.keys.absent([TARGETS]):
+            raise
         raise InvalidInput(
             f"{error}. If the targets key is elsewhere, write a proposal (`blocklist publish protect … --propose "
-            "FILE`) and apply it there"
+            "FILE`) and apply it where the targets and online keys are"
         ) from error
     repository.set_targets(TARGETS, files={PROTECTED_PATH: document})
 

@@ -46,6 +46,7 @@ def require_refused(directory: Path, feed: str, *, digest: str | None, content: 
     else:
         return
     raise InvalidInput(
-        f"accept is taken only after the same list was refused, and {why}. Nothing was published. Publish it without "
-        "accept first, and read what would change."
+        f"accept is taken only after the same list was refused, and {why}. Nothing was published. A dry run is not a "
+        "refusal: publish the list once without accept and without a dry run, read what would change, and then accept "
+        "it."
     )

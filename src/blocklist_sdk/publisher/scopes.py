@@ -16,6 +16,12 @@ _MESSAGING_WORDS: Final = frozenset({"im", "ott"})
 """Such a part or word in a feed's name says that the feed is for messaging providers."""
 
 
+_ABOUT_THE_COLUMN: Final = (
+    "the list has a column scope, which goes before --scope (scope=): it counts only where a cell is empty. To give "
+    "entries another scope, change the column in the list"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ChosenScope:
     """The scopes of one release.
@@ -67,7 +73,7 @@ def choose_scope(feed: str, *, given: str | None, declared: str | None, is_in_li
         is_in_list: whether the list has a column with scopes.
     """
     if given is not None:
-        return ChosenScope(given, declared)
+        return ChosenScope(given, declared, _ABOUT_THE_COLUMN if is_in_list else None)
     if declared is not None:
         return ChosenScope(declared, declared)
     if is_in_list:

@@ -383,6 +383,7 @@ class Blocklist:
             held=internals.holds.load(),
             disk_bytes=internals.store.disk_bytes(),
             scopes=tuple(sorted(generation.scopes)) if generation else (),
+            refused_digest=state.refused.digest if state.refused else None,
         )
 
     def changes(self, *, since: int | None) -> "Changes":

@@ -142,6 +142,7 @@ def impact_of(
     *,
     before: int | None,
     after: int,
+    digest: str,
     protected: Int64s,
     overrides: Iterable[Override],
     refusals: Sequence[str],
@@ -153,6 +154,7 @@ def impact_of(
     return Impact(
         before=before,
         after=after,
+        digest=digest,
         rows_before=len(old),
         rows_after=len(new),
         total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),

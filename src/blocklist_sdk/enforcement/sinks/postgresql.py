@@ -194,6 +194,7 @@ class PostgresSink:
         are written in the same transaction, and the cursor does not move.
 
         Raises:
+            InvalidInput: the tables are to be made in a schema that does not exist.
             SinkUnavailable: the server cannot be reached, or fails.
         """
         about = {"feed": self._feed, "ledger": self._ledger, "batch": batch.number_in_ledger, "serial": batch.serial}
@@ -337,8 +338,15 @@ class PostgresSink:
                 return
             # Two processes that make the same table at once would disturb each other.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('blocklist-sdk'))")
-            for statement in _CREATE:
-                connection.execute(self._sql(statement))
+            try:
+                for statement in _CREATE:
+                    connection.execute(self._sql(statement))
+            except psycopg.errors.InvalidSchemaName as error:
+                schema = self._names["table"].as_string(connection).rpartition(".")[0]
+                raise InvalidInput(
+                    f"PostgreSQL: {_text(error)}: create the schema, as with CREATE SCHEMA {schema}, or correct the "
+                    f"sink's table={self._table}"
+                ) from error
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:

@@ -106,6 +106,7 @@ class Syncer:
             changes,
             before=offer.have,
             after=offer.index.serial,
+            digest=offer.index.digest,
             protected=offer.protected,
             overrides=overrides,
             refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, changes),
