@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+import pyarrow as pa
+
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import MAX_COVER
