@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, enforcement_code
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -120,6 +120,7 @@ def enforce(
         elif watch:
             for result in _rounds(blocklist, enforce_once, seconds):
                 _show(result, name, as_json=as_json)
+                _say_code(result)
         else:
             result = enforce_once(accept=accept, adopt=adopt)
             _show(result, name, as_json=as_json)
@@ -236,6 +237,13 @@ def _check(result: "EnforcementResult") -> None:
     code = enforcement_code(result)
     if code != FINE:
         raise typer.Exit(code)
+
+
+def _say_code(result: "EnforcementResult") -> None:
+    """Say with which exit code a run that goes on would have ended, so that whoever reads the journal can go by it."""
+    code = enforcement_code(result)
+    if code != FINE:
+        say(f"exit code {code} without --watch. {MEANINGS[code]}")
 
 
 def _line(result: "EnforcementResult") -> str:
