@@ -116,6 +116,17 @@ def check_changes(blocklist: Blocklist, decided: list[Decided], at: datetime) ->
         assert change.override == (change.overrides[0] if is_single and change.overrides else None)
 
 
+def test_a_change_does_not_name_a_decision_that_others_take_the_place_of(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, [(LOW + 10, LOW + 30)])
+    blocklist.overrides.allow(f"+{LOW + 17}-+{LOW + 18}", reason="of no effect: one is protected, and one is blocked")
+    blocklist.overrides.block(f"+{LOW + 18}", reason="own")
+    blocklist.overrides.allow(f"+{LOW + 30}-+{LOW + 40}", reason="of its last number")
+    blocklist.overrides.allow(f"+{LOW + 31}-+{LOW + 50}", reason="beside it")
+    (change,) = blocklist.changes(since=None)
+    assert [override.number for override in change.overrides] == [LOW + 18, LOW + 30]
+    assert (change.override, change.protected) == (None, True)
+
+
 @pytest.mark.parametrize("seed", range(scaled(3, long=40)))
 def test_everything_that_answers_agrees_with_the_model(
     world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch, seed: int
