@@ -117,8 +117,12 @@ class Change:
         kind: ``added``, ``removed`` or ``changed``.
         entry: the entry as it is now, or as it was if it was removed.
         before: the entry as it was, if it was changed.
-        override: the local decision in force on its number, which takes precedence over the feed. None for ranges.
-        protected: whether its number is protected, so that it is never blocked.
+        override: the local decision in force on its number, which takes precedence over the feed. None for ranges, on
+            which there may be several.
+        protected: whether its number is protected, so that it is never blocked; for a range, whether any number in it
+            is.
+        overrides: the local decisions in force that decide on its number, or on at least one number of its range, by
+            their first numbers.
     """
 
     kind: Literal["added", "removed", "changed"]
@@ -126,6 +130,7 @@ class Change:
     before: Entry | None
     override: Override | None
     protected: bool
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

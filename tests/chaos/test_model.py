@@ -15,7 +15,17 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from blocklist_sdk import Blocklist, Blocklists, Guard, InvalidInput, NotSynced, Publisher, Refused, SyncResult
+from blocklist_sdk import (
+    Blocklist,
+    Blocklists,
+    Guard,
+    InvalidInput,
+    NotSynced,
+    Override,
+    Publisher,
+    Refused,
+    SyncResult,
+)
 from blocklist_sdk.publisher import Lifetimes, Timing
 from support.clock import Clock
 from support.model import HeldFeed, Key, PublishedFeed
@@ -28,6 +38,15 @@ NUMBERS = [6_281_266_600_000 + i for i in range(10)]
 """Generated. Small enough a world that everything meets everything."""
 
 KEYS: list[Key] = [*((number, number) for number in NUMBERS[:9]), (NUMBERS[2], NUMBERS[4])]
+DECIDED: list[Key] = [
+    *((number, number) for number in NUMBERS),
+    (NUMBERS[0], NUMBERS[5]),
+    (NUMBERS[2], NUMBERS[3]),
+    (NUMBERS[2], NUMBERS[4]),
+    (NUMBERS[4], NUMBERS[9]),
+]
+"""What a recipient decides on: numbers, and ranges that overlap, are nested, and touch the listed one."""
+
 SCOPES = ("sms", "sms+voice", "messaging")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 YEARS = timedelta(days=3650)
@@ -218,24 +237,26 @@ class Exchange(RuleBasedStateMachine):
 
     # Overrides
 
-    @rule(feed=feeds, number=numbers, decision=st.sampled_from(("allow", "block")), ends_in=ends)
-    def decide(self, feed: str, number: int, decision: str, ends_in: timedelta | None) -> None:
+    @rule(feed=feeds, key=st.sampled_from(DECIDED), decision=st.sampled_from(("allow", "block")), ends_in=ends)
+    def decide(self, feed: str, key: Key, decision: str, ends_in: timedelta | None) -> None:
         self.begin_step()
         held, overrides = self.model[feed], self.lists[feed].overrides
         until = None if ends_in is None else self.clock.now + ends_in
         make = overrides.allow if decision == "allow" else overrides.block
-        if number in held.protected or (until is not None and until <= self.clock.now):
+        is_single = key[0] == key[1]
+        if (is_single and key[0] in held.protected) or (until is not None and until <= self.clock.now):
             with pytest.raises(InvalidInput):
-                make(number, reason="generated", until=until)
+                make(text_of(key), reason="generated", until=until)
         else:
-            make(number, reason="generated", until=until)
-            held.overrides[number] = Decided(decision, until)
+            made = make(text_of(key), reason="generated", until=until)
+            assert (made.number, made.last) == (key[0], None if is_single else key[1])
+            held.decide(key, Decided(decision, until))
 
-    @rule(feed=feeds, number=numbers)
-    def undecide(self, feed: str, number: int) -> None:
+    @rule(feed=feeds, key=st.sampled_from(DECIDED))
+    def undecide(self, feed: str, key: Key) -> None:
         self.begin_step()
-        was_there = self.model[feed].overrides.pop(number, None) is not None
-        assert self.lists[feed].overrides.remove(number) is was_there
+        was_there = self.model[feed].overrides.pop(key, None) is not None
+        assert self.lists[feed].overrides.remove(text_of(key)) is was_there
 
     # The recipient's disk
 
@@ -319,7 +340,7 @@ class Exchange(RuleBasedStateMachine):
             status = blocklist.status()
             assert (status.serial, set(status.generations)) == (held.answers, held.generations)
             assert status.held == held.holds
-            assert {o.number: Decided(o.decision, o.until) for o in blocklist.overrides} == held.overrides
+            assert {key_of(o): Decided(o.decision, o.until) for o in blocklist.overrides} == held.overrides
             if held.answers is not None:
                 for serial in self.starts(held):
                     self.compare_changes(blocklist, held, serial)
@@ -336,9 +357,20 @@ class Exchange(RuleBasedStateMachine):
         said = [(change.kind, change.entry.entry, change.before and change.before.entry) for change in found]
         assert said == held.changes(since)
         for change in found:
-            reason = held.answer(change.entry.number, self.clock.now)[2] if change.entry.last is None else ""
-            assert (change.override is not None) is reason.startswith("override")
-            assert change.protected is (reason == "protected")
+            first, last = change.entry.number, change.entry.last or change.entry.number
+            keys = [key_of(override) for override in change.overrides]
+            assert keys == sorted(held.deciding_on(first, last, self.clock.now))
+            assert change.override == (change.overrides[0] if keys and change.entry.last is None else None)
+            assert change.protected is any(first <= number <= last for number in held.protected)
+
+
+def text_of(key: Key) -> str:
+    first, last = key
+    return f"+{first}" if first == last else f"+{first}-+{last}"
+
+
+def key_of(override: Override) -> Key:
+    return override.number, override.last or override.number
 
 
 PRECEDENCE = (

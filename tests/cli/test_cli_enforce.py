@@ -17,6 +17,7 @@ from blocklist_sdk.enforcement import EnforcementResult, new_webhook_secret
 from blocklist_sdk.enforcement.sinks.drop_files import drop_response_name, read_drop_file
 from support.command_line import Ran, assert_fails, run
 from support.exchanges import Asked, exchanging, routes
+from support.receiving import SECRET, receiving
 from support.world import FEED, World, make_world
 
 NUMBERS = [f"+62812000010{i:02d}" for i in range(6)]
@@ -320,6 +321,39 @@ def test_watching_ends_with_a_signal(world: World, env: dict[str, str]) -> None:
     assert operations(world) == [("block", 3), ("unblock", 1)]
 
 
+def test_watching_says_what_a_person_must_look_at(world: World, env: dict[str, str]) -> None:
+    """With the exit code that a single run has, after each run, and it goes on until the sink answers as it should."""
+    synced(world, env, NUMBERS[:3])
+    with receiving() as receiver:
+        receiver.step_in = lambda handler, _: (
+            len(receiver.requests) <= 6 and handler.answer(200, b"<form>Sign in</form>", media_type="text/html")
+        )
+        env |= {"BLOCKLIST_SINK": receiver.url, "BLOCKLIST_WEBHOOK_SECRET": SECRET}
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from blocklist_sdk.cli import main; main()",
+                *["enforce", "--watch", "--every", "1"],
+            ],
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdout, process.stderr:
+            lines = [process.stdout.readline() for _ in range(7)]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
+            talk = process.stderr.read()
+    assert ["3 in doubt" in line for line in lines] == [True] * 6 + [False]
+    assert "3 enforced" in lines[-1]
+    assert talk.count("exit code 4 without --watch. ") == 6
+    assert "set aside" not in talk
+
+
 def test_another_sink_under_the_same_name_is_refused(
     world: World, env: dict[str, str], enforce: Callable[..., Ran]
 ) -> None:
@@ -409,7 +443,7 @@ def test_a_webhook_that_answers_nonsense_never_ends_with_0(
     with exchanging(routes({"POST /blocks": answering(lambda item: None)})) as (url, _):
         env["BLOCKLIST_SINK"] = f"{url}/blocks"
         synced(world, env, NUMBERS[:2])
-        assert [enforce().code for _ in range(7)] == [9] * 7
+        assert [enforce().code for _ in range(7)] == [4] * 7, "it is pending, and a person must look"
 
 
 def test_a_daily_cap_that_leaves_something_ends_with_0(

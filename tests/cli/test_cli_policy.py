@@ -190,3 +190,19 @@ def test_changes(world: World, env: dict[str, str]) -> None:
     assert len(lines) == len(FIRST)
     assert json.loads(lines[0])["change"] == "added"
     assert_fails(run("changes", "--since", "7", env=env), 2, "not on this disk")
+
+
+def test_changes_of_a_range_name_every_decision_on_it(world: World, env: dict[str, str]) -> None:
+    first = 6_281_277_770_000
+    run("override", "allow", f"+{first + 5}-+{first + 9}", "--reason", "our own lines", env=env)
+    run("override", "block", f"+{first + 7}", "--reason", "but this one", env=env)
+    run("override", "block", f"+{first + 90}", "--reason", "elsewhere", env=env)
+    world.release([*FIRST, f"+{first}-+{first + 49}"])
+    run("sync", env=env)
+    (document,) = run("changes", "--since", "1", "--json", env=env).documents
+    assert (document["number"], document["last"], document["override"]) == (first, first + 49, None)
+    assert [(each["number"], each["last"], each["decision"]) for each in document["overrides"]] == [
+        (first + 5, first + 9, "allow"),
+        (first + 7, None, "block"),
+    ]
+    assert document["protected"] is False

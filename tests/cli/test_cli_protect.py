@@ -143,3 +143,12 @@ def test_a_recipients_own_file_with_a_mistake_names_file_and_line(
     folder: Path, tmp_path: Path, own: str, words: str
 ) -> None:
     assert_fails(run("check", FIRST, env=recipient(folder, tmp_path, own)), 2, words)
+
+
+def test_a_table_is_read_as_a_list_to_publish_is(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "banks.csv"
+    table.write_text(f'number,who\n{FIRST},"Bank A, Jakarta"\n')
+    assert protect(folder, "add", "--from", table).code == 0
+    assert protect(folder, "list").lines == [FIRST]
+    assert protect(folder, "remove", "--from", "-", stdin=table.read_bytes()).code == 0
+    assert protect(folder, "list").lines == []

@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
-from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, enforce, reconcile
-from blocklist_sdk.enforcement import run as runs
+from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, delivery, enforce, reconcile
 from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
 from blocklist_sdk.enforcement.ledger import Ledger
@@ -456,6 +455,9 @@ def test_a_sinks_own_error_fails_its_batch_and_nothing_else(
     (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert logged.exc_info is not None
     assert isinstance(logged.exc_info[1], KeyError)
+    for _ in range(5):
+        done = enforce(blocklist, sink, settings=how)
+        assert (done.outcomes, done.set_aside) == ({"failed": 2}, 0), "the items are not to blame"
     sink.is_broken = False
     assert enforce(blocklist, sink, settings=how).outcomes == {"enforced": 2}
     assert sink.numbers == set(NUMBERS[:6])
@@ -476,7 +478,7 @@ def test_errors_of_this_library_end_the_run(world: World, blocklist: Blocklist) 
 def test_an_unblock_does_not_wait_for_the_end_of_a_long_run(
     world: World, blocklist: Blocklist, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(runs, "_LOOK_S", 0.0)
+    monkeypatch.setattr(delivery, "_LOOK_S", 0.0)
     now = datetime.now(UTC)
     put(world, blocklist, listed(NUMBERS[0], until=now + timedelta(days=1)))
     sink = MemorySink()

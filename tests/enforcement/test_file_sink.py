@@ -511,6 +511,22 @@ def test_a_response_that_cannot_be_read_is_a_warning_until_it_is_corrected(drop:
     assert not sink.warnings()
 
 
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_a_response_without_a_line_is_not_about_any_change(drop: Path, responses: Path, is_settled: bool) -> None:
+    sink, path = sent(drop, responses)
+    assert isinstance(sink, WarningSink)
+    path.write_text(HEAD, encoding="utf-8")
+    if is_settled:
+        os.utime(path, (OLD_S, OLD_S))
+    for number in range(2, 9):
+        outcomes = sink.apply(make_batch("block", [A, B], number_in_ledger=number))
+        assert kinds(outcomes) == ["pending", "pending"]
+        assert ["has the outcome of no change" in each.message for each in sink.warnings()] == [True] * is_settled
+    path.write_text(f"{HEAD}+{A},enforced,\n+{B},enforced,\n", encoding="utf-8")
+    assert kinds(sink.apply(make_batch("block", [A, B], number_in_ledger=9))) == ["enforced", "enforced"]
+    assert not sink.warnings()
+
+
 def test_a_response_that_cannot_be_read_is_logged_once(
     drop: Path, responses: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 
 from blocklist_sdk import Blocklist
-from blocklist_sdk.enforcement import enforce
+from blocklist_sdk.cli.exit_codes import enforcement_code, exit_code
+from blocklist_sdk.enforcement import EnforcementSettings, SinkWarning, enforce
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import (
     DETAIL_CHARS_MAX,
@@ -25,10 +28,10 @@ from blocklist_sdk.enforcement.sink import (
 )
 from blocklist_sdk.enforcement.sinks.webhook import BODY_BYTES_MAX, SECRET_VARIABLE
 from blocklist_sdk.enforcement.webhook_signatures import new_webhook_secret
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.testing import Item, MakeSink, SinkContract, make_batch
 from support.receiving import SECRET, Handler, Receiver, receiving
-from support.world import FEED, make_world
+from support.world import FEED, World, make_world
 
 A, B, C = 6281200000001, 6281200000002, 6281200000003
 
@@ -48,6 +51,11 @@ def sink(receiver: Receiver) -> Iterator[Sink]:
 
 def kinds(outcomes: Iterable[Outcome]) -> list[str]:
     return ["pending" if outcome.pending else outcome.kind for outcome in outcomes]
+
+
+def warnings_of(sink: Sink) -> list[SinkWarning]:
+    assert isinstance(sink, WarningSink)
+    return list(sink.warnings())
 
 
 def block(url: str, **options: Any) -> list[str]:
@@ -291,31 +299,143 @@ def test_unknown_outcomes_are_failures(sink: Sink, receiver: Receiver, outcome: 
         (b"\xff\xfe", "application/json", "not JSON"),
     ],
 )
-def test_an_answer_of_another_kind_is_never_a_success(
+def test_an_answer_of_another_kind_is_neither_a_success_nor_a_failure_of_the_changes(
     sink: Sink, receiver: Receiver, status: int, body: bytes, media_type: str, reason: str
 ) -> None:
     answering(receiver, status, body, media_type=media_type)
     for operation in ("block", "unblock"):
         outcomes = sink.apply(make_batch(operation, [A, B]))
-        assert kinds(outcomes) == ["failed", "failed"]
+        assert kinds(outcomes) == ["pending", "pending"]
+        assert [warning.kind for warning in warnings_of(sink)] == ["unreadable response"]
         for outcome in outcomes:
             assert reason in outcome.detail
             assert "a webhook answers with nothing, or with" in outcome.detail
             assert len(outcome.detail) <= DETAIL_CHARS_MAX
+    receiver.step_in = lambda _, __: False
+    sink.apply(make_batch("block", [A, B]))
+    assert warnings_of(sink) == []
 
 
-def test_behind_a_captive_portal_nothing_counts_as_done_and_all_is_tried_again(
-    receiver: Receiver, sink: Sink, tmp_path: Path
-) -> None:
-    world = make_world(tmp_path)
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = make_world(tmp_path_factory.mktemp("listed"))
     world.release([f"+{A}", f"+{B}"])
-    with Blocklist.open(world.url, feed=FEED, root=world.publisher.root, cache_dir=tmp_path / "cache") as blocklist:
-        blocklist.sync()
-        answering(receiver, 200, b"<html>Sign in</html>", media_type="text/html")
-        assert enforce(blocklist, sink).outcomes == {"failed": 2}
-        receiver.step_in = lambda _, __: False
-        assert enforce(blocklist, sink).outcomes == {"enforced": 2}
+    return world
+
+
+@pytest.fixture
+def blocklist(listed: World, tmp_path: Path) -> Iterator[Blocklist]:
+    with Blocklist.open(
+        listed.url,
+        feed=FEED,
+        root=listed.publisher.root,
+        cache_dir=tmp_path / "cache",
+        state_dir=tmp_path / "state",
+    ) as opened:
+        opened.sync()
+        yield opened
+
+
+def runs(blocklist: Blocklist, sink: Sink, count: int) -> list[int]:
+    """The exit codes of some runs."""
+    codes = []
+    for _ in range(count):
+        try:
+            codes.append(enforcement_code(enforce(blocklist, sink, sleep=lambda _: None)))
+        except BlocklistError as error:
+            codes.append(exit_code(error))
+    return codes
+
+
+LOGIN_FORM = b"<!doctype html><form action=/login><input name=user><input name=password type=password></form>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "media_type", "code"),
+    [
+        (200, b"<html>Sign in</html>", "text/html", 4),
+        (200, LOGIN_FORM, "text/html; charset=utf-8", 4),
+        (202, LOGIN_FORM, "text/html", 4),
+        (200, b'{"status": "ok"}', "application/json", 4),
+        *((status, b"", "text/html", 3) for status in (301, 302, 307, 401, 403, 404, 407, 408, 429, 500, 502, 503)),
+        (400, b"<h1>Bad Request</h1>", "text/html", 3),
+        (413, b"<h1>Too large</h1>", "text/html", 3),
+    ],
+)
+def test_what_is_not_about_a_change_never_sets_one_aside(
+    receiver: Receiver, sink: Sink, blocklist: Blocklist, status: int, body: bytes, media_type: str, code: int
+) -> None:
+    answering(receiver, status, body, media_type=media_type)
+    assert runs(blocklist, sink, 7) == [code] * 7
+    receiver.step_in = lambda _, __: False
+    done = enforce(blocklist, sink)
+    assert (done.outcomes, done.set_aside, done.warnings) == ({"enforced": 2}, 0, ())
     assert receiver.held[FEED].keys() == {A, B}
+
+
+def test_connections_that_are_reset_never_set_a_change_aside(
+    receiver: Receiver, sink: Sink, blocklist: Blocklist
+) -> None:
+    def reset(handler: Handler, _: Any) -> bool:
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+        raise ConnectionResetError
+
+    receiver.step_in = reset
+    assert runs(blocklist, sink, 7) == [3] * 7
+    receiver.step_in = lambda _, __: False
+    assert runs(blocklist, sink, 1) == [0]
+    assert receiver.held[FEED].keys() == {A, B}
+
+
+def failing(message: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"key": item["key"], "outcome": "failed"} for item in message["items"]]
+
+
+def test_answers_about_changes_set_them_aside_and_an_unreadable_one_between_them_neither_counts_nor_forgives(
+    receiver: Receiver, sink: Sink, blocklist: Blocklist
+) -> None:
+    def fails(handler: Handler, message: dict[str, Any]) -> bool:
+        return handler.answer(200, json.dumps({"items": failing(message)}).encode())
+
+    receiver.step_in = fails
+    assert runs(blocklist, sink, 4) == [9] * 4
+    answering(receiver, 200, LOGIN_FORM, media_type="text/html")
+    assert runs(blocklist, sink, 3) == [4] * 3
+    receiver.step_in = fails
+    done = enforce(blocklist, sink)
+    assert (done.outcomes, done.set_aside) == ({"failed": 2}, 2), "the fifth failure"
+
+
+def test_a_success_without_a_body_is_done(receiver: Receiver, sink: Sink, blocklist: Blocklist) -> None:
+    answering(receiver, 204, b"")
+    assert runs(blocklist, sink, 2) == [0, 0]
+    assert len(receiver.requests) == 1
+
+
+def test_a_part_that_cannot_be_read_does_not_make_another_one_a_failure(sink: Sink, receiver: Receiver) -> None:
+    """A portal that answers large requests in another way than small ones."""
+    requests = 0
+
+    def step_in(handler: Handler, _: dict[str, Any]) -> bool:
+        nonlocal requests
+        requests += 1
+        return handler.answer(200, LOGIN_FORM) if requests == 1 else handler.answer(400, LOGIN_FORM)
+
+    receiver.step_in = step_in
+    with pytest.raises(SinkUnavailable, match="rejects every change"):
+        sink.apply(make_batch("block", [A + 2 * place for place in range(10_000)]))
+
+
+def test_a_warning_of_an_early_batch_lasts_to_the_end_of_the_run(
+    receiver: Receiver, sink: Sink, blocklist: Blocklist
+) -> None:
+    receiver.step_in = lambda handler, _: len(receiver.requests) == 1 and handler.answer(200, LOGIN_FORM)
+    done = enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
+    assert done.outcomes == {"in doubt": 1, "enforced": 1}
+    assert [warning.kind for warning in done.warnings] == ["unreadable response"]
+    done = enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
+    assert (done.outcomes, done.warnings) == ({"enforced": 1}, ())
 
 
 def test_compressed_answers_are_refused(sink: Sink, receiver: Receiver) -> None:

@@ -92,7 +92,8 @@ def test_a_file_may_have_a_header_comments_and_blank_lines(publisher: Publisher,
         (b"number\nname\n", "line 2: .* it contains letters"),
         (b"0812-345#-####\n", "line 1: .* stands for 100,000 numbers"),
         (b"021-110\n", "line 1: .* too short: digits are missing, such as an area code"),
-        (b"\xff\xfe", ".*codec"),
+        (b"\xff\xfe", ".*empty"),
+        (b"%PDF-1.7\n\xff", ".*PDF document"),
     ],
 )
 def test_a_line_that_cannot_be_protected_is_named(

@@ -60,7 +60,8 @@ class HeldFeed:
         generations: serials of all releases on the disk.
         protected: what the authority protects, as of the last sync, refused or not.
         protected_on_disk: the same; none after the disk was wiped, though the open one still knows them.
-        overrides: local decisions, also those that have ended.
+        overrides: local decisions by the first and the last number, in the order in which they were made; also those
+            that have ended.
         holds: serials that are held, by name.
         is_on: whether it is asked.
     """
@@ -71,7 +72,7 @@ class HeldFeed:
     generations: set[int] = field(default_factory=set)
     protected: frozenset[int] = frozenset()
     protected_on_disk: frozenset[int] = frozenset()
-    overrides: dict[int, Decided] = field(default_factory=dict)
+    overrides: dict[Key, Decided] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     is_on: bool = True
 
@@ -86,9 +87,27 @@ class HeldFeed:
             number,
             at,
             scope=scope,
-            override=self.overrides.get(number),
+            override=self.deciding(number, at),
             is_protected=number in self.protected,
         )
+
+    def decide(self, key: Key, decided: Decided) -> None:
+        self.overrides.pop(key, None)
+        self.overrides[key] = decided
+
+    def deciding(self, number: int, at: datetime) -> Decided | None:
+        """Of the decisions in force that cover a number the narrowest, then the latest."""
+        found = [
+            (last - first, -made, decided)
+            for made, ((first, last), decided) in enumerate(self.overrides.items())
+            if first <= number <= last and (decided.until is None or at < decided.until)
+        ]
+        return min(found, key=lambda each: each[:2])[2] if found else None
+
+    def deciding_on(self, first: int, last: int, at: datetime) -> set[Key]:
+        """The decisions that decide on some of the numbers of an entry."""
+        found = (self.deciding(n, at) for n in range(first, last + 1) if n not in self.protected)
+        return {key for decided in found if decided for key, each in self.overrides.items() if each is decided}
 
     def covering(self, number: int) -> list[int]:
         return sorted(each.entry for each in self.release.values() if each.covers(number))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from blocklist_sdk import times
-from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, enforcement_code
+from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -136,6 +136,7 @@ def enforce(
                     serial = result.serial
                     _say_unlisted_scopes(blocklist, how)
                 _show(result, name, as_json=as_json)
+                _say_code(result)
         else:
             _say_unlisted_scopes(blocklist, how)
             result = enforce_once(accept=accept, adopt=adopt)
@@ -270,6 +271,13 @@ def _check(result: "EnforcementResult") -> None:
     code = enforcement_code(result)
     if code != FINE:
         raise typer.Exit(code)
+
+
+def _say_code(result: "EnforcementResult") -> None:
+    """Say with which exit code a run that goes on would have ended, so that whoever reads the journal can go by it."""
+    code = enforcement_code(result)
+    if code != FINE:
+        say(f"exit code {code} without --watch. {MEANINGS[code]}")
 
 
 def _line(result: "EnforcementResult") -> str:

@@ -153,4 +153,5 @@ def _change_document(change: Any) -> dict[str, Any]:
         "before": change.before and entry_document(change.before),
         "override": change.override and change.override.decision,
         "protected": change.protected,
+        "overrides": [asdict(override) for override in change.overrides],
     }

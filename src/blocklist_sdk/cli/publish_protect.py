@@ -39,7 +39,8 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="FILE",
-        help="A text file with one of these on each line; # begins a comment. - is standard input.",
+        help="A text file with one of these on each line, where # begins a comment; or a spreadsheet, CSV or other "
+        "table with the column number, or with one column only. - is standard input.",
     ),
 ]
 Propose = Annotated[

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.enforcement.reconciliation import Drift as Drift
     from blocklist_sdk.enforcement.reconciliation import reconcile as reconcile
     from blocklist_sdk.enforcement.registry import open_sink as open_sink
-    from blocklist_sdk.enforcement.run import EnforcementResult as EnforcementResult
+    from blocklist_sdk.enforcement.result import EnforcementResult as EnforcementResult
     from blocklist_sdk.enforcement.run import enforce as enforce
     from blocklist_sdk.enforcement.settings import EnforcementSettings as EnforcementSettings
     from blocklist_sdk.enforcement.shadow import DayImpact as DayImpact
@@ -63,7 +63,7 @@ attach(
         "DayFigures": "statement",
         "DayImpact": "shadow",
         "Drift": "reconciliation",
-        "EnforcementResult": "run",
+        "EnforcementResult": "result",
         "EnforcementSettings": "settings",
         "HeldItem": "sink",
         "IdentifiedSink": "sink",

@@ -6,7 +6,8 @@ of the last run (`Basis`). What the list should block under these, with what was
 differs from what the list should block under today's, the difference is unexplained; if it is large, it waits.
 
 What goes out while it waits is the majority of three: what the sink holds, what it should hold, and what is explained.
-So a number that a release lifts is lifted, and nothing else is touched.
+So a number that a release lifts is lifted, and nothing else is touched. Removals that are few enough go out even where
+additions are too many: no unblock waits because of a block.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from blocklist_sdk.enforcement.items import EVERYWHERE, Items, Operation, Positi
 from blocklist_sdk.enforcement.ledger_documents import member, read_document
 from blocklist_sdk.enforcement.ledger_files import moment_in, reading
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
-from blocklist_sdk.enforcement.plan import make_plan
+from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.errors import mask
 from blocklist_sdk.recipient.rules import Rules
@@ -77,7 +78,7 @@ class Basis:
         digest: its digest.
         scopes: the scopes that were enforced, as bits of `mask_of`.
         only_operator: the operator whose numbers were enforced; None for all numbers.
-        protected: the protected numbers.
+        protected: the numbers that the recipient itself protects. Those of the authority are explained.
         overrides: the overrides, by the first and the last number that they name.
         is_list_refused: whether another list came in the place of that release, and waits.
     """
@@ -100,7 +101,7 @@ class Basis:
             digest=digest,
             scopes=_scopes_in(settings),
             only_operator=settings.only_operator,
-            protected=rules.protected,
+            protected=rules.own_protected,
             overrides=_decisions(rules),
         )
 
@@ -195,37 +196,51 @@ def judge(
     else:
         known = replace(settings, scopes=scopes_of(before.scopes), only_operator=before.only_operator)
         explained = desired_items(rows, explained_rules, now.at, settings=known)
-    items = _majority(whole.items, target_items, explained)
-    plan = make_plan(LedgerState.of(items, np.full(len(items), ItemStatus.HELD, np.uint8)), target_items)
-    lifted, blocked = (plan.unblock, plan.lift), (plan.again, plan.change, plan.block)
-    removed, added = sum(map(len, lifted)), sum(map(len, blocked))
+    pieces = _Pieces.of(whole.items, target_items, explained)
+    items = pieces.majority()
+    plan = _changes_left(items, target_items)
     held, held_reach = len(whole.items), _reach(whole.items)
-    if not (
-        _exceeds(removed, held, settings.max_removed, settings.min_removed)
-        or _exceeds(added, held, settings.max_added, settings.min_added)
-        or _exceeds(_reach(plan.unblock), held_reach, settings.max_removed, settings.min_removed)
-        or _exceeds(_reach(plan.block), held_reach, settings.max_added, settings.min_added)
-    ):
+    removed, added = pieces.reach()
+    is_removed_much = _exceeds(
+        len(plan.unblock) + len(plan.lift), held, settings.max_removed, settings.min_removed
+    ) or _exceeds(removed, held_reach, settings.max_removed, settings.min_removed)
+    is_added_much = _exceeds(
+        len(plan.again) + len(plan.change) + len(plan.block), held, settings.max_added, settings.min_added
+    ) or (_exceeds(added, held_reach, settings.max_added, settings.min_added))
+    if not is_removed_much and not is_added_much:
         return Judgement(target_items, now)
-    numbers = [number for part in (*lifted, *blocked) for number in part.number[:EXAMPLES].tolist()]
-    waiting = WaitingChanges(
-        changes=plan.counts(),
-        removed=removed,
-        added=added,
-        held=held,
-        reasons=reasons,
-        examples=tuple(mask(f"+{number}") for number in numbers[:EXAMPLES]),
-    )
+    if not is_removed_much:
+        items = pieces.majority(lifts=True)
+        plan = _changes_left(items, target_items)
+    waiting = _waiting(plan, held, reasons)
     if is_other_list:
         return Judgement(items, replace(before, is_list_refused=True), waiting)
     basis = replace(
         now,
         scopes=before.scopes,
         only_operator=before.only_operator,
-        protected=explained_rules.protected,
+        protected=explained_rules.own_protected,
         overrides=_decisions(explained_rules),
     )
     return Judgement(items, basis, waiting)
+
+
+def _changes_left(items: Items, target_items: Items) -> EnforcementPlan:
+    """What would still have to be done once the sink holds some items."""
+    return make_plan(LedgerState.of(items, np.full(len(items), ItemStatus.HELD, np.uint8)), target_items)
+
+
+def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> WaitingChanges:
+    lifted, blocked = (plan.unblock, plan.lift), (plan.again, plan.change, plan.block)
+    numbers = [number for part in (*lifted, *blocked) for number in part.number[:EXAMPLES].tolist()]
+    return WaitingChanges(
+        changes=plan.counts(),
+        removed=sum(map(len, lifted)),
+        added=sum(map(len, blocked)),
+        held=held,
+        reasons=reasons,
+        examples=tuple(mask(f"+{number}") for number in numbers[:EXAMPLES]),
+    )
 
 
 def _is_other_list(before: Basis, now: Basis) -> bool:
@@ -258,7 +273,8 @@ def _explained_rules(rules: Rules, before: Basis) -> Rules:
             explained.append(override)
         elif known is not None:
             explained.append(known)
-    return Rules.made_of(rules.protected | before.protected, explained)
+    own = rules.own_protected | before.protected
+    return Rules.made_of(rules.protected | own, explained, own_protected=own)
 
 
 def _decisions(rules: Rules) -> dict[_Named, Override]:
@@ -306,25 +322,69 @@ def _without_rules(items: Items, rules: Rules, at: datetime) -> Items:
     return items.take(np.flatnonzero(kept))
 
 
-def _majority(held: Items, target: Items, explained: Items) -> Items:
-    """What at least two of three block: number by number and scope by scope."""
-    both = Items.concatenated([target, explained])
-    points = distinct(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
-    if not len(points):
-        return Items.empty()
-    first, last = points[:-1], points[1:] - 1
-    _, in_sink = _found(held, first)
-    at_target, in_target = _found(target, first)
-    at_explained, in_explained = _found(explained, first)
-    scope = (in_sink & in_target) | (in_sink & in_explained) | (in_target & in_explained)
-    source = np.where(in_target != 0, at_target, at_explained + len(target))
-    kept = np.flatnonzero(scope)
-    first, last, scope, source = first[kept], last[kept], scope[kept], source[kept]
-    begins = np.ones(len(kept), np.bool_)
-    begins[1:] = (first[1:] != last[:-1] + 1) | (scope[1:] != scope[:-1]) | (source[1:] != source[:-1])
-    starts = np.flatnonzero(begins)
-    stops = np.append(starts[1:], len(kept))[: len(starts)] - 1
-    return replace(both.take(source[starts]), number=first[starts], last=last[stops], scope=scope[starts])
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Runs of numbers that three sets of items hold alike: what the sink holds, what it should hold, and the explained.
+
+    Attributes:
+        first: the first number of each run.
+        last: the last number of each run.
+        in_sink: the scopes in which the sink holds it, as bits.
+        in_target: those in which it should.
+        in_explained: those that are explained.
+        source: the position of the item that holds it in `candidates`.
+        candidates: the items that the sink should hold, and then the explained ones.
+    """
+
+    first: Int64s
+    last: Int64s
+    in_sink: UInt8s
+    in_target: UInt8s
+    in_explained: UInt8s
+    source: Positions
+    candidates: Items
+
+    @classmethod
+    def of(cls, held: Items, target: Items, explained: Items) -> Self:
+        """Cut three sets of items at each other's ends."""
+        points = distinct(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
+        first, last = points[:-1], points[1:] - 1
+        _, in_sink = _found(held, first)
+        at_target, in_target = _found(target, first)
+        at_explained, in_explained = _found(explained, first)
+        source = np.where(in_target != 0, at_target, at_explained + len(target))
+        return cls(first, last, in_sink, in_target, in_explained, source, Items.concatenated([target, explained]))
+
+    def _scope(self) -> UInt8s:
+        """The scopes that at least two of three have."""
+        sink, target, explained = self.in_sink, self.in_target, self.in_explained
+        scope: UInt8s = (sink & target) | (sink & explained) | (target & explained)
+        return scope
+
+    def reach(self) -> tuple[int, int]:
+        """How many numbers the unexplained removes, and how many it adds, in any scope."""
+        width, scope = self.last - self.first + 1, self._scope()
+        removed, added = scope & ~self.in_target, self.in_target & ~scope
+        return int(width[removed != 0].sum()), int(width[added != 0].sum())
+
+    def majority(self, *, lifts: bool = False) -> Items:
+        """What at least two of three block: number by number and scope by scope.
+
+        Args:
+            lifts: leave out also what the sink should not hold, although it is explained.
+        """
+        scope = self._scope()
+        if lifts:
+            scope &= self.in_target
+        kept = np.flatnonzero(scope)
+        first, last, scope, source = self.first[kept], self.last[kept], scope[kept], self.source[kept]
+        begins = np.ones(len(kept), np.bool_)
+        begins[1:] = (first[1:] != last[:-1] + 1) | (scope[1:] != scope[:-1]) | (source[1:] != source[:-1])
+        starts = np.flatnonzero(begins)
+        stops = np.append(starts[1:], len(kept))[: len(starts)] - 1
+        return replace(
+            self.candidates.take(source[starts]), number=first[starts], last=last[stops], scope=scope[starts]
+        )
 
 
 def _ends(items: Items) -> tuple[Int64s, Int64s]:

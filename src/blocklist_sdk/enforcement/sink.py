@@ -98,7 +98,7 @@ class SinkWarning:
     """Something about a sink that a person must look at, while the run goes on.
 
     Attributes:
-        kind: ``unreadable response``: changes stay in doubt until a response of the sink's system is corrected.
+        kind: ``unreadable response``: changes stay in doubt until the sink's system answers in a way that can be read.
             ``unencrypted``: telephone numbers go over the network in the clear.
             ``adopted``: the ledger belongs to this sink from now on.
             ``other address``: the sink has another address than before.
@@ -202,7 +202,7 @@ class WarningSink(Protocol):
     """A sink that may have warnings, which become part of a run's result."""
 
     def warnings(self) -> Sequence[SinkWarning]:
-        """What a person must look at, as of the last `apply`; empty if all is well."""
+        """What a person must look at, as of the last `apply`; empty if all is well. A run asks after each batch."""
 
 
 @runtime_checkable

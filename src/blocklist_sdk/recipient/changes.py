@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from blocklist_sdk import times
 from blocklist_sdk.recipient.cache.generation import Generation
-from blocklist_sdk.recipient.rules import Rules
-from blocklist_sdk.records import Change
+from blocklist_sdk.recipient.rules import Rules, RulesOnRanges
+from blocklist_sdk.records import Change, Entry, Override
 from blocklist_sdk.release.arrow import to_table
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import Rows
@@ -50,26 +50,28 @@ class Changes:
         return len(found.removed) + len(found.changed_new) + len(found.added)
 
     def __iter__(self) -> Iterator[Change]:
-        found, rules, now = self._found, self._rules(), times.now()
+        found = self._found
+        rules = _RulesNow(self._rules(), times.now())
         if self._old is not None:
             for at in found.removed.tolist():
-                yield self._change("removed", self._old, at, rules, now)
+                yield self._change("removed", self._old, at, rules)
             for at, was in zip(found.changed_new.tolist(), found.changed_old.tolist(), strict=True):
-                yield self._change("changed", self._new, at, rules, now, was=was)
+                yield self._change("changed", self._new, at, rules, was=was)
         for at in found.added.tolist():
-            yield self._change("added", self._new, at, rules, now)
+            yield self._change("added", self._new, at, rules)
 
     def _change(
-        self, kind: Kind, generation: Generation, at: int, rules: Rules, now: datetime, *, was: int | None = None
+        self, kind: Kind, generation: Generation, at: int, rules: "_RulesNow", *, was: int | None = None
     ) -> Change:
         entry = generation.entry(at)
-        rule = rules.of(entry.number, now) if entry.last is None else None
+        overrides, is_protected = rules.on(entry)
         return Change(
             kind=kind,
             entry=entry,
             before=self._old.entry(was) if self._old is not None and was is not None else None,
-            override=rule[1] if rule else None,
-            protected=rule is not None and rule[0] == "protected",
+            override=overrides[0] if overrides and entry.last is None else None,
+            protected=is_protected,
+            overrides=overrides,
         )
 
     def to_arrow(self) -> "ArrowTable":
@@ -94,3 +96,22 @@ class Changes:
         ]
         table: ArrowTable = pa.concat_tables(tables).unify_dictionaries()
         return table
+
+
+class _RulesNow:
+    """The rules on entries, at one moment."""
+
+    def __init__(self, rules: Rules, at: datetime) -> None:
+        self._rules, self._at = rules, at
+        # Only lists with ranges need it.
+        self._on_ranges: RulesOnRanges | None = None
+
+    def on(self, entry: Entry) -> tuple[tuple[Override, ...], bool]:
+        """The overrides that decide on an entry's numbers, and whether any of these is protected."""
+        if entry.last is None:
+            rule, override = self._rules.of(entry.number, self._at) or ("", None)
+            return () if override is None else (override,), rule == "protected"
+        if self._on_ranges is None:
+            self._on_ranges = RulesOnRanges(self._rules, self._at)
+        span = entry.number, entry.last
+        return self._on_ranges.overrides(*span), self._on_ranges.is_protected(*span)

@@ -184,7 +184,8 @@ class CurrentList:
                 # Where the cache was wiped, what is open goes on answering, and these stay protected.
                 self._signed_protected = read_protected_file(self._store.protected)
             overrides, stamp = self._overrides.load_stamped()
-            self._rules = Rules.made_of(self._own_protected | self._signed_protected, overrides)
+            own = self._own_protected
+            self._rules = Rules.made_of(own | self._signed_protected, overrides, own_protected=own)
             self._rules_stamp = stamp, protected_stamp
 
     def rules(self) -> Rules:

@@ -1,6 +1,6 @@
 """Protected numbers and overrides, which take precedence over a feed. Pure."""
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,6 +66,14 @@ class RangeOverrides:
         place = bisect_right(self.starts, number) - 1
         return _first_in_force(self.choices[place], at) if place >= 0 else None
 
+    def within(self, first: int, last: int, at: datetime) -> Iterator[tuple[int, int, Override]]:
+        """The segments of a range on which an override decides at a moment: first and last number, and the override."""
+        for place in range(max(bisect_right(self.starts, first) - 1, 0), bisect_right(self.starts, last)):
+            override = _first_in_force(self.choices[place], at)
+            # The last segment has no override, so each other one ends where the next begins.
+            if override is not None:
+                yield max(first, self.starts[place]), min(last, self.starts[place + 1] - 1), override
+
     def at(self, at: datetime) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """The first number of each segment, and its rule at a moment, as its position in `RULES` or `NO_RULE`."""
         deciding = (_first_in_force(choices, at) for choices in self.choices)
@@ -108,15 +116,25 @@ class Rules:
         protected: numbers that are never blocked.
         overrides: the recipient's own decisions on single numbers, by number.
         ranges: the recipient's own decisions on ranges. One on a single number goes before them.
+        own_protected: those of the protected numbers that the recipient protects; the authority signs the others.
     """
 
     protected: frozenset[int]
     overrides: Mapping[int, Override]
     ranges: RangeOverrides = RangeOverrides()
+    own_protected: frozenset[int] = frozenset()
 
     @classmethod
-    def made_of(cls, protected: frozenset[int], decisions: Iterable[Override]) -> Self:
-        """The rules that protected numbers and decisions make."""
+    def made_of(
+        cls, protected: frozenset[int], decisions: Iterable[Override], *, own_protected: frozenset[int] = frozenset()
+    ) -> Self:
+        """The rules that protected numbers and decisions make.
+
+        Args:
+            protected: all protected numbers.
+            decisions: the overrides.
+            own_protected: those of the protected numbers that the recipient protects.
+        """
         singles: dict[int, Override] = {}
         ranges: list[Override] = []
         for override in decisions:
@@ -124,7 +142,7 @@ class Rules:
                 singles[override.number] = override
             else:
                 ranges.append(override)
-        return cls(protected, singles, RangeOverrides.cut(ranges) if ranges else RangeOverrides())
+        return cls(protected, singles, RangeOverrides.cut(ranges) if ranges else RangeOverrides(), own_protected)
 
     def __bool__(self) -> bool:
         return bool(self.protected or self.overrides or self.ranges)
@@ -153,6 +171,39 @@ class Rules:
         rule = np.array([RULES.index(found[number]) for number in numbers.tolist()], np.int8)
         ends = [o.until for o in self.decisions() if o.until is not None and at < o.until]
         return RulesInForce(numbers, rule, min(ends, default=None), *self.ranges.at(at))
+
+
+class RulesOnRanges:
+    """Which rules decide on numbers of a range at one moment."""
+
+    def __init__(self, rules: Rules, at: datetime) -> None:
+        self._rules, self._at = rules, at
+        self._protected = sorted(rules.protected)
+        single = {number: override for number, override in rules.overrides.items() if override.in_force(at)}
+        self._single = sorted(single.keys() - rules.protected)
+        self._decided = sorted({*single, *rules.protected})
+
+    def is_protected(self, first: int, last: int) -> bool:
+        """Whether any number from the first to the last is protected."""
+        return _count(self._protected, first, last) > 0
+
+    def overrides(self, first: int, last: int) -> tuple[Override, ...]:
+        """The overrides that decide on at least one number from the first to the last, by their first numbers."""
+        found = {
+            override: None
+            for begin, end, override in self._rules.ranges.within(first, last, self._at)
+            if _count(self._decided, begin, end) <= end - begin
+        }
+        at = bisect_left(self._single, first)
+        while at < len(self._single) and self._single[at] <= last:
+            found[self._rules.overrides[self._single[at]]] = None
+            at += 1
+        return tuple(sorted(found, key=lambda override: (override.number, _last(override))))
+
+
+def _count(numbers: list[int], first: int, last: int) -> int:
+    """How many of some numbers, ascending, are from the first to the last."""
+    return bisect_right(numbers, last) - bisect_left(numbers, first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Numbers to protect, as people write them: numbers, ranges and patterns, one on each line of a file.
+"""Numbers to protect, as people write them: numbers, ranges and patterns, one on each line of a file or row of a table.
 
 The signed document of protected numbers holds single numbers only, so a range or a pattern stands for each number in
 it.
 """
 
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ _SHORT_CODE_DIGITS_MAX: Final = 6
 _COMMENT = re.compile(r"\s#\s.*")
 """A comment behind a number. Without white space on both sides, ``#`` is a wildcard."""
 
+_DELIMITER: Final = re.compile(r"[,;\t|]")
+_JSON: Final = ("{", "[{")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a]")
+"""What only a table has: plain numbers, ranges and patterns are written without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProtectedText:
@@ -42,26 +48,67 @@ class ProtectedText:
 
 
 def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
-    """Read a text file with one number, range or pattern on each line.
+    """Read a file of numbers, ranges and patterns.
 
-    Blank lines are skipped, and so are comments: a line that begins with ``#``, and the rest of a line after a ``#``
-    with white space on both sides. The first line may be a header, which has no digit.
+    A plain text has one on each line. Blank lines are skipped, and so are comments: a line that begins with ``#``, and
+    the rest of a line after a ``#`` with white space on both sides. The first line may be a header, which has no digit.
+
+    A table, such as a spreadsheet, CSV with several columns or Parquet, has them in the column ``number``, or in its
+    only one; with ``last``, a row is a range. Every row must be readable.
 
     Raises:
-        InvalidInput: the file cannot be read, or is not UTF-8.
+        InvalidInput: the file cannot be read, or a row has no number.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
     try:
         content = source.read_bytes() if isinstance(source, Path) else source.read()
-        lines = content.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         raise InvalidInput(f"cannot read the protected numbers in {name}: {error}") from error
-    texts = [
-        ProtectedText(text, f"{name}, line {line_number}")
-        for line_number, line in enumerate(lines, start=1)
+    lines = _plain_lines(content)
+    if lines is None and isinstance(source, Path):
+        return _read_table(source, name)
+    if lines is None:
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.seek(0)
+            return _read_table(file, name)
+    texts = [ProtectedText(text, f"{name}, line {number}") for number, text in lines]
+    return texts[1:] if texts and not re.search("[0-9]", to_ascii(texts[0].text)) else texts
+
+
+def _plain_lines(content: bytes) -> list[tuple[int, str]] | None:
+    """The lines of a plain text that are not blank, each with its number; None if it is a table."""
+    try:
+        decoded = content.decode("utf-8-sig")
+    except UnicodeError:
+        return None
+    lines = [
+        (number, text)
+        for number, line in enumerate(decoded.splitlines(), start=1)
         if (text := _COMMENT.sub("", line).strip()) and not text.startswith("#")
     ]
-    return texts[1:] if texts and not re.search("[0-9]", to_ascii(texts[0].text)) else texts
+    is_table = _CONTROL.search(decoded) or decoded.lstrip().startswith(_JSON)
+    return None if is_table or any(_DELIMITER.search(text) for _, text in lines) else lines
+
+
+def _read_table(source: Path | BinaryIO, name: str) -> list[ProtectedText]:
+    # Here, since most files are plain.
+    from blocklist_sdk.tables.header import Meanings
+    from blocklist_sdk.tables.rejects import Reject
+    from blocklist_sdk.tables.table import open_table
+
+    rejects: list[Reject] = []
+    texts: list[ProtectedText] = []
+    with open_table(source, meanings=Meanings(known=("number", "last"), options="")) as table:
+        for line, row in table.records(rejects):
+            place = f"{name}, line {line}"
+            number, last = (_COMMENT.sub("", row.get(column, "")).strip() for column in ("number", "last"))
+            if not number:
+                raise InvalidInput(f"{place}: the row has no number: correct it, or take it out")
+            texts.append(ProtectedText(f"{number}..{last}" if last else number, place))
+    if rejects:
+        raise InvalidInput(f"{name}, line {rejects[0].line}: {rejects[0].reason}")
+    return texts
 
 
 def numbers_of(texts: Iterable[ProtectedText], *, region: str | None, form: Form = "auto") -> Iterator[frozenset[int]]:

@@ -46,13 +46,17 @@ class Decided:
         return self.first <= number <= self.last and (self.until is None or at < self.until)
 
 
+def deciding(number: int, decided: list[Decided], at: datetime) -> Decided | None:
+    found = [each for each in decided if each.decides(number, at)]
+    return min(found, key=lambda each: (each.last - each.first, -each.made), default=None)
+
+
 def obvious(number: int, decided: list[Decided], listed: list[tuple[int, int]], at: datetime) -> str:
     """The reason of the answer: protected, then the narrowest decision, then the latest, then the feed."""
     if number in PROTECTED:
         return "protected"
-    found = [each for each in decided if each.decides(number, at)]
-    if found:
-        best = min(found, key=lambda each: (each.last - each.first, -each.made))
+    best = deciding(number, decided, at)
+    if best is not None:
         return f"override-{best.decision}"
     return "listed" if any(first <= number <= last for first, last in listed) else "not-listed"
 
@@ -97,6 +101,30 @@ def held_by_a_sink(blocklist: Blocklist, at: datetime) -> set[int]:
     runs = list(zip(items.number.tolist(), items.last.tolist(), strict=True))
     assert all(last < following for (_, last), (following, _) in itertools.pairwise(runs))
     return {number for first, last in runs for number in range(first, last + 1)}
+
+
+def check_changes(blocklist: Blocklist, decided: list[Decided], at: datetime) -> None:
+    """The decisions that each change names are those that decide on at least one of its numbers."""
+    for change in blocklist.changes(since=None):
+        last = change.entry.last or change.entry.number
+        numbers = set(range(change.entry.number, last + 1))
+        wanted = {deciding(number, decided, at) for number in numbers - PROTECTED} - {None}
+        found = [(each.number, each.last or each.number, each.decision) for each in change.overrides]
+        assert found == sorted((each.first, each.last, each.decision) for each in wanted if each)
+        assert change.protected is not numbers.isdisjoint(PROTECTED)
+        is_single = change.entry.last is None
+        assert change.override == (change.overrides[0] if is_single and change.overrides else None)
+
+
+def test_a_change_does_not_name_a_decision_that_others_take_the_place_of(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, [(LOW + 10, LOW + 30)])
+    blocklist.overrides.allow(f"+{LOW + 17}-+{LOW + 18}", reason="of no effect: one is protected, and one is blocked")
+    blocklist.overrides.block(f"+{LOW + 18}", reason="own")
+    blocklist.overrides.allow(f"+{LOW + 30}-+{LOW + 40}", reason="of its last number")
+    blocklist.overrides.allow(f"+{LOW + 31}-+{LOW + 50}", reason="beside it")
+    (change,) = blocklist.changes(since=None)
+    assert [override.number for override in change.overrides] == [LOW + 18, LOW + 30]
+    assert (change.override, change.protected) == (None, True)
 
 
 @pytest.mark.parametrize("seed", range(scaled(3, long=40)))
@@ -145,6 +173,7 @@ def test_everything_that_answers_agrees_with_the_model(
                 assert several.screen(pa.array(texts)).column("reason").to_pylist() == expected
                 wanted = {number for number, blocked in zip(NUMBERS, blocks, strict=True) if blocked}
                 assert held_by_a_sink(blocklist, at) == wanted
+                check_changes(blocklist, list(decided.values()), at)
                 clock.at_s -= hours * 3600
 
 

@@ -218,6 +218,9 @@ class FileSink:
                     continue
                 is_settled = time.time() - status.st_mtime > _SETTLED_S
                 response = drop_files.read_drop_response(path)
+                if not response.outcomes:
+                    # Nothing in it is about a change, so none of them has failed.
+                    raise Malformed(f"{path} has the outcome of no change: send it again, with a line for each change")
             except FileNotFoundError:
                 continue
             except (Malformed, StorageFailed) as error:

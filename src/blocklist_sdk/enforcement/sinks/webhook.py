@@ -24,7 +24,6 @@ from blocklist_sdk.enforcement.sink import (
     SinkIdentity,
     SinkUnavailable,
     SinkWarning,
-    UniformOutcomes,
     all_done,
     outcome_of_word,
 )
@@ -113,6 +112,14 @@ def open_webhook_sink(
     return sink
 
 
+class _Rejected(Exception):
+    """The receiver rejects a request because of its content."""
+
+
+class _NoAnswer(Exception):
+    """The body of an answer says nothing about the changes."""
+
+
 class WebhookSink:
     """A webhook. It cannot be read back. Made by `open_webhook_sink`."""
 
@@ -122,6 +129,7 @@ class WebhookSink:
         self._keys = keys
         self._timeout_s = timeout_s
         self._cutter = SocketCutter()
+        self._unreadable: dict[str, SinkWarning] = {}
         with checked_environment():
             self._client = httpx.Client(
                 verify=True if tls is None else tls,
@@ -138,6 +146,9 @@ class WebhookSink:
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch, in as many requests as needed, and read the outcome of each change.
 
+        Only an answer about a change may make it ``failed``. Where the body of a success is not a webhook's answer, as
+        behind a captive portal, the changes of the request are pending, and a warning says so.
+
         Raises:
             SinkUnavailable: the receiver cannot be reached, answers with an error, or rejects every change.
         """
@@ -145,11 +156,14 @@ class WebhookSink:
         outcomes: list[Outcome] = list(all_done(batch))
         parts = _parts([len(body) + 1 for _, body in items])
         splits_left, is_any_accepted, rejection = _SPLITS_MAX, False, None
+        self._unreadable = {}
         while parts:
             part = parts.pop(0)
             try:
                 outcomes[part.start : part.stop] = self._send(batch, items[part.start : part.stop])
                 is_any_accepted = True
+            except _NoAnswer as error:
+                outcomes[part.start : part.stop] = [self._unread(error)] * len(part)
             except _Rejected as error:
                 rejection = error
                 if len(part) == 1:
@@ -166,12 +180,13 @@ class WebhookSink:
         return outcomes
 
     def warnings(self) -> Sequence[SinkWarning]:
-        """That telephone numbers are sent unencrypted, unless they stay on this machine."""
+        """Answers to the last batch that cannot be read; and that numbers are sent unencrypted off this machine."""
         parts = urlsplit(self.url)
+        unreadable = tuple(self._unreadable.values())
         if parts.scheme == "https" or is_loopback(parts.hostname):
-            return ()
+            return unreadable
         message = f"{shown(self.url)}: telephone numbers are sent unencrypted; use https:"
-        return (SinkWarning("unencrypted", message),)
+        return (SinkWarning("unencrypted", message), *unreadable)
 
     def identity(self) -> SinkIdentity:
         """The URL, without credentials."""
@@ -227,7 +242,11 @@ class WebhookSink:
     def _read(
         self, batch: Batch, keys: Sequence[str], status: int, headers: httpx.Headers, content: bytes
     ) -> Sequence[Outcome]:
-        """The outcome of each change, by its key in the answer; failures if the body is not a webhook's answer."""
+        """The outcome of each change, by its key in the answer.
+
+        Raises:
+            _NoAnswer: the body is not a webhook's answer.
+        """
         is_accepted = status == httpx.codes.ACCEPTED
         if not content.strip():
             return [PENDING if is_accepted else LIFTED if batch.operation == "unblock" else DONE] * len(keys)
@@ -236,24 +255,22 @@ class WebhookSink:
             if answers.keys().isdisjoint(keys):
                 raise _NoAnswer("the answer mentions none of the changes")
         except _NoAnswer as error:
-            # A captive portal and a default page answer 200 too, and nobody has blocked anything.
-            detail = f"the receiver answered {status}, but {error}: {_EXPECTED}"
-            log.warning("%s: %s", shown(self.url), detail)
-            return UniformOutcomes(Outcome("failed", detail), len(keys))
+            raise _NoAnswer(f"the receiver answered {status}, but {error}: {_EXPECTED}") from error
         outcomes = {key: _outcome_of(answer, batch) for key, answer in answers.items()}
         missing = PENDING if is_accepted else Outcome("failed", "the answer does not mention it")
         return [outcomes.get(key, missing) for key in keys]
 
+    def _unread(self, error: _NoAnswer) -> Outcome:
+        """The outcome of changes whose answer cannot be read; warns of it."""
+        # A captive portal and a default page answer 200 too, and nobody has blocked anything.
+        message = f"{shown(self.url)}: {error}"
+        if message not in self._unreadable:
+            log.warning("%s", message)
+            self._unreadable[message] = SinkWarning("unreadable response", message)
+        return Outcome("failed", str(error), pending=True)
+
     def _unavailable(self, reason: str, *, retry_after: float | None = None) -> SinkUnavailable:
         return SinkUnavailable(f"{shown(self.url)}: {reason}", retry_after=retry_after)
-
-
-class _Rejected(Exception):
-    """The receiver rejects a request because of its content."""
-
-
-class _NoAnswer(Exception):
-    """The body of an answer says nothing about the changes."""
 
 
 _EXPECTED: Final = 'a webhook answers with nothing, or with {"items": [{"key": …, "outcome": …, "detail": …}]}'

@@ -1,0 +1,84 @@
+"""The result of a run, and what is counted for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from blocklist_sdk.enforcement.brake import WaitingChanges
+from blocklist_sdk.enforcement.items import Operation
+from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode, is_any_of
+from blocklist_sdk.enforcement.receipts import ReceiptsResult
+from blocklist_sdk.enforcement.sink import SinkWarning
+from blocklist_sdk.release.rows import Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class EnforcementResult:
+    """The result of a run.
+
+    Attributes:
+        serial: the serial of the release in force.
+        planned: how many changes there were to make when the run began, by operation.
+        outcomes: how many changes had each outcome; ``in doubt`` if it is unknown.
+        deferred: changes that wait for another day, because the daily cap is reached.
+        set_aside: items that the sink refuses, or that failed too often, from this and earlier runs.
+        newly_set_aside: how many of them were set aside today (UTC).
+        is_hopeless: whether nothing could be enforced: all that was tried in this run failed or was refused, or the
+            sink holds nothing, since everything failed too often.
+        waiting: what waits because too much of the run was unexplained; None if nothing does. The rest was done.
+        next_change: when the next entry or override begins or ends by itself; None if none does.
+        dry_run: whether nothing was done.
+        seconds: how long the run took.
+        receipts: the result of sending the receipts; None if they were not sent.
+        warnings: what a person must look at in the sink, such as a response that cannot be read.
+    """
+
+    serial: int
+    planned: dict[Operation, int]
+    outcomes: dict[str, int] = field(default_factory=dict)
+    deferred: int = 0
+    set_aside: int = 0
+    newly_set_aside: int = 0
+    is_hopeless: bool = False
+    waiting: WaitingChanges | None = None
+    next_change: datetime | None = None
+    dry_run: bool = False
+    seconds: float = 0.0
+    receipts: ReceiptsResult | None = None
+    warnings: tuple[SinkWarning, ...] = ()
+
+
+def set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:
+    """How many of the items that are set aside were so on a day, UTC; the newest day of the ledger."""
+    if not state.count(ItemStatus.SET_ASIDE):
+        return 0
+    parts = [np.empty(0, np.int64)]
+    for record in ledger.records_backwards():
+        if record.begun.astimezone(UTC).date() < day:
+            break
+        if record.batch.operation != "unblock":
+            is_aside = is_any_of(record.outcome, OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP)
+            parts.append(record.batch.items.number[is_aside])
+    return int(np.isin(_set_aside_in(state), np.concatenate(parts)).sum())
+
+
+def _set_aside_in(state: LedgerState) -> Int64s:
+    whole = state.whole()
+    return whole.items.number[is_any_of(whole.status, ItemStatus.SET_ASIDE)]
+
+
+def is_hopeless(ledger: Ledger, state: LedgerState, outcomes: Mapping[str, int]) -> bool:
+    """Whether nothing could be enforced, in this run or ever."""
+    if outcomes:
+        return set(outcomes) <= {"failed", "refused"}
+    aside = _set_aside_in(state)
+    if not len(aside) or state.count(ItemStatus.HELD) or state.count(ItemStatus.NOTHING_TO_BLOCK):
+        return False
+    # What a sink refuses is settled. What failed again and again is not.
+    given_up = [
+        record.batch.items.number[is_any_of(record.outcome, OutcomeCode.GIVEN_UP)] for record in ledger.records()
+    ]
+    return bool(np.isin(aside, np.concatenate([np.empty(0, np.int64), *given_up])).any())
