@@ -96,7 +96,7 @@ class Delivery:
         self._owed_s = self._owed_by_lifts_s = 0.0
         self._warnings: dict[SinkWarning, None] = {}
         self.outcomes: Counter[str] = Counter()
-        self.deferred = 0
+        self.deferred: int = 0
 
     def bind(self, *, name: str, adopt: bool) -> Binding:
         """Check that the ledger belongs to the sink, and write down that it does."""
@@ -128,7 +128,7 @@ class Delivery:
         """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
             self._check_age()
-        self.deferred = 0
+        self.deferred: int = 0
         cap = self._cap()
         rate = self._settings.rate
         most = self._settings.batch if rate is None else max(_PACED_BATCH_MIN, int(rate))
