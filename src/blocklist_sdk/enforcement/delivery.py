@@ -128,7 +128,7 @@ class Delivery:
         """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
             self._check_age()
-        self.deferred: int = 0
+        self.deferred = 0
         cap = self._cap()
         rate = self._settings.rate
         most = self._settings.batch if rate is None else max(_PACED_BATCH_MIN, int(rate))
