@@ -16,7 +16,9 @@ from blocklist_sdk.numbers.operators import operator_of_range
 from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.merge import Difference
+from blocklist_sdk.release.protected import covered_among
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
 _OPERATORS_MAX = 1_000_000
@@ -135,7 +137,7 @@ class Guard:
         return reasons
 
 
-def impact_of(
+def sync_impact(
     old: Rows,
     new: Rows,
     changes: Difference,
@@ -158,8 +160,8 @@ def impact_of(
         rows_before=len(old),
         rows_after=len(new),
         total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),
-        by_category=_tallies(added[0], removed[0], changed[0]),
-        by_operator=_tallies(added[1], removed[1], changed[1]),
+        by_category=tallies(added[0], removed[0], changed[0]),
+        by_operator=tallies(added[1], removed[1], changed[1]),
         overrides=tuple(o for o in overrides if _touches(changed_numbers, o)),
         protected=tuple(listed_protected(new, protected).tolist()),
         refusals=tuple(refusals),
@@ -168,28 +170,11 @@ def impact_of(
 
 def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
     """The protected numbers that an entry of level block covers, ascending."""
-    if not len(protected):
-        return protected
-    blocks = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)
-    hits: list[range] = []
-    for first, last in _candidates(rows, protected):
-        covers = (rows.number[first:last] <= protected[-1]) & (rows.last[first:last] >= protected[0])
-        at = np.flatnonzero(covers) + first
-        at = at[blocks[rows.level.codes[at]]]
-        low = np.searchsorted(protected, rows.number[at], "left")
-        high = np.searchsorted(protected, rows.last[at], "right")
-        hits.extend(range(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True) if a < b)
-    found = sorted({i for hit in hits for i in hit})
-    return protected[np.array(found, np.int64)]
-
-
-def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
-    """Slices of rows that may cover a protected number: all rows if some are ranges, else the rows of each number."""
-    if rows.has_ranges:
-        return [(0, len(rows))]
-    first = np.searchsorted(rows.number, protected, "left")
-    last = np.searchsorted(rows.number, protected, "right")
-    return [(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
+    found = covered_among(protected, rows.number, rows.last)
+    if not len(found) or rows.level.values == ("block",):
+        return found
+    blocks = rows.take(np.array([value == "block" for value in rows.level.values], np.bool_)[rows.level.codes])
+    return covered_among(found, blocks.number, blocks.last)
 
 
 def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -241,17 +226,11 @@ def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.b
 
 def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
     """Rows by category, and by operator."""
-    count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
-    categories = Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
+    categories = count_by(rows.category, at)
     if len(at) > _OPERATORS_MAX:
         return categories, Counter()
     ranges = zip(rows.number[at].tolist(), rows.last[at].tolist(), strict=True)
     return categories, Counter(operator_of_range(first, last) or "" for first, last in ranges)
-
-
-def _tallies(added: Counter[str], removed: Counter[str], changed: Counter[str]) -> dict[str, Tally]:
-    names = sorted({*added, *removed, *changed})
-    return {name: Tally(added[name], removed[name], changed[name]) for name in names}
 
 
 def _touches(changed: Int64s, override: Override) -> bool:

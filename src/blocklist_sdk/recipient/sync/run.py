@@ -20,7 +20,7 @@ from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generatio
 from blocklist_sdk.recipient.cache.lookup import Touched
 from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.guard import Guard, impact_of
+from blocklist_sdk.recipient.guard import Guard, sync_impact
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
@@ -100,7 +100,7 @@ class Syncer:
             else:
                 built = self._build(trust, offer, old)
                 rows, changes = built.rows, built.changes
-        return impact_of(
+        return sync_impact(
             old,
             rows,
             changes,
