@@ -232,3 +232,8 @@ def joined(parts: Iterable[Rows], count: int) -> Rows:
     columns: dict[str, Any] = {**integers, "last": last}
     columns |= {name: Texts.encode(codes[name], list(place)) for name, place in places.items()}
     return Rows(**columns)
+
+
+def concatenated(parts: Sequence[Rows]) -> Rows:
+    """The rows of several lists, one list after the other; not in canonical order."""
+    return joined(parts, sum(map(len, parts)))
