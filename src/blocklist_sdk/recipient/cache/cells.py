@@ -142,23 +142,24 @@ def _fill(numbers: Int64s, kinds: Kinds, homes: Homes) -> Int64s | None:
     """
     cells = np.zeros(homes.prime + _LONGEST_RUN + 2, np.int64)
     parts = max(1, len(numbers) // _NUMBERS_PER_PART)
-    ends = [homes.prime * (i + 1) // parts for i in range(parts)]
-    part = np.empty(len(numbers), np.uint16)
+    ends = [-(-homes.prime * (i + 1) // parts) for i in range(parts)]
+    contents = np.empty(len(numbers), np.int64)
 
-    def find_parts(start: int) -> None:
+    def sort_some(start: int) -> Int64s:
+        """Put the contents of some cells in order of their parts; returns where those of each part begin."""
         some = slice(start, start + _NUMBERS_PER_PART)
-        part[some] = np.searchsorted(ends, homes.of(numbers[some]), "right")
+        part = (homes.of(numbers[some]) * parts // homes.prime).astype(np.uint16)
+        contents[some] = ((numbers[some] << KIND_BITS) | kinds[some])[np.argsort(part, kind="stable")]
+        return start + np.cumsum(np.append(0, np.bincount(part, minlength=parts)))
 
     def fill_part(i: int) -> tuple[Int64s, Int64s]:
-        mine = np.flatnonzero(part == i)
-        number = numbers[mine]
-        contents = (number << KIND_BITS) | kinds[mine]
-        return _settle(cells, contents, homes.of(number), end=ends[i])
+        mine = np.concatenate([contents[start[i] : start[i + 1]] for start in starts])
+        return _settle(cells, mine, homes.of(mine >> KIND_BITS), end=ends[i])
 
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(find_parts, range(0, len(numbers), _NUMBERS_PER_PART)))
+        starts = list(pool.map(sort_some, range(0, max(1, len(numbers)), _NUMBERS_PER_PART)))
         waiting = list(pool.map(fill_part, range(parts)))
     left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
     left, _ = _settle(cells, left, at, end=len(cells) - 1)
