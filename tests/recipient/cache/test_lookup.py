@@ -198,7 +198,7 @@ def plain_list(number: np.ndarray[tuple[int], np.dtype[np.int64]], until: int = 
 
 @pytest.mark.parametrize("stride", [1, 10_000, 200_003, 2**20], ids=str)
 def test_numbers_that_follow_a_pattern_are_found_quickly(tmp_path: Path, stride: int) -> None:
-    """Also where the distance between numbers is the very modulus that would be taken first."""
+    """Also where the distance between numbers is a prime that might be taken."""
     number = LOW + np.arange(100_000) * stride
     opened = generation(tmp_path, plain_list(number))
     find = opened.answers.finder(3)
@@ -206,7 +206,7 @@ def test_numbers_that_follow_a_pattern_are_found_quickly(tmp_path: Path, stride:
     assert not any(find(n + 1) for n in number[:: len(number) // 1000].tolist() if stride > 1)
     cells = np.flatnonzero(opened.answers._cells)
     runs = np.diff(np.flatnonzero(np.concatenate(([True], np.diff(cells) != 1, [True]))))
-    assert stride == 1 or runs.max() < 2000
+    assert runs.max() <= 512
 
 
 def test_more_kinds_than_there_is_room_for(tmp_path: Path) -> None:

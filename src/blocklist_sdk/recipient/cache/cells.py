@@ -1,12 +1,16 @@
 """A table on disk that gives the kind of each listed number in one read; opening it builds and loads nothing.
 
 It is an open-addressing hash table with linear probing. A cell holds the number and, in its low bits, its kind
-(`blocklist_sdk.recipient.cache.kinds`); an empty cell is 0. The hash is the number modulo a prime: quick to compute in
-Python and in numpy, and a run of consecutive numbers, as lists often have, falls into consecutive cells.
+(`blocklist_sdk.recipient.cache.kinds`); an empty cell is 0. A look-up goes from the number's home on until it finds the
+number or an empty cell, so it takes as long as a run of full cells.
+
+Whoever publishes a list picks its numbers, and could pick them to fall into one cell. So homes follow from secrets that
+are drawn anew for each table and stay on this machine; and a table with a long run of full cells is never kept.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +27,24 @@ _KIND_MASK: Final = KINDS_MAX - 1
 _CELLS_PER_NUMBER: Final = 2
 """At half load a hit takes 1.5 probes on average and a miss 2.5 (Knuth, TAOCP 3, 6.4)."""
 
-_LONGEST_RUN: Final = 512
-"""Longer runs of full cells mean that the numbers follow a pattern that the prime shares; so another prime is tried."""
+_BLOCK: Final = 256
+"""No block of so many cells, beginning at a multiple of it, may be full. So no run has twice as many full cells; the
+longest that half a billion numbers without a pattern make has about a hundred (Knuth, as above)."""
 
-_PRIMES_TRIED: Final = 4
+_LONGEST_RUN: Final = 2 * _BLOCK
+"""A number that finds no cell on so many is in a run that is too long."""
+
+_DRAWS: Final = 8
+"""A list that makes a long run with so many draws, one after the other, is looked up in its rows."""
+
+_PRIMES_SHARE: Final = 4
+"""The prime lies between twice as many as there are numbers and that plus this part of them: there are 250 for 10,000
+numbers, 17,000 for a million."""
+
+_MULTIPLIERS: Final = range(1 << 12, 1 << 13)
+"""They take 13 bits beside the 50 of a number, so that products have 63 bits, in numpy as in Python."""
+
+_NUMBER_BITS: Final = LARGEST.bit_length()
 
 _NUMBERS_PER_PART: Final = 400_000
 """With their part of the table, six megabytes, they fit in a processor's cache."""
@@ -37,71 +55,125 @@ _WORKERS: Final = 2
 Kinds = NDArray[np.uint16]
 
 
-def fill_cells(numbers: Int64s, kinds: Kinds) -> tuple[Int64s, int]:
+@dataclass(frozen=True, slots=True)
+class Homes:
+    """Where each number belongs: (number XOR mask) times multiplier, modulo a prime.
+
+    A publisher may guess one prime in some, and list numbers that are multiples of several; the mask turns them into
+    numbers that are none. He may list consecutive numbers; the multiplier keeps them from filling consecutive cells.
+
+    Attributes:
+        prime: how many homes there are.
+        multiplier: one of `_MULTIPLIERS`; 1 in tables of before there were any.
+        mask: `_NUMBER_BITS` bits; 0 in tables of before there were any.
+    """
+
+    prime: int
+    multiplier: int = 1
+    mask: int = 0
+
+    @classmethod
+    def drawn_for(cls, count: int) -> Self:
+        """Draw homes for so many numbers, which nobody else can know."""
+        import secrets  # here, since look-ups do without it
+
+        least = _CELLS_PER_NUMBER * count + secrets.randbelow(count // _PRIMES_SHARE + 1)
+        return cls(_prime_from(least), secrets.choice(_MULTIPLIERS), secrets.randbits(_NUMBER_BITS))
+
+    @property
+    def are_secret(self) -> bool:
+        """Whether they were drawn."""
+        return self.multiplier in _MULTIPLIERS
+
+    def of(self, numbers: Int64s) -> Int64s:
+        """The home of each number; numpy's own operator of remainders is slower."""
+        product = numbers ^ self.mask
+        product *= self.multiplier
+        return product - product // self.prime * self.prime
+
+
+def fill_cells(
+    numbers: Int64s, kinds: Kinds, *, draw: Callable[[int], Homes] = Homes.drawn_for
+) -> tuple[Int64s, Homes] | None:
     """Make the table.
 
     Args:
         numbers: distinct numbers of at most 15 digits.
         kinds: the kind of each, below `KINDS_MAX`.
+        draw: draws homes for so many numbers.
 
     Returns:
-        The cells, the last of which is always empty, and the modulus.
+        The cells, the last of which is always empty, and the homes. None if each of several draws makes a long run.
     """
-    modulus = _prime_from(_CELLS_PER_NUMBER * len(numbers))
-    for _ in range(_PRIMES_TRIED):
-        cells = _fill(numbers, kinds, modulus, longest_run=_LONGEST_RUN)
-        if cells is not None:
-            return cells, modulus
-        modulus = _prime_from(modulus + modulus // 8)
-    cells = _fill(numbers, kinds, modulus, longest_run=len(numbers))
-    assert cells is not None
-    return cells, modulus
+    for _ in range(_DRAWS):
+        homes = draw(len(numbers))
+        cells = _fill(numbers, kinds, homes)
+        if cells is not None and not _has_full_block(cells, np.arange(len(cells) // _BLOCK)):
+            return cells, homes
+    return None
 
 
-def _fill(numbers: Int64s, kinds: Kinds, modulus: int, *, longest_run: int) -> Int64s | None:
+def _has_full_block(cells: Int64s, blocks: Int64s, *, written: Int64s | None = None) -> bool:
+    """Whether one of some blocks is full of numbers.
+
+    Half the cells are empty, so half the blocks drop out at each step.
+
+    Args:
+        cells: the table.
+        blocks: the blocks to look at: 0 is that of the first `_BLOCK` cells.
+        written: positions of cells that count as full, ascending.
+    """
+    left = blocks * _BLOCK
+    for _ in range(_BLOCK):
+        if not len(left):
+            return False
+        full = cells[left] != 0
+        if written is not None:
+            full |= np.searchsorted(written, left, "right") > np.searchsorted(written, left, "left")
+        left = left[full] + 1
+    return bool(len(left))
+
+
+def _fill(numbers: Int64s, kinds: Kinds, homes: Homes) -> Int64s | None:
     """Put each number into the first free cell from its home on; None if one would go further than the longest run.
 
     The table is filled in parts, side by side, since a part fits in a processor's cache. Numbers that find no free cell
     up to the end of their part wait until all parts are filled.
     """
-    cells = np.zeros(modulus + longest_run + 2, np.int64)
+    cells = np.zeros(homes.prime + _LONGEST_RUN + 2, np.int64)
     parts = max(1, len(numbers) // _NUMBERS_PER_PART)
-    ends = [modulus * (i + 1) // parts for i in range(parts)]
-    part = np.empty(len(numbers), np.uint16)
+    ends = [-(-homes.prime * (i + 1) // parts) for i in range(parts)]
+    contents = np.empty(len(numbers), np.int64)
 
-    def find_parts(start: int) -> None:
+    def sort_some(start: int) -> Int64s:
+        """Put the contents of some cells in order of their parts; returns where those of each part begin."""
         some = slice(start, start + _NUMBERS_PER_PART)
-        part[some] = np.searchsorted(ends, _home(numbers[some], modulus), "right")
+        part = (homes.of(numbers[some]) * parts // homes.prime).astype(np.uint16)
+        contents[some] = ((numbers[some] << KIND_BITS) | kinds[some])[np.argsort(part, kind="stable")]
+        return start + np.cumsum(np.append(0, np.bincount(part, minlength=parts)))
 
     def fill_part(i: int) -> tuple[Int64s, Int64s]:
-        mine = np.flatnonzero(part == i)
-        number = numbers[mine]
-        contents = (number << KIND_BITS) | kinds[mine]
-        return _settle(cells, contents, _home(number, modulus), end=ends[i], rounds=longest_run)
+        mine = np.concatenate([contents[start[i] : start[i + 1]] for start in starts])
+        return _settle(cells, mine, homes.of(mine >> KIND_BITS), end=ends[i])
 
     from concurrent.futures import ThreadPoolExecutor  # here, since look-ups do without it
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        list(pool.map(find_parts, range(0, len(numbers), _NUMBERS_PER_PART)))
+        starts = list(pool.map(sort_some, range(0, max(1, len(numbers)), _NUMBERS_PER_PART)))
         waiting = list(pool.map(fill_part, range(parts)))
     left, at = (np.concatenate(column) for column in zip(*waiting, strict=True))
-    left, _ = _settle(cells, left, at, end=len(cells) - 1, rounds=longest_run)
+    left, _ = _settle(cells, left, at, end=len(cells) - 1)
     return None if len(left) else cells
 
 
-def _home(numbers: Int64s, modulus: int) -> Int64s:
-    """The remainder of each number; numpy's own operator is slower."""
-    return numbers - numbers // modulus * modulus
-
-
-def _settle(cells: Int64s, contents: Int64s, at: Int64s, *, end: int, rounds: int) -> tuple[Int64s, Int64s]:
+def _settle(cells: Int64s, contents: Int64s, at: Int64s, *, end: int) -> tuple[Int64s, Int64s]:
     """Let all contents try their cell before `end`, then the next, and so on; if several want the same, one gets it.
 
     Returns:
         The contents that got no cell, and the cell that each would try next.
     """
     waiting: list[tuple[Int64s, Int64s]] = []
-    for _ in range(rounds):
+    for _ in range(_LONGEST_RUN):
         if not len(contents):
             break
         if int(at.max()) >= end:
@@ -117,15 +189,15 @@ def _settle(cells: Int64s, contents: Int64s, at: Int64s, *, end: int, rounds: in
     return none, nowhere
 
 
-def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
+def cells_to_write(cells: Int64s, homes: Homes, numbers: Int64s, kinds: Kinds) -> tuple[Int64s, Int64s] | None:
     """Find the cells to write so that numbers get new kinds: the cells that they have, or else the first free ones.
 
     Returns:
         The positions of the cells and their contents; None if the table would get too long runs of full cells.
     """
-    left, at = (numbers << KIND_BITS) | kinds, _home(numbers, modulus)
+    left, at = (numbers << KIND_BITS) | kinds, homes.of(numbers)
     found: list[tuple[Int64s, Int64s]] = [(left[:0], at[:0])]
-    for _ in range(min(_LONGEST_RUN, len(cells) - 1 - modulus)):
+    for _ in range(min(_LONGEST_RUN, len(cells) - 1 - homes.prime)):
         if not len(left):
             break
         cell = cells[at]
@@ -139,6 +211,9 @@ def cells_to_write(cells: Int64s, modulus: int, numbers: Int64s, kinds: Kinds) -
     if len(left):
         return None
     where, what = (np.concatenate(column) for column in zip(*found, strict=True))
+    newly_full = np.sort(where[cells[where] == 0])
+    if _has_full_block(cells, np.unique(newly_full // _BLOCK), written=newly_full):
+        return None
     return where, what
 
 
@@ -155,7 +230,7 @@ def _prime_from(least: int) -> int:
 
 
 def kind_finder(
-    cells: memoryview, modulus: int, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
+    cells: memoryview, homes: Homes, answers: Sequence[bool | None], elsewhere: Callable[[int], bool | None] | None
 ) -> Callable[[int], bool | None]:
     """A function that answers for one number by its kind.
 
@@ -165,9 +240,10 @@ def kind_finder(
     `answers` are those of each kind; `elsewhere` answers for numbers without a cell, None if no entry covers them.
     """
     bits, mask, smallest, largest = KIND_BITS, _KIND_MASK, SMALLEST, LARGEST
+    prime, multiplier, secret = homes.prime, homes.multiplier, homes.mask
 
     def find(number: int) -> bool | None:
-        at = number % modulus
+        at = (number ^ secret) * multiplier % prime
         while cell := cells[at]:
             if cell >> bits == number:
                 return answers[cell & mask]
@@ -179,9 +255,9 @@ def kind_finder(
     return find
 
 
-def find_kinds(cells: Int64s, modulus: int, numbers: Int64s, *, unlisted: int) -> Kinds:
+def find_kinds(cells: Int64s, homes: Homes, numbers: Int64s, *, unlisted: int) -> Kinds:
     """The kind of each of many numbers, `unlisted` for those that have no cell."""
-    at = _home(numbers, modulus)
+    at = homes.of(numbers)
     cell = cells[at]
     kinds: Kinds = (cell & _KIND_MASK).astype(np.uint16)
     going = np.flatnonzero(cell >> KIND_BITS != numbers)

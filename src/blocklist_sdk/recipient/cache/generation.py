@@ -31,7 +31,9 @@ from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 
-_FORMAT = 1
+_FORMAT = 2
+"""1: without secrets in the table of numbers (`cells.Homes`), and read as well."""
+
 _ABOUT, _ROWS, _RANGES = "about.json", "rows.arrow", "ranges.arrow"
 
 

@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blocklist_sdk.recipient.cache.cells import Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
+from blocklist_sdk.recipient.cache.cells import Homes, Kinds, cells_to_write, fill_cells, find_kinds, kind_finder
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, UNDECIDED, UNLISTED, KindTable, KindVerdicts
 from blocklist_sdk.recipient.cache.ranges import range_rows
 from blocklist_sdk.release.rows import Int64s, Rows
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
-_MODULUS, _PATCHED = b"modulus", b"patched"
+_PRIME, _MULTIPLIER, _MASK, _PATCHED = b"modulus", b"multiplier", b"mask", b"patched"
+
+_IN_ROWS = Homes(prime=1)
+"""Instead of homes: no table could be made that is quick, so every number is looked up in the rows."""
 
 _PATCHED_MAX = 1 / 10
 """Share of the rows that may be patched into a table of numbers; beyond it the table is made again.
@@ -41,8 +44,9 @@ def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
     from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
 
     found = classify(rows, published_ms)
-    cells, modulus = fill_cells(found.numbers, found.kinds)
-    table = pa.table({"cell": cells}).replace_schema_metadata({_MODULUS: str(modulus)})
+    cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
+    about = {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
+    table = pa.table({"cell": cells}).replace_schema_metadata(about)
     return {CELLS: table, **_small_tables(found.segment_first, found.segment_kinds, found.table, patched=0)}
 
 
@@ -83,8 +87,10 @@ class NumberLookup:
         cells, segments = tables[CELLS], tables[_SEGMENTS]
         self.published_ms = published_ms
         self._cells: Int64s = cells.column("cell").chunk(0).to_numpy(zero_copy_only=True)
-        self._modulus = int(cells.schema.metadata[_MODULUS])
-        if len(self._cells) <= self._modulus or self._cells[-1]:
+        about = cells.schema.metadata
+        # Tables of before homes were secret go on answering; the next sync makes them again.
+        self._homes = Homes(int(about[_PRIME]), int(about.get(_MULTIPLIER, 1)), int(about.get(_MASK, 0)))
+        if not 0 < self._homes.prime < len(self._cells) or self._cells[-1]:
             raise ValueError("the table of numbers has no end")
         self._kinds = KindTable.from_table(tables[_KINDS])
         self._patched = int((tables[_KINDS].schema.metadata or {}).get(_PATCHED, 0))
@@ -112,6 +118,7 @@ class NumberLookup:
             patched > _PATCHED_MAX * len(rows)
             or published_ms < self.published_ms
             or rows.has_ranges != bool(len(self._first))
+            or not self._homes.are_secret
             or not {*self._kinds.category} <= {"", *rows.category.values}
         ):
             return None
@@ -124,7 +131,7 @@ class NumberLookup:
         gone = np.setdiff1d(touched.first[touched.first == touched.last], found.numbers)
         kinds = np.concatenate((number_of[found.kinds], np.full(len(gone), UNDECIDED if rows.has_ranges else UNLISTED)))
         numbers = np.concatenate((found.numbers, gone))
-        written = cells_to_write(self._cells, self._modulus, numbers, kinds)
+        written = cells_to_write(self._cells, self._homes, numbers, kinds)
         if written is None:
             return None
         tables = _small_tables(found.segment_first, number_of[found.segment_kinds], table, patched=patched)
@@ -139,12 +146,16 @@ class NumberLookup:
         if made is None or made[0] != day:
             answers = self._kinds.answers(day)
             elsewhere = _segment_finder(self._first, self._segment_kinds, answers) if len(self._first) else None
-            made = self._made = day, kind_finder(self._cells.data, self._modulus, answers, elsewhere)
+            if self._homes == _IN_ROWS:
+                elsewhere = _undecided
+            made = self._made = day, kind_finder(self._cells.data, self._homes, answers, elsewhere)
         return made[1]
 
     def kinds_of(self, numbers: Int64s) -> Kinds:
         """The kind of each of many numbers."""
-        kinds = find_kinds(self._cells, self._modulus, numbers, unlisted=UNLISTED)
+        if self._homes == _IN_ROWS:
+            return np.full(len(numbers), UNDECIDED, np.uint16)
+        kinds = find_kinds(self._cells, self._homes, numbers, unlisted=UNLISTED)
         if len(self._first):
             rest = np.flatnonzero(kinds == UNLISTED)
             at = np.searchsorted(self._first, numbers[rest], "right") - 1
@@ -163,6 +174,10 @@ class NumberLookup:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
         day = now_ms // DAY_MS if now_ms >= self.published_ms else None
         return self._kinds.verdicts(day, scope, categories)
+
+
+def _undecided(_: int) -> None:
+    """The rows have to be read."""
 
 
 def _segment_finder(first: Int64s, kinds: Kinds, answers: list[bool | None]) -> Callable[[int], bool | None]:
