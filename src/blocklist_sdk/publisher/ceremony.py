@@ -32,7 +32,7 @@ from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 
-from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher.ceremony_words import changes_in_words, check_successors
 from blocklist_sdk.publisher.key_changes import NextMetadata, short
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
@@ -275,6 +275,8 @@ class Proposal:
             words, signers = found["changes"], found["signers"]
             if not isinstance(role, str) or not isinstance(restarts, bool) or not documents:
                 raise ValueError("a field is of the wrong kind")
+        except BlocklistError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Malformed(f"this is not a proposal of keys, or it was damaged: {_ELSEWHERE}") from error
         roots = tuple(each for each in documents if each.signed.type == Root.type)
