@@ -60,13 +60,13 @@ def test_a_feeds_scope_is_declared_shown_and_changed(tmp_path: Path) -> None:
     )
     assert run("publish", "add-feed", directory, "--feed", "id-new", "--scope", "voice", env=ENV).code == 0
     assert run("publish", "set-scope", directory, "--feed", "id-all", "--scope", "sms").code == 0
-    shown = run("publish", "keys", directory)
+    shown = run("publish", "keys", "show", directory)
     assert [line.partition("  scope ")[2] for line in shown.lines if line.startswith("id-")] == [
         "sms",
         "voice",
         "data+messaging",
     ]
-    roles = run("publish", "keys", directory, "--json").document["roles"]
+    roles = run("publish", "keys", "show", directory, "--json").document["roles"]
     assert {role["role"]: role["scope"] for role in roles if role["role"] in {"root", "id-ott"}} == {
         "root": None,
         "id-ott": "data+messaging",
@@ -135,7 +135,7 @@ def test_keys_that_exist_elsewhere_sign_the_whole_loop(tmp_path: Path) -> None:
         assert blocklist.sync().after == 2
         assert "+6281200000001" not in blocklist
         assert "+6281200000002" in blocklist
-    roles = run("publish", "keys", folder, "--json").document["roles"]
+    roles = run("publish", "keys", "show", folder, "--json").document["roles"]
     assert {key["where"].partition(":")[0] for role in roles for key in role["keys"]} == {"file2"}
 
 
@@ -377,7 +377,7 @@ def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
     folder = tmp_path / "authority"
     run("publish", "init", folder, "--feed", "online", env=ENV)
     (folder / "keys" / "root.2.pem").rename(tmp_path / "safe.pem")
-    roles = {role["role"]: role for role in run("publish", "keys", folder, "--json").document["roles"]}
+    roles = {role["role"]: role for role in run("publish", "keys", "show", folder, "--json").document["roles"]}
     assert {name: len(role["keys"]) for name, role in roles.items()} == {
         "root": 3,
         "targets": 1,
@@ -388,7 +388,7 @@ def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
     assert [key["available"] for key in roles["root"]["keys"]] == [True, False, True]
     assert roles["online"]["keys"] != roles["timestamp"]["keys"] == roles["snapshot"]["keys"]
     assert roles["timestamp"]["expires"].endswith("Z")
-    ran = run("publish", "keys", folder)
+    ran = run("publish", "keys", "show", folder)
     assert ran.code == 0
     assert len(ran.lines) == 7
     assert "root.2.pem (not available)" in ran.out
