@@ -36,6 +36,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrus
 from blocklist_sdk.publisher.ceremony_words import changes_in_words, check_successors
 from blocklist_sdk.publisher.key_changes import NextMetadata, short
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
+from blocklist_sdk.publisher.signed_state import why_not_signed
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.texts import counted
 
@@ -202,7 +203,7 @@ class Proposal:
                     document.sign(signer, append=True)
                 except UnsignedMetadataError as error:
                     raise InvalidInput(
-                        f"the key {short(keyid)} could not sign ({error.__cause__ or error}): make it available"
+                        f"the key {short(keyid)} could not sign ({why_not_signed(error)}): make it available"
                     ) from error
                 signed.append(name)
         if not signed:

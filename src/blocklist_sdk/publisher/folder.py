@@ -74,11 +74,11 @@ class PublisherFolder:
 
     def __init__(self, directory: Path, *, passphrase: Passphrase | None, timing: Timing) -> None:
         """Reads nothing yet."""
-        self.directory = directory
+        self.directory: Path = directory
         self.repository: Path = directory / "repository"
         self.root: Path = directory / "root.json"
-        self.timing = timing
-        self.keys = Keyring(directory / "keys", passphrase)
+        self.timing: Timing = timing
+        self.keys: Keyring = Keyring(directory / "keys", passphrase)
 
     def load(self) -> Repository:
         """Load the repository, verified from the root down.

@@ -77,7 +77,7 @@ class Publisher:
         """Use :meth:`init` or :meth:`open`."""
         self._folder = PublisherFolder(directory, passphrase=passphrase, timing=timing)
         self._guard = guard or PublisherGuard()
-        self.directory = directory
+        self.directory: Path = directory
         self.repository: Path = self._folder.repository
         self.root: Path = self._folder.root
 
