@@ -335,10 +335,10 @@ def test_refresh_waits_as_long_as_the_option_says(folder: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", ['{"format": 1}', "[" * 100_000])
-@pytest.mark.parametrize("command", ["keys", "refresh"])
+@pytest.mark.parametrize("command", ["keys show", "refresh"])
 def test_a_damaged_list_of_keys(folder: Path, command: str, content: str) -> None:
     (folder / "keys" / "keys.json").write_text(content)
-    assert_fails(run("publish", command, folder, env=ENV), 4, "keys.json is damaged")
+    assert_fails(run("publish", *command.split(), folder, env=ENV), 4, "keys.json is damaged")
 
 
 def test_the_root_of_the_file_system_is_not_a_new_folder() -> None:
@@ -427,9 +427,9 @@ def test_a_short_passphrase(tmp_path: Path) -> None:
     assert_fails(ran, 2, "at least 12 characters")
 
 
-@pytest.mark.parametrize("command", ["refresh", "keys", "serve"])
+@pytest.mark.parametrize("command", ["refresh", "keys show", "serve"])
 def test_a_folder_that_is_not_a_publishers(tmp_path: Path, command: str) -> None:
-    assert_fails(run("publish", command, tmp_path, env=ENV), 2, "blocklist publish init")
+    assert_fails(run("publish", *command.split(), tmp_path, env=ENV), 2, "blocklist publish init")
 
 
 def recipient(folder: Path, tmp_path: Path) -> Blocklist:

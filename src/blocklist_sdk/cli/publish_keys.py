@@ -61,8 +61,8 @@ def show(directory: Directory, as_json: AsJson = False) -> None:
     width = max(len(role.role) for role in roles)
     for role in roles:
         needed = f"{role.threshold} of {counted(len(role.keys), 'key')}"
-        extra = f"  scope {role.scope}" if role.scope else ""
-        extra += f"  era {role.era}" if role.era is not None else ""
+        extra = f"  era {role.era}" if role.era is not None else ""
+        extra += f"  scope {role.scope}" if role.scope else ""
         for key in role.keys:
             absent = "" if key.available else " (not available)"
             write_line(
