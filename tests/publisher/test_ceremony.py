@@ -340,3 +340,20 @@ def test_a_wrong_passphrase_does_not_open_a_key(people: list[Holder], tmp_path: 
         open_key(people[0].key, lambda _: "another one entirely")
     with pytest.raises(InvalidInput, match="cannot read the key"):
         open_key(tmp_path / "none.pem", lambda _: PASSPHRASE)
+
+
+def test_a_holders_key_may_be_here_for_a_while(publisher: Publisher, people: list[Holder]) -> None:
+    """For a new feed or protected numbers the targets key is brought along, and taken away again."""
+    minister = people[4]
+    with pytest.raises(InvalidInput, match=rf"put the private key here as targets\.{minister.keyid[:16]}\.pem"):
+        publisher.add_feed("id-new")
+    here = publisher.directory / "keys" / f"targets.{minister.keyid[:16]}.pem"
+    here.write_bytes(minister.key.read_bytes())
+    reopened = Publisher.open(publisher.directory, passphrase=PASSPHRASE)
+    reopened.add_feed("id-new")
+    reopened.protect(["+6281234567890"])
+    where = {role.role: role.keys[0].where for role in reopened.key_roles()}
+    assert where["targets"] == str(here)
+    here.unlink()
+    where = {role.role: role.keys[0].where for role in reopened.key_roles()}
+    assert where["targets"] == "with its holder"
