@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
-    from blocklist_sdk.publisher import KeyChange, KeyUri, Proposal, Publisher
+    from blocklist_sdk.publisher import KeyChange, KeyRole, KeyUri, Proposal, Publisher
 
 app: typer.Typer = typer.Typer(
     help="Keys: show them, replace them, and have holders elsewhere sign.", no_args_is_help=False
@@ -54,7 +54,7 @@ def show(directory: Directory, as_json: AsJson = False) -> None:
     """
     from blocklist_sdk.publisher import Publisher
 
-    roles = Publisher.open(directory, passphrase=None).key_roles()
+    roles = [_as_given(role, directory) for role in Publisher.open(directory, passphrase=None).key_roles()]
     if as_json:
         write_json({"roles": [asdict(role) for role in roles]})
         return
@@ -272,6 +272,18 @@ def show_fingerprint(root: bytes, *, as_json: bool) -> None:
         return
     write_line(f"root, version {version}")
     write_lines(f"  {line}" for line in spoken(digits))
+
+
+def _as_given(role: "KeyRole", directory: Path) -> "KeyRole":
+    """The role with paths of keys that begin as the folder was given."""
+    inside = directory.absolute()
+    keys = [
+        replace(key, where=str(directory / Path(key.where).relative_to(inside)))
+        if Path(key.where).is_relative_to(inside)
+        else key
+        for key in role.keys
+    ]
+    return replace(role, keys=tuple(keys))
 
 
 def show_begun(directory: Path, proposal: "Proposal", *, as_json: bool) -> None:
