@@ -76,7 +76,8 @@ MaxCoverOption = Annotated[
 DryRunOption = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Show what would change, and publish nothing; exit with 6 if the guard would refuse it."
+        "--dry-run",
+        help="Show what would change, and publish nothing; exit with 6 if the guard would refuse it, else as the run.",
     ),
 ]
 AcceptOption = Annotated[
@@ -196,7 +197,7 @@ def release(
     options |= {"allow_empty": allow_empty, "max_rejects": max_rejects}
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, input_of(source), **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, input_of(source), **options), as_json=run.as_json, strict=strict)
     with _details():
         result = publisher.release(feed, input_of(source), rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
@@ -225,20 +226,22 @@ def add(
 ) -> None:
     """Publish the next release: the current list and these numbers.
 
-    A number that the same issuer lists already changes nothing. Exits with 7 if rows were rejected, after the others
-    were published.
+    A number that the same issuer lists already, for as long and in all scopes, changes nothing; if its entry only ends
+    earlier, it gets the later end. Exits with 7 if rows were rejected, after the others were published.
     """
     options = reading.keywords(date_format=entries.date_format) | entries.keywords()
     options["until"] = None if until is None else read_moment(until)
     given = _numbers_of(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, given, edit="add", **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, given, edit="add", **options), as_json=run.as_json, strict=True)
     with _details():
         result = publisher.add(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
     if result.already_listed:
         say(f"{counted(result.already_listed, 'number')} listed by the same issuer before: nothing changed for these")
+    if result.extended:
+        say(f"{counted(result.extended, 'number')} listed by the same issuer before: listed until the later end now")
     if result.invalid:
         raise typer.Exit(REJECTED)
 
@@ -259,6 +262,9 @@ def remove(
             metavar="NAME", help="Whose entries to remove; needed where a number has entries of several issuers."
         ),
     ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Remove even the last entry, so that the list is empty.")
+    ] = False,
     run: RunOptions,
 ) -> None:
     """Publish the next release: the current list without these numbers.
@@ -266,11 +272,11 @@ def remove(
     A range is removed as it is listed. Exits with 2 if none of the numbers is listed, and with 7 if rows were rejected,
     after the others were removed.
     """
-    options = reading.keywords() | {"issuer": issuer}
+    options = reading.keywords() | {"issuer": issuer, "allow_empty": allow_empty}
     given = _numbers_of(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, given, edit="remove", **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, given, edit="remove", **options), as_json=run.as_json, strict=True)
     with _details():
         result = publisher.remove(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
@@ -317,8 +323,8 @@ def _details() -> Iterator[None]:
         raise
 
 
-def _show_impact(impact: "ReleaseImpact", *, as_json: bool) -> None:
-    """Show what would change, and end."""
+def _show_impact(impact: "ReleaseImpact", *, as_json: bool, strict: bool) -> None:
+    """Show what would change, and end as the run would; with `strict`, a reject counts."""
     from blocklist_sdk.publisher.impact import impact_lines
 
     if as_json:
@@ -336,7 +342,9 @@ def _show_impact(impact: "ReleaseImpact", *, as_json: bool) -> None:
         write_lines([*impact_lines(impact, masked=False), *(f"  the guard refuses it: {r}" for r in impact.refusals)])
     if impact.invalid:
         say(f"{counted(impact.invalid, 'row')} cannot be published")
-    raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
+    if impact.refusals:
+        raise typer.Exit(ERRORS[Refused])
+    raise typer.Exit(REJECTED if strict and impact.invalid else FINE)
 
 
 def _show(result: "ReleaseResult", *, as_json: bool) -> None:

@@ -19,8 +19,9 @@ from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
+from blocklist_sdk.publisher.remarks import remarks
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.publisher.rows import LEVELS, read_rows, reject_protected
+from blocklist_sdk.publisher.rows import LEVELS, has_no_gaps, read_rows, reject_protected
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
@@ -49,7 +50,7 @@ class Draft:
         widest: the pattern or range of the list that covers most, if it has one.
         list_rows: the rows of the list.
         feed_scope: the scope that the index carries as the feed's; None while the feed has none.
-        already_listed, not_listed: as in `ReleaseResult`.
+        already_listed, extended, not_listed: as in `ReleaseResult`.
     """
 
     before: Rows
@@ -62,6 +63,7 @@ class Draft:
     list_rows: ListRows
     feed_scope: str | None
     already_listed: int = 0
+    extended: int = 0
     not_listed: int = 0
 
 
@@ -93,7 +95,10 @@ def draft_release(
     """
     cells = read_cells(call.source, column=call.column, options=call.options, notify=call.notify)
     chosen = choose_scope(
-        signed_feed.name, given=call.scope, declared=declared_scope, is_in_list="scope" in cells.columns
+        signed_feed.name,
+        given=call.scope,
+        declared=declared_scope,
+        is_in_list=has_no_gaps(cells.columns.get("scope")),
     )
     if chosen.notice is not None and call.edit != "remove":
         (call.notify or log.warning)(chosen.notice)
@@ -104,7 +109,7 @@ def draft_release(
         rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
     if call.notify and form.is_doubtful:
         call.notify(f"check the form, since the numbers look otherwise: {form}")
-    if not len(rows) and (rejects or not call.allow_empty):
+    if not len(rows) and (rejects or call.edit != "replace" or not call.allow_empty):
         raise InvalidInput(_why_empty(rejects, call.edit))
     count = len(cells.line) + len(cells.rejects)
     _refuse_other_column(rejects, count=count)
@@ -118,6 +123,16 @@ def draft_release(
         widest = widths.widest[0] if widths.widest else None
     before = signed_feed.rows()
     amended = _amended(call, signed_feed, before, rows, protected=protected, now_ms=now_ms)
+    if call.edit != "remove":
+        for remark in remarks(
+            signed_feed.name,
+            amended.following.rows,
+            rows,
+            is_whole=call.edit == "replace",
+            scope=chosen.feed,
+            now_ms=now_ms,
+        ):
+            (call.notify or log.warning)(remark)
     if amended.not_listed and call.notify is not None:
         lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
         more = ", …" if len(amended.not_listed) > _SHOWN else ""
@@ -136,6 +151,7 @@ def draft_release(
         list_rows=rows,
         feed_scope=declared_scope if call.edit == "remove" else chosen.feed,
         already_listed=amended.already_listed,
+        extended=amended.extended,
         not_listed=len(amended.not_listed),
     )
 
@@ -166,9 +182,19 @@ def _amended(
     if call.edit == "replace":
         following = plan_release(before, rows, now_ms=now_ms, last_entry=last_entry, defaults=call.defaults)
         return Amended(following)
-    kept = _without_protected(before, protected, call.notify)
     if call.edit == "remove":
-        return without(kept, rows, last_entry=last_entry, issuer=call.defaults.issuer)
+        # First what is asked for: a number that is listed and protected since is on the list that people see.
+        amended = without(
+            before,
+            rows,
+            now_ms=now_ms,
+            last_entry=last_entry,
+            issuer=call.defaults.issuer,
+            allow_empty=call.allow_empty,
+        )
+        left = _without_protected(amended.following.rows, protected, call.notify)
+        return replace(amended, following=replace(amended.following, rows=left))
+    kept = _without_protected(before, protected, call.notify)
     if call.until_ms != FOREVER_MS:
         until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
         rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))

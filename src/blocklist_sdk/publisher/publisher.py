@@ -15,7 +15,7 @@ from blocklist_sdk.publisher.arguments import check_directory, check_text
 from blocklist_sdk.publisher.folder import PublisherFolder, Timing, make_folder
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions, table_of
+from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
 from blocklist_sdk.publisher.protecting import apply_change, plan_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
@@ -166,7 +166,7 @@ class Publisher:
         Args:
             feed: the feed's name.
             source: a path, or an open binary file such as standard input: CSV or plain text, a spreadsheet, JSON, a
-                vCard file or Parquet, gzipped or not; or an Arrow table.
+                vCard file or Parquet, gzipped or not; or an Arrow table, or numbers as texts.
             column: the column with the numbers; by default ``number``, or else the only one.
             region: two-letter country code in which national numbers are read; by default as in the current release,
                 or as given to :meth:`init`.
@@ -184,8 +184,9 @@ class Publisher:
                 a reject is lifted.
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
-            notify: called with what was skipped above the header, which columns are ignored, and what the scope of a
-                feed for messaging is, each in a line, before anything is published.
+            notify: called with what was skipped above the header, which columns are ignored, how many entries have
+                ended or lack the feed's scope, and what the scope of a feed for messaging is, each in a line, before
+                anything is published.
             guard: how much this release may change before a person has to accept it; by default the publisher's.
             accept: publish what the guard refused. It is taken only after the same list was refused on the current
                 release, so that nobody accepts what nobody has seen.
@@ -238,11 +239,13 @@ class Publisher:
     ) -> ReleaseResult:
         """Publish the next release of a feed: the current list and some entries more, such as a month's new cases.
 
-        A number or range that the same issuer lists already changes nothing and is counted, whatever else the row says.
+        A number or range that the same issuer lists already, for as long and in all scopes of the row, changes nothing
+        and is counted. If its entry only ends earlier, it gets the later end. An entry that has ended, is an advisory
+        where the row blocks, or has other scopes does not count: the number gets a new one.
 
         Args:
             feed: the feed's name.
-            source: numbers as texts, or a list as :meth:`release` takes it.
+            source: numbers as texts, or any other list as :meth:`release` takes it.
             column: as for :meth:`release`.
             region: as for :meth:`release`.
             form: as for :meth:`release`.
@@ -291,6 +294,7 @@ class Publisher:
         form: Form = "auto",
         issuer: str | None = None,
         rejects: str | Path | None = None,
+        allow_empty: bool = False,
         options: TableOptions = PLAIN,
         notify: Callable[[str], None] | None = None,
         guard: PublisherGuard | None = None,
@@ -302,21 +306,23 @@ class Publisher:
 
         Args:
             feed: the feed's name.
-            source: numbers as texts, or a list as :meth:`release` takes it; a range is removed as it is listed. Of its
-                other columns only `issuer` is used.
+            source: numbers as texts, or any other list as :meth:`release` takes it; a range is removed as it is listed.
+                Of its other columns only `issuer` is used.
             column: as for :meth:`release`.
             region: as for :meth:`release`.
             form: as for :meth:`release`.
             issuer: whose entries are removed where the list does not say; by default those of the only issuer.
             rejects: as for :meth:`release`.
+            allow_empty: remove even the last entry, after which recipients may want a person's word; then the guard is
+                not asked.
             options: as for :meth:`release`.
             notify: as for :meth:`release`.
             guard: as for :meth:`release`.
             accept: as for :meth:`release`.
 
         Raises:
-            InvalidInput: none of the numbers is listed; one has entries of several issuers, or lies inside a range; and
-                as for :meth:`release`.
+            InvalidInput: none of the numbers is listed; one has entries of several issuers, or lies inside a range that
+                blocks; no entry would be left; and as for :meth:`release`.
             Refused: as for :meth:`release`.
             Locked: as for :meth:`release`.
             Malformed: as for :meth:`release`.
@@ -328,6 +334,7 @@ class Publisher:
             region=region,
             form=form,
             issuer=issuer,
+            allow_empty=allow_empty,
             options=options,
             notify=notify,
         )
@@ -367,7 +374,7 @@ class Publisher:
             level: as for :meth:`release`.
             category: as for :meth:`release`.
             scope: as for :meth:`release`.
-            allow_empty: as for :meth:`release`.
+            allow_empty: as for :meth:`release` and :meth:`remove`.
             max_rejects: as for :meth:`release`.
             issuer: as for the method that `edit` names.
             until: as for :meth:`add`.
@@ -399,7 +406,7 @@ class Publisher:
             options=options,
             notify=notify,
         )
-        call = given.call(table_of(source), edit, now=self._folder.timing.clock())
+        call = given.call(source, edit, now=self._folder.timing.clock())
         return preview_list(self._folder, feed, call, guard=guard or self._guard)
 
     def _publish(
