@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.option_records import with_records
 from blocklist_sdk.cli.output import AsJson, entry_document, say, write_json, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers
 from blocklist_sdk.cli.settings import Settings, with_settings
 from blocklist_sdk.cli.table_options import (
     DateFormatOption,
@@ -30,8 +31,6 @@ from blocklist_sdk.texts import counted
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher, ReleaseImpact, ReleaseResult
 
-Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 FeedOption = Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")]
 NumbersArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers, or - for a file on standard input.")
@@ -231,7 +230,7 @@ def add(
     """
     options = reading.keywords(date_format=entries.date_format) | entries.keywords()
     options["until"] = None if until is None else read_moment(until)
-    given = _numbers_of(numbers, source)
+    given = given_numbers(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
         _show_impact(publisher.dry_run(feed, given, edit="add", **options), as_json=run.as_json, strict=True)
@@ -273,7 +272,7 @@ def remove(
     after the others were removed.
     """
     options = reading.keywords() | {"issuer": issuer, "allow_empty": allow_empty}
-    given = _numbers_of(numbers, source)
+    given = given_numbers(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
         _show_impact(publisher.dry_run(feed, given, edit="remove", **options), as_json=run.as_json, strict=True)
@@ -301,15 +300,6 @@ def _open(directory: Path, settings: Settings, run: RunOptions) -> "Publisher":
         timing=Timing(lock_wait_s=run.wait),
         guard=PublisherGuard(**limits),
     )
-
-
-def _numbers_of(numbers: list[str] | None, source: Path | None) -> list[str] | Path | BinaryIO:
-    """The numbers of the command line, or the file that has them."""
-    if bool(numbers) == (source is not None):
-        raise InvalidInput("give numbers, or a file with --from, and not both")
-    if source is not None:
-        return input_of(source)
-    return input_of(Path("-")) if numbers == ["-"] else numbers or []
 
 
 @contextlib.contextmanager

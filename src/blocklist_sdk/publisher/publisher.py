@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -16,7 +17,7 @@ from blocklist_sdk.publisher.folder import PublisherFolder, Timing, make_folder
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
-from blocklist_sdk.publisher.protecting import apply_change, plan_change, set_protection
+from blocklist_sdk.publisher.protecting import apply_change, plan_change, preview_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
 from blocklist_sdk.publisher.results import (
@@ -490,27 +491,40 @@ class Publisher:
             SignedFeed.find(repository, feed)
             self._folder.write_scope(feed, declared)
 
-    def protect(self, numbers: Path | BinaryIO | Iterable[str]) -> int:
+    def protect(
+        self, numbers: Path | BinaryIO | Iterable[str], *, accept: bool = False, allow_empty: bool = False
+    ) -> int:
+        """Set the protected numbers, as :meth:`set_protection` does; returns how many there are now.
+
+        Arguments and errors are as for :meth:`set_protection`.
+        """
+        return self.set_protection(numbers, accept=accept, allow_empty=allow_empty).protected
+
+    def set_protection(
+        self, numbers: Path | BinaryIO | Iterable[str], *, accept: bool = False, allow_empty: bool = False
+    ) -> ProtectionResult:
         """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
 
         Args:
             numbers: numbers, ranges and patterns as text, up to 10,000 numbers each; national numbers are read in the
                 region given to :meth:`init`. Or a text file with one on each line: a path, or an open binary file.
-
-        Returns:
-            How many protected numbers there are now.
+            accept: set them even if more than a tenth of the protected numbers, and more than 20, would be protected no
+                longer.
+            allow_empty: protect no number at all if there is none in it.
 
         Raises:
             InvalidNumber: a text is not a number, or stands for too many.
-            InvalidInput: the same of a line in a file; there are too many in all; the targets key is not available.
+            InvalidInput: the same of a line in a file; there is none, or there are too many in all; the targets key is
+                not available.
+            Refused: too many would be protected no longer; nothing was changed.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        return set_protection(self._folder, numbers)
+        return set_protection(self._folder, numbers, accept=accept, allow_empty=allow_empty)
 
     def protect_more(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
-        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`set_protection`.
 
         Example:
             >>> import tempfile
@@ -519,15 +533,19 @@ class Publisher:
             >>> publisher.protect_more(["0812-3456-7890", "0812-3456-78##"]).protected
             100
         """
-        return self.change_protection(self.plan_protection(add=numbers))
+        return self._change_now(self.plan_protection(add=numbers))
 
     def unprotect(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
-        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`set_protection`.
 
         Raises:
             InvalidInput: besides, a text stands for no protected number.
         """
-        return self.change_protection(self.plan_protection(remove=numbers))
+        return self._change_now(self.plan_protection(remove=numbers))
+
+    def _change_now(self, change: ProtectionChange) -> ProtectionResult:
+        """Apply a change whose every number was named, whatever else another run has changed meanwhile."""
+        return self.change_protection(replace(change, made_on=None), accept=True)
 
     def plan_protection(
         self,
@@ -535,33 +553,53 @@ class Publisher:
         add: Path | BinaryIO | Iterable[str] = (),
         remove: Path | BinaryIO | Iterable[str] = (),
         only: Path | BinaryIO | Iterable[str] | None = None,
+        allow_empty: bool = False,
     ) -> ProtectionChange:
         """Plan a change of the protected numbers; needs no key. It can be written to a file and applied elsewhere.
 
         Args:
-            add: what to protect besides, as for :meth:`protect`.
+            add: what to protect besides, as for :meth:`set_protection`.
             remove: what to protect no longer.
             only: all that is to be protected, in place of `add` and `remove`; None for those two.
+            allow_empty: take even an empty `only`.
 
         Raises:
             InvalidNumber: a text is not a number, or stands for too many.
-            InvalidInput: the same of a line in a file; a text to remove stands for no protected number.
+            InvalidInput: the same of a line in a file; a file has no number in it; a text to remove stands for no
+                protected number.
             Malformed, Untrusted: the repository was damaged.
         """
-        return plan_change(self._folder, add=add, remove=remove, only=only)
+        return plan_change(self._folder, add=add, remove=remove, only=only, allow_empty=allow_empty)
 
-    def change_protection(self, change: ProtectionChange) -> ProtectionResult:
+    def preview_protection(self, change: ProtectionChange) -> ProtectionResult:
+        """Say what :meth:`change_protection` would do, without signing anything. Needs no key.
+
+        Why it would be refused is in `ProtectionResult.refusals`.
+
+        Raises:
+            InvalidInput: there would be too many protected numbers.
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return preview_change(self._folder, change)
+
+    def change_protection(self, change: ProtectionChange, *, accept: bool = False) -> ProtectionResult:
         """Apply a change of the protected numbers. Needs the targets key.
 
         What is so already stays so: a change may be applied again. A change that changes nothing is not signed.
 
+        Args:
+            change: the change.
+            accept: apply it even if it was planned on another list of protected numbers than the one in force, or drops
+                more than a tenth of them, and more than 20.
+
         Raises:
+            Refused: it was planned on another list, or drops too many; nothing was changed.
             InvalidInput: there would be too many protected numbers, or the targets key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        return apply_change(self._folder, change)
+        return apply_change(self._folder, change, accept=accept)
 
     @property
     def feeds(self) -> tuple[str, ...]:

@@ -148,12 +148,14 @@ class ProtectionResult:
         listed: those of both that the current release of a feed lists, by feed. One that was added is never blocked
             again, but recipients who sync for the first time refuse this release until the feed's next one, which
             leaves the number out. One that was removed is blocked again when recipients sync.
+        refusals: why a person should look at the change first, for one that is not signed yet; empty if nobody has to.
     """
 
     protected: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
     listed: dict[str, tuple[int, ...]]
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

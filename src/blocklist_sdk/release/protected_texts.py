@@ -27,6 +27,21 @@ _SHORT_CODE_DIGITS_MAX: Final = 6
 _COMMENT = re.compile(r"\s#\s.*")
 """A comment behind a number. Without white space on both sides, ``#`` is a wildcard."""
 
+_WILDCARDS_ALONE = re.compile(r"[#\s]+")
+"""Where nothing else follows, the signs are wildcards, with white space or without."""
+
+_SEVERAL_WAYS = re.compile(r"\s#\s+#")
+"""The first of these signs may begin a comment, or be a wildcard before one."""
+
+_OTHER_FILES: Final = {
+    b"\x1f\x8b": "it is gzipped: unpack it first",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+    b"PK": "it is a spreadsheet or an archive: save its numbers as a text file",
+    b"%PDF": "it is a PDF document: save its numbers as a text file",
+}
+"""How files begin that people take for a list, and what to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProtectedText:
@@ -48,20 +63,43 @@ def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
     with white space on both sides. The first line may be a header, which has no digit.
 
     Raises:
-        InvalidInput: the file cannot be read, or is not UTF-8.
+        InvalidInput: the file cannot be read, or is not UTF-8; or it is not clear where a comment begins.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
     try:
         content = source.read_bytes() if isinstance(source, Path) else source.read()
+    except OSError as error:
+        raise InvalidInput(f"cannot read the protected numbers in {name}: {error.strerror or error}") from error
+    try:
         lines = content.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise InvalidInput(f"cannot read the protected numbers in {name}: {error}") from error
-    texts = [
-        ProtectedText(text, f"{name}, line {line_number}")
-        for line_number, line in enumerate(lines, start=1)
-        if (text := _COMMENT.sub("", line).strip()) and not text.startswith("#")
-    ]
+    except UnicodeError as error:
+        why = next((why for begin, why in _OTHER_FILES.items() if content.startswith(begin)), "save it as UTF-8")
+        raise InvalidInput(f"{name} is not a text file in UTF-8, so nothing was read: {why}") from error
+    texts = []
+    for line_number, line in enumerate(lines, start=1):
+        place = f"{name}, line {line_number}"
+        if (text := _without_comment(line, place)) and not text.startswith("#"):
+            texts.append(ProtectedText(text, place))
     return texts[1:] if texts and not re.search("[0-9]", to_ascii(texts[0].text)) else texts
+
+
+def _without_comment(line: str, place: str) -> str:
+    """What stands before a comment.
+
+    Raises:
+        InvalidInput: it is not clear where the comment begins.
+    """
+    found = _COMMENT.search(line)
+    if found is None or line.lstrip().startswith("#"):
+        return line.strip()
+    if _WILDCARDS_ALONE.fullmatch(line, line.index("#")):
+        return line.strip()
+    if _SEVERAL_WAYS.match(line, found.start()):
+        raise InvalidInput(
+            f"{place}: the first # may be a digit or begin a comment, so nothing was read: write wildcards without "
+            "spaces, such as 70##, and one # before the comment"
+        )
+    return line[: found.start()].strip()
 
 
 def numbers_of(texts: Iterable[ProtectedText], *, region: str | None, form: Form = "auto") -> Iterator[frozenset[int]]:
