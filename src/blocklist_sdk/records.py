@@ -261,6 +261,7 @@ class Status:
         held: the names of those who still need an older release, and its serial.
         disk_bytes: the size of all releases on disk.
         scopes: every scope that an entry of the release in force has, in alphabetical order.
+        scope_entries: how many entries have each of these scopes.
     """
 
     feed: str
@@ -281,3 +282,4 @@ class Status:
     held: dict[str, int] = field(default_factory=dict)
     disk_bytes: int = 0
     scopes: tuple[str, ...] = ()
+    scope_entries: dict[str, int] = field(default_factory=dict)

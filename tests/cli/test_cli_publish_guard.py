@@ -132,7 +132,7 @@ def test_a_later_end_is_said_and_the_last_number_needs_a_word(folder: Path) -> N
     )
     assert "0 added, 0 removed, 1 changed" in ran.out
     assert run("publish", "add-feed", folder, "--feed", "id-new", env=ENV).code == 0
-    one = ["publish", "remove", folder, "--feed", "id-new", "0812-0000-0001"]
+    one: list[str | Path] = ["publish", "remove", folder, "--feed", "id-new", "0812-0000-0001"]
     assert run("publish", "add", *one[2:], env=ENV).code == 0
     assert_fails(run(*one, env=ENV), 2, "no entry would be left", "--allow-empty")
     assert run(*one, "--allow-empty", env=ENV).code == 0

@@ -190,9 +190,10 @@ def test_an_empty_list_needs_a_word(publisher: Publisher, tmp_path: Path) -> Non
     publisher.protect(["0812-3456-70##"])
     file = tmp_path / "empty.txt"
     file.write_text("# nothing\n")
-    for source in ([], file, io.BytesIO()):
+    sources: tuple[list[str] | Path | io.BytesIO, ...] = ([], file, io.BytesIO())
+    for source in sources:
         with pytest.raises(InvalidInput, match=r"no number in it.*allow_empty"):
-            publisher.protect(source)  # type: ignore[arg-type]
+            publisher.protect(source)
     for act in (publisher.protect_more, publisher.unprotect):
         with pytest.raises(InvalidInput, match=r"no number in .*empty\.txt, so nothing was changed"):
             act(file)
@@ -259,3 +260,9 @@ def test_a_preview_says_what_the_change_does(publisher: Publisher, tmp_path: Pat
     for act in (publisher.preview_protection, publisher.change_protection):
         with pytest.raises(InvalidInput, match="recipients read"):
             act(many)
+
+
+def test_a_wrong_passphrase_is_one_sentence_after_the_other(publisher: Publisher) -> None:
+    wrong = Publisher.open(publisher.directory, passphrase="another for a test")
+    with pytest.raises(InvalidInput, match=r"from your backup\. If the targets key is elsewhere"):
+        wrong.protect_more(["0812-3456-7003"])

@@ -110,8 +110,8 @@ def _sign(repository: Repository, document: bytes) -> None:
         repository.require_keys(TARGETS)
     except InvalidInput as error:
         raise InvalidInput(
-            f"{error}. If the targets key is elsewhere, write a proposal (`blocklist publish protect … --propose "
-            "FILE`) and apply it there"
+            f"{str(error).rstrip('.')}. If the targets key is elsewhere, write a proposal "
+            "(`blocklist publish protect … --propose FILE`) and apply it there"
         ) from error
     repository.set_targets(TARGETS, files={PROTECTED_PATH: document})
 

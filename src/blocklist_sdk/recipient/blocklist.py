@@ -261,7 +261,7 @@ class Blocklist:
             Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
         verdict = self._verdict(number, scope)
-        if scope is not None and verdict.scope_listed is False:
+        if scope is not None and (verdict.scope_listed is False or self._current.is_scope_rare(scope)):
             self._current.warn_of_scope(scope)
         return verdict
 
@@ -332,7 +332,7 @@ class Blocklist:
             NotSynced, Stale: as for `check`.
         """
         screening = self._screening(scope)
-        if scope is not None and screening.scope_listed is False:
+        if scope is not None and (screening.scope_listed is False or self._current.is_scope_rare(scope)):
             self._current.warn_of_scope(scope)
         return screening
 
@@ -383,6 +383,7 @@ class Blocklist:
             held=internals.holds.load(),
             disk_bytes=internals.store.disk_bytes(),
             scopes=tuple(sorted(generation.scopes)) if generation else (),
+            scope_entries=generation.scope_entries if generation else {},
         )
 
     def changes(self, *, since: int | None) -> "Changes":
