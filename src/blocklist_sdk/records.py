@@ -269,6 +269,7 @@ class Status:
         held: the names of those who still need an older release, and its serial.
         disk_bytes: the size of all releases on disk.
         scopes: every scope that an entry of the release in force has, in alphabetical order.
+        scope_entries: how many entries have each of these scopes.
     """
 
     feed: str
@@ -290,3 +291,4 @@ class Status:
     disk_bytes: int = 0
     scopes: tuple[str, ...] = ()
     refused_digest: str | None = None
+    scope_entries: dict[str, int] = field(default_factory=dict)

@@ -188,7 +188,8 @@ class Exchange(RuleBasedStateMachine):
     @rule(protected=st.frozensets(numbers, max_size=2))
     def protect(self, protected: frozenset[int]) -> None:
         self.begin_step()
-        assert self.publisher.protect(f"+{number}" for number in protected) == len(protected)
+        texts = [f"+{number}" for number in protected]
+        assert self.publisher.protect(texts, accept=True, allow_empty=True) == len(protected)
         self.protected = protected
 
     # Syncs

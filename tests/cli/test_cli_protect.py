@@ -83,7 +83,10 @@ def test_a_proposal_travels_to_the_targets_key(folder: Path, tmp_path: Path) -> 
     ran = protect(folder, "add", SECOND, "--propose", proposal)
     assert (ran.code, ran.lines[-1]) == (0, f"  + {SECOND}")
     assert "nothing was changed" in ran.out
-    assert json.loads(proposal.read_text()) == {"format": 1, "add": [int(SECOND)], "remove": []}
+    document = json.loads(proposal.read_text())
+    made_on = document.pop("made_on")
+    assert len(made_on) == 64
+    assert document == {"format": 1, "add": [int(SECOND)], "remove": []}
     assert protect(folder, "apply", proposal, "--dry-run").lines == [
         "2 numbers would be protected: 1 added, 0 removed",
         f"  + {SECOND}",
@@ -152,3 +155,68 @@ def test_a_table_is_read_as_a_list_to_publish_is(folder: Path, tmp_path: Path) -
     assert protect(folder, "list").lines == [FIRST]
     assert protect(folder, "remove", "--from", "-", stdin=table.read_bytes()).code == 0
     assert protect(folder, "list").lines == []
+
+
+def test_a_list_that_drops_many_numbers_needs_a_word(folder: Path, tmp_path: Path) -> None:
+    assert protect(folder, "add", "0812-3456-####").code == 0
+    file, proposal = tmp_path / "one.txt", tmp_path / "proposal.json"
+    file.write_text(f"{FIRST}\n")
+    assert_fails(protect(folder, "set", "--from", file), 6, "9,999 of 10,000 numbers", "1,000 may be", "--accept")
+    assert len(protect(folder, "list").lines) == 10_000
+    ran = protect(folder, "set", "--from", file, "--propose", proposal)
+    assert ran.code == 0
+    assert "to apply it, --accept will be needed: 9,999 of 10,000 numbers" in ran.err
+    ran = protect(folder, "apply", proposal, "--dry-run")
+    assert (ran.code, ran.lines[0]) == (6, "1 number would be protected: 0 added, 9,999 removed")
+    assert "it would be refused" in ran.err
+    assert_fails(protect(folder, "apply", proposal, "--dry-run", "--accept"), 2, "leave --accept out")
+    assert_fails(protect(folder, "apply", proposal), 6, "9,999 of 10,000 numbers")
+    assert protect(folder, "apply", proposal, "--accept").code == 0
+    assert protect(folder, "set", "--from", file, "--accept").code == 0
+    assert protect(folder, "list").lines == [FIRST]
+
+
+def test_a_stale_proposal_is_refused(folder: Path, tmp_path: Path) -> None:
+    proposal = tmp_path / "proposal.json"
+    assert protect(folder, "add", FIRST, "--propose", proposal).code == 0
+    assert protect(folder, "add", SECOND).code == 0
+    assert_fails(protect(folder, "apply", proposal), 6, "made on another list of protected numbers")
+    ran = protect(folder, "apply", proposal, "--dry-run")
+    assert (ran.code, "made on another list" in ran.err) == (6, True)
+    assert protect(folder, "apply", proposal, "--accept").code == 0
+
+
+def test_a_proposal_replaces_proposals_only(folder: Path, tmp_path: Path) -> None:
+    file, proposal = tmp_path / "list.txt", tmp_path / "proposal.json"
+    file.write_text(f"{FIRST}\n")
+    assert_fails(protect(folder, "add", "--from", file, "--propose", file), 2, "exists, and is not a proposal")
+    assert file.read_text() == f"{FIRST}\n"
+    assert_fails(protect(folder, "add", FIRST, "--propose", tmp_path), 2, "not a regular file")
+    for _ in range(2):
+        assert protect(folder, "add", FIRST, "--propose", proposal).code == 0
+
+
+def test_what_a_feed_lists_is_said_before_it_is_signed(folder: Path, tmp_path: Path) -> None:
+    assert run("publish", "add", folder, "--feed", "id-all", FIRST, env=ENV).code == 0
+    proposal = tmp_path / "proposal.json"
+    words = f"feed id-all lists 1 number that would be protected, such as {FIRST}"
+    assert words in protect(folder, "add", FIRST, "--propose", proposal).err
+    assert words in protect(folder, "apply", proposal, "--dry-run").err
+    document = protect(folder, "apply", proposal, "--dry-run", "--json").document
+    assert (document["added"], document["listed"]) == ([int(FIRST)], {"id-all": [int(FIRST)]})
+
+
+@pytest.mark.parametrize("command", ["add", "remove", "set"])
+def test_an_empty_file_is_an_error(folder: Path, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "empty.txt"
+    file.write_text("# nothing\n\n")
+    for source, stdin in ((file, b""), ("-", b"")):
+        assert_fails(protect(folder, command, "--from", source, stdin=stdin), 2, "there is no number in")
+
+
+def test_a_recipients_own_file_without_numbers_is_said(folder: Path, tmp_path: Path) -> None:
+    assert run("publish", "add", folder, "--feed", "id-all", SECOND, env=ENV).code == 0
+    env = recipient(folder, tmp_path, "# nothing\n")
+    ran = run("sync", env=env)
+    assert ran.code == 0
+    assert "there is no number in" in ran.err

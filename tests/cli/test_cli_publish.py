@@ -186,7 +186,7 @@ def test_refresh_says_what_it_could_not_sign_and_why(folder: Path, tmp_path: Pat
     publisher = Publisher.open(
         folder, passphrase=PASSPHRASE, timing=Timing(lifetimes=Lifetimes(targets=timedelta(minutes=1)))
     )
-    publisher.protect([])
+    publisher.protect(["0812-3456-7001"])
     (folder / "keys" / "targets.pem").rename(tmp_path / "safe.pem")
     ran = run("publish", "refresh", folder, env=ENV)
     assert ran.code == 0

@@ -87,7 +87,7 @@ def test_numbers_are_added_and_removed_by_hand(folder: Path) -> None:
     ran = publish("remove", folder, "0813-0000-0001", "0899-0000-0001", "--json")
     assert (ran.code, ran.document["removed"], ran.document["not_listed"]) == (0, 1, 1)
     assert "1 number to remove is not listed: line 2" in ran.err
-    assert_fails(publish("remove", folder, "0899-0000-0001"), 2, "is on the list")
+    assert_fails(publish("remove", folder, "0899-0000-0001"), 2, "is not on the list")
     assert publish("add", folder, "0812-0000-0001", "--issuer", "ojk").code == 0
     assert_fails(publish("remove", folder, "0812-0000-0001"), 2, "several issuers", "name the issuer")
     assert publish("remove", folder, "0812-0000-0001", "--issuer", "ojk").code == 0
@@ -128,4 +128,33 @@ def test_numbers_or_a_file(folder: Path, tmp_path: Path) -> None:
     some = write_list(tmp_path / "some.csv", "0813-0000-0001")
     both: list[str | Path] = ["0813-0000-0001", "--from", some]
     for options in ([], both):
-        assert_fails(publish("add", folder, *options), 2, "give numbers, or a file with --from")
+        assert_fails(publish("add", folder, *options), 2, "--from")
+
+
+def test_a_dry_run_ends_as_the_run_would(folder: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.csv"
+    odd.write_text("number\n0812-0000-0001\nGoPay is no number\n")
+    for command in ("add", "remove"):
+        assert publish(command, folder, "--from", odd, "--dry-run").code == 7
+        assert publish(command, folder, "--from", odd).code == 7
+    whole = tmp_path / "whole.csv"
+    whole.write_text("number\nGoPay is no number\n" + "".join(f"0812-0000-{i:04}\n" for i in range(499)))
+    for options, code in ([], 0), (["--strict"], 7):
+        assert publish("release", folder, "--from", whole, "--dry-run", *options).code == code
+        assert publish("release", folder, "--from", whole, *options).code == code
+
+
+def test_a_later_end_is_said_and_the_last_number_needs_a_word(folder: Path) -> None:
+    end = ["--until", "2098-06-30"]
+    assert publish("add", folder, "0813-0000-0001", *end).code == 0
+    ran = publish("add", folder, "0813-0000-0001", "--until", "2099-06-30")
+    assert (ran.code, ran.err) == (
+        0,
+        "blocklist: 1 number listed by the same issuer before: listed until the later end now\n",
+    )
+    assert "0 added, 0 removed, 1 changed" in ran.out
+    assert run("publish", "add-feed", folder, "--feed", "id-new", env=ENV).code == 0
+    one: list[str | Path] = ["publish", "remove", folder, "--feed", "id-new", "0812-0000-0001"]
+    assert run("publish", "add", *one[2:], env=ENV).code == 0
+    assert_fails(run(*one, env=ENV), 2, "no entry would be left", "--allow-empty")
+    assert run(*one, "--allow-empty", env=ENV).code == 0

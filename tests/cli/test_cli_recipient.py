@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blocklist_sdk import Entry, Verdict
+from blocklist_sdk import Entry, Publisher, Verdict
 from blocklist_sdk.publisher import serving
 from support.command_line import Ran, assert_fails, run
 from support.world import ADDED, FEED, FIRST, LISTED, SECOND, World, make_world
@@ -364,3 +364,24 @@ def test_the_lists_own_files_are_not_written_over(synced: dict[str, str], tmp_pa
 
 def test_parquet_needs_a_file(synced: dict[str, str]) -> None:
     assert_fails(run("export", "--format", "parquet", env=synced), 2, "-o FILE")
+
+
+def test_how_many_entries_apply_to_a_scope_is_said(tmp_path: Path) -> None:
+    publisher = Publisher.init(tmp_path / "p", feeds=["id-all"], passphrase="generated for a test", region="ID")
+    numbers = [f"0812-0000-00{i:02}" for i in range(40)]
+    publisher.release("id-all", pa.table({"number": numbers, "scope": ["messaging", *["sms+voice"] * 39]}))
+    env = {
+        "BLOCKLIST_URL": publisher.repository.as_uri(),
+        "BLOCKLIST_FEED": "id-all",
+        "BLOCKLIST_ROOT": str(publisher.root),
+        "BLOCKLIST_REGION": "ID",
+        "BLOCKLIST_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    assert run("sync", env=env).code == 0
+    assert "messaging (1 of 40 entries), sms (39 of 40 entries), voice (39 of 40 entries)" in run("status", env=env).out
+    file = tmp_path / "users.csv"
+    file.write_text("number\n0812-0000-0001\n")
+    screen = ["screen", str(file), "-o", str(tmp_path / "out.csv")]
+    assert "; 1 of 40 entries applies to messaging" in run(*screen, "--scope", "messaging", env=env).out
+    assert "; 39 of 40 entries apply to sms" in run(*screen, "--scope", "sms", env=env).out
+    assert "of 40" not in run(*screen, env=env).out

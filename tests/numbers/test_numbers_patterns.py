@@ -313,3 +313,20 @@ def test_patterns_follow_the_form() -> None:
 def test_dates_and_percentages_are_not_patterns(text: str, region: str) -> None:
     with pytest.raises(InvalidNumber):
         parse_pattern(text, region=region)
+
+
+@pytest.mark.parametrize("text", ["0812-3456-7000 - 0812-3456-7009", "+62 812-3456-7000 - 0812-3456-7009"])
+def test_a_range_between_national_numbers(text: str) -> None:
+    assert parse_pattern(text, region="ID") == [NumberRange(6281234567000, 6281234567009)]
+
+
+@pytest.mark.parametrize(
+    "text", ["0812-3456-7009 - 0812-3456-7000", "0812-3456-7000 - 0813", "0812 - 3456 - 7000 - 7009"]
+)
+def test_what_is_no_range_between_national_numbers(text: str) -> None:
+    with pytest.raises(InvalidNumber):
+        parse_pattern(text, region="ID")
+
+
+def test_dashes_with_spaces_inside_a_number_stay_separators() -> None:
+    assert parse_pattern("0812 - 3456 - 7000", region="ID") == [NumberRange(6281234567000, 6281234567000)]

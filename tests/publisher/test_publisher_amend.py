@@ -1,6 +1,7 @@
 """Numbers are added to the current list, and removed from it, one by one or by a file."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import pyarrow as pa
 import pytest
 
 from blocklist_sdk import Blocklist, InvalidInput, Publisher, Refused
+from blocklist_sdk.publisher import Timing
+from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release.rows import FOREVER_MS
 
 FEED = "id-all"
 
@@ -116,14 +120,17 @@ def test_what_is_not_listed_is_said(publisher: Publisher) -> None:
     result = publisher.remove(FEED, ["0812-0000-0001", "0812-9999-0001", "0812-9999-0002"], notify=said.append)
     assert (result.removed, result.not_listed) == (1, 2)
     assert said == ["2 numbers to remove are not listed: line 2, 3"]
-    with pytest.raises(InvalidInput, match=r"none of 1 number to remove is on the list, for instance \+628…001"):
+    with pytest.raises(InvalidInput, match=r"the number to remove is not on the list: \+628…001\. Nothing"):
         publisher.remove(FEED, ["0812-9999-0001"])
-    with pytest.raises(InvalidInput, match="none of 1 number"):
+    with pytest.raises(InvalidInput, match="the number to remove is not on the list"):
         publisher.remove(FEED, ["0812-0000-0002"], issuer="nobody")
+    with pytest.raises(InvalidInput, match="none of 2 numbers to remove is on the list, for instance"):
+        publisher.remove(FEED, ["0812-9999-0001", "0812-9999-0002"])
     with pytest.raises(InvalidInput, match="0 of 1 rows"):
         publisher.remove(FEED, ["GoPay"])
-    with pytest.raises(InvalidInput, match="no numbers to remove"):
-        publisher.remove(FEED, [])
+    for allow_empty in (False, True):
+        with pytest.raises(InvalidInput, match="no numbers to remove"):
+            publisher.remove(FEED, [], allow_empty=allow_empty)
 
 
 def test_both_are_guarded_and_have_a_dry_run(publisher: Publisher) -> None:
@@ -157,3 +164,133 @@ def test_a_range_is_removed_as_it_is_listed(publisher: Publisher) -> None:
     with pytest.raises(Refused, match="unblock 10,000"):
         publisher.remove(FEED, ["+62813000####"])
     assert publisher.remove(FEED, ["+62813000####"], accept=True).removed == 1
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def later(tmp_path: Path, clock: Clock) -> Publisher:
+    """A feed whose entries have ended, will end, are advisories or have one scope; authority is the issuer of all."""
+    made = Publisher.init(
+        tmp_path / "later", feeds=[FEED], passphrase="generated for a test", region="ID", timing=Timing(clock=clock)
+    )
+    made.release(
+        FEED,
+        pa.table(
+            {
+                "number": [f"0812-0000-000{i}" for i in range(1, 6)],
+                "level": ["block", "block", "advisory", "block", "block"],
+                "scope": ["sms+voice", "sms+voice", "sms+voice", "sms", "sms+voice"],
+                "until": ["2026-02-01", "2027-01-01", "", "", ""],
+                "since": ["", "", "", "", "2026-12-01"],
+            }
+        ),
+    )
+    clock.moment = datetime(2026, 6, 1, tzinfo=UTC)
+    return made
+
+
+def list_of(publisher: Publisher) -> list[tuple[int, int, str, str, str]]:
+    """Number, entry, level, scope and the year of the end of each entry."""
+    rows = SignedFeed.find(publisher._folder.load(), FEED).rows()
+    years = [until.astype("datetime64[ms]").astype(object).year if until != FOREVER_MS else "" for until in rows.until]
+    return [
+        (number % 10, entry, level, scope, str(year))
+        for number, entry, level, scope, year in zip(
+            rows.number.tolist(), rows.entry.tolist(), rows.level.tolist(), rows.scope.tolist(), years, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "expected"),
+    [
+        (1, {}, (0, 0, (1, 6, "block", "sms+voice", ""))),  # it has ended
+        (2, {}, (0, 1, (2, 2, "block", "sms+voice", ""))),  # it would end before
+        (2, {"until": datetime(2028, 1, 1, tzinfo=UTC)}, (0, 1, (2, 2, "block", "sms+voice", "2028"))),
+        (2, {"until": datetime(2026, 7, 1, tzinfo=UTC)}, (1, 0, None)),
+        (2, {"scope": "sms"}, (0, 0, (2, 6, "block", "sms", ""))),  # not for voice as well
+        (2, {"level": "advisory"}, (0, 0, (2, 6, "advisory", "sms+voice", ""))),
+        (3, {}, (0, 0, (3, 6, "block", "sms+voice", ""))),  # it is an advisory
+        (3, {"level": "advisory"}, (1, 0, None)),
+        (4, {}, (0, 0, (4, 6, "block", "sms+voice", ""))),  # it is for one scope
+        (4, {"scope": "sms"}, (1, 0, None)),
+        (4, {"scope": "sms", "level": "advisory"}, (1, 0, None)),
+        (5, {}, (0, 0, (5, 6, "block", "sms+voice", ""))),  # it has not begun
+    ],
+)
+def test_a_number_is_listed_already_only_if_it_is_blocked_as_much(
+    later: Publisher,
+    number: int,
+    options: dict[str, Any],
+    expected: tuple[int, int, tuple[int, int, str, str, str] | None],
+) -> None:
+    before = list_of(later)
+    result = later.add(FEED, [f"0812-0000-000{number}"], **options)
+    already_listed, extended, entry = expected
+    assert (result.already_listed, result.extended) == (already_listed, extended)
+    new = [each for each in list_of(later) if each not in before]
+    assert new == ([] if entry is None else [entry])
+    assert (result.added, result.removed, result.changed) == (len(new) - extended, 0, extended)
+    assert later.add(FEED, [f"0812-0000-000{number}"], **options).already_listed == 1
+
+
+def test_two_rows_that_extend_an_entry_give_it_the_later_end(later: Publisher) -> None:
+    table = pa.table({"number": ["0812-0000-0002"] * 2, "until": ["2028-01-01", "2029-01-01"]})
+    assert later.add(FEED, table).extended == 2
+    assert (2, 2, "block", "sms+voice", "2029") in list_of(later)
+
+
+def test_only_a_range_that_blocks_holds_a_number_back(publisher: Publisher, tmp_path: Path) -> None:
+    for level, options in (("advisory", {}), ("block", {"until": "2020-01-01", "since": "2019-01-01"})):
+        row = {"number": ["+62814000####", "+628140001234"], "level": [level, "block"]}
+        row |= {name: [value, ""] for name, value in options.items()}
+        publisher.add(FEED, pa.table(row))
+        assert publisher.remove(FEED, ["+628140001234"]).removed == 1
+    with pytest.raises(InvalidInput, match=r"lies inside a range \(entry \d of authority, \+62814000####\): remove"):
+        publisher.remove(FEED, ["+628140001234"])  # it is in the range of advisories only
+
+
+def test_a_protected_number_is_removed_as_any_other(publisher: Publisher, entries: Any) -> None:
+    publisher.protect(["0812-0000-0001", "0812-0000-0002"])
+    said: list[str] = []
+    result = publisher.remove(FEED, ["0812-0000-0001"], notify=said.append)
+    assert (result.removed, result.not_listed) == (3, 0)
+    assert said == ["2 entries of the current list on protected numbers will be removed"]
+    assert {number for number, *_ in entries().values()} == {628130000000}
+
+
+def test_the_last_entry_needs_a_word(tmp_path: Path) -> None:
+    publisher = Publisher.init(tmp_path / "new", feeds=[FEED], passphrase="generated for a test", region="ID")
+    publisher.release(FEED, ["0812-0000-0001", "0812-0000-0002"])
+    both = ["0812-0000-0001", "0812-0000-0002"]
+    for act in (publisher.remove, partial(publisher.dry_run, edit="remove")):
+        with pytest.raises(InvalidInput, match=r"no entry would be left .* 2 entries.*--allow-empty"):
+            act(FEED, both)
+    assert publisher.remove(FEED, both[:1]).rows == 1
+    assert publisher.dry_run(FEED, both[1:], edit="remove", allow_empty=True).rows_after == 0
+    assert publisher.remove(FEED, both[1:], allow_empty=True).rows == 0
+
+
+def test_ends_in_the_past_are_said(later: Publisher, clock: Clock) -> None:
+    said: list[str] = []
+    later.release(FEED, [f"0812-0000-000{i}" for i in range(1, 6)], notify=said.append)
+    assert "1 of 5 entries keeps an end in the past" in said.pop()
+    table = pa.table({"number": ["0812-0000-0007", "0812-0000-0008"], "since": ["2024-01-01"] * 2})
+    later.add(FEED, table.append_column("until", pa.array(["2025-01-01"] * 2)), notify=said.append)
+    assert "2 of 2 rows of the list end in the past: nobody is blocked by them" in said.pop()
+    later.add(FEED, ["0812-0000-0009"], notify=said.append)
+    assert said == []

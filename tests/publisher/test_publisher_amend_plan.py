@@ -12,6 +12,7 @@ from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 from support.strategies import Row, to_plain, to_rows
 
 NUMBERS = st.integers(6_281_200_000_000, 6_281_200_000_012)
+NOW_MS = 1_700_000_000_000
 SPANS = st.sampled_from([0, 0, 0, 1, 3, 9])
 ISSUERS = ("ojk", "komdigi", "authority")
 
@@ -26,12 +27,12 @@ def current_lists(draw: st.DrawFn) -> list[Row]:
                 number=number,
                 last=number + draw(SPANS),
                 entry=entry,
-                level="block",
+                level=draw(st.sampled_from(["block", "block", "advisory"])),
                 category="fraud",
                 issuer=draw(st.sampled_from(ISSUERS)),
                 scope="sms",
                 since=0,
-                until=FOREVER_MS,
+                until=draw(st.sampled_from([FOREVER_MS, FOREVER_MS, NOW_MS, NOW_MS + 1000])),
             )
         )
     return sorted(rows)
@@ -64,6 +65,10 @@ def is_meant(entry: Row, issuer: str) -> bool:
     return issuer in (ANY_ISSUER, entry.issuer)
 
 
+def blocks(entry: Row) -> bool:
+    return entry.level == "block" and entry.until > NOW_MS
+
+
 def is_inside(entry: Row, number: int, last: int) -> bool:
     return entry.number <= number and last <= entry.last and (entry.number, entry.last) != (number, last)
 
@@ -75,20 +80,29 @@ def test_what_is_removed_is_what_a_comparison_of_each_with_each_finds(current: l
         for ask in asked
     }
     several = [ask for ask in asked if ask[2] == ANY_ISSUER and len({entry.issuer for entry in found[ask]}) > 1]
-    inside = [ask for ask in asked if any(is_inside(e, *ask[:2]) and is_meant(e, ask[2]) for e in current)]
+    inside = [
+        ask for ask in asked if any(is_inside(e, *ask[:2]) and is_meant(e, ask[2]) and blocks(e) for e in current)
+    ]
+    advised = [
+        ask
+        for ask in asked
+        if any(is_inside(e, *ask[:2]) and is_meant(e, ask[2]) and e.until > NOW_MS for e in current)
+    ]
     try:
-        amended = without(to_rows(current), list_rows(asked), last_entry=len(current))
+        amended = without(to_rows(current), list_rows(asked), now_ms=NOW_MS, last_entry=len(current), allow_empty=True)
     except InvalidInput as error:
         message = str(error)
-        for words, wrong in (("has entries of several issuers", several), ("lies inside a range", inside)):
-            assert (words in message) <= bool(wrong)
+        assert ("has entries of several issuers" in message) <= bool(several)
+        assert ("lies inside a range" in message) <= bool(inside or advised)
         count = len(several) + len(inside)
         if count:
             assert message.count(": name the issuer") + message.count(": remove the range") == min(count, 3)
             assert (f"and {count - 3} more" in message) is (count > 3)
         else:
             assert not any(found.values())
-            assert "none of" in message
+            assert (
+                "lies inside a range" if advised else "is not on the list" if len(asked) == 1 else "none of"
+            ) in message
         return
     assert not several
     assert not inside
@@ -116,8 +130,8 @@ def test_many_numbers_among_many_ranges() -> None:
         until=np.full(len(number), FOREVER_MS),
     ).with_last(np.where(is_range, number + 40, number))
     numbers = ListRows(line=np.arange(1, count + 1), number=first + 50, last=first + 50)
-    amended = without(current, numbers, last_entry=len(number))
+    amended = without(current, numbers, now_ms=NOW_MS, last_entry=len(number))
     assert len(amended.following.rows) == count
     numbers = ListRows(line=np.arange(1, count + 1), number=first + 7, last=first + 7)
     with pytest.raises(InvalidInput, match=r"inside a range .*; and 49,997 more"):
-        without(current, numbers, last_entry=len(number))
+        without(current, numbers, now_ms=NOW_MS, last_entry=len(number))

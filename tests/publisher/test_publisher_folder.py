@@ -406,7 +406,7 @@ def test_protected_numbers_never_reach_a_feed(publisher: Publisher, tmp_path: Pa
     assert publisher.status().protected_numbers == 1
     with pytest.raises(InvalidNumber):
         publisher.protect(["112"])
-    assert publisher.protect([]) == 0
+    assert publisher.protect([], allow_empty=True) == 0
 
 
 # Renewal
@@ -444,7 +444,10 @@ def test_refresh_says_which_roles_it_could_not_renew(publisher: Publisher, clock
     assert result.overdue[0].reason.endswith("put back root.1.pem; put back root.2.pem")
     assert max(role.expires for role in publisher.status().roles) == START + timedelta(days=390)
     assert min(role.expires for role in publisher.status().roles) == result.expires
-    for call in (lambda: reopened(publisher).add_feed("id-xl"), lambda: reopened(publisher).protect([])):
+    for call in (
+        lambda: reopened(publisher).add_feed("id-xl"),
+        lambda: reopened(publisher).protect(["0812-3456-7001"]),
+    ):
         with pytest.raises(InvalidInput, match=r"put back targets\.pem"):
             call()
     # Two of three root keys are enough.

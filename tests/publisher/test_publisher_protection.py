@@ -1,12 +1,14 @@
 """Protected numbers: set, added, removed; from texts and files; proposed in one place and signed in another."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from blocklist_sdk import InvalidInput, InvalidNumber, Malformed, Publisher
+from blocklist_sdk import InvalidInput, InvalidNumber, Malformed, Publisher, Refused
 from blocklist_sdk.publisher import ProtectionChange
 from blocklist_sdk.publisher.protection import listed_among, protected_document, runs
 from blocklist_sdk.publisher.signed_feed import SignedFeed
@@ -94,6 +96,7 @@ def test_a_file_may_have_a_header_comments_and_blank_lines(publisher: Publisher,
         (b"021-110\n", "line 1: .* too short: digits are missing, such as an area code"),
         (b"\xff\xfe", ".*empty"),
         (b"%PDF-1.7\n\xff", ".*PDF document"),
+        (b"0812-3456-70 # # call centre\n", "line 1: the first # may be a digit or begin a comment"),
     ],
 )
 def test_a_line_that_cannot_be_protected_is_named(
@@ -156,6 +159,9 @@ def test_a_proposal_is_made_without_the_key_and_applied_with_it(publisher: Publi
         b'{"format": 1, "add": ["1"], "remove": []}',
         b'{"format": 1, "add": [112], "remove": []}',
         b'{"format": 1, "add": 7, "remove": []}',
+        b'{"format": true, "add": [], "remove": []}',
+        b'{"format": 1, "made_on": 1, "add": [], "remove": []}',
+        b'{"format": 1, "add": ' + b"[" * 100_000,
     ],
 )
 def test_what_is_not_a_proposal_is_refused(document: bytes) -> None:
@@ -171,3 +177,95 @@ def test_a_proposal_of_a_newer_version_is_refused() -> None:
 def test_runs_of_numbers() -> None:
     assert list(runs([])) == []
     assert list(runs([5, 1, 2, 3, 9])) == [(1, 3), (5, 5), (9, 9)]
+
+
+@pytest.mark.parametrize(
+    "text", ["+62 812 3456 70 # #", "+62 812 3456 70## ", "+62 812 3456 70 ## # ours", "0812 3456 7 # # # "]
+)
+def test_wildcards_may_have_spaces(publisher: Publisher, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"{text}\n")
+    assert publisher.protect(file) == 10 ** text.replace(" # ours", "").count("#")
+    assert 6281234567099 in publisher.protected()
+
+
+def test_an_empty_list_needs_a_word(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.protect(["0812-3456-70##"])
+    file = tmp_path / "empty.txt"
+    file.write_text("# nothing\n")
+    sources: tuple[list[str] | Path | io.BytesIO, ...] = ([], file, io.BytesIO())
+    for source in sources:
+        with pytest.raises(InvalidInput, match=r"no number in it.*allow_empty"):
+            publisher.protect(source)
+    for act in (publisher.protect_more, publisher.unprotect):
+        with pytest.raises(InvalidInput, match=r"no number in .*empty\.txt, so nothing was changed"):
+            act(file)
+    assert len(publisher.protected()) == 100
+    assert publisher.protect([], allow_empty=True) == 0
+
+
+def test_a_list_that_drops_many_numbers_needs_a_word(publisher: Publisher) -> None:
+    publisher.protect(["0812-3456-70##", "0812-3456-71##", "0812-3456-72##"])
+    for keep in (["0812-3456-7000"], ["0812-3456-70##", "0812-3456-71##", "0812-3456-72[0-5]#", "0812-3456-726[0-8]"]):
+        with pytest.raises(
+            Refused, match=r"of 300 numbers would be protected no longer, and 30 may .*--accept"
+        ) as error:
+            publisher.protect(keep)
+        assert len(error.value.reasons) == 1
+    assert len(publisher.protected()) == 300
+    assert publisher.protect(["0812-3456-70##", "0812-3456-71##", "0812-3456-72[0-6]#"]) == 270
+    assert publisher.protect(["0812-3456-7000"], accept=True) == 1
+    publisher.protect(["0812-3456-700#", "0812-3456-701#"])
+    assert publisher.protect(["0812-3456-9999"]) == 1  # twenty may always go
+    publisher.protect(["0812-3456-7###"])
+    assert publisher.unprotect(["0812-3456-7###"]).protected == 0  # each of them was named
+
+
+def test_a_proposal_is_for_the_list_that_it_was_made_on(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.protect(["0812-3456-7001"])
+    banks = publisher.plan_protection(add=["0812-3456-7002"])
+    only = publisher.plan_protection(only=["0812-3456-7003"])
+    publisher.change_protection(banks)
+    assert publisher.change_protection(banks).added == ()  # what is so already stays so
+    change = ProtectionChange.from_json(only.to_json())
+    assert publisher.preview_protection(change).refusals
+    with pytest.raises(Refused, match="made on another list of protected numbers"):
+        publisher.change_protection(change)
+    assert publisher.protected() == {FIRST, SECOND}
+    assert publisher.change_protection(change, accept=True).protected == 2
+    assert publisher.protected() == {SECOND, THIRD}
+    other = Publisher.init(tmp_path / "q", feeds=["id-all"], passphrase=PASSPHRASE, region="ID")
+    with pytest.raises(Refused, match="for another folder"):
+        other.change_protection(banks)
+    old = ProtectionChange.from_json(b'{"format": 1, "add": [6281234567001], "remove": []}')
+    assert other.change_protection(old).protected == 1
+
+
+def test_two_runs_at_once_set_one_list_or_the_other(publisher: Publisher) -> None:
+    lists = [["0812-3456-7001"], ["0812-3456-7002"]]
+    again = partial(Publisher.open, publisher.directory, passphrase=PASSPHRASE)
+    with ThreadPoolExecutor() as pool:
+        for _ in range(5):
+            list(pool.map(lambda numbers: again().protect(numbers), lists))
+            assert publisher.protected() in ({FIRST}, {SECOND})
+
+
+def test_a_preview_says_what_the_change_does(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.release("id-all", ["+6281234567001"])
+    change = publisher.plan_protection(add=["0812-3456-7001"])
+    (publisher.directory / "keys" / "targets.pem").rename(tmp_path / "targets.pem")
+    preview = publisher.preview_protection(change)
+    assert (preview.protected, preview.added, preview.listed) == (1, (FIRST,), {"id-all": (FIRST,)})
+    assert publisher.protected() == frozenset()
+    (tmp_path / "targets.pem").rename(publisher.directory / "keys" / "targets.pem")
+    assert publisher.change_protection(change) == preview
+    many = ProtectionChange(add=tuple(range(628120000000, 628120400000)))
+    for act in (publisher.preview_protection, publisher.change_protection):
+        with pytest.raises(InvalidInput, match="recipients read"):
+            act(many)
+
+
+def test_a_wrong_passphrase_is_one_sentence_after_the_other(publisher: Publisher) -> None:
+    wrong = Publisher.open(publisher.directory, passphrase="another for a test")
+    with pytest.raises(InvalidInput, match=r"from your backup\. If the targets key is elsewhere"):
+        wrong.protect_more(["0812-3456-7003"])

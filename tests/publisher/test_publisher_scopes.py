@@ -148,3 +148,53 @@ def test_what_is_not_a_scope_is_refused(tmp_path: Path, scope: object) -> None:
     with pytest.raises(InvalidInput, match="no feed"):
         publisher.set_scope("id-ott", "messaging")
     assert publisher.feeds == (MESSAGING,)
+
+
+def said_of(publisher: Publisher, feed: str, source: object, **options: object) -> list[str]:
+    said: list[str] = []
+    publisher.release(feed, source, notify=said.append, **options)  # type: ignore[arg-type]
+    return said
+
+
+def test_entries_that_lack_the_feeds_scope_are_counted_each_time(tmp_path: Path) -> None:
+    publisher = publisher_of(tmp_path, {"id-ott": "messaging", MESSAGING: None, ALL: None, "id-wide": "messaging+sms"})
+    other = NUMBERS.append_column("scope", pa.array(["sms+voice"] * 2))
+    lack = "2 of 2 entries of feed 'id-ott' lack its scope messaging: a recipient that asks for messaging does not"
+    for _ in range(2):
+        (said,) = said_of(publisher, "id-ott", other)
+        assert said.startswith(lack)
+    (said,) = said_of(publisher, "id-ott", MORE, scope="sms")
+    assert "3 of 3 entries" in said
+    more: list[str] = []
+    publisher.add("id-ott", ["+6281234567004"], notify=more.append)
+    assert "3 of 4 entries" in more[0]
+    publisher.remove("id-ott", ["+6281234567004"], notify=more.append)
+    assert len(more) == 1
+    mine = NUMBERS.append_column("scope", pa.array(["messaging"] * 2))
+    assert said_of(publisher, "id-ott", mine) == []
+    # A feed whose scope was never declared, though its name says what it is for.
+    (said,) = said_of(publisher, MESSAGING, other)
+    assert "lack the scope messaging, which the feed's name speaks of" in said
+    # Operators' lists may mix their scopes; a part that most entries lack is said.
+    assert said_of(publisher, ALL, NUMBERS) == []
+    assert said_of(publisher, ALL, NUMBERS.append_column("scope", pa.array(["sms", "sms+voice"]))) == []
+    assert said_of(publisher, "id-wide", NUMBERS) == []
+    (said,) = said_of(publisher, "id-wide", NUMBERS.append_column("scope", pa.array(["sms", "sms"])))
+    assert "lack its scope messaging" in said
+
+
+def test_a_feed_whose_scope_is_set_later_says_what_stays(tmp_path: Path) -> None:
+    publisher = publisher_of(tmp_path, [MESSAGING])
+    said_of(publisher, MESSAGING, NUMBERS)
+    publisher.set_scope(MESSAGING, "messaging")
+    (said,) = said_of(publisher, MESSAGING, NUMBERS)
+    assert "2 of 2 entries" in said
+    assert scopes_of(publisher, MESSAGING) == ["sms+voice"] * 2
+
+
+@pytest.mark.parametrize("cells", [["messaging", ""], ["messaging", None], [["messaging"], []]])
+def test_empty_cells_rely_on_the_default_and_that_is_said(tmp_path: Path, cells: list[object]) -> None:
+    publisher = publisher_of(tmp_path, [MESSAGING])
+    said = said_of(publisher, MESSAGING, NUMBERS.append_column("scope", pa.array(cells)))
+    assert "get the scope sms+voice, since the feed has no scope of its own" in said[0]
+    assert scopes_of(publisher, MESSAGING) == ["messaging", "sms+voice"]

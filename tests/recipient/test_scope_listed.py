@@ -87,3 +87,22 @@ def test_with_several_feeds_one_that_has_the_scope_is_enough(
             assert both.check(LISTED, scope="data").scope_listed is False
             both.screen(pa.array([LISTED]), scope="data")
         assert ["has the scope data" in message for message in caplog.messages] == [True, True]
+
+
+def test_a_list_with_few_entries_of_a_scope_says_how_few(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = [f"+62812345670{i:02}" for i in range(50)]
+    publisher.release("id-ott", pa.table({"number": many}), scope="sms+voice")
+    publisher.release("id-ott", pa.table({"number": many, "scope": ["sms+voice"] * 50}))
+    publisher.add("id-ott", [OTHER[:-1] + "9"], scope="messaging")
+    with opened(publisher, "id-ott") as blocklist, caplog.at_level(logging.WARNING):
+        assert blocklist.status().scope_entries == {"messaging": 1, "sms": 50, "voice": 50}
+        screening = blocklist.screening(scope="messaging")
+        result = screen_file(screening, io.BytesIO(LISTED.encode()), io.BytesIO())
+        assert (result.scope_listed, result.scope_entries, result.list_entries) == (True, 1, 51)
+        for _ in range(3):
+            blocklist.check(LISTED, scope="messaging")
+            blocklist.check(LISTED, scope="sms")
+        (message,) = [message for message in caplog.messages if "have the scope" in message]
+        assert message.startswith("only 1 of 51 entries of feed 'id-ott', release 4, have the scope messaging")

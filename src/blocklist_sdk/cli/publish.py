@@ -7,7 +7,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,12 +15,10 @@ from blocklist_sdk.cli import publish_keys, publish_protect
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
-from blocklist_sdk.cli.publish_lists import Directory, Wait, add, release, remove
+from blocklist_sdk.cli.publish_lists import add, release, remove
+from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from blocklist_sdk.publisher import Publisher
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 app.add_typer(publish_keys.app, name="keys")
@@ -169,7 +167,7 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Sign the timestamp again, and every role that expires soon. Run it every hour."""
-    result = _open(directory, passphrase_file, wait).refresh()
+    result = open_publisher(directory, passphrase_file, wait).refresh()
     if as_json:
         write_json(asdict(result))
     else:
@@ -211,10 +209,3 @@ def _feeds_of(options: Iterable[str]) -> dict[str, str | None]:
         if feeds.setdefault(name, scope or None) != (scope or None):
             raise InvalidInput(f"--feed gives {name!r} twice, with different scopes: give it once")
     return feeds
-
-
-def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":
-    from blocklist_sdk.publisher import Publisher, Timing
-
-    source = PassphraseSource(passphrase_file)
-    return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.option_records import with_records
 from blocklist_sdk.cli.output import AsJson, entry_document, say, write_json, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers
 from blocklist_sdk.cli.settings import Settings, with_settings
 from blocklist_sdk.cli.table_options import (
     DateFormatOption,
@@ -30,8 +31,6 @@ from blocklist_sdk.texts import counted
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher, ReleaseImpact, ReleaseResult
 
-Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 FeedOption = Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")]
 NumbersArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers, or - for a file on standard input.")
@@ -76,7 +75,8 @@ MaxCoverOption = Annotated[
 DryRunOption = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Show what would change, and publish nothing; exit with 6 if the guard would refuse it."
+        "--dry-run",
+        help="Show what would change, and publish nothing; exit with 6 if the guard would refuse it, else as the run.",
     ),
 ]
 AcceptOption = Annotated[
@@ -196,7 +196,8 @@ def release(
     options |= {"allow_empty": allow_empty, "max_rejects": max_rejects}
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, input_of(source), **options), as_json=run.as_json, is_whole=True)
+        impact = publisher.dry_run(feed, input_of(source), **options)
+        _show_impact(impact, as_json=run.as_json, strict=strict, is_whole=True)
     with _details():
         result = publisher.release(feed, input_of(source), rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
@@ -225,20 +226,22 @@ def add(
 ) -> None:
     """Publish the next release: the current list and these numbers.
 
-    A number that the same issuer lists already changes nothing. Exits with 7 if rows were rejected, after the others
-    were published.
+    A number that the same issuer lists already, for as long and in all scopes, changes nothing; if its entry only ends
+    earlier, it gets the later end. Exits with 7 if rows were rejected, after the others were published.
     """
     options = reading.keywords(date_format=entries.date_format) | entries.keywords()
     options["until"] = None if until is None else read_moment(until)
-    given = _numbers_of(numbers, source)
+    given = given_numbers(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, given, edit="add", **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, given, edit="add", **options), as_json=run.as_json, strict=True)
     with _details():
         result = publisher.add(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
     if result.already_listed:
         say(f"{counted(result.already_listed, 'number')} listed by the same issuer before: nothing changed for these")
+    if result.extended:
+        say(f"{counted(result.extended, 'number')} listed by the same issuer before: listed until the later end now")
     if result.invalid:
         raise typer.Exit(REJECTED)
 
@@ -259,6 +262,9 @@ def remove(
             metavar="NAME", help="Whose entries to remove; needed where a number has entries of several issuers."
         ),
     ] = None,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Remove even the last entry, so that the list is empty.")
+    ] = False,
     run: RunOptions,
 ) -> None:
     """Publish the next release: the current list without these numbers.
@@ -266,11 +272,11 @@ def remove(
     A range is removed as it is listed. Exits with 2 if none of the numbers is listed, and with 7 if rows were rejected,
     after the others were removed.
     """
-    options = reading.keywords() | {"issuer": issuer}
-    given = _numbers_of(numbers, source)
+    options = reading.keywords() | {"issuer": issuer, "allow_empty": allow_empty}
+    given = given_numbers(numbers, source)
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        _show_impact(publisher.dry_run(feed, given, edit="remove", **options), as_json=run.as_json)
+        _show_impact(publisher.dry_run(feed, given, edit="remove", **options), as_json=run.as_json, strict=True)
     with _details():
         result = publisher.remove(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
@@ -297,15 +303,6 @@ def _open(directory: Path, settings: Settings, run: RunOptions) -> "Publisher":
     )
 
 
-def _numbers_of(numbers: list[str] | None, source: Path | None) -> list[str] | Path | BinaryIO:
-    """The numbers of the command line, or the file that has them."""
-    if bool(numbers) == (source is not None):
-        raise InvalidInput("give numbers, or a file with --from, and not both")
-    if source is not None:
-        return input_of(source)
-    return input_of(Path("-")) if numbers == ["-"] else numbers or []
-
-
 @contextlib.contextmanager
 def _details() -> Iterator[None]:
     """Show what a release that is refused would have changed."""
@@ -317,8 +314,15 @@ def _details() -> Iterator[None]:
         raise
 
 
-def _show_impact(impact: "ReleaseImpact", *, as_json: bool, is_whole: bool = False) -> None:
-    """Show what would change, and end; `is_whole` if the list would take the place of the current one."""
+def _show_impact(impact: "ReleaseImpact", *, as_json: bool, strict: bool, is_whole: bool = False) -> None:
+    """Show what would change, and end as the run would.
+
+    Args:
+        impact: what would change.
+        as_json: write it as JSON.
+        strict: a reject counts.
+        is_whole: the list would take the place of the current one.
+    """
     from blocklist_sdk.publisher.impact import impact_lines
 
     if as_json:
@@ -342,7 +346,9 @@ def _show_impact(impact: "ReleaseImpact", *, as_json: bool, is_whole: bool = Fal
         )
     if impact.invalid:
         say(f"{counted(impact.invalid, 'row')} cannot be published")
-    raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
+    if impact.refusals:
+        raise typer.Exit(ERRORS[Refused])
+    raise typer.Exit(REJECTED if strict and impact.invalid else FINE)
 
 
 def _show(result: "ReleaseResult", *, as_json: bool) -> None:

@@ -1,17 +1,19 @@
 """``blocklist publish protect``: the numbers that no feed may list."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from blocklist_sdk.cli.exit_codes import ERRORS
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
-from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.cli.passphrase import PassphraseFileOption
+from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers, open_publisher
+from blocklist_sdk.disk import regular_target, storage, write_file
+from blocklist_sdk.errors import InvalidInput, Malformed, Refused
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ app: typer.Typer = typer.Typer(
 _SHOWN_MAX: Final = 20
 """How many runs of numbers are shown; all of them are counted."""
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 Numbers = Annotated[
     list[str] | None,
     typer.Argument(
@@ -50,7 +51,10 @@ Propose = Annotated[
         help="Change nothing, and write the change to FILE, for `publish protect apply` where the targets key is.",
     ),
 ]
-Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
+Accept = Annotated[
+    bool,
+    typer.Option("--accept", help="Change the list even if many numbers would be protected no longer."),
+]
 
 
 @app.command()
@@ -64,9 +68,12 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Protect further numbers."""
-    publisher = _open(directory, passphrase_file, wait)
-    change = publisher.plan_protection(add=_given(numbers, source))
-    _change(publisher, change, propose, as_json=as_json)
+    publisher = open_publisher(directory, passphrase_file, wait)
+    given = given_numbers(numbers, source)
+    if propose is not None:
+        _propose(publisher, lambda: publisher.plan_protection(add=given), propose, as_json=as_json)
+    else:
+        _done(publisher.protect_more(given), as_json=as_json)
 
 
 @app.command()
@@ -80,9 +87,12 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Protect numbers no longer; what is not protected is an error."""
-    publisher = _open(directory, passphrase_file, wait)
-    change = publisher.plan_protection(remove=_given(numbers, source))
-    _change(publisher, change, propose, as_json=as_json)
+    publisher = open_publisher(directory, passphrase_file, wait)
+    given = given_numbers(numbers, source)
+    if propose is not None:
+        _propose(publisher, lambda: publisher.plan_protection(remove=given), propose, as_json=as_json)
+    else:
+        _done(publisher.unprotect(given), as_json=as_json)
 
 
 @app.command("set")
@@ -94,25 +104,28 @@ def set_(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Take even an empty file, after which no number is protected.")
     ] = False,
+    accept: Accept = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the protected numbers: these and no others."""
-    publisher = _open(directory, passphrase_file, wait)
-    is_empty = allow_empty and not numbers and source is None
-    change = publisher.plan_protection(only=[] if is_empty else _given(numbers, source))
-    if change.remove and not change.add and publisher.protected() == {*change.remove} and not allow_empty:
-        raise InvalidInput(
-            "there is no number in it, so nothing was changed. To protect no number at all, give --allow-empty"
-        )
-    _change(publisher, change, propose, as_json=as_json)
+    """Set the protected numbers: these and no others.
+
+    If more than a tenth of them, and more than 20, would be protected no longer, the list is refused with 6.
+    """
+    publisher = open_publisher(directory, passphrase_file, wait)
+    given = [] if allow_empty and not numbers and source is None else given_numbers(numbers, source)
+    if propose is not None:
+        plan = partial(publisher.plan_protection, only=given, allow_empty=allow_empty)
+        _propose(publisher, plan, propose, as_json=as_json)
+    else:
+        _done(publisher.set_protection(given, accept=accept, allow_empty=allow_empty), as_json=as_json)
 
 
 @app.command("list")
 def list_(directory: Directory, as_json: AsJson = False) -> None:
     """List the protected numbers, one on each line; needs no key."""
-    numbers = sorted(_open(directory, None, 0.0).protected())
+    numbers = sorted(open_publisher(directory, None, 0.0).protected())
     if as_json:
         write_json({"numbers": numbers})
     else:
@@ -125,13 +138,22 @@ def apply(
     directory: Directory,
     proposal: Annotated[Path, typer.Argument(metavar="FILE", help="What --propose has written.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change, and do not sign it.")] = False,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="Apply it even if it was made on another list, or many numbers would be protected no longer.",
+        ),
+    ] = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply a proposal where the targets and online keys are. It is not signed: look at it first with --dry-run.
 
-    What is so already is left out: a proposal may be applied again.
+    What is so already is left out: a proposal may be applied again. If it was made on another list of protected numbers
+    than the one in force, or more than a tenth of them, and more than 20, would be protected no longer, it is refused
+    with 6.
     """
     from blocklist_sdk.publisher import ProtectionChange
 
@@ -140,44 +162,59 @@ def apply(
     except OSError as error:
         raise InvalidInput(f"cannot read the proposal {proposal}: {error.strerror}") from error
     change = ProtectionChange.from_json(document)
-    publisher = _open(directory, passphrase_file, wait)
-    if dry_run:
-        after, left = change.applied(publisher.protected())
-        _show(left, f"{counted(len(after), 'number')} would be protected", as_json=as_json)
-    else:
-        _change(publisher, change, None, as_json=as_json)
+    publisher = open_publisher(directory, passphrase_file, wait)
+    if not dry_run:
+        _done(publisher.change_protection(change, accept=accept), as_json=as_json)
+        return
+    if accept:
+        raise InvalidInput("--dry-run signs nothing: leave --accept out, or --dry-run")
+    result = publisher.preview_protection(change)
+    _show(result, f"{counted(result.protected, 'number')} would be protected", as_json=as_json)
+    _say_listed(result, is_done=False)
+    for reason in result.refusals:
+        say(f"it would be refused: {reason}")
+    if result.refusals:
+        raise typer.Exit(ERRORS[Refused])
 
 
-def _change(publisher: "Publisher", change: "ProtectionChange", propose: Path | None, *, as_json: bool) -> None:
-    """Apply a change, or write it to a file."""
-    from blocklist_sdk.disk import write_file
+def _propose(publisher: "Publisher", plan: "Callable[[], ProtectionChange]", file: Path, *, as_json: bool) -> None:
+    """Write a change to a file, and show what it would do.
+
+    Raises:
+        InvalidInput: the file is among the publisher's own, or is something other than a proposal.
+    """
     from blocklist_sdk.publisher import ProtectionChange
 
-    if propose is not None:
-        if propose.resolve().is_relative_to(publisher.directory.resolve()):
-            raise InvalidInput(f"{propose} is in the publisher's folder: write the proposal elsewhere")
-        with storage(propose):
-            write_file(propose, change.to_json())
-        _show(change, f"nothing was changed; {propose} has the proposal", as_json=as_json)
-        return
-    result = publisher.change_protection(change)
+    target = regular_target(file)
+    if target.is_relative_to(publisher.directory.resolve()):
+        raise InvalidInput(f"{file} is in the publisher's folder: write the proposal elsewhere")
+    with storage(file):
+        before = target.read_bytes() if target.exists() else None
+    try:
+        _ = before is None or ProtectionChange.from_json(before)
+    except (InvalidInput, Malformed) as error:
+        raise InvalidInput(f"{file} exists, and is not a proposal: name a new file") from error
+    change = plan()
+    result = publisher.preview_protection(change)
+    with storage(file):
+        write_file(target, change.to_json())
+    _show(result, f"nothing was changed; {file} has the proposal", as_json=as_json)
+    _say_listed(result, is_done=False)
+    for reason in result.refusals:
+        say(f"to apply it, --accept will be needed: {reason}")
+
+
+def _done(result: "ProtectionResult", *, as_json: bool) -> None:
+    _show(result, f"{counted(result.protected, 'number')} protected", as_json=as_json)
+    _say_listed(result, is_done=True)
+
+
+def _show(result: "ProtectionResult", headline: str, *, as_json: bool) -> None:
     if as_json:
         write_json(asdict(result))
-    else:
-        _show(
-            ProtectionChange(result.added, result.removed),
-            f"{counted(result.protected, 'number')} protected",
-            as_json=False,
-        )
-    _say_listed(result)
-
-
-def _show(change: "ProtectionChange", headline: str, *, as_json: bool) -> None:
-    if as_json:
-        write_json(asdict(change))
         return
-    typer.echo(f"{headline}: {len(change.add):,} added, {len(change.remove):,} removed")
-    lines = [*(f"  + {run}" for run in _runs(change.add)), *(f"  - {run}" for run in _runs(change.remove))]
+    typer.echo(f"{headline}: {len(result.added):,} added, {len(result.removed):,} removed")
+    lines = [*(f"  + {run}" for run in _runs(result.added)), *(f"  - {run}" for run in _runs(result.removed))]
     for line in lines[:_SHOWN_MAX]:
         typer.echo(line)
     if len(lines) > _SHOWN_MAX:
@@ -191,41 +228,22 @@ def _runs(numbers: tuple[int, ...]) -> Iterator[str]:
         yield f"+{first}" if first == last else f"+{first} - +{last}"
 
 
-def _say_listed(result: "ProtectionResult") -> None:
-    """Say what the change means for numbers that are on a feed now."""
+def _say_listed(result: "ProtectionResult", *, is_done: bool) -> None:
+    """Say what the change means, or would mean, for numbers that are on a feed now."""
     for feed, numbers in result.listed.items():
         if added := sorted({*numbers} & {*result.added}):
             say(
-                f"feed {feed} lists {_counted(added)} protected now, such as +{added[0]}: publish its next release, "
-                "which leaves out what is protected. Until then, recipients who sync for the first time refuse it"
+                f"feed {feed} lists {_counted(added, is_done=is_done)} protected{' now' if is_done else ''}, such as "
+                f"+{added[0]}: publish its next release, which leaves out what is protected. Until then, recipients "
+                "who sync for the first time refuse it"
             )
         if removed := sorted({*numbers} & {*result.removed}):
             say(
-                f"feed {feed} lists {_counted(removed)} protected no longer, such as +{removed[0]}: recipients block "
-                "what it blocks from their next sync on"
+                f"feed {feed} lists {_counted(removed, is_done=is_done)} protected no longer, such as +{removed[0]}: "
+                "recipients block what it blocks from their next sync on"
             )
 
 
-def _counted(numbers: list[int]) -> str:
-    return f"{counted(len(numbers), 'number')} that {'is' if len(numbers) == 1 else 'are'}"
-
-
-def _given(numbers: list[str] | None, source: Path | None) -> list[str] | Path | BinaryIO:
-    """What the command line gives."""
-    if numbers and source is not None:
-        raise InvalidInput("numbers are given, and --from as well: give one of them")
-    if numbers:
-        return numbers
-    if source is None:
-        raise InvalidInput("no number is given: give numbers, or --from FILE")
-    if str(source) != "-":
-        return source
-    if sys.stdin is None:
-        raise InvalidInput("standard input is closed: give the numbers as arguments, or --from FILE")
-    return sys.stdin.buffer
-
-
-def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":
-    from blocklist_sdk.publisher import Publisher, Timing
-
-    return Publisher.open(directory, passphrase=PassphraseSource(passphrase_file), timing=Timing(lock_wait_s=wait))
+def _counted(numbers: list[int], *, is_done: bool) -> str:
+    is_or_are = "is" if len(numbers) == 1 else "are"
+    return f"{counted(len(numbers), 'number')} that {is_or_are if is_done else 'would be'}"

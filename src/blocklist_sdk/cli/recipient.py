@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -245,13 +246,21 @@ def _impact_lines(feed: str, impact: Impact) -> list[str]:
     return lines
 
 
+def _scope_in(state: Status, scope: str) -> str:
+    """A scope, and how many entries have it unless all do."""
+    count = state.scope_entries.get(scope)
+    if count is None or count == state.rows:
+        return scope
+    return f"{scope} ({count:,} of {counted(state.rows or 0, 'entry', 'entries')})"
+
+
 def _status_lines(state: Status) -> dict[str, object]:
     """A status for people."""
     return {
         "feed": state.feed,
         "serial": "never synced" if state.serial is None else state.serial,
         "rows": "-" if state.rows is None else f"{state.rows:,}",
-        "scopes": ", ".join(state.scopes) or "-",
+        "scopes": ", ".join(map(partial(_scope_in, state), state.scopes)) or "-",
         "digest": state.digest or "-",
         "as of": moment(state.as_of) or "-",
         "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",

@@ -110,10 +110,20 @@ def screen(
             f"{summary.advisory:,} advisory, {summary.invalid:,} not a number, {summary.empty:,} empty, "
             f"{summary.unreadable:,} unreadable; {summary.written:,} written to {where} "
             f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
-            f"{f'; no entry on the list has the scope {scope}' if summary.scope_listed is False else ''}"
+            f"{_about_scope(summary, scope)}"
         )
     if strict and summary.unreadable:
         raise typer.Exit(REJECTED)
+
+
+def _about_scope(summary: "ScreeningResult", scope: str | None) -> str:
+    """How many entries on the list apply to the scope that was asked for, unless all do."""
+    if summary.scope_listed is False:
+        return f"; no entry on the list has the scope {scope}"
+    if summary.scope_entries is None or summary.scope_entries == summary.list_entries:
+        return ""
+    applies = "applies" if summary.scope_entries == 1 else "apply"
+    return f"; {summary.scope_entries:,} of {counted(summary.list_entries, 'entry', 'entries')} {applies} to {scope}"
 
 
 def _say_unreadable(summary: "ScreeningResult") -> None:

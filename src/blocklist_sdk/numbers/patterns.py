@@ -7,6 +7,7 @@
 ``+3803224625%``, ``+49800*``             one ``%`` or ``*`` means any rest, up to the lengths of the country
 ``0812 3456 ####``                        national forms too, when a region is given
 ``+6281200000000-+6281200009999``         from first to last, also written with ``..``
+``0812-3456-7000 - 0812-3456-7009``       the same between two numbers, with spaces around the dash
 ========================================  ==================================================================
 
 Wildcards stand at the end only, classes anywhere but in front. Dots between digits are separators, as in a number.
@@ -134,9 +135,9 @@ class _Reader:
         try:
             number = self._number(body)
         except InvalidNumber as error:
-            ends = body.split("-")
-            if len(ends) == 2 and all(map(self.is_number, ends)):
-                return self.from_to(*ends)
+            for ends in (body.split("-"), re.split(r"\s+-\s+", body)):
+                if len(ends) == 2 and all(map(self.is_number, ends)):
+                    return self.from_to(*ends)
             if re.fullmatch("[^A-WYZa-wyz]*[0-9][^A-WYZa-wyz]*", body) and re.search("[Xx]", body):
                 reason = "X hides a digit: write # for each X to list every number that it may be, or the whole number"
                 raise InvalidNumber(self._text, reason) from error

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, Refused, mask
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD, TOO_SHORT
@@ -21,8 +22,9 @@ from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, ListRows, NextRelease, plan_release
 from blocklist_sdk.publisher.protected_rows import cut_list, cut_release
+from blocklist_sdk.publisher.remarks import remarks
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.publisher.rows import LEVELS, read_rows
+from blocklist_sdk.publisher.rows import LEVELS, has_no_gaps, read_rows
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
@@ -54,7 +56,7 @@ class Draft:
         last_entry: the highest entry id given out before.
         now_ms: the moment at which new entries begin, milliseconds since 1970 UTC.
         feed_scope: the scope that the index carries as the feed's; None while the feed has none.
-        already_listed, not_listed: as in `ReleaseResult`.
+        already_listed, extended, not_listed: as in `ReleaseResult`.
     """
 
     before: Rows
@@ -69,6 +71,7 @@ class Draft:
     now_ms: int
     feed_scope: str | None
     already_listed: int = 0
+    extended: int = 0
     not_listed: int = 0
 
 
@@ -100,7 +103,10 @@ def draft_release(
     """
     cells = read_cells(call.source, column=call.column, options=call.options, notify=call.notify)
     chosen = choose_scope(
-        signed_feed.name, given=call.scope, declared=declared_scope, is_in_list="scope" in cells.columns
+        signed_feed.name,
+        given=call.scope,
+        declared=declared_scope,
+        is_in_list=has_no_gaps(cells.columns.get("scope")),
     )
     if chosen.notice is not None and call.edit != "remove":
         (call.notify or log.warning)(chosen.notice)
@@ -114,7 +120,7 @@ def draft_release(
             _say(call, f"{counted(cut, 'range')} of the list cut around protected numbers")
     if call.notify and form.is_doubtful:
         call.notify(f"check the form, since the numbers look otherwise: {form}")
-    if not len(rows) and (rejects or not call.allow_empty):
+    if not len(rows) and (rejects or call.edit != "replace" or not call.allow_empty):
         raise InvalidInput(_why_empty(rejects, call.edit))
     count = len(cells.line) + len(cells.rejects)
     _refuse_other_column(unreadable, count=count)
@@ -129,7 +135,16 @@ def draft_release(
         widest = widths.widest[0] if widths.widest else None
     before = signed_feed.rows()
     last_entry = signed_feed.index.last_entry if signed_feed.index else 0
-    amended, lawful_before = _amended(call, before, rows, protected=protected, last_entry=last_entry, now_ms=now_ms)
+    published_ms = times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0
+    amended, lawful_before = _amended(
+        call,
+        before,
+        rows,
+        protected=protected,
+        last_entry=last_entry,
+        now_ms=now_ms,
+        published_ms=published_ms,
+    )
     renumbered = _renumbered(lawful_before, amended.following.rows, last_entry) if call.edit == "replace" else 0
     if renumbered:
         _say(
@@ -138,6 +153,16 @@ def draft_release(
             "number than the current release: recipients see one entry end and another begin. If that is not meant, "
             "name the same issuer: --issuer (issuer=), or the list's column",
         )
+    if call.edit != "remove":
+        for remark in remarks(
+            signed_feed.name,
+            amended.following.rows,
+            rows,
+            is_whole=call.edit == "replace",
+            scope=chosen.feed,
+            now_ms=now_ms,
+        ):
+            _say(call, remark)
     if amended.not_listed and call.notify is not None:
         lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
         more = ", …" if len(amended.not_listed) > _SHOWN else ""
@@ -158,6 +183,7 @@ def draft_release(
         now_ms=now_ms,
         feed_scope=declared_scope if call.edit == "remove" else chosen.feed,
         already_listed=amended.already_listed,
+        extended=amended.extended,
         not_listed=len(amended.not_listed),
     )
 
@@ -189,7 +215,14 @@ def _hash(sha: "hashlib._Hash", *columns: Int64s) -> None:
 
 
 def _amended(
-    call: ListCall, before: Rows, rows: ListRows, *, protected: Int64s, last_entry: int, now_ms: int
+    call: ListCall,
+    before: Rows,
+    rows: ListRows,
+    *,
+    protected: Int64s,
+    last_entry: int,
+    now_ms: int,
+    published_ms: int,
 ) -> tuple[Amended, Rows]:
     """The next release, and the current one without protected numbers."""
     lawful, lawful_entry, concerned = cut_release(before, protected, last_entry=last_entry)
@@ -203,14 +236,28 @@ def _amended(
         following = plan_release(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
         return Amended(following), lawful
     if call.edit == "remove":
-        # What is protected now can be removed by name as well.
-        amended = without(before, rows, last_entry=last_entry, issuer=call.defaults.issuer)
+        # First what is asked for: a number that is listed and protected since is on the list that people see.
+        amended = without(
+            before,
+            rows,
+            now_ms=now_ms,
+            last_entry=last_entry,
+            issuer=call.defaults.issuer,
+            allow_empty=call.allow_empty,
+        )
         left, left_entry, _ = cut_release(amended.following.rows, protected, last_entry=last_entry)
         return replace(amended, following=replace(amended.following, rows=left, last_entry=left_entry)), lawful
     if call.until_ms != FOREVER_MS:
         until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
         rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))
-    amended = with_added(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
+    amended = with_added(
+        lawful,
+        rows,
+        now_ms=now_ms,
+        last_entry=lawful_entry,
+        defaults=call.defaults,
+        published_ms=published_ms,
+    )
     return amended, lawful
 
 

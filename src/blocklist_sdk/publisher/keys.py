@@ -352,7 +352,7 @@ class Keyring:
             raise InvalidInput(f"put back {file}") from error
         except OSError as error:
             raise InvalidInput(
-                f"cannot read the key {path}: {error.strerror}. Make it readable for your user."
+                f"cannot read the key {path}: {error.strerror}. Make it readable for your user"
             ) from error
         passphrase = self._ask(path.stem).encode()
         try:
@@ -362,7 +362,7 @@ class Keyring:
         except (ValueError, TypeError, KeyMismatchError) as error:
             raise InvalidInput(
                 f"cannot open the key {path}: wrong passphrase, or the file is damaged. Give the key's passphrase, or "
-                "restore the file from your backup."
+                "restore the file from your backup"
             ) from error
 
     def _open_uri(self, key: _KeyRecord, uri: str) -> Signer:

@@ -63,7 +63,7 @@ class ListOptions:
         """
         nobody_named = ANY_ISSUER if edit == "remove" else "authority"
         return ListCall(
-            source=source if edit == "replace" else table_of(source),
+            source=table_of(source),
             edit=edit,
             column=self.column,
             region=self.region,

@@ -1,8 +1,9 @@
 """Changes of the protected numbers: planned, carried to where the targets key is, and applied. Pure."""
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
@@ -12,8 +13,15 @@ from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, covered_among, write_protected
 from blocklist_sdk.release.protected_texts import ProtectedText
 from blocklist_sdk.release.rows import Rows
+from blocklist_sdk.texts import counted
 
 _FORMAT: Final = 1
+
+MAX_UNPROTECTED: Final = 0.10
+"""The share of the protected numbers that a whole list, or a proposal, may drop by itself: as the publisher's guard."""
+
+MIN_UNPROTECTED: Final = 20
+"""So many may always go: on a short list shares mean little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +31,13 @@ class ProtectionChange:
     Attributes:
         add: E.164 integers to protect from now on, ascending.
         remove: E.164 integers to protect no longer, ascending.
+        made_on: the digest of the protected numbers that it was planned on, see `protected_digest`; None if it does not
+            matter which.
     """
 
     add: tuple[int, ...] = ()
     remove: tuple[int, ...] = ()
+    made_on: str | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.add or self.remove)
@@ -35,9 +46,10 @@ class ProtectionChange:
         r"""The change as a file, to be taken to where the targets key is.
 
         >>> ProtectionChange(add=(6281234567890,)).to_json()
-        b'{"format": 1, "add": [6281234567890], "remove": []}\n'
+        b'{"format": 1, "made_on": null, "add": [6281234567890], "remove": []}\n'
         """
-        return json.dumps({"format": _FORMAT, "add": self.add, "remove": self.remove}).encode() + b"\n"
+        document = {"format": _FORMAT, "made_on": self.made_on, "add": self.add, "remove": self.remove}
+        return json.dumps(document).encode() + b"\n"
 
     @classmethod
     def from_json(cls, document: bytes) -> Self:
@@ -49,10 +61,14 @@ class ProtectionChange:
         """
         try:
             found = json.loads(document)
-            version, add, remove = found["format"], found["add"], found["remove"]
+            version, add, remove, made_on = found["format"], found["add"], found["remove"], found.get("made_on")
+            if type(version) is not int:
+                raise ValueError("its format is not a whole number")
             if not all(_is_number(number) for number in (*add, *remove)):
                 raise ValueError("a number is not an E.164 integer")
-        except (ValueError, KeyError, TypeError) as error:
+            if made_on is not None and not isinstance(made_on, str):
+                raise ValueError("made_on is not a text")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Malformed(
                 f"this is not a proposal of protected numbers, or it is damaged ({error}): write one with `blocklist "
                 "publish protect add --propose FILE`"
@@ -61,13 +77,35 @@ class ProtectionChange:
             raise InvalidInput(
                 f"the proposal has format {version!r}, this library reads {_FORMAT}: upgrade blocklist-sdk"
             )
-        return cls(tuple(sorted(set(add))), tuple(sorted(set(remove))))
+        return cls(tuple(sorted(set(add))), tuple(sorted(set(remove))), made_on)
 
     def applied(self, current: Collection[int]) -> tuple[frozenset[int], Self]:
         """The protected numbers after the change, and the part of it that was not so before."""
         before = frozenset(current)
         after = before.difference(self.remove).union(self.add)
-        return after, type(self)(tuple(sorted(after - before)), tuple(sorted(before - after)))
+        return after, type(self)(tuple(sorted(after - before)), tuple(sorted(before - after)), self.made_on)
+
+    def refusals(self, current: Collection[int]) -> tuple[str, ...]:
+        """Why a person should look at the change before it is signed; empty if it may be signed by itself.
+
+        >>> current = range(6281200000000, 6281200000200)
+        >>> ProtectionChange(remove=tuple(current[:100])).refusals(current)
+        ('100 of 200 numbers would be protected no longer, and 20 may be by themselves',)
+        """
+        _, done = self.applied(current)
+        reasons = []
+        if done and self.made_on not in (None, protected_digest(current)):
+            reasons.append(
+                "it was made on another list of protected numbers: the list has changed since, or the proposal is for "
+                "another folder"
+            )
+        allowed = max(MIN_UNPROTECTED, int(MAX_UNPROTECTED * len(current)))
+        if len(done.remove) > allowed:
+            reasons.append(
+                f"{len(done.remove):,} of {counted(len(current), 'number')} would be protected no longer, and "
+                f"{allowed:,} may be by themselves"
+            )
+        return tuple(reasons)
 
 
 def _is_number(value: object) -> bool:
@@ -98,6 +136,11 @@ def plan_removal(
             )
         removed |= found & before
     return ProtectionChange(remove=tuple(sorted(removed)))
+
+
+def protected_digest(numbers: Collection[int]) -> str:
+    """SHA-256 of the signed document of these numbers, hexadecimal."""
+    return hashlib.sha256(write_protected(numbers)).hexdigest()
 
 
 def protected_document(numbers: Collection[int]) -> bytes:

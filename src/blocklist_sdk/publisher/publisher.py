@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -21,8 +22,8 @@ from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.key_rotation import Rotation, install_proposal, propose_keys, rotate_keys
 from blocklist_sdk.publisher.key_status import key_roles
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
-from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions, table_of
-from blocklist_sdk.publisher.protecting import apply_change, plan_change, set_protection
+from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
+from blocklist_sdk.publisher.protecting import apply_change, plan_change, preview_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
 from blocklist_sdk.publisher.repository import ROOT_THRESHOLD
@@ -264,7 +265,7 @@ class Publisher:
         Args:
             feed: the feed's name.
             source: a path, or an open binary file such as standard input: CSV or plain text, a spreadsheet, JSON, a
-                vCard file or Parquet, gzipped or not; or an Arrow table.
+                vCard file or Parquet, gzipped or not; or an Arrow table, or numbers as texts.
             column: the column with the numbers; by default ``number``, or else the only one.
             region: two-letter country code in which national numbers are read; by default as in the current release,
                 or as given to :meth:`init`.
@@ -283,8 +284,8 @@ class Publisher:
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
             notify: called with what was skipped above the header, which columns are ignored, what the scope of a feed
-                for messaging is, what was cut around protected numbers, and how many entries get new ids or ended by
-                the clock, each in a line, before anything is published.
+                for messaging is, how many entries lack it or have ended, what was cut around protected numbers, and how
+                many entries get new ids or ended by the clock, each in a line, before anything is published.
             guard: how much this release may change before a person has to accept it; by default the publisher's.
             accept: publish what the guard refused. It is taken only after the same was refused on the current release,
                 with the same result, so that nobody accepts what nobody has seen.
@@ -337,11 +338,13 @@ class Publisher:
     ) -> ReleaseResult:
         """Publish the next release of a feed: the current list and some entries more, such as a month's new cases.
 
-        A number or range that the same issuer lists already changes nothing and is counted, whatever else the row says.
+        A number or range that the same issuer lists already, for as long and in all scopes of the row, changes nothing
+        and is counted. If its entry only ends earlier, it gets the later end. An entry that has ended, is an advisory
+        where the row blocks, or has other scopes does not count: the number gets a new one.
 
         Args:
             feed: the feed's name.
-            source: numbers as texts, or a list as :meth:`release` takes it.
+            source: numbers as texts, or any other list as :meth:`release` takes it.
             column: as for :meth:`release`.
             region: as for :meth:`release`.
             form: as for :meth:`release`.
@@ -390,6 +393,7 @@ class Publisher:
         form: Form = "auto",
         issuer: str | None = None,
         rejects: str | Path | None = None,
+        allow_empty: bool = False,
         options: TableOptions = PLAIN,
         notify: Callable[[str], None] | None = None,
         guard: PublisherGuard | None = None,
@@ -401,21 +405,23 @@ class Publisher:
 
         Args:
             feed: the feed's name.
-            source: numbers as texts, or a list as :meth:`release` takes it; a range is removed as it is listed. Of its
-                other columns only `issuer` is used.
+            source: numbers as texts, or any other list as :meth:`release` takes it; a range is removed as it is listed.
+                Of its other columns only `issuer` is used.
             column: as for :meth:`release`.
             region: as for :meth:`release`.
             form: as for :meth:`release`.
             issuer: whose entries are removed where the list does not say; by default those of the only issuer.
             rejects: as for :meth:`release`.
+            allow_empty: remove even the last entry, after which recipients may want a person's word; then the guard is
+                not asked.
             options: as for :meth:`release`.
             notify: as for :meth:`release`.
             guard: as for :meth:`release`.
             accept: as for :meth:`release`.
 
         Raises:
-            InvalidInput: none of the numbers is listed; one has entries of several issuers, or lies inside a range; and
-                as for :meth:`release`.
+            InvalidInput: none of the numbers is listed; one has entries of several issuers, or lies inside a range that
+                blocks; no entry would be left; and as for :meth:`release`.
             Refused: as for :meth:`release`.
             Locked: as for :meth:`release`.
             Malformed: as for :meth:`release`.
@@ -427,6 +433,7 @@ class Publisher:
             region=region,
             form=form,
             issuer=issuer,
+            allow_empty=allow_empty,
             options=options,
             notify=notify,
         )
@@ -466,7 +473,7 @@ class Publisher:
             level: as for :meth:`release`.
             category: as for :meth:`release`.
             scope: as for :meth:`release`.
-            allow_empty: as for :meth:`release`.
+            allow_empty: as for :meth:`release` and :meth:`remove`.
             max_rejects: as for :meth:`release`.
             issuer: as for the method that `edit` names.
             until: as for :meth:`add`.
@@ -498,7 +505,7 @@ class Publisher:
             options=options,
             notify=notify,
         )
-        call = given.call(table_of(source), edit, now=self._folder.timing.clock())
+        call = given.call(source, edit, now=self._folder.timing.clock())
         return preview_list(self._folder, feed, call, guard=guard or self._guard)
 
     def _publish(
@@ -582,27 +589,40 @@ class Publisher:
             SignedFeed.find(repository, feed)
             self._folder.write_scope(feed, declared)
 
-    def protect(self, numbers: Path | BinaryIO | Iterable[str]) -> int:
+    def protect(
+        self, numbers: Path | BinaryIO | Iterable[str], *, accept: bool = False, allow_empty: bool = False
+    ) -> int:
+        """Set the protected numbers, as :meth:`set_protection` does; returns how many there are now.
+
+        Arguments and errors are as for :meth:`set_protection`.
+        """
+        return self.set_protection(numbers, accept=accept, allow_empty=allow_empty).protected
+
+    def set_protection(
+        self, numbers: Path | BinaryIO | Iterable[str], *, accept: bool = False, allow_empty: bool = False
+    ) -> ProtectionResult:
         """Set the protected numbers, which no feed may list; they replace the current ones. Needs the targets key.
 
         Args:
             numbers: numbers, ranges and patterns as text, up to 10,000 numbers each; national numbers are read in the
                 region given to :meth:`init`. Or a text file with one on each line: a path, or an open binary file.
-
-        Returns:
-            How many protected numbers there are now.
+            accept: set them even if more than a tenth of the protected numbers, and more than 20, would be protected no
+                longer.
+            allow_empty: protect no number at all if there is none in it.
 
         Raises:
             InvalidNumber: a text is not a number, or stands for too many.
-            InvalidInput: the same of a line in a file; there are too many in all; the targets key is not available.
+            InvalidInput: the same of a line in a file; there is none, or there are too many in all; the targets key is
+                not available.
+            Refused: too many would be protected no longer; nothing was changed.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        return set_protection(self._folder, numbers)
+        return set_protection(self._folder, numbers, accept=accept, allow_empty=allow_empty)
 
     def protect_more(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
-        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+        """Protect further numbers. Needs the targets key. Arguments and errors are as for :meth:`set_protection`.
 
         Example:
             >>> import tempfile
@@ -611,15 +631,19 @@ class Publisher:
             >>> publisher.protect_more(["0812-3456-7890", "0812-3456-78##"]).protected
             100
         """
-        return self.change_protection(self.plan_protection(add=numbers))
+        return self._change_now(self.plan_protection(add=numbers))
 
     def unprotect(self, numbers: Path | BinaryIO | Iterable[str]) -> ProtectionResult:
-        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`protect`.
+        """Protect numbers no longer. Needs the targets key. Arguments and errors are as for :meth:`set_protection`.
 
         Raises:
             InvalidInput: besides, a text stands for no protected number.
         """
-        return self.change_protection(self.plan_protection(remove=numbers))
+        return self._change_now(self.plan_protection(remove=numbers))
+
+    def _change_now(self, change: ProtectionChange) -> ProtectionResult:
+        """Apply a change whose every number was named, whatever else another run has changed meanwhile."""
+        return self.change_protection(replace(change, made_on=None), accept=True)
 
     def plan_protection(
         self,
@@ -627,33 +651,53 @@ class Publisher:
         add: Path | BinaryIO | Iterable[str] = (),
         remove: Path | BinaryIO | Iterable[str] = (),
         only: Path | BinaryIO | Iterable[str] | None = None,
+        allow_empty: bool = False,
     ) -> ProtectionChange:
         """Plan a change of the protected numbers; needs no key. It can be written to a file and applied elsewhere.
 
         Args:
-            add: what to protect besides, as for :meth:`protect`.
+            add: what to protect besides, as for :meth:`set_protection`.
             remove: what to protect no longer.
             only: all that is to be protected, in place of `add` and `remove`; None for those two.
+            allow_empty: take even an empty `only`.
 
         Raises:
             InvalidNumber: a text is not a number, or stands for too many.
-            InvalidInput: the same of a line in a file; a text to remove stands for no protected number.
+            InvalidInput: the same of a line in a file; a file has no number in it; a text to remove stands for no
+                protected number.
             Malformed, Untrusted: the repository was damaged.
         """
-        return plan_change(self._folder, add=add, remove=remove, only=only)
+        return plan_change(self._folder, add=add, remove=remove, only=only, allow_empty=allow_empty)
 
-    def change_protection(self, change: ProtectionChange) -> ProtectionResult:
+    def preview_protection(self, change: ProtectionChange) -> ProtectionResult:
+        """Say what :meth:`change_protection` would do, without signing anything. Needs no key.
+
+        Why it would be refused is in `ProtectionResult.refusals`.
+
+        Raises:
+            InvalidInput: there would be too many protected numbers.
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return preview_change(self._folder, change)
+
+    def change_protection(self, change: ProtectionChange, *, accept: bool = False) -> ProtectionResult:
         """Apply a change of the protected numbers. Needs the targets key.
 
         What is so already stays so: a change may be applied again. A change that changes nothing is not signed.
 
+        Args:
+            change: the change.
+            accept: apply it even if it was planned on another list of protected numbers than the one in force, or drops
+                more than a tenth of them, and more than 20.
+
         Raises:
+            Refused: it was planned on another list, or drops too many; nothing was changed.
             InvalidInput: there would be too many protected numbers, or the targets key is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
         """
-        return apply_change(self._folder, change)
+        return apply_change(self._folder, change, accept=accept)
 
     def rotate_keys(
         self,

@@ -228,6 +228,7 @@ def _result(
         digest=index.digest,
         seconds=seconds,
         already_listed=draft.already_listed,
+        extended=draft.extended,
         not_listed=draft.not_listed,
     )
 

@@ -47,7 +47,8 @@ class ReleaseResult:
         delta_bytes: size of the delta; None for the first release.
         digest: SHA-256 of the release's canonical rows.
         seconds: duration.
-        already_listed: number of rows to be added that the issuer had listed before.
+        already_listed: number of rows to be added that the issuer had listed before, for as long and in all scopes.
+        extended: number of rows to be added for which an entry of the issuer ends later now.
         not_listed: number of rows to be removed that are not on the list.
     """
 
@@ -70,6 +71,7 @@ class ReleaseResult:
     digest: str
     seconds: float
     already_listed: int = 0
+    extended: int = 0
     not_listed: int = 0
 
 
@@ -149,12 +151,14 @@ class ProtectionResult:
         listed: those of both that the current release of a feed lists, by feed. One that was added is never blocked
             again, but recipients who sync for the first time refuse this release until the feed's next one, which
             leaves the number out. One that was removed is blocked again when recipients sync.
+        refusals: why a person should look at the change first, for one that is not signed yet; empty if nobody has to.
     """
 
     protected: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
     listed: dict[str, tuple[int, ...]]
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

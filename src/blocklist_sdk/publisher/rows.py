@@ -369,6 +369,19 @@ def _is_blank(column: pa.Array) -> NDArray[np.bool_]:
     return blank
 
 
+def has_no_gaps(column: pa.Array | None) -> bool:
+    """Whether a column is there, and gives a value in each row.
+
+    >>> has_no_gaps(pa.array(["sms", " "])), has_no_gaps(pa.array([["sms"], ["voice"]])), has_no_gaps(None)
+    (False, True, False)
+    """
+    if column is None:
+        return False
+    if isinstance(column, (pa.ListArray, pa.LargeListArray)):
+        return not bool(np.any(np.asarray(pc.list_value_length(column).fill_null(0)) == 0))
+    return not bool(_is_blank(column).any())
+
+
 def _is_text_type(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)) or bool(
         pa.types.is_null(kind)

@@ -4,12 +4,18 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from blocklist_sdk.publisher.arguments import check_list, check_scope
 from blocklist_sdk.publisher.rows import read_scope
 from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.release.rows import Texts
+from blocklist_sdk.texts import counted
 
 DEFAULT_SCOPE: Final = "sms+voice"
 """The scope of a feed that has none declared."""
+
+_MESSAGING: Final = "messaging"
 
 _MESSAGING_PARTS: Final = ("messaging", "messenger", "chat", "whatsapp", "telegram", "viber", "wechat")
 _MESSAGING_WORDS: Final = frozenset({"im", "ott"})
@@ -70,7 +76,7 @@ def choose_scope(feed: str, *, given: str | None, declared: str | None, is_in_li
         feed: the feed's name.
         given: the scope given for this release.
         declared: the scope declared for the feed.
-        is_in_list: whether the list has a column with scopes.
+        is_in_list: whether the list gives the scope of each of its rows.
     """
     if given is not None:
         return ChosenScope(given, declared, _ABOUT_THE_COLUMN if is_in_list else None)
@@ -80,6 +86,48 @@ def choose_scope(feed: str, *, given: str | None, declared: str | None, is_in_li
         return ChosenScope(DEFAULT_SCOPE, None)
     notice = _about_messaging(feed) if is_for_messaging(feed) else None
     return ChosenScope(DEFAULT_SCOPE, DEFAULT_SCOPE, notice)
+
+
+def scope_remark(feed: str, entries: Texts, *, scope: str | None) -> str | None:
+    """Say how many entries those do not find whom the feed is for.
+
+    They have no part of the feed's scope; or they lack a part that most of the list lacks. On a feed without a scope
+    whose name says that it is for messaging, ``messaging`` is meant.
+
+    Args:
+        feed: the feed's name.
+        entries: the scopes of its entries.
+        scope: the feed's scope; None while it has none.
+
+    >>> scope_remark("id-ott", Texts.repeat("sms+voice", 3), scope="messaging").split(":")[0]
+    "3 of 3 entries of feed 'id-ott' lack its scope messaging"
+    """
+    if scope is None and not is_for_messaging(feed):
+        return None
+    wanted = frozenset((scope or _MESSAGING).split("+"))
+    count = np.bincount(entries.codes, minlength=len(entries.values)).tolist()
+    has = [frozenset(value.split("+")) for value in entries.values]
+    whole = sum(count)
+
+    def lacking(parts: frozenset[str]) -> int:
+        """How many entries have none of the parts."""
+        return sum(n for n, own in zip(count, has, strict=False) if parts.isdisjoint(own))
+
+    lost, what = lacking(wanted), "+".join(sorted(wanted))
+    for part in sorted(wanted):
+        if (without := lacking(frozenset({part}))) > max(whole / 2, lost):
+            lost, what = without, part
+    if not lost:
+        return None
+    first = f"{lost:,} of {counted(whole, 'entry', 'entries')} of feed {feed!r} lack{'s' if lost == 1 else ''}"
+    asks = f"a recipient that asks for {what} does not find {'it' if lost == 1 else 'them'}"
+    if scope is None:
+        return (
+            f"{first} the scope {what}, which the feed's name speaks of: {asks}. If the feed is for messaging, set its "
+            f"scope with `blocklist publish set-scope DIR --feed {feed} --scope messaging`, and give the scope of "
+            "these entries in a column of the list"
+        )
+    return f"{first} its scope {what}: {asks}. To give it to them, publish the whole list once with a column scope"
 
 
 def is_for_messaging(feed: str) -> bool:

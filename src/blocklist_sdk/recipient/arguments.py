@@ -1,6 +1,7 @@
 """What callers give to open a list and to ask it: directories, regions, protected numbers, scopes."""
 
 import hashlib
+import logging
 import operator
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,8 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.records import SCOPES
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
@@ -67,7 +70,10 @@ def protected_numbers(
     from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
 
     if isinstance(numbers, (str, Path)):
-        return frozenset[int]().union(*numbers_of(read_lines(Path(numbers)), region=region, form=form))
+        texts = read_lines(Path(numbers))
+        if not texts:
+            log.warning("there is no number in %s, so no number of yours is protected", numbers)
+        return frozenset[int]().union(*numbers_of(texts, region=region, form=form))
     read = number_reader(region, form)
     texts = [ProtectedText(number) for number in numbers if isinstance(number, str)]
     integers = {read(number) for number in numbers if not isinstance(number, str)}

@@ -267,7 +267,7 @@ class Blocklist:
             Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
         """
         verdict = self._verdict(number, scope)
-        if scope is not None and verdict.scope_listed is False:
+        if scope is not None and (verdict.scope_listed is False or self._current.is_scope_rare(scope)):
             self._current.warn_of_scope(scope)
         return verdict
 
@@ -338,7 +338,7 @@ class Blocklist:
             NotSynced, Stale: as for `check`.
         """
         screening = self._screening(scope)
-        if scope is not None and screening.scope_listed is False:
+        if scope is not None and (screening.scope_listed is False or self._current.is_scope_rare(scope)):
             self._current.warn_of_scope(scope)
         return screening
 
@@ -390,6 +390,7 @@ class Blocklist:
             disk_bytes=internals.store.disk_bytes(),
             scopes=tuple(sorted(generation.scopes)) if generation else (),
             refused_digest=state.refused.digest if state.refused else None,
+            scope_entries=generation.scope_entries if generation else {},
         )
 
     def changes(self, *, since: int | None) -> "Changes":

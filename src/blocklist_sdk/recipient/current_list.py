@@ -139,13 +139,29 @@ class CurrentList:
             self._next_stale_warning = now + _STALE_WARNING_EVERY_S
             log.warning("%s", message)
 
+    def is_scope_rare(self, scope: Scope) -> bool:
+        """Whether few entries of the generation in force have a scope."""
+        return self.opened is not None and self.opened[0].is_scope_rare(scope)
+
     def warn_of_scope(self, scope: Scope) -> None:
-        """Log that no entry has a scope that was asked for; once for each generation."""
+        """Log that no entry, or only few, has a scope that was asked for; once for each generation."""
         generation = self.opened[0] if self.opened else None
         if generation is None or (generation.name, scope) in self._missing_scopes:
             return
         logged = {each for each in self._missing_scopes if each[0] == generation.name}
         self._missing_scopes = frozenset({*logged, (generation.name, scope)})
+        if scope in generation.scopes:
+            log.warning(
+                "only %d of %d entries of feed %r, release %d, have the scope %s: ask the authority which feed is for "
+                "%s, or leave the scope out",
+                generation.scope_entries[scope],
+                len(generation.rows),
+                self._feed,
+                generation.about.serial,
+                scope,
+                scope,
+            )
+            return
         log.warning(
             "no entry of feed %r, release %d, has the scope %s, only %s: ask the authority which feed is for %s, or "
             "leave the scope out",

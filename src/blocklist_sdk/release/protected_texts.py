@@ -33,6 +33,12 @@ _JSON: Final = ("{", "[{")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a]")
 """What only a table has: plain numbers, ranges and patterns are written without it."""
 
+_WILDCARDS_ALONE = re.compile(r"[#\s]+")
+"""Where nothing else follows, the signs are wildcards, with white space or without."""
+
+_SEVERAL_WAYS = re.compile(r"\s#\s+#")
+"""The first of these signs may begin a comment, or be a wildcard before one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProtectedText:
@@ -57,14 +63,14 @@ def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
     only one; with ``last``, a row is a range. Every row must be readable.
 
     Raises:
-        InvalidInput: the file cannot be read, or a row has no number.
+        InvalidInput: the file cannot be read, a row has no number, or it is not clear where a comment begins.
     """
     name = str(source) if isinstance(source, Path) else "standard input"
     try:
         content = source.read_bytes() if isinstance(source, Path) else source.read()
     except OSError as error:
-        raise InvalidInput(f"cannot read the protected numbers in {name}: {error}") from error
-    lines = _plain_lines(content)
+        raise InvalidInput(f"cannot read the protected numbers in {name}: {error.strerror or error}") from error
+    lines = _plain_lines(content, name)
     if lines is None and isinstance(source, Path):
         return _read_table(source, name)
     if lines is None:
@@ -76,19 +82,24 @@ def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
     return texts[1:] if texts and not re.search("[0-9]", to_ascii(texts[0].text)) else texts
 
 
-def _plain_lines(content: bytes) -> list[tuple[int, str]] | None:
-    """The lines of a plain text that are not blank, each with its number; None if it is a table."""
+def _plain_lines(content: bytes, name: str) -> list[tuple[int, str]] | None:
+    """The lines of a plain text that are not blank, each with its number; None if it is a table.
+
+    Raises:
+        InvalidInput: it is not clear where a comment begins.
+    """
     try:
         decoded = content.decode("utf-8-sig")
     except UnicodeError:
         return None
+    if _CONTROL.search(decoded) or decoded.lstrip().startswith(_JSON):
+        return None
     lines = [
         (number, text)
         for number, line in enumerate(decoded.splitlines(), start=1)
-        if (text := _COMMENT.sub("", line).strip()) and not text.startswith("#")
+        if (text := _without_comment(line, f"{name}, line {number}")) and not text.startswith("#")
     ]
-    is_table = _CONTROL.search(decoded) or decoded.lstrip().startswith(_JSON)
-    return None if is_table or any(_DELIMITER.search(text) for _, text in lines) else lines
+    return None if any(_DELIMITER.search(text) for _, text in lines) else lines
 
 
 def _read_table(source: Path | BinaryIO, name: str) -> list[ProtectedText]:
@@ -109,6 +120,25 @@ def _read_table(source: Path | BinaryIO, name: str) -> list[ProtectedText]:
     if rejects:
         raise InvalidInput(f"{name}, line {rejects[0].line}: {rejects[0].reason}")
     return texts
+
+
+def _without_comment(line: str, place: str) -> str:
+    """What stands before a comment.
+
+    Raises:
+        InvalidInput: it is not clear where the comment begins.
+    """
+    found = _COMMENT.search(line)
+    if found is None or line.lstrip().startswith("#"):
+        return line.strip()
+    if _WILDCARDS_ALONE.fullmatch(line, line.index("#")):
+        return line.strip()
+    if _SEVERAL_WAYS.match(line, found.start()):
+        raise InvalidInput(
+            f"{place}: the first # may be a digit or begin a comment, so nothing was read: write wildcards without "
+            "spaces, such as 70##, and one # before the comment"
+        )
+    return line[: found.start()].strip()
 
 
 def numbers_of(texts: Iterable[ProtectedText], *, region: str | None, form: Form = "auto") -> Iterator[frozenset[int]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocklist_sdk.disk import adopt, regular_target, staged, storage
+from blocklist_sdk.texts import displayable
 
 PRIVATE_FILE_MODE = 0o600
 """Rejects hold people's telephone numbers."""
@@ -40,5 +41,7 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(("line", "reason", "text"))
-                writer.writerows((reject.line, reject.reason, reject.text) for reject in rejects)
+                # Whoever looks at the file with `cat` must not have a terminal that obeys what a stranger wrote.
+                texts = ((reject.line, displayable(reject.reason), displayable(reject.text)) for reject in rejects)
+                writer.writerows(texts)
             adopt(temporary, path, mode=PRIVATE_FILE_MODE)

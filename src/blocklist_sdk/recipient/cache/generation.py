@@ -10,8 +10,9 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Final, Self
 
+import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk import times
@@ -35,6 +36,12 @@ _FORMAT = 2
 """1: without secrets in the table of numbers (`cells.Homes`), and read as well."""
 
 _ABOUT, _ROWS, _RANGES = "about.json", "rows.arrow", "ranges.arrow"
+
+RARE: Final = 0.1
+"""If a smaller share of the entries has a scope, that is logged: one entry must not hide that the others lack it."""
+
+_COUNTED_AT_A_TIME: Final = 1 << 20
+"""So that counting takes a few megabytes, however long the list is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,16 @@ class Generation:
             raise Malformed(f"the generation in {directory} is damaged: {error}") from error
 
     @cached_property
+    def scope_entries(self) -> dict[str, int]:
+        """How many entries have each scope, in force or not, by name; counted when it is first asked for."""
+        scope = self.rows.scope
+        found: dict[str, int] = {}
+        for value, count in zip(scope.values, _counted_codes(scope), strict=True):
+            for part in value.split("+"):
+                found[part] = found.get(part, 0) + count
+        return dict(sorted(found.items()))
+
+    @cached_property
     def scopes(self) -> frozenset[str]:
         """Every scope that an entry has, in force or not; worked out when it is first asked for."""
         return frozenset(part for text in self.rows.scope.values for part in text.split("+"))
@@ -201,6 +218,12 @@ class Generation:
     def lists_scope(self, scope: Scope | None) -> bool | None:
         """Whether an entry has a scope; None without a scope, and on an empty list."""
         return None if scope is None or not self.scopes else scope in self.scopes
+
+    def is_scope_rare(self, scope: Scope | None) -> bool:
+        """Whether so few entries have a scope that the feed may be the wrong one for it."""
+        if scope is None or scope not in self.scopes:
+            return False
+        return self.scope_entries[scope] < RARE * len(self.rows)
 
     def signed(self, name: str) -> bytes | None:
         """A file of signed metadata that proves that the release is the authority's; None if it was not kept."""
@@ -277,6 +300,16 @@ class Generation:
             until=None if until == FOREVER_MS else times.from_ms(until),
             feed=self.about.feed,
         )
+
+
+def _counted_codes(column: Texts) -> list[int]:
+    """How many rows have each of a column's texts."""
+    if len(column.values) == 1:
+        return [len(column.codes)]
+    count = np.zeros(len(column.values), np.int64)
+    for start in range(0, len(column.codes), _COUNTED_AT_A_TIME):
+        count += np.bincount(column.codes[start : start + _COUNTED_AT_A_TIME], minlength=len(count))
+    return count.tolist()
 
 
 def _text(column: Texts, row: int) -> str:

@@ -89,6 +89,16 @@ class Screening:
         """Whether any entry on the list has the scope; None without a scope, and on an empty list."""
         return self._generation.lists_scope(self._scope)
 
+    @property
+    def scope_entries(self) -> int | None:
+        """How many entries on the list have the scope; None without a scope."""
+        return None if self._scope is None else self._generation.scope_entries.get(self._scope, 0)
+
+    @property
+    def list_entries(self) -> int:
+        """How many entries are on the list."""
+        return len(self._generation.rows)
+
     def batch(self, column: "ArrowArray | ArrowStream") -> pa.RecordBatch:
         """Screen one column, or a part of one, in this thread.
 

@@ -70,6 +70,8 @@ class ScreeningResult:
             keep their places.
         seconds: how long it took.
         scope_listed: whether any entry on the list has the scope that was asked for, as in `Verdict`.
+        scope_entries: how many entries on the list have it; None if no scope was asked for.
+        list_entries: how many entries are on the list.
     """
 
     serial: int
@@ -84,6 +86,8 @@ class ScreeningResult:
     written: int
     seconds: float
     scope_listed: bool | None = None
+    scope_entries: int | None = None
+    list_entries: int = 0
 
 
 def screen_file(
@@ -186,6 +190,8 @@ def screen_file(
         rejects=tuple(rejects),
         seconds=seconds,
         scope_listed=screening.scope_listed,
+        scope_entries=screening.scope_entries,
+        list_entries=screening.list_entries,
         **count,
     )
 
