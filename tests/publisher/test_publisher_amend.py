@@ -248,6 +248,13 @@ def test_a_number_is_listed_already_only_if_it_is_blocked_as_much(
     assert later.add(FEED, [f"0812-0000-000{number}"], **options).already_listed == 1
 
 
+def test_a_slow_clock_lists_no_number_twice(later: Publisher, clock: Clock) -> None:
+    later.add(FEED, ["0812-0000-0009"])
+    clock.moment -= timedelta(days=2)
+    result = later.add(FEED, ["0812-0000-0009"])
+    assert (result.added, result.already_listed) == (0, 1)
+
+
 def test_two_rows_that_extend_an_entry_give_it_the_later_end(later: Publisher) -> None:
     table = pa.table({"number": ["0812-0000-0002"] * 2, "until": ["2028-01-01", "2029-01-01"]})
     assert later.add(FEED, table).extended == 2
@@ -269,7 +276,10 @@ def test_a_protected_number_is_removed_as_any_other(publisher: Publisher, entrie
     said: list[str] = []
     result = publisher.remove(FEED, ["0812-0000-0001"], notify=said.append)
     assert (result.removed, result.not_listed) == (3, 0)
-    assert said == ["2 entries of the current list on protected numbers will be removed"]
+    assert said == [
+        "2 entries of the current list on numbers that are protected now: a single number will be removed, and a range "
+        "cut around it"
+    ]
     assert {number for number, *_ in entries().values()} == {628130000000}
 
 

@@ -226,15 +226,6 @@ def _amended(
 ) -> tuple[Amended, Rows]:
     """The next release, and the current one without protected numbers."""
     lawful, lawful_entry, concerned = cut_release(before, protected, last_entry=last_entry)
-    if concerned:
-        _say(
-            call,
-            f"{counted(concerned, 'entry', 'entries')} of the current list on numbers that are protected now: a single "
-            "number will be removed, and a range cut around it",
-        )
-    if call.edit == "replace":
-        following = plan_release(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
-        return Amended(following), lawful
     if call.edit == "remove":
         # First what is asked for: a number that is listed and protected since is on the list that people see.
         amended = without(
@@ -245,8 +236,13 @@ def _amended(
             issuer=call.defaults.issuer,
             allow_empty=call.allow_empty,
         )
-        left, left_entry, _ = cut_release(amended.following.rows, protected, last_entry=last_entry)
+        left, left_entry, concerned = cut_release(amended.following.rows, protected, last_entry=last_entry)
+        _say_protected(call, concerned)
         return replace(amended, following=replace(amended.following, rows=left, last_entry=left_entry)), lawful
+    _say_protected(call, concerned)
+    if call.edit == "replace":
+        following = plan_release(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
+        return Amended(following), lawful
     if call.until_ms != FOREVER_MS:
         until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
         rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))
@@ -259,6 +255,16 @@ def _amended(
         published_ms=published_ms,
     )
     return amended, lawful
+
+
+def _say_protected(call: ListCall, count: int) -> None:
+    """Say how many entries of the current list are on numbers that were protected since."""
+    if count:
+        _say(
+            call,
+            f"{counted(count, 'entry', 'entries')} of the current list on numbers that are protected now: a single "
+            "number will be removed, and a range cut around it",
+        )
 
 
 def _renumbered(before: Rows, after: Rows, last_entry: int) -> int:
