@@ -194,7 +194,7 @@ def test_what_protection_lifts_is_no_removal_and_no_mistake_of_the_list(publishe
 def test_a_range_is_cut_around_a_protected_number(publisher: Publisher, tmp_path: Path) -> None:
     columns = {"number": ["+628130000####"], "category": ["phishing"]}
     publisher.release(FEED, pa.table({**columns, "until": ["2099-01-01"], "level": ["block"]}))
-    before = publisher.dry_run(FEED, ["+628130000####"], edit="remove").surprising[0].entry
+    before = publisher.dry_run(FEED, ["+628130000####"], edit="remove", allow_empty=True).surprising[0].entry
     publisher.protect(["+6281300000500"])
     result = publisher.release(FEED, pa.table(columns))
     assert (result.removed, result.added, result.invalid, result.reach) == (1, 2, 0, 9_999)

@@ -265,7 +265,10 @@ def test_a_preview_says_what_the_change_does(publisher: Publisher, tmp_path: Pat
             act(many)
 
 
-def test_a_wrong_passphrase_is_one_sentence_after_the_other(publisher: Publisher) -> None:
+def test_a_proposal_is_advised_only_where_the_targets_key_is_elsewhere(publisher: Publisher) -> None:
     wrong = Publisher.open(publisher.directory, passphrase="another for a test")
-    with pytest.raises(InvalidInput, match=r"from your backup\. If the targets key is elsewhere"):
+    with pytest.raises(InvalidInput, match=r"from your backup\.?$"):
+        wrong.protect_more(["0812-3456-7003"])
+    (publisher.directory / "keys" / "targets.pem").unlink()
+    with pytest.raises(InvalidInput, match=r"[^.]\. If the targets key is elsewhere, write a proposal"):
         wrong.protect_more(["0812-3456-7003"])
