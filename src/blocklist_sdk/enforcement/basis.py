@@ -9,13 +9,15 @@ Most runs have the rules of the run before, which may be a hundred thousand. So 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import storage, write_file, write_json
@@ -65,24 +67,29 @@ class KnownRules:
     @cached_property
     def file(self) -> tuple[str, bytes]:
         """The name and the bytes of a file that has them."""
-        columns: list[list[Any]] = [[], [], [], [], [], [], [], []]
-        for key, override in sorted(self.overrides.items()):
-            missing = self.missing.get(key)
-            moments = (_us(moment) for moment in (override.created, override.until, missing))
-            row = (*key, override.decision, override.reason, override.author, *moments)
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
-        for number in sorted(self.protected):
-            for column, value in zip(columns, (number, number, _PROTECTED, "", "", 0, None, None), strict=True):
-                column.append(value)
-        names = ("number", "last", "decision", "reason", "author", "created", "until", "missing")
-        kinds = (pa.int64(), pa.int64(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.int64(), pa.int64())
-        table = pa.table(
-            {name: pa.array(column, kind) for name, column, kind in zip(names, columns, kinds, strict=True)}
-        )
-        for place, name in enumerate(names):
-            if name in ("decision", "author", "reason"):  # the same few texts again and again
-                table = table.set_column(place, name, table.column(name).dictionary_encode())
+        overrides = [override for _, override in sorted(self.overrides.items(), key=itemgetter(0))]
+        protected = sorted(self.protected)
+        more = len(protected)
+        texts = {
+            "decision": [override.decision for override in overrides] + [_PROTECTED] * more,
+            "reason": [override.reason for override in overrides] + [""] * more,
+            "author": [override.author for override in overrides] + [""] * more,
+        }
+        moments: dict[str, list[datetime | None]] = {
+            "created": [override.created for override in overrides],
+            "until": [override.until for override in overrides],
+            "missing": [self.missing.get(named(override)) for override in overrides] if self.missing else [],
+        }
+        columns: dict[str, Any] = {
+            "number": np.array([override.number for override in overrides] + protected, np.int64),
+            "last": np.array([named(override)[1] for override in overrides] + protected, np.int64),
+        }
+        for name, text in texts.items():  # the same few texts again and again
+            columns[name] = pa.array(text, pa.string()).dictionary_encode()
+        for name, column in moments.items():
+            microseconds = _microseconds(column)
+            columns[name] = pa.array(microseconds + [None] * (len(overrides) + more - len(microseconds)), pa.int64())
+        table = pa.table(columns)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -104,25 +111,23 @@ class KnownRules:
                 data = path.read_bytes()
             if path.name != f"rules-{hashlib.sha256(data).hexdigest()}.arrow":
                 raise ValueError("its checksum does not match")
-            rows = zip(*(column.to_pylist() for column in pa.ipc.open_file(data).read_all().columns), strict=True)
-            protected: set[int] = set()
+            table = pa.ipc.open_file(data).read_all()
+            numbers, lasts = (table.column(name).to_numpy().tolist() for name in ("number", "last"))
+            decisions, reasons, authors = (_texts(table.column(name)) for name in ("decision", "reason", "author"))
+            created, until, missing = (_moments(table.column(name)) for name in ("created", "until", "missing"))
             overrides: dict[Named, Override] = {}
-            gone: dict[Named, datetime] = {}
-            for number, last, decision, reason, author, created, until, missing in rows:
+            protected, gone = set[int](), dict[Named, datetime]()
+            for at, (number, last, decision) in enumerate(zip(numbers, lasts, decisions, strict=True)):
                 if decision == _PROTECTED:
                     protected.add(number)
                     continue
-                overrides[number, last] = Override(
-                    number,
-                    decision,
-                    reason,
-                    author,
-                    _moment(created),
-                    None if until is None else _moment(until),
-                    last=None if last == number else last,
-                )
-                if missing is not None:
-                    gone[number, last] = _moment(missing)
+                begun, moment = created[at], missing[at]
+                if begun is None:
+                    raise ValueError("a moment is missing")
+                one = None if last == number else last
+                overrides[number, last] = Override(number, decision, reasons[at], authors[at], begun, until[at], one)
+                if moment is not None:
+                    gone[number, last] = moment
             return cls(frozenset(protected), overrides, gone)
 
 
@@ -218,9 +223,26 @@ def _remove(files: Iterable[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _us(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+def _microseconds(moments: Sequence[datetime | None]) -> list[int | None]:
+    """Moments as microseconds since 1970; equal ones, as of one import, follow each other."""
+    found: list[int | None] = []
+    before: datetime | None = None
+    value: int | None = None
+    for moment in moments:
+        if moment is not before:
+            before, value = moment, None if moment is None else (moment - _EPOCH) // _MICROSECOND
+        found.append(value)
+    return found
 
 
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def _moments(column: pa.ChunkedArray) -> list[datetime | None]:
+    encoded = column.combine_chunks().dictionary_encode()
+    known = [_EPOCH + timedelta(microseconds=value) for value in encoded.dictionary.to_pylist()]
+    places = encoded.indices.fill_null(len(known)).to_numpy().tolist()
+    return [known[place] if place < len(known) else None for place in places]
+
+
+def _texts(column: pa.ChunkedArray) -> list[Any]:
+    encoded = column.combine_chunks()
+    known = encoded.dictionary.to_pylist()
+    return [known[place] for place in encoded.indices.to_numpy().tolist()]
