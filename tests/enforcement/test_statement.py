@@ -161,7 +161,7 @@ def test_controls_in_a_sinks_words_reach_nobody(ledger: Ledger) -> None:
     statement = statement_of(ledger)
     for text in (statement.to_csv(), statement.to_json(), statement_html(statement)):
         assert not any(sign in text for sign in ("\x1b", "\x07", "\\u001b", "\\u0007"))
-    assert next(ledger.records()).details == {0: "no [2J such  line"}
+    assert [reason.reason for reason in statement.reasons] == ["no [2J such  line"]
 
 
 def test_own_decisions_are_in_no_other_figure(ledger: Ledger) -> None:

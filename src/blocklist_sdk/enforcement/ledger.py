@@ -58,7 +58,7 @@ from blocklist_sdk.enforcement.ledger_files import (
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
 from blocklist_sdk.enforcement.list_identity import ListIdentity
 from blocklist_sdk.enforcement.plan import PlannedBatch
-from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done, plain
+from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
 
@@ -311,10 +311,10 @@ class Ledger:
         """
         if isinstance(outcomes, UniformOutcomes):
             codes = np.full(len(batch), _code_of(outcomes.outcome), np.uint8)
-            details = [plain(outcomes.outcome.detail) or None] * len(batch)
+            details = [outcomes.outcome.detail or None] * len(batch)
         else:
             codes = np.array([_code_of(outcome) for outcome in outcomes], np.uint8)
-            details = [plain(outcome.detail) or None for outcome in outcomes]
+            details = [outcome.detail or None for outcome in outcomes]
         codes[np.array(given_up, np.intp)] = OutcomeCode.GIVEN_UP
         table = pa.table({"outcome": pa.array(codes), "detail": pa.array(details, pa.string()).dictionary_encode()})
         with storage(self.directory):

@@ -21,7 +21,7 @@ _HOST: Final = rf"(?:\[[0-9A-Fa-f:.%]+\]|(?:[A-Za-z0-9._~-]|{_ESCAPED})*)(?::(?P
 _HOSTS: Final = rf"{_HOST}(?:,{_HOST.replace('(?P<port>', '(?:')})*"
 _STRICT: Final = re.compile(
     rf"[A-Za-z][A-Za-z0-9+.-]*://(?:{_TEXT}*(?::(?:{_TEXT}|:)*)?@)?{_HOSTS}"
-    rf"(?:/{_TEXT}*)?(?:\?(?P<query>(?:{_TEXT}|[/:&])*))?",
+    rf"(?:/{_TEXT}*)?(?:\?(?P<query>(?:[^@#%\x00-\x1f\x7f]|{_ESCAPED})*))?",
     re.ASCII,
 )
 _OPTION: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*=.*", re.DOTALL)
