@@ -39,13 +39,18 @@ class Accounts:
 class QueueSink:
     """A sink that puts changes into a queue, and waits until each has been acted on."""
 
-    def __init__(self, queue: "asyncio.Queue[Job]", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, queue: "asyncio.Queue[Job]", loop: asyncio.AbstractEventLoop, accounts: Accounts) -> None:
         self._queue = queue
         self._loop = loop
+        self._accounts = accounts
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Hand a batch to the workers; called in the thread of `enforce`."""
         return asyncio.run_coroutine_threadsafe(self._act(batch), self._loop).result()
+
+    def is_empty(self) -> bool:
+        """Whether nothing is suspended, so that a new ledger may begin; in production, a call to the service."""
+        return not self._accounts.suspended
 
     def close(self) -> None:
         """There are no connections to release."""
@@ -73,7 +78,7 @@ async def main(box: Sandbox, blocklist: Blocklist) -> None:
     queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=1000)
     workers = [asyncio.create_task(work(queue, accounts)) for _ in range(WORKERS)]
     result = await AsyncBlocklist(blocklist).sync()
-    sink = QueueSink(queue, asyncio.get_running_loop())
+    sink = QueueSink(queue, asyncio.get_running_loop(), accounts)
     with box.client("chat") as exchange:
         done = await asyncio.to_thread(partial(enforce, blocklist, sink, name="accounts", receipts=exchange))
     assert done.receipts is not None

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
 from blocklist_sdk.disk import replaced
@@ -29,9 +30,15 @@ SINK = "hlr"
 class Hlr:
     """The subscriber database, simulated: returns the outcome of each change."""
 
+    blocked: ClassVar[set[int]] = set()
+
     def apply(self, batch: Batch) -> list[Outcome]:
         """Enforce the changes of a batch."""
         return [self._one(change.number, lift=batch.operation == "unblock") for change in batch]
+
+    def is_empty(self) -> bool:
+        """Whether nothing is blocked, so that a new ledger may begin, and one that lost everything is filled again."""
+        return not self.blocked
 
     def close(self) -> None:
         """Release connections."""
@@ -39,6 +46,7 @@ class Hlr:
     def _one(self, number: int, *, lift: bool) -> Outcome:
         if number % 10 == 7:
             return Outcome("already-inactive", "returned last year")
+        (self.blocked.discard if lift else self.blocked.add)(number)
         return Outcome("reversed" if lift else "enforced")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -362,6 +363,11 @@ def test_another_sink_under_the_same_name_is_refused(
     second = (world.directory / "second").as_uri()
     assert_fails(enforce("--sink", second), 2, "belongs to file://", "--name", "--adopt", "--reconcile")
     assert not (world.directory / "second").exists()
+    assert_fails(enforce("--sink", second, "--adopt"), 2, "but it is empty", "--name")
+    (world.directory / "drop").rename(world.directory / "kept")
+    shutil.copytree(world.directory / "kept", world.directory / "second")
+    marker = world.directory / "second" / ".blocklist-drop.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"id": "another"}))
     adopted = enforce("--sink", second, "--adopt")
     assert (adopted.code, "from now on" in adopted.err) == (0, True)
     assert_fails(enforce("--watch", "--adopt"), 2, "--watch cannot be combined")
@@ -383,8 +389,81 @@ def test_what_is_unexplained_waits_until_it_is_accepted(
         assert not any(number in ran.err + ran.out for number in numbers)
     ran = enforce("--only-operator", "indosat", "--json")
     assert (ran.code, ran.document["waiting"]["changes"]["unblock"]) == (6, 30)
+    assert "30 changes waiting" in enforce("--only-operator", "indosat").out
+    assert "30 would wait" in enforce("--only-operator", "indosat", "--dry-run").out
     assert enforce("--only-operator", "indosat", "--accept").code == 0
     assert operations(world) == [("block", 30), ("unblock", 30)]
+
+
+def test_accepting_without_a_refusal_is_not_taken_and_has_an_exit_code(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    """A flag that always worked would end up in the script."""
+    numbers = [f"+62812000040{i:02d}" for i in range(30)]
+    synced(world, env, numbers)
+    ran = enforce("--accept")
+    assert (ran.code, operations(world)) == (6, [("block", 30)]), "all else is done"
+    assert "--accept was not taken: nothing waited at the last run" in ran.err
+    ran = enforce("--only-operator", "indosat", "--accept", "--json")
+    assert (ran.code, ran.document["waiting"]["removed"]) == (6, 30)
+    assert "nothing waited at the last run" in ran.document["not_accepted"]
+    synced(world, env, numbers[1:])
+    ran = enforce("--only-operator", "indosat", "--accept")
+    assert (ran.code, operations(world)[-1]) == (6, ("unblock", 1))
+    assert "what waits is not what waited at the last run" in ran.err
+    assert enforce("--only-operator", "indosat", "--accept").code == 0
+    assert enforce("--only-operator", "indosat").code == 0
+
+
+def test_what_waits_in_a_service_is_accepted_beside_it(world: World, env: dict[str, str]) -> None:
+    numbers = [f"+62812000040{i:02d}" for i in range(30)]
+    synced(world, env, numbers)
+    assert run("enforce", env=env).code == 0
+    command = ["enforce", "--only-operator", "indosat"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from blocklist_sdk.cli import main; main()", *command, "--watch", "--every", "1"],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert "30 changes waiting" in process.stdout.readline()
+        accepted = run(*command, "--accept", env=env)
+        while "waiting" in (line := process.stdout.readline()):
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert (accepted.code, operations(world)) == (0, [("block", 30), ("unblock", 30)]), accepted.err
+    assert "nothing to do" in line
+
+
+def test_a_run_that_only_looks_repairs_nothing(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
+) -> None:
+    synced(world, env, NUMBERS)
+    sink = ("--sink", redis_url, "--name", "cache")
+    assert enforce(*sink).code == 0
+    before = {path: path.read_bytes() for path in world.directory.rglob("sinks/**/*") if path.is_file()}
+    other = ("--sink", f"{redis_url}-other", "--name", "cache")
+    assert_fails(
+        enforce(*other, "--reconcile", "--repair", "--dry-run"), 2, "--repair cannot be combined with --dry-run"
+    )
+    assert_fails(enforce(*other, "--reconcile", "--adopt"), 2, "--adopt cannot be combined with --reconcile")
+    assert_fails(enforce(*other, "--reconcile", "--repair", "--adopt"), 2, "--adopt cannot be combined")
+    assert_fails(enforce(*other, "--reconcile", "--accept"), 2, "--accept needs a run")
+    after = {path: path.read_bytes() for path in world.directory.rglob("sinks/**/*") if path.is_file()}
+    assert after == before
+
+
+def test_a_month_without_records_has_no_statement(
+    world: World, env: dict[str, str], enforce: Callable[..., Ran]
+) -> None:
+    synced(world, env, NUMBERS)
+    assert enforce().code == 0
+    assert_fails(run("statement", "--sink", "default", "--month", "2025-01", env=env), 2, "has no record of 2025-01")
 
 
 def answering(outcome_of: Callable[[dict[str, Any]], str | None]) -> Callable[[Asked], dict[str, Any]]:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist
 from blocklist_sdk.cli.exit_codes import enforcement_code
 from blocklist_sdk.enforcement import EnforcementSettings, Outcome, enforce, reconcile
-from blocklist_sdk.enforcement.brake import _Pieces
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.paths import ledger_path
+from blocklist_sdk.enforcement.pieces import Pieces
 from support.ledgers import items_of
+from support.lost_overrides import lose
 from support.memory_sink import MemorySink
 from support.world import FEED, World, make_world
 
@@ -86,6 +87,7 @@ def test_a_mistyped_filter_waits_unless_the_ledger_is_small(
         assert len(result.waiting.examples) == 20
         assert enforce(blocklist, sink, settings=INDOSAT_ONLY).waiting is not None, "it waits until it is accepted"
         assert enforce(blocklist, sink, settings=TELKOMSEL_ONLY).waiting is None, "or is corrected"
+        assert enforce(blocklist, sink, settings=INDOSAT_ONLY).waiting is not None
         assert enforce(blocklist, sink, settings=INDOSAT_ONLY, accept=True).outcomes == {"reversed": count}
         assert enforce(blocklist, sink, settings=INDOSAT_ONLY).waiting is None
 
@@ -101,8 +103,7 @@ def test_overrides_that_vanish_wait_beyond_the_limit(
     block(blocklist, range(1000, 1000 + 2 * lost, 2))
     sink = MemorySink()
     assert enforce(blocklist, sink).outcomes == {"enforced": count + lost}
-    for text in texts(range(1000, 1000 + 2 * lost, 2)):
-        blocklist.overrides.remove(text)
+    assert lose(world.directory / "state", range(BASE + 1000, BASE + 1000 + 2 * lost)) == lost
     result = enforce(blocklist, sink)
     assert (result.waiting is not None, len(sink.held)) == (waits, count + lost if waits else count)
     if result.waiting is not None:
@@ -119,7 +120,7 @@ def test_an_override_for_a_range_is_explained_when_it_comes_and_waits_when_it_va
     blocklist.overrides.allow(f"{first}-{last}", reason="our own lines")
     result = enforce(blocklist, sink)
     assert (result.waiting, len(sink.held)) == (None, 140)
-    blocklist.overrides.remove(f"{first}-{last}")
+    assert lose(world.directory / "state", [(BASE, BASE + 59)]) == 1
     result = enforce(blocklist, sink)
     assert result.waiting is not None
     assert (result.waiting.reasons, len(sink.held)) == (("1 override gone",), 140)
@@ -203,9 +204,9 @@ def test_a_scope_that_is_left_out_waits_and_one_that_a_release_lifts_does_not(
 def test_accepting_lets_only_this_run_through(world: World, blocklist: Blocklist) -> None:
     sink = MemorySink()
     put(world, blocklist, range(100))
-    enforce(blocklist, sink, accept=True)
+    enforce(blocklist, sink)
     assert enforce(blocklist, sink, settings=INDOSAT_ONLY).waiting is not None
-    enforce(blocklist, sink, settings=INDOSAT_ONLY, accept=True)
+    assert enforce(blocklist, sink, settings=INDOSAT_ONLY, accept=True).not_accepted is None
     assert enforce(blocklist, sink).waiting is not None, "also where nothing is held any more: it is not the first run"
     assert enforce(blocklist, sink, accept=True).outcomes == {"enforced": 100}
 
@@ -242,12 +243,15 @@ def test_another_list_in_the_place_of_the_last_one_waits(world: World, blocklist
         result = enforce(switched, sink)
         assert result.waiting is not None
         assert (result.waiting.removed, result.waiting.added) == (100, 100)
-        assert result.waiting.reasons == ("the list is another one: release 2 after release 3",)
+        assert result.waiting.reasons == (
+            "the list is another one: release 2 after release 3, signed by other keys than before",
+        )
         assert sink.numbers == {BASE + number for number in range(100)}
         for last in (610, 620, 630):
             put(other, switched, range(500, last))
             assert enforce(switched, sink).waiting is not None, "also when its serial is higher"
         put(other, switched, range(500, 600))
+        assert enforce(switched, sink, accept=True).not_accepted is not None, "something else waits than before"
         assert enforce(switched, sink, accept=True).waiting is None
         assert sink.numbers == {BASE + number for number in range(500, 600)}
 
@@ -306,7 +310,7 @@ def test_the_majority_blocks_what_two_of_three_block(
         x, y, z = (each.get(number, 0) for each in (a, b, c))
         if (x & y) | (x & z) | (y & z):
             expected[number] = (x & y) | (x & z) | (y & z)
-    found = _Pieces.of(*three).majority()
+    found = Pieces.of(*three).majority()
     assert bits(found) == expected
     assert bool((found.number[1:] > found.last[:-1]).all()), "no two overlap"
 
@@ -315,6 +319,6 @@ def test_the_majority_blocks_what_two_of_three_block(
 def test_what_is_explained_and_asked_for_is_the_same_items(
     held: list[tuple[int, int, int]], target: list[tuple[int, int, int]]
 ) -> None:
-    found, items = _Pieces.of(made(held), made(target), made(target)).majority(), made(target)
+    found, items = Pieces.of(made(held), made(target), made(target)).majority(), made(target)
     assert (found.number.tolist(), found.last.tolist()) == (items.number.tolist(), items.last.tolist())
     assert found.entry.tolist() == items.entry.tolist()

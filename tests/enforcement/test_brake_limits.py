@@ -3,6 +3,7 @@
 All numbers are generated.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from blocklist_sdk.enforcement import Batch, EnforcementSettings, Outcome, all_d
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.publisher import Lifetimes, Timing
 from support.clock import Clock
+from support.lost_overrides import lose
 from support.memory_sink import MemorySink
 from support.world import FEED, PASSPHRASE, World, copy_world, make_world
 
 TELKOMSEL, INDOSAT = 6_281_200_100_000, 6_281_500_100_000
 TELKOMSEL_ONLY = EnforcementSettings(only_operator="telkomsel")
+INDOSAT_ONLY = EnforcementSettings(only_operator="indosat")
 ALL = EnforcementSettings()
 HELD, MANY, FEW = 100, 40, 20
 """A ledger of a hundred items; forty of them are more than the limit, and twenty are not."""
@@ -136,6 +139,7 @@ def test_accepting_lets_through_what_waits(world: World, accept: bool) -> None:
     sink = FastSink()
     with opened(world) as blocklist:
         enforce(blocklist, sink)
+        assert enforce(blocklist, sink, settings=TELKOMSEL_ONLY).waiting is not None
         result = enforce(blocklist, sink, settings=TELKOMSEL_ONLY, accept=accept)
     assert (result.waiting is None, len(sink.numbers)) == (accept, HELD + (0 if accept else MANY))
 
@@ -152,9 +156,48 @@ def test_a_range_that_shrinks_counts_by_the_numbers_that_it_loses(world: World, 
         enforce(blocklist, sink)
         blocklist.overrides.block(narrow, reason="own")
         assert enforce(blocklist, sink).waiting is None
-        blocklist.overrides.remove(wide)
+        assert lose(world.directory / "state", [(INDOSAT, INDOSAT + 99)]) == 1
         result = enforce(blocklist, sink)
     assert (result.waiting is not None, len(sink.numbers)) == (waits, 101 if waits else 1 + left)
+
+
+@pytest.mark.parametrize(("wide", "waits"), [(21, False), (22, True), (100_000, True)])
+def test_a_range_that_grows_counts_by_the_numbers_that_it_gains(world: World, wide: int, waits: bool) -> None:
+    """One item changes; what lets through all but its first number is lost."""
+    put(world, some(1))
+    sink = MemorySink()
+    with opened(world) as blocklist:
+        blocklist.overrides.block(f"+{INDOSAT}-+{INDOSAT + wide - 1}", reason="own")
+        blocklist.overrides.allow(f"+{INDOSAT + 1}-+{INDOSAT + wide - 1}", reason="own")
+        enforce(blocklist, sink)
+        assert len(sink.numbers) == 2
+        assert lose(world.directory / "state", [(INDOSAT + 1, INDOSAT + wide - 1)]) == 1
+        result = enforce(blocklist, sink)
+    assert (result.waiting is not None, len(sink.numbers)) == (waits, 2 if waits else 1 + wide)
+
+
+def test_a_range_that_loses_a_scope_counts_by_its_numbers(world: World) -> None:
+    put(world, some(1))
+    sink = MemorySink()
+    with opened(world) as blocklist:
+        blocklist.overrides.block(f"+{INDOSAT}-+{INDOSAT + 999}", reason="own")
+        enforce(blocklist, sink)
+        result = enforce(blocklist, sink, settings=EnforcementSettings(scopes=("sms",)))
+    assert result.waiting is not None
+    assert sink.scopes(INDOSAT) == {"sms", "voice", "data", "messaging"}
+
+
+@pytest.mark.parametrize("count", [HELD, 30])
+def test_only_what_the_sink_holds_counts(world: World, count: int) -> None:
+    """It refuses three quarters; of the rest, more than a tenth is no longer a few of all."""
+    put(world, some(4 * count - 30) + some(30, first=INDOSAT))
+    refused = {*some(3 * count)}
+    sink = MemorySink(lambda change: Outcome("refused", "no") if change.number in refused else None)
+    with opened(world) as blocklist:
+        assert enforce(blocklist, sink).waiting is None
+        result = enforce(blocklist, sink, settings=TELKOMSEL_ONLY)
+    assert result.waiting is not None
+    assert (result.waiting.held, result.waiting.removed) == (count, 30)
 
 
 # The first run
@@ -229,6 +272,9 @@ class Case:
             for number in numbers:
                 make(f"+{number}", reason="own", until=until)
 
+    def lose(self, numbers: Sequence[int]) -> None:
+        assert lose(self.world.directory / "state", numbers) == len(numbers)
+
     def undecide(self, numbers: Sequence[int]) -> None:
         with opened(self.world) as blocklist:
             for number in numbers:
@@ -289,7 +335,69 @@ def own_blocks_are_gone(case: Case) -> bool:
     put(case.world, STAY)
     case.decide("block", OWN, until=datetime.now(UTC) + timedelta(hours=1))
     case.run(begins=True)
+    case.lose(OWN)
+    return case.run(begins=False)
+
+
+def own_blocks_are_removed(case: Case) -> bool:
+    put(case.world, STAY)
+    case.decide("block", OWN)
+    case.run(begins=True)
     case.undecide(OWN)
+    return case.run(begins=False)
+
+
+def own_blocks_are_removed_while_a_filter_waits(case: Case) -> bool:
+    put(case.world, STAY + GO)
+    case.decide("block", OWN)
+    case.run(begins=True)
+    case.undecide(OWN)
+    assert case.run(settings=INDOSAT_ONLY, begins=False)
+    assert case.sink.numbers == {*STAY, *GO}
+    return case.run(begins=False)
+
+
+def own_blocks_are_removed_while_another_list_waits(case: Case) -> bool:
+    put(case.world, STAY + GO)
+    case.decide("block", OWN)
+    case.run(begins=True)
+    case.undecide(OWN)
+    with opened(case.world) as blocklist:
+        path = ledger_path(blocklist, "default") / "ledger.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"roots": "0", "root_keys": ["another"]}))
+    put(case.world, STAY)
+    assert case.run(begins=False)
+    return case.sink.numbers != {*STAY, *GO}
+
+
+def a_range_is_allowed_in_which_own_blocks_are_lost(case: Case) -> bool:
+    """What is new goes before what is gone, in this run and in later ones."""
+    put(case.world, STAY)
+    case.decide("block", OWN)
+    case.run(begins=True)
+    case.lose(OWN)
+    assert case.run(begins=False)
+    with opened(case.world) as blocklist:
+        blocklist.overrides.allow(f"+{OWN[0]}-+{OWN[-1]}", reason="appeal")
+    case.run(begins=False)
+    assert case.sink.numbers == {*STAY}
+    return case.run(begins=False)
+
+
+def numbers_are_allowed_after_the_clock_was_ahead(case: Case) -> bool:
+    put(case.world, STAY + GO)
+    case.run(hours=1000, begins=True)
+    case.decide("allow", GO)
+    assert case.run(begins=False) is False
+    case.decide("block", OWN)
+    return case.run(begins=False)
+
+
+def allowances_are_removed(case: Case) -> bool:
+    put(case.world, STAY + GO)
+    case.decide("allow", GO)
+    case.run(begins=True)
+    case.undecide(GO)
     return case.run(begins=False)
 
 
@@ -350,7 +458,7 @@ def allowances_are_gone(case: Case) -> bool:
     put(case.world, STAY + GO)
     case.decide("allow", GO, until=datetime.now(UTC) + timedelta(hours=1))
     case.run(begins=True)
-    case.undecide(GO)
+    case.lose(GO)
     return case.run(begins=False)
 
 
@@ -416,7 +524,13 @@ def the_sink_lost_them_and_a_filter_adds_others(case: Case) -> bool:
         (a_release_lifts, STAY + GO, STAY),
         (entries_end, STAY + GO, STAY),
         (own_blocks_end, STAY + OWN, STAY),
+        (own_blocks_are_removed, STAY + OWN, STAY),
+        (own_blocks_are_removed_while_a_filter_waits, STAY + GO + OWN, STAY + GO),
+        (own_blocks_are_removed_while_another_list_waits, STAY + GO + OWN, STAY + GO),
+        (a_range_is_allowed_in_which_own_blocks_are_lost, STAY + OWN, STAY),
         (numbers_are_allowed, STAY + GO, STAY),
+        (numbers_are_allowed_after_the_clock_was_ahead, STAY + GO, STAY + OWN),
+        (allowances_are_removed, STAY, STAY + GO),
         (the_authority_protects, STAY + GO, STAY),
         (a_release_adds, STAY, STAY + GO),
         (allowances_end, STAY, STAY + GO),
@@ -470,8 +584,7 @@ def test_few_unblocks_do_not_wait_because_many_blocks_do(world: World, lifted: i
         enforce(blocklist, sink)
     assert sink.numbers == {*some(HELD), *OWN}
     with opened(world) as blocklist:
-        for number in OWN[:lifted]:
-            blocklist.overrides.remove(f"+{number}")
+        assert lose(world.directory / "state", OWN[:lifted]) == lifted
         result = enforce(blocklist, sink)
         assert result.waiting is not None
         assert (result.waiting.removed, result.waiting.added) == (lifted if waits else 0, MANY)

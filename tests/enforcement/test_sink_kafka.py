@@ -1,5 +1,6 @@
 """The sink in Kafka, against brokers that speak its protocol."""
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from blocklist_sdk.enforcement.items import Items
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import DONE, LIFTED, SinkUnavailable
-from blocklist_sdk.enforcement.sinks.kafka import KafkaSink
+from blocklist_sdk.enforcement.sinks.kafka import KafkaSink, _OnceLogger
 from blocklist_sdk.errors import InvalidInput
 from support.kafka_cluster import compacted, messages, mock_cluster
 from support.sink_batches import FEED, FIRST, batch_of, items_of, numbered
@@ -179,3 +180,12 @@ def test_a_url_that_makes_no_sense_is_invalid(opens: Opens, url: str) -> None:
 def test_secrets_need_not_be_in_the_url(opens: Opens) -> None:
     secrets = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", "sasl.password": "secret"}
     opens("kafka://me@127.0.0.1:9/blocked", config=secrets)
+
+
+def test_what_librdkafka_repeats_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    logger = _OnceLogger()
+    for attempt in range(300):
+        logger.log(logging.ERROR, "FAIL [rdkafka#producer-%d] broker:9092: failed (after %dms)", attempt % 3, attempt)
+    for place in range(100):
+        logger.log(logging.ERROR, f"FAIL broker-{'x' * place}: no route")
+    assert len(caplog.records) == 20

@@ -137,6 +137,33 @@ def test_lifting_what_has_ended_by_itself_is_measured_from_its_end(ledger: Ledge
     assert statement_of(ledger).operations["unblock"].time.median_s == 180.0
 
 
+def test_a_change_that_fails_and_is_asked_for_again_as_a_block_is_one_change(ledger: Ledger) -> None:
+    """What is in doubt is blocked again, whatever it was."""
+    written(ledger, items_of([FIRST]))
+    later = PUBLISHED + timedelta(days=1)
+    written(ledger, items_of([FIRST], scope=3), [FAILED], operation="change", published=later)
+    written(ledger, items_of([FIRST], scope=3), published=later, begun=later + timedelta(hours=2))
+    statement = statement_of(ledger)
+    block, change = statement.operations["block"], statement.operations["change"]
+    assert (block.received, block.enforced) == (1, 1)
+    assert (change.received, change.enforced, change.overtaken) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("month", ["2026-09", "2025-10"])
+def test_a_month_before_the_oldest_record_has_no_statement(ledger: Ledger, month: str) -> None:
+    written(ledger, items_of([FIRST]))
+    with pytest.raises(InvalidInput, match=f"has no record of {month}: its oldest one is of 2026-10-05"):
+        monthly_statement(ledger, month, now=AFTER)
+
+
+def test_controls_in_a_sinks_words_reach_nobody(ledger: Ledger) -> None:
+    written(ledger, items_of([FIRST]), [Outcome("refused", "no\x1b[2J\nsuch\x07 line")])
+    statement = statement_of(ledger)
+    for text in (statement.to_csv(), statement.to_json(), statement_html(statement)):
+        assert not any(sign in text for sign in ("\x1b", "\x07", "\\u001b", "\\u0007"))
+    assert [reason.reason for reason in statement.reasons] == ["no [2J such  line"]
+
+
 def test_own_decisions_are_in_no_other_figure(ledger: Ledger) -> None:
     written(ledger, items_of([FIRST, FIRST + 1], entries=[(), (5,)]))
     statement = statement_of(ledger)
@@ -423,7 +450,8 @@ def test_a_ledger_into_which_nothing_was_enforced_has_no_statement(ledger: Ledge
     with pytest.raises(InvalidInput, match="nothing has been enforced into hlr yet"):
         statement_of(ledger)
     ledger.replace(ledger.state())
-    assert statement_of(ledger).operations["block"].received == 0
+    with pytest.raises(InvalidInput, match="has no record of 2026-10: it has none"):
+        statement_of(ledger)
 
 
 def test_a_shadows_statement_says_that_nothing_has_happened(tmp_path: Path) -> None:

@@ -433,7 +433,7 @@ def test_a_warning_of_an_early_batch_lasts_to_the_end_of_the_run(
     receiver.step_in = lambda handler, _: len(receiver.requests) == 1 and handler.answer(200, LOGIN_FORM)
     done = enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
     assert done.outcomes == {"in doubt": 1, "enforced": 1}
-    assert [warning.kind for warning in done.warnings] == ["unreadable response"]
+    assert [warning.kind for warning in done.warnings] == ["not asked", "unreadable response"]
     done = enforce(blocklist, sink, settings=EnforcementSettings(batch=1))
     assert (done.outcomes, done.warnings) == ({"enforced": 1}, ())
 

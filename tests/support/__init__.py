@@ -30,7 +30,7 @@ Servers and networks
 Enforcement
 
 - `memory_sink`, `sink_batches`, `ledgers`, `provisioning`: a sink in memory, batches, ledgers without a run, and a
-  system that picks up files.
+  system that picks up files. `lost_overrides`: overrides that are gone, and that nobody removed.
 
 Faults
 

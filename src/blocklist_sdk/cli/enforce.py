@@ -104,6 +104,14 @@ def enforce(
 
     if repair and not reconcile:
         raise InvalidInput("--repair needs --reconcile")
+    if repair and dry_run:
+        raise InvalidInput(
+            "--repair cannot be combined with --dry-run: leave --repair out, and the sink is only compared"
+        )
+    if reconcile and adopt:
+        raise InvalidInput("--adopt cannot be combined with --reconcile: --reconcile --repair binds the ledger itself")
+    if reconcile and accept and not repair:
+        raise InvalidInput("--accept needs a run: --reconcile alone only compares, so add --repair or leave one out")
     if watch and (reconcile or dry_run or accept or adopt):
         raise InvalidInput("--watch cannot be combined with --reconcile, --dry-run, --accept or --adopt")
     limits: dict[str, Any] = settings.complete().limits("enforce")
@@ -249,6 +257,9 @@ def _show(result: "EnforcementResult", name: str, *, as_json: bool) -> None:
         typer.echo(_line(result))
         if result.set_aside:
             say(_set_aside_text(result))
+        if result.unanswered:
+            items = counted(result.unanswered, "item")
+            say(f"{items} in doubt for more than a day: the sink's system does not answer, look there")
         if result.deferred:
             say(f"{counted(result.deferred, 'change')} left for another day: the daily cap is reached")
     _say_refused_receipts(result, name)
@@ -283,8 +294,11 @@ def _say_code(result: "EnforcementResult") -> None:
 def _line(result: "EnforcementResult") -> str:
     planned = ", ".join(f"{count:,} to {operation}" for operation, count in result.planned.items())
     if result.dry_run:
-        return f"release {result.serial}: {planned}; nothing was done"
+        waiting = "" if result.waiting is None else f", {sum(result.waiting.changes.values()):,} would wait"
+        return f"release {result.serial}: {planned}{waiting}; nothing was done"
     done = ", ".join(f"{count:,} {_DONE.get(kind, kind)}" for kind, count in sorted(result.outcomes.items()))
+    if result.waiting is not None:
+        done += f"{', ' if done else ''}{counted(sum(result.waiting.changes.values()), 'change')} waiting"
     done = done or "nothing to do"
     if result.receipts is not None:
         done += f", {counted(result.receipts.sent + result.receipts.repeated, 'receipt')} sent"

@@ -55,11 +55,12 @@ MEANINGS: Final = {
     REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, a pattern covers too "
     "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
     "cannot be read. `exchange publish`: a part waits for an officer; the rest is published. `enforce`: a part of the "
-    "run is unexplained, and waits; the rest is done.",
+    "run is unexplained, and waits, or `--accept` was not taken; the rest is done.",
     REJECTED: "Done, but a part was rejected. Rows that cannot be read: `override import`, `publish add`, `publish "
     "remove`, `report bulk`; with `--strict` also `publish release` and `screen`. Receipts that the exchange refused: "
     "`receipts send`, `enforce --receipts`.",
-    IN_PART: "`enforce`: done in part. A change failed, or the sink refused it, or an item was set aside today. "
+    IN_PART: "`enforce`: done in part. A change failed, or the sink refused it, or an item was set aside today, or the "
+    "sink's system has not answered for more than a day. "
     "Until midnight UTC, a run with nothing to do ends with it as well. What a daily cap left, and items set aside on "
     "earlier days, are only counted.",
     NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed, or the sink refused it.",
@@ -114,11 +115,11 @@ def enforcement_code(result: "EnforcementResult") -> int:
     """The exit code of a run into a sink; of several, the one that needs a person most."""
     if any(warning.kind == "unreadable response" for warning in result.warnings):
         return UNTRUSTED
-    if result.waiting is not None:
+    if result.waiting is not None or result.not_accepted is not None:
         return REFUSED
     if result.is_hopeless:
         return NOTHING_DONE
-    if result.newly_set_aside or not {"failed", "refused"}.isdisjoint(result.outcomes):
+    if result.newly_set_aside or result.unanswered or not {"failed", "refused"}.isdisjoint(result.outcomes):
         return IN_PART
     if result.receipts is not None and result.receipts.refused:
         return REJECTED

@@ -9,6 +9,7 @@ from typing import Final
 
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
+from blocklist_sdk.enforcement.shadow import Shadow
 from blocklist_sdk.enforcement.sink import (
     IdentifiedSink,
     ProbeableSink,
@@ -53,25 +54,33 @@ def identity_of(sink: Sink) -> SinkIdentity | None:
     return sink.identity() if isinstance(sink, IdentifiedSink) else None
 
 
-def examine(ledger: Ledger, state: LedgerState, sink: Sink, *, name: str, adopt: bool) -> Binding:
+def examine(ledger: Ledger | None, state: LedgerState, sink: Sink, *, name: str, adopt: bool) -> Binding:
     """Check that a ledger belongs to a sink, and that the sink still holds what it acknowledged.
 
     Args:
-        ledger: the ledger.
+        ledger: the ledger; None if there is none yet.
         state: its state.
         sink: the sink.
         name: the sink's name.
         adopt: the ledger belongs to this sink from now on.
 
     Raises:
-        InvalidInput: the ledger belongs to another sink.
+        InvalidInput: the ledger belongs to another sink, or is new and the sink holds something; or `adopt` is given
+            and the sink is empty.
         Malformed: the sink has lost batches that it acknowledged.
         SinkUnavailable: the sink as a whole fails.
     """
     identity = identity_of(sink)
-    if ledger.is_empty:
-        return Binding(identity)
+    if ledger is None or ledger.is_empty:
+        return _begun(sink, identity, name=name, adopt=adopt)
     is_elsewhere = ledger.sink is not None and (identity is None or identity.address != ledger.sink.address)
+    if adopt and _is_another(ledger.sink, identity) and state.count(ItemStatus.HELD) and _is_empty(sink):
+        where = "this sink" if identity is None else identity.address
+        raise InvalidInput(
+            f"--adopt says that {where} holds what the ledger of {name!r} says, but it is empty, so nothing would be "
+            "sent. Nothing was changed. Give it a name of its own (--name), which fills it; or, if it can be read, use "
+            "--reconcile --repair."
+        )
     if is_elsewhere and isinstance(sink, TransactionalSink) and isinstance(sink, ProbeableSink):
         # Before anything that may make tables: this may be the wrong database.
         is_new = sink.is_empty() and bool(state.count(ItemStatus.HELD))
@@ -79,7 +88,9 @@ def examine(ledger: Ledger, state: LedgerState, sink: Sink, *, name: str, adopt:
             raise _mismatch(name, ledger.sink, identity)
     applied = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
     expected = ledger.cursor() if isinstance(sink, TransactionalSink) else 0
-    if not expected:
+    if not expected and ledger.sink is None and not ledger.is_answered:
+        warnings: tuple[SinkWarning, ...] = ()  # the first run did not get that far
+    elif not expected:
         warnings = _checked_address(ledger.sink, identity, name=name, adopt=adopt)
     elif applied:
         if applied < expected and not adopt:
@@ -105,6 +116,36 @@ def examine(ledger: Ledger, state: LedgerState, sink: Sink, *, name: str, adopt:
     if is_lost:
         warnings = (*warnings, _refilled(name))
     return Binding(identity, applied if adopt or is_lost else None, is_lost=is_lost, warnings=warnings)
+
+
+def _begun(sink: Sink, identity: SinkIdentity | None, *, name: str, adopt: bool) -> Binding:
+    """Check that a ledger may begin with a sink: what the sink holds already, the ledger would never lift."""
+    if isinstance(sink, Shadow):
+        return Binding(identity)
+    is_empty = _is_empty(sink)
+    if is_empty is None:
+        message = (
+            f"the ledger of {name!r} begins, and the sink cannot say whether it holds something already: what an "
+            "earlier ledger has blocked there is not lifted by this one. If there was one, restore it from a copy, or "
+            "empty the sink. A sink that can be read is compared with --reconcile"
+        )
+        return Binding(identity, warnings=(SinkWarning("not asked", message),))
+    if not is_empty and not adopt:
+        where = "the sink" if identity is None else identity.address
+        raise InvalidInput(
+            f"{where} holds items, and the ledger of {name!r} does not know them, so they would never be lifted. "
+            "Nothing was sent. If there is a ledger under another name, give that name (--name), or if it was lost, "
+            "restore it from a copy. If the sink can be read, --reconcile --repair makes the ledger say what it holds. "
+            "If another ledger goes on lifting them, use --adopt."
+        )
+    return Binding(identity, warnings=() if is_empty else _adopted(name, identity))
+
+
+def _is_another(known: SinkIdentity | None, identity: SinkIdentity | None) -> bool:
+    """Whether a sink is not the one that the ledger knows."""
+    if known is None or identity is None:
+        return known is not None
+    return known.mark != identity.mark if known.mark is not None else known.address != identity.address
 
 
 def _checked_address(
@@ -159,8 +200,8 @@ def _refilled(name: str) -> SinkWarning:
     )
 
 
-def _is_empty(sink: Sink) -> bool:
-    """Whether a sink is known to hold nothing."""
+def _is_empty(sink: Sink) -> bool | None:
+    """Whether a sink holds nothing; None if it cannot say."""
     if isinstance(sink, ProbeableSink):
         return sink.is_empty()
-    return isinstance(sink, ReadableSink) and next(iter(sink.current()), None) is None
+    return next(iter(sink.current()), None) is None if isinstance(sink, ReadableSink) else None

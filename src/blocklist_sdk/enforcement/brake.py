@@ -1,36 +1,38 @@
 """The brake: what a run may do without being asked for. Pure.
 
 A run may do whatever is explained: by the release, by ends that passed, by protected numbers, by overrides that were
-added since the last run, and by what the sink lost. To know what is explained, the ledger remembers filters and rules
-of the last run (`Basis`). What the list should block under these, with what was added since, is explained. Where that
-differs from what the list should block under today's, the difference is unexplained; if it is large, it waits.
+added or removed since the last run, and by what the sink lost. To know what is explained, the ledger remembers filters
+and rules of the last run (`Basis`). What the list should block under these, with what was added since, is explained.
+Where that differs from what the list should block under today's, the difference is unexplained; if it is large, it
+waits. If the ledger's memory is lost, what the sink holds counts as explained, but for what surely may go.
 
 What goes out while it waits is the majority of three: what the sink holds, what it should hold, and what is explained.
 So a number that a release lifts is lifted, and nothing else is touched. Removals that are few enough go out even where
 additions are too many: no unblock waits because of a block.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Final, Self
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import numpy as np
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import write_json
+from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis, Named, named
 from blocklist_sdk.enforcement.desired import desired_items
-from blocklist_sdk.enforcement.items import EVERYWHERE, Items, Operation, Positions, UInt8s, mask_of, scopes_of
-from blocklist_sdk.enforcement.ledger_documents import member, read_document
-from blocklist_sdk.enforcement.ledger_files import moment_in, reading
-from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
+from blocklist_sdk.enforcement.items import EVERYWHERE, OWN_ENTRY, Items, Operation, mask_of, scopes_of
+from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
+from blocklist_sdk.enforcement.pieces import Pieces, common, reach, without
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.errors import mask
+from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
-from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.texts import counted
 
 EXAMPLES: Final = 20
@@ -39,8 +41,10 @@ EXAMPLES: Final = 20
 _LEEWAY: Final = timedelta(minutes=1)
 """An override may be written just before a run that does not see it yet."""
 
-_ADVICE: Final = "remove this file; whatever the next run finds then counts as explained"
-_FORMAT: Final = 1
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+Removals = Mapping[Named, datetime]
+"""When overrides were removed, by what they named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,85 +68,25 @@ class WaitingChanges:
     examples: tuple[str, ...]
 
 
-_Named = tuple[int, int]
-"""What an override names: the first and the last number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
-    """What the last run went by.
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What a run goes by.
 
     Attributes:
-        at: when that run began.
-        serial: the release that was in force.
-        digest: its digest.
-        scopes: the scopes that were enforced, as bits of `mask_of`.
-        only_operator: the operator whose numbers were enforced; None for all numbers.
-        protected: the numbers that the recipient itself protects. Those of the authority are explained.
-        overrides: the overrides, by the first and the last number that they name.
-        is_list_refused: whether another list came in the place of that release, and waits.
+        rows: the release in force.
+        rules: protected numbers and overrides.
+        removals: the overrides that somebody removed.
+        settings: the settings of this run.
+        basis: what the next run is compared with if nothing waits.
+        is_other_list: whether the keys of the list's root are not those of the last run.
     """
 
-    at: datetime
-    serial: int
-    digest: str
-    scopes: int
-    only_operator: str | None
-    protected: frozenset[int]
-    overrides: Mapping[_Named, Override]
-    is_list_refused: bool = False
-
-    @classmethod
-    def of(cls, settings: EnforcementSettings, rules: Rules, *, serial: int, digest: str, at: datetime) -> Self:
-        """What a run goes by now."""
-        return cls(
-            at=at,
-            serial=serial,
-            digest=digest,
-            scopes=_scopes_in(settings),
-            only_operator=settings.only_operator,
-            protected=rules.own_protected,
-            overrides=_decisions(rules),
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> Self | None:
-        """Read it; None if there was no run yet.
-
-        Raises:
-            Malformed, InvalidInput, StorageFailed: as for `LedgerDocument.load`.
-        """
-        document = read_document(path, advice=_ADVICE)
-        if document is None:
-            return None
-        with reading(path, advice=_ADVICE):
-            operator = document["only_operator"]
-            overrides = [_override_in(each) for each in member(document, "overrides", list)]
-            return cls(
-                at=moment_in(document, "at"),
-                serial=member(document, "serial", int),
-                digest=member(document, "digest", str),
-                scopes=member(document, "scopes", int),
-                only_operator=None if operator is None else member(document, "only_operator", str),
-                protected=frozenset(int(number) for number in member(document, "protected", list)),
-                overrides={_named(override): override for override in overrides},
-                is_list_refused=document["is_list_refused"] is True,
-            )
-
-    def save(self, path: Path) -> None:
-        """Write it; errors of the disk are the caller's to translate."""
-        document = {
-            "format": _FORMAT,
-            "at": self.at.isoformat(),
-            "serial": self.serial,
-            "digest": self.digest,
-            "scopes": self.scopes,
-            "only_operator": self.only_operator,
-            "is_list_refused": self.is_list_refused,
-            "protected": sorted(self.protected),
-            "overrides": [_document_of(override) for _, override in sorted(self.overrides.items())],
-        }
-        write_json(path, document)
+    rows: Rows
+    rules: Rules
+    removals: Removals
+    settings: EnforcementSettings
+    basis: Basis
+    is_other_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,83 +95,162 @@ class Judgement:
 
     Attributes:
         items: the items that the sink should hold after the run.
-        basis: what the next run is compared with.
+        basis: what the next run is compared with; None to leave what is there, because it is lost and something waits.
         waiting: what waits; None if nothing does.
+        digest: identifies what waits; None if nothing does.
+        is_accepted: whether something would have waited, and was accepted.
+        is_other_list: whether something waits, and the keys of the list's root are not those of the last run.
     """
 
     items: Items
-    basis: Basis
+    basis: Basis | None
     waiting: WaitingChanges | None = None
+    digest: str | None = None
+    is_accepted: bool = False
+    is_other_list: bool = False
+
+
+def basis_of(settings: EnforcementSettings, rules: KnownRules, *, serial: int, digest: str, at: datetime) -> Basis:
+    """What a run goes by now."""
+    scopes = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
+    return Basis(at=at, serial=serial, digest=digest, scopes=scopes, only_operator=settings.only_operator, rules=rules)
 
 
 def judge(
-    state: LedgerState,
-    target_items: Items,
-    rows: Rows,
-    rules: Rules,
-    *,
-    settings: EnforcementSettings,
-    before: Basis | None,
-    now: Basis,
-    accept: bool,
+    state: LedgerState, target_items: Items, now: Now, *, before: Basis | LostBasis | None, accepted: str | None
 ) -> Judgement:
     """Decide what a run may do.
 
     Args:
         state: what the sink holds.
         target_items: what it should hold.
-        rows: the release in force.
-        rules: protected numbers and overrides.
-        settings: the settings of this run.
-        before: what the last run went by; None if there was none, which lets everything through.
         now: what this run goes by.
-        accept: let through what is unexplained, too.
+        before: what the last run went by; None if there was none, which lets everything through.
+        accepted: the digest of what may go although it is unexplained; None if nothing may.
     """
-    if before is None or accept:
-        return Judgement(target_items, now)
-    explained_rules = _explained_rules(rules, before)
-    is_other_list = _is_other_list(before, now)
-    reasons = _reasons(before, now, rules, explained_rules, is_other_list=is_other_list)
-    if not reasons:
-        return Judgement(target_items, now)
-    whole = state.whole()
-    if is_other_list:
-        explained = _without_rules(whole.items, explained_rules, now.at)
-    else:
-        known = replace(settings, scopes=scopes_of(before.scopes), only_operator=before.only_operator)
-        explained = desired_items(rows, explained_rules, now.at, settings=known)
-    pieces = _Pieces.of(whole.items, target_items, explained)
+    if before is None:
+        return Judgement(target_items, now.basis)
+    held = _held_items(state)
+    found = _explained(held, now, before) if isinstance(before, Basis) else _explained_without_basis(held, now, before)
+    if not found.reasons:
+        return Judgement(target_items, now.basis)
+    pieces = Pieces.of(held, target_items, found.items)
     items = pieces.majority()
     plan = _changes_left(items, target_items)
-    held, held_reach = len(whole.items), _reach(whole.items)
+    settings, size, width = now.settings, len(held), reach(held)
     removed, added = pieces.reach()
     is_removed_much = _exceeds(
-        len(plan.unblock) + len(plan.lift), held, settings.max_removed, settings.min_removed
-    ) or _exceeds(removed, held_reach, settings.max_removed, settings.min_removed)
+        len(plan.unblock) + len(plan.lift), size, settings.max_removed, settings.min_removed
+    ) or _exceeds(removed, width, settings.max_removed, settings.min_removed)
     is_added_much = _exceeds(
-        len(plan.again) + len(plan.change) + len(plan.block), held, settings.max_added, settings.min_added
-    ) or (_exceeds(added, held_reach, settings.max_added, settings.min_added))
+        len(plan.again) + len(plan.change) + len(plan.block), size, settings.max_added, settings.min_added
+    ) or _exceeds(added, width, settings.max_added, settings.min_added)
     if not is_removed_much and not is_added_much:
-        return Judgement(target_items, now)
+        return Judgement(target_items, now.basis)
     if not is_removed_much:
         items = pieces.majority(lifts=True)
         plan = _changes_left(items, target_items)
-    waiting = _waiting(plan, held, reasons)
+    digest = _digest(plan)
+    if digest == accepted:
+        return Judgement(target_items, now.basis, is_accepted=True)
+    waiting = _waiting(plan, size, found.reasons)
+    return Judgement(items, found.basis, waiting, digest, is_other_list=now.is_other_list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """What is explained, what is not, and what the next run is compared with while that waits."""
+
+    items: Items
+    reasons: tuple[str, ...]
+    basis: Basis | None
+
+
+def _explained(held: Items, now: Now, before: Basis) -> _Explained:
+    """What is explained by the last run, and by what happened since."""
+    at = now.basis.at
+    rules = _explained_rules(now, before)
+    # What is new goes before what is gone, even if that is on fewer numbers.
+    effective = _made_of(now.rules, rules, before.rules, at)
+    is_other_list = now.is_other_list or _is_other_release(before, now.basis)
+    reasons = _reasons(before, now, rules, is_other_list=is_other_list)
+    settings = _settings_of(before, now.settings)
+    if is_other_list or settings is None:
+        own = desired_items(Rows.empty(), effective, at, settings=settings or now.settings)
+        listed = None if is_other_list else desired_items(now.rows, effective, at)
+        items = _kept(held, effective, at, listed=listed, own=own)
+    else:
+        items = desired_items(now.rows, effective, at, settings=settings)
     if is_other_list:
-        return Judgement(items, replace(before, is_list_refused=True), waiting)
-    basis = replace(
-        now,
-        scopes=before.scopes,
-        only_operator=before.only_operator,
-        protected=explained_rules.own_protected,
-        overrides=_decisions(explained_rules),
-    )
-    return Judgement(items, basis, waiting)
+        # Where other keys say so, the next run asks them again; serials alone cannot tell a return from a growth.
+        is_refused = before.is_list_refused or not now.is_other_list
+        return _Explained(items, reasons, replace(before, is_list_refused=is_refused))
+    basis = replace(now.basis, scopes=before.scopes, only_operator=before.only_operator, rules=rules)
+    return _Explained(items, reasons, basis)
+
+
+def _explained_without_basis(held: Items, now: Now, before: LostBasis) -> _Explained:
+    """What the sink holds, but for what ended, is listed no more, or is allowed, removed or protected."""
+    at = now.basis.at
+    is_other_list = now.is_other_list or now.basis.serial < before.serial
+    listed = None if is_other_list else desired_items(now.rows, now.rules, at)
+    there = now.basis.rules.overrides
+    removed = [each for each in now.removals if each not in there]
+    items = _kept(held, now.rules, at, listed=listed, own=None, removed=removed)
+    return _Explained(items, ("what the last run went by is lost, and with it what may have changed since",), None)
+
+
+def _kept(
+    held: Items,
+    rules: Rules,
+    at: datetime,
+    *,
+    listed: Items | None,
+    own: Items | None,
+    removed: list[Named] | None = None,
+) -> Items:
+    """What the sink holds and nothing lifts.
+
+    Args:
+        held: what it holds.
+        rules: what they let through is lifted.
+        at: what has ended by then is lifted.
+        listed: what the list blocks, by which items with an entry are kept; None to keep all of them.
+        own: what overrides block, by which the other items are kept; None to keep all of them.
+        removed: what overrides named that somebody removed.
+    """
+    alive = held.take(np.flatnonzero(held.until > times.to_ms(at)))
+    is_own = alive.entry == OWN_ENTRY
+    let_through = [
+        *((number, number) for number in rules.protected),
+        *(named(override) for override in rules.decisions() if override.decision == "allow" and override.in_force(at)),
+    ]
+    entries, others = alive.take(np.flatnonzero(~is_own)), alive.take(np.flatnonzero(is_own))
+    entries = without(entries, let_through) if listed is None else common(entries, listed)
+    others = without(others, [*let_through, *(removed or ())]) if own is None else common(others, own)
+    return Items.merged(entries, others)
+
+
+def _held_items(state: LedgerState) -> Items:
+    """What the sink holds, or may hold."""
+    whole = state.whole()
+    is_held = is_any_of(whole.status, ItemStatus.HELD, ItemStatus.IN_DOUBT, ItemStatus.WIDER)
+    return whole.items if is_held.all() else whole.items.take(np.flatnonzero(is_held))
 
 
 def _changes_left(items: Items, target_items: Items) -> EnforcementPlan:
     """What would still have to be done once the sink holds some items."""
     return make_plan(LedgerState.of(items, np.full(len(items), ItemStatus.HELD, np.uint8)), target_items)
+
+
+def _digest(plan: EnforcementPlan) -> str:
+    """Identifies changes: numbers and scopes, by what is to be done with them."""
+    hashed = hashlib.sha256()
+    for part in (plan.unblock, plan.lift, plan.again, plan.change, plan.block):
+        hashed.update(len(part).to_bytes(8))
+        for column in (part.number, part.last, part.scope):
+            hashed.update(np.ascontiguousarray(column).tobytes())
+    return hashed.hexdigest()
 
 
 def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> WaitingChanges:
@@ -243,8 +266,8 @@ def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> Wait
     )
 
 
-def _is_other_list(before: Basis, now: Basis) -> bool:
-    """Whether the list is not the one of the last run, or a later release of it."""
+def _is_other_release(before: Basis, now: Basis) -> bool:
+    """Whether the release is not the one of the last run, or a later one of the same list."""
     if now.serial == before.serial:
         return now.digest != before.digest
     # Once refused, another list remains so when its serials grow beyond those of the one before.
@@ -255,156 +278,99 @@ def _exceeds(count: int, held: int, share: float, least: int) -> bool:
     return count > max(least, share * held * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
 
 
-def _reach(items: Items) -> int:
-    return int((items.last - items.number + 1).sum())
+def _settings_of(before: Basis, settings: EnforcementSettings) -> EnforcementSettings | None:
+    """The filters of the last run; None if this version does not know them."""
+    operators = () if before.only_operator is None else before.only_operator.split("+")
+    if not 0 < before.scopes <= EVERYWHERE or not known_operators() >= {*operators}:
+        return None
+    return replace(settings, scopes=scopes_of(before.scopes), only_operator=before.only_operator)
 
 
-def _scopes_in(settings: EnforcementSettings) -> int:
-    return EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
+def _explained_rules(now: Now, before: Basis) -> KnownRules:
+    """The rules of the last run, with what was added since, and without what was removed."""
+    there, known = now.basis.rules.overrides, before.rules
+    # If the clock was ahead, nobody knows what came since: it counts as new, so that no unblock is held back.
+    since = _LONG_AGO if before.at > now.basis.at + _LEEWAY else before.at - _LEEWAY
+    explained: dict[Named, Override] = {}
+    missing: dict[Named, datetime] = {}
+    for key in sorted({*known.overrides, *there}):
+        override, old = there.get(key), known.overrides.get(key)
+        if override is not None and (override == old or override.created >= since):
+            explained[key] = override
+        elif old is not None and now.removals.get(key, _LONG_AGO) < max(since, old.created):
+            explained[key] = old
+            if override is None:
+                missing[key] = known.missing.get(key, _LONG_AGO if since == _LONG_AGO else before.at)
+    return KnownRules(now.rules.own_protected | known.protected, explained, missing)
 
 
-def _explained_rules(rules: Rules, before: Basis) -> Rules:
-    """The rules of the last run, with what was added since."""
-    there = _decisions(rules)
-    explained: list[Override] = []
-    for named in sorted({*before.overrides, *there}):
-        override, known = there.get(named), before.overrides.get(named)
-        if override is not None and (override == known or override.created >= before.at - _LEEWAY):
-            explained.append(override)
-        elif known is not None:
-            explained.append(known)
-    own = rules.own_protected | before.protected
-    return Rules.made_of(rules.protected | own, explained, own_protected=own)
+def _made_of(today: Rules, rules: KnownRules, known: KnownRules, at: datetime) -> Rules:
+    """Rules as they decide; what is missing does not decide where something newer does.
+
+    Args:
+        today: today's rules, for the protected numbers.
+        rules: the rules that are explained.
+        known: the rules of the last run.
+        at: now.
+    """
+    overrides = [override for key, override in rules.overrides.items() if key not in rules.missing]
+    in_force = [override for override in overrides if override.in_force(at)] if rules.missing else []
+    for moment in set(rules.missing.values()):
+        newer = (each for each in in_force if each.created >= moment or named(each) not in known.overrides)
+        spans = _merged(named(each) for each in newer)
+        for key in (key for key, since in rules.missing.items() if since == moment):
+            overrides += _outside(rules.overrides[key], spans)
+    return Rules.made_of(today.protected | rules.protected, overrides, own_protected=rules.protected)
 
 
-def _decisions(rules: Rules) -> dict[_Named, Override]:
-    return {_named(override): override for override in rules.decisions()}
+def _merged(spans: Iterable[Named]) -> list[Named]:
+    """Ranges in ascending order, those that overlap or touch as one."""
+    merged: list[Named] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
+        else:
+            merged.append((first, last))
+    return merged
 
 
-def _named(override: Override) -> _Named:
-    return override.number, override.number if override.last is None else override.last
+def _outside(override: Override, spans: Sequence[Named]) -> Iterator[Override]:
+    """What is left of an override outside some ranges, which are in order and do not touch."""
+    first, end = named(override)
+    for start, last in spans[max(bisect_right(spans, (first, end)) - 1, 0) :]:
+        if start > end:
+            break
+        if last < first:
+            continue
+        if start > first:
+            yield replace(override, number=first, last=None if start - 1 == first else start - 1)
+        first = last + 1
+    if first <= end:
+        yield replace(override, number=first, last=None if first == end else end)
 
 
-def _reasons(
-    before: Basis, now: Basis, rules: Rules, explained_rules: Rules, *, is_other_list: bool
-) -> tuple[str, ...]:
+def _reasons(before: Basis, now: Now, rules: KnownRules, *, is_other_list: bool) -> tuple[str, ...]:
     """What is unexplained about this run, each in a few words; empty if nothing is."""
     reasons: list[str] = []
+    today = now.basis
     if is_other_list:
-        reasons.append(f"the list is another one: release {now.serial} after release {before.serial}")
-    if before.only_operator != now.only_operator:
-        operators = (each or "not set" for each in (now.only_operator, before.only_operator))
+        releases = f"release {today.serial} after release {before.serial}"
+        signed = ", signed by other keys than before" if now.is_other_list else ""
+        reasons.append(f"the list is another one: {releases}{signed}")
+    if before.only_operator != today.only_operator:
+        operators = (each or "not set" for each in (today.only_operator, before.only_operator))
         reasons.append("--only-operator is {}, and was {}".format(*operators))
-    if before.scopes != now.scopes:
+    if before.scopes != today.scopes:
         reasons.append("other scopes (--scope) are enforced than before")
-    gone = len(explained_rules.protected - rules.protected)
+    gone = len(rules.protected - now.rules.protected)
     if gone:
         reasons.append(f"{counted(gone, 'protected number')} gone")
-    explained, there = _decisions(explained_rules), _decisions(rules)
+    explained, there = rules.overrides, today.rules.overrides
     for what, numbers in (
-        ("gone", [number for number in explained if number not in there and explained[number].in_force(now.at)]),
-        ("other than before", [n for n in there if n in explained and there[n] != explained[n]]),
-        ("new, but made before the last run", [number for number in there if number not in explained]),
+        ("gone", [key for key in explained if key not in there and explained[key].in_force(today.at)]),
+        ("other than before", [key for key in there if key in explained and there[key] != explained[key]]),
+        ("new, but made before the last run", [key for key in there if key not in explained]),
     ):
         if numbers:
             reasons.append(f"{counted(len(numbers), 'override')} {what}")
     return tuple(reasons)
-
-
-def _without_rules(items: Items, rules: Rules, at: datetime) -> Items:
-    """The items that have not ended, without the numbers that a rule lets through."""
-    kept = items.until > times.to_ms(at)
-    if rules:
-        allowed = [_named(o) for o in rules.decisions() if o.decision == "allow" and o.in_force(at)]
-        for first, last in [*((number, number) for number in sorted(rules.protected)), *allowed]:
-            begin, end = np.searchsorted(items.number, [first, last + 1])
-            kept[begin:end] &= items.last[begin:end] > last
-    return items.take(np.flatnonzero(kept))
-
-
-@dataclass(frozen=True, slots=True)
-class _Pieces:
-    """Runs of numbers that three sets of items hold alike: what the sink holds, what it should hold, and the explained.
-
-    Attributes:
-        first: the first number of each run.
-        last: the last number of each run.
-        in_sink: the scopes in which the sink holds it, as bits.
-        in_target: those in which it should.
-        in_explained: those that are explained.
-        source: the position of the item that holds it in `candidates`.
-        candidates: the items that the sink should hold, and then the explained ones.
-    """
-
-    first: Int64s
-    last: Int64s
-    in_sink: UInt8s
-    in_target: UInt8s
-    in_explained: UInt8s
-    source: Positions
-    candidates: Items
-
-    @classmethod
-    def of(cls, held: Items, target: Items, explained: Items) -> Self:
-        """Cut three sets of items at each other's ends."""
-        points = distinct(np.concatenate([part for each in (held, target, explained) for part in _ends(each)]))
-        first, last = points[:-1], points[1:] - 1
-        _, in_sink = _found(held, first)
-        at_target, in_target = _found(target, first)
-        at_explained, in_explained = _found(explained, first)
-        source = np.where(in_target != 0, at_target, at_explained + len(target))
-        return cls(first, last, in_sink, in_target, in_explained, source, Items.concatenated([target, explained]))
-
-    def _scope(self) -> UInt8s:
-        """The scopes that at least two of three have."""
-        sink, target, explained = self.in_sink, self.in_target, self.in_explained
-        scope: UInt8s = (sink & target) | (sink & explained) | (target & explained)
-        return scope
-
-    def reach(self) -> tuple[int, int]:
-        """How many numbers the unexplained removes, and how many it adds, in any scope."""
-        width, scope = self.last - self.first + 1, self._scope()
-        removed, added = scope & ~self.in_target, self.in_target & ~scope
-        return int(width[removed != 0].sum()), int(width[added != 0].sum())
-
-    def majority(self, *, lifts: bool = False) -> Items:
-        """What at least two of three block: number by number and scope by scope.
-
-        Args:
-            lifts: leave out also what the sink should not hold, although it is explained.
-        """
-        scope = self._scope()
-        if lifts:
-            scope &= self.in_target
-        kept = np.flatnonzero(scope)
-        first, last, scope, source = self.first[kept], self.last[kept], scope[kept], self.source[kept]
-        begins = np.ones(len(kept), np.bool_)
-        begins[1:] = (first[1:] != last[:-1] + 1) | (scope[1:] != scope[:-1]) | (source[1:] != source[:-1])
-        starts = np.flatnonzero(begins)
-        stops = np.append(starts[1:], len(kept))[: len(starts)] - 1
-        return replace(
-            self.candidates.take(source[starts]), number=first[starts], last=last[stops], scope=scope[starts]
-        )
-
-
-def _ends(items: Items) -> tuple[Int64s, Int64s]:
-    return items.number, items.last + 1
-
-
-def _found(items: Items, points: Int64s) -> tuple[Positions, UInt8s]:
-    """The position of the item that holds each point, and its scopes; 0 if none does."""
-    if not len(items):
-        return np.zeros(len(points), np.intp), np.zeros(len(points), np.uint8)
-    at = np.maximum(np.searchsorted(items.number, points, "right") - 1, 0)
-    holds = (items.number[at] <= points) & (points <= items.last[at])
-    return at, np.where(holds, items.scope[at], np.uint8(0)).astype(np.uint8)
-
-
-def _document_of(override: Override) -> dict[str, Any]:
-    values = {each.name: getattr(override, each.name) for each in fields(override)}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def _override_in(document: Mapping[str, Any]) -> Override:
-    until = None if document["until"] is None else moment_in(document, "until")
-    return Override(**{**document, "created": moment_in(document, "created"), "until": until})

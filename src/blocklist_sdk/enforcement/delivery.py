@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 
 from blocklist_sdk.enforcement.binding import Binding, examine, identity_of
-from blocklist_sdk.enforcement.items import Batch
+from blocklist_sdk.enforcement.items import Batch, Bools
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import LedgerState, OutcomeCode
+from blocklist_sdk.enforcement.origins import Origins
 from blocklist_sdk.enforcement.plan import EnforcementPlan, PlannedBatch
 from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.enforcement.sink import (
@@ -103,11 +104,15 @@ class Delivery:
         binding = examined(self._ledger, self._ledger.state(), self._sink, name=name, adopt=adopt, sleep=self._sleep)
         for warning in binding.warnings:
             log.warning("%s", warning.message)
-        self._ledger.bind(binding.identity, cursor=binding.cursor)
+        # A ledger without a sink waits for the sink's first answer: until then, the address may be a mistyped one.
+        if self._ledger.sink is not None or binding.cursor is not None or self._ledger.is_answered:
+            self._ledger.bind(binding.identity, cursor=binding.cursor)
         return binding
 
     def bind_again(self) -> None:
         """Write down the mark that the sink may have now, and the number of the last batch that it has applied."""
+        if self._ledger.sink is None and not self._ledger.is_answered:
+            return
         # What cannot be asked now is written down by the next run.
         with contextlib.suppress(SinkUnavailable):
             self._ledger.bind(identity_of(self._sink))
@@ -124,7 +129,9 @@ class Delivery:
         for number in numbers:
             self._ledger.settle(number, is_applied=self._applied() >= number, at=self._clock())
 
-    def deliver(self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: Watch) -> bool:
+    def deliver(
+        self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: Watch, origins: Origins | None = None
+    ) -> bool:
         """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
             self._check_age()
@@ -147,7 +154,7 @@ class Delivery:
                     cap -= room
                 if room < count:
                     part = replace(part, items=part.items.take(np.arange(room)))
-                self._one(part, serial=serial, published=published)
+                self._one(part, serial=serial, published=published, own=None if origins is None else origins.own(part))
             # The next run may begin at once, and does not know of this one.
             if not self._pace(self._owed_s, watch):
                 return False
@@ -158,10 +165,17 @@ class Delivery:
         finally:
             self._ledger.keep_tries(self._tries)
 
-    def _one(self, part: PlannedBatch, *, serial: int, published: datetime) -> None:
+    def _one(self, part: PlannedBatch, *, serial: int, published: datetime, own: Bools | None) -> None:
         begun = time.monotonic()
-        batch = self._ledger.begin(part, serial=serial, published=published, at=self._clock())
+        batch = self._ledger.begin(part, serial=serial, published=published, at=self._clock(), own=own)
         outcomes, is_about_items = self._apply(batch)
+        if not isinstance(outcomes, Sequence) or not all(
+            isinstance(outcome, Outcome) for outcome in ([] if isinstance(outcomes, UniformOutcomes) else outcomes)
+        ):
+            raise Malformed(
+                f"the sink returned {type(outcomes).__name__} in place of a sequence of outcomes, so the batch is in "
+                "doubt: this is a fault of the sink, tell its author"
+            )
         self._warnings |= dict.fromkeys(warnings_of(self._sink))
         if len(outcomes) != len(batch):
             raise Malformed(
@@ -172,6 +186,8 @@ class Delivery:
         record = self._ledger.finish(batch, outcomes, given_up=given_up, at=self._clock())
         if isinstance(self._sink, TransactionalSink):
             self._ledger.note_applied(record)
+        if self._ledger.sink is None:
+            self.bind_again()
         counts = np.bincount(record.outcome, minlength=256)
         for code in OutcomeCode:
             if counts[code]:
@@ -215,7 +231,7 @@ class Delivery:
                 return self._sink.apply(batch)
             except SinkUnavailable as error:
                 if attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
-                    raise _unreachable(self._ledger, error) from error
+                    raise _unreachable(self._ledger.directory.name, error) from error
                 self._sleep(_wait_s(attempt, error))
                 if self._applied() >= batch.number_in_ledger:
                     return all_done(batch)
@@ -276,7 +292,7 @@ class Delivery:
 
 
 def examined(
-    ledger: Ledger,
+    ledger: Ledger | None,
     state: LedgerState,
     sink: Sink,
     *,
@@ -290,15 +306,15 @@ def examined(
             return examine(ledger, state, sink, name=name, adopt=adopt)
         except SinkUnavailable as error:
             if sleep is None or attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
-                raise _unreachable(ledger, error) from error
+                raise _unreachable(name, error) from error
             sleep(_wait_s(attempt, error))
     raise AssertionError("the last attempt returns or raises")
 
 
-def _unreachable(ledger: Ledger, error: SinkUnavailable) -> Unreachable:
+def _unreachable(name: str, error: SinkUnavailable) -> Unreachable:
     return Unreachable(
         f"the sink is unavailable: {error}. What it acknowledged is saved; run this again later.",
-        url=ledger.directory.name,
+        url=name,
         retry_after=error.retry_after,
     )
 

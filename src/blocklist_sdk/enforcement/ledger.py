@@ -14,7 +14,9 @@ statements are made from them.
         records/N.batch.arrow        a batch, before it went to the sink
         records/N.done.arrow         its outcomes
         records/N.receipts.json      that its receipts are acknowledged, and which were refused
-        basis.json                   filters, rules and release of the last run
+        basis.json                   filters and release of the last run, and the name of the file of its rules
+        rules-DIGEST.arrow           its overrides and protected numbers
+        waiting.json                 the digest of what waited at the last run; there only if something did
         tries.json                   changes that failed, and how often
         lock                         locked by a run
         outbox.lock                  locked by whoever sends receipts, which may go on beside a run
@@ -33,14 +35,16 @@ import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk.disk import storage
-from blocklist_sdk.enforcement.brake import Basis
-from blocklist_sdk.enforcement.items import Batch, Operation, UInt8s
+from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis, missing_message
+from blocklist_sdk.enforcement.items import Batch, Bools, Operation, UInt8s
 from blocklist_sdk.enforcement.ledger_documents import (
     Acknowledgement,
     LedgerDocument,
     load_tries,
+    load_waiting,
     member,
     save_tries,
+    save_waiting,
 )
 from blocklist_sdk.enforcement.ledger_files import (
     REPAIR_ADVICE,
@@ -52,6 +56,7 @@ from blocklist_sdk.enforcement.ledger_files import (
     write_table,
 )
 from blocklist_sdk.enforcement.ledger_state import LedgerRecord, LedgerState, OutcomeCode, is_any_of, patched
+from blocklist_sdk.enforcement.list_identity import ListIdentity
 from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
 
 _LEDGER, _TRIES, _RECORDS, _LOCK = "ledger.json", "tries.json", "records", "lock"
 _BASIS: Final = "basis.json"
+_WAITING: Final = "waiting.json"
 _OUTBOX_LOCK: Final = "outbox.lock"
 
 RECORDS_KEPT: Final = timedelta(days=400)
@@ -199,6 +205,17 @@ class Ledger:
         return self._document.base is None and not self._numbers()
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the sink has answered for a change, or what it holds was read.
+
+        Raises:
+            Malformed, StorageFailed: as for `records`.
+        """
+        return self._document.base is not None or any(
+            not is_any_of(record.outcome, OutcomeCode.IN_DOUBT).all() for record in self.records()
+        )
+
+    @property
     def sink(self) -> SinkIdentity | None:
         """The sink to which the ledger belongs; None if it is not known."""
         return None if self._document.sink is None else SinkIdentity(self._document.sink, self._document.mark)
@@ -244,7 +261,9 @@ class Ledger:
         if _is_all_done(record.outcome):
             self._document = replace(self._document, cursor=record.batch.number_in_ledger)
 
-    def begin(self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime) -> Batch:
+    def begin(
+        self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime, own: Bools | None = None
+    ) -> Batch:
         """Write down a batch that is about to go to the sink.
 
         Args:
@@ -252,6 +271,7 @@ class Ledger:
             serial: the serial of the release that asks for them.
             published: when the release was published.
             at: now.
+            own: which changes only the recipient's own rules ask for; None if those without an entry.
 
         Raises:
             StorageFailed: the disk refused; the batch must not be sent.
@@ -265,8 +285,11 @@ class Ledger:
             "lifts": planned.lifts,
             "is_capped": planned.is_capped,
         }
+        table = items_table(planned.items)
+        if own is not None:
+            table = table.append_column("own", pa.array(own))
         with storage(self.directory):
-            write_table(self._path(batch.number_in_ledger, "batch"), items_table(planned.items), about)
+            write_table(self._path(batch.number_in_ledger, "batch"), table, about)
             self._next += 1
             # After the record, so that a run that is killed in between leaves no record that seems to be missing.
             self._save(replace(self._document, last=batch.number_in_ledger))
@@ -403,6 +426,7 @@ class Ledger:
             published, begun = moment_in(about, "published"), moment_in(about, "begun")
             lifts = about.get("lifts", about.get("is_urgent", False) and operation != "block")
             is_capped = about.get("is_capped", not about.get("is_urgent", True))
+            own = np.asarray(table.column("own").to_numpy(), np.bool_) if "own" in table.column_names else None
         path = self._path(number, "done")
         outcome, details, done = np.full(len(batch), OutcomeCode.IN_DOUBT, np.uint8), {}, None
         if path.exists():
@@ -422,6 +446,7 @@ class Ledger:
             details=details,
             lifts=lifts,
             is_capped=is_capped,
+            own=own,
         )
 
     def open_batches(self) -> list[int]:
@@ -446,22 +471,62 @@ class Ledger:
             with storage(self.directory):
                 save_tries(self.directory / _TRIES, tries)
 
-    def basis(self) -> Basis | None:
-        """What the last run went by; None if that is not known.
+    def basis(self, *, likely: KnownRules) -> Basis | LostBasis | None:
+        """What the last run went by; None before the first run.
+
+        Args:
+            likely: rules that need not be read if they are the ones, such as those of now.
 
         Raises:
-            Malformed: the file is damaged.
+            InvalidInput: the file was written by a newer version of this library.
+            StorageFailed: the disk refused.
         """
-        return Basis.load(self.directory / _BASIS)
+        path = self.directory / _BASIS
+        try:
+            basis = Basis.load(path, likely=likely)
+        except Malformed as error:
+            return LostBasis(str(error), self._last_serial())
+        # A ledger without batches is at its first run, also one that `reconcile` has just begun.
+        return LostBasis(missing_message(path), self._last_serial()) if basis is None and self._numbers() else basis
 
-    def keep_basis(self, basis: Basis) -> None:
-        """Write down what a run goes by.
+    def keep_basis(self, basis: Basis | None, *, waiting: str | None) -> None:
+        """Write down what a run goes by, and what waits.
+
+        Args:
+            basis: what the next run is compared with; None to leave what is there.
+            waiting: the digest of what waits; None if nothing does.
 
         Raises:
             StorageFailed: the disk refused.
         """
         with storage(self.directory):
-            basis.save(self.directory / _BASIS)
+            save_waiting(self.directory / _WAITING, waiting)
+            if basis is not None:
+                basis.save(self.directory / _BASIS)
+
+    def waiting(self) -> str | None:
+        """The digest of what waited at the last run; None if nothing did."""
+        return load_waiting(self.directory / _WAITING)
+
+    def _last_serial(self) -> int:
+        return next((record.batch.serial for record in self.records_backwards()), 0)
+
+    @property
+    def list_identity(self) -> ListIdentity | None:
+        """The list that is enforced; None if it is not known."""
+        document = self._document
+        return None if document.roots is None else ListIdentity(document.roots, frozenset(document.root_keys))
+
+    def keep_list_identity(self, identity: ListIdentity) -> None:
+        """Write down which list is enforced.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        document = replace(self._document, roots=identity.digest, root_keys=tuple(sorted(identity.keys)))
+        if document != self._saved:
+            with storage(self.directory):
+                self._save(document)
 
     # Receipts
 

@@ -33,6 +33,9 @@ class LedgerDocument:
         mark: the sink's own mark; None if it has none.
         cursor: the number of a batch that the sink said it had applied, so it must never say less; None if it is not
             known. 0 if the sink said nothing yet.
+        roots: the digest of the roots of the list that is enforced, so that their keys need not be read again; None if
+            it is not known.
+        root_keys: the ids of the keys of these roots: the list's identity, whatever its URL.
     """
 
     id: str
@@ -43,6 +46,8 @@ class LedgerDocument:
     sink: str | None = None
     mark: str | None = None
     cursor: int | None = None
+    roots: str | None = None
+    root_keys: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -66,6 +71,8 @@ class LedgerDocument:
                 sink=None if document.get("sink") is None else member(document, "sink", str),
                 mark=None if document.get("mark") is None else member(document, "mark", str),
                 cursor=None if document.get("cursor") is None else member(document, "cursor", int),
+                roots=None if document.get("roots") is None else member(document, "roots", str),
+                root_keys=tuple(str(key) for key in document.get("root_keys") or ()),
             )
             if min(found.folded, found.last, found.cursor or 0) < 0 or (found.base is None and found.folded):
                 raise ValueError("its numbers contradict each other")
@@ -93,6 +100,30 @@ def load_tries(path: Path) -> dict[str, int]:
 def save_tries(path: Path, tries: Mapping[str, int]) -> None:
     """Write down how often each change has failed."""
     write_json(path, {"format": _FORMAT, "tries": dict(tries)})
+
+
+def load_waiting(path: Path) -> str | None:
+    """The digest of what waited at the last run; None if nothing did.
+
+    A file that is damaged counts as none: nothing is then accepted, and the next run that waits writes it anew.
+
+    Raises:
+        InvalidInput, StorageFailed: as for `LedgerDocument.load`.
+    """
+    try:
+        document = read_document(path)
+    except Malformed:
+        return None
+    digest = None if document is None else document.get("digest")
+    return digest if isinstance(digest, str) else None
+
+
+def save_waiting(path: Path, digest: str | None) -> None:
+    """Write down what waits; None if nothing does."""
+    if digest is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_json(path, {"format": _FORMAT, "digest": digest})
 
 
 @dataclass(frozen=True, slots=True)

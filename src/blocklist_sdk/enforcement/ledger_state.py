@@ -103,6 +103,7 @@ class LedgerRecord:
         details: the sink's words on an outcome, by index, where it said something.
         lifts: whether the changes lift something, as in `PlannedBatch`.
         is_capped: whether they count towards the daily cap, as in `PlannedBatch`.
+        own: which changes only the recipient's own rules asked for; None in records of earlier versions.
     """
 
     batch: Batch
@@ -113,6 +114,7 @@ class LedgerRecord:
     details: Mapping[int, str]
     lifts: bool
     is_capped: bool
+    own: Bools | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,10 +179,15 @@ _NOWHERE = np.empty(0, np.intp)
 def forget_what_was_lost(ledger: Ledger, target_items: Items, *, last_batch: int) -> None:
     """Make the ledger of a sink that lost everything say so, so that the next plan fills it.
 
+    That is a repair, so the month's statement does not count it as new, and no daily cap holds it back.
+
     Raises:
         Malformed, StorageFailed: as for `Ledger.state` and `Ledger.replace`.
     """
-    _repair(ledger, ledger.state().whole(), Items.empty(), target_items, _NOWHERE, _NOWHERE, last_batch)
+    state = ledger.state().whole()
+    repairs = find_repairs(state, Items.empty(), target_items, _NOWHERE, _NOWHERE)
+    write_repairs(ledger, repairs, after=max(ledger.last, last_batch))
+    _repair(ledger, state, Items.empty(), target_items, _NOWHERE, _NOWHERE, last_batch)
 
 
 def _repair(
@@ -209,10 +214,11 @@ def _repair(
     status_of_same[matched(same, unsure)[0]] = ItemStatus.IN_DOUBT
     same = _with_entries(same, unsure)
     # Items that are gone, as they should be, are unblocked once more: no receipt says so yet.
-    elsewhere = np.isin(ledger_state.items.number, sink_items.number) | np.isin(
-        ledger_state.items.number, target_items.number
-    )
-    gone = ledger_state.items.take(np.flatnonzero(~is_nothing & ~elsewhere))
+    # So are items that are gone and should not be: they are in doubt, and asked for again without regard to a cap.
+    is_wanted = np.isin(ledger_state.items.number, target_items.number)
+    is_aside = is_any_of(ledger_state.status, ItemStatus.SET_ASIDE)
+    is_there = np.isin(ledger_state.items.number, sink_items.number)
+    gone = ledger_state.items.take(np.flatnonzero(~is_nothing & ~is_there & ~(is_aside & is_wanted)))
     parts = [same, other, nothing, gone]
     codes = ItemStatus.HELD, ItemStatus.NOTHING_TO_BLOCK, ItemStatus.IN_DOUBT
     status = [np.full(len(part), code, np.uint8) for part, code in zip(parts[1:], codes, strict=True)]

@@ -40,7 +40,10 @@ def open_sink(url: str, *, feed: str, ledger: str | None = None, **options: Any)
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
-        raise InvalidInput(f"the sink's URL cannot be used: {error}") from error
+        # The error's text may quote a part of the URL, and that may be a password.
+        raise InvalidInput(
+            "the sink's URL cannot be read: check its host, and brackets around an IPv6 address"
+        ) from error
     plug_ins = {plug_in.name: plug_in for plug_in in entry_points(group=ENTRY_POINT_GROUP)}
     if scheme in plug_ins:
         opener = plug_ins[scheme].load()
@@ -52,7 +55,9 @@ def open_sink(url: str, *, feed: str, ledger: str | None = None, **options: Any)
             raise InvalidInput(f"{error.name} is not installed: install blocklist-sdk[{extra}]") from error
     else:
         known = ", ".join(sorted({*_BUILT_IN, *plug_ins}))
-        wrong = f"no sink has the scheme {scheme!r}" if scheme else "the sink's URL has no scheme"
+        # A text before a colon may be anything, such as a user's name.
+        is_scheme = scheme and f"{scheme}:/" in url.lower()
+        wrong = f"no sink has the scheme {scheme!r}" if is_scheme else "the sink's URL has no scheme"
         raise InvalidInput(f"{wrong}: begin it with one of {known}")
     if ledger is not None and "ledger" in inspect.signature(opener).parameters:
         options = {**options, "ledger": ledger}

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, Outc
 from blocklist_sdk.enforcement.receipts import ReceiptsResult
 from blocklist_sdk.enforcement.sink import SinkWarning
 from blocklist_sdk.release.rows import Int64s
+
+UNANSWERED_AFTER: Final = timedelta(days=1)
+"""After how long a change that has no answer is something to look at: a drop directory may be emptied once a night."""
+
+_LOOKED_BACK: Final = timedelta(days=7)
+"""How far back it is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,9 @@ class EnforcementResult:
         newly_set_aside: how many of them were set aside today (UTC).
         is_hopeless: whether nothing could be enforced: all that was tried in this run failed or was refused, or the
             sink holds nothing, since everything failed too often.
+        unanswered: how many items have been in doubt for more than a day, since the sink's system does not answer.
         waiting: what waits because too much of the run was unexplained; None if nothing does. The rest was done.
+        not_accepted: why nothing was accepted, although the run was asked to accept; None otherwise.
         next_change: when the next entry or override begins or ends by itself; None if none does.
         dry_run: whether nothing was done.
         seconds: how long the run took.
@@ -43,7 +52,9 @@ class EnforcementResult:
     set_aside: int = 0
     newly_set_aside: int = 0
     is_hopeless: bool = False
+    unanswered: int = 0
     waiting: WaitingChanges | None = None
+    not_accepted: str | None = None
     next_change: datetime | None = None
     dry_run: bool = False
     seconds: float = 0.0
@@ -63,6 +74,25 @@ def set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:
             is_aside = is_any_of(record.outcome, OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP)
             parts.append(record.batch.items.number[is_aside])
     return int(np.isin(_set_aside_in(state), np.concatenate(parts)).sum())
+
+
+def unanswered(ledger: Ledger, state: LedgerState, *, before: datetime) -> int:
+    """How many items are in doubt, were so before a moment, and had no answer since."""
+    if not state.count(ItemStatus.IN_DOUBT) + state.count(ItemStatus.WIDER):
+        return 0
+    whole = state.whole()
+    numbers = whole.items.number[is_any_of(whole.status, ItemStatus.IN_DOUBT, ItemStatus.WIDER)]
+    found = np.empty(0, np.int64)
+    for record in ledger.records_backwards():
+        if not len(numbers) or record.begun < before - _LOOKED_BACK:
+            break
+        in_doubt = is_any_of(record.outcome, OutcomeCode.IN_DOUBT)
+        asked = record.batch.items.number
+        numbers = numbers[~np.isin(numbers, asked[~in_doubt])]
+        if record.begun < before:
+            found = np.union1d(found, numbers[np.isin(numbers, asked[in_doubt])])
+            numbers = numbers[~np.isin(numbers, found)]
+    return len(found)
 
 
 def _set_aside_in(state: LedgerState) -> Int64s:

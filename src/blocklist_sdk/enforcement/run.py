@@ -13,20 +13,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from blocklist_sdk import times
-from blocklist_sdk.enforcement.brake import Basis, Judgement, WaitingChanges, judge
+from blocklist_sdk.enforcement.basis import Basis, KnownRules, LostBasis
+from blocklist_sdk.enforcement.brake import Judgement, Now, Removals, WaitingChanges, basis_of, judge
 from blocklist_sdk.enforcement.delivery import Delivery, Watch, examined, warnings_of
 from blocklist_sdk.enforcement.desired import desired_items, next_change
 from blocklist_sdk.enforcement.items import Items, Operation
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState
+from blocklist_sdk.enforcement.list_identity import ListIdentity
+from blocklist_sdk.enforcement.origins import Origins
 from blocklist_sdk.enforcement.paths import ledger_path
 from blocklist_sdk.enforcement.plan import make_plan
 from blocklist_sdk.enforcement.receipts import send_receipts
 from blocklist_sdk.enforcement.reconciliation import forget_what_was_lost
-from blocklist_sdk.enforcement.result import EnforcementResult, is_hopeless, set_aside_on
+from blocklist_sdk.enforcement.result import UNANSWERED_AFTER, EnforcementResult, is_hopeless, set_aside_on, unanswered
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
-from blocklist_sdk.enforcement.sink import Sink
+from blocklist_sdk.enforcement.sink import Sink, SinkWarning
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.rules import Rules
@@ -73,7 +76,8 @@ def enforce(
         dry_run: only return what would be done. Without a ledger, the sink is taken to be empty; none is begun.
         adopt: the ledger belongs to this sink from now on. Without it, a ledger that belongs to another sink is
             refused.
-        accept: let this run's unexplained changes through.
+        accept: let the unexplained changes through that waited at the last run. If nothing did, or others wait now,
+            nothing is accepted, and `EnforcementResult.not_accepted` says why; all else is done.
         clock: returns the current time, UTC.
         sleep: waits for some seconds.
         wait_s: how long to wait for another process that enforces into the same sink, seconds.
@@ -101,6 +105,7 @@ def enforce(
         binding = delivery.bind(name=name, adopt=adopt)
         delivery.settle_open_batches()
         is_lost = binding.is_lost
+        brake = _Brake(ledger, blocklist, accept=accept)
         planned: dict[Operation, int] | None = None
         is_over = False
         while not is_over:
@@ -109,14 +114,15 @@ def enforce(
                 forget_what_was_lost(ledger, target.items, last_batch=binding.cursor or 0)
                 is_lost = False
             state = ledger.state()
-            judgement = _judged(ledger, state, target, accept=accept)
-            # Once: what comes up later in a long run was not looked at by whoever accepted.
-            accept = False
+            judgement = brake.judged(state, target)
             plan = make_plan(state, judgement.items)
             planned = planned or plan.counts()
             about = target.generation.about
             watch = Watch(blocklist, about.serial, target.rules, target.next_change, clock)
-            is_over = delivery.deliver(plan, serial=about.serial, published=about.published_at, watch=watch)
+            origins = target.origins(state) if len(plan) else None
+            is_over = delivery.deliver(
+                plan, serial=about.serial, published=about.published_at, watch=watch, origins=origins
+            )
             if len(plan):
                 ledger.fold(at=clock())
                 state = ledger.state()
@@ -130,10 +136,12 @@ def enforce(
             set_aside=state.count(ItemStatus.SET_ASIDE),
             newly_set_aside=set_aside_on(ledger, state, clock().astimezone(UTC).date()),
             is_hopeless=is_hopeless(ledger, state, delivery.outcomes),
+            unanswered=unanswered(ledger, state, before=clock() - UNANSWERED_AFTER),
             waiting=judgement.waiting,
+            not_accepted=brake.not_accepted,
             next_change=target.next_change,
             seconds=time.monotonic() - started,
-            warnings=(*binding.warnings, *delivery.warnings()),
+            warnings=(*binding.warnings, *brake.warnings, *delivery.warnings()),
         )
     if receipts is not None:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -154,25 +162,30 @@ def _dry_run(
 ) -> EnforcementResult:
     """What a run would do. Nothing is written, and no ledger begun."""
     started = time.monotonic()
-    directory, state, warnings, basis = ledger_path(blocklist, name), LedgerState.empty(), warnings_of(sink), None
+    directory = ledger_path(blocklist, name)
+    target = _Target.now(blocklist, settings, at)
     if Ledger.exists(directory):
         with Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s) as ledger:
             state = ledger.state()
             binding = examined(ledger, state, sink, name=name, adopt=adopt)
             state = LedgerState.empty() if binding.is_lost else state
-            warnings, basis = (*binding.warnings, *warnings), ledger.basis()
-    target = _Target.now(blocklist, settings, at)
-    judgement = target.judged(state, basis, accept=accept)
+            brake = _Brake(ledger, blocklist, accept=accept, is_dry=True)
+            judgement = brake.judged(state, target)
+    else:
+        state, brake = LedgerState.empty(), _Brake(None, blocklist, accept=accept, is_dry=True)
+        binding = examined(None, state, sink, name=name, adopt=adopt)
+        judgement = brake.judged(state, target)
     _log_waiting(judgement.waiting)
     return EnforcementResult(
         serial=target.generation.about.serial,
         planned=make_plan(state, judgement.items).counts(),
         set_aside=state.count(ItemStatus.SET_ASIDE),
         waiting=judgement.waiting,
+        not_accepted=brake.not_accepted,
         next_change=target.next_change,
         dry_run=True,
         seconds=time.monotonic() - started,
-        warnings=warnings,
+        warnings=(*binding.warnings, *brake.warnings, *warnings_of(sink)),
     )
 
 
@@ -187,6 +200,8 @@ class _Target:
         at: the moment.
         items: what the sink should hold.
         next_change: when that changes by itself; None if it never does.
+        known_rules: the rules, as the ledger keeps them.
+        removals: when overrides were removed, by what they named.
     """
 
     generation: Generation
@@ -195,6 +210,8 @@ class _Target:
     at: datetime
     items: Items
     next_change: datetime | None
+    known_rules: KnownRules
+    removals: Removals
 
     @classmethod
     def now(cls, blocklist: Blocklist, settings: EnforcementSettings, at: datetime) -> Self:
@@ -202,39 +219,82 @@ class _Target:
         generation, rules = internals_of(blocklist).in_force()
         rows = generation.rows
         items = desired_items(rows, rules, at, settings=settings)
-        return cls(generation, rules, settings, at, items, next_change(rows, rules, at))
+        # After the rules: what they lack because it was removed is among the removals.
+        removals = internals_of(blocklist).overrides.removals()
+        return cls(generation, rules, settings, at, items, next_change(rows, rules, at), KnownRules.of(rules), removals)
 
-    def judged(self, state: LedgerState, basis: Basis | None, *, accept: bool) -> Judgement:
+    def origins(self, state: LedgerState) -> Origins | None:
+        """Whose business the changes from a state are; None if all of them are the list's."""
+        return Origins.of(state, self.generation.rows, self.rules, self.at)
+
+    def judged(
+        self, state: LedgerState, before: Basis | LostBasis | None, *, is_other_list: bool, accepted: str | None
+    ) -> Judgement:
         """What a run may do towards it.
 
         Args:
             state: what the sink holds.
-            basis: what the last run went by; None before the first run.
-            accept: let through what is unexplained, too.
+            before: what the last run went by; None before the first run.
+            is_other_list: whether the keys of the list's root are not those of the last run.
+            accepted: the digest of what may go although it is unexplained; None if nothing may.
         """
         about = self.generation.about
-        return judge(
-            state,
-            self.items,
-            self.generation.rows,
-            self.rules,
-            settings=self.settings,
-            before=basis,
-            now=Basis.of(self.settings, self.rules, serial=about.serial, digest=about.digest, at=self.at),
-            accept=accept,
-        )
+        basis = basis_of(self.settings, self.known_rules, serial=about.serial, digest=about.digest, at=self.at)
+        now = Now(self.generation.rows, self.rules, self.removals, self.settings, basis, is_other_list)
+        return judge(state, self.items, now, before=before, accepted=accepted)
 
 
-def _judged(ledger: Ledger, state: LedgerState, target: _Target, *, accept: bool) -> Judgement:
-    """What a run may do. What it goes by is written down first, so that a killed run is not judged anew.
+class _Brake:
+    """What a run may do, and what the ledger keeps about it.
 
-    So only the first run of a ledger is free, and not one into a sink from which the list has lifted everything since.
+    Attributes:
+        not_accepted: why nothing was accepted, though the run was asked to; None if it was, or was not asked.
+        warnings: what a person must know about what the ledger keeps.
     """
-    basis = ledger.basis()
-    judgement = target.judged(state, basis, accept=accept)
-    if basis is None or replace(judgement.basis, at=basis.at) != basis:
-        ledger.keep_basis(judgement.basis)
-    return judgement
+
+    def __init__(self, ledger: Ledger | None, blocklist: Blocklist, *, accept: bool, is_dry: bool = False) -> None:
+        self.not_accepted: str | None = None
+        self.warnings: tuple[SinkWarning, ...] = ()
+        self._ledger, self._blocklist = ledger, blocklist
+        self._accepts, self._is_dry = accept, is_dry
+
+    def judged(self, state: LedgerState, target: "_Target") -> Judgement:
+        """What a run may do. What it goes by is written down first, so that a killed run is not judged anew.
+
+        So only the first run of a ledger is free, and not one into a sink from which the list has lifted everything.
+        """
+        ledger = self._ledger
+        known = None if ledger is None else ledger.list_identity
+        identity = ListIdentity.of(self._blocklist, known)
+        before = None if ledger is None else ledger.basis(likely=target.known_rules)
+        waited = ledger.waiting() if self._accepts and ledger is not None else None
+        judgement = target.judged(state, before, is_other_list=not identity.is_same(known), accepted=waited)
+        if self._accepts and not judgement.is_accepted:
+            self.not_accepted = _why_not_accepted(waited, judgement)
+            log.warning("--accept was not taken: %s", self.not_accepted)
+        # Once: what comes up later in a long run was not looked at by whoever accepted.
+        self._accepts = False
+        if isinstance(before, LostBasis) and not self.warnings:
+            log.warning("%s", before.message)
+            self.warnings = (SinkWarning("lost basis", before.message),)
+        if ledger is not None and not self._is_dry:
+            if not judgement.is_other_list:
+                ledger.keep_list_identity(identity.joined(known) if identity.is_same(known) else identity)
+            ledger.keep_basis(judgement.basis, waiting=judgement.digest)
+        return judgement
+
+
+def _why_not_accepted(waited: str | None, judgement: Judgement) -> str:
+    """Why nothing was accepted, and what to do."""
+    if waited is None:
+        why = "nothing waited at the last run, so nobody has looked at what it would let through"
+    elif judgement.waiting is None:
+        why = "what waited at the last run does not wait any more"
+    else:
+        why = "what waits is not what waited at the last run"
+    if judgement.waiting is None:
+        return f"{why}. Nothing waits: leave it out"
+    return f"{why}. Look at what waits now, and if it is meant, run the same command once more"
 
 
 def _log_waiting(waiting: WaitingChanges | None) -> None:

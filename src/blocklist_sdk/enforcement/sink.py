@@ -6,6 +6,10 @@ from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
 from blocklist_sdk.enforcement.items import Batch, Operation
 
+_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+"""Characters that a text of one line must not have, each with a space in its place."""
+
+
 OutcomeKind = Literal["enforced", "already-inactive", "not-ours", "recycled", "refused", "failed", "reversed"]
 """The outcomes that a receipt can have."""
 
@@ -36,6 +40,18 @@ class Outcome:
 DONE: Final = Outcome("enforced")
 LIFTED: Final = Outcome("reversed")
 PENDING: Final = Outcome("failed", "handed over, not answered yet", pending=True)
+
+
+def plain(text: str) -> str:
+    r"""The text on one line, and no longer than a receipt allows.
+
+    >>> plain("not a\nsubscriber")
+    'not a subscriber'
+    """
+    return text.translate(_CONTROL).strip()[:DETAIL_CHARS_MAX]
+
+
+# Writing
 
 
 class UniformOutcomes(Sequence[Outcome]):
@@ -103,10 +119,14 @@ class SinkWarning:
             ``adopted``: the ledger belongs to this sink from now on.
             ``other address``: the sink has another address than before.
             ``refilled``: the sink had lost what it held, so it is filled as at first.
+            ``not asked``: a ledger begins, and the sink cannot say whether it holds something already.
+            ``lost basis``: what the last run went by is lost, so more than usual may wait.
         message: what is wrong and what to do; no personal data.
     """
 
-    kind: Literal["unreadable response", "unencrypted", "adopted", "other address", "refilled"]
+    kind: Literal[
+        "unreadable response", "unencrypted", "adopted", "other address", "refilled", "not asked", "lost basis"
+    ]
     message: str
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import OWN_ENTRY, Bools, Items, Operation, Positions
-from blocklist_sdk.enforcement.ledger import Ledger
+from blocklist_sdk.enforcement.ledger import RECORDS_KEPT, Ledger
 from blocklist_sdk.enforcement.ledger_state import NOTHING_TO_BLOCK, LedgerRecord, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.paths import is_shadow
 from blocklist_sdk.enforcement.repairs import Repairs
+from blocklist_sdk.enforcement.sink import plain
 from blocklist_sdk.enforcement.statement import (
     NO_REASON,
     OTHER_REASONS,
@@ -81,8 +82,8 @@ def monthly_statement(
         contact: whom to ask about it, in one line.
 
     Raises:
-        InvalidInput: `month` is not a month, or has not begun; or nothing was enforced into the sink yet; or
-            `organisation` or `contact` is not one line of text.
+        InvalidInput: `month` is not a month, has not begun, or ended before the ledger's oldest record; or nothing was
+            enforced into the sink yet; or `organisation` or `contact` is not one line of text.
         Malformed: a record is damaged.
         StorageFailed: the disk refused.
     """
@@ -97,6 +98,13 @@ def monthly_statement(
         raise InvalidInput(f"the month {month} has not begun yet")
     if ledger.is_empty:
         raise InvalidInput(f"nothing has been enforced into {ledger.directory.name} yet, so there is nothing to state")
+    oldest = next(ledger.records(), None)
+    if oldest is None or end <= oldest.begun:
+        since = "it has none" if oldest is None else f"its oldest one is of {oldest.begun.astimezone(UTC):%Y-%m-%d}"
+        raise InvalidInput(
+            f"the ledger of {ledger.directory.name} has no record of {month}: {since}. Records stay for "
+            f"{RECORDS_KEPT.days} days; an older statement can be made from a copy of the ledger"
+        )
     sums = _Sums(start, min(now, end), Repairs(ledger.directory))
     waiting, numbers = 0, set[int]()
     for record in ledger.records():
@@ -250,13 +258,35 @@ class _Sums:
         )
 
     def _add(self, record: LedgerRecord, positions: Positions) -> None:
+        for operation, some in self._by_operation(record, positions):
+            if len(some):
+                self._add_operation(record, operation, some)
+
+    def _by_operation(self, record: LedgerRecord, positions: Positions) -> Iterator[tuple[Operation, Positions]]:
+        """The changes by what they are to the list, which is not always what the sink was asked to do."""
         items, operation = record.batch.items, record.batch.operation
+        numbers = items.number[positions]
+        other = np.zeros(len(positions), np.bool_)
+        if operation == "block":
+            # What is in doubt is asked for again as a block, also if it was a change.
+            for origin in _ORIGINS:
+                other |= self.flows[origin, "change"].find(numbers)[0]
+            yield "change", positions[other]
+        elif operation == "change" and items.lifted_entries and record.own is not None:
+            # The list blocks the number no more, and an override of the recipient's own goes on blocking it.
+            lifted = np.array(sorted(items.lifted_entries), np.int64)
+            other = np.isin(positions, lifted) & (items.entry[positions] == OWN_ENTRY) & ~record.own[positions]
+            yield "unblock", positions[other]
+        yield operation, positions[~other]
+
+    def _add_operation(self, record: LedgerRecord, operation: Operation, positions: Positions) -> None:
+        items = record.batch.items
         numbers, entries = items.number[positions], items.entry[positions]
         codes = np.array(
             [self._categories.setdefault(name, len(self._categories)) for name in items.categories], np.int64
         )
         changes = _Changes(positions, numbers, _due_ms(record, items, positions), codes[items.category[positions]])
-        is_own = entries == OWN_ENTRY
+        is_own = entries == OWN_ENTRY if record.own is None else record.own[positions]
         is_named = self._repairs.take(operation, numbers, entries)
         is_known = np.where(is_own, *(self.flows[origin, operation].find(numbers)[0] for origin in ("own", "list")))
         is_repair = self.flows["repair", operation].find(numbers)[0] | (is_named & ~is_known)
@@ -267,11 +297,11 @@ class _Sums:
         }
         for origin, is_its in is_of.items():
             if is_its.any():
-                self._add_of(origin, record, changes.take(np.flatnonzero(is_its)))
+                self._add_of(origin, operation, record, changes.take(np.flatnonzero(is_its)))
 
-    def _add_of(self, origin: _Origin, record: LedgerRecord, changes: "_Changes") -> None:
-        """Add the changes of one origin."""
-        flow = self.flows[origin, record.batch.operation]
+    def _add_of(self, origin: _Origin, operation: Operation, record: LedgerRecord, changes: "_Changes") -> None:
+        """Add the changes of one origin and operation."""
+        flow = self.flows[origin, operation]
         is_new, is_over = record.begun >= self.start, record.done is not None and record.done < self.stop
         numbers, codes = changes.numbers, record.outcome[changes.positions]
         is_known, since, category = flow.find(numbers)
@@ -289,16 +319,18 @@ class _Sums:
         flow.leave_open(numbers[~is_final], since[~is_final], category[~is_final])
         done_at = record.done if is_over else None
         is_past = done_at is not None and done_at < self.start
-        if origin == "list" and record.batch.operation == "block" and not (is_past and is_final.all()):
+        if origin == "list" and operation == "block" and not (is_past and is_final.all()):
             self.has_ranges |= bool((record.batch.items.last[changes.positions] != numbers).any())
         if is_past:
             flow.count("carried", category[is_final], -1)
         elif done_at is not None:
-            self._outcomes(origin, record, done_at, _Changes(changes.positions, numbers, since, category))
+            self._outcomes(origin, operation, record, done_at, _Changes(changes.positions, numbers, since, category))
 
-    def _outcomes(self, origin: _Origin, record: LedgerRecord, done_at: datetime, changes: "_Changes") -> None:
+    def _outcomes(
+        self, origin: _Origin, operation: Operation, record: LedgerRecord, done_at: datetime, changes: "_Changes"
+    ) -> None:
         """Add the final outcomes of the month."""
-        operation, codes = record.batch.operation, record.outcome[changes.positions]
+        codes = record.outcome[changes.positions]
         flow, is_unblock = self.flows[origin, operation], operation == "unblock"
         for outcome, figure in _FIGURES.items():
             at = is_any_of(codes, outcome)
@@ -315,15 +347,15 @@ class _Sums:
             if outcome in _DONE and operation != "change":
                 (self.lifted_on if is_unblock else self.blocked_on)[done_at.astimezone(UTC).date()] += count
             if outcome in (OutcomeCode.REFUSED, OutcomeCode.GIVEN_UP):
-                self._reason(record, outcome.kind or "", changes.positions[at])
+                self._reason(record, operation, outcome.kind or "", changes.positions[at])
 
-    def _reason(self, record: LedgerRecord, kind: str, positions: Positions) -> None:
-        operation, details = record.batch.operation, record.details
+    def _reason(self, record: LedgerRecord, operation: Operation, kind: str, positions: Positions) -> None:
+        details = record.details
         if not details:
             self.reasons[operation, kind, NO_REASON] += len(positions)
             return
         for index in positions.tolist():
-            text = details.get(index, "").strip()
+            text = plain(details.get(index, ""))
             reason = (operation, kind, _NUMBER.sub(lambda found: mask(found[0]), text) or NO_REASON)
             is_room = reason in self.reasons or len(self.reasons) < _REASONS_MAX
             self.reasons[reason if is_room else (operation, kind, OTHER_REASONS)] += 1

@@ -66,6 +66,11 @@ class RangeOverrides:
         place = bisect_right(self.starts, number) - 1
         return _first_in_force(self.choices[place], at) if place >= 0 else None
 
+    def covers(self, number: int) -> bool:
+        """Whether any of the overrides covers a number, in force or not."""
+        place = bisect_right(self.starts, number) - 1
+        return place >= 0 and bool(self.choices[place])
+
     def within(self, first: int, last: int, at: datetime) -> Iterator[tuple[int, int, Override]]:
         """The segments of a range on which an override decides at a moment: first and last number, and the override."""
         for place in range(max(bisect_right(self.starts, first) - 1, 0), bisect_right(self.starts, last)):

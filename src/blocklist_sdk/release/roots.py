@@ -1,8 +1,9 @@
 """The chain of roots by which an authority replaces its keys (section 5.3 of the TUF specification)."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 
-from tuf.api.exceptions import BadVersionNumberError
+from tuf.api.exceptions import BadVersionNumberError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 
@@ -41,3 +42,35 @@ def root_version(data: bytes) -> int:
     if not isinstance(signed, Root):
         raise InvalidInput(f"the file is {signed.type} metadata, not root: give the root.json of a publisher")
     return signed.version
+
+
+def root_keys(pinned: bytes, known: Iterable[bytes]) -> frozenset[str]:
+    """The ids of the keys of a pinned root, of those that it leads to, and of those that lead to it.
+
+    Args:
+        pinned: root metadata that is trusted.
+        known: other roots, in any order; what is damaged, or does not belong to the pinned one, is left out.
+
+    Raises:
+        tuf.api.exceptions.RepositoryError: the pinned root is not root metadata.
+    """
+    root = Metadata[Root].from_bytes(pinned)
+    by_version = {root.signed.version: root}
+    for data in known:
+        with contextlib.suppress(RepositoryError):
+            other = Metadata[Root].from_bytes(data)
+            if isinstance(other.signed, Root):
+                by_version.setdefault(other.signed.version, other)
+    chain = [root]
+    for step in (1, -1):
+        at = root
+        while (following := by_version.get(at.signed.version + step)) is not None:
+            older, newer = (at, following) if step == 1 else (following, at)
+            try:
+                for signer in (older, newer):
+                    signer.signed.verify_delegate(Root.type, newer.signed_bytes, newer.signatures)
+            except RepositoryError:
+                break
+            chain.append(following)
+            at = following
+    return frozenset(key for each in chain for key in each.signed.roles[Root.type].keyids)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from blocklist_sdk import Blocklist, InvalidInput, InvalidNumber, Malformed, Override
+from blocklist_sdk import Blocklist, InvalidInput, InvalidNumber, Malformed, Override, times
 from support.clock import Clock
 from support.waiting import until
 from support.world import FEED, FIRST, LISTED, SECOND, World, make_world
@@ -247,3 +247,35 @@ def test_syncs_go_on_where_the_overrides_are_damaged(world: World, recipient: Bl
     (world.directory / "cache-state" / FEED / "recipient.sqlite").write_bytes(b"no database" * 1000)
     world.release(SECOND)
     assert recipient.sync().after == 2
+
+
+def test_a_removal_is_remembered_and_a_loss_is_none(world: World, recipient: Blocklist) -> None:
+    assert recipient.overrides.removals() == {}
+    before = times.now()
+    for number in (LISTED, FREE):
+        recipient.overrides.block(number, reason="own")
+    assert recipient.overrides.remove(FREE)
+    assert not recipient.overrides.remove(FREE)
+    ((named, at),) = world.recipient().overrides.removals().items()
+    assert named == (recipient.check(FREE).number,) * 2
+    assert before <= at <= times.now()
+    file = world.directory / "cache-state" / FEED / "recipient.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("DELETE FROM overrides")
+        connection.execute("UPDATE removals SET at = '2020-01-01T00:00:00+00:00'")
+    connection.close()
+    assert len(world.recipient().overrides.removals()) == 1
+    recipient.overrides.block(FREE, reason="own")
+    assert recipient.overrides.remove(FREE)
+    assert all(at >= before for at in recipient.overrides.removals().values())
+
+
+def test_a_file_of_an_earlier_version_has_no_removals(world: World, recipient: Blocklist) -> None:
+    recipient.overrides.block(FREE, reason="own")
+    file = world.directory / "cache-state" / FEED / "recipient.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE removals")
+    connection.close()
+    assert recipient.overrides.removals() == {}
+    assert recipient.overrides.remove(FREE)
+    assert len(recipient.overrides.removals()) == 1

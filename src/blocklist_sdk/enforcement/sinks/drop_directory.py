@@ -40,6 +40,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _MARKER: Final = ".blocklist-drop.json"
 _STATE: Final = ".blocklist-drop.sqlite"
+_FEED_PREFIX: Final = ".blocklist-drop.feed."
+"""Begins the name of an empty file for each feed of which something was written, since the files are picked up."""
 
 _SETTLED_S: Final = 60.0
 """After how long without a write a response counts as whole, even if it does not mark its end."""
@@ -153,6 +155,21 @@ class FileSink:
         """The responses that cannot be read. Their changes stay pending until the responses are corrected."""
         return tuple(self._warnings.values())
 
+    def is_empty(self) -> bool:
+        """Whether no file of the feed was ever written here, as far as the directory says.
+
+        Raises:
+            SinkUnavailable: the directory cannot be used.
+        """
+        try:
+            marker = _marker_of(self.directory)
+            if marker is None:
+                return True
+            # The directory of an earlier version does not say of which feeds it had files.
+            return marker.get("feeds") is True and not (self.directory / f"{_FEED_PREFIX}{self.feed}").exists()
+        except OSError as error:
+            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+
     def identity(self) -> SinkIdentity:
         """The directory, and the id that it was given when it was made.
 
@@ -176,8 +193,14 @@ class FileSink:
         self.directory.mkdir(exist_ok=True)
         _check_usable(self.directory)
         if _mark_of(self.directory) is None:
-            marker = {"format": 1, "what": "drop directory of blocklist-sdk", "id": secrets.token_hex(8)}
+            marker = {
+                "format": 1,
+                "what": "drop directory of blocklist-sdk",
+                "id": secrets.token_hex(8),
+                "feeds": True,
+            }
             write_json(self.directory / _MARKER, marker)
+        (self.directory / f"{_FEED_PREFIX}{self.feed}").touch()
         if self._responses is not None and self._waiting is None:
             self._waiting = _Waiting(self.directory / _STATE, self.feed)
         self._is_claimed = True
@@ -395,12 +418,17 @@ def _check_usable(directory: Path) -> bool:
 
 def _mark_of(directory: Path) -> str | None:
     """The id of a drop directory; None if it has none, as before its first batch, or if an earlier version made it."""
+    mark = (_marker_of(directory) or {}).get("id")
+    return mark if isinstance(mark, str) else None
+
+
+def _marker_of(directory: Path) -> dict[str, Any] | None:
+    """What marks a drop directory; None before its first batch."""
     try:
         document: Any = json.loads((directory / _MARKER).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    mark = document.get("id") if isinstance(document, dict) else None
-    return mark if isinstance(mark, str) else None
+    return document if isinstance(document, dict) else None
 
 
 def _seconds(text: str) -> float:

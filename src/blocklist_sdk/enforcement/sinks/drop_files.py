@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, get_args
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of, until_text
-from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, OUTCOME_KINDS, Outcome
+from blocklist_sdk.enforcement.sink import OUTCOME_KINDS, Outcome, plain
 from blocklist_sdk.errors import Malformed
 
 FileFormat = Literal["csv", "jsonl"]
@@ -39,9 +39,6 @@ NAME: Final = re.compile(
 
 _MARK: Final = "# blocklist-sdk"
 _END: Final = "# end"
-_CONTROL: Final = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
-"""Characters that a text must not have in a file that is read line by line, each with a space in its place."""
-
 _RESPONSE_BYTES_MAX: Final = 256_000_000
 """As long as a response to a million changes with long details."""
 
@@ -188,18 +185,6 @@ def read_drop_response(path: str | Path) -> DropResponse:
     if count is not None and count != len(outcomes):
         raise Malformed(f"the last line of {path} says count={count}, not {len(outcomes)}: send it again")
     return DropResponse(dict(outcomes), count is not None, is_cut)
-
-
-def plain(text: str) -> str:
-    r"""The text on one line, and no longer than a receipt allows.
-
-    >>> plain("not a\nsubscriber")
-    'not a subscriber'
-    """
-    return text.translate(_CONTROL).strip()[:DETAIL_CHARS_MAX]
-
-
-# Writing
 
 
 def _csv(batch: Batch) -> str:

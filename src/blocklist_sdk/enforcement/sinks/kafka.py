@@ -1,6 +1,7 @@
 """The sink for Kafka: a compacted topic with one message per change, keyed by number; a null message lifts."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -55,6 +56,9 @@ A broker may return them for every message of a packet, so each of these message
 
 _log = logging.getLogger(__name__)
 
+_LOGGED_MAX: Final = 20
+"""How many different lines of librdkafka a producer logs."""
+
 
 def open_kafka_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
     """Open a sink in a Kafka topic, which must exist. It connects to the brokers in the background.
@@ -88,6 +92,20 @@ def open_kafka_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = N
         raise InvalidInput(
             f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {reason}"
         ) from error
+
+
+class _OnceLogger:
+    """Logs what librdkafka says, each text once: while no broker answers, it says the same several times a second."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+
+    def log(self, level: int, message: str, *values: object) -> None:
+        """Log a line, unless it differs from an earlier one only in its figures."""
+        text = re.sub(r"[0-9]+", "0", message % values if values else message)
+        if text not in self._texts and len(self._texts) < _LOGGED_MAX:
+            self._texts.add(text)
+            _log.log(level, message, *values)
 
 
 class KafkaSink:
@@ -211,7 +229,7 @@ class KafkaSink:
 
     def _new_producer(self) -> Any:
         self._is_reached, self._down_since, self._last_error = False, None, ""
-        callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error, "logger": _log}
+        callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error, "logger": _OnceLogger()}
         return confluent_kafka.Producer({**self._settings, **callbacks})
 
     def _on_delivery(self, error: KafkaError | None, message: Any) -> None:

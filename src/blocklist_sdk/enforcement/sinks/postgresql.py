@@ -53,6 +53,9 @@ Source: PostgreSQL documentation, appendix A. All others are about the server, t
 _ROW_SECURITY: Final = "ExecWithCheckOptions"
 """The function in PostgreSQL that refuses a row because of a policy; its SQLSTATE also means missing rights."""
 
+_SEARCH_PATH: Final = re.compile(r"(?:-c\s*|--)search_path=(\S+)")
+"""In the connection's options, where a table without a schema is looked for."""
+
 _DIGITS: Final = re.compile(r"\d{6,}")
 
 _SETTINGS: Final = """
@@ -161,7 +164,7 @@ def open_postgres_sink(url: str, *, feed: str, ledger: str = "", create: bool | 
             f"table must be NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes, not {'.'.join(names)!r}"
         )
     try:
-        settings = psycopg.conninfo.conninfo_to_dict(parts.geturl())
+        settings = psycopg.conninfo.conninfo_to_dict(urls.joined(parts))
     except psycopg.ProgrammingError as error:
         reason = str(error).strip()
         if parts.password:
@@ -240,7 +243,9 @@ class PostgresSink:
         names = ("host", "hostaddr", "port", "service")
         host, hostaddr, port, service = (str(self._settings.get(name) or "") for name in names)
         where = (host or hostaddr or service) + (f":{port}" if port else "")
-        return SinkIdentity(f"postgresql://{where}/{self._settings.get('dbname') or ''}?table={self._table}")
+        path = _SEARCH_PATH.search(str(self._settings.get("options") or "")) if "." not in self._table else None
+        table = self._table + (f"&search_path={path[1]}" if path else "")
+        return SinkIdentity(f"postgresql://{where}/{self._settings.get('dbname') or ''}?table={table}")
 
     def current(self) -> Iterator[HeldItem]:
         """Every item of the feed in the table, as of the moment when reading begins.

@@ -70,14 +70,16 @@ def open_redis_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None
     limits = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
     try:
         client = redis.Redis.from_url(
-            parts.geturl(),
+            urls.joined(parts),
             # The run tries again, after waits of its own.
             retry=Retry(NoBackoff(), 0),
             **{name: value for name, value in limits.items() if name not in given},
         )
         client.connection_pool.make_connection()
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{shown(url)} cannot be used: {error}") from error
+        # The URL is one, so the error is about an option; its value may be a password.
+        what = f": {error}" if isinstance(error, TypeError) else ": check its database and the values of its options"
+        raise InvalidInput(f"{shown(url)} cannot be used{what}") from error
     return RedisSink(client, redis_keys(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
 
 

@@ -8,11 +8,10 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange, until_text
@@ -26,8 +25,8 @@ from blocklist_sdk.enforcement.sink import (
     SinkWarning,
     all_done,
     outcome_of_word,
+    plain,
 )
-from blocklist_sdk.enforcement.sinks.drop_files import plain
 from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
@@ -62,8 +61,15 @@ _SPLITS_MAX: Final = 50
 
 _AMONG_OTHERS: Final = Outcome("failed", "not done: the receiver rejects other changes of the batch", pending=True)
 
-_SECRET_OPTION: Final = re.compile(r"key|token|secret|sig|pass|pwd|auth|code|credential|session|user", re.IGNORECASE)
-"""Options in a URL that may be credentials. The receiver is the same one after they change."""
+# fmt: off
+_SECRET_OPTIONS: Final = frozenset({
+    "access_token", "accesstoken", "api_key", "api-key", "apikey", "auth", "authorization", "client_secret",
+    "code", "credential", "credentials", "key", "pass", "passphrase", "passwd", "password", "pwd", "secret",
+    "session", "session_id", "sessionid", "sig", "signature", "subscription-key", "token", "x-amz-credential",
+    "x-amz-security-token", "x-amz-signature", "x-api-key",
+})
+# fmt: on
+"""Names of options in a URL that are credentials. The receiver is the same one after they change."""
 
 _SECRET_BYTES_MAX: Final = 10_000
 
@@ -189,8 +195,9 @@ class WebhookSink:
         return (SinkWarning("unencrypted", message), *unreadable)
 
     def identity(self) -> SinkIdentity:
-        """The URL, without credentials."""
-        query = [pair for pair in urlsplit(self.url).query.split("&") if pair and not _SECRET_OPTION.search(pair)]
+        """The URL, without credentials; in whatever order its options are."""
+        pairs = sorted(pair for pair in urlsplit(self.url).query.split("&") if pair)
+        query = [pair for pair in pairs if unquote(pair.partition("=")[0]).lower() not in _SECRET_OPTIONS]
         return SinkIdentity(shown(self.url) + ("?" + "&".join(query) if query else ""))
 
     def close(self) -> None:

@@ -50,8 +50,20 @@ _FROM_FORMAT_1: Final = (
 _SHOWN_AS_FORMAT_2: Final = f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides"  # noqa: S608 -- a constant
 """A file of format 1 is only converted when something is written, since a reader may have no permission to."""
 
+_REMOVALS: Final = """
+    CREATE TABLE IF NOT EXISTS removals (
+        number INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (number, last)
+    ) STRICT, WITHOUT ROWID
+    """
+"""Overrides that somebody removed, and when. Made by the first change; an older version leaves it alone."""
+
 _COUNTER_START, _COUNTER_END = 24, 28
 """Where SQLite counts the changes of a file (https://sqlite.org/fileformat.html, 1.3.7)."""
+
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
 Stamp = tuple[int, int, bytes]
 """Another one after every change of the file."""
@@ -83,8 +95,13 @@ class LocalDatabase:
         except OSError as error:
             raise storage_failed(error, self.path) from error
 
-    def read(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def read(self, query: str, arguments: Sequence[Any] = (), *, table: str | None = None) -> list[tuple[Any, ...]]:
         """The rows that a query finds; an empty list if there is no file.
+
+        Args:
+            query: SQL.
+            arguments: for its question marks.
+            table: a table that may be missing in a file of an earlier version, which then has no rows.
 
         Raises:
             Malformed: the file is damaged.
@@ -101,6 +118,8 @@ class LocalDatabase:
             connection.execute("BEGIN")  # so that no other process converts the file in between
             if _version(connection) == 1:
                 connection.execute(_SHOWN_AS_FORMAT_2)
+            if table is not None and not connection.execute(_HAS_TABLE, (table,)).fetchall():
+                return []
             return connection.execute(query, arguments).fetchall()
 
     @contextlib.contextmanager
@@ -117,6 +136,7 @@ class LocalDatabase:
                 for statement in _FROM_FORMAT_1 if version else _SCHEMA:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            connection.execute(_REMOVALS)
             yield connection
             connection.execute("COMMIT")
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, get_args
 
@@ -28,6 +28,9 @@ _COLUMNS: Final = ("number", "decision", "reason", "author", "until")
 
 _READS_MAX: Final = 100
 """How often to read overrides that are different each time, before giving up."""
+
+_REMOVALS_KEPT: Final = timedelta(days=400)
+"""How long a removal is remembered: longer than a sink is left without a run."""
 
 _Decision = Literal["allow", "block"]
 
@@ -146,11 +149,31 @@ class Overrides:
         """
         ranges = self._ranges(number, self._read, self._form)
         with self._database.writing() as connection:
-            before = connection.total_changes
-            connection.executemany("DELETE FROM overrides WHERE number = ? AND last = ?", ranges)
-            gone = connection.total_changes > before
+            removed = [
+                ends
+                for ends in ranges
+                if connection.execute("DELETE FROM overrides WHERE number = ? AND last = ?", ends).rowcount
+            ]
+            now = times.now()
+            # A decision that was removed differs from one that is lost: a run into a sink asks for it.
+            connection.executemany(
+                "INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", [(*ends, now.isoformat()) for ends in removed]
+            )
+            connection.execute("DELETE FROM removals WHERE at < ?", ((now - _REMOVALS_KEPT).isoformat(),))
         self._changed()
-        return gone
+        return bool(removed)
+
+    def removals(self) -> dict[tuple[int, int], datetime]:
+        """The decisions that somebody removed in the last 400 days, by first and last number, and when.
+
+        Raises:
+            Malformed, InvalidInput: as for `load`.
+        """
+        rows = self._database.read("SELECT number, last, at FROM removals", table="removals")
+        try:
+            return {(number, last): datetime.fromisoformat(at) for number, last, at in rows}
+        except (ValueError, TypeError) as error:
+            raise self._database.damaged(error) from error
 
     def get(self, number: str | int) -> Override | None:
         """The decision on exactly a number or range, in force or not; None if it has none.
