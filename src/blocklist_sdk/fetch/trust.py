@@ -18,6 +18,7 @@ from blocklist_sdk.fetch.repository_contents import (
     HISTORY,
     RepositoryContents,
     SignedFile,
+    check_feed_role,
     feeds_of,
     read_contents,
     stored_path,
@@ -220,7 +221,9 @@ class Trust:
         if self.target(index_path(feed)) is None:
             raise InvalidInput(f"the repository has no feed {feed!r}: check the name with the publisher")
         with self._translated():
-            return Metadata[Targets].from_bytes(self._local(feed))
+            role = Metadata[Targets].from_bytes(self._local(feed))
+        check_feed_role(feed, role.signed)
+        return role
 
     def _local(self, role: str) -> bytes:
         """Metadata as it was last verified: tuf keeps it on disk, where only the holder of our lock writes."""

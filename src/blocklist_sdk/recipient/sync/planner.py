@@ -62,6 +62,26 @@ def snapshot_plan(index: FeedIndex) -> FetchPlan:
     return min(plans, key=lambda candidate: (candidate.bytes, len(candidate.deltas)))
 
 
+def healing_plan(index: FeedIndex, failed: FetchPlan) -> FetchPlan | None:
+    """The plan to try once more after one whose files did not lead to the current release; None if there is no other.
+
+    It begins with a snapshot, and goes through as few of the same deltas as possible: one of them may be the cause.
+
+    Args:
+        index: the feed's signed index.
+        failed: the plan that was carried out.
+    """
+    others = [candidate for candidate in _snapshot_plans(index) if candidate != failed]
+    if not others:
+        return None
+    suspects = {file.path for file in failed.deltas}
+
+    def cost(candidate: FetchPlan) -> tuple[int, int]:
+        return sum(file.path in suspects for file in candidate.deltas), candidate.bytes
+
+    return min(others, key=cost)
+
+
 def _snapshot_plans(index: FeedIndex) -> list[FetchPlan]:
     return [
         FetchPlan("snapshot", snapshot=release.snapshot, deltas=deltas)
