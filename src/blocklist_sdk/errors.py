@@ -194,6 +194,13 @@ def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dic
     return error
 
 
+def unexpected(error: Exception) -> BlocklistError:
+    """An exception that is none of this library's as one that is, without its text, which may contain a number."""
+    fault = BlocklistError(f"unexpected {type(error).__name__}: a fault of this library: report it")
+    fault.__cause__ = error
+    return fault
+
+
 def why_not_synced(feed: str, last_error: str | None) -> str:
     """Why a feed has no list on this machine, and what to do, for `NotSynced`.
 

@@ -94,6 +94,21 @@ def check_feed_role(feed: str, role: Targets) -> None:
         )
 
 
+def check_feed(metadata: Path, feed: str) -> None:
+    """Check what a feed's role signs, as a refresh has stored it.
+
+    Raises:
+        Malformed: it delegates, or a target is signed without a SHA-256 hash or under a path that is not allowed.
+        LengthOrHashMismatchError: the publisher signed metadata that does not fit together.
+        OSError: the local disk failed.
+    """
+    signed = {role: Metadata[Targets].from_bytes(_kept(metadata, role)).signed for role in (Targets.type, feed)}
+    check_feed_role(feed, signed[feed])
+    for file in _files(signed[Targets.type], feed, signed[feed]):
+        stored_path(file.target)
+    _referred(metadata, feed, _meta(Metadata[Snapshot].from_bytes(_kept(metadata, Snapshot.type)).signed, feed))
+
+
 def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) -> RepositoryContents:
     """Read the metadata that a refresh has stored.
 
@@ -116,8 +131,6 @@ def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) ->
     refers = {Snapshot.type: stamped.snapshot_meta}
     refers |= {role: _meta(snapshot, role) for role in (Targets.type, *feeds)}
     signed = {role: Metadata[Targets].from_bytes(_kept(metadata, role)).signed for role in (Targets.type, *feeds)}
-    for feed in feeds:
-        check_feed_role(feed, signed[feed])
     files = {file.stored: file for role in signed for file in _files(signed[Targets.type], role, signed[role])}
     return RepositoryContents(
         roots={name: (metadata / HISTORY / name).read_bytes() for name in names},

@@ -18,6 +18,7 @@ from blocklist_sdk.fetch.repository_contents import (
     HISTORY,
     RepositoryContents,
     SignedFile,
+    check_feed,
     check_feed_role,
     feeds_of,
     read_contents,
@@ -142,11 +143,26 @@ class Trust:
         with self._translated():
             return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
 
+    def check_feed(self, feed: str) -> None:
+        """Fetch and verify the role of a feed that the repository signs, whether or not it has a release.
+
+        Raises:
+            Malformed: the role delegates to others, or signs what a feed must not.
+        """
+        self.target(index_path(feed))
+        with self._translated(f"the role of feed {feed!r}"):
+            check_feed(self._metadata_dir, feed)
+
+    def answers(self) -> bool:
+        """Whether the repository can be reached right now."""
+        try:
+            self._transport.get(f"{self._base_url}/metadata/timestamp.json", max_bytes=_METADATA_BYTES_MAX)
+        except Unreachable:
+            return False
+        return True
+
     def contents(self, feeds: Collection[str]) -> RepositoryContents:
-        """Everything in a copy of the repository that has only these of its `feeds`."""
-        for feed in feeds:
-            # Fetches and verifies the feed's role, whether or not it has a release.
-            self.target(index_path(feed))
+        """Everything in a copy of the repository that has only these of its `feeds`, each checked by `check_feed`."""
         with self._translated("the repository's metadata"):
             pinned = Metadata[Root].from_bytes(self._root).signed
             return read_contents(self._metadata_dir, first_root=pinned.version, feeds=feeds)
