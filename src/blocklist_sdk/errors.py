@@ -22,9 +22,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from blocklist_sdk.texts import displayable
+
 
 class BlocklistError(Exception):
-    """Root of every error this library raises on purpose."""
+    """Root of every error this library raises on purpose.
+
+    Its message is one line that a terminal shows and does not obey: much in it comes from lists, servers and files.
+    """
+
+    def __init__(self, *args: object) -> None:
+        """Take a message, of which line ends and controls are taken out."""
+        super().__init__(*(displayable(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default the class is called with the message alone, but most classes need keyword arguments as well.

@@ -18,6 +18,7 @@ from blocklist_sdk.cli.publish_lists import Directory, Wait, add, release, remov
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
@@ -141,6 +142,26 @@ def refresh(
         typer.echo(f"signed again: {', '.join(result.renewed)}; the next signature expires on {moment(result.expires)}")
     for role in result.overdue:
         say(f"not signed again, and its signature expires on {moment(role.expires)}: {role.reason}; then refresh again")
+
+
+@app.command()
+def snapshot(
+    directory: Directory,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")],
+    wait: Wait = 60.0,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the snapshot of a feed's current release anew, and sign it; serial and digest stay.
+
+    Every release has a snapshot. This is for one that was damaged or lost.
+    """
+    result = _open(directory, passphrase_file, wait).snapshot(feed)
+    if as_json:
+        write_json(asdict(result))
+    else:
+        rows = counted(result.rows, "entry", "entries")
+        typer.echo(f"{feed}: snapshot of release {result.serial} written, {rows}, {result.snapshot_bytes:,} bytes")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from blocklist_sdk.disk import adopt, storage
 from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.fetch.key_kinds import unknown_key, upgrade
 from blocklist_sdk.fetch.repository_contents import (
     HISTORY,
     RepositoryContents,
@@ -269,6 +270,11 @@ class Trust:
         except ExpiredMetadataError as error:
             raise self._stale() from error
         except (DeserializationError, SerializationError) as error:
+            if kind := unknown_key(self._fetcher.fetched.get(self._fetcher.last_role, b"")):
+                raise Malformed(
+                    f"{self._fetcher.last_name} from {self._shown_url} cannot be verified: {upgrade(kind)}. "
+                    f"{_NOTHING_CHANGED}."
+                ) from error
             raise Malformed(
                 f"{self._fetcher.last_name} from {self._shown_url} is not metadata ({error}). A captive portal or a "
                 "proxy may have answered in the server's stead, or the server does not say 404 for what it lacks."
@@ -342,6 +348,8 @@ def _check_root(root: bytes) -> None:
             raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except RepositoryError as error:
+        if kind := unknown_key(root):
+            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
         raise InvalidInput(
             f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}"
         ) from error

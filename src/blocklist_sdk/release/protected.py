@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import read_unlinked
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.release.names import PROTOCOL
@@ -57,11 +57,7 @@ def read_protected_file(path: Path) -> frozenset[int]:
 
     Raises:
         Malformed: it is damaged.
-        StorageFailed: it cannot be read.
+        StorageFailed: it cannot be read, or is a link.
     """
-    with storage(path):
-        try:
-            document = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return frozenset()
-    return frozenset(read_protected(document).tolist())
+    document = read_unlinked(path)
+    return frozenset() if document is None else frozenset(read_protected(document).tolist())
