@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocklist_sdk.disk import adopt, regular_target, staged, storage
+from blocklist_sdk.texts import displayable
 
 PRIVATE_FILE_MODE = 0o600
 """Rejects hold people's telephone numbers."""
@@ -18,7 +19,7 @@ class Reject:
     Attributes:
         line: the line of a text file, or the row of a sheet or table, from 1.
         reason: why the row cannot be used.
-        text: the number as it was written, or the whole line.
+        text: the number as it was written, or the whole line; a file of rejects shows it as one line, without controls.
     """
 
     line: int
@@ -40,5 +41,7 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(("line", "reason", "text"))
-                writer.writerows((reject.line, reject.reason, reject.text) for reject in rejects)
+                writer.writerows(
+                    (reject.line, displayable(reject.reason), displayable(reject.text)) for reject in rejects
+                )
             adopt(temporary, path, mode=PRIVATE_FILE_MODE)
