@@ -13,7 +13,7 @@ from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater
 
 from blocklist_sdk.disk import adopt, storage
-from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Stale, Unreachable, Untrusted
 from blocklist_sdk.fetch.key_kinds import unknown_key, upgrade
 from blocklist_sdk.fetch.repository_contents import (
     HISTORY,
@@ -32,6 +32,9 @@ _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
 _METADATA_BYTES_MAX = 5_000_000
 """What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
+
+_ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What tuf raises of metadata whose values it does not check, such as a role whose name is a number."""
 
 
 class Trust:
@@ -281,6 +284,13 @@ class Trust:
             ) from error
         except RepositoryError as error:
             raise self._untrusted(error, subject) from error
+        except BlocklistError:
+            raise
+        except _ODD_SHAPES as error:
+            raise Malformed(
+                f"{subject or self._fetcher.last_name} from {self._shown_url} is not metadata that can be used "
+                f"({type(error).__name__}). {_NOTHING_CHANGED}; tell the publisher."
+            ) from error
 
     def _untrusted(self, error: Exception, subject: str | None) -> Untrusted:
         what = subject or self._fetcher.last_name
@@ -347,7 +357,9 @@ def _check_root(root: bytes) -> None:
         if metadata.signed.type != Root.type:
             raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-    except RepositoryError as error:
+    except InvalidInput:
+        raise
+    except (RepositoryError, *_ODD_SHAPES) as error:
         if kind := unknown_key(root):
             raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
         raise InvalidInput(

@@ -52,7 +52,7 @@ class ProtectionChange:
             version, add, remove = found["format"], found["add"], found["remove"]
             if not all(_is_number(number) for number in (*add, *remove)):
                 raise ValueError("a number is not an E.164 integer")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Malformed(
                 f"this is not a proposal of protected numbers, or it is damaged ({error}): write one with `blocklist "
                 "publish protect add --propose FILE`"
