@@ -140,9 +140,7 @@ def twice(rows: Rows) -> Rows:
         (lambda rows: replace(rows, scope=text("sms+", rows)), "a scope that is not"),
     ],
 )
-def test_rows_that_the_protocol_forbids(
-    world: World, thief: Thief, harm: Callable[[Rows], Rows], match: str
-) -> None:
+def test_rows_that_the_protocol_forbids(world: World, thief: Thief, harm: Callable[[Rows], Rows], match: str) -> None:
     recipient, newcomer = world.recipient(), world.recipient(cache="new")
     recipient.sync()
     thief.release(harm(thief.rows()))
@@ -165,7 +163,9 @@ def test_an_end_that_is_written_out(world: World, thief: Thief) -> None:
     rows = thief.rows()
     table = to_table(rows)
     forever = pa.array(rows.until).cast(SCHEMA.field("until").type)
-    thief.release(rows, snapshot=table.set_column(table.schema.get_field_index("until"), SCHEMA.field("until"), forever))
+    thief.release(
+        rows, snapshot=table.set_column(table.schema.get_field_index("until"), SCHEMA.field("until"), forever)
+    )
     refused(recipient, Malformed, "written out")
 
 

@@ -35,8 +35,8 @@ from blocklist_sdk.publisher import (
     ProtectionResult,
     PublisherStatus,
     RefreshResult,
-    SnapshotResult,
     ReleaseResult,
+    SnapshotResult,
 )
 from blocklist_sdk.recipient import ArrowTable, BackgroundSync, Changes, Overrides, Screening
 

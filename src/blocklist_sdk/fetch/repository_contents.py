@@ -180,4 +180,6 @@ def _files(targets: Targets, role: str, signed: Targets) -> Iterator[SignedFile]
 def _check_path(path: str) -> None:
     """Refuse a path that leads out of `targets/`, or that a file system refuses, whoever signed it."""
     if not is_target_path(path):
-        raise Malformed(f"{path[:100]!r} is signed, but is not a target path: nothing was changed here. Tell the publisher.")
+        raise Malformed(
+            f"{path[:100]!r} is signed, but is not a target path: nothing was changed here. Tell the publisher."
+        )

@@ -167,8 +167,8 @@ def _verify(
         with _noting(failures, feed):
             if feed not in signed:
                 raise Untrusted(
-                    f"{shown(address)} no longer signs the feed {feed!r}, which is mirrored here: the publisher gave it "
-                    "up, or it is being withheld. Ask the publisher; if it was given up, mirror without it."
+                    f"{shown(address)} no longer signs the feed {feed!r}, which is mirrored here: the publisher gave "
+                    "it up, or it is being withheld. Ask the publisher; if it was given up, mirror without it."
                 )
             try:
                 trust.check_feed(feed)
@@ -228,9 +228,7 @@ def _stop_if_none_is_left(trust: Trust, feeds: Collection[str], failures: dict[s
     Raises:
         BlocklistError: the error of the first feed that failed.
     """
-    if failures and (
-        len(failures) == len(feeds) or (any(map(_is_silent, failures.values())) and not trust.answers())
-    ):
+    if failures and (len(failures) == len(feeds) or (any(map(_is_silent, failures.values())) and not trust.answers())):
         raise next(iter(failures.values()))
 
 

@@ -52,9 +52,7 @@ Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 EntryId = Annotated[int, Field(ge=0, lt=2**63)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-UtcDatetime = Annotated[
-    AwareDatetime, Field(strict=False), BeforeValidator(_written_moment), AfterValidator(_in_utc)
-]
+UtcDatetime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_moment), AfterValidator(_in_utc)]
 
 
 class FileRef(_Document):

@@ -27,7 +27,12 @@ def feed_name(name: str) -> str:
     >>> feed_name("id-telkomsel")
     'id-telkomsel'
     """
-    if not isinstance(name, str) or not _FEED_NAME.fullmatch(name) or len(name) > _FEED_NAME_CHARS_MAX or name in _RESERVED:
+    if (
+        not isinstance(name, str)
+        or not _FEED_NAME.fullmatch(name)
+        or len(name) > _FEED_NAME_CHARS_MAX
+        or name in _RESERVED
+    ):
         raise InvalidInput(
             f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
         )

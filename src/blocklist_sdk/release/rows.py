@@ -159,8 +159,7 @@ class Rows:
         """
         if not all(map(_is_scope, self.scope.values)):
             raise Malformed(
-                f"the release holds a scope that is not {', '.join(SCOPES)}, in this order and each once, joined "
-                "by +"
+                f"the release holds a scope that is not {', '.join(SCOPES)}, in this order and each once, joined by +"
             )
         # A part at a time, with the row before it, so that what is worked out on the way stays in a processor's cache.
         for start in range(0, len(self), _ROWS_AT_A_TIME):

@@ -24,7 +24,16 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from blocklist_sdk.disk import STAGED_PREFIX, forbid_links, read_json, read_unlinked, storage, sync_directory, write_file, write_json
+from blocklist_sdk.disk import (
+    STAGED_PREFIX,
+    forbid_links,
+    read_json,
+    read_unlinked,
+    storage,
+    sync_directory,
+    write_file,
+    write_json,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
