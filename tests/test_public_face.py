@@ -50,7 +50,8 @@ PUBLIC = {
     """,
     "blocklist_sdk.publisher": """
         FeedStatus KeyUri Lifetimes ListedRange OverdueRole ProtectionChange ProtectionResult Publisher
-        PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SurprisingChange Timing
+        PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SnapshotResult
+        SurprisingChange Timing
         serving
     """,
     "blocklist_sdk.tables": """
