@@ -51,7 +51,8 @@ PUBLIC = {
     "blocklist_sdk.publisher": """
         FeedStatus KeyChange KeyRole KeyStatus KeyUri Lifetimes ListedRange NeededSignatures OverdueRole Proposal
         ProtectionChange ProtectionResult Publisher
-        PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SurprisingChange Timing
+        PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SnapshotResult
+        SurprisingChange Timing
         serving
     """,
     "blocklist_sdk.tables": """

@@ -1,8 +1,10 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +35,46 @@ def storage(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_failed(error, path) from error
+
+
+def read_unlinked(path: Path) -> bytes | None:
+    """The content of a file of ours, None if it does not exist.
+
+    Raises:
+        StorageFailed: it cannot be read, is not a file, or is a link: whoever can make one elsewhere would have us read
+            and trust what lies there.
+    """
+    with storage(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise _linked(path) from error
+            raise
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _linked(path)
+            return file.read()
+
+
+def forbid_links(*directories: Path) -> None:
+    """Make sure that directories of ours are not links to others, in which we would write and delete.
+
+    Raises:
+        StorageFailed: one is.
+    """
+    for directory in directories:
+        if directory.is_symlink():
+            raise _linked(directory)
+
+
+def _linked(path: Path) -> StorageFailed:
+    return StorageFailed(
+        f"{path} is a link, or no plain file, where one of our own must be: remove it, and see who can write there",
+        path=path,
+    )
 
 
 def regular_target(path: Path) -> Path:

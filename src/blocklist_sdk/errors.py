@@ -22,9 +22,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from blocklist_sdk.texts import displayable
+
 
 class BlocklistError(Exception):
-    """Root of every error this library raises on purpose."""
+    """Root of every error this library raises on purpose.
+
+    Its message is one line that a terminal shows and does not obey: much in it comes from lists, servers and files.
+    """
+
+    def __init__(self, *args: object) -> None:
+        """Take a message, of which line ends and controls are taken out."""
+        super().__init__(*(displayable(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default the class is called with the message alone, but most classes need keyword arguments as well.
@@ -192,6 +201,13 @@ def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dic
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
+
+
+def unexpected(error: Exception) -> BlocklistError:
+    """An exception that is none of this library's as one that is, without its text, which may contain a number."""
+    fault = BlocklistError(f"unexpected {type(error).__name__}: a fault of this library: report it")
+    fault.__cause__ = error
+    return fault
 
 
 def why_not_synced(feed: str, last_error: str | None) -> str:

@@ -170,6 +170,15 @@ def test_a_list_cannot_reach_the_terminal(tmp_path: Path, monkeypatch: pytest.Mo
     ask("sync")
     assert "\N{REPLACEMENT CHARACTER}" in ask("check", NUMBER).out
     assert "\N{REPLACEMENT CHARACTER}" in ask("explain", NUMBER).out
+    # One entry is one line, and one number's answer too.
+    assert len(ask("export").out.splitlines()) == 2
+    assert json.loads(ask("export", "--format", "jsonl").out)["issuer"] == EVIL
+    (tmp_path / "numbers.csv").write_text(f"number\n{NUMBER}\n")
+    ask("screen", str(tmp_path / "numbers.csv"), "-o", str(tmp_path / "answers.csv"))
+    answers = (tmp_path / "answers.csv").read_text()
+    assert len(answers.splitlines()) == 2
+    assert_harmless(answers)
+    ask("changes", "--since", "0")
     ask("override", "allow", NUMBER, "--reason", "x\x1b[2J\u202e", "--author", "y\x1b[2J")
     assert "\N{REPLACEMENT CHARACTER}" in ask("override", "list").out
     ask("explain", NUMBER)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from blocklist_sdk.errors import StorageFailed, Unreachable, Untrusted
+from blocklist_sdk.errors import BlocklistError, StorageFailed, Unreachable, Untrusted
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 
 BODY = bytes(range(256)) * 400
@@ -395,3 +395,35 @@ def test_over_tls(
     settings = TransportSettings(attempts=1, minimum_rate_window_s=0.3)
     with Transport(settings=settings) as transport, pytest.raises(Unreachable, match="bytes a second"):
         transport.get(url, max_bytes=len(BODY))
+
+
+def test_no_cookie_is_kept_or_sent() -> None:
+    """No server may know one request from another by what it set."""
+
+    def set_cookie(connection: socket.socket, head: str) -> None:
+        connection.sendall(
+            OK + b"Set-Cookie: who=me; Path=/; Max-Age=9999\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+        )
+
+    with ScriptedServer(set_cookie) as server, Transport() as transport:
+        for _ in range(3):
+            assert transport.get(server.url, max_bytes=9) == b"x"
+        assert [server.header(request, "Cookie") for request in range(3)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, \x1b[2J\xe2\x80\xae\x07\r\n",
+        b"HTTP/1.1 404 No \x1b[2J\x07\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[\x1b[2J\r\n",
+    ],
+)
+def test_what_a_server_says_reaches_no_terminal(head: bytes) -> None:
+    def answer(connection: socket.socket, request: str) -> None:
+        connection.sendall(head + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+
+    with ScriptedServer(answer) as server, Transport(settings=TransportSettings(attempts=1)) as transport:
+        with pytest.raises(BlocklistError) as caught:
+            transport.get(server.url, max_bytes=9)
+        assert str(caught.value).isprintable()

@@ -1,8 +1,10 @@
 """What is wrong at the source, or with what the caller gave, leaves a mirror as it was, and still serving."""
 
+import contextlib
 import copy
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from tuf.api.metadata import MetaFile
+from tuf.api.metadata import DelegatedRole, Delegations, MetaFile, TargetFile
 
 from blocklist_sdk import BlocklistError, InvalidInput, Locked, Malformed, Stale, StorageFailed, Unreachable, Untrusted
+from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import serving
 from support.mirrors import (
@@ -26,7 +29,19 @@ from support.mirrors import (
     replace_online_key,
     served,
 )
-from support.world import FEED, OTHER_FEED, PATIENT, SECOND, Forger, World, copy_world, make_world, past, stranger
+from support.world import (
+    FEED,
+    OTHER_FEED,
+    PATIENT,
+    SECOND,
+    Forger,
+    World,
+    assert_still_answers,
+    copy_world,
+    make_world,
+    past,
+    stranger,
+)
 
 NOWHERE = Path("/proc/nowhere/mirror")
 """Where not even root can make a folder."""
@@ -111,17 +126,12 @@ def out_of_the_folder(world: World, forger: Forger) -> None:
 @pytest.mark.parametrize(
     ("harm", "error", "match"),
     [
-        (tampered, Untrusted, "2.snapshot.parquet"),
-        (too_long, Untrusted, "longer"),
-        (lacking, Unreachable, "404"),
         (rolled_back, Untrusted, FEED),
         (out_of_the_folder, Malformed, "not a target path"),
         (lambda world, forger: forger.forge("timestamp", signers=[stranger()]), Untrusted, "timestamp"),
-        (lambda world, forger: forger.forge(FEED, signers=forger.keys(OTHER_FEED)), Untrusted, FEED),
         (lambda world, forger: forger.forge("root", signers=forger.keys("root")[:1]), Untrusted, "root"),
         (lambda world, forger: forger.forge("timestamp", past), Stale, "timestamp"),
         (lambda world, forger: forger.forge("targets", past), Stale, "targets"),
-        (lambda world, forger: forger.forge(OTHER_FEED, past), Stale, OTHER_FEED),
         (lambda world, forger: (world.metadata / "timestamp.json").write_text("<html>"), Malformed, "not metadata"),
         (emptied, Unreachable, "404"),
     ],
@@ -138,6 +148,81 @@ def test_a_source_that_is_refused(
     refused(world, error, match)
     assert not list(world.directory.glob("*evil.json"))
     assert not list(place(world).rglob("*evil.json"))
+
+
+def signs(path: str) -> Callable[[World, Forger], object]:
+    """The feed's own key signs a file under a path that no file system should see."""
+
+    def harm(world: World, forger: Forger) -> None:
+        target = TargetFile.from_data(path, b"evil", ["sha256"])
+        forger.forge(FEED, lambda role: role.targets.__setitem__(path, target))
+
+    return harm
+
+
+def delegates(world: World, forger: Forger) -> None:
+    role = DelegatedRole("deputy", [], 1, terminating=True, paths=[f"{FEED}/*"])
+    forger.forge(FEED, lambda signed: setattr(signed, "delegations", Delegations({}, {"deputy": role})))
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "match"),
+    [
+        (tampered, Untrusted, "2.snapshot.parquet"),
+        (too_long, Untrusted, "longer"),
+        (lacking, Unreachable, "404"),
+        (lambda world, forger: forger.forge(FEED, signers=forger.keys(OTHER_FEED)), Untrusted, FEED),
+        (lambda world, forger: forger.forge(FEED, past), Stale, FEED),
+        (signs(f"{FEED}/.."), Malformed, "not a target path"),
+        (signs(f"{FEED}/"), Malformed, "not a target path"),
+        (signs(f"{FEED}/a\0b"), Malformed, "not a target path"),
+        (signs(f"{FEED}/{'a' * 250}"), Malformed, "not a target path"),
+        (delegates, Malformed, "delegates to others"),
+    ],
+)
+def test_a_feed_that_fails_does_not_stop_the_others(
+    world: World,
+    forger: Forger,
+    caplog: pytest.LogCaptureFixture,
+    harm: Callable[[World, Forger], object],
+    error: type[BlocklistError],
+    match: str,
+) -> None:
+    make_mirror(world)
+    failing, other = (world.recipient(url=place(world).as_uri(), feed=feed, cache=feed) for feed in (FEED, OTHER_FEED))
+    failing.sync()
+    other.sync()
+    world.release(SECOND, OTHER_FEED)
+    harm(world, forger)
+    with pytest.raises(error, match=rf"{FEED} could not be mirrored, 1 other feed could: ") as caught:
+        make_mirror(world)
+    assert type(caught.value) is error
+    assert re.search(match, str(caught.value))
+    assert f"feed {FEED} was not mirrored: " in caplog.text
+    assert other.sync().after == 2
+    assert_still_answers(failing, failing.status().serial or 0)
+    with contextlib.suppress(BlocklistError):
+        failing.sync()
+    assert_still_answers(failing, failing.status().serial or 0)
+
+
+def test_a_fault_of_this_library_in_one_feed_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_mirror(world)
+    other = world.recipient(url=place(world).as_uri(), feed=OTHER_FEED, cache="other")
+    world.release(SECOND, OTHER_FEED)
+    check = Trust.check_feed
+
+    def faulty(self: Trust, feed: str) -> None:
+        if feed == FEED:
+            raise OverflowError("date value out of range")
+        check(self, feed)
+
+    monkeypatch.setattr(Trust, "check_feed", faulty)
+    with pytest.raises(BlocklistError, match="unexpected OverflowError"):
+        make_mirror(world)
+    assert other.sync().after == 2
 
 
 @pytest.mark.parametrize("lost", ["nothing", "timestamp.json", "all", "damaged"])
@@ -173,8 +258,10 @@ def test_a_state_that_failed_half_way_is_not_taken_back_either(world: World, for
     lost = world.release_files("*.2.delta.parquet")[0]
     data = lost.read_bytes()
     lost.unlink()
-    refused(world, Unreachable, "404")
-    refused(world, Untrusted, url=old.as_uri())
+    with pytest.raises(Unreachable, match="404"):
+        make_mirror(world)
+    with pytest.raises(Untrusted):
+        make_mirror(world, url=old.as_uri())
     lost.write_bytes(data)
     make_mirror(world)
     assert served(place(world)).items() >= published(world).items()

@@ -187,7 +187,7 @@ def test_an_index_that_leads_outside_its_path(world: World, forger: Forger) -> N
     data = (world.repository / "targets" / FEED / f"{inside.hashes['sha256']}.2.snapshot.parquet").read_bytes()
     target = forger.store(outside, data)
     forger.forge(FEED, lambda signed: signed.targets.__setitem__(outside, target))
-    refused(recipient, Untrusted, "not listed by any role trusted to sign it")
+    refused(recipient, Malformed, "is not the path of a file of this feed")
 
 
 @pytest.mark.parametrize("damage", ["tampered", "short", "long", "empty", "gone"])

@@ -36,6 +36,7 @@ from blocklist_sdk.publisher import (
     PublisherStatus,
     RefreshResult,
     ReleaseResult,
+    SnapshotResult,
 )
 from blocklist_sdk.recipient import ArrowTable, BackgroundSync, Changes, Overrides, Screening
 
@@ -81,6 +82,7 @@ def publisher(folder: Path) -> None:
     made = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery")
     assert_type(made.release("id-all", folder / "list.csv"), ReleaseResult)
     assert_type(made.refresh(), RefreshResult)
+    assert_type(made.snapshot("id-all"), SnapshotResult)
     assert_type(Publisher.init(folder, feeds={"id-messaging": "messaging"}, passphrase=None), Publisher)
     assert_type(made.protect_more(["0812-3456-7000"]), ProtectionResult)
     assert_type(made.plan_protection(remove=folder / "gone.txt"), ProtectionChange)

@@ -12,12 +12,14 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
+from blocklist_sdk.cli.messages import say_bug
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.recipient.sync.schedule import ASKED_INTERVALS_MAX
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -191,6 +193,9 @@ def _rounds(
                 blocklist.sync()
             except BlocklistError as error:
                 say(f"the sync failed, so the list that is in force is enforced: {error}")
+            except Exception as error:  # noqa: BLE001 -- what ends, and what you allow, is lifted all the same
+                say_bug(error)
+                say("the sync failed, so the list that is in force is enforced")
             try:
                 result = enforce_once()
                 yield result
@@ -200,7 +205,8 @@ def _rounds(
             except BlocklistError as error:
                 failures += 1
                 asked = getattr(error, "retry_after", None) or 0.0
-                wait = max(asked, _backoff_s(interval, failures))
+                # Nobody signs this wish, and meanwhile nothing is lifted.
+                wait = max(min(asked, ASKED_INTERVALS_MAX * interval), _backoff_s(interval, failures))
                 say(f"{error} The next try is in {wait:.0f} s.")
             if stop.wait(wait):
                 return

@@ -75,6 +75,7 @@ EXAMPLES: Final = {
         "blocklist publish remove authority --feed id-messaging 0811-0000-0042",
         "blocklist publish remove authority --feed id-messaging --from gone.csv --dry-run",
     ),
+    "publish snapshot": ("blocklist publish snapshot authority --feed id-all --passphrase-file passphrase",),
     "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),

@@ -19,6 +19,7 @@ from blocklist_sdk.cli.publish_lists import add, release, remove
 from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.texts import counted
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
 app.add_typer(publish_keys.app, name="keys")
@@ -174,6 +175,26 @@ def refresh(
         typer.echo(f"signed again: {', '.join(result.renewed)}; the next signature expires on {moment(result.expires)}")
     for role in result.overdue:
         say(f"not signed again, and its signature expires on {moment(role.expires)}: {role.reason}; then refresh again")
+
+
+@app.command()
+def snapshot(
+    directory: Directory,
+    feed: Annotated[str, typer.Option("--feed", metavar="NAME", help="The feed.")],
+    wait: Wait = 60.0,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the snapshot of a feed's current release anew, and sign it; serial and digest stay.
+
+    Every release has a snapshot. This is for one that was damaged or lost.
+    """
+    result = open_publisher(directory, passphrase_file, wait).snapshot(feed)
+    if as_json:
+        write_json(asdict(result))
+    else:
+        rows = counted(result.rows, "entry", "entries")
+        typer.echo(f"{feed}: snapshot of release {result.serial} written, {rows}, {result.snapshot_bytes:,} bytes")
 
 
 @app.command()

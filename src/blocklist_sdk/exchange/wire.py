@@ -19,7 +19,7 @@ from blocklist_sdk.exchange.calls import JSON, Call, Upload
 from blocklist_sdk.exchange.models import Evidence
 from blocklist_sdk.net.addresses import origin_of, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
-from blocklist_sdk.net.http import ends_with_connection, httpx
+from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.texts import displayable
 
@@ -91,6 +91,7 @@ class Wire:
         settings = self.settings
         return {
             "auth": auth,
+            "cookies": no_cookies(),
             "verify": True if tls is None else tls,
             "headers": {
                 "User-Agent": f"blocklist-sdk/{__version__}",

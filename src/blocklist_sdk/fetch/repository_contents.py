@@ -10,7 +10,7 @@ from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.release.names import feed_name, is_target_path
 
 HISTORY = "root_history"
 """Where tuf keeps the roots that led from the pinned one to the current one."""
@@ -79,6 +79,34 @@ def feeds_of(targets: Targets) -> tuple[str, ...]:
     """The feeds that the targets role delegates, sorted. Other roles may come with later versions of the protocol."""
     roles = targets.delegations.roles if targets.delegations else None
     return tuple(sorted(name for name in roles or () if _is_feed(name)))
+
+
+def check_feed_role(feed: str, role: Targets) -> None:
+    """Check that a feed's role delegates nothing: who has the feed's key must not name others who sign for it.
+
+    Raises:
+        Malformed: it delegates.
+    """
+    if role.delegations is not None and (role.delegations.roles or role.delegations.succinct_roles):
+        raise Malformed(
+            f"the role of feed {feed!r} delegates to others, which a feed must not: nothing was changed here. Tell the "
+            "publisher."
+        )
+
+
+def check_feed(metadata: Path, feed: str) -> None:
+    """Check what a feed's role signs, as a refresh has stored it.
+
+    Raises:
+        Malformed: it delegates, or a target is signed without a SHA-256 hash or under a path that is not allowed.
+        LengthOrHashMismatchError: the publisher signed metadata that does not fit together.
+        OSError: the local disk failed.
+    """
+    signed = {role: Metadata[Targets].from_bytes(_kept(metadata, role)).signed for role in (Targets.type, feed)}
+    check_feed_role(feed, signed[feed])
+    for file in _files(signed[Targets.type], feed, signed[feed]):
+        stored_path(file.target)
+    _referred(metadata, feed, _meta(Metadata[Snapshot].from_bytes(_kept(metadata, Snapshot.type)).signed, feed))
 
 
 def read_contents(metadata: Path, *, first_root: int, feeds: Collection[str]) -> RepositoryContents:
@@ -150,6 +178,8 @@ def _files(targets: Targets, role: str, signed: Targets) -> Iterator[SignedFile]
 
 
 def _check_path(path: str) -> None:
-    """Refuse a path that leads out of `targets/`, whoever signed it."""
-    if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in path.split("/")):
-        raise Malformed(f"{path!r} is signed, but is not a target path: nothing was changed here. Tell the publisher.")
+    """Refuse a path that leads out of `targets/`, or that a file system refuses, whoever signed it."""
+    if not is_target_path(path):
+        raise Malformed(
+            f"{path[:100]!r} is signed, but is not a target path: nothing was changed here. Tell the publisher."
+        )

@@ -23,7 +23,7 @@ from blocklist_sdk.fetch.partial import Partial
 from blocklist_sdk.fetch.stopping import SyncStopped
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.http import checked_environment, ends_with_connection, httpx
+from blocklist_sdk.net.http import checked_environment, ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.retry_after import retry_after_in
 
 _REDIRECTS_MAX = 5
@@ -128,6 +128,7 @@ class Transport:
             self._client = httpx.Client(
                 # Signed files are hashed as they travel: compression on the way would change their length.
                 headers={"User-Agent": f"blocklist-sdk/{__version__}", **self._headers, "Accept-Encoding": "identity"},
+                cookies=no_cookies(),
                 verify=True if tls is None else tls,
                 timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
                 # With the host: NO_PROXY may name it, and the more precise of two mounts wins.

@@ -13,11 +13,14 @@ from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater
 
 from blocklist_sdk.disk import adopt, storage
-from blocklist_sdk.errors import InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.fetch.key_kinds import unknown_key, upgrade
 from blocklist_sdk.fetch.repository_contents import (
     HISTORY,
     RepositoryContents,
     SignedFile,
+    check_feed,
+    check_feed_role,
     feeds_of,
     read_contents,
     stored_path,
@@ -29,6 +32,9 @@ _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
 _METADATA_BYTES_MAX = 5_000_000
 """What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
+
+_ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What tuf raises of metadata whose values it does not check, such as a role whose name is a number."""
 
 
 class Trust:
@@ -141,11 +147,26 @@ class Trust:
         with self._translated():
             return feeds_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed)
 
+    def check_feed(self, feed: str) -> None:
+        """Fetch and verify the role of a feed that the repository signs, whether or not it has a release.
+
+        Raises:
+            Malformed: the role delegates to others, or signs what a feed must not.
+        """
+        self.target(index_path(feed))
+        with self._translated(f"the role of feed {feed!r}"):
+            check_feed(self._metadata_dir, feed)
+
+    def answers(self) -> bool:
+        """Whether the repository can be reached right now."""
+        try:
+            self._transport.get(f"{self._base_url}/metadata/timestamp.json", max_bytes=_METADATA_BYTES_MAX)
+        except Unreachable:
+            return False
+        return True
+
     def contents(self, feeds: Collection[str]) -> RepositoryContents:
-        """Everything in a copy of the repository that has only these of its `feeds`."""
-        for feed in feeds:
-            # Fetches and verifies the feed's role, whether or not it has a release.
-            self.target(index_path(feed))
+        """Everything in a copy of the repository that has only these of its `feeds`, each checked by `check_feed`."""
         with self._translated("the repository's metadata"):
             pinned = Metadata[Root].from_bytes(self._root).signed
             return read_contents(self._metadata_dir, first_root=pinned.version, feeds=feeds)
@@ -220,7 +241,9 @@ class Trust:
         if self.target(index_path(feed)) is None:
             raise InvalidInput(f"the repository has no feed {feed!r}: check the name with the publisher")
         with self._translated():
-            return Metadata[Targets].from_bytes(self._local(feed))
+            role = Metadata[Targets].from_bytes(self._local(feed))
+        check_feed_role(feed, role.signed)
+        return role
 
     def _local(self, role: str) -> bytes:
         """Metadata as it was last verified: tuf keeps it on disk, where only the holder of our lock writes."""
@@ -250,12 +273,24 @@ class Trust:
         except ExpiredMetadataError as error:
             raise self._stale() from error
         except (DeserializationError, SerializationError) as error:
+            if kind := unknown_key(self._fetcher.fetched.get(self._fetcher.last_role, b"")):
+                raise Malformed(
+                    f"{self._fetcher.last_name} from {self._shown_url} cannot be verified: {upgrade(kind)}. "
+                    f"{_NOTHING_CHANGED}."
+                ) from error
             raise Malformed(
                 f"{self._fetcher.last_name} from {self._shown_url} is not metadata ({error}). A captive portal or a "
                 "proxy may have answered in the server's stead, or the server does not say 404 for what it lacks."
             ) from error
         except RepositoryError as error:
             raise self._untrusted(error, subject) from error
+        except BlocklistError:
+            raise
+        except _ODD_SHAPES as error:
+            raise Malformed(
+                f"{subject or self._fetcher.last_name} from {self._shown_url} is not metadata that can be used "
+                f"({type(error).__name__}). {_NOTHING_CHANGED}; tell the publisher."
+            ) from error
 
     def _untrusted(self, error: Exception, subject: str | None) -> Untrusted:
         what = subject or self._fetcher.last_name
@@ -322,7 +357,11 @@ def _check_root(root: bytes) -> None:
         if metadata.signed.type != Root.type:
             raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-    except RepositoryError as error:
+    except InvalidInput:
+        raise
+    except (RepositoryError, *_ODD_SHAPES) as error:
+        if kind := unknown_key(root):
+            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
         raise InvalidInput(
             f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}"
         ) from error

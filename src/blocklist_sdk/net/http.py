@@ -2,10 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx as httpx
 
 from blocklist_sdk.errors import InvalidInput
+
+
+def no_cookies() -> CookieJar:
+    """A jar that keeps no cookie, so that none is sent: no server may know one request from another by it."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 @contextlib.contextmanager

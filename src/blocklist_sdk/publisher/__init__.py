@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.results import ReleaseImpact as ReleaseImpact
     from blocklist_sdk.publisher.results import ReleaseResult as ReleaseResult
     from blocklist_sdk.publisher.results import RoleStatus as RoleStatus
+    from blocklist_sdk.publisher.results import SnapshotResult as SnapshotResult
     from blocklist_sdk.publisher.results import SurprisingChange as SurprisingChange
     from blocklist_sdk.publisher.serve import serving as serving
 
@@ -53,6 +54,7 @@ attach(
         "ReleaseImpact": "results",
         "ReleaseResult": "results",
         "RoleStatus": "results",
+        "SnapshotResult": "results",
         "SurprisingChange": "results",
         "Timing": "folder",
         "serving": "serve",

@@ -23,6 +23,9 @@ NOT_GIVEN_MS = np.iinfo(np.int64).min
 """`since` of a row whose cell is empty; it gets the `since` of the entry that it matches, or this release's moment."""
 
 
+_SECOND_MS = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class EntryDefaults:
     """The values of a new entry where the list gives none.
@@ -141,6 +144,9 @@ def plan_release(
     if distinct.since is not None:
         since = np.where(distinct.since == NOT_GIVEN_MS, since, distinct.since)
     until = _inherit_numbers(previous.until, match, forever) if distinct.until is None else distinct.until
+    # The list may give only the end, in the past: the entry has ended, and must have begun before.
+    until = np.maximum(until, _SECOND_MS)
+    since = np.where(until <= since, until - _SECOND_MS, since)
     rows = Rows(
         number=distinct.number,
         last=distinct.number,

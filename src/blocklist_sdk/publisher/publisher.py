@@ -36,6 +36,7 @@ from blocklist_sdk.publisher.results import (
     RefreshResult,
     ReleaseImpact,
     ReleaseResult,
+    SnapshotResult,
 )
 from blocklist_sdk.publisher.scopes import declared_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
@@ -541,6 +542,28 @@ class Publisher:
         with self._folder.locked() as repository:
             renewed, overdue = repository.renew()
             return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
+
+    def snapshot(self, feed: str) -> SnapshotResult:
+        """Write the snapshot of a feed's current release anew, and sign it; the release stays what it is.
+
+        Every release has one. This is for a snapshot that was damaged or lost, while an earlier one and the deltas
+        since lead to the same list.
+
+        Args:
+            feed: the feed's name.
+
+        Raises:
+            InvalidInput: the feed is unknown or has no release yet; a key is not available, or its passphrase is wrong.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged, and no files on offer lead to the current release.
+            StorageFailed: the disk refused; what is published is whole.
+        """
+        with self._folder.locked() as repository:
+            signed_feed = SignedFeed.find(repository, feed)
+            repository.require_keys(feed)
+            index = signed_feed.add_snapshot()
+        assert index.current.snapshot is not None
+        return SnapshotResult(feed, index.serial, index.rows, index.current.snapshot.length, index.digest)
 
     def add_feed(self, feed: str, *, scope: str | Iterable[str] | None = None, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.

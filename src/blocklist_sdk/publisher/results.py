@@ -177,6 +177,25 @@ class OverdueRole:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotResult:
+    """The result of writing a snapshot anew.
+
+    Attributes:
+        feed: the feed's name.
+        serial: the serial of its current release.
+        rows: the rows in it.
+        snapshot_bytes: the length of the snapshot.
+        digest: the digest of the release.
+    """
+
+    feed: str
+    serial: int
+    rows: int
+    snapshot_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshResult:
     """The result of a refresh.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from blocklist_sdk.disk import staged, storage
-from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher.next_release import NextRelease
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.release.digest import digest
@@ -64,20 +64,62 @@ class SignedFeed:
         return serial
 
     def rows(self) -> Rows:
-        """The rows of the current release, empty before the first.
+        """The rows of the current release, empty before the first: from its snapshot, or an earlier one and deltas.
 
         Raises:
-            Malformed, Untrusted: the snapshot was damaged.
+            Malformed, Untrusted: no snapshot on offer leads there undamaged.
         """
         if self.index is None:
             return Rows.empty()
-        snapshot = self.index.current.snapshot
-        path = self.repository.file(self.name, snapshot.path) if snapshot else None
+        failure: BlocklistError | None = None
+        for release in reversed(self.index.releases):
+            if release.snapshot is not None:
+                try:
+                    return self._rows_from(release)
+                except (Malformed, Untrusted) as error:
+                    failure = failure or error
+        raise failure or Malformed(f"feed {self.name!r} has no snapshot: restore the repository from your backup")
+
+    def _rows_from(self, release: Release) -> Rows:
+        assert self.index is not None
+        rows = read_snapshot(self._file(release.snapshot))
+        for serial in range(release.serial + 1, self.index.serial + 1):
+            following = self.index.find(serial)
+            rows, _ = apply(rows, read_delta(self._file(following.delta if following else None)))
+        if release is not self.index.current and digest(rows) != self.index.digest:
+            raise Malformed(f"the files of {self.name!r} do not lead to its release {self.index.serial}")
+        return rows
+
+    def _file(self, file: FileRef | None) -> Path:
+        path = self.repository.file(self.name, file.path) if file else None
         if path is None:
-            raise Malformed(
-                f"the current release of {self.name!r} has no snapshot: restore the repository from your backup"
+            raise Malformed(f"a file of {self.name!r} is not signed: restore the repository from your backup")
+        return path
+
+    def add_snapshot(self) -> FeedIndex:
+        """Write the snapshot of the current release anew, sign and publish it; serial and digest stay.
+
+        Raises:
+            InvalidInput: the feed has no release yet, or a key is not available.
+            Malformed, Untrusted: no snapshot on offer leads to the current release undamaged.
+            StorageFailed: the disk refused.
+        """
+        if self.index is None:
+            raise InvalidInput(f"feed {self.name!r} has no release yet, so there is nothing to make a snapshot of")
+        rows, folder = self.rows(), self.repository.folder(self.name)
+        with storage(folder), staged(folder) as file:
+            write_snapshot(rows, file)
+            _check(read_snapshot(file), self.index.digest)
+            snapshot = FileRef(path=snapshot_path(self.name, self.index.serial), length=file.stat().st_size)
+            current = self.index.current.model_copy(update={"snapshot": snapshot})
+            index = self.index.model_copy(update={"releases": (*self.index.releases[:-1], current)})
+            on_offer = {each.path for release in index.releases for each in (release.snapshot, release.delta) if each}
+            self.repository.set_targets(
+                self.name,
+                files={snapshot.path: file, index_path(self.name): index.to_json()},
+                keep=on_offer - {snapshot.path},
             )
-        return read_snapshot(path)
+        return index
 
     def add_release(
         self,

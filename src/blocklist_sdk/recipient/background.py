@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import BlocklistError, Locked, Unreachable
+from blocklist_sdk.errors import BlocklistError, Locked, Unreachable, unexpected
 from blocklist_sdk.fetch.stopping import StopSignal, SyncStopped
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
@@ -106,9 +106,7 @@ class BackgroundSync:
             except SyncStopped:
                 return
             except Exception as error:  # noqa: BLE001 -- whatever it is, the next attempt must come
-                # Without its text, which may contain a number.
-                fault = BlocklistError(f"unexpected {type(error).__name__}: a fault of this library: report it")
-                fault.__cause__ = error
+                fault = unexpected(error)
                 # The log may have been what failed, and may fail again.
                 with contextlib.suppress(Exception):
                     self._failed(fault)
@@ -155,11 +153,11 @@ class BackgroundSync:
         self.last_error = error
         if isinstance(error, Locked):
             # Another process is syncing and stores the result: check again soon, and do not count this as a failure.
-            self.next_attempt = now + min(timedelta(seconds=backoff_s(1, draw=draw)), self._every)
+            self.next_attempt = now + min(timedelta(seconds=backoff_s(1, every=self._every, draw=draw)), self._every)
         else:
             self._failures += 1
             retry_after_s = error.retry_after if isinstance(error, Unreachable) else None
-            wait_s = backoff_s(self._failures, draw=draw, retry_after_s=retry_after_s)
+            wait_s = backoff_s(self._failures, every=self._every, draw=draw, retry_after_s=retry_after_s)
             self.next_attempt = now + timedelta(seconds=wait_s)
             self._remember()
         log.warning(

@@ -472,6 +472,8 @@ class Blocklist:
         generation = self._current.generation()[0]
         found = digest(generation.rows)
         problems = problems_of(generation, pinned=self._internals.root, roots=self._internals.store.known_roots())
+        if generation.about.feed != self.feed:
+            problems.append(f"it is a release of the feed {generation.about.feed!r}, not of this one")
         if found != generation.about.digest:
             problems.append("its rows do not have the digest that was signed")
         elif not generation.is_whole():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, get_args
 
-from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced
+from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, unexpected
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
@@ -97,7 +97,8 @@ class Blocklists:
             wait_s: how long to wait, in seconds, while another process syncs the same feed.
 
         Returns:
-            For each feed its result, or the error that `Blocklist.sync` raised.
+            For each feed its result, or the error that `Blocklist.sync` raised. An exception that is none of this
+            library's is the cause of a `BlocklistError`.
         """
         outcome: dict[str, SyncResult | BlocklistError] = {}
         for feed, blocklist in self._all.items():
@@ -105,6 +106,8 @@ class Blocklists:
                 outcome[feed] = blocklist.sync(wait_s=wait_s)
             except BlocklistError as error:
                 outcome[feed] = error
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the other feeds must be synced
+                outcome[feed] = unexpected(error)
         return outcome
 
     def __contains__(self, number: str | int) -> bool:

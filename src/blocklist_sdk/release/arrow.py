@@ -55,7 +55,7 @@ def from_table(table: pa.Table) -> Rows:
         entry=int64s(table, "entry"),
         **{name: texts(table, name) for name in TEXT_COLUMNS},
         since=int64s(table, "since", MOMENT),
-        until=_filled(column(table, "until", MOMENT).cast(pa.int64()), FOREVER_MS),
+        until=_filled(column(table, "until", MOMENT).cast(pa.int64()), FOREVER_MS, "until"),
     )
     if last.null_count == len(last):
         return rows
@@ -121,8 +121,11 @@ def _reject_nulls(array: pa.Array | pa.ChunkedArray, name: str) -> None:
         raise Malformed(f"the file's column {name!r} has {array.null_count} empty cells, where none may be")
 
 
-def _filled(array: pa.Array, value: int) -> Int64s:
+def _filled(array: pa.Array, value: int, name: str) -> Int64s:
     filled: NDArray[np.int64] = np.asarray(array.fill_null(value) if array.null_count else array)
+    # Written out it would mean the same as null, and two files of one list could differ.
+    if np.count_nonzero(filled == value) != array.null_count:
+        raise Malformed(f"the file's column {name!r} has {value} written out, where the cell must be empty")
     return filled
 
 

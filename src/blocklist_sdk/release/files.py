@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.arrow import SCHEMA, TEXT, column, from_table, int64s, texts, to_table
 from blocklist_sdk.release.merge import Delta, Removals
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Rows, is_sorted, joined
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, is_sorted, joined
 
 _PUT, _REMOVE = "put", "remove"
 
@@ -90,19 +90,28 @@ def read_delta(path: Path) -> Delta:
         Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
     table = _read(path)
+    _check_order(table)
     op = texts(table, "op")
     if not set(op.values) <= {_PUT, _REMOVE}:
         raise Malformed(f"the delta has an unknown operation; known are {_PUT!r} and {_REMOVE!r}")
     is_put = np.array([value == _PUT for value in op.values] or [True])[op.codes]
     gone = table.filter(pa.array(~is_put))
-    number = int64s(gone, "number")
-    last = np.asarray(pc.coalesce(column(gone, "last", pa.int64()), pa.array(number)))
-    removes = Removals(number=number, last=last, entry=int64s(gone, "entry"))
-    if not is_sorted(removes.number, removes.last, removes.entry):
-        raise Malformed("the delta's rows are not in order, or a row occurs twice")
+    removes = Removals(*_places(gone))
     puts = from_table(table.filter(pa.array(is_put)))
     puts.validate()
     return Delta(puts=puts, removes=removes)
+
+
+def _places(table: pa.Table) -> tuple[Int64s, Int64s, Int64s]:
+    number = int64s(table, "number")
+    last: Int64s = np.asarray(pc.coalesce(column(table, "last", pa.int64()), pa.array(number)))
+    return number, last, int64s(table, "entry")
+
+
+def _check_order(delta: pa.Table) -> None:
+    """Puts and removes are in one order, so an entry cannot be both put and removed."""
+    if not is_sorted(*_places(delta)):
+        raise Malformed("the delta's rows are not in order, or a row occurs twice")
 
 
 def _read(path: Path) -> pa.Table:

@@ -1,12 +1,14 @@
 """The feed index: what releases a feed offers. A signed target of the repository, `FEED/index.json`."""
 
-from datetime import UTC
-from typing import Annotated, ClassVar, Self
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -15,11 +17,29 @@ from pydantic import (
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
+from blocklist_sdk.release.names import is_target_path
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+"""RFC 3339, section 5.6."""
 
 
 class _Document(BaseModel):
     # A later version of the protocol may add fields: they are kept and ignored.
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True)
+    # Types are strict: a number is not a text of digits, nor `true`, or two readers would understand different things.
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+def _written_moment(value: Any) -> Any:
+    if not isinstance(value, (str, datetime)) or (isinstance(value, str) and not _MOMENT.fullmatch(value)):
+        raise ValueError("it must be a moment of RFC 3339 with an offset, such as 2026-01-02T06:00:00Z")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("it is not between the years 1 and 9999 in UTC") from error
 
 
 SERIAL_MAX = 2**31 - 1
@@ -32,7 +52,7 @@ Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 EntryId = Annotated[int, Field(ge=0, lt=2**63)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+UtcDatetime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_moment), AfterValidator(_in_utc)]
 
 
 class FileRef(_Document):
@@ -85,6 +105,11 @@ class FeedIndex(_Document):
             raise ValueError("releases must ascend and end with the current serial")
         if self.current.digest != self.digest or self.current.rows != self.rows:
             raise ValueError("the current release differs from the index's own digest or rows")
+        for release in self.releases:
+            for file in (release.snapshot, release.delta):
+                if file is not None and not is_target_path(file.path, feed=self.feed):
+                    # Shown as Python would write it, since it may be anything.
+                    raise ValueError(f"{file.path[:100]!r} is not the path of a file of this feed")
         return self
 
     @property
@@ -113,6 +138,8 @@ class FeedIndex(_Document):
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "document"
             raise Malformed(f"the index of feed {feed!r} is malformed at {where}: {first['msg']}") from error
+        if "protocol" not in index.model_fields_set:
+            raise Malformed(f"the index of feed {feed!r} does not say which protocol it speaks; tell the publisher")
         if index.protocol != PROTOCOL:
             raise Malformed(
                 f"feed {feed!r} speaks protocol {index.protocol}, this library {PROTOCOL}: upgrade blocklist-sdk"

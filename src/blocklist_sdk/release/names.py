@@ -7,7 +7,13 @@ from blocklist_sdk.errors import InvalidInput
 PROTOCOL = 1
 """Version of the protocol."""
 
+TARGET_NAME_CHARS_MAX = 128
+"""Leaves room for a hash before the name, and a suffix behind it, in the 255 bytes that file systems allow."""
+
+_TARGET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
 _FEED_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FEED_NAME_CHARS_MAX = 64
 _RESERVED = frozenset({"root", "targets", "snapshot", "timestamp"})
 """TUF's own role names; a feed is a TUF role and cannot be called so."""
 
@@ -21,11 +27,39 @@ def feed_name(name: str) -> str:
     >>> feed_name("id-telkomsel")
     'id-telkomsel'
     """
-    if not isinstance(name, str) or not _FEED_NAME.fullmatch(name) or len(name) > 64 or name in _RESERVED:
+    if (
+        not isinstance(name, str)
+        or not _FEED_NAME.fullmatch(name)
+        or len(name) > _FEED_NAME_CHARS_MAX
+        or name in _RESERVED
+    ):
         raise InvalidInput(
             f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
         )
     return name
+
+
+def is_target_path(path: str, *, feed: str | None = None) -> bool:
+    """Whether a signed path may name a file of a repository: a name, or a feed's name, a slash and a name.
+
+    Names are of ASCII letters, digits, ``.``, ``_`` and ``-``, do not start with a dot, and are not longer than
+    `TARGET_NAME_CHARS_MAX`.
+
+    Args:
+        path: the target path.
+        feed: the feed whose file it must be; None for any file of the repository.
+
+    >>> is_target_path("id-all/1.delta.parquet"), is_target_path("id-all/..", feed="id-all")
+    (True, False)
+    >>> is_target_path("id-all/1.delta.parquet", feed="id-sms")
+    False
+    """
+    folder, slash, name = path.rpartition("/")
+    if len(name) > TARGET_NAME_CHARS_MAX or not _TARGET_NAME.fullmatch(name):
+        return False
+    if feed is not None:
+        return folder == feed
+    return not slash or (len(folder) <= _FEED_NAME_CHARS_MAX and _FEED_NAME.fullmatch(folder) is not None)
 
 
 def index_path(feed: str) -> str:

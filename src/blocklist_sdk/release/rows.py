@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
+from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.limits import check_overlaps
 
 Int64s = NDArray[np.int64]
@@ -167,9 +168,14 @@ class Rows:
         """Check what every reader relies on.
 
         Raises:
-            Malformed: numbers out of range, a range that ends before it starts, rows out of order or twice, too many
-                entries of a number, or ranges that overlap too deep.
+            Malformed: numbers out of range, a range that ends before it starts, an end that is not after the begin, a
+                scope that is not written as it must be, rows out of order or twice, too many entries of a number, or
+                ranges that overlap too deep.
         """
+        if not all(map(_is_scope, self.scope.values)):
+            raise Malformed(
+                f"the release holds a scope that is not {', '.join(SCOPES)}, in this order and each once, joined by +"
+            )
         # A part at a time, with the row before it, so that what is worked out on the way stays in a processor's cache.
         for start in range(0, len(self), _ROWS_AT_A_TIME):
             self._validate(slice(max(0, start - 1), start + _ROWS_AT_A_TIME))
@@ -185,8 +191,17 @@ class Rows:
             raise Malformed("the release holds an entry id below 1")
         if not _are_moments(since) or not _are_moments(until[until != FOREVER_MS]):
             raise Malformed("the release holds a moment that is not a whole second between the years 1970 and 9999")
+        if bool((until <= since).any()):
+            raise Malformed("the release holds an entry that ends before it begins")
         if not is_sorted(number, last, entry):
             raise Malformed("the release's rows are not in order, or a row occurs twice")
+
+
+def _is_scope(scope: str) -> bool:
+    """Whether a scope has its known parts in order and once; parts that a later version knows may be anywhere."""
+    parts = scope.split("+")
+    known = [part for part in parts if part in SCOPES]
+    return all(parts) and known == sorted(set(known))
 
 
 def _are_moments(values: Int64s) -> bool:

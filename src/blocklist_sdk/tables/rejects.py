@@ -19,7 +19,7 @@ class Reject:
     Attributes:
         line: the line of a text file, or the row of a sheet or table, from 1.
         reason: why the row cannot be used.
-        text: the number as it was written, or the whole line.
+        text: the number as it was written, or the whole line; a file of rejects shows it as one line, without controls.
     """
 
     line: int

@@ -17,6 +17,7 @@ NOW = datetime(2026, 8, 13, 15, 36, 13, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 draws = st.floats(0, 1, exclude_max=True)
+EVERY = timedelta(hours=1)
 failures = st.integers(1, 10_000)
 everies = st.timedeltas(timedelta(milliseconds=1), timedelta(days=366))
 moments = st.timedeltas(timedelta(days=-2000), timedelta(days=2000)).map(lambda distance: NOW + distance)
@@ -26,23 +27,31 @@ moments = st.timedeltas(timedelta(days=-2000), timedelta(days=2000)).map(lambda 
 def test_the_wait_after_failures_is_safe_browsings(count: int, draw: float) -> None:
     # Without floats, which overflow after a thousand failures.
     slow = min(2 ** (count - 1) * 15 * 60 * (1 + Fraction(draw)), Fraction(24 * 3600))
-    assert backoff_s(count, draw=draw) == pytest.approx(float(slow))
+    assert backoff_s(count, every=EVERY, draw=draw) == pytest.approx(float(slow))
 
 
 @given(failures, draws)
 def test_more_failures_never_wait_less(count: int, draw: float) -> None:
-    assert backoff_s(count, draw=0) <= backoff_s(count, draw=draw) <= backoff_s(count + 1, draw=draw) <= BACKOFF_MAX_S
+    waits = [backoff_s(count, every=EVERY, draw=0), backoff_s(count, every=EVERY, draw=draw)]
+    waits += [backoff_s(count + 1, every=EVERY, draw=draw), BACKOFF_MAX_S]
+    assert waits == sorted(waits)
 
 
-@given(failures, draws, st.floats(0, 1e12))
-def test_what_the_server_asks_for_is_a_minimum_up_to_a_day(count: int, draw: float, asked_s: float) -> None:
-    wait_s = backoff_s(count, draw=draw, retry_after_s=asked_s)
-    assert min(asked_s, BACKOFF_MAX_S) <= wait_s <= BACKOFF_MAX_S
-    assert wait_s >= backoff_s(count, draw=draw)
+@given(failures, everies, draws, st.floats(0, 1e12))
+def test_what_the_server_asks_for_counts_up_to_two_intervals(
+    count: int, every: timedelta, draw: float, asked_s: float
+) -> None:
+    unasked_s = backoff_s(count, every=every, draw=draw)
+    wait_s = backoff_s(count, every=every, draw=draw, retry_after_s=asked_s)
+    assert unasked_s <= wait_s <= max(unasked_s, 2 * every.total_seconds())
+    # Spread over the last interval, a quarter of an hour at most.
+    latest_s = 2 * every.total_seconds() - draw * min(every.total_seconds(), 900)
+    assert wait_s >= min(asked_s, latest_s, BACKOFF_MAX_S)
 
 
-def test_those_whom_a_server_asked_the_same_do_not_come_back_at_once() -> None:
-    assert len({backoff_s(1, draw=draw / 10, retry_after_s=7200) for draw in range(10)}) == 10
+@pytest.mark.parametrize("asked_s", [6000, 7200, 99_999_999])
+def test_those_whom_a_server_asked_the_same_do_not_come_back_at_once(asked_s: float) -> None:
+    assert len({backoff_s(1, every=EVERY, draw=draw / 10, retry_after_s=asked_s) for draw in range(5)}) == 5
 
 
 @given(everies, draws)

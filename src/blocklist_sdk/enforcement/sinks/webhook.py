@@ -32,7 +32,7 @@ from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.http import checked_environment, httpx
+from blocklist_sdk.net.http import checked_environment, httpx, no_cookies
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.net.tls import tls_context
 
@@ -138,6 +138,7 @@ class WebhookSink:
         self._unreadable: dict[str, SinkWarning] = {}
         with checked_environment():
             self._client = httpx.Client(
+                cookies=no_cookies(),
                 verify=True if tls is None else tls,
                 headers={
                     "User-Agent": f"blocklist-sdk/{__version__}",

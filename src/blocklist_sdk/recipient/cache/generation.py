@@ -169,6 +169,8 @@ class Generation:
         document = read_json(directory / _ABOUT, format_version=_FORMAT)
         if document is None:
             raise Malformed(f"{directory} does not hold a generation")
+        if any(path.is_symlink() for path in (directory, *directory.iterdir())):
+            raise Malformed(f"{directory} is or holds a link, which is not followed")
         try:
             about = About(
                 feed=document["feed"],

@@ -24,7 +24,16 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from blocklist_sdk.disk import STAGED_PREFIX, read_json, storage, sync_directory, write_file, write_json
+from blocklist_sdk.disk import (
+    STAGED_PREFIX,
+    forbid_links,
+    read_json,
+    read_unlinked,
+    storage,
+    sync_directory,
+    write_file,
+    write_json,
+)
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
@@ -83,6 +92,7 @@ class Store:
         path = self.directory / "lock"
         with storage(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
+        forbid_links(self.directory, path, self.metadata, self.metadata / "root_history", self._generations)
         with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
             yield
 
@@ -92,6 +102,8 @@ class Store:
         Raises:
             Malformed: `current.json` is damaged or of a newer version.
         """
+        if self.pointer.is_symlink():
+            raise Malformed(f"{self.pointer} is damaged: it is a link")
         document = read_json(self.pointer, format_version=_FORMAT)
         if document is None:
             return None
@@ -99,7 +111,10 @@ class Store:
             expires = document["expires"] and datetime.fromisoformat(document["expires"])
             if expires and expires.tzinfo is None:
                 raise ValueError(f"{expires} has no time zone")
-            return CurrentGeneration(str(document["generation"]), expires or None)
+            generation = str(document["generation"])
+            if "/" in generation or generation.startswith(".") or (self._generations / generation).is_symlink():
+                raise ValueError("it names a generation that is not this feed's")
+            return CurrentGeneration(generation, expires or None)
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed(f"{self.pointer} is damaged: {error}") from error
 
@@ -152,8 +167,10 @@ class Store:
 
     def protected_document(self) -> bytes | None:
         """The authority's protected numbers, as they were signed; None before the first sync."""
-        with storage(self.protected):
-            return self.protected.read_bytes() if self.protected.exists() else None
+        if self.protected.is_symlink():
+            log.error("%s is a link, which is not followed but replaced: see who can write there", self.protected)
+            return None
+        return read_unlinked(self.protected)
 
     def protect(self, document: bytes) -> None:
         """Put a verified document of protected numbers in force."""
@@ -211,7 +228,8 @@ class Store:
         with storage(self._generations):
             if not self._generations.is_dir():
                 return []
-            return sorted((p.name for p in self._generations.iterdir() if not p.name.startswith(".")), reverse=True)
+            paths = [path for path in self._generations.iterdir() if not path.is_symlink()]
+            return sorted((path.name for path in paths if not path.name.startswith(".")), reverse=True)
 
     def _prune(self, name: str, *, before: str | None, hold_serials: Set[int]) -> None:
         """Delete all generations but the one in force, the release before, and those that are held.

@@ -33,6 +33,7 @@ from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.tables.streams import spooled
 from blocklist_sdk.tables.table import Table, check_name, open_table
+from blocklist_sdk.texts import displayable, is_displayable
 
 PREFIX: Final = "blocklist_"
 """The names of added columns begin with this; columns that have such names already are replaced."""
@@ -262,11 +263,23 @@ def _screened(table: Table, screening: Screening) -> Iterator[tuple[Batch, pa.Re
                 waiting.append((batch, pool.submit(screening.batch, batch.rows.column(table.number))))
                 if len(waiting) > 2 * workers:
                     batch, found = waiting.popleft()
-                    yield batch, found.result()
+                    yield batch, _displayable(found.result())
             for batch, found in waiting:
-                yield batch, found.result()
+                yield batch, _displayable(found.result())
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _displayable(found: pa.RecordBatch) -> pa.RecordBatch:
+    """The answers, with the feed's words as one line each that no terminal obeys."""
+    place = found.schema.get_field_index("category")
+    column = found.column(place)
+    words = column.dictionary.to_pylist()
+    if all(map(is_displayable, words)):
+        return found
+    # Two words may look the same now.
+    shown = pa.array([displayable(word) for word in words], pa.string()).take(column.indices).dictionary_encode()
+    return found.set_column(place, found.schema.field(place), shown.cast(column.type))
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -70,6 +70,27 @@ def snapshot_plan(index: FeedIndex) -> FetchPlan:
     return chain.plan(min(ways, key=lambda way: (way.bytes, -way.following)))
 
 
+def healing_plan(index: FeedIndex, failed: FetchPlan) -> FetchPlan | None:
+    """The plan to try once more after one whose files did not lead to the current release; None if there is no other.
+
+    It begins with a snapshot, and goes through as few of the same deltas as possible: one of them may be the cause.
+
+    Args:
+        index: the feed's signed index.
+        failed: the plan that was carried out.
+    """
+    chain = _Chain.of(index)
+    others = [way for way in chain.snapshots() if way.snapshot != failed.snapshot]
+    if not others:
+        return None
+
+    def cost(way: _Way) -> tuple[int, int]:
+        # Both end with the current release, so the shorter of the two is what they share.
+        return min(len(failed.deltas), len(chain.releases) - way.following), way.bytes
+
+    return chain.plan(min(others, key=cost))
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """One way to the current release.

@@ -21,10 +21,11 @@ from blocklist_sdk.recipient.cache.lookup import Touched
 from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, sync_impact
-from blocklist_sdk.recipient.sync.planner import FetchPlan, plan, snapshot_plan
+from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
 from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
@@ -189,16 +190,23 @@ class Syncer:
     def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> "_Built":
         planned = offer.plan
         with self.store.workspace() as directory:
-            fetched = _Fetch(trust, offer.index, directory)
+            local = offer.local.about if offer.local else None
+            before = offer.index.find(local.serial) if local else None
+            continues = local is not None and before is not None and before.digest == local.digest
+            fetched = _Fetch(trust, offer.index, directory, continues)
             try:
                 return fetched.build(planned, old)
             except Malformed as error:
-                if planned.kind == "snapshot":
+                other = healing_plan(offer.index, planned)
+                if other is None:
                     raise
                 log.error(
-                    "the deltas of feed %s do not lead to its release %d: %s", self.feed, offer.index.serial, error
+                    "the files of feed %s do not lead to its release %d, so others are tried: %s",
+                    self.feed,
+                    offer.index.serial,
+                    error,
                 )
-                return fetched.build(snapshot_plan(offer.index), old)
+                return fetched.build(other, old)
 
     def _protected_document(self, trust: Trust) -> bytes:
         """The numbers that no feed may list, as the authority signed them; fetched where they are new."""
@@ -313,11 +321,17 @@ class _Built:
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """Carries out a plan in a private directory."""
+    """Carries out a plan in a private directory.
+
+    Attributes:
+        continues: whether the index offers the release in force here with its digest, so that entry ids must not have
+            moved since. If it does not, the publisher may have restored a backup, and have given ids out again.
+    """
 
     trust: Trust
     index: FeedIndex
     directory: Path
+    continues: bool
 
     def build(self, planned: FetchPlan, old: Rows) -> _Built:
         """The current release, checked against the signed digest, and how it differs from `old`.
@@ -325,9 +339,14 @@ class _Fetch:
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
-        rows = old if planned.snapshot is None else read_snapshot(self._download(planned.snapshot))
+        rows = old
+        if planned.snapshot is not None:
+            rows = read_snapshot(self._download(planned.snapshot))
+            check_entries(rows, last_entry=self.index.last_entry)
         deltas = [read_delta(self._download(file)) for file in planned.deltas]
-        rows, changes = apply_all(rows, deltas)
+        before = rows
+        rows, changes = apply_all(before, deltas)
+        check_step(before, rows, changes, last_entry=self.index.last_entry)
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
@@ -335,6 +354,8 @@ class _Fetch:
             )
         if planned.snapshot is not None:
             changes = difference(old, rows)
+            if self.continues:
+                check_moves(old, rows, changes)
         return _Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
 
     def _download(self, file: FileRef) -> Path:

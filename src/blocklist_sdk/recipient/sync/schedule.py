@@ -18,6 +18,9 @@ BACKOFF_MAX_S: Final = 24 * 3600.0
 """Safe Browsing's rule for its update servers: after N failures in a row wait MIN((2^(N-1) * 15 minutes) * (RAND + 1),
 24 hours), with RAND drawn anew each time (developers.google.com/safe-browsing/v4/request-frequency)."""
 
+ASKED_INTERVALS_MAX: Final = 2
+"""How many intervals a server's `Retry-After` may delay the next scheduled sync, at most."""
+
 _DOUBLINGS_MAX: Final = 10
 """More doublings would exceed 24 hours anyway, and in the end the largest float."""
 
@@ -44,23 +47,29 @@ def interval(every: float | timedelta) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def backoff_s(failures: int, *, draw: float, retry_after_s: float | None = None) -> float:
+def backoff_s(failures: int, *, every: timedelta, draw: float, retry_after_s: float | None = None) -> float:
     """How long to wait after a failure, in seconds; 24 hours at most.
 
     Args:
         failures: failures in a row, this one included.
+        every: the time from one sync to the next.
         draw: spreads recipients that failed at the same moment.
-        retry_after_s: the wait that the server asked for; the result is never less.
+        retry_after_s: the wait that the server asked for. It counts up to `ASKED_INTERVALS_MAX` intervals: nobody signs
+            it, so one answer of whoever is in between must not hold a list back for long.
 
-    >>> backoff_s(1, draw=0.0), backoff_s(3, draw=0.5), backoff_s(9, draw=0.0)
-    (900.0, 5400.0, 86400.0)
-    >>> backoff_s(1, draw=0.0, retry_after_s=7200)
-    7200.0
+    >>> hour = timedelta(hours=1)
+    >>> [backoff_s(failures, every=hour, draw=0.0) for failures in (1, 3, 9)]
+    [900.0, 3600.0, 86400.0]
+    >>> [backoff_s(1, every=hour, draw=0.0, retry_after_s=asked_s) for asked_s in (3000, 99_999_999)]
+    [3000.0, 7200.0]
     """
     wait_s = 2.0 ** min(max(failures, 1) - 1, _DOUBLINGS_MAX) * _BACKOFF_FIRST_S * (1 + draw)
     if retry_after_s is not None and not math.isnan(retry_after_s):
-        # On top of it, so that recipients with the same answer do not all come back at once.
-        wait_s = max(wait_s, retry_after_s + draw * _BACKOFF_FIRST_S)
+        longest_s = ASKED_INTERVALS_MAX * every.total_seconds()
+        # Recipients with the same answer do not all come back at once: later than it asks, or within the last interval.
+        asked_s = retry_after_s + draw * _BACKOFF_FIRST_S
+        latest_s = longest_s - draw * min(_BACKOFF_FIRST_S, every.total_seconds())
+        wait_s = max(wait_s, min(asked_s, latest_s))
     return min(wait_s, BACKOFF_MAX_S)
 
 
