@@ -435,3 +435,13 @@ def test_a_folder_that_is_not_a_publishers(tmp_path: Path, command: str) -> None
 def recipient(folder: Path, tmp_path: Path) -> Blocklist:
     url = (folder / "repository").as_uri()
     return Blocklist.open(url, feed="id-all", root=folder / "root.json", cache_dir=tmp_path / "cache")
+
+
+def test_a_snapshot_written_anew_is_the_same_release(folder: Path, tmp_path: Path) -> None:
+    assert_fails(run("publish", "snapshot", folder, "--feed", "id-all", env=ENV), 2, "no release yet")
+    made = release(folder, write_list(tmp_path / "1.csv", "0812-0000-0001"), "--json").document
+    ran = run("publish", "snapshot", folder, "--feed", "id-all", env=ENV)
+    assert (ran.code, ran.err) == (0, "")
+    assert "snapshot of release 1 written, 1 entry" in ran.out
+    again = run("publish", "snapshot", folder, "--feed", "id-all", "--json", env=ENV).document
+    assert (again["serial"], again["rows"], again["digest"]) == (1, 1, made["digest"])

@@ -13,6 +13,7 @@ from blocklist_sdk import InvalidInput, Malformed, NotSynced, Stale, Untrusted
 from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.files import write_delta
 from blocklist_sdk.release.merge import delta_between
+from support.mirrors import replace_online_key
 from support.world import (
     FEED,
     FIRST,
@@ -418,3 +419,19 @@ def test_the_root_of_another_authority(world: World, tmp_path_factory: pytest.Te
 def test_an_unknown_feed(world: World) -> None:
     with pytest.raises(InvalidInput, match="no feed 'id-nobody'"):
         world.recipient(feed="id-nobody").sync()
+
+
+def test_a_revoked_online_key_serves_only_who_never_saw_the_new_root(world: World, forger: Forger) -> None:
+    """Who controls the network hides the new root; that lasts until the old one expires. So it is with TUF."""
+    seen, unseen = world.recipient(), world.recipient(cache="unseen")
+    seen.sync()
+    unseen.sync()
+    old = world.directory / "old"
+    shutil.copytree(world.repository, old)
+    replace_online_key(forger)
+    seen.sync()
+    shutil.rmtree(world.repository)
+    shutil.copytree(old, world.repository)
+    Forger(world).forge("timestamp")
+    assert unseen.sync().kind == "none"
+    refused(seen, Untrusted)
