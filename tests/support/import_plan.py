@@ -88,7 +88,7 @@ BORDERS: dict[str, set[str]] = {
     "httpx": {"net/http.py"},
     "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
     "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/", "recipient/sync/proof.py"}
-    | {"release/roots.py"},
+    | {"release/eras.py", "release/roots.py"},
     "securesystemslib": {"publisher/"},
     "filelock": {"locks.py"},
     "phonenumbers": {"numbers/", "demo/"},

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from blocklist_sdk.lazy import attach
 
 if TYPE_CHECKING:
+    from blocklist_sdk.publisher.ceremony import NeededSignatures as NeededSignatures
+    from blocklist_sdk.publisher.ceremony import Proposal as Proposal
     from blocklist_sdk.publisher.folder import Timing as Timing
     from blocklist_sdk.publisher.guard import PublisherGuard as PublisherGuard
     from blocklist_sdk.publisher.keys import KeyUri as KeyUri
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.publisher.publisher import Publisher as Publisher
     from blocklist_sdk.publisher.repository import Lifetimes as Lifetimes
     from blocklist_sdk.publisher.results import FeedStatus as FeedStatus
+    from blocklist_sdk.publisher.results import KeyChange as KeyChange
+    from blocklist_sdk.publisher.results import KeyRole as KeyRole
+    from blocklist_sdk.publisher.results import KeyStatus as KeyStatus
     from blocklist_sdk.publisher.results import ListedRange as ListedRange
     from blocklist_sdk.publisher.results import OverdueRole as OverdueRole
     from blocklist_sdk.publisher.results import ProtectionResult as ProtectionResult
@@ -30,10 +35,15 @@ attach(
     __name__,
     {
         "FeedStatus": "results",
+        "KeyChange": "results",
+        "KeyRole": "results",
+        "KeyStatus": "results",
         "KeyUri": "keys",
         "Lifetimes": "repository",
         "ListedRange": "results",
+        "NeededSignatures": "ceremony",
         "OverdueRole": "results",
+        "Proposal": "ceremony",
         "ProtectionChange": "protection",
         "ProtectionResult": "results",
         "Publisher": "publisher",

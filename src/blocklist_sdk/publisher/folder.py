@@ -186,8 +186,21 @@ def make_folder(
     region: str | None,
     key_uris: Mapping[str, Sequence[KeyUri]] | None,
     timing: Timing,
+    fill: Callable[[Path, Keyring, list[str]], None] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> None:
-    """Make a publisher's folder, whole or not at all. Arguments and errors are those of `Publisher.init`."""
+    """Make a publisher's folder, whole or not at all. Arguments and errors are those of `Publisher.init`.
+
+    Args:
+        directory: as for `Publisher.init`.
+        feeds: as for `Publisher.init`.
+        passphrase: as for `Publisher.init`.
+        region: as for `Publisher.init`.
+        key_uris: as for `Publisher.init`.
+        timing: as for `Publisher.init`.
+        fill: writes what else the folder has, given the folder, its keys and the feeds; by default a repository.
+        elsewhere: the names of keys that `fill` adds.
+    """
     scopes = feed_scopes(feeds)
     names = list(scopes)
     if not names:
@@ -207,17 +220,21 @@ def make_folder(
     try:
         keys = Keyring.create(building / "keys", passphrase)
         for name in (ROOT, TARGETS, ONLINE, *map(feed_key, names)):
-            keys.add(name, count=ROOT_KEYS if name == ROOT else 1, uris=uris.get(name, ()))
-        repository = Repository.create(
-            building / "repository",
-            keys,
-            feeds=names,
-            protected=write_protected([]),
-            lifetimes=timing.lifetimes,
-            clock=timing.clock,
-        )
+            if name not in elsewhere:
+                keys.add(name, count=ROOT_KEYS if name == ROOT else 1, uris=uris.get(name, ()))
         with storage(directory):
-            write_file(building / "root.json", repository.root)
+            if fill is None:
+                repository = Repository.create(
+                    building / "repository",
+                    keys,
+                    feeds=names,
+                    protected=write_protected([]),
+                    lifetimes=timing.lifetimes,
+                    clock=timing.clock,
+                )
+                write_file(building / "root.json", repository.root)
+            else:
+                fill(building, keys, names)
             write_json(building / "publisher.json", settings)
             os.replace(building, directory)
     finally:

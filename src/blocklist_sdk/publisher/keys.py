@@ -7,12 +7,18 @@
         root.1.pem, …        PKCS#8, encrypted with a passphrase, mode 0600
 
 A key is available if it can be opened now. It is not if its file has been moved away (offline, into a safe), if its
-hardware module is not plugged in, or if its passphrase is missing or wrong.
+hardware module is not plugged in, if its passphrase is missing or wrong, or if only its public half was ever here,
+because a holder elsewhere signs with it.
+
+A key that is made to replace another is marked as the next one until it does. What was replaced is no longer in
+`keys.json`, and its file is called `NAME.pem.replaced`.
 """
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +47,8 @@ _FEED_PREFIX = "feed."
 
 _FORMAT = 1
 _PRIVATE_FILE_MODE = 0o600
+_REPLACED = ".replaced"
+"""Ends the name of the file of a key that was replaced."""
 
 _PASSPHRASE_CHARS_MIN = 12
 """PKCS#8 as OpenSSL writes it stretches a passphrase by 2,048 rounds only, so the passphrase itself must be long."""
@@ -62,21 +70,41 @@ class KeyUri:
 
 @dataclass(frozen=True, slots=True)
 class _KeyRecord:
-    """One key as `keys.json` describes it: the private half is a file in the folder, or behind a URI."""
+    """One key as `keys.json` describes it: the private half is a file in the folder, behind a URI, or not here."""
 
     name: str
     public: Key
     file: str | None
     uri: str | None
+    is_next: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        private = {"file": self.file} if self.file else {"uri": self.uri}
-        return {"name": self.name, "keyid": self.public.keyid, "public": self.public.to_dict(), **private}
+        private = {"file": self.file} if self.file else {"uri": self.uri} if self.uri else {}
+        mark = {"next": True} if self.is_next else {}
+        return {"name": self.name, "keyid": self.public.keyid, "public": self.public.to_dict(), **private, **mark}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         public = Key.from_dict(document["keyid"], dict(document["public"]))
-        return cls(document["name"], public, document.get("file"), document.get("uri"))
+        is_next = document.get("next") is True
+        return cls(document["name"], public, document.get("file"), document.get("uri"), is_next)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where a key is.
+
+    Attributes:
+        keyid: its key id.
+        file: the file of the private half, in the folder of keys; None if it is not a file here.
+        uri: the private key URI; None if the private half is not behind one.
+        is_available: whether the file is there, or a URI is known. Hardware modules are not asked.
+    """
+
+    keyid: str
+    file: str | None
+    uri: str | None
+    is_available: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +136,7 @@ class Keyring:
             Malformed: ``keys.json`` is damaged.
             StorageFailed: ``keys.json`` cannot be read.
         """
-        self._directory = directory
+        self.directory = directory
         self._passphrase = passphrase
         self._signers: dict[str, Signer] = {}
         document = read_json(directory / "keys.json", format_version=_FORMAT)
@@ -140,26 +168,37 @@ class Keyring:
             StorageFailed: the folder cannot be written.
         """
         if self.public(name):
-            raise InvalidInput(f"{self._directory} already has a key called {name!r}")
+            raise InvalidInput(f"{self.directory} already has a key called {name!r}")
         if uris:
-            added = [_KeyRecord(name, _read_public_key(uri.public_key), None, uri.uri) for uri in uris]
+            added = [_KeyRecord(name, read_public_key(uri.public_key), None, uri.uri) for uri in uris]
         else:
             added = [self._generate(name, i if count > 1 else None) for i in range(1, count + 1)]
         records = [*self._records, *added]
-        with storage(self._directory):
-            _write(self._directory, records)
+        with storage(self.directory):
+            _write(self.directory, records)
         self._records = records
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """The feeds that have a key here, in the order in which they were added."""
+        names = dict.fromkeys(key.name for key in self._records if key.name.startswith(_FEED_PREFIX))
+        return tuple(name.removeprefix(_FEED_PREFIX) for name in names)
 
     def public(self, name: str) -> list[Key]:
         """The public halves of a name's keys."""
         return [key.public for key in self._records if key.name == name]
 
-    def open(self, name: str) -> OpenedKeys:
-        """Open the keys of a name; a key that is not available is returned as a remedy, not raised."""
+    def open(self, name: str, *, only: Collection[str] | None = None) -> OpenedKeys:
+        """Open the keys of a name; a key that is not available is returned as a remedy, not raised.
+
+        Args:
+            name: the name.
+            only: key ids of the keys to open; None for all of them.
+        """
         signers: list[Signer] = []
         remedies: list[str] = []
         for key in self._records:
-            if key.name == name:
+            if key.name == name and (only is None or key.public.keyid in only):
                 try:
                     signers.append(self._signer(key))
                 except InvalidInput as error:
@@ -172,16 +211,120 @@ class Keyring:
             key.file
             for name in names
             for key in self._records
-            if key.name == name and key.file and not (self._directory / key.file).exists()
+            if key.name == name and key.file and not (self.directory / key.file).exists()
         ]
 
+    def add_public(self, name: str, keys: Iterable[Key]) -> None:
+        """Add keys with which holders elsewhere sign.
+
+        Raises:
+            StorageFailed: the folder cannot be written.
+        """
+        records = [*self._records, *(_KeyRecord(name, key, None, None) for key in keys)]
+        with storage(self.directory):
+            _write(self.directory, records)
+        self._records = records
+
+    def next(self, name: str, *, count: int = 1, uri: KeyUri | None = None) -> list[Key]:
+        """The keys that are to replace others; made now, unless a run before this one has made them already.
+
+        Args:
+            name: the name under which they will sign.
+            count: how many to make.
+            uri: an existing key to take instead of one that is made.
+
+        Raises:
+            InvalidInput: the passphrase is too short, or a public key cannot be read.
+            StorageFailed: the folder cannot be written.
+        """
+        if uri is not None:
+            public = read_public_key(uri.public_key)
+            kept = [key for key in self._records if not (key.name == name and key.public.keyid == public.keyid)]
+            found = [_KeyRecord(name, public, None, uri.uri, is_next=True)]
+        else:
+            kept = self._records
+            waiting = [
+                key
+                for key in self._records
+                if key.name == name and key.is_next and key.file and (self.directory / key.file).exists()
+            ]
+            found = waiting[:count]
+            kept = [key for key in self._records if key not in found]
+            labels = self._free_labels(name)
+            while len(found) < count:
+                found.append(replace(self._generate_file(name, next(labels)), is_next=True))
+        records = [*kept, *found]
+        if records != self._records:
+            with storage(self.directory):
+                _write(self.directory, records)
+            self._records = records
+        return [key.public for key in found]
+
+    def next_ids(self, name: str) -> set[str]:
+        """Key ids of the keys of a name that wait to replace others."""
+        return {key.public.keyid for key in self._records if key.name == name and key.is_next}
+
+    def settle(self, name: str, keys: Mapping[str, Key]) -> None:
+        """Make the keys of a name those that sign under it now, after a change of keys was published.
+
+        Keys that sign no longer are forgotten, and their files renamed; a key that waits to be the next one stays.
+
+        Args:
+            name: the name of the keys.
+            keys: the public halves by key id, as the repository has them.
+
+        Raises:
+            StorageFailed: the folder cannot be written.
+        """
+        mine = [key for key in self._records if key.name == name]
+        gone = [key for key in mine if key.public.keyid not in keys and not key.is_next]
+        known = {key.public.keyid for key in mine}
+        records = [
+            replace(key, is_next=False) if key.name == name and key.public.keyid in keys else key
+            for key in self._records
+            if key not in gone
+        ]
+        records += [_KeyRecord(name, key, None, None) for keyid, key in keys.items() if keyid not in known]
+        if records == self._records:
+            return
+        with storage(self.directory):
+            _write(self.directory, records)
+            self._records = records
+            for key in gone:
+                if key.file and (self.directory / key.file).exists():
+                    path = self.directory / key.file
+                    os.replace(path, path.with_name(path.name + _REPLACED))
+
+    def places(self, name: str) -> list[KeyPlace]:
+        """Where the keys of a name are."""
+        return [
+            KeyPlace(
+                key.public.keyid,
+                key.file,
+                key.uri,
+                (self.directory / key.file).exists() if key.file else key.uri is not None,
+            )
+            for key in self._records
+            if key.name == name
+        ]
+
+    def _free_labels(self, name: str) -> Iterator[str]:
+        """Names for new key files, such as `online.2`, under which there never was one."""
+        for ordinal in itertools.count(2):
+            file = f"{name}.{ordinal}.pem"
+            paths = (self.directory / file, self.directory / (file + _REPLACED))
+            if not any(path.exists() for path in paths) and file not in {key.file for key in self._records}:
+                yield f"{name}.{ordinal}"
+
     def _generate(self, name: str, ordinal: int | None) -> _KeyRecord:
-        label = name if ordinal is None else f"{name}.{ordinal}"
+        return self._generate_file(name, name if ordinal is None else f"{name}.{ordinal}")
+
+    def _generate_file(self, name: str, label: str) -> _KeyRecord:
         private = Ed25519PrivateKey.generate()
         pem = private.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._new_passphrase(label))
         )
-        path = self._directory / f"{label}.pem"
+        path = self.directory / f"{label}.pem"
         with storage(path):
             write_file(path, pem, mode=_PRIVATE_FILE_MODE)
         return _KeyRecord(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
@@ -189,11 +332,15 @@ class Keyring:
     def _signer(self, key: _KeyRecord) -> Signer:
         keyid = key.public.keyid
         if keyid not in self._signers:
+            if not key.uri and not key.file:
+                raise InvalidInput(
+                    f"the holder of the key {keyid[:16]} has to sign: see `blocklist publish keys propose`"
+                )
             self._signers[keyid] = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
         return self._signers[keyid]
 
     def _open_file(self, key: _KeyRecord, file: str) -> Signer:
-        path = self._directory / file
+        path = self.directory / file
         try:
             pem = path.read_bytes()
         except FileNotFoundError as error:
@@ -244,7 +391,12 @@ def _write(directory: Path, records: Sequence[_KeyRecord]) -> None:
     write_file(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
 
 
-def _read_public_key(path: Path) -> SSlibKey:
+def read_public_key(path: Path) -> SSlibKey:
+    """The public key in a PEM file.
+
+    Raises:
+        InvalidInput: the file has none.
+    """
     try:
         return SSlibKey.from_crypto(load_pem_public_key(path.read_bytes()))
     except (ValueError, OSError) as error:

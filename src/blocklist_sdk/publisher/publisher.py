@@ -14,15 +14,22 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import MAX_COVER
 from blocklist_sdk.publisher.arguments import check_directory, check_text
+from blocklist_sdk.publisher.ceremony import Proposal
+from blocklist_sdk.publisher.first_ceremony import PROPOSAL, begin_folder, complete_folder, is_waiting
 from blocklist_sdk.publisher.folder import PublisherFolder, Timing, make_folder
 from blocklist_sdk.publisher.guard import PublisherGuard
+from blocklist_sdk.publisher.key_rotation import Rotation, install_proposal, propose_keys, rotate_keys
+from blocklist_sdk.publisher.key_status import key_roles
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions, table_of
 from blocklist_sdk.publisher.protecting import apply_change, plan_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
+from blocklist_sdk.publisher.repository import ROOT_THRESHOLD
 from blocklist_sdk.publisher.results import (
     FeedStatus,
+    KeyChange,
+    KeyRole,
     ProtectionResult,
     PublisherStatus,
     RefreshResult,
@@ -113,6 +120,88 @@ class Publisher:
         return cls(directory, passphrase=passphrase, timing=timing)
 
     @classmethod
+    def begin(
+        cls,
+        directory: str | Path,
+        *,
+        feeds: Collection[str] | Mapping[str, str | Iterable[str] | None],
+        public_keys: Mapping[str, Sequence[Path]],
+        passphrase: Passphrase | None,
+        root_threshold: int = ROOT_THRESHOLD,
+        region: str | None = None,
+        key_uris: Mapping[str, Sequence[KeyUri]] | None = None,
+        timing: Timing | None = None,
+    ) -> Proposal:
+        """Begin a publisher's folder whose root keys, and perhaps targets keys, never come to this machine.
+
+        It can publish nothing until the holders of these keys have signed the proposal, and :meth:`install_keys` has
+        got what they signed.
+
+        Args:
+            directory: the folder; it must be empty or not exist yet.
+            feeds: as for :meth:`init`.
+            public_keys: files with public keys, PEM: under ``root`` at least as many as have to sign, under
+                ``targets`` one or several, of which one has to sign. Without ``targets`` a targets key is made here.
+            passphrase: as for :meth:`init`.
+            root_threshold: how many of the root keys have to sign, at least 2.
+            region: as for :meth:`init`.
+            key_uris: as for :meth:`init`, but for the keys of `public_keys`.
+            timing: as for :meth:`init`.
+
+        Returns:
+            The first metadata, for the holders to sign. It is in the folder, too, as ``proposal.json``.
+
+        Raises:
+            InvalidInput: as for :meth:`init`, or there are fewer root keys than have to sign.
+            StorageFailed: the disk refused.
+        """
+        directory = check_directory(directory)
+        timing = timing or Timing()
+        begin_folder(
+            directory,
+            feeds=feeds,
+            public_keys=public_keys,
+            passphrase=passphrase,
+            root_threshold=root_threshold,
+            region=region,
+            key_uris=key_uris,
+            timing=timing,
+        )
+        return Proposal.from_json((directory / PROPOSAL).read_bytes())
+
+    @classmethod
+    def complete(
+        cls,
+        directory: str | Path,
+        proposals: Sequence[Proposal],
+        *,
+        passphrase: Passphrase | None,
+        timing: Timing | None = None,
+    ) -> Self:
+        """Make a folder that :meth:`begin` began a publisher's folder, with what the holders have signed.
+
+        Args:
+            directory: the folder.
+            proposals: signed copies of the proposal, at least one.
+            passphrase: of the keys that were made in the folder.
+            timing: as for :meth:`init`.
+
+        Raises:
+            InvalidInput: the folder does not wait for signatures, the copies are of another proposal, signatures are
+                missing, or a key is not available.
+            Locked: another run took longer than the wait.
+            Malformed: a file was damaged.
+            Untrusted: a file was changed.
+            StorageFailed: the disk refused; the same call makes the rest.
+        """
+        directory = check_directory(directory)
+        if not is_waiting(directory):
+            raise InvalidInput(f"{directory} does not wait for the signatures of its first metadata")
+        timing = timing or Timing()
+        complete_folder(directory, proposals, passphrase=passphrase, timing=timing)
+        return cls(directory, passphrase=passphrase, timing=timing)
+
+    @classmethod
     def open(
         cls,
         directory: str | Path,
@@ -134,6 +223,11 @@ class Publisher:
             InvalidInput: the folder is not a publisher's folder.
         """
         directory = check_directory(directory)
+        if is_waiting(directory):
+            raise InvalidInput(
+                f"{directory} waits for the holders' signatures on {PROPOSAL}: have them sign it with `blocklist "
+                "publish keys sign`, then `blocklist publish keys install` what they signed"
+            )
         if not (directory / "root.json").is_file():
             raise InvalidInput(f"{directory} is not a publisher's folder: make one with `blocklist publish init`")
         return cls(directory, passphrase=passphrase, timing=timing or Timing(), guard=guard)
@@ -558,6 +652,125 @@ class Publisher:
             StorageFailed: the disk refused; what is published is whole.
         """
         return apply_change(self._folder, change)
+
+    def rotate_keys(
+        self,
+        role: str,
+        *,
+        uri: KeyUri | None = None,
+        remove: Sequence[str] = (),
+        keep_old: bool = False,
+        drop_old: bool = False,
+        restart_serials: bool = False,
+    ) -> KeyChange:
+        """Replace keys at once: a stolen one, or one that is old enough. Recipients have nothing to do.
+
+        Whatever is published at any moment verifies. After a run that was killed, the same call completes it. The file
+        of a key that was replaced is kept as ``NAME.pem.replaced``.
+
+        Args:
+            role: whose keys: ``online`` or ``root``, for which the root keys have to sign; ``targets``, for which they
+                and the new targets key sign; ``feed.NAME``, for which the targets key signs.
+            uri: an existing key elsewhere that takes the place of the old one; by default one is made here.
+            remove: of ``root`` and ``targets``, the keys to replace: key ids, or how they begin; by default all.
+            keep_old: of ``online`` and ``targets``, let the old key sign as well, until `drop_old`, so that nobody sees
+                a failure whose cache serves an old timestamp for a while. Not for a stolen key.
+            drop_old: make no new key; end what `keep_old` has begun.
+            restart_serials: of a feed, begin its serials anew at 1, with the list as it stands: where a thief has used
+                them up.
+
+        Raises:
+            InvalidInput: the role is unknown; a key that has to sign is not available, then see :meth:`propose_keys`;
+                the options do not fit the role; or the feed has no serial left.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused; what is published is whole.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.mkdtemp() + "/publisher"
+            >>> publisher = Publisher.init(folder, feeds=["id-all"], passphrase="correct horse battery", region="ID")
+            >>> change = publisher.rotate_keys("online")
+            >>> len(change.added), len(change.removed), change.root_version
+            (1, 1, 3)
+        """
+        rotation = Rotation(role, uri, remove, keep_old, drop_old, restart_serials)
+        return rotate_keys(self._folder, rotation)
+
+    def propose_keys(
+        self,
+        role: str,
+        *,
+        uri: KeyUri | None = None,
+        add: Sequence[Path] = (),
+        remove: Sequence[str] = (),
+        threshold: int | None = None,
+        restart_serials: bool = False,
+    ) -> Proposal:
+        """Plan other keys, or the renewal of a role, for the holders of keys elsewhere to sign.
+
+        Nothing is published. Of ``online`` and ``feed.NAME`` the new key is made here, or given with its URI; of
+        ``root`` and ``targets`` keys are added and removed by their public halves. Without a change of keys, the next
+        version of ``root`` or ``targets`` differs in its expiry alone.
+
+        Args:
+            role: ``root``, ``targets``, ``online`` or ``feed.NAME``.
+            uri: an existing key elsewhere that this machine can use.
+            add: files with public keys to add, PEM.
+            remove: key ids of keys to remove, or how they begin.
+            threshold: how many have to sign from then on; None for as many as now.
+            restart_serials: as for :meth:`rotate_keys`.
+
+        Raises:
+            InvalidInput: the role is unknown, a key cannot be read, or there would be fewer keys than have to sign.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused.
+        """
+        return propose_keys(
+            self._folder,
+            role,
+            uri=uri,
+            add=add,
+            remove=remove,
+            threshold=threshold,
+            restart_serials=restart_serials,
+        )
+
+    def install_keys(self, proposals: Sequence[Proposal]) -> KeyChange:
+        """Publish what the holders have signed. After a run that was killed, the same call completes it.
+
+        Args:
+            proposals: signed copies of one proposal, at least one.
+
+        Raises:
+            InvalidInput: the copies are of different proposals, or of another publisher's; something else was published
+                after the proposal was written; it expired, or was installed before; signatures are missing; or a key
+                that has to sign here is not available.
+            Locked: another run took longer than the wait.
+            Malformed, Untrusted: the repository was damaged.
+            StorageFailed: the disk refused; what is published is whole.
+        """
+        if not proposals:
+            raise InvalidInput("give at least one signed copy of the proposal")
+        return install_proposal(self._folder, proposals)
+
+    def key_roles(self) -> tuple[KeyRole, ...]:
+        """Every role with its keys, and where they are; needs no key.
+
+        Raises:
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return key_roles(self._folder)
+
+    @property
+    def root_file(self) -> bytes:
+        """The newest root, as the repository has it; ``root.json`` is the same, unless a run was killed.
+
+        Raises:
+            Malformed, Untrusted: the repository was damaged.
+        """
+        return self._folder.load().root
 
     @property
     def feeds(self) -> tuple[str, ...]:

@@ -7,10 +7,9 @@ refers to; the next run writes over them. ``docs/adr/0003-repository-is-its-own-
 
 import copy
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,10 +29,12 @@ from tuf.api.metadata import (
 
 from blocklist_sdk.disk import PUBLIC_DIRECTORY_MODE, adopt, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.publisher.key_changes import is_signed_for
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, OpenedKeys, feed_key
 from blocklist_sdk.publisher.results import OverdueRole, RoleStatus
 from blocklist_sdk.publisher.retention import delete_unneeded
 from blocklist_sdk.publisher.signed_state import SNAPSHOT, TIMESTAMP, SignedState, T, load_published, verify
+from blocklist_sdk.release.eras import begin_era
 from blocklist_sdk.release.names import PROTECTED_PATH
 
 ROOT_KEYS: Final = 3
@@ -98,33 +99,34 @@ class Repository:
         protected: bytes,
         lifetimes: Lifetimes,
         clock: Callable[[], datetime],
+        root: Metadata[Root] | None = None,
+        targets: Metadata[Targets] | None = None,
     ) -> Self:
         """Make and sign a repository whose feeds have no release yet.
+
+        Args:
+            directory: its folder.
+            keys: the keys, among them one for each feed.
+            feeds: the feeds' names.
+            protected: the document of the protected numbers.
+            lifetimes: how long signatures are valid.
+            clock: returns the current moment.
+            root: the first root, if it is signed already.
+            targets: the first version of the targets role, if it is signed already.
 
         Raises:
             InvalidInput: a key is not available, or there are fewer root keys than have to sign.
             StorageFailed: the disk refused.
         """
-        if len({key.keyid for key in keys.public(ROOT)}) < ROOT_THRESHOLD:
-            raise InvalidInput(
-                f"the root needs signatures by {ROOT_THRESHOLD} different keys: give at least {ROOT_THRESHOLD} root "
-                f"keys, better {ROOT_KEYS}, so that one may be lost"
-            )
-        expires = partial(lifetimes.expiry, now=clock())
-        root = Root(version=1, expires=expires(ROOT), consistent_snapshot=True)
-        for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
-            for key in keys.public(name):
-                root.add_key(key, role)
-        root.roles[ROOT].threshold = ROOT_THRESHOLD
-        targets = Targets(version=1, expires=expires(TARGETS), delegations=Delegations({}, {}))
-        for feed in feeds:
-            _delegate(targets, feed, keys)
+        first = first_metadata(keys, feeds=feeds, protected=protected, lifetimes=lifetimes, now=clock())
+        root = root or Metadata(first.root)
+        targets = targets or Metadata(first.targets)
         state = SignedState(
-            root=Metadata(root),
+            root=root,
             timestamp=Metadata(_unpublished(Timestamp())),
             snapshot=Metadata(_unpublished(Snapshot(meta={}))),
-            targets=Metadata(targets),
-            feeds={feed: Metadata(Targets(version=1, expires=expires(feed))) for feed in feeds},
+            targets=targets,
+            feeds={feed: Metadata(Targets(version=1, expires=lifetimes.expiry(feed, clock()))) for feed in feeds},
         )
         repository = cls(directory, keys, state, lifetimes=lifetimes, clock=clock)
         with storage(directory):
@@ -132,9 +134,14 @@ class Repository:
                 folder.mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
             for feed in feeds:
                 (directory / "targets" / feed).mkdir(mode=PUBLIC_DIRECTORY_MODE)
-            repository._put_root(root)
-            targets.targets[PROTECTED_PATH] = repository._store_bytes(PROTECTED_PATH, protected)
-        repository._commit({TARGETS: targets, **{feed: state.feeds[feed].signed for feed in feeds}})
+            repository._publish_root(root if root.signatures else repository._sign(root.signed, ROOT, root.signed))
+            repository._store_bytes(PROTECTED_PATH, protected)
+        if not targets.signatures:
+            targets = repository._sign_targets(targets.signed, TARGETS)
+        signed = {
+            feed: repository._sign_targets(state.feeds[feed].signed, feed, targets=targets.signed) for feed in feeds
+        }
+        repository._put({TARGETS: targets, **signed})
         return repository
 
     @classmethod
@@ -162,6 +169,11 @@ class Repository:
     def feeds(self) -> tuple[str, ...]:
         """The feeds' names, sorted."""
         return tuple(sorted(self._state.feeds))
+
+    @property
+    def state(self) -> SignedState:
+        """The signed metadata that is published."""
+        return self._state
 
     @property
     def root(self) -> bytes:
@@ -221,13 +233,17 @@ class Repository:
             InvalidInput: a key is not available, or the role's metadata would be too long for TUF clients.
             StorageFailed: the disk refused; what is published is whole.
         """
+        self._commit({role: self.with_files(role, files, keep=keep)})
+
+    def with_files(self, role: str, files: Mapping[str, Path | bytes], *, keep: Collection[str] = ()) -> Targets:
+        """Store target files, and return the next version of a role that has them, unsigned; see `set_targets`."""
         current = self._state.targets_role(role).signed
         targets = {path: current.targets[path] for path in keep}
         with storage(self._directory):
             for path, content in files.items():
                 store = self._store_bytes if isinstance(content, bytes) else self._store_file
                 targets[path] = store(path, content)  # type: ignore[arg-type]
-        self._commit({role: _successor(current, targets=targets)})
+        return _successor(current, targets=targets)
 
     def delegate(self, feed: str) -> None:
         """Add a feed that has no release yet; the keyring must already contain its key.
@@ -240,10 +256,72 @@ class Repository:
             raise InvalidInput(f"the feed {feed!r} exists already")
         targets = _successor(self._state.targets.signed)
         _delegate(targets, feed, self._keys)
+        begin_era(targets, feed)
         with storage(self._directory):
             self.folder(feed).mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
-        empty = Targets(version=1, expires=self._expires(feed))
+        empty = Targets(version=1, expires=self.expiry(feed))
         self._commit({TARGETS: targets, feed: empty})
+
+    def install(
+        self,
+        roots: Sequence[Metadata[Root]],
+        targets: Metadata[Targets] | None,
+        *,
+        feeds: Mapping[str, Targets] | None = None,
+    ) -> None:
+        """Publish roots and a targets role that are signed already, and sign again what they leave without signatures.
+
+        Recipients may read at any moment, and a run may be killed at any moment: each root comes into force only when
+        all that is published verifies by it.
+
+        Args:
+            roots: the next roots, by ascending version.
+            targets: the next version of the targets role; None if it stays as it is.
+            feeds: next versions of feeds' roles, to be signed with their keys; a feed whose keys change is signed
+                again in any case.
+
+        Raises:
+            Untrusted: a signature is missing, or recipients would refuse what is published in between.
+            InvalidInput: a key that has to sign again is not available.
+            StorageFailed: the disk refused; what is published is whole.
+        """
+        final = roots[-1].signed if roots else self._state.root.signed
+        pending = self._resigned(targets, feeds or {}, final) if targets or feeds else {}
+        for role in (SNAPSHOT, TIMESTAMP):
+            self._require_signers(role, final)
+        for root in roots:
+            if not self._verifies_by(root.signed):
+                self._put(pending, root=final)
+                pending = {}
+            with storage(self._directory):
+                self._publish_root(root)
+        if pending or not self._verifies_by(final):
+            self._put(pending, root=final)
+
+    def _resigned(
+        self, targets: Metadata[Targets] | None, feeds: Mapping[str, Targets], root: Root
+    ) -> dict[str, Metadata[Targets]]:
+        """The targets role, and the feeds' roles as they have to be signed by it."""
+        delegator = self._state.targets
+        pending: dict[str, Metadata[Targets]] = {}
+        if targets is not None:
+            verify(root, TARGETS, targets)
+            pending[TARGETS] = delegator = targets
+        following = dict(feeds)
+        for feed, published in self._state.feeds.items():
+            if feed not in following and not is_signed_for(delegator.signed, feed, published):
+                following[feed] = _successor(published.signed)
+        for feed, signed in following.items():
+            pending[feed] = self._sign_targets(signed, feed, targets=delegator.signed)
+        return pending
+
+    def _verifies_by(self, root: Root) -> bool:
+        state = self._state
+        return (
+            is_signed_for(root, TARGETS, state.targets)
+            and is_signed_for(root, SNAPSHOT, state.snapshot)
+            and is_signed_for(root, TIMESTAMP, state.timestamp)
+        )
 
     def renew(self) -> tuple[tuple[str, ...], tuple[OverdueRole, ...]]:
         """Sign the timestamp again, and every role of whose time less than a third is left.
@@ -256,7 +334,7 @@ class Repository:
             InvalidInput: the online key is not available.
             StorageFailed: the disk refused; what is published is whole.
         """
-        self._require_signers(TIMESTAMP, self._threshold(TIMESTAMP))
+        self._require_signers(TIMESTAMP, self._delegator(TIMESTAMP))
         due = [status for status in self.roles if self._is_due(status)]
         signed: dict[str, Metadata[Targets]] = {}
         overdue: list[OverdueRole] = []
@@ -275,7 +353,7 @@ class Repository:
 
     def _renew_root(self) -> None:
         root = _successor(self._state.root.signed)
-        root.expires = self._expires(ROOT)
+        root.expires = self.expiry(ROOT)
         with storage(self._directory):
             self._put_root(root)
 
@@ -286,7 +364,7 @@ class Repository:
 
     def _sign_targets(self, signed: Targets, role: str, *, targets: Targets | None = None) -> Metadata[Targets]:
         """Sign the targets role, or a feed's role, as the role that delegates to it demands."""
-        signed.expires = self._expires(role)
+        signed.expires = self.expiry(role)
         delegator = self._state.root.signed if role == TARGETS else targets or self._state.targets.signed
         metadata = self._sign(signed, role, delegator)
         length = len(metadata.to_bytes())
@@ -297,24 +375,35 @@ class Repository:
             )
         return metadata
 
-    def _put(self, roles: Mapping[str, Metadata[Targets]], *, renew_snapshot: bool = True) -> None:
-        """Write signed roles, then the snapshot that refers to them, then the timestamp."""
+    def _put(
+        self, roles: Mapping[str, Metadata[Targets]], *, renew_snapshot: bool = True, root: Root | None = None
+    ) -> None:
+        """Write signed roles, then the snapshot that refers to them, then the timestamp.
+
+        They are signed as `root` demands, a root that comes into force after them, or else as the present one does;
+        and must verify by the present one in any case.
+        """
         state = self._state
+        delegator = root or state.root.signed
+        if TARGETS in roles:
+            verify(state.root.signed, TARGETS, roles[TARGETS])
         pending = {f"{signed.signed.version}.{role}.json": signed.to_bytes() for role, signed in roles.items()}
         snapshot = state.snapshot
         if roles or renew_snapshot:
             following = _successor(snapshot.signed)
-            following.expires = self._expires(SNAPSHOT)
+            following.expires = self.expiry(SNAPSHOT)
             for role in roles:
                 version = roles[role].signed.version
                 following.meta[f"{role}.json"] = _meta(version, pending[f"{version}.{role}.json"])
-            snapshot = self._sign(following, SNAPSHOT, state.root.signed)
+            snapshot = self._sign(following, SNAPSHOT, delegator)
             pending[f"{following.version}.{SNAPSHOT}.json"] = snapshot.to_bytes()
         timestamp = _successor(state.timestamp.signed)
-        timestamp.expires = self._expires(TIMESTAMP)
+        timestamp.expires = self.expiry(TIMESTAMP)
         if snapshot is not state.snapshot:
             timestamp.snapshot_meta = _meta(snapshot.signed.version, snapshot.to_bytes())
-        signed_timestamp = self._sign(timestamp, TIMESTAMP, state.root.signed)
+        signed_timestamp = self._sign(timestamp, TIMESTAMP, delegator)
+        verify(state.root.signed, SNAPSHOT, snapshot)
+        verify(state.root.signed, TIMESTAMP, signed_timestamp)
         with storage(self._directory):
             for name, data in pending.items():
                 write_file(self._directory / "metadata" / name, data)
@@ -342,9 +431,8 @@ class Repository:
 
     def _sign(self, signed: T, role: str, delegator: Root | Targets) -> Metadata[T]:
         """Sign a role with all its keys that are available, and check that recipients will accept it."""
-        trusted = signed if isinstance(signed, Root) else delegator
-        threshold = trusted.get_delegated_role(role).threshold
-        opened: OpenedKeys = self._require_signers(role, threshold)
+        threshold = delegator.get_delegated_role(role).threshold
+        opened: OpenedKeys = self._require_signers(role, delegator)
         metadata = Metadata(signed)
         failed: list[str] = []
         for signer in opened.signers:
@@ -365,30 +453,35 @@ class Repository:
             InvalidInput: a key is not available, or the passphrase is wrong.
         """
         for each in (role, SNAPSHOT, TIMESTAMP):
-            self._require_signers(each, self._threshold(each))
+            self._require_signers(each, self._delegator(each))
 
-    def _require_signers(self, role: str, threshold: int) -> OpenedKeys:
-        opened = self._keys.open(_key_name(role))
-        if len(opened.signers) < threshold:
-            raise _too_few(role, threshold, len(opened.signers), opened.remedies)
+    def _require_signers(self, role: str, delegator: Root | Targets) -> OpenedKeys:
+        """The keys that may sign a role. The folder may have others: a next one, or one that was just replaced."""
+        trusted = delegator.get_delegated_role(role)
+        opened = self._keys.open(_key_name(role), only=trusted.keyids)
+        if len(opened.signers) < trusted.threshold:
+            raise _too_few(role, trusted.threshold, len(opened.signers), opened.remedies)
         return opened
 
-    def _threshold(self, role: str) -> int:
-        delegator = self._state.targets.signed if role in self._state.feeds else self._state.root.signed
-        return delegator.get_delegated_role(role).threshold
+    def _delegator(self, role: str) -> Root | Targets:
+        return self._state.targets.signed if role in self._state.feeds else self._state.root.signed
 
     def _is_due(self, status: RoleStatus) -> bool:
         return status.expires - self._clock() < self._lifetimes.of(status.role) / 3
 
-    def _expires(self, role: str) -> datetime:
+    def expiry(self, role: str) -> datetime:
+        """When a signature of a role expires that is made now."""
         return self._lifetimes.expiry(role, self._clock())
 
     def _put_root(self, root: Root) -> None:
         """Publish a root. Recipients go from root to root, so it is in force as soon as its file exists."""
-        signed = self._sign(root, ROOT, self._state.root.signed)
-        verify(root, ROOT, signed)
-        write_file(self._directory / "metadata" / f"{root.version}.root.json", signed.to_bytes())
-        self._state = replace(self._state, root=signed)
+        self._publish_root(self._sign(root, ROOT, self._state.root.signed))
+
+    def _publish_root(self, root: Metadata[Root]) -> None:
+        verify(self._state.root.signed, ROOT, root)
+        verify(root.signed, ROOT, root)
+        write_file(self._directory / "metadata" / f"{root.signed.version}.root.json", root.to_bytes())
+        self._state = replace(self._state, root=root)
 
     def _store_bytes(self, path: str, content: bytes) -> TargetFile:
         target = TargetFile.from_data(path, content, ["sha256"])
@@ -406,6 +499,46 @@ class Repository:
         """The path of a target file: with consistent snapshots, its hash is put before its name."""
         folder, _, name = target.path.rpartition("/")
         return self._directory / "targets" / folder / f"{target.hashes['sha256']}.{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMetadata:
+    """The first root and the first version of the targets role, unsigned."""
+
+    root: Root
+    targets: Targets
+
+
+def first_metadata(
+    keys: Keyring,
+    *,
+    feeds: Collection[str],
+    protected: bytes,
+    lifetimes: Lifetimes,
+    now: datetime,
+    root_threshold: int = ROOT_THRESHOLD,
+) -> FirstMetadata:
+    """The metadata with which a repository begins.
+
+    Raises:
+        InvalidInput: there are fewer root keys than have to sign.
+    """
+    count = len({key.keyid for key in keys.public(ROOT)})
+    if count < root_threshold:
+        raise InvalidInput(
+            f"the root needs signatures by {root_threshold} different keys, and {count or 'none'} was given: give at "
+            f"least {root_threshold} root keys, better {root_threshold + 1}, so that one may be lost"
+        )
+    root = Root(version=1, expires=lifetimes.expiry(ROOT, now), consistent_snapshot=True)
+    for role, name in ((ROOT, ROOT), (TARGETS, TARGETS), (SNAPSHOT, ONLINE), (TIMESTAMP, ONLINE)):
+        for key in keys.public(name):
+            root.add_key(key, role)
+    root.roles[ROOT].threshold = root_threshold
+    targets = Targets(version=1, expires=lifetimes.expiry(TARGETS, now), delegations=Delegations({}, {}))
+    for feed in feeds:
+        _delegate(targets, feed, keys)
+    targets.targets[PROTECTED_PATH] = TargetFile.from_data(PROTECTED_PATH, protected, ["sha256"])
+    return FirstMetadata(root, targets)
 
 
 def _key_name(role: str) -> str:

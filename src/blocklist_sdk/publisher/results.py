@@ -185,6 +185,67 @@ class RefreshResult:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyChange:
+    """The keys of a role after they were changed.
+
+    Attributes:
+        role: ``root``, ``targets``, ``online`` or ``feed.NAME``.
+        added: key ids of the keys that sign from now on.
+        removed: key ids of those that sign no longer.
+        kept: key ids of those that signed before, and go on.
+        threshold: how many of them have to sign.
+        root_version: version of the root in force.
+        targets_version: version of the targets role that is published.
+    """
+
+    role: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    threshold: int
+    root_version: int
+    targets_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """A key of a role.
+
+    Attributes:
+        keyid: its key id: SHA-256, 64 hexadecimal digits, of which 16 are shown.
+        where: the path of its file, or its private key URI; ``with its holder`` where only its public half is known.
+        available: whether its file is there, or a URI is known. Hardware modules are not asked.
+    """
+
+    keyid: str
+    where: str
+    available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRole:
+    """A role and its keys.
+
+    Attributes:
+        role: the role's name; a feed's role has the feed's name.
+        version: version of its metadata.
+        expires: when its signature expires, UTC.
+        threshold: how many of its keys have to sign.
+        keys: its keys.
+        scope: the scope of a feed; None of other roles, and of a feed that has none.
+        era: the era of a feed, which the protocol page explains; None of other roles.
+    """
+
+    role: str
+    version: int
+    expires: datetime
+    threshold: int
+    keys: tuple[KeyStatus, ...]
+    scope: str | None = None
+    era: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RoleStatus:
     """A signing role.
 

@@ -11,7 +11,7 @@ from blocklist_sdk.publisher.next_release import NextRelease
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
-from blocklist_sdk.release.index import FeedIndex, FileRef, Release
+from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
 from blocklist_sdk.release.rows import Rows
@@ -50,8 +50,18 @@ class SignedFeed:
 
     @property
     def next_serial(self) -> int:
-        """The serial of the next release."""
-        return self.index.serial + 1 if self.index else 1
+        """The serial of the next release.
+
+        Raises:
+            InvalidInput: the feed has used up its serials, which only a thief of its key does.
+        """
+        serial = self.index.serial + 1 if self.index else 1
+        if serial > SERIAL_MAX:
+            raise InvalidInput(
+                f"feed {self.name} has no serial left after {SERIAL_MAX:,}. If its key was stolen, replace it, and "
+                f"begin the serials anew: blocklist publish keys rotate DIR --role feed.{self.name} --restart-serials"
+            )
+        return serial
 
     def rows(self) -> Rows:
         """The rows of the current release, empty before the first.
