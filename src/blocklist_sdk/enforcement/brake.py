@@ -30,6 +30,7 @@ from blocklist_sdk.enforcement.settings import EnforcementSettings
 from blocklist_sdk.errors import mask
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.texts import counted
 
@@ -75,6 +76,7 @@ class Basis:
     Attributes:
         at: when that run began.
         serial: the release that was in force.
+        era: its era; 1 in a file that was written before eras were known.
         digest: its digest.
         scopes: the scopes that were enforced, as bits of `mask_of`.
         only_operator: the operator whose numbers were enforced; None for all numbers.
@@ -91,12 +93,21 @@ class Basis:
     protected: frozenset[int]
     overrides: Mapping[_Named, Override]
     is_list_refused: bool = False
+    era: int = FIRST_ERA
+
+    @property
+    def release(self) -> ReleaseId:
+        """The era and serial of the release that was in force."""
+        return ReleaseId(self.era, self.serial)
 
     @classmethod
-    def of(cls, settings: EnforcementSettings, rules: Rules, *, serial: int, digest: str, at: datetime) -> Self:
+    def of(
+        cls, settings: EnforcementSettings, rules: Rules, *, era: int, serial: int, digest: str, at: datetime
+    ) -> Self:
         """What a run goes by now."""
         return cls(
             at=at,
+            era=era,
             serial=serial,
             digest=digest,
             scopes=_scopes_in(settings),
@@ -121,6 +132,7 @@ class Basis:
             return cls(
                 at=moment_in(document, "at"),
                 serial=member(document, "serial", int),
+                era=FIRST_ERA if "era" not in document else member(document, "era", int),
                 digest=member(document, "digest", str),
                 scopes=member(document, "scopes", int),
                 only_operator=None if operator is None else member(document, "only_operator", str),
@@ -135,6 +147,7 @@ class Basis:
             "format": _FORMAT,
             "at": self.at.isoformat(),
             "serial": self.serial,
+            "era": self.era,
             "digest": self.digest,
             "scopes": self.scopes,
             "only_operator": self.only_operator,
@@ -170,6 +183,7 @@ def judge(
     before: Basis | None,
     now: Basis,
     accept: bool,
+    published: datetime | None = None,
 ) -> Judgement:
     """Decide what a run may do.
 
@@ -182,6 +196,7 @@ def judge(
         before: what the last run went by; None if there was none, which lets everything through.
         now: what this run goes by.
         accept: let through what is unexplained, too.
+        published: when the release in force was published; see `desired_items`.
     """
     if before is None or accept:
         return Judgement(target_items, now)
@@ -195,7 +210,7 @@ def judge(
         explained = _without_rules(whole.items, explained_rules, now.at)
     else:
         known = replace(settings, scopes=scopes_of(before.scopes), only_operator=before.only_operator)
-        explained = desired_items(rows, explained_rules, now.at, settings=known)
+        explained = desired_items(rows, explained_rules, now.at, settings=known, published=published)
     pieces = _Pieces.of(whole.items, target_items, explained)
     items = pieces.majority()
     plan = _changes_left(items, target_items)
@@ -245,10 +260,10 @@ def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> Wait
 
 def _is_other_list(before: Basis, now: Basis) -> bool:
     """Whether the list is not the one of the last run, or a later release of it."""
-    if now.serial == before.serial:
+    if now.release == before.release:
         return now.digest != before.digest
     # Once refused, another list remains so when its serials grow beyond those of the one before.
-    return now.serial < before.serial or before.is_list_refused
+    return now.release < before.release or before.is_list_refused
 
 
 def _exceeds(count: int, held: int, share: float, least: int) -> bool:
@@ -291,7 +306,7 @@ def _reasons(
     """What is unexplained about this run, each in a few words; empty if nothing is."""
     reasons: list[str] = []
     if is_other_list:
-        reasons.append(f"the list is another one: release {now.serial} after release {before.serial}")
+        reasons.append(f"the list is another one: release {now.release} after release {before.release}")
     if before.only_operator != now.only_operator:
         operators = (each or "not set" for each in (now.only_operator, before.only_operator))
         reasons.append("--only-operator is {}, and was {}".format(*operators))

@@ -56,6 +56,7 @@ from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
+from blocklist_sdk.release.release_id import FIRST_ERA
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -244,7 +245,9 @@ class Ledger:
         if _is_all_done(record.outcome):
             self._document = replace(self._document, cursor=record.batch.number_in_ledger)
 
-    def begin(self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime) -> Batch:
+    def begin(
+        self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime, era: int = FIRST_ERA
+    ) -> Batch:
         """Write down a batch that is about to go to the sink.
 
         Args:
@@ -252,14 +255,16 @@ class Ledger:
             serial: the serial of the release that asks for them.
             published: when the release was published.
             at: now.
+            era: the era of that release.
 
         Raises:
             StorageFailed: the disk refused; the batch must not be sent.
         """
-        batch = Batch(self._next, planned.operation, planned.items, self.feed, serial)
+        batch = Batch(self._next, planned.operation, planned.items, self.feed, serial, era)
         about = {
             "operation": planned.operation,
             "serial": serial,
+            "era": era,
             "published": published,
             "begun": at,
             "lifts": planned.lifts,
@@ -399,7 +404,9 @@ class Ledger:
             operation = about["operation"]
             if operation not in get_args(Operation):
                 raise ValueError("its operation is unknown")
-            batch = Batch(number, operation, items_of(table), self.feed, member(about, "serial", int))
+            # A record without an era was written before eras were known.
+            era = member({"era": FIRST_ERA} | about, "era", int)
+            batch = Batch(number, operation, items_of(table), self.feed, member(about, "serial", int), era)
             published, begun = moment_in(about, "published"), moment_in(about, "begun")
             lifts = about.get("lifts", about.get("is_urgent", False) and operation != "block")
             is_capped = about.get("is_capped", not about.get("is_urgent", True))

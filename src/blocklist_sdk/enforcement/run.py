@@ -115,8 +115,8 @@ def enforce(
             plan = make_plan(state, judgement.items)
             planned = planned or plan.counts()
             about = target.generation.about
-            watch = Watch(blocklist, about.serial, target.rules, target.next_change, clock)
-            is_over = delivery.deliver(plan, serial=about.serial, published=about.published_at, watch=watch)
+            watch = Watch(blocklist, about.release, target.rules, target.next_change, clock)
+            is_over = delivery.deliver(plan, release=about.release, published=about.published_at, watch=watch)
             if len(plan):
                 ledger.fold(at=clock())
                 state = ledger.state()
@@ -124,6 +124,7 @@ def enforce(
         _log_waiting(judgement.waiting)
         result = EnforcementResult(
             serial=about.serial,
+            era=about.era,
             planned=planned or plan.counts(),
             outcomes=dict(delivery.outcomes),
             deferred=delivery.deferred,
@@ -166,6 +167,7 @@ def _dry_run(
     _log_waiting(judgement.waiting)
     return EnforcementResult(
         serial=target.generation.about.serial,
+        era=target.generation.about.era,
         planned=make_plan(state, judgement.items).counts(),
         set_aside=state.count(ItemStatus.SET_ASIDE),
         waiting=judgement.waiting,
@@ -201,7 +203,7 @@ class _Target:
         """What follows from what is in force now."""
         generation, rules = internals_of(blocklist).in_force()
         rows = generation.rows
-        items = desired_items(rows, rules, at, settings=settings)
+        items = desired_items(rows, rules, at, settings=settings, published=generation.about.published_at)
         return cls(generation, rules, settings, at, items, next_change(rows, rules, at))
 
     def judged(self, state: LedgerState, basis: Basis | None, *, accept: bool) -> Judgement:
@@ -220,8 +222,11 @@ class _Target:
             self.rules,
             settings=self.settings,
             before=basis,
-            now=Basis.of(self.settings, self.rules, serial=about.serial, digest=about.digest, at=self.at),
+            now=Basis.of(
+                self.settings, self.rules, era=about.era, serial=about.serial, digest=about.digest, at=self.at
+            ),
             accept=accept,
+            published=about.published_at,
         )
 
 

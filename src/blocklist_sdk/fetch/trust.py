@@ -23,6 +23,7 @@ from blocklist_sdk.fetch.repository_contents import (
     stored_path,
 )
 from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
 
 _NOTHING_CHANGED = "Nothing was changed here"
@@ -193,6 +194,15 @@ class Trust:
             targets = Metadata[Targets].from_bytes(self._local(Targets.type)).signed
             result = targets.get_verification_result(feed, role.signed_bytes, role.signatures)
         return tuple(sorted(result.signed))
+
+    def era(self, feed: str) -> int:
+        """The era of a feed: since when its present keys sign it; see `blocklist_sdk.release.eras`.
+
+        Raises:
+            Malformed: it is not one.
+        """
+        with self._translated():
+            return era_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed, feed)
 
     def is_target(self, target: TargetFile, data: bytes) -> bool:
         """Whether `data` has the signed length and hashes of the target."""

@@ -41,12 +41,35 @@ def covered(first: Int64s, last: Int64s) -> Int64s:
     """
     counts: Int64s = last - first + 1
     wide = np.flatnonzero(counts > 1)
-    if not len(wide):
-        return counts
     kinds = _kinds(first[wide])
-    kinds[kinds != _kinds(last[wide])] = 0
+    at = wide[(kinds > 0) & (kinds == _kinds(last[wide]))]
+    counts[at] = assigned(first[at], last[at])
+    return counts
+
+
+def assigned(first: Int64s, last: Int64s) -> Int64s:
+    """How many numbers of each range are assigned, without the benefit of the doubt that `covered` gives.
+
+    None is where no country has the code. A range across codes or lengths counts what each of them assigns.
+
+    Args:
+        first: E.164 integers.
+        last: the same; the number itself for a single one.
+
+    >>> assigned(np.array([6281234560000, 6281234560000, 999_000]), np.array([6281234569999, 6281234560000, 999_999]))
+    array([10000,     1,     0])
+    """
+    counts = np.zeros(len(first), np.int64)
+    kinds = _kinds(first)
+    crosses = kinds != _kinds(last)
+    for i in np.flatnonzero(crosses).tolist():
+        borders = _borders()
+        low, high = np.searchsorted(borders, (first[i] + 1, last[i] + 1))
+        cuts = borders[low:high]
+        counts[i] = assigned(np.append(first[i], cuts), np.append(cuts - 1, last[i])).sum()
+    kinds[crosses] = 0
     for kind in np.unique(kinds[kinds > 0]).tolist():
-        at = wide[kinds == kind]
+        at = np.flatnonzero(kinds == kind)
         digits, code = divmod(kind, _CODES)
         plan = _plan(code, digits - len(str(code)))
         base = code * 10**plan.length
@@ -120,6 +143,14 @@ def _codes() -> Int64s:
     from blocklist_sdk.numbers import reference  # late, here and below: it loads the numbering plans
 
     return np.array([reference.country_code_of(str(lead)) or 0 for lead in range(_CODES)], np.int64)
+
+
+@lru_cache(maxsize=1)
+def _borders() -> Int64s:
+    """Where numbers of another length, or with another lead of three digits, begin; ascending."""
+    leads = np.arange(1, _CODES, dtype=np.int64)
+    powers = _POWERS_OF_TEN[: len(_POWERS_OF_TEN) - 3]
+    return np.unique(np.concatenate((_POWERS_OF_TEN, (leads[:, None] * powers).ravel())))
 
 
 class _Plan:

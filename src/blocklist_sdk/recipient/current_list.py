@@ -202,7 +202,7 @@ class CurrentList:
         generation, expires = self.opened
         now = clock()
         day = int(now // _DAY_S)
-        start = max(now, generation.answers.published_ms / 1000)
+        start = max(now, generation.answers.from_ms / 1000)
         stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
         if self._when_stale == "raise":
             stop = min(stop, expires.timestamp() if expires else 0.0)

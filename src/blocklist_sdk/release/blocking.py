@@ -1,8 +1,9 @@
-"""What blocks whom, and how that differs between two lists. Pure.
+"""What blocks whom, and when, and how that differs between two lists. Pure.
 
-Every guard judges with this, at its own machine's clock: which numbers a list blocks in each known scope, now and a day
-ahead. So an entry that has not begun, or has ended, blocks nobody, an advisory never does, and a list that ends in an
-hour is found out. ``docs/adr/0022-guards-judge-what-blocks.md`` has the reasons.
+Every guard judges with this, at its own machine's clock: which numbers a list blocks in each known scope, now and at
+later moments, its *horizons*. So an entry that has not begun, or has ended, blocks nobody, an advisory never does, and
+a list whose entries all end tomorrow is found out. `release.change_limits` has the limits.
+``docs/adr/0022-guards-judge-what-blocks.md`` has the reasons.
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,25 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from blocklist_sdk.numbers.reach import assigned
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.rows import Int64s, Rows, distinct
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, distinct
 
 DAY_MS: Final = 86_400_000
-"""How far ahead a list is judged, milliseconds."""
+"""A day, milliseconds."""
 
-Marks = NDArray[np.uint8]
-"""Where a number is blocked: a bit for each scope, now in the lower half and a day ahead in the upper."""
+AHEAD: Final = (0, DAY_MS)
+"""The horizons of whoever takes a list: now and a day ahead, milliseconds."""
+
+Marks = NDArray[np.unsignedinteger]
+"""Where a number is blocked: a bit for each scope, in groups, one for each horizon, this moment's in the lowest."""
 
 _SCOPE_BITS: Final[dict[str, int]] = {scope: 1 << i for i, scope in enumerate(SCOPES)}
-_NOW: Final = np.uint8((1 << len(SCOPES)) - 1)
-_HALF: Final = len(SCOPES)
+_GROUP: Final = len(SCOPES)
+_NOW: Final = (1 << _GROUP) - 1
+
+_BLOCK: Final = 64
+"""Two ascending columns are compared this many numbers at a time: most lists differ little from the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,17 @@ class Spans:
 class BlockingChange:
     """How many numbers cease to be blocked, and begin to be, each number once.
 
+    A number counts if it has an entry of its own that blocks it, in either list. Of ranges, those numbers count that
+    are assigned in their country's numbering plan: a range that blocks nobody makes no list longer.
+
     Attributes:
-        before, after: how many numbers the old list blocks in any scope, now or a day ahead, and how many the new one.
-        removed: how many cease to be blocked in at least one scope, now or a day ahead. What ends within the day by
-            itself is not removed.
-        added: how many begin to be blocked in at least one scope, now or a day ahead.
+        before, after: how many numbers the old list blocks in any scope at any horizon, and how many the new one.
+        removed: how many cease to be blocked in at least one scope at one horizon. What ends by itself before the
+            second horizon is not removed.
+        added: how many begin to be blocked in at least one scope at one horizon. One that is blocked until then, and
+            only for longer than before, does not begin.
+        single_before, single_removed: the same of the numbers that have an entry of their own in the old list.
+        single_added: the same of those that have one in the new list.
         removed_numbers, added_numbers: which.
     """
 
@@ -64,41 +78,51 @@ class BlockingChange:
     after: int
     removed: int
     added: int
+    single_before: int
+    single_removed: int
+    single_added: int
     removed_numbers: Spans
     added_numbers: Spans
 
 
-def blocking_change(old: Rows, new: Rows, *, now_ms: int) -> BlockingChange:
+def blocking_change(
+    old: Rows,
+    new: Rows,
+    *,
+    now_ms: int,
+    horizons_ms: Sequence[int] = AHEAD,
+    old_published_ms: int | None = None,
+    new_published_ms: int | None = None,
+) -> BlockingChange:
     """Compare what two lists block, in time linear in their rows.
 
     Args:
         old: the list in force, in canonical order; empty if there is none.
         new: the list that would replace it, in canonical order.
         now_ms: this moment, milliseconds since 1970 UTC.
+        horizons_ms: at which moments to compare, milliseconds from now, ascending, 0 first.
+        old_published_ms: when the old list was published, milliseconds since 1970 UTC. An entry that begins no later
+            counts as begun whatever this machine's clock says. None if that is not known.
+        new_published_ms: the same of the new list.
     """
-    was, will = _Blocking.of(old, now_ms), _Blocking.of(new, now_ms)
+    was = _Blocking.of(old, marks_of(old, now_ms=now_ms, horizons_ms=horizons_ms, published_ms=old_published_ms))
+    will = _Blocking.of(new, marks_of(new, now_ms=now_ms, horizons_ms=horizons_ms, published_ms=new_published_ms))
     points = distinct(np.concatenate((was.first, was.after, will.first, will.after)))
     was_ranges, will_ranges = was.over(points), will.over(points)
 
     # Single numbers of the old list, then those of the new one that the old one lacks.
-    is_same = np.array_equal(was.number, will.number)
-    place = np.arange(len(was.number)) if is_same else np.searchsorted(was.number, will.number)
-    known = np.zeros(len(will.number), np.bool_)
-    inside = place < len(was.number)
-    known[inside] = was.number[place[inside]] == will.number[inside]
-    will_there = np.zeros(len(was.number), np.uint8)
+    place, known = _found(was.number, will.number)
+    will_there = np.zeros_like(was.marks)
     will_there[place[known]] = will.marks[known]
     only_new = will.number[~known]
     parts = [
         _Part(was.number, was.marks, will_there),
-        _Part(only_new, np.zeros(len(only_new), np.uint8), will.marks[~known]),
+        _Part(only_new, np.zeros(len(only_new), was.marks.dtype), will.marks[~known]),
     ]
+    is_own = [will_there != 0, np.ones(len(only_new), np.bool_)]
+    size = _sizes(points, was_ranges | will_ranges, parts)
     if len(points):
         parts = [part.within(points, was_ranges, will_ranges) for part in parts]
-    # What is left of ranges, without the single numbers in them.
-    size = np.diff(points)
-    for part in parts:
-        size = size - np.diff(np.searchsorted(part.number, points))
 
     def numbers(marks: Sequence[NDArray[np.bool_]], segments: NDArray[np.bool_]) -> tuple[int, Spans]:
         singles = [part.number[mask] for part, mask in zip(parts, marks, strict=True)]
@@ -109,34 +133,124 @@ def blocking_change(old: Rows, new: Rows, *, now_ms: int) -> BlockingChange:
         count = sum(int(np.count_nonzero((part.was, part.will)[which])) for part in parts)
         return count + int(size[(was_ranges, will_ranges)[which] != 0].sum())
 
-    removed, removed_numbers = numbers(
-        [_removed(part.was, part.will) for part in parts], _removed(was_ranges, will_ranges)
+    gone = [_removed(part.was, part.will, horizons_ms) for part in parts]
+    come = [_added(part.was, part.will, horizons_ms) for part in parts]
+    removed, removed_numbers = numbers(gone, _removed(was_ranges, will_ranges, horizons_ms))
+    added, added_numbers = numbers(come, _added(was_ranges, will_ranges, horizons_ms))
+    return BlockingChange(
+        before=blocked(0),
+        after=blocked(1),
+        removed=removed,
+        added=added,
+        single_before=len(was.number),
+        single_removed=int(np.count_nonzero(gone[0])),
+        single_added=sum(int(np.count_nonzero(mask & own)) for mask, own in zip(come, is_own, strict=True)),
+        removed_numbers=removed_numbers,
+        added_numbers=added_numbers,
     )
-    added, added_numbers = numbers([_added(part.was, part.will) for part in parts], _added(was_ranges, will_ranges))
-    return BlockingChange(blocked(0), blocked(1), removed, added, removed_numbers, added_numbers)
 
 
-def marks_of(rows: Rows, *, now_ms: int) -> Marks:
-    """Where each row blocks its numbers."""
+def marks_of(rows: Rows, *, now_ms: int, horizons_ms: Sequence[int] = AHEAD, published_ms: int | None = None) -> Marks:
+    """Where each row blocks its numbers. The arguments are those of `blocking_change`."""
+    bits = _GROUP * len(horizons_ms)
+    kind = np.dtype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
     scopes = [sum(_SCOPE_BITS.get(part, 0) for part in value.split("+")) for value in rows.scope.values]
-    marks: Marks = np.array(scopes or [0], np.uint8)[rows.scope.codes]
+    marks: Marks = np.full(len(rows), scopes[0] if scopes else 0, kind)
+    if len(scopes) > 1:
+        marks = np.array(scopes, kind)[rows.scope.codes]
+    if not len(rows):
+        return marks
     if rows.level.values != ("block",):
-        marks *= np.array([value == "block" for value in rows.level.values] or [False], np.uint8)[rows.level.codes]
-    now, ahead = ((rows.since <= at) & (at < rows.until) for at in (now_ms, now_ms + DAY_MS))
-    return marks * now | (marks * ahead) << np.uint8(_HALF)
+        is_block: NDArray[np.bool_] = np.array([value == "block" for value in rows.level.values])
+        marks *= is_block[rows.level.codes]
+    latest, earliest = int(rows.since.max()), int(rows.until.min())
+    found = np.zeros_like(marks)
+    for i, horizon in enumerate(horizons_ms):
+        at = now_ms + horizon
+        begun = at if published_ms is None else max(at, published_ms)
+        group: Marks = np.left_shift(marks, i * _GROUP, dtype=kind)
+        if latest > begun:
+            group *= rows.since <= begun
+        if earliest <= at:
+            group *= rows.until > at
+        found |= group
+    return found
 
 
-def _removed(was: Marks, will: Marks) -> NDArray[np.bool_]:
-    """Where a block that would stay for the day is gone, at once or before the day is over."""
-    was_ahead, will_ahead = was >> np.uint8(_HALF), will >> np.uint8(_HALF)
-    gone: Marks = was_ahead & ~(will_ahead & (will | ~was))
-    is_gone: NDArray[np.bool_] = (gone & _NOW) != 0
+def ended_between(rows: Rows, *, since_ms: int, now_ms: int) -> tuple[int, int]:
+    """How many entries blocked at one moment and have ended by another, and how many blocked at the first.
+
+    Args:
+        rows: a list.
+        since_ms: the first moment, milliseconds since 1970 UTC.
+        now_ms: the later one.
+    """
+    blocked = marks_of(rows, now_ms=since_ms, horizons_ms=(0,)) != 0
+    return int(np.count_nonzero(blocked & (rows.until <= now_ms))), int(np.count_nonzero(blocked))
+
+
+def _removed(was: Marks, will: Marks, horizons_ms: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a block is gone; at this moment only if it would still stand at the second horizon."""
+    gone: Marks = was & ~will
+    if len(horizons_ms) > 1:
+        gone &= (was >> was.dtype.type(_GROUP)) | was.dtype.type(np.iinfo(was.dtype).max - _NOW)
+    is_gone: NDArray[np.bool_] = gone != 0
     return is_gone
 
 
-def _added(was: Marks, will: Marks) -> NDArray[np.bool_]:
-    is_new: NDArray[np.bool_] = (will & ~was) != 0
+def _added(was: Marks, will: Marks, horizons_ms: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a block is new; one that only lasts longer is not."""
+    until_then = was
+    for i in range(1, len(horizons_ms)):
+        until_then = until_then | was << was.dtype.type(i * _GROUP)
+    is_new: NDArray[np.bool_] = (will & ~until_then) != 0
     return is_new
+
+
+def _found(among: Int64s, numbers: Int64s) -> tuple[Positions, NDArray[np.bool_]]:
+    """The place of each number among others, and whether it is one of them; both ascending, each number once.
+
+    Numbers that follow each other in both are found by comparing them, many at a time; `np.searchsorted` of the rest.
+    """
+    if np.array_equal(among, numbers):
+        return np.arange(len(numbers)), np.ones(len(numbers), np.bool_)
+    place: Positions = np.zeros(len(numbers), np.intp)
+    known = np.zeros(len(numbers), np.bool_)
+    blocks = len(numbers) // _BLOCK
+    rest = np.ones(len(numbers), np.bool_)
+    if blocks and len(among) >= _BLOCK:
+        # Where the first number of a block is, the block would be.
+        start = np.searchsorted(among, numbers[: blocks * _BLOCK : _BLOCK])
+        windows = np.lib.stride_tricks.sliding_window_view(among, _BLOCK)
+        fits = np.flatnonzero(start < len(windows))
+        # The last one tells most blocks that differ.
+        fits = fits[among[start[fits] + _BLOCK - 1] == numbers[fits * _BLOCK + _BLOCK - 1]]
+        of_blocks = numbers[: blocks * _BLOCK].reshape(blocks, _BLOCK)
+        fits = fits[(windows[start[fits]] == of_blocks[fits]).all(axis=1)]
+        at = fits[:, None] * _BLOCK + np.arange(_BLOCK)
+        place[at], known[at], rest[at] = start[fits, None] + np.arange(_BLOCK), True, False
+    at = np.flatnonzero(rest)
+    found = np.searchsorted(among, numbers[at])
+    inside = found < len(among)
+    at, found = at[inside], found[inside]
+    place[at], known[at] = found, among[found] == numbers[at]
+    return place, known
+
+
+def _sizes(points: Int64s, segments: Marks, parts: "Sequence[_Part]") -> Int64s:
+    """How many assigned numbers there are from each point to the next, without the single numbers; 0 if not marked."""
+    size = np.zeros(len(segments), np.int64)
+    at = np.flatnonzero(segments)
+    if not len(at):
+        return size
+    size[at] = assigned(points[at], points[at + 1] - 1)
+    for part in parts:
+        segment = np.searchsorted(points, part.number, "right") - 1
+        inside = np.flatnonzero((segment >= 0) & (segment < len(segments)))
+        inside = inside[segments[segment[inside]] != 0]
+        number = part.number[inside]
+        size -= np.bincount(segment[inside], assigned(number, number), len(size)).astype(np.int64)
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +269,9 @@ class _Blocking:
     range_marks: Marks
 
     @classmethod
-    def of(cls, rows: Rows, now_ms: int) -> "_Blocking":
-        marks = marks_of(rows, now_ms=now_ms)
+    def of(cls, rows: Rows, marks: Marks) -> "_Blocking":
         none = np.empty(0, np.int64)
-        first, after, range_marks = none, none, np.empty(0, np.uint8)
+        first, after, range_marks = none, none, marks[:0]
         number = rows.number
         if rows.has_ranges:
             is_range = rows.last > rows.number
@@ -174,13 +287,18 @@ class _Blocking:
 
     def over(self, points: Int64s) -> Marks:
         """What the ranges mark from each point to the next; one less than there are points."""
-        marks = np.zeros(max(len(points) - 1, 0), np.uint8)
+        marks = np.zeros(max(len(points) - 1, 0), self.range_marks.dtype)
         first, after = np.searchsorted(points, self.first), np.searchsorted(points, self.after)
-        for bit in range(2 * _HALF):
-            at = (self.range_marks & np.uint8(1 << bit)) != 0
-            if at.any():
+        known: dict[bytes, Marks] = {}
+        for bit in range(8 * marks.itemsize):
+            at = (self.range_marks & marks.dtype.type(1 << bit)) != 0
+            if not at.any():
+                continue
+            # Most entries are blocked in the same scopes at every horizon.
+            if (key := at.tobytes()) not in known:
                 begin, end = (np.bincount(places[at], minlength=len(points)) for places in (first, after))
-                marks |= (np.cumsum(begin - end)[:-1] > 0).astype(np.uint8) << np.uint8(bit)
+                known[key] = (np.cumsum(begin - end)[:-1] > 0).astype(marks.dtype)
+            marks |= known[key] << marks.dtype.type(bit)
         return marks
 
 

@@ -15,7 +15,7 @@ from blocklist_sdk.release.rows import Int64s, Rows
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
-_MODULUS, _PATCHED = b"modulus", b"patched"
+_MODULUS, _PATCHED, _FROM = b"modulus", b"patched", b"from"
 
 _PATCHED_MAX = 1 / 10
 """Share of the rows that may be patched into a table of numbers; beyond it the table is made again.
@@ -36,20 +36,30 @@ class Touched:
     last: Int64s
 
 
-def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
-    """The tables that `NumberLookup` reads, by file name; the publication is in milliseconds since 1970 UTC."""
+def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) -> dict[str, pa.Table]:
+    """The tables that `NumberLookup` reads, by file name.
+
+    Args:
+        rows: the release's.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the answers have to be right; None for the publication.
+    """
     from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
 
-    found = classify(rows, published_ms)
+    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
+    found = classify(rows, published_ms, from_ms)
     cells, modulus = fill_cells(found.numbers, found.kinds)
     table = pa.table({"cell": cells}).replace_schema_metadata({_MODULUS: str(modulus)})
-    return {CELLS: table, **_small_tables(found.segment_first, found.segment_kinds, found.table, patched=0)}
+    small = _small_tables(found.segment_first, found.segment_kinds, found.table, patched=0, from_ms=from_ms)
+    return {CELLS: table, **small}
 
 
-def _small_tables(first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int) -> dict[str, pa.Table]:
+def _small_tables(
+    first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int, from_ms: int
+) -> dict[str, pa.Table]:
     return {
         _SEGMENTS: pa.table({"first": first, "kind": segment_kinds}),
-        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched)}),
+        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched), _FROM: str(from_ms)}),
     }
 
 
@@ -72,6 +82,8 @@ class NumberLookup:
 
     Attributes:
         published_ms: when the release was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the kinds are right: the publication, or when the release was put in force
+            here if that was earlier by this machine's clock.
     """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
@@ -87,7 +99,9 @@ class NumberLookup:
         if len(self._cells) <= self._modulus or self._cells[-1]:
             raise ValueError("the table of numbers has no end")
         self._kinds = KindTable.from_table(tables[_KINDS])
-        self._patched = int((tables[_KINDS].schema.metadata or {}).get(_PATCHED, 0))
+        about_kinds = tables[_KINDS].schema.metadata or {}
+        self._patched = int(about_kinds.get(_PATCHED, 0))
+        self.from_ms = int(about_kinds.get(_FROM, published_ms))
         self._first: Int64s = np.empty(0, np.int64)
         self._segment_kinds: Kinds = np.empty(0, np.uint16)
         if len(segments):
@@ -96,12 +110,12 @@ class NumberLookup:
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
-    def patch(self, rows: Rows, touched: Touched, *, published_ms: int) -> Patch | None:
+    def patch(self, rows: Rows, touched: Touched, *, published_ms: int, from_ms: int | None = None) -> Patch | None:
         """The changes that give these tables the next release's answers; None if the tables must be made again.
 
         Only touched numbers are examined. A number that has lost its own entries keeps its cell, since the cells behind
         it are found across it; its kind becomes `UNLISTED`, or `UNDECIDED` if there are ranges. The kinds of other
-        numbers stay valid: they are so from the earlier publication on.
+        numbers stay valid: they are so from the earlier release on.
         """
         from blocklist_sdk.recipient.cache.classify import classify, count_up
 
@@ -116,7 +130,8 @@ class NumberLookup:
         ):
             return None
         near = np.repeat(start, size) + count_up(size)
-        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms)
+        from_ms = max(self.from_ms, published_ms if from_ms is None else from_ms)
+        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms, min(from_ms, published_ms))
         extended = self._kinds.extended(found.table)
         if extended is None:
             return None
@@ -127,11 +142,12 @@ class NumberLookup:
         written = cells_to_write(self._cells, self._modulus, numbers, kinds)
         if written is None:
             return None
-        tables = _small_tables(found.segment_first, number_of[found.segment_kinds], table, patched=patched)
+        segment_kinds = number_of[found.segment_kinds]
+        tables = _small_tables(found.segment_first, segment_kinds, table, patched=patched, from_ms=from_ms)
         return Patch(tables, *written)
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
-        """A function that says whether a number is blocked on a day (counted from 1970 UTC), from the publication on.
+        """A function that says whether a number is blocked on a day (counted from 1970 UTC), from `from_ms` on.
 
         It answers None if the rows have to be read, or if the integer is not an E.164 number.
         """
@@ -161,7 +177,7 @@ class NumberLookup:
 
     def kind_verdicts(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
-        day = now_ms // DAY_MS if now_ms >= self.published_ms else None
+        day = now_ms // DAY_MS if now_ms >= self.from_ms else None
         return self._kinds.verdicts(day, scope, categories)
 
 

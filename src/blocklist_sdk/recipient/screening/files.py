@@ -70,6 +70,7 @@ class ScreeningResult:
             keep their places.
         seconds: how long it took.
         scope_listed: whether any entry on the list has the scope that was asked for, as in `Verdict`.
+        era: the release's era.
     """
 
     serial: int
@@ -84,6 +85,7 @@ class ScreeningResult:
     written: int
     seconds: float
     scope_listed: bool | None = None
+    era: int = 1
 
 
 def screen_file(
@@ -186,6 +188,7 @@ def screen_file(
         rejects=tuple(rejects),
         seconds=seconds,
         scope_listed=screening.scope_listed,
+        era=screening.era,
         **count,
     )
 
