@@ -146,7 +146,10 @@ def test_what_was_protected_since_is_not_listed_again(publisher: Publisher) -> N
     said: list[str] = []
     result = publisher.add(FEED, ["0812-0000-0003", "0812-0000-0001"], notify=said.append)
     assert (result.added, result.removed, result.invalid) == (1, 1, 1)
-    assert said == ["1 entry of the current list on protected numbers will be removed"]
+    assert said == [
+        "1 entry of the current list on numbers that are protected now: a single number will be removed, and a range "
+        "cut around it"
+    ]
 
 
 def test_a_range_is_removed_as_it_is_listed(publisher: Publisher) -> None:

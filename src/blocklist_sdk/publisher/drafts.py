@@ -19,14 +19,16 @@ from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.publisher.list_options import Edit, ListCall
-from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
+from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, ListRows, NextRelease, plan_release
+from blocklist_sdk.publisher.protected_rows import cut_list, cut_release
 from blocklist_sdk.publisher.results import ListedRange
-from blocklist_sdk.publisher.rows import LEVELS, read_rows, reject_protected
+from blocklist_sdk.publisher.rows import LEVELS, read_rows
 from blocklist_sdk.publisher.scopes import choose_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.wide import measure, refuse_too_wide
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows, Texts
+from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.texts import counted
 
@@ -42,25 +44,29 @@ class Draft:
 
     Attributes:
         before: the rows of the current release.
+        lawful_before: the same without numbers that were protected since: what protection lifts, no list lifts.
         following: the release.
         column: the list's name for the column with the numbers; None if the list has no header.
         form: the form in which digits without a plus were read.
         invalid: the rejects, by line.
         blank: number of empty lines in the list.
         widest: the pattern or range of the list that covers most, if it has one.
-        list_rows: the rows of the list.
+        last_entry: the highest entry id given out before.
+        now_ms: the moment at which new entries begin, milliseconds since 1970 UTC.
         feed_scope: the scope that the index carries as the feed's; None while the feed has none.
         already_listed, not_listed: as in `ReleaseResult`.
     """
 
     before: Rows
+    lawful_before: Rows
     following: NextRelease
     column: str | None
     form: FormDecision
     invalid: tuple[Reject, ...]
     blank: int
     widest: ListedRange | None
-    list_rows: ListRows
+    last_entry: int
+    now_ms: int
     feed_scope: str | None
     already_listed: int = 0
     not_listed: int = 0
@@ -83,7 +89,7 @@ def draft_release(
         signed_feed: the feed.
         protected: the protected numbers, ascending.
         region: the region in which national numbers are read.
-        now_ms: the moment of the release, milliseconds since 1970 UTC, whole seconds.
+        now_ms: the moment at which new entries begin, milliseconds since 1970 UTC, whole seconds.
         declared_scope: the scope declared for the feed.
         keep_rejects: called with the rejects if there are too many; returns the file that lists them.
 
@@ -100,25 +106,38 @@ def draft_release(
         (call.notify or log.warning)(chosen.notice)
     call = replace(call, defaults=replace(call.defaults, scope=chosen.entries))
     rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults)
+    unreadable = rejects
     if call.edit != "remove":
-        rows, refused = reject_protected(rows, protected)
+        rows, refused, cut = cut_list(rows, protected)
         rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
+        if cut:
+            _say(call, f"{counted(cut, 'range')} of the list cut around protected numbers")
     if call.notify and form.is_doubtful:
         call.notify(f"check the form, since the numbers look otherwise: {form}")
     if not len(rows) and (rejects or not call.allow_empty):
         raise InvalidInput(_why_empty(rejects, call.edit))
     count = len(cells.line) + len(cells.rejects)
-    _refuse_other_column(rejects, count=count)
-    if len({reject.line for reject in rejects}) > call.max_rejects * count:
+    _refuse_other_column(unreadable, count=count)
+    # A row on a protected number is left out on purpose.
+    if len({reject.line for reject in unreadable}) > call.max_rejects * count:
         path = keep_rejects(rejects)
-        raise Refused(_why_refused(rejects, count=count, max_rejects=call.max_rejects, path=path))
+        raise Refused(_why_refused(unreadable, count=count, max_rejects=call.max_rejects, path=path))
     widest = None
     if call.edit != "remove":
         widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
     before = signed_feed.rows()
-    amended = _amended(call, signed_feed, before, rows, protected=protected, now_ms=now_ms)
+    last_entry = signed_feed.index.last_entry if signed_feed.index else 0
+    amended, lawful_before = _amended(call, before, rows, protected=protected, last_entry=last_entry, now_ms=now_ms)
+    renumbered = _renumbered(lawful_before, amended.following.rows, last_entry) if call.edit == "replace" else 0
+    if renumbered:
+        _say(
+            call,
+            f"{counted(renumbered, 'entry', 'entries')} with a new id, because the list names another issuer for the "
+            "number than the current release: recipients see one entry end and another begin. If that is not meant, "
+            "name the same issuer: --issuer (issuer=), or the list's column",
+        )
     if amended.not_listed and call.notify is not None:
         lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
         more = ", …" if len(amended.not_listed) > _SHOWN else ""
@@ -128,63 +147,92 @@ def draft_release(
         )
     return Draft(
         before=before,
+        lawful_before=lawful_before,
         following=amended.following,
         column=cells.column,
         form=form,
         invalid=tuple(rejects),
         blank=cells.blank,
         widest=widest,
-        list_rows=rows,
+        last_entry=last_entry,
+        now_ms=now_ms,
         feed_scope=declared_scope if call.edit == "remove" else chosen.feed,
         already_listed=amended.already_listed,
         not_listed=len(amended.not_listed),
     )
 
 
-def content_of(call: ListCall, list_rows: ListRows) -> str:
-    """A hash of what a list asks for, whenever and in whatever order it does: SHA-256, hexadecimal."""
-    rows = distinct_rows(list_rows)
-    given = (call.edit, call.scope, _named(call.defaults), call.until_ms if call.edit == "add" else None, len(rows))
-    sha = hashlib.sha256(json.dumps(given).encode())
-    for name in ("number", "last", "entry", "since", "until", "level", "category", "issuer", "scope"):
-        column: Int64s | Texts | None = getattr(rows, name)
-        values = column.values if isinstance(column, Texts) else None
-        sha.update(json.dumps([name, column is not None, values]).encode())
-        if column is not None:
-            sha.update(np.ascontiguousarray(column.codes if isinstance(column, Texts) else column).data)
+def content_of(draft: Draft) -> str:
+    """A hash of what a draft changes of the current release: SHA-256, hexadecimal.
+
+    It is the same whenever the draft is made and in whatever order the list is, so new ids and the moment at which new
+    entries begin are left out.
+    """
+    rows, changes = draft.following.rows, difference(draft.before, draft.following.rows)
+    sha = hashlib.sha256()
+    _hash(sha, np.sort(draft.before.entry[changes.removed]))
+    for at in (changes.added, changes.changed_new):
+        part = rows.take(at)
+        _hash(sha, part.number, part.last, part.until)
+        _hash(sha, np.where(part.since == draft.now_ms, NOT_GIVEN_MS, part.since))
+        _hash(sha, np.where(part.entry > draft.last_entry, NO_ENTRY, part.entry))
+        for texts in (part.level, part.category, part.issuer, part.scope):
+            sha.update(json.dumps(texts.values).encode())
+            _hash(sha, texts.codes.astype(np.int64))
     return sha.hexdigest()
 
 
-def _named(defaults: EntryDefaults) -> dict[str, str]:
-    """The defaults by name."""
-    return {name: getattr(defaults, name) for name in ("level", "category", "issuer", "scope")}
+def _hash(sha: "hashlib._Hash", *columns: Int64s) -> None:
+    for column in columns:
+        sha.update(len(column).to_bytes(8, "big"))
+        sha.update(np.ascontiguousarray(column).data)
 
 
 def _amended(
-    call: ListCall, signed_feed: SignedFeed, before: Rows, rows: ListRows, *, protected: Int64s, now_ms: int
-) -> Amended:
-    last_entry = signed_feed.index.last_entry if signed_feed.index else 0
+    call: ListCall, before: Rows, rows: ListRows, *, protected: Int64s, last_entry: int, now_ms: int
+) -> tuple[Amended, Rows]:
+    """The next release, and the current one without protected numbers."""
+    lawful, lawful_entry, concerned = cut_release(before, protected, last_entry=last_entry)
+    if concerned:
+        _say(
+            call,
+            f"{counted(concerned, 'entry', 'entries')} of the current list on numbers that are protected now: a single "
+            "number will be removed, and a range cut around it",
+        )
     if call.edit == "replace":
-        following = plan_release(before, rows, now_ms=now_ms, last_entry=last_entry, defaults=call.defaults)
-        return Amended(following)
-    kept = _without_protected(before, protected, call.notify)
+        following = plan_release(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
+        return Amended(following), lawful
     if call.edit == "remove":
-        return without(kept, rows, last_entry=last_entry, issuer=call.defaults.issuer)
+        # What is protected now can be removed by name as well.
+        amended = without(before, rows, last_entry=last_entry, issuer=call.defaults.issuer)
+        left, left_entry, _ = cut_release(amended.following.rows, protected, last_entry=last_entry)
+        return replace(amended, following=replace(amended.following, rows=left, last_entry=left_entry)), lawful
     if call.until_ms != FOREVER_MS:
         until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
         rows = replace(rows, until=np.where(until == FOREVER_MS, call.until_ms, until))
-    return with_added(kept, rows, now_ms=now_ms, last_entry=last_entry, defaults=call.defaults)
+    amended = with_added(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
+    return amended, lawful
 
 
-def _without_protected(rows: Rows, protected: Int64s, notify: Callable[[str], None] | None) -> Rows:
-    """The current release without numbers that were protected after they were listed: no feed may list them."""
-    covers = np.searchsorted(protected, rows.last, "right") > np.searchsorted(protected, rows.number, "left")
-    if not covers.any():
-        return rows
-    if notify is not None:
-        count = int(covers.sum())
-        notify(f"{counted(count, 'entry', 'entries')} of the current list on protected numbers will be removed")
-    return rows.take(~covers)
+def _renumbered(before: Rows, after: Rows, last_entry: int) -> int:
+    """How many new entries stand in the place of one of another issuer, number for number."""
+    new = np.flatnonzero(after.entry > last_entry)
+    place = np.searchsorted(before.number, after.number[new])
+    inside = place < len(before)
+    new, place = new[inside], place[inside]
+    is_same = (before.number[place] == after.number[new]) & (before.last[place] == after.last[new])
+    new, place = new[is_same], place[is_same]
+    if not len(new):
+        return 0
+    old = {value: i for i, value in enumerate(before.issuer.values)}
+    codes = np.array([old.get(value, -1) for value in after.issuer.values], np.int64)[after.issuer.codes[new]]
+    is_other = codes != before.issuer.codes[place]
+    return int(np.count_nonzero(is_other & ~np.isin(before.entry[place], after.entry)))
+
+
+def _say(call: ListCall, text: str) -> None:
+    """Tell the caller what happens besides what was asked for."""
+    (call.notify or log.warning)(text)
 
 
 def _refuse_other_column(invalid: Sequence[Reject], *, count: int) -> None:

@@ -123,17 +123,23 @@ class PublisherFolder:
 
         Raises:
             InvalidInput: the region is unknown.
+            Malformed: the settings are damaged.
         """
         if region is not None:
             return check_region(region)
         if index is not None:
             return index.region
         region = self._settings().get("region")
-        return None if region is None else str(region)
+        if region is not None and not isinstance(region, str):
+            raise Malformed(
+                f"{self.directory / 'publisher.json'} is damaged: region must be a country code, not {region!r}. "
+                "Restore the file from your backup"
+            )
+        return region
 
     def scope(self, feed: str, index: FeedIndex | None) -> str | None:
         """The feed's scope; None if none was declared, and no release has relied on the default."""
-        scope = self._settings().get("scopes", {}).get(feed)
+        scope = self._scopes().get(feed)
         # The index has it as well, for a folder that was made anew around an old repository.
         return declared_scope(scope) if scope is not None else index.scope if index else None
 
@@ -143,13 +149,22 @@ class PublisherFolder:
         Raises:
             StorageFailed: the disk refused.
         """
-        settings = {"format": _FORMAT, "region": None, "scopes": {}, **self._settings()}
+        settings = {"format": _FORMAT, "region": None, **self._settings()}
         # A run that was killed may have left another scope for a feed that is only added now.
-        scopes = {**settings["scopes"], feed: scope}
+        scopes = {**self._scopes(), feed: scope}
         settings["scopes"] = {name: scope for name, scope in sorted(scopes.items()) if scope is not None}
         path = self.directory / "publisher.json"
         with storage(path):
             write_json(path, settings)
+
+    def _scopes(self) -> dict[str, str]:
+        scopes = self._settings().get("scopes", {})
+        if not isinstance(scopes, dict) or not all(isinstance(scope, str) for scope in scopes.values()):
+            raise Malformed(
+                f"{self.directory / 'publisher.json'} is damaged: scopes must name a scope for each feed. Restore the "
+                "file from your backup"
+            )
+        return scopes
 
     def _settings(self) -> dict[str, Any]:
         return read_json(self.directory / "publisher.json", format_version=_FORMAT) or {}

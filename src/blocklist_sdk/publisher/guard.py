@@ -6,17 +6,24 @@ the whole list are a mistake that is best found where it is made.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
-from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.release.blocking import BlockingChange
-from blocklist_sdk.texts import counted
+from blocklist_sdk.release.blocking import DAY_MS
+from blocklist_sdk.release.blocking_limits import Limits
+
+MONTH_MS: Final = 31 * DAY_MS
+"""The cycle of most authorities, milliseconds: who looks at the list next does so within a month."""
+
+HORIZONS_MS: Final = (0, DAY_MS, MONTH_MS)
+"""When a list is judged before it is published, milliseconds from now: also what it will do until the next one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PublisherGuard:
+class PublisherGuard(Limits):
     """How much a release may change of what is blocked, before a person has to accept it.
 
-    Shares are of the numbers that the release before blocks, now or within a day. The first release is free.
+    Lists are compared as they block now, a day ahead, and a month ahead. Shares are of the numbers that the release
+    before blocks at any of these moments. The first release is free.
 
     Attributes:
         max_removed: the share that may cease to be blocked, from 0 to 1.
@@ -38,30 +45,7 @@ class PublisherGuard:
     max_added: float = 1.0
     min_added: int = 1_000
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and self.min_removed >= 0 and self.min_added >= 0):
-            raise InvalidInput("the guard's limits must not be negative, and max_removed must be at most 1")
-
     @classmethod
     def off(cls) -> "PublisherGuard":
         """A guard that refuses nothing."""
         return cls(max_removed=1.0, max_added=math.inf)
-
-    def refusals(self, change: BlockingChange) -> tuple[str, ...]:
-        """Why a release must not be published by itself; empty if it may."""
-        limits = [
-            ("unblock", change.removed, self.max_removed, self.min_removed),
-            ("begin to block", change.added, self.max_added, self.min_added),
-        ]
-        reasons = []
-        for what, count, share, least in limits:
-            allowed = max(least, share * change.before * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
-            if count > allowed:
-                whole = change.before
-                of = (
-                    f"{100 * count / whole:.0f} % of the {whole:,} that are blocked" if whole else "and none is blocked"
-                )
-                reasons.append(
-                    f"it would {what} {counted(count, 'number')}, {of}; the guard lets {int(allowed):,} pass"
-                )
-        return tuple(reasons)

@@ -1,6 +1,5 @@
 """What a release would change, for the person who decides whether to publish it. Pure."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -18,6 +17,7 @@ from blocklist_sdk.records import Entry, Tally
 from blocklist_sdk.release.blocking import BlockingChange
 from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows
+from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
 SHOWN: Final = 20
@@ -41,6 +41,7 @@ def impact_of(
     region: str | None,
     invalid: int,
     refusals: tuple[str, ...],
+    ended: int = 0,
 ) -> ReleaseImpact:
     """What a release would change.
 
@@ -53,10 +54,11 @@ def impact_of(
         region: the region in which the list's numbers were read.
         invalid: number of rejects.
         refusals: why the guard would refuse it.
+        ended: how many entries of the current release have ended since it was published.
     """
     pairs = _Pairs.between(old, new)
-    tallies = [_by_category(old, pairs.removed), _by_category(new, pairs.added), _by_category(new, pairs.changed_new)]
-    removed, added, changed = tallies
+    parts = ((old, pairs.removed), (new, pairs.added), (new, pairs.changed_new))
+    removed, added, changed = (count_by(rows.category, at) for rows, at in parts)
     return ReleaseImpact(
         feed=feed,
         before=serial - 1 if serial > 1 else None,
@@ -64,11 +66,10 @@ def impact_of(
         rows_before=len(old),
         rows_after=len(new),
         total=Tally(added.total(), removed.total(), changed.total()),
-        by_category={
-            name: Tally(added[name], removed[name], changed[name]) for name in sorted({*added, *removed, *changed})
-        },
+        by_category=tallies(added, removed, changed),
         blocked_before=change.before,
         blocked_after=change.after,
+        ended=ended,
         unblocked=change.removed,
         newly_blocked=change.added,
         reach_before=reach(old.number, old.last),
@@ -91,8 +92,13 @@ def impact_lines(impact: ReleaseImpact, *, masked: bool) -> list[str]:
         f"{impact.feed}: release {way}, {impact.rows_before:,} → {counted(impact.rows_after, 'entry', 'entries')}",
         f"  blocked numbers {impact.blocked_before:,} → {impact.blocked_after:,}: {impact.newly_blocked:,} begin to be "
         f"blocked, {impact.unblocked:,} cease to be",
-        f"  covered numbers {impact.reach_before:,} → {impact.reach_after:,}",
+        f"  listed numbers {impact.reach_before:,} → {impact.reach_after:,}",
     ]
+    if impact.ended:
+        lines.append(
+            f"  {counted(impact.ended, 'entry', 'entries')} of release {impact.before} ended by the clock since it was "
+            "published"
+        )
     parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
     width = max(len(name) for name, _ in parts)
     for name, tally in parts:
@@ -151,11 +157,6 @@ class _Pairs:
     def changed_new(self) -> Positions:
         at: Positions = self.new[(self.old != _NONE) & (self.new != _NONE)]
         return at
-
-
-def _by_category(rows: Rows, at: Positions) -> Counter[str]:
-    count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
-    return Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
 
 
 def _surprising(

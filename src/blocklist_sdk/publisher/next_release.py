@@ -74,6 +74,16 @@ class ListRows:
         }
         return ListRows(**taken)
 
+    def with_rows(self, others: "ListRows") -> "ListRows":
+        """These rows, then others with the same columns."""
+        joined: dict[str, Any] = {}
+        for field in fields(self):
+            column, other = getattr(self, field.name), getattr(others, field.name)
+            if column is not None:
+                is_text = isinstance(column, Texts)
+                joined[field.name] = column.with_texts(other) if is_text else np.concatenate((column, other))
+        return ListRows(**joined)
+
 
 @dataclass(frozen=True, slots=True)
 class NextRelease:

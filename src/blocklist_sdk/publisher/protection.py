@@ -9,9 +9,9 @@ import numpy as np
 
 from blocklist_sdk.errors import InvalidInput, Malformed, mask
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, write_protected
+from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, covered_among, write_protected
 from blocklist_sdk.release.protected_texts import ProtectedText
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Rows
 
 _FORMAT: Final = 1
 
@@ -121,17 +121,7 @@ def listed_among(rows: Rows, numbers: Sequence[int]) -> tuple[int, ...]:
     >>> listed_among(Rows.empty(), [6281234567890])
     ()
     """
-    asked: Int64s = np.array(numbers, np.int64)
-    if not len(asked) or not len(rows):
-        return ()
-    at = np.minimum(np.searchsorted(rows.number, asked), len(rows) - 1)
-    is_listed = rows.number[at] == asked
-    if rows.has_ranges:
-        ranges = np.flatnonzero(rows.last != rows.number)
-        for row in ranges.tolist():
-            low = np.searchsorted(asked, rows.number[row], "left")
-            is_listed[low : np.searchsorted(asked, rows.last[row], "right")] = True
-    return tuple(asked[is_listed].tolist())
+    return tuple(covered_among(np.array(numbers, np.int64), rows.number, rows.last).tolist())
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -6,15 +6,15 @@
    down (`repository.Repository.load`, `signed_state`).
 2. Make sure, before any work is done, that the keys that have to sign can be opened (`keys`).
 3. Cut the list into cells: only its shape is interpreted (`cells.read_cells`).
-4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does one that covers a
-   protected number (`rows.reject_protected`).
+4. Read the cells as rows. A row that cannot be read becomes a reject (`rows.read_rows`), and so does a protected
+   number; a range is cut around it, and so is what the current release has of it (`protected_rows`).
 5. Refuse a list with too many rejects: what is left out of a list is lifted. The rejects are written to a file
    (`rejects`). Refuse one with a pattern that covers too many numbers (`wide`).
 6. Plan the release: find for each row the entry that it was in the current release, give new rows new ids, and take
    from the current release what the list does not give (`next_release.plan_release`). :meth:`Publisher.add` and
    :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
-7. Judge what ceases and begins to be blocked (`release.blocking`), and refuse it if that is more than a mistake of a
-   person may do, unless the same content was refused before and is accepted now (`guard`, `refused_lists`).
+7. Judge what ceases and begins to be blocked (`judging`, `release.blocking`), and refuse it if that is more than a
+   mistake of a person may do, unless the same was refused before and is accepted now (`guard`, `refused_lists`).
 8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
 9. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
    role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
@@ -27,27 +27,34 @@ those of `drafts`, which read and decide; the others act. :meth:`Publisher.dry_r
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput, Refused
+from blocklist_sdk.errors import InvalidInput, Refused, StorageFailed
 from blocklist_sdk.numbers.reach import reach
 from blocklist_sdk.publisher.arguments import check_moment, check_outside, check_path
 from blocklist_sdk.publisher.drafts import Draft, content_of, draft_release
 from blocklist_sdk.publisher.folder import PublisherFolder
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.impact import impact_lines, impact_of
-from blocklist_sdk.publisher.list_options import ListCall
+from blocklist_sdk.publisher.judging import Judgement, Moments, judge
+from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.refused_lists import remember_refused, require_refused
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
 from blocklist_sdk.publisher.signed_feed import SignedFeed
-from blocklist_sdk.release.blocking import BlockingChange, blocking_change
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.tables.rejects import Reject, write_rejects
+
+_ACCEPT: Final = "If all of this is right, publish the same once more with accept=True, or --accept."
+_HINTS: Final[dict[Edit, str]] = {
+    "replace": ("If the list is a part only, add it to the current one: Publisher.add, or blocklist publish add."),
+    "add": "Check that these are the numbers to add, and not another list.",
+    "remove": "Check that these are the numbers to remove, and not those that should stay.",
+}
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -81,7 +88,7 @@ def publish_list(
     with folder.locked() as repository:
         signed_feed = SignedFeed.find(repository, feed)
         repository.require_keys(feed)
-        moment = folder.moment(published_at, signed_feed.index)
+        moments = Moments.of(folder, published_at, signed_feed.index)
         region = folder.region(call.region, signed_feed.index)
         _check_rejects(folder, call.source, rejects)
         draft = _drafted(
@@ -89,13 +96,13 @@ def publish_list(
             call,
             repository,
             signed_feed,
-            moment=moment,
+            moments=moments,
             keep_rejects=lambda invalid: _write_rejects(folder, invalid, rejects, f"{feed}.refused.csv"),
         )
-        _judge(folder, call, draft, signed_feed, region=region, guard=guard, accept=accept)
+        _judge(folder, call, draft, signed_feed, moments=moments, region=region, guard=guard, accept=accept)
         rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
         index, changes = signed_feed.add_release(
-            draft.before, draft.following, published_at=moment, region=region, scope=draft.feed_scope
+            draft.before, draft.following, published_at=moments.published, region=region, scope=draft.feed_scope
         )
     return _result(feed, draft, index, changes, rejects_path=rejects_path, seconds=time.monotonic() - started)
 
@@ -108,12 +115,12 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
     """
     repository = folder.load()
     signed_feed = SignedFeed.find(repository, feed)
-    moment = folder.moment(None, signed_feed.index)
-    draft = _drafted(folder, call, repository, signed_feed, moment=moment, keep_rejects=lambda _: None)
-    change = _change(folder, draft)
-    refusals = guard.refusals(change) if _is_judged(call, draft) else ()
-    region = folder.region(call.region, signed_feed.index)
-    return _impact(draft, change, signed_feed, region=region, refusals=refusals)
+    moments = Moments.of(folder, None, signed_feed.index)
+    draft = _drafted(folder, call, repository, signed_feed, moments=moments, keep_rejects=lambda _: None)
+    judgement = judge(draft, signed_feed.index, moments, guard=guard)
+    if not _is_judged(call, draft):
+        judgement = replace(judgement, refusals=())
+    return _impact(draft, judgement, signed_feed, region=folder.region(call.region, signed_feed.index))
 
 
 def _drafted(
@@ -122,7 +129,7 @@ def _drafted(
     repository: Repository,
     signed_feed: SignedFeed,
     *,
-    moment: datetime,
+    moments: Moments,
     keep_rejects: Callable[[Sequence[Reject]], Path | None],
 ) -> Draft:
     return draft_release(
@@ -130,7 +137,7 @@ def _drafted(
         signed_feed,
         protected=folder.protected(repository),
         region=folder.region(call.region, signed_feed.index),
-        now_ms=times.to_ms(moment),
+        now_ms=moments.since_ms,
         declared_scope=folder.scope(signed_feed.name, signed_feed.index),
         keep_rejects=keep_rejects,
     )
@@ -142,6 +149,7 @@ def _judge(
     draft: Draft,
     signed_feed: SignedFeed,
     *,
+    moments: Moments,
     region: str | None,
     guard: PublisherGuard,
     accept: bool,
@@ -152,24 +160,27 @@ def _judge(
         Refused: the guard refuses the release.
         InvalidInput: a person accepts what was not refused.
     """
-    feed, digest = signed_feed.name, signed_feed.index.digest if signed_feed.index else None
+    feed, serial = signed_feed.name, signed_feed.index.serial if signed_feed.index else 0
     if accept:
-        require_refused(folder.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
+        require_refused(folder.directory, feed, serial=serial, content=content_of(draft))
         log.warning("%s: a person accepts a release that the guard refused", feed)
         return
-    if digest is None or guard == PublisherGuard.off() or not _is_judged(call, draft):
+    if guard == PublisherGuard.off() or not _is_judged(call, draft):
         return
-    change = _change(folder, draft)
-    refusals = guard.refusals(change)
-    if refusals:
-        remember_refused(folder.directory, feed, digest=digest, content=content_of(call, draft.list_rows))
-        impact = _impact(draft, change, signed_feed, region=region, refusals=refusals)
+    judgement = judge(draft, signed_feed.index, moments, guard=guard)
+    if judgement.notice is not None:
+        (call.notify or log.warning)(judgement.notice)
+    if judgement.refusals:
+        accepting = _ACCEPT
+        try:
+            remember_refused(folder.directory, feed, serial=serial, content=content_of(draft))
+        except (StorageFailed, InvalidInput) as error:
+            accepting = f"It cannot be accepted until this is mended: {error}."
         raise Refused(
-            f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(refusals)}. If the list is "
-            "a part only, add it to the current one: Publisher.add, or blocklist publish add. If all of this is "
-            "right, publish the same once more with accept=True, or --accept.",
-            reasons=refusals,
-            details=tuple(impact_lines(impact, masked=True)),
+            f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(judgement.refusals)}. "
+            f"{_HINTS[call.edit]} {accepting}",
+            reasons=judgement.refusals,
+            details=tuple(impact_lines(_impact(draft, judgement, signed_feed, region=region), masked=True)),
         )
 
 
@@ -178,27 +189,17 @@ def _is_judged(call: ListCall, draft: Draft) -> bool:
     return len(draft.before) > 0 and not (call.allow_empty and not len(draft.following.rows))
 
 
-def _change(folder: PublisherFolder, draft: Draft) -> BlockingChange:
-    return blocking_change(draft.before, draft.following.rows, now_ms=times.to_ms(folder.timing.clock()))
-
-
-def _impact(
-    draft: Draft,
-    change: BlockingChange,
-    signed_feed: SignedFeed,
-    *,
-    region: str | None,
-    refusals: tuple[str, ...],
-) -> ReleaseImpact:
+def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, region: str | None) -> ReleaseImpact:
     return impact_of(
         draft.before,
         draft.following.rows,
-        change,
+        judgement.change,
         feed=signed_feed.name,
         serial=signed_feed.next_serial,
         region=region,
         invalid=len(draft.invalid),
-        refusals=refusals,
+        refusals=judgement.refusals,
+        ended=judgement.ended,
     )
 
 

@@ -104,17 +104,19 @@ class ReleaseImpact:
         rows_before, rows_after: the number of entries in each.
         total: how many entries differ.
         by_category: the same for each category.
-        blocked_before, blocked_after: how many numbers are blocked in any scope, now or within a day; ranges count by
-            what they span.
-        unblocked: how many numbers would cease to be blocked in a scope, now or within a day; those that end within the
-            day by themselves do not count.
+        blocked_before, blocked_after: how many numbers are blocked in any scope, now, a day ahead or a month ahead; of
+            ranges, the assigned ones.
+        unblocked: how many numbers would cease to be blocked in a scope at one of these moments; those that end within
+            the day by themselves do not count.
         newly_blocked: how many would begin to be blocked.
-        reach_before, reach_after: how many numbers the entries cover, each counted once; of ranges, the assigned ones.
+        reach_before, reach_after: how many numbers all entries cover, advisories and ended ones as well, each counted
+            once; of ranges, the assigned ones.
         invalid: number of rejects: rows that could not be published.
         surprising: the twenty most surprising changes. Each reason (`SurprisingChange.why`) has its own order: the
             widest ranges, the blocks that stand for longest, the lowest numbers first. The reasons take turns, so that
             none of them hides another.
         refusals: why the guard would refuse it; empty if it would not.
+        ended: how many blocks of the current release have ended since it was published, by this machine's clock.
     """
 
     feed: str
@@ -133,6 +135,7 @@ class ReleaseImpact:
     invalid: int
     surprising: tuple[SurprisingChange, ...]
     refusals: tuple[str, ...]
+    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True)

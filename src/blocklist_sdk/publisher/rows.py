@@ -1,7 +1,7 @@
 """Rows, read from cells: the second of two steps from a file to rows; the first is `cells`.
 
 Here the cells get their meaning: texts become numbers and ranges, words are checked, moments are parsed. A row with a
-cell that cannot be read is a reject, with the reason, and so is a row that covers a protected number.
+cell that cannot be read is a reject, with the reason.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -36,7 +36,6 @@ range. Brackets hold a class of digits."""
 
 _NO_NUMBER = "the number is missing"
 
-_PROTECTED = "a protected number, which no feed may list"
 
 _LATEST_S = LATEST_MS // 1000
 
@@ -121,24 +120,6 @@ def read_rows(
     candidate = ListRows(line=cells.line[kept], number=number[keep], last=last[keep], **taken)
     rejects = [*cells.rejects, *_described(cells, rejected.reasons)]
     return candidate, sorted(rejects, key=lambda reject: reject.line), decision
-
-
-def reject_protected(rows: ListRows, protected: Int64s) -> tuple[ListRows, list[Reject]]:
-    """Divide rows into those that cover no protected number, and rejects.
-
-    Args:
-        rows: the rows of a list.
-        protected: E.164 integers, ascending.
-    """
-    covers = np.searchsorted(protected, rows.last, "right") > np.searchsorted(protected, rows.number, "left")
-    if not covers.any():
-        return rows, []
-    refused = rows.take(covers)
-    rejects = [
-        Reject(line, _PROTECTED, f"+{first}" if first == last else f"+{first}-+{last}")
-        for line, first, last in zip(refused.line.tolist(), refused.number.tolist(), refused.last.tolist(), strict=True)
-    ]
-    return rows.take(~covers), rejects
 
 
 def _described(cells: Cells, reasons: Mapping[int, str]) -> list[Reject]:

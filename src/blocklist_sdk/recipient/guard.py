@@ -19,10 +19,12 @@ from blocklist_sdk.numbers.operators import operator_of_range
 from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
 from blocklist_sdk.release.blocking import DAY_MS, blocking_change
-from blocklist_sdk.release.change_limits import Limits
+from blocklist_sdk.release.blocking_limits import Limits
 from blocklist_sdk.release.merge import Difference
+from blocklist_sdk.release.protected import covered_among
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
 AHEAD_MAX: Final = timedelta(days=1)
@@ -193,7 +195,7 @@ def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:
     return replace(rows, since=np.minimum(rows.since, now_ms + DAY_MS))
 
 
-def impact_of(
+def sync_impact(
     old: Rows,
     new: Rows,
     changes: Difference,
@@ -216,8 +218,8 @@ def impact_of(
         rows_before=len(old),
         rows_after=len(new),
         total=Tally(len(changes.added), len(changes.removed), len(changes.changed_new)),
-        by_category=_tallies(added[0], removed[0], changed[0]),
-        by_operator=_tallies(added[1], removed[1], changed[1]),
+        by_category=tallies(added[0], removed[0], changed[0]),
+        by_operator=tallies(added[1], removed[1], changed[1]),
         overrides=tuple(o for o in overrides if _touches(changed_numbers, o)),
         protected=tuple(listed_protected(new, protected).tolist()),
         refusals=tuple(refusals),
@@ -228,28 +230,11 @@ def impact_of(
 
 def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
     """The protected numbers that an entry of level block covers, ascending."""
-    if not len(protected):
-        return protected
-    is_block = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)
-    at = _rows_of(rows, protected)
-    if rows.has_ranges:
-        at = np.concatenate((at, np.flatnonzero(rows.last > rows.number)))
-    at = at[is_block[rows.level.codes[at]]]
-    # How many entries cover each: those that begin at or before it, less those that end before it.
-    begins = np.bincount(np.searchsorted(protected, rows.number[at], "left"), minlength=len(protected) + 1)
-    ends = np.bincount(np.searchsorted(protected, rows.last[at], "right"), minlength=len(protected) + 1)
-    is_listed: NDArray[np.bool_] = np.cumsum(begins - ends)[:-1] > 0
-    return protected[is_listed]
-
-
-def _rows_of(rows: Rows, numbers: Int64s) -> NDArray[np.intp]:
-    """The rows that begin with one of the numbers, which ascend."""
-    start = np.searchsorted(rows.number, numbers, "left")
-    size = np.searchsorted(rows.number, numbers, "right") - start
-    size[1:][numbers[1:] == numbers[:-1]] = 0
-    ends = np.cumsum(size)
-    at: NDArray[np.intp] = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
-    return at
+    found = covered_among(protected, rows.number, rows.last)
+    if not len(found) or rows.level.values == ("block",):
+        return found
+    blocks = rows.take(np.array([value == "block" for value in rows.level.values], np.bool_)[rows.level.codes])
+    return covered_among(found, blocks.number, blocks.last)
 
 
 def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -272,17 +257,11 @@ def _blocking_ranges(rows: Rows, now_ms: int, *, wider_than: int) -> NDArray[np.
 
 def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
     """Rows by category, and by operator."""
-    count = np.bincount(rows.category.codes[at], minlength=len(rows.category.values)).tolist()
-    categories = Counter({value: n for value, n in zip(rows.category.values, count, strict=False) if n})
+    categories = count_by(rows.category, at)
     if len(at) > _OPERATORS_MAX:
         return categories, Counter()
     ranges = zip(rows.number[at].tolist(), rows.last[at].tolist(), strict=True)
     return categories, Counter(operator_of_range(first, last) or "" for first, last in ranges)
-
-
-def _tallies(added: Counter[str], removed: Counter[str], changed: Counter[str]) -> dict[str, Tally]:
-    names = sorted({*added, *removed, *changed})
-    return {name: Tally(added[name], removed[name], changed[name]) for name in names}
 
 
 def _touches(changed: Int64s, override: Override) -> bool:

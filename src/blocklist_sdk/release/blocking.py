@@ -2,7 +2,7 @@
 
 Every guard judges with this, at its own machine's clock: which numbers a list blocks in each known scope, now and at
 later moments, its *horizons*. So an entry that has not begun, or has ended, blocks nobody, an advisory never does, and
-a list whose entries all end tomorrow is found out. `release.change_limits` has the limits.
+a list whose entries all end tomorrow is found out. `release.blocking_limits` has the limits.
 ``docs/adr/0022-guards-judge-what-blocks.md`` has the reasons.
 """
 

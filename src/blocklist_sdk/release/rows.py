@@ -74,6 +74,11 @@ class Texts:
         """Some rows, by position or by mask."""
         return Texts.encode(self.codes[index], self.values)
 
+    def with_texts(self, others: "Texts") -> "Texts":
+        """These texts, then others."""
+        codes = np.concatenate((self.codes.astype(np.int64), others.codes.astype(np.int64) + len(self.values)))
+        return Texts.encode(codes, (*self.values, *others.values))
+
     def tolist(self) -> list[str]:
         """The texts themselves."""
         return [self.values[code] for code in self.codes.tolist()]
@@ -143,6 +148,14 @@ class Rows:
         columns |= {name: getattr(self, name).take(index) for name in TEXT_COLUMNS}
         rows = Rows(last=columns["number"], **columns)
         return rows.with_last(self.last[index]) if self.has_ranges else rows
+
+    def with_rows(self, others: "Rows") -> "Rows":
+        """These rows, then others; not in canonical order until they are sorted."""
+        columns: dict[str, Any] = {
+            name: np.concatenate((getattr(self, name), getattr(others, name))) for name in NUMERIC_COLUMNS
+        }
+        columns |= {name: getattr(self, name).with_texts(getattr(others, name)) for name in TEXT_COLUMNS}
+        return Rows(**columns).with_last(columns["last"])
 
     def sort(self) -> "Rows":
         """The same rows in canonical order."""

@@ -20,7 +20,7 @@ from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generatio
 from blocklist_sdk.recipient.cache.lookup import Touched
 from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, impact_of
+from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
 from blocklist_sdk.recipient.sync.acceptance import Acceptance, acceptance_text
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync_outcomes import log_fields
@@ -115,7 +115,7 @@ class Syncer:
             else:
                 built = self._build(trust, offer, old)
                 rows, changes = built.rows, built.changes
-        return impact_of(
+        return sync_impact(
             old,
             rows,
             changes,

@@ -1,0 +1,98 @@
+"""What the publisher's guard is asked: which moments count, and whether the clock may be wrong."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from blocklist_sdk import times
+from blocklist_sdk.publisher.drafts import Draft
+from blocklist_sdk.publisher.folder import PublisherFolder
+from blocklist_sdk.publisher.guard import HORIZONS_MS, MONTH_MS, PublisherGuard
+from blocklist_sdk.release.blocking import BlockingChange, blocking_change, ended_between
+from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.texts import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The moments of a release that is drafted.
+
+    Attributes:
+        published: its own.
+        since_ms: when its new entries begin, milliseconds since 1970 UTC. If the clock was ahead once, releases stay at
+            that moment until it has come; entries begin at once.
+        judged_ms: this moment, as the guard takes it: never before the current release, so that a clock that is slow
+            does not turn the guard off.
+    """
+
+    published: datetime
+    since_ms: int
+    judged_ms: int
+
+    @classmethod
+    def of(cls, folder: PublisherFolder, published_at: datetime | None, index: FeedIndex | None) -> Self:
+        """Look at the clock.
+
+        Raises:
+            InvalidInput: as for `PublisherFolder.moment`.
+        """
+        published = folder.moment(published_at, index)
+        clock = folder.timing.clock().replace(microsecond=0)
+        judged = clock if index is None else max(clock, index.published_at)
+        return cls(published, times.to_ms(min(published, clock)), times.to_ms(judged))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the guard says about a draft.
+
+    Attributes:
+        change: what it would change of what is blocked.
+        refusals: why the guard refuses it; empty if it does not.
+        ended: how many blocks have ended since the current release was published, by this machine's clock.
+        notice: what a person should know of those; None if they are few.
+    """
+
+    change: BlockingChange
+    refusals: tuple[str, ...]
+    ended: int
+    notice: str | None
+
+
+def judge(draft: Draft, index: FeedIndex | None, moments: Moments, *, guard: PublisherGuard) -> Judgement:
+    """Judge a draft.
+
+    Ends that have passed are no removals: a sixth of a list may end each month. If the clock is wrong, they have not
+    passed, and whoever compares lists cannot see it. So many of them are said; and where none of the blocks is left,
+    more than a month after the release, there is nothing to compare with, and a person has to look at the clock.
+
+    Args:
+        draft: the draft.
+        index: that of the current release; None before the first.
+        moments: its moments.
+        guard: the limits.
+    """
+    published_ms = None if index is None else times.to_ms(index.published_at)
+    change = blocking_change(
+        draft.lawful_before,
+        draft.following.rows,
+        now_ms=moments.judged_ms,
+        horizons_ms=HORIZONS_MS,
+        old_published_ms=published_ms,
+        new_published_ms=times.to_ms(moments.published),
+    )
+    refusals = guard.refusals(change)
+    if index is None or published_ms is None:
+        return Judgement(change, refusals, 0, None)
+    ended, blocked = ended_between(draft.lawful_before, since_ms=published_ms, now_ms=moments.judged_ms)
+    notice = None
+    if guard.is_too_much_removed(ended, blocked):
+        now = times.iso(times.from_ms(moments.judged_ms))
+        notice = (
+            f"{ended:,} of {counted(blocked, 'block')} of release {index.serial} have ended by now, {now} by this "
+            "machine's clock: if that is not so, set the clock right"
+        )
+        if change.before == 0 and moments.judged_ms - published_ms > MONTH_MS:
+            refusals = (*refusals, f"{notice}; nothing that the release blocked is left to compare the list with")
+            notice = None
+    return Judgement(change, refusals, ended, notice)
