@@ -295,7 +295,7 @@ class Syncer:
         return Refused(
             f"release {release} of feed {self.feed!r} is refused: {'; '.join(reasons)}. The list in force is "
             f"unchanged.{why_not} Ask the publisher; if the release is right, let it in: on this machine with "
-            f"accept=\"{release}\", or --accept {release}; on any other with --accept {anywhere}.",
+            f'accept="{release}", or --accept {release}; on any other with --accept {anywhere}.',
             serial=release.serial,
             reasons=reasons,
             accept=anywhere,
