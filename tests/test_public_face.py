@@ -49,7 +49,8 @@ PUBLIC = {
         ContractBroken Item SinkContract check_sink make_batch make_items outcomes_of
     """,
     "blocklist_sdk.publisher": """
-        FeedStatus KeyUri Lifetimes ListedRange OverdueRole ProtectionChange ProtectionResult Publisher
+        FeedStatus KeyChange KeyRole KeyStatus KeyUri Lifetimes ListedRange NeededSignatures OverdueRole Proposal
+        ProtectionChange ProtectionResult Publisher
         PublisherGuard PublisherStatus RefreshResult ReleaseImpact ReleaseResult RoleStatus SurprisingChange Timing
         serving
     """,

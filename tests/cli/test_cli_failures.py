@@ -212,7 +212,7 @@ def test_a_warning_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
             raise errors.Malformed(str(error)) from error
 
     monkeypatch.setattr(Publisher, "open", warns)
-    ran = run("publish", "keys", "somewhere")
+    ran = run("publish", "keys", "show", "somewhere")
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.splitlines() == [
         "blocklist: the clock is wrong in somewhere",

@@ -60,13 +60,13 @@ def test_a_feeds_scope_is_declared_shown_and_changed(tmp_path: Path) -> None:
     )
     assert run("publish", "add-feed", directory, "--feed", "id-new", "--scope", "voice", env=ENV).code == 0
     assert run("publish", "set-scope", directory, "--feed", "id-all", "--scope", "sms").code == 0
-    shown = run("publish", "keys", directory)
+    shown = run("publish", "keys", "show", directory)
     assert [line.partition("  scope ")[2] for line in shown.lines if line.startswith("id-")] == [
         "sms",
         "voice",
         "data+messaging",
     ]
-    roles = run("publish", "keys", directory, "--json").document["roles"]
+    roles = run("publish", "keys", "show", directory, "--json").document["roles"]
     assert {role["role"]: role["scope"] for role in roles if role["role"] in {"root", "id-ott"}} == {
         "root": None,
         "id-ott": "data+messaging",
@@ -135,7 +135,7 @@ def test_keys_that_exist_elsewhere_sign_the_whole_loop(tmp_path: Path) -> None:
         assert blocklist.sync().after == 2
         assert "+6281200000001" not in blocklist
         assert "+6281200000002" in blocklist
-    roles = run("publish", "keys", folder, "--json").document["roles"]
+    roles = run("publish", "keys", "show", folder, "--json").document["roles"]
     assert {key["where"].partition(":")[0] for role in roles for key in role["keys"]} == {"file2"}
 
 
@@ -335,10 +335,10 @@ def test_refresh_waits_as_long_as_the_option_says(folder: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", ['{"format": 1}', "[" * 100_000])
-@pytest.mark.parametrize("command", ["keys", "refresh"])
+@pytest.mark.parametrize("command", ["keys show", "refresh"])
 def test_a_damaged_list_of_keys(folder: Path, command: str, content: str) -> None:
     (folder / "keys" / "keys.json").write_text(content)
-    assert_fails(run("publish", command, folder, env=ENV), 4, "keys.json is damaged")
+    assert_fails(run("publish", *command.split(), folder, env=ENV), 4, "keys.json is damaged")
 
 
 def test_the_root_of_the_file_system_is_not_a_new_folder() -> None:
@@ -377,7 +377,7 @@ def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
     folder = tmp_path / "authority"
     run("publish", "init", folder, "--feed", "online", env=ENV)
     (folder / "keys" / "root.2.pem").rename(tmp_path / "safe.pem")
-    roles = {role["role"]: role for role in run("publish", "keys", folder, "--json").document["roles"]}
+    roles = {role["role"]: role for role in run("publish", "keys", "show", folder, "--json").document["roles"]}
     assert {name: len(role["keys"]) for name, role in roles.items()} == {
         "root": 3,
         "targets": 1,
@@ -388,7 +388,7 @@ def test_keys_shows_every_role_without_a_passphrase(tmp_path: Path) -> None:
     assert [key["available"] for key in roles["root"]["keys"]] == [True, False, True]
     assert roles["online"]["keys"] != roles["timestamp"]["keys"] == roles["snapshot"]["keys"]
     assert roles["timestamp"]["expires"].endswith("Z")
-    ran = run("publish", "keys", folder)
+    ran = run("publish", "keys", "show", folder)
     assert ran.code == 0
     assert len(ran.lines) == 7
     assert "root.2.pem (not available)" in ran.out
@@ -427,9 +427,9 @@ def test_a_short_passphrase(tmp_path: Path) -> None:
     assert_fails(ran, 2, "at least 12 characters")
 
 
-@pytest.mark.parametrize("command", ["refresh", "keys", "serve"])
+@pytest.mark.parametrize("command", ["refresh", "keys show", "serve"])
 def test_a_folder_that_is_not_a_publishers(tmp_path: Path, command: str) -> None:
-    assert_fails(run("publish", command, tmp_path, env=ENV), 2, "blocklist publish init")
+    assert_fails(run("publish", *command.split(), tmp_path, env=ENV), 2, "blocklist publish init")
 
 
 def recipient(folder: Path, tmp_path: Path) -> Blocklist:

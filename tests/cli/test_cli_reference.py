@@ -123,6 +123,8 @@ def test_every_setting_but_the_secret_itself_is_an_option() -> None:
     assert set(NAMES) == {*LIST, *SERVER, *STATEMENT, *itertools.chain(*LIMITS.values()), "client_secret"}
 
 
-@pytest.mark.parametrize("name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys"])
+@pytest.mark.parametrize(
+    "name", ["demo", "sync", "status", "check", "publish init", "publish release", "publish keys show"]
+)
 def test_commands_for_machines_have_json(name: str) -> None:
     assert any(each.opts == ["--json"] for each in COMMANDS[name].params)

@@ -16,6 +16,7 @@ Publisher and recipient
 - `audit`, `decisions`, `model`: whether a recipient answers from one whole release; overrides and all the rest in
   dictionaries.
 - `mirrors`: making a mirror, and looking at what it serves.
+- `holders`: people who have keys on machines of their own, and power cuts. `hsm`: a hardware module in software.
 - `tuf_repository`: a repository of TUF that tests may sign wrongly.
 - `clock`: a clock that can be set, for whatever a recipient asks the time.
 

@@ -44,6 +44,17 @@ EXAMPLES: Final = {
     "publish init": ("blocklist publish init authority --feed id-telkomsel --feed id-messaging=messaging --region ID",),
     "publish add-feed": ("blocklist publish add-feed authority --feed id-ott --scope messaging",),
     "publish set-scope": ("blocklist publish set-scope authority --feed id-messaging --scope messaging",),
+    "publish keys show": ("blocklist publish keys show authority",),
+    "publish keys rotate": (
+        "blocklist publish keys rotate authority --role online",
+        "blocklist publish keys rotate authority --role feed.id-messaging --restart-serials",
+    ),
+    "publish keys propose": (
+        "blocklist publish keys propose authority --role root --add new.pub.pem --remove 3c9a6a0f -o next.json",
+    ),
+    "publish keys sign": ("blocklist publish keys sign next.json --key holder.pem",),
+    "publish keys install": ("blocklist publish keys install authority from-first.json from-second.json",),
+    "publish keys fingerprint": ("blocklist publish keys fingerprint root.json",),
     "publish protect add": (
         'blocklist publish protect add authority "+62 21 1500-0000 - +62 21 1500-0999"',
         "blocklist publish protect add authority --from banks.txt --propose proposal.json",

@@ -1,28 +1,29 @@
 """The publisher's commands: ``blocklist publish init | add-feed | set-scope | release | add | remove | refresh | …``.
 
-``release``, ``add`` and ``remove`` are in `cli/publish_lists.py`, ``protect`` is in `cli/publish_protect.py`.
+``release``, ``add`` and ``remove`` are in `cli/publish_lists.py`, ``protect`` in `cli/publish_protect.py`, and
+``keys`` in `cli/publish_keys.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blocklist_sdk.cli import publish_protect
+from blocklist_sdk.cli import publish_keys, publish_protect
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.publish_lists import Directory, Wait, add, release, remove
 from blocklist_sdk.cli.signals import StopOnSignal
-from blocklist_sdk.disk import read_json
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import Publisher
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
+app.add_typer(publish_keys.app, name="keys")
 app.add_typer(publish_protect.app, name="protect")
 
 
@@ -43,15 +44,47 @@ def init(
         typer.Option(metavar="REGION", help="Two-letter country code in which national numbers are read."),
     ] = None,
     keys_file: KeysOption = None,
+    root_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root-key",
+            metavar="FILE",
+            help="The public half, PEM, of a root key that a holder keeps elsewhere. May be repeated. Then the folder "
+            "waits until the holders have signed DIR/proposal.json.",
+        ),
+    ] = None,
+    targets_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--targets-key", metavar="FILE", help="The same of a targets key; with --root-key. May be repeated."
+        ),
+    ] = None,
+    root_threshold: Annotated[
+        int, typer.Option(min=2, metavar="N", help="How many of the keys of --root-key have to sign.")
+    ] = 2,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a publisher's folder: keys, a signed repository, and the root.json that recipients pin."""
     from blocklist_sdk.publisher import Publisher
+    from blocklist_sdk.release.fingerprint import fingerprint
 
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
     scopes = _feeds_of(feed)
+    if root_key or targets_key:
+        public_keys = {"root": root_key or [], "targets": targets_key or []}
+        proposal = Publisher.begin(
+            directory,
+            feeds=scopes,
+            public_keys={name: paths for name, paths in public_keys.items() if paths},
+            passphrase=source,
+            root_threshold=root_threshold,
+            region=region,
+            key_uris=uris,
+        )
+        publish_keys.show_begun(directory, proposal, as_json=as_json)
+        return
     made = Publisher.init(directory, feeds=scopes, passphrase=source, region=region, key_uris=uris)
     if as_json:
         write_json(
@@ -62,6 +95,7 @@ def init(
                 "repository": directory / "repository",
                 "keys": directory / "keys",
                 "root": directory / "root.json",
+                "fingerprint": fingerprint(made.root_file),
             }
         )
     else:
@@ -71,6 +105,7 @@ def init(
         typer.echo(
             f"  keep this secret               {directory / 'keys'} (best keep the root and targets keys offline)"
         )
+        publish_keys.show_fingerprint(made.root_file, as_json=False)
 
 
 @app.command("add-feed")
@@ -162,35 +197,6 @@ def serve(
         stop.wait()
 
 
-@app.command()
-def keys(directory: Directory, as_json: AsJson = False) -> None:
-    """Show every role: when its signature expires, which keys sign it, and where they are. Needs no passphrase.
-
-    A feed's role also shows the feed's scope.
-    """
-    from blocklist_sdk.publisher import Publisher
-
-    status = Publisher.open(directory, passphrase=None).status()
-    keys = list(_keys(directory / "keys"))
-    scopes = {feed.feed: feed.scope for feed in status.feeds}
-    roles: list[dict[str, Any]] = [
-        {**asdict(role), "scope": scopes.get(role.role), "keys": [key for roles, key in keys if role.role in roles]}
-        for role in status.roles
-    ]
-    if as_json:
-        write_json({"roles": roles})
-        return
-    width = max(len(role["role"]) for role in roles)
-    for role in roles:
-        for key in role["keys"]:
-            absent = "" if key["available"] else " (not available)"
-            scope = f"  scope {role['scope']}" if role["scope"] else ""
-            typer.echo(
-                f"{role['role']:<{width}}  until {moment(role['expires'])}  key {key['keyid'][:16]}  "
-                f"{key['where']}{absent}{scope}"
-            )
-
-
 def _feeds_of(options: Iterable[str]) -> dict[str, str | None]:
     """Read feeds as the command line gives them, ``NAME`` or ``NAME=SCOPE``.
 
@@ -212,20 +218,3 @@ def _open(directory: Path, passphrase_file: Path | None, wait: float) -> "Publis
 
     source = PassphraseSource(passphrase_file)
     return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
-
-
-def _keys(directory: Path) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Every key, with the roles that it signs."""
-    document = read_json(directory / "keys.json", format_version=1) or {"keys": []}
-    for key in document["keys"]:
-        name, file = key["name"], key.get("file")
-        # The online key signs two roles. A feed's key is called feed.NAME, and a feed may be called online.
-        roles = ("snapshot", "timestamp") if name == "online" else (name.removeprefix("feed."),)
-        yield (
-            roles,
-            {
-                "keyid": key["keyid"],
-                "where": str(directory / file) if file else key["uri"],
-                "available": file is None or (directory / file).exists(),
-            },
-        )

@@ -25,6 +25,7 @@ from blocklist_sdk.cli.output import (
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.release.fingerprint import spoken
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.texts import counted, displayable
 
@@ -125,12 +126,14 @@ def status(
 ) -> None:
     """Show the state of the list; does not use the network."""
     with settings.open() as blocklist:
-        state = blocklist.status()
+        state, root = blocklist.status(), blocklist.root_fingerprint
     if as_json:
-        write_json(asdict(state))
+        write_json({**asdict(state), "root_fingerprint": root})
     else:
         for name, value in _status_lines(state).items():
             write_line(f"{name:<17} {value}")
+        for name, line in zip(("root fingerprint", "", "", ""), spoken(root), strict=True):
+            write_line(f"{name:<17} {line}")
     if metrics_file is not None:
         from blocklist_sdk.recipient.metrics import write_metrics
 

@@ -32,10 +32,11 @@ from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 
-from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher.ceremony_words import changes_in_words, check_successors
 from blocklist_sdk.publisher.key_changes import NextMetadata, short
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
+from blocklist_sdk.publisher.signed_state import why_not_signed
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.texts import counted
 
@@ -202,7 +203,7 @@ class Proposal:
                     document.sign(signer, append=True)
                 except UnsignedMetadataError as error:
                     raise InvalidInput(
-                        f"the key {short(keyid)} could not sign ({error.__cause__ or error}): make it available"
+                        f"the key {short(keyid)} could not sign ({why_not_signed(error)}): make it available"
                     ) from error
                 signed.append(name)
         if not signed:
@@ -275,6 +276,8 @@ class Proposal:
             words, signers = found["changes"], found["signers"]
             if not isinstance(role, str) or not isinstance(restarts, bool) or not documents:
                 raise ValueError("a field is of the wrong kind")
+        except BlocklistError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Malformed(f"this is not a proposal of keys, or it was damaged: {_ELSEWHERE}") from error
         roots = tuple(each for each in documents if each.signed.type == Root.type)

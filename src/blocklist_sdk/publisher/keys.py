@@ -78,6 +78,11 @@ class _KeyRecord:
     uri: str | None
     is_next: bool = False
 
+    @property
+    def borrowed_file(self) -> str:
+        """What the file of a holder's key is called while it is here, such as on a medium that is plugged in."""
+        return f"{self.name}.{self.public.keyid[:16]}.pem"
+
     def to_json(self) -> dict[str, Any]:
         private = {"file": self.file} if self.file else {"uri": self.uri} if self.uri else {}
         mark = {"next": True} if self.is_next else {}
@@ -297,16 +302,14 @@ class Keyring:
 
     def places(self, name: str) -> list[KeyPlace]:
         """Where the keys of a name are."""
-        return [
-            KeyPlace(
-                key.public.keyid,
-                key.file,
-                key.uri,
-                (self.directory / key.file).exists() if key.file else key.uri is not None,
-            )
-            for key in self._records
-            if key.name == name
-        ]
+        places: list[KeyPlace] = []
+        for key in self._records:
+            if key.name == name:
+                is_borrowed = not key.file and not key.uri and (self.directory / key.borrowed_file).exists()
+                file = key.borrowed_file if is_borrowed else key.file
+                is_available = (self.directory / file).exists() if file else key.uri is not None
+                places.append(KeyPlace(key.public.keyid, file, key.uri, is_available))
+        return places
 
     def _free_labels(self, name: str) -> Iterator[str]:
         """Names for new key files, such as `online.2`, under which there never was one."""
@@ -332,11 +335,13 @@ class Keyring:
     def _signer(self, key: _KeyRecord) -> Signer:
         keyid = key.public.keyid
         if keyid not in self._signers:
-            if not key.uri and not key.file:
+            file = key.file or key.borrowed_file
+            if not key.uri and not key.file and not (self.directory / file).exists():
                 raise InvalidInput(
-                    f"the holder of the key {keyid[:16]} has to sign: see `blocklist publish keys propose`"
+                    f"the holder of the key {keyid[:16]} has to sign: see `blocklist publish keys propose`, or put the "
+                    f"private key here as {file}"
                 )
-            self._signers[keyid] = self._open_uri(key, key.uri) if key.uri else self._open_file(key, str(key.file))
+            self._signers[keyid] = self._open_uri(key, key.uri) if key.uri else self._open_file(key, file)
         return self._signers[keyid]
 
     def _open_file(self, key: _KeyRecord, file: str) -> Signer:

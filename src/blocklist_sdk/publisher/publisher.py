@@ -56,6 +56,7 @@ class Publisher:
             publisher.json   settings
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
+            proposal.json    what the holders have to sign, in a folder that `begin` has begun
             lock
 
     Example:

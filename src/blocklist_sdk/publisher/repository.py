@@ -33,7 +33,15 @@ from blocklist_sdk.publisher.key_changes import is_signed_for
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, OpenedKeys, feed_key
 from blocklist_sdk.publisher.results import OverdueRole, RoleStatus
 from blocklist_sdk.publisher.retention import delete_unneeded
-from blocklist_sdk.publisher.signed_state import SNAPSHOT, TIMESTAMP, SignedState, T, load_published, verify
+from blocklist_sdk.publisher.signed_state import (
+    SNAPSHOT,
+    TIMESTAMP,
+    SignedState,
+    T,
+    load_published,
+    verify,
+    why_not_signed,
+)
 from blocklist_sdk.release.eras import begin_era
 from blocklist_sdk.release.names import PROTECTED_PATH
 
@@ -440,7 +448,7 @@ class Repository:
                 metadata.sign(signer, append=True)
             except UnsignedMetadataError as error:
                 # A hardware module or service is used only now. If it fails, the other keys may still be enough.
-                failed.append(f"a key of {role!r} could not sign ({error.__cause__ or error}): make it available")
+                failed.append(f"a key of {role!r} could not sign ({why_not_signed(error)}): make it available")
         if len(metadata.signatures) < threshold:
             raise _too_few(role, threshold, len(metadata.signatures), (*opened.remedies, *failed))
         verify(delegator, role, metadata)

@@ -107,6 +107,12 @@ def verify(delegator: Root | Targets, role: str, metadata: Metadata[T]) -> None:
         delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
 
 
+def why_not_signed(error: Exception) -> str:
+    """Why a key could not sign: some errors of hardware modules have a name, such as `PinIncorrect`, and no words."""
+    cause = error.__cause__ or error
+    return str(cause) or type(cause).__name__
+
+
 @contextlib.contextmanager
 def _verifying(role: str) -> Iterator[None]:
     try:

@@ -30,6 +30,7 @@ from blocklist_sdk.records import (
     Verdict,
     Verification,
 )
+from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.published import seconds_ahead
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
@@ -150,6 +151,11 @@ class Blocklist:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def root_fingerprint(self) -> str:
+        """The fingerprint of the pinned root, 64 hexadecimal digits, for people to compare with the publisher's."""
+        return fingerprint(self._internals.root)
 
     def close(self) -> None:
         """Release the generation's files. You may go on using the list; it then opens them again."""

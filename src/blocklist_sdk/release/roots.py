@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from tuf.api.exceptions import BadVersionNumberError
 from tuf.api.metadata import Metadata, Root
+from tuf.api.serialization import DeserializationError
+
+from blocklist_sdk.errors import InvalidInput
 
 
 def follow_roots(trusted: Metadata[Root], find: Callable[[int], Metadata[Root] | None]) -> Metadata[Root]:
@@ -23,3 +26,18 @@ def follow_roots(trusted: Metadata[Root], find: Callable[[int], Metadata[Root] |
             signer.signed.verify_delegate(Root.type, following.signed_bytes, following.signatures)
         trusted = following
     return trusted
+
+
+def root_version(data: bytes) -> int:
+    """The version of a root's file; its signatures are not checked.
+
+    Raises:
+        InvalidInput: it is not root metadata.
+    """
+    try:
+        signed = Metadata.from_bytes(data).signed
+    except DeserializationError as error:
+        raise InvalidInput("the file is not root metadata: give the root.json of a publisher") from error
+    if not isinstance(signed, Root):
+        raise InvalidInput(f"the file is {signed.type} metadata, not root: give the root.json of a publisher")
+    return signed.version
