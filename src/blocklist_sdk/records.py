@@ -217,6 +217,30 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RootReplacement:
+    """What was given up of a feed when another root was pinned.
+
+    Attributes:
+        feed: the feed's name.
+        fingerprint: SHA-256 of the new root's file, 64 hexadecimal digits.
+        serial, era: of the release in force, which goes on answering; None if there is none.
+        highest_serial, highest_era: of the highest release ever in force, which counts no longer; None if there is
+            none.
+        refused: the serial of the refused release that counts no longer, or None.
+        dry_run: whether nothing was changed.
+    """
+
+    feed: str
+    fingerprint: str
+    serial: int | None
+    era: int | None
+    highest_serial: int | None
+    highest_era: int | None
+    refused: int | None
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """How many entries are added, removed and changed."""
 

@@ -58,7 +58,7 @@ class Trust:
         Raises:
             InvalidInput: `root` is not root metadata, or not signed by its own keys.
         """
-        _check_root(root)
+        check_root(root)
         self._base_url = base_url.rstrip("/")
         self._shown_url = shown(self._base_url)
         self._metadata_dir = metadata_dir
@@ -326,7 +326,12 @@ class _Fetcher(FetcherInterface):
         return iter((self.download_bytes(url, _METADATA_BYTES_MAX),))
 
 
-def _check_root(root: bytes) -> None:
+def check_root(root: bytes) -> None:
+    """Make sure that a root to be pinned is root metadata, signed by enough of its own keys.
+
+    Raises:
+        InvalidInput: it is not.
+    """
     try:
         metadata = Metadata[Root].from_bytes(root)
         if metadata.signed.type != Root.type:

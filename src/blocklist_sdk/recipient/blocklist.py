@@ -24,6 +24,7 @@ from blocklist_sdk.records import (
     Impact,
     Level,
     Reason,
+    RootReplacement,
     Scope,
     Status,
     SyncResult,
@@ -204,6 +205,28 @@ class Blocklist:
         """
         with self._internals.open_transport() as transport:
             return self._internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
+
+    def replace_root(self, fingerprint: str, *, dry_run: bool = False, wait_s: float = 60.0) -> RootReplacement:
+        """Pin another root for this feed, where the publisher's keys could not be replaced one after the other.
+
+        Open the list with the new root first. What was remembered of the repository is given up: its signed metadata,
+        the highest release ever in force, and what was refused. Overrides, ledgers and the list in force stay, and the
+        next sync has the guard compare the new list with it. `verify` cannot prove the list in force until then.
+
+        Args:
+            fingerprint: the new root's, 64 digits in groups or not, as the publisher has said it by another way than
+                the file.
+            dry_run: only say what would be given up.
+            wait_s: how long to wait while another process syncs, in seconds.
+
+        Raises:
+            InvalidInput: it is not a fingerprint, or the root is not root metadata.
+            Untrusted: it is another root's.
+            Locked, StorageFailed: as for `sync`.
+        """
+        from blocklist_sdk.recipient.sync.replaced_root import replace_root
+
+        return replace_root(self._internals.syncer(self.url), fingerprint, wait_s=wait_s, dry_run=dry_run)
 
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
         """Sync from now on, in a thread of its own, until it is stopped: by its `stop()`, or by a `with` block's end.

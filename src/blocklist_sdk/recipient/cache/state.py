@@ -49,6 +49,7 @@ class SyncState:
         highest_serial: the serial of the highest release ever in force, 0 for none.
         highest_era: its era; None in a file that was written before eras were known.
         highest_digest: its digest; None in such a file.
+        former_generation: the generation that was in force when another root was pinned; None if none was.
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: the last sync's error, None if it succeeded.
         refused: the newest release that the guard refused, None if the last one passed.
@@ -65,6 +66,7 @@ class SyncState:
     next_attempt: datetime | None = None
     highest_era: int | None = None
     highest_digest: str | None = None
+    former_generation: str | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -89,6 +91,7 @@ def load_state(path: Path) -> SyncState:
             next_attempt=_moment(document.get("next_attempt")),
             highest_era=_optional(int, document.get("highest_era")),
             highest_digest=_optional(str, document.get("highest_digest")),
+            former_generation=_optional(str, document.get("former_generation")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.

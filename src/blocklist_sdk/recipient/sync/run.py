@@ -146,7 +146,7 @@ class Syncer:
         local, now = offer.local, times.now()
         if local is not None and offer.plan.kind == "none":
             self._mark(offer, state)
-            if local.about.era == offer.era:
+            if local.about.era == offer.era and not offer.is_former:
                 self.store.switch(local.name, offer.expires)
             else:
                 # The same list under the keys of a new era, whose signatures prove it from now on.
@@ -203,19 +203,22 @@ class Syncer:
         local = opened[0] if opened else None
         data, index = self._index(trust, local.about.release if local else None)
         era = trust.era(self.feed)
-        self._forbid_going_back(index, era, state, local.about if local else None)
-        have = local.about.serial if local and _is_base(local.about, index, era) else None
+        # What was in force under another root is nothing to compare serials and moments with.
+        is_former = local is not None and local.name == state.former_generation
+        self._forbid_going_back(index, era, state, local.about if local and not is_former else None)
+        have = local.about.serial if local and _is_base(local.about, index, era, is_former=is_former) else None
         planned = plan(index, serial=have, digest=local.about.digest if local else None)
         if local is not None and planned.kind == "none" and not local.is_whole():
             # Nothing else would find out before the next release.
             log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
-            local, planned = None, snapshot_plan(index)
+            local, is_former, planned = None, False, snapshot_plan(index)
         document = self._protected_document(trust)
         return _Offer(
             index=index,
             expires=trust.expires(self.feed),
             signers=trust.signers(self.feed),
             local=local,
+            is_former=is_former,
             era=era,
             plan=planned,
             protected_document=document,
@@ -252,7 +255,7 @@ class Syncer:
             return ()
         index, about = offer.index, offer.local.about if offer.local else None
         doubts = doubts_of_moment(ahead=index.published_at - now)
-        if about is not None:
+        if about is not None and not offer.is_former:
             # In a new era the serials go on, or begin again.
             base = about.serial if about.era == offer.era or index.serial > about.serial else 0
             last_sync = state.last_success or about.published_at
@@ -320,7 +323,7 @@ class Syncer:
             Untrusted: an earlier era, a lower serial in the same one, another list under the same serial, or a release
                 that was published before the one in force.
         """
-        offered, mark = ReleaseId(era, index.serial), _mark_of(state, about)
+        offered, mark = ReleaseId(era, index.serial), mark_of(state, about)
         nothing = ReleaseId(FIRST_ERA, 0)
         highest = max(mark or nothing, about.release if about is not None else nothing)
         is_replay = "an old repository is being replayed, or the publisher lost data. Ask the publisher."
@@ -364,7 +367,7 @@ class Syncer:
             save_state(self.state_file, marked)
 
 
-def _mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
+def mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
     """The highest release ever in force; one without an era is of that of the release in force, or of the first."""
     if not state.highest_serial:
         return None
@@ -372,9 +375,12 @@ def _mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
     return ReleaseId(known if state.highest_era is None else state.highest_era, state.highest_serial)
 
 
-def _is_base(about: About, index: FeedIndex, era: int) -> bool:
-    """Whether deltas may start from a release; from one of an earlier era only if the index offers the same list."""
-    if about.era == era:
+def _is_base(about: About, index: FeedIndex, era: int, *, is_former: bool) -> bool:
+    """Whether deltas may start from a release.
+
+    From one of an earlier era, or one under another root, only if the index offers the same list.
+    """
+    if about.era == era and not is_former:
         return True
     offered = index.find(about.serial)
     return offered is not None and offered.digest == about.digest
@@ -397,6 +403,7 @@ class _Offer:
         expires: when the signatures expire.
         signers: ids of the keys that signed the feed's role.
         local: the generation in force, or None.
+        is_former: whether that was put in force under another root.
         era: the feed's era.
         plan: how to get from there to the current release.
         protected_document: the numbers that no feed may list, as they were signed.
@@ -408,6 +415,7 @@ class _Offer:
     expires: datetime
     signers: tuple[str, ...]
     local: Generation | None
+    is_former: bool
     era: int
     plan: FetchPlan
     protected_document: bytes
