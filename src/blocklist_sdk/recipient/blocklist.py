@@ -448,9 +448,11 @@ class Blocklist:
         generation, rules, store = self._current.generation()[0], self._current.rules, self._internals.store
         if since is None:
             return Changes(None, generation, rules)
-        release = self._named(since, era)
-        if release == generation.about.release:
+        about = generation.about
+        if since == about.serial and era in (None, about.era):
+            # Also where it is not on the disk any more.
             return Changes(generation, generation, rules)
+        release = self._named(since, era)
         old = None if release is None else store.open_release(release)
         if old is None:
             kept = ", ".join(map(str, store.releases()))

@@ -147,10 +147,10 @@ class CurrentList:
         logged = {each for each in self._missing_scopes if each[0] == generation.name}
         self._missing_scopes = frozenset({*logged, (generation.name, scope)})
         log.warning(
-            "no entry of feed %r, release %d, has the scope %s, only %s: ask the authority which feed is for %s, or "
+            "no entry of feed %r, release %s, has the scope %s, only %s: ask the authority which feed is for %s, or "
             "leave the scope out",
             self._feed,
-            generation.about.serial,
+            generation.about.release,
             scope,
             ", ".join(sorted(generation.scopes)),
             scope,

@@ -64,7 +64,7 @@ class Acceptance:
     def why_not(self, release: ReleaseId, digest: str) -> str:
         """Why it does not take the list that is offered, in a sentence."""
         if self.serial != release.serial or self.era not in (None, release.era):
-            return f"accept={self} is for another release."
+            return f"accept={self} is for another release than {release}."
         if self.digest is None:
             return (
                 "This list was not refused on this machine before, so its serial alone does not let it in: look at it "
