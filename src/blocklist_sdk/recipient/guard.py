@@ -23,7 +23,7 @@ from blocklist_sdk.release.blocking_limits import Limits
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.protected import covered_among
 from blocklist_sdk.release.release_id import ReleaseId
-from blocklist_sdk.release.rows import Int64s, Rows
+from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
@@ -86,6 +86,7 @@ class Guard(Limits):
         now_ms: int,
         old_published_ms: int | None = None,
         new_published_ms: int | None = None,
+        changes: Difference | None = None,
     ) -> tuple[str, ...]:
         """Why a release must not come into force by itself; empty if it may.
 
@@ -97,6 +98,7 @@ class Guard(Limits):
             old_published_ms: when the first was published: what begins no later has begun, whatever this machine's
                 clock says. None if that is not known.
             new_published_ms: the same of the second.
+            changes: how the two differ, if that is known: it saves looking at what is the same in both.
         """
         reasons = []
         listed = listed_protected(new, protected)
@@ -110,17 +112,22 @@ class Guard(Limits):
         compare = partial(
             blocking_change, now_ms=now_ms, old_published_ms=old_published_ms, new_published_ms=new_published_ms
         )
-        change = compare(old, new)
+        was, will = _where_they_differ(old, new, changes, now_ms=now_ms, new_published_ms=new_published_ms)
+        change = compare(was, will)
         if not len(new) and change.removed:
             return (*reasons, f"it is empty, but the release in force blocks {counted(change.before, 'number')}")
-        if len(new) and int(new.since.max()) > now_ms + DAY_MS:
+        if len(will) and int(will.since.max()) > now_ms + DAY_MS:
             # What begins later comes into force without another look at it.
-            later = compare(_begun_in_a_day(old, now_ms), _begun_in_a_day(new, now_ms))
+            later = compare(_begun_in_a_day(was, now_ms), _begun_in_a_day(will, now_ms))
             change = replace(
                 change,
                 added=max(change.added, later.added),
                 single_added=max(change.single_added, later.single_added),
             )
+        if was is not old and self.refusals(change):
+            # Now it matters how much is blocked in all.
+            whole = compare(old, old)
+            change = replace(change, before=whole.before, single_before=whole.single_before)
         return (*reasons, *self.refusals(change))
 
     def _too_wide(self, old: Rows, new: Rows, now_ms: int) -> list[str]:
@@ -189,6 +196,34 @@ def doubts_of_jump(serials: int, *, since_last_sync: timedelta) -> tuple[str, ..
 def _long(time: timedelta) -> str:
     days, hours = time.days, time.seconds // 3600
     return f"{counted(days, 'day')} and {counted(hours, 'hour')}" if days < 100 else counted(days, "day")
+
+
+def _where_they_differ(
+    old: Rows, new: Rows, changes: Difference | None, *, now_ms: int, new_published_ms: int | None
+) -> tuple[Rows, Rows]:
+    """The rows of both lists of those numbers of which a row differs; all rows where others may block differently."""
+    is_ahead = new_published_ms is not None and new_published_ms > now_ms
+    if changes is None or old.has_ranges or new.has_ranges or is_ahead or not len(new):
+        return old, new
+    numbers = distinct(
+        np.concatenate(
+            (
+                old.number[changes.removed],
+                old.number[changes.changed_old],
+                new.number[changes.changed_new],
+                new.number[changes.added],
+            )
+        )
+    )
+    return _rows_of(old, numbers), _rows_of(new, numbers)
+
+
+def _rows_of(rows: Rows, numbers: Int64s) -> Rows:
+    """The rows of some numbers, which ascend; no row is a range."""
+    start = np.searchsorted(rows.number, numbers, "left")
+    size = np.searchsorted(rows.number, numbers, "right") - start
+    ends = np.cumsum(size)
+    return rows.take(np.arange(int(size.sum())) + np.repeat(start - (ends - size), size))
 
 
 def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:

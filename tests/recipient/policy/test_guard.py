@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist, Guard, InvalidInput, Refused
 from blocklist_sdk.publisher import serving
 from blocklist_sdk.recipient.guard import listed_protected
+from blocklist_sdk.release.merge import difference
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Rows
 from support.strategies import DAY_MS, Row, plain_rows, to_rows
 from support.world import FEED, FIRST, LISTED, OTHER_FEED, World, make_world
@@ -215,6 +216,17 @@ def test_a_negative_limit(name: str) -> None:
 def test_an_invalid_share(share: float) -> None:
     with pytest.raises(InvalidInput):
         Guard(max_removed=share)
+
+
+@given(plain_rows(), plain_rows(), st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS]))
+def test_to_look_where_the_lists_differ_is_to_look_at_all(old: list[Row], new: list[Row], now_ms: int) -> None:
+    strict = Guard(max_removed=0.3, min_removed=0, max_added=0.2, min_added=1)
+    for single in (True, False):
+        was, will = (
+            to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new)
+        )
+        everywhere = strict.refuses(was, will, NOBODY, now_ms=now_ms)
+        assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
 
 
 # With a publisher and a recipient

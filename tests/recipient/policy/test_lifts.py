@@ -17,8 +17,16 @@ from blocklist_sdk.release.rows import FOREVER_MS, Rows
 from support.strategies import DAY_MS, Row, to_rows
 from support.world import FEED, Forger, World, assert_still_answers, copy_world, half_a_second_later, make_world
 
-NOW = datetime.now(UTC).replace(microsecond=0)
-NOW_MS = times.to_ms(NOW)
+
+def this_second() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def in_days(days: float) -> int:
+    """A moment in milliseconds since 1970 UTC."""
+    return times.to_ms(this_second() + timedelta(days=days))
+
+
 YEAR_9999_MS = times.to_ms(datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -32,8 +40,9 @@ def world(template: World, tmp_path: Path) -> World:
     return copy_world(template, tmp_path)
 
 
-def signed(world: World, rows: Rows, *, published_at: datetime = NOW, serial: int = 2) -> None:
+def signed(world: World, rows: Rows, *, published_at: datetime | None = None, serial: int = 2) -> None:
     """The holder of the feed's key signs rows that no publisher would write."""
+    published_at = published_at or this_second()
     path = f"{FEED}/{serial}.snapshot.parquet"
     file = world.directory / "forged.parquet"
     write_snapshot(rows, file)
@@ -72,11 +81,9 @@ def scoped(rows: Rows, scope: str) -> Rows:
 
 LIFTS: dict[str, Callable[[Rows], Rows]] = {
     "begins in 2062": lambda rows: every(rows, "since", times.to_ms(datetime(2062, 11, 1, tzinfo=UTC))),
-    "ends in a second": lambda rows: every(rows, "until", NOW_MS + 1000),
+    "ends in a second": lambda rows: every(rows, "until", in_days(0) + 1000),
     "ended in 1970": lambda rows: every(every(rows, "since", 0), "until", 1000),
-    "ends before it begins": lambda rows: every(
-        every(rows, "since", NOW_MS + 9 * DAY_MS), "until", NOW_MS + 8 * DAY_MS
-    ),
+    "ends before it begins": lambda rows: every(every(rows, "since", in_days(9)), "until", in_days(8)),
     "for data alone": lambda rows: scoped(rows, "data"),
     "for a scope that nobody knows": lambda rows: scoped(rows, "evil"),
 }
@@ -86,7 +93,7 @@ LIFTS: dict[str, Callable[[Rows], Rows]] = {
 def test_no_lift_passes(world: World, name: str) -> None:
     recipient = world.recipient()
     recipient.sync()
-    published = datetime(1, 1, 1, tzinfo=UTC) if "1970" in name else NOW
+    published = datetime(1, 1, 1, tzinfo=UTC) if "1970" in name else None
     signed(world, LIFTS[name](in_force(world)), published_at=published)
     with pytest.raises((Refused, Malformed, Untrusted)):
         recipient.sync()
@@ -98,16 +105,14 @@ def test_entries_that_would_have_ended_are_no_removals(world: World) -> None:
     """A list for half a year, whose entries end together, and the list of the next half-year."""
     recipient = world.recipient()
     recipient.sync()
-    ends = every(in_force(world), "until", NOW_MS + 2000)
+    ends = every(in_force(world), "until", in_days(0) + 2000)
     signed(world, ends)
     recipient.sync(accept=f"2:{digest(ends)}")
-    later = NOW + timedelta(days=3)
+    later = this_second() + timedelta(days=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(times, "now", lambda: later)
         numbers = range(6_281_500_000_000, 6_281_500_000_900)
-        rows = [
-            Row(n, n, 9000 + i, "block", "fraud", "komdigi", "sms", NOW_MS, FOREVER_MS) for i, n in enumerate(numbers)
-        ]
+        rows = [Row(n, n, 9000 + i, "block", "fraud", "komdigi", "sms", 0, FOREVER_MS) for i, n in enumerate(numbers)]
         signed(world, to_rows(rows), published_at=later, serial=3)
         # The roles were signed a moment ago, so this machine's clock has to be let alone by them.
         assert recipient.sync().after == 3
@@ -190,7 +195,7 @@ def test_a_release_of_the_near_future_comes_into_force_and_is_said(
     recipient = world.recipient()
     recipient.sync()
     rows = in_force(world)
-    published = NOW + ahead
+    published = this_second() + ahead
     signed(world, every(rows, "since", times.to_ms(published)), published_at=published)
     result = recipient.sync()
     assert (result.ahead_s is not None) is is_said
@@ -210,7 +215,7 @@ def test_a_release_of_the_far_future_is_refused_with_both_causes(world: World) -
     recipient = world.recipient()
     recipient.sync()
     rows = in_force(world)
-    signed(world, rows, published_at=NOW + timedelta(days=2, hours=3))
+    signed(world, rows, published_at=this_second() + timedelta(days=2, hours=3))
     with pytest.raises(
         Refused, match=r"2 days and [23] hours? from now: .*publisher's clock is ahead.*machine's is beh"
     ):
@@ -235,7 +240,7 @@ def test_the_moment_of_publication_never_goes_back(world: World) -> None:
     recipient = world.recipient()
     recipient.sync()
     rows = in_force(world)
-    signed(world, rows, published_at=NOW - timedelta(days=30))
+    signed(world, rows, published_at=this_second() - timedelta(days=30))
     with pytest.raises(Untrusted, match="which is before release 1"):
         recipient.sync()
     assert_still_answers(recipient)

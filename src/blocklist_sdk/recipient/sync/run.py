@@ -124,7 +124,7 @@ class Syncer:
             digest=offer.index.digest,
             protected=offer.protected,
             overrides=overrides,
-            refusals=() if offer.plan.kind == "none" else self._refusals(offer, state, old, rows, times.now()),
+            refusals=() if offer.plan.kind == "none" else self._refusals(offer, state, old, rows, times.now(), changes),
         )
 
     def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Syncer:
         old = local.rows if local else Rows.empty()
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
-        reasons = self._refusals(offer, state, old, rows, now)
+        reasons = self._refusals(offer, state, old, rows, now, changes)
         if reasons and not is_accepted:
             refused = RefusedRelease(
                 serial=offer.index.serial,
@@ -250,7 +250,9 @@ class Syncer:
             return known
         return trust.fetch(PROTECTED_PATH, max_bytes=PROTECTED_BYTES_MAX)
 
-    def _refusals(self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, now: datetime) -> tuple[str, ...]:
+    def _refusals(
+        self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, now: datetime, changes: Difference
+    ) -> tuple[str, ...]:
         if self.guard is None:
             return ()
         index, about = offer.index, offer.local.about if offer.local else None
@@ -267,6 +269,7 @@ class Syncer:
             now_ms=times.to_ms(now),
             old_published_ms=None if about is None else times.to_ms(about.published_at),
             new_published_ms=times.to_ms(index.published_at),
+            changes=changes,
         )
 
     def _forbid_what_was_refused(
