@@ -96,6 +96,32 @@ def test_a_range_does_not_hide_that_every_single_number_is_gone(publisher: Publi
         publisher.add(FEED, texts(6_000, start=5_000))
 
 
+@pytest.mark.parametrize(
+    ("gone", "come", "is_refused"), [(50, 0, False), (51, 0, True), (0, 1_000, False), (0, 1_001, True)]
+)
+def test_beside_a_range_single_numbers_have_the_limits_of_a_list_without_it(
+    publisher: Publisher, gone: int, come: int, is_refused: bool
+) -> None:
+    publisher.release(FEED, pa.table({"number": ["0813555#####", *texts(500)]}))
+    changed = pa.table({"number": ["0813555#####", *texts(500 - gone + come, start=gone)]})
+    assert bool(publisher.dry_run(FEED, changed).refusals) is is_refused
+
+
+@pytest.mark.parametrize("padding", ["advisories", "nobody's numbers"])
+def test_padding_buys_no_room(publisher: Publisher, padding: str) -> None:
+    """Ten thousand entries over numbers that nobody can have, or that block nobody, and a hundred that do."""
+    pad = {
+        "advisories": (["0813555#####"], "advisory"),
+        "nobody's numbers": ([f"+99912{i:03}####" for i in range(500)], "block"),
+    }
+    patterns, level = pad[padding]
+    columns = {"number": [*texts(100), *patterns], "level": [*["block"] * 100, *[level] * len(patterns)]}
+    table = pa.table(columns)
+    publisher.release(FEED, table, max_rejects=1)
+    assert bool(publisher.dry_run(FEED, table.slice(20), max_rejects=1).refusals) is False
+    assert bool(publisher.dry_run(FEED, table.slice(21), max_rejects=1).refusals) is True
+
+
 # Clocks that are wrong
 
 

@@ -279,14 +279,15 @@ class Publisher:
             published_at: the moment of the release; by default now.
             allow_empty: publish even a list without any rows, which lifts every entry; then the guard is not asked.
             max_rejects: the largest share of the list's rows, from 0 to 1, that may be rejects: an entry whose row is
-                a reject is lifted.
+                a reject is lifted. Protected numbers, which are rejects as well, do not count here.
             max_cover: how many assigned numbers one pattern or range may cover.
             options: how to read a list that does not speak for itself: its names for columns, its words, its dates.
-            notify: called with what was skipped above the header, which columns are ignored, and what the scope of a
-                feed for messaging is, each in a line, before anything is published.
+            notify: called with what was skipped above the header, which columns are ignored, what the scope of a feed
+                for messaging is, what was cut around protected numbers, and how many entries get new ids or ended by
+                the clock, each in a line, before anything is published.
             guard: how much this release may change before a person has to accept it; by default the publisher's.
-            accept: publish what the guard refused. It is taken only after the same list was refused on the current
-                release, so that nobody accepts what nobody has seen.
+            accept: publish what the guard refused. It is taken only after the same was refused on the current release,
+                with the same result, so that nobody accepts what nobody has seen.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range

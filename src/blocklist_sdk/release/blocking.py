@@ -55,6 +55,16 @@ class Spans:
         hit |= is_range & (np.searchsorted(self.first, last, "right") > np.searchsorted(self.after, number, "right"))
         return hit
 
+    def examples(self, count: int) -> list[tuple[int, int]]:
+        """The first and last numbers of the lowest of its numbers and ranges, so many at most.
+
+        >>> Spans(np.array([7]), np.array([3]), np.array([6])).examples(2)
+        [(3, 5), (7, 7)]
+        """
+        singles = self.singles[:count].tolist()
+        ranges = zip(self.first[:count].tolist(), (self.after[:count] - 1).tolist(), strict=True)
+        return sorted([*zip(singles, singles, strict=True), *ranges])[:count]
+
 
 @dataclass(frozen=True, slots=True)
 class BlockingChange:

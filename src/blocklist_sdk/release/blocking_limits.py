@@ -60,11 +60,7 @@ class Limits:
             for count, whole, noun in counts:
                 allowed = _allowed(share, least, whole)
                 if count > allowed:
-                    of = (
-                        f"{100 * count / whole:.0f} % of the {whole:,} that are blocked"
-                        if whole
-                        else "and none is blocked"
-                    )
+                    of = _part(count, whole)
                     reasons.append(f"it would {what} {counted(count, noun)}, {of}; the guard lets {allowed:,} pass")
                     break
         return tuple(reasons)
@@ -75,6 +71,12 @@ class Limits:
 
 
 _SINGLE = "single number"
+
+
+def _part(count: int, whole: int) -> str:
+    if not whole:
+        return "and none is blocked"
+    return f"{100 * count / whole:.0f} % of the {whole:,} that are blocked"
 
 
 def _allowed(share: float, least: int, whole: int) -> float:
