@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,13 +150,14 @@ def test_a_proposal_is_not_written_into_the_folder(folder: Path) -> None:
 def test_a_hostile_file_never_reaches_the_terminal_raw(folder: Path, tmp_path: Path, people: list[Holder]) -> None:
     file = tmp_path / "f.json"
     assert keys("propose", folder, "--role", "feed.id-all", "-o", file).code == 0
-    for change in (
+    changes: tuple[Callable[[Any], None], ...] = (
         lambda d: d.update(role="feed.\x1b[2Jid-all"),
         lambda d: d["changes"].insert(0, "\x1b[2J\u202egood"),
         lambda d: d.update(format="\x1b[2J\u202e"),
         lambda d: d["documents"][0]["signed"]["delegations"]["roles"][0].update(name="\x1b[2J\u202e"),
         lambda d: d["documents"][0]["signed"].update(_type="\x1b[2J\u202e"),
-    ):
+    )
+    for change in changes:
         document = json.loads(file.read_bytes())
         change(document)
         (tmp_path / "hostile.json").write_text(json.dumps(document))

@@ -1,6 +1,8 @@
 """A proposal in a file: what it shows, who signs it, and what becomes of files that were changed or are too old."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +14,7 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher import KeyUri, Lifetimes, Proposal, Publisher, Timing
 from blocklist_sdk.publisher.holder_keys import open_key
-from support.holders import PASSPHRASE, Holder, holder, holders
+from support.holders import PASSPHRASE, Holder, Killed, Renames, holder, holders
 
 
 @pytest.fixture(scope="module")
@@ -357,3 +359,48 @@ def test_a_holders_key_may_be_here_for_a_while(publisher: Publisher, people: lis
     here.unlink()
     where = {role.role: role.keys[0].where for role in reopened.key_roles()}
     assert where["targets"] == "with its holder"
+
+
+def test_a_power_cut_while_a_folder_is_completed(
+    tmp_path: Path, people: list[Holder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _, _, minister = people
+    proposal = signed(begun(tmp_path / "waiting", people), first, second, minister)
+    folder, steps = tmp_path / "p", 0
+    for allowed in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "waiting", folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", Renames(allowed))
+            try:
+                Publisher.complete(folder, [proposal], passphrase=PASSPHRASE)
+            except Killed:
+                steps += 1
+            else:
+                break
+        Publisher.complete(folder, [proposal], passphrase=PASSPHRASE)
+        publisher = Publisher.open(folder, passphrase=PASSPHRASE)
+        assert publisher.add("id-all", ["+6281234567890"]).serial == 1
+        assert not list(folder.glob(".repository.*"))
+        assert not (folder / "proposal.json").exists()
+    assert steps >= 5
+
+
+def test_an_era_begins_where_a_key_is_taken_away_and_stays(publisher: Publisher, people: list[Holder]) -> None:
+    minister = people[4]
+    seen = [eras(publisher)]
+    for feed in ("id-all", "id-xl", "id-all"):
+        publisher.install_keys([signed(publisher.propose_keys(f"feed.{feed}"), minister)])
+        seen.append(eras(publisher))
+    assert seen == [
+        {"id-all": 1, "id-xl": 1},
+        {"id-all": 2, "id-xl": 1},
+        {"id-all": 2, "id-xl": 3},
+        {"id-all": 4, "id-xl": 3},
+    ]
+    publisher.install_keys([signed(publisher.propose_keys("targets"), minister)])
+    assert eras(publisher) == seen[-1]
+
+
+def eras(publisher: Publisher) -> dict[str, int]:
+    return {role.role: role.era for role in publisher.key_roles() if role.era is not None}

@@ -1,5 +1,7 @@
 """Eras: what a feed's delegation says about since when its keys sign it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,9 @@ from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.eras import ERA_FIELD, begin_era, era_of
 
 
-def _targets(*, version: int = 7, **fields: Any) -> Targets:
+def _targets(fields: dict[str, Any] | None = None) -> Targets:
     role = DelegatedRole("id-all", [], 1, True, paths=["id-all/*"], unrecognized_fields=fields)
-    return Targets(version=version, delegations=Delegations({}, {"id-all": role}))
+    return Targets(version=7, delegations=Delegations({}, {"id-all": role}))
 
 
 def _read_again(targets: Targets) -> Targets:
@@ -33,7 +35,7 @@ def test_an_era_is_signed_with_the_delegation_and_stays_in_later_versions() -> N
 @pytest.mark.parametrize("era", [0, -1, 8, "7", 7.0, True, None, [7]])
 def test_an_era_that_no_version_of_the_role_began_is_malformed(era: object) -> None:
     with pytest.raises(Malformed, match="era of feed 'id-all' must be an integer from 1 to 7"):
-        era_of(_targets(**{ERA_FIELD: era}), "id-all")
+        era_of(_targets({ERA_FIELD: era}), "id-all")
 
 
 def test_an_unknown_feed_has_no_era() -> None:
@@ -41,3 +43,11 @@ def test_an_unknown_feed_has_no_era() -> None:
         era_of(_targets(), "id-xl")
     with pytest.raises(Malformed, match="no feed 'id-xl'"):
         begin_era(Targets(), "id-xl")
+
+
+def test_the_example_of_the_protocol_page_is_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text(encoding="utf-8")
+    example = page.partition("<!-- era -->\n```json\n")[2].partition("```")[0]
+    role = DelegatedRole.from_dict(json.loads(example))
+    targets = Targets(version=8, delegations=Delegations({}, {role.name: role}))
+    assert era_of(_read_again(targets), "id-telkomsel") == 7

@@ -37,7 +37,7 @@ def open_key(
         notify(f"the key {key} is not encrypted: whoever gets the file can sign with it")
     try:
         private = load_pem_private_key(pem, passphrase(key.stem).encode() if is_encrypted else None)
-        return CryptoSigner(private)  # type: ignore[arg-type]
+        return CryptoSigner(private)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidInput(
             f"cannot open the key {key}: wrong passphrase, or the file is not a private key in PEM format (PKCS#8)"
