@@ -222,9 +222,7 @@ def test_an_invalid_share(share: float) -> None:
 def test_to_look_where_the_lists_differ_is_to_look_at_all(old: list[Row], new: list[Row], now_ms: int) -> None:
     strict = Guard(max_removed=0.3, min_removed=0, max_added=0.2, min_added=1)
     for single in (True, False):
-        was, will = (
-            to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new)
-        )
+        was, will = (to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new))
         everywhere = strict.refuses(was, will, NOBODY, now_ms=now_ms)
         assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
 

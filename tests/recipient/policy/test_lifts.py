@@ -72,7 +72,8 @@ def in_force(world: World) -> Rows:
 
 
 def every(rows: Rows, name: str, value: int) -> Rows:
-    return replace(rows, **{name: np.full(len(rows), value, np.int64)})
+    columns: dict[str, Any] = {name: np.full(len(rows), value, np.int64)}
+    return replace(rows, **columns)
 
 
 def scoped(rows: Rows, scope: str) -> Rows:
