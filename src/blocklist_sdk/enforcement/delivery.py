@@ -97,7 +97,7 @@ class Delivery:
         self._owed_s = self._owed_by_lifts_s = 0.0
         self._warnings: dict[SinkWarning, None] = {}
         self.outcomes: Counter[str] = Counter()
-        self.deferred = 0
+        self.deferred: int = 0
 
     def bind(self, *, name: str, adopt: bool) -> Binding:
         """Check that the ledger belongs to the sink, and write down that it does."""
