@@ -54,7 +54,7 @@ def sign(world: World, content: Rows | Delta, *, rows: int, release_digest: str)
         about = {"serial": serial, "rows": rows, "digest": release_digest, "published_at": index["published_at"]}
         releases = index["releases"]
         assert isinstance(releases, list)
-        index.update(about, releases=[*releases, {**about, kind: file}], last_entry=2_000_000)
+        index.update(about, releases=[*releases, {**about, kind: file}])
 
     forger.forge_index(next_release)
     return target.length
