@@ -295,7 +295,7 @@ def test_an_empty_delta_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_many_issuers_fit() -> None:
-    plain = [a_row(entry=i + 1, issuer=f"issuer-{i}") for i in range(70_000)]
+    plain = [a_row(number=i + 1, last=i + 1, entry=i + 1, issuer=f"issuer-{i}") for i in range(70_000)]
     rows = to_rows(plain)
     assert rows.issuer.codes.dtype == np.uint32
     one = Delta(puts=to_rows([a_row(entry=99_999, issuer="one more")]), removes=delta_between(rows, rows).removes)

@@ -142,26 +142,38 @@ class _Piece:
     category: str
 
 
+_Claim = tuple[int, int, int, int, int]
+"""What one row adds to a piece that it covers: entry id, position of the row, scope as bits, end in milliseconds since
+1970 UTC, code of the category. As plain tuples they sort by entry id, and quickly: there is one for each row."""
+
+
 def _sweep(
     rows: Rows, at_rows: Positions, scope: UInt8s, rules: Rules, at: datetime, scope_mask: int
 ) -> Iterator[_Piece]:
-    """Cut overlapping rows into pieces that do not overlap, in ascending order."""
-    starts: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for row, first, last in zip(
-        at_rows.tolist(), rows.number[at_rows].tolist(), rows.last[at_rows].tolist(), strict=True
-    ):
-        starts.setdefault(first, []).append(row)
-        ends.setdefault(last + 1, []).append(row)
+    """Cut overlapping rows into pieces that do not overlap, in ascending order.
+
+    Takes time in proportion to the rows and the entries of all pieces; a release's limits bound how many a piece has.
+    """
+    starts: dict[int, list[_Claim]] = {}
+    ends: dict[int, list[_Claim]] = {}
+    columns = (rows.entry[at_rows], at_rows, scope[at_rows], rows.until[at_rows], rows.category.codes[at_rows])
+    claims: Iterator[_Claim] = zip(*(column.tolist() for column in columns), strict=True)
+    first, last = rows.number[at_rows].tolist(), rows.last[at_rows].tolist()
+    for claim, begin, end in zip(claims, first, last, strict=True):
+        starts.setdefault(begin, []).append(claim)
+        ends.setdefault(end + 1, []).append(claim)
     ruled = {*rules.protected, *rules.overrides}
     points = sorted({*starts, *ends, *ruled, *(number + 1 for number in ruled), *rules.ranges.starts})
-    active: set[int] = set()
+    active: list[_Claim] = []
     piece: _Piece | None = None
     for index, point in enumerate(points):
-        active.difference_update(ends.get(point, ()))
-        active.update(starts.get(point, ()))
-        last = points[index + 1] - 1 if index + 1 < len(points) else point
-        following = _piece(rows, active, scope, rules, at, scope_mask, point, last)
+        if gone := ends.get(point):
+            is_gone = set(gone)
+            active = [claim for claim in active if claim not in is_gone]
+        if come := starts.get(point):
+            active = sorted([*active, *come])
+        until = points[index + 1] - 1 if index + 1 < len(points) else point
+        following = _piece(rows.category.values, active, rules, at, scope_mask, point, until)
         if following is None:
             continue
         if piece is not None:
@@ -179,24 +191,29 @@ def _content(piece: _Piece) -> tuple[int, tuple[int, ...], int, str]:
 
 
 def _piece(
-    rows: Rows, active: set[int], scope: UInt8s, rules: Rules, at: datetime, scope_mask: int, first: int, last: int
+    categories: tuple[str, ...],
+    active: list[_Claim],
+    rules: Rules,
+    at: datetime,
+    scope_mask: int,
+    first: int,
+    last: int,
 ) -> _Piece | None:
     """The piece from `first` to `last`, between which nothing begins or ends; None if it is not blocked."""
     rule = rules.of(first, at)
     if rule is not None and rule[0] != "override-block":
         return None
     mask = until = 0
-    entries = sorted((int(rows.entry[row]), row) for row in active)
-    for _, row in entries:
-        mask |= int(scope[row])
-        until = max(until, int(rows.until[row]))
+    for _, _, scope, end, _ in active:
+        mask |= scope
+        until = max(until, end)
     if rule is not None and rule[1] is not None:
         mask = scope_mask
         until = max(until, FOREVER_MS if rule[1].until is None else times.to_ms(rule[1].until))
     if not mask:
         return None
-    category = rows.category.values[int(rows.category.codes[entries[0][1]])] if entries else OWN_CATEGORY
-    return _Piece(first, last, mask, tuple(entry for entry, _ in entries), until, category)
+    category = categories[active[0][4]] if active else OWN_CATEGORY
+    return _Piece(first, last, mask, tuple([entry for entry, *_ in active]), until, category)
 
 
 def _items_of(pieces: list[_Piece]) -> Items:

@@ -170,26 +170,26 @@ def listed_protected(rows: Rows, protected: Int64s) -> Int64s:
     """The protected numbers that an entry of level block covers, ascending."""
     if not len(protected):
         return protected
-    blocks = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)
-    hits: list[range] = []
-    for first, last in _candidates(rows, protected):
-        covers = (rows.number[first:last] <= protected[-1]) & (rows.last[first:last] >= protected[0])
-        at = np.flatnonzero(covers) + first
-        at = at[blocks[rows.level.codes[at]]]
-        low = np.searchsorted(protected, rows.number[at], "left")
-        high = np.searchsorted(protected, rows.last[at], "right")
-        hits.extend(range(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True) if a < b)
-    found = sorted({i for hit in hits for i in hit})
-    return protected[np.array(found, np.int64)]
-
-
-def _candidates(rows: Rows, protected: Int64s) -> list[tuple[int, int]]:
-    """Slices of rows that may cover a protected number: all rows if some are ranges, else the rows of each number."""
+    is_block = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)
+    at = _rows_of(rows, protected)
     if rows.has_ranges:
-        return [(0, len(rows))]
-    first = np.searchsorted(rows.number, protected, "left")
-    last = np.searchsorted(rows.number, protected, "right")
-    return [(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if a < b]
+        at = np.concatenate((at, np.flatnonzero(rows.last > rows.number)))
+    at = at[is_block[rows.level.codes[at]]]
+    # How many entries cover each: those that begin at or before it, less those that end before it.
+    begins = np.bincount(np.searchsorted(protected, rows.number[at], "left"), minlength=len(protected) + 1)
+    ends = np.bincount(np.searchsorted(protected, rows.last[at], "right"), minlength=len(protected) + 1)
+    is_listed: NDArray[np.bool_] = np.cumsum(begins - ends)[:-1] > 0
+    return protected[is_listed]
+
+
+def _rows_of(rows: Rows, numbers: Int64s) -> NDArray[np.intp]:
+    """The rows that begin with one of the numbers, which ascend."""
+    start = np.searchsorted(rows.number, numbers, "left")
+    size = np.searchsorted(rows.number, numbers, "right") - start
+    size[1:][numbers[1:] == numbers[:-1]] = 0
+    ends = np.cumsum(size)
+    at: NDArray[np.intp] = np.arange(int(size.sum())) + np.repeat(start - (ends - size), size)
+    return at
 
 
 def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> NDArray[np.bool_]:

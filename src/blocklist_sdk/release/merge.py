@@ -1,13 +1,30 @@
-"""How releases differ, and how a difference is applied: `apply(old, difference(old, new))` is `new`."""
+"""How releases differ, and how a difference is applied: `apply(old, difference(old, new))` is `new`.
 
+Everything here takes time and memory in proportion to the rows of its arguments, whatever they are: a position among
+the entries of one number is found by halving, never by going through them.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Positions, Rows, Texts, code_type
+from blocklist_sdk.release.limits import check_overlaps
+from blocklist_sdk.release.rows import (
+    TEXT_COLUMNS,
+    Int64s,
+    Positions,
+    Rows,
+    Texts,
+    code_type,
+    concatenated,
+)
+
+_PIECES_MAX: Final = 100_000
+"""More edits than this are not laid out piece by piece: a piece takes hundreds of bytes in Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +72,45 @@ class Difference:
 
 
 def apply(old: Rows, delta: Delta) -> tuple[Rows, Difference]:
-    """The release after `old`, and what changed.
+    """The release after `old`, and what changed: the `difference` of the two.
 
     Raises:
-        Malformed: the delta removes an entry that `old` does not have, or does not fit `old` in another way.
+        Malformed: the delta removes an entry that `old` does not have, or does not fit `old` in another way; or the
+            release is beyond the protocol's limits.
     """
-    gone = _find(old, delta.removes)
-    if bool((gone < 0).any()):
+    gone, is_gone = _locate(old, delta.removes)
+    if not is_gone.all():
         raise Malformed("the delta removes an entry that the release before it does not have")
-    replaced = _find(old, Removals(delta.puts.number, delta.puts.last, delta.puts.entry))
-    is_new = replaced < 0
+    at, is_there = _locate(old, _keys(delta.puts))
+    replaced = at[is_there]
 
-    dropped = np.sort(np.concatenate((gone, replaced[~is_new])))
+    dropped = np.sort(np.concatenate((gone, replaced)))
     if bool((np.diff(dropped) == 0).any()):
         raise Malformed("the delta names an entry twice")
-    target = _insert_positions(old, delta.puts, dropped)
+    target = at - np.searchsorted(dropped, at, "left")
     new = _splice(old, dropped, delta.puts, target)
+    if len(delta.puts):
+        check_overlaps(new.number, new.last)
     landed = target + np.arange(len(target))
-    return new, Difference(
-        added=landed[is_new], removed=gone, changed_old=replaced[~is_new], changed_new=landed[~is_new]
-    )
+    changed_old, changed_new = _differing(old, replaced, new, landed[is_there])
+    return new, Difference(added=landed[~is_there], removed=gone, changed_old=changed_old, changed_new=changed_new)
+
+
+def apply_all(old: Rows, deltas: Sequence[Delta]) -> tuple[Rows, Difference]:
+    """The release after `old` and several deltas, one after the other, and the `difference` of the two.
+
+    The deltas are made one first, so that the rows of `old` are gone through once, however many there are.
+
+    Raises:
+        Malformed: as `apply` for each of the deltas; but of the releases in between no limits are checked.
+    """
+    if len(deltas) == 1:
+        return apply(old, deltas[0])
+    delta = _combined(old, [delta for delta in deltas if len(delta)])
+    if not len(delta):
+        none = np.empty(0, np.intp)
+        return old, Difference(added=none, removed=none, changed_old=none, changed_new=none)
+    return apply(old, delta)
 
 
 def difference(old: Rows, new: Rows) -> Difference:
@@ -87,12 +123,7 @@ def difference(old: Rows, new: Rows) -> Difference:
     added[in_new] = False
     removed = np.ones(len(old), bool)
     removed[in_old] = False
-    differs = np.zeros(len(in_old), bool)
-    for name in ("since", "until"):
-        differs |= getattr(old, name)[in_old] != getattr(new, name)[in_new]
-    for name in TEXT_COLUMNS:
-        differs |= _differing_texts(getattr(old, name), in_old, getattr(new, name), in_new)
-    changed_old, changed_new = in_old[differs], in_new[differs]
+    changed_old, changed_new = _differing(old, in_old, new, in_new)
     # Entries of numbers that have several were matched after all the others.
     order = np.argsort(changed_new)
     return Difference(
@@ -113,38 +144,77 @@ def delta_between(old: Rows, new: Rows) -> Delta:
     )
 
 
-def _find(rows: Rows, keys: Removals) -> Positions:
-    """The position of each key in `rows`, -1 if it is missing."""
-    start = np.searchsorted(rows.number, keys.number, "left")
-    count = np.searchsorted(rows.number, keys.number, "right") - start
-    # One candidate row per (key, row with that number), laid out one after the other.
-    key = np.repeat(np.arange(len(keys)), count)
-    row = np.arange(len(key)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
-    hit = (rows.entry[row] == keys.entry[key]) & (rows.last[row] == keys.last[key])
-    found = np.full(len(keys), -1, np.intp)
-    found[key[hit]] = row[hit]
-    return found
+def _keys(rows: Rows) -> Removals:
+    return Removals(rows.number, rows.last, rows.entry)
 
 
-def _insert_positions(old: Rows, puts: Rows, dropped: Positions) -> Positions:
-    """Before which row of `old`, less the dropped ones, each put belongs."""
-    at = np.searchsorted(old.number, puts.number, "left")
-    stop = np.searchsorted(old.number, puts.number, "right")
-    # Rows of the same number are few: step over those that come first.
-    for i in np.flatnonzero(stop > at):
-        key = (puts.last[i], puts.entry[i])
-        while at[i] < stop[i] and (old.last[at[i]], old.entry[at[i]]) < key:
-            at[i] += 1
-    return at - np.searchsorted(dropped, at, "left")
+def _locate(rows: Rows, keys: Removals) -> tuple[Positions, NDArray[np.bool_]]:
+    """Before which row each key belongs, and whether that row is the key's own."""
+    low = np.searchsorted(rows.number, keys.number, "left")
+    high = np.searchsorted(rows.number, keys.number, "right")
+    # Halve what is left of a number's rows, for all keys at once.
+    going = np.flatnonzero(low < high)
+    while len(going):
+        middle = (low[going] + high[going]) // 2
+        last, entry = rows.last[middle], rows.entry[middle]
+        key_last, key_entry = keys.last[going], keys.entry[going]
+        is_before = (last < key_last) | ((last == key_last) & (entry < key_entry))
+        low[going[is_before]] = middle[is_before] + 1
+        high[going[~is_before]] = middle[~is_before]
+        going = going[low[going] < high[going]]
+    found = np.zeros(len(keys), np.bool_)
+    inside = np.flatnonzero(low < len(rows))
+    row = low[inside]
+    found[inside] = (
+        (rows.number[row] == keys.number[inside])
+        & (rows.last[row] == keys.last[inside])
+        & (rows.entry[row] == keys.entry[inside])
+    )
+    return low, found
+
+
+def _combined(old: Rows, deltas: Sequence[Delta]) -> Delta:
+    """The one delta that leads from `old` to where the deltas lead, one after the other.
+
+    Raises:
+        Malformed: one of them does not fit the release before it.
+    """
+    if not deltas:
+        return Delta(Rows.empty(), _keys(Rows.empty()))
+    puts = concatenated([delta.puts for delta in deltas])
+    parts = [_keys(puts), *(delta.removes for delta in deltas)]
+    number, last, entry = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("number", "last", "entry")
+    )
+    turn = np.concatenate(
+        [
+            np.repeat(np.arange(len(deltas)), [len(each) for each in side])
+            for side in ([delta.puts for delta in deltas], [delta.removes for delta in deltas])
+        ]
+    )
+    is_put = np.arange(len(number)) < len(puts)
+    # What happens to an entry stands together, in the order in which it happens.
+    order = np.lexsort((turn, entry, last, number))
+    number, last, entry, turn, is_put = number[order], last[order], entry[order], turn[order], is_put[order]
+    is_next = (number[1:] == number[:-1]) & (last[1:] == last[:-1]) & (entry[1:] == entry[:-1])
+    if bool((is_next & (turn[1:] == turn[:-1])).any()):
+        raise Malformed("the delta names an entry twice")
+    starts, ends = np.flatnonzero(np.append(True, ~is_next)), np.flatnonzero(np.append(~is_next, True))
+    _, is_there = _locate(old, Removals(number[starts], last[starts], entry[starts]))
+    # An entry that is removed must be there: since the release, or put by the delta before that named it.
+    was_there = np.append(True, is_put[:-1])
+    was_there[starts] = is_there
+    if not (is_put | was_there).all():
+        raise Malformed("the delta removes an entry that the release before it does not have")
+    stays = ends[is_put[ends]]
+    goes = ends[~is_put[ends] & is_there]
+    return Delta(puts.take(order[stays]), Removals(number[goes], last[goes], entry[goes]))
 
 
 def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
     """The rows of `old` without the dropped ones, with each put before a row of what is left."""
-    pieces = _pieces(len(old), dropped, at)
-
-    def joined(column: NDArray[np.generic], new: NDArray[np.generic]) -> NDArray[Any]:
-        sources = column, new
-        return np.concatenate([sources[source][start:stop] for source, start, stop in pieces])
+    joining = _joining_pieces if len(dropped) + len(at) <= _PIECES_MAX else _joining_rows
+    joined = joining(len(old), dropped, at)
 
     def texts(column: Texts, new: Texts) -> Texts:
         # Mostly no text is new and none is gone, and the codes can stay as they are.
@@ -159,6 +229,38 @@ def _splice(old: Rows, dropped: Positions, puts: Rows, at: Positions) -> Rows:
     columns |= {name: texts(getattr(old, name), getattr(puts, name)) for name in TEXT_COLUMNS}
     rows = Rows(last=columns["number"], **columns)
     return rows.with_last(joined(old.last, puts.last)) if old.has_ranges or puts.has_ranges else rows
+
+
+Joining = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""Makes a column of the new release from the old one's and the one of the puts."""
+
+
+def _joining_pieces(count: int, dropped: Positions, at: Positions) -> Joining:
+    """For few edits: what lies between them is copied as it is."""
+    pieces = _pieces(count, dropped, at)
+
+    def joined(column: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+        sources = column, new
+        return np.concatenate([sources[source][start:stop] for source, start, stop in pieces])
+
+    return joined
+
+
+def _joining_rows(count: int, dropped: Positions, at: Positions) -> Joining:
+    """For many edits: row by row."""
+    stays = np.ones(count, np.bool_)
+    stays[dropped] = False
+    landed = at + np.arange(len(at))
+    is_old = np.ones(count - len(dropped) + len(at), np.bool_)
+    is_old[landed] = False
+
+    def joined(column: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+        both = np.empty(len(is_old), column.dtype)
+        both[is_old] = column[stays]
+        both[landed] = new
+        return both
+
+    return joined
 
 
 def _pieces(count: int, dropped: Positions, at: Positions) -> list[tuple[int, int, int]]:
@@ -213,6 +315,16 @@ def _match(old: Rows, new: Rows) -> tuple[Positions, Positions]:
         np.concatenate((left, keys[by_entry[twin]])),
         np.concatenate((right, keys[by_entry[twin + 1]])),
     )
+
+
+def _differing(old: Rows, in_old: Positions, new: Rows, in_new: Positions) -> tuple[Positions, Positions]:
+    """Those of some pairs of rows of the same entry that differ."""
+    differs = np.zeros(len(in_old), bool)
+    for name in ("since", "until"):
+        differs |= getattr(old, name)[in_old] != getattr(new, name)[in_new]
+    for name in TEXT_COLUMNS:
+        differs |= _differing_texts(getattr(old, name), in_old, getattr(new, name), in_new)
+    return in_old[differs], in_new[differs]
 
 
 def _differing_texts(before: Texts, in_old: Positions, after: Texts, in_new: Positions) -> NDArray[np.bool_]:

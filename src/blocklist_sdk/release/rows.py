@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
+from blocklist_sdk.release.limits import check_overlaps
 
 Int64s = NDArray[np.int64]
 Codes = NDArray[np.unsignedinteger]
@@ -153,11 +154,13 @@ class Rows:
         """Check what every reader relies on.
 
         Raises:
-            Malformed: numbers out of range, a range that ends before it starts, rows out of order or twice.
+            Malformed: numbers out of range, a range that ends before it starts, rows out of order or twice, too many
+                entries of a number, or ranges that overlap too deep.
         """
         # A part at a time, with the row before it, so that what is worked out on the way stays in a processor's cache.
         for start in range(0, len(self), _ROWS_AT_A_TIME):
             self._validate(slice(max(0, start - 1), start + _ROWS_AT_A_TIME))
+        check_overlaps(self.number, self.last)
 
     def _validate(self, part: slice) -> None:
         number, last, entry, since, until = (getattr(self, name)[part] for name in NUMERIC_COLUMNS)
@@ -245,3 +248,8 @@ def joined(parts: Iterable[Rows], count: int) -> Rows:
     columns: dict[str, Any] = {**integers, "last": last}
     columns |= {name: Texts.encode(codes[name], list(place)) for name, place in places.items()}
     return Rows(**columns)
+
+
+def concatenated(parts: Sequence[Rows]) -> Rows:
+    """The rows of several lists, one list after the other; not in canonical order."""
+    return joined(parts, sum(map(len, parts)))

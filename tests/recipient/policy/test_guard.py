@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +191,19 @@ def test_only_the_widest_ranges_are_named() -> None:
 def test_protected_numbers_are_found_as_a_scan_would(plain: list[Row], numbers: list[int]) -> None:
     expected = [n for n in sorted(numbers) if any(r.level == "block" and r.number <= n <= r.last for r in plain)]
     assert listed_protected(to_rows(plain), np.array(sorted(numbers), np.int64)).tolist() == expected
+
+
+def test_ranges_over_protected_numbers_are_counted_not_paired() -> None:
+    """Eighty thousand ranges that cover ten thousand protected numbers each: a minute of work as pairs, else none."""
+    first = np.arange(80_000)
+    rows = listed([MANY[0]] * len(first))
+    rows = replace(rows, number=MANY[0] + first).with_last(MANY[0] + 500_000 - first)
+    protected = MANY[0] + np.arange(200_000, 210_000)
+    beside = np.array([MANY[0] - 1, MANY[0] + 500_001])
+    began = time.process_time()
+    found = listed_protected(rows, np.sort(np.concatenate((protected, beside))))
+    assert time.process_time() - began < 5
+    assert np.array_equal(found, protected)
 
 
 @pytest.mark.parametrize("name", ["min_changes", "max_cover", "max_first_cover"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan
 from blocklist_sdk.release.index import COUNT_MAX, SERIAL_MAX, FeedIndex, FileRef, Release
+from blocklist_sdk.release.limits import RELEASES_MAX
 from blocklist_sdk.release.names import delta_path, snapshot_path
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,6 +86,55 @@ def test_the_cheapest_way(files: list[tuple[int | None, int | None]], first: int
     start = serial if found.snapshot is None else serial_of(found.snapshot)
     assert start is not None
     assert [serial_of(file) for file in found.deltas] == list(range(start + 1, index.serial + 1))
+
+
+def obvious_plan(index: FeedIndex, serial: int | None) -> FetchPlan | None:
+    """The plan, from all plans there are, each written out; None without one."""
+
+    def deltas(after: int) -> tuple[FileRef, ...] | None:
+        chain = [release for release in index.releases if release.serial > after]
+        found = tuple(release.delta for release in chain if release.delta is not None)
+        return found if len(found) == len(chain) == index.serial - after else None
+
+    snapshots = [
+        FetchPlan("snapshot", release.snapshot, chain)
+        for release in index.releases
+        if release.snapshot is not None and (chain := deltas(release.serial)) is not None
+    ]
+    by_deltas = None if serial is None else deltas(serial)
+    if by_deltas is not None:
+        return min([FetchPlan("delta", None, by_deltas), *snapshots], key=lambda found: found.bytes)
+    return min(snapshots, key=lambda found: (found.bytes, len(found.deltas)), default=None)
+
+
+@given(st.lists(st.tuples(lengths, lengths, st.integers(0, 9)), min_size=1, max_size=12), st.integers(1, 4), st.data())
+def test_also_where_releases_are_missing(
+    files: list[tuple[int | None, int | None, int]], first: int, data: st.DataObject
+) -> None:
+    """The very plan that comes first among all that there are, with ties and gaps."""
+    index = make_index([(snapshot, delta) for snapshot, delta, _ in files], first=first)
+    kept = [release for release, (*_, fate) in zip(index.releases[:-1], files[:-1], strict=True) if fate > 0]
+    index = index.model_copy(update={"releases": (*kept, index.releases[-1])})
+    serial = data.draw(st.one_of(st.none(), st.integers(1, index.serial + 2).filter(lambda each: each != index.serial)))
+    expected = obvious_plan(index, serial)
+    if expected is None:
+        with pytest.raises(Malformed, match="offers no snapshot"):
+            plan(index, serial=serial)
+    else:
+        assert plan(index, serial=serial) == expected
+
+
+def test_an_index_of_thousands_of_releases_is_planned_in_one_pass() -> None:
+    """Each of them with a snapshot: so many ways, of thousands of files each, are not written out to be compared."""
+    index = make_index([(50, 5)] * RELEASES_MAX)
+    tracemalloc.start()
+    try:
+        found = plan(index, serial=1, digest=digest_of(1))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found.bytes, serial_of(found.snapshot or found.deltas[0])) == (50, RELEASES_MAX)
+    assert peak_bytes < 1000 * RELEASES_MAX
 
 
 def test_up_to_date() -> None:

@@ -1,5 +1,10 @@
-"""The cheapest way, in bytes, from the release a recipient has to the current one. Pure."""
+"""The cheapest way, in bytes, from the release a recipient has to the current one. Pure.
 
+An index may offer thousands of releases, so all ways are compared by their bytes in one pass, and the files are named
+of the one that is taken.
+"""
+
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,11 +48,12 @@ def plan(index: FeedIndex, *, serial: int | None, digest: str | None = None) -> 
     fits = serial is not None and (offered is None or digest is None or offered.digest == digest)
     if fits and serial == index.serial:
         return FetchPlan("none")
-    deltas = _deltas(index, after=serial) if serial is not None and fits else None
-    if deltas is None:
+    chain = _Chain.of(index)
+    by_deltas = chain.after(serial) if serial is not None and fits else None
+    if by_deltas is None:
         return snapshot_plan(index)
     # On a tie the delta wins: it is the cheaper one to apply.
-    return min([FetchPlan("delta", deltas=deltas), *_snapshot_plans(index)], key=lambda candidate: candidate.bytes)
+    return chain.plan(min([by_deltas, *chain.snapshots()], key=lambda way: way.bytes))
 
 
 def snapshot_plan(index: FeedIndex) -> FetchPlan:
@@ -56,25 +62,76 @@ def snapshot_plan(index: FeedIndex) -> FetchPlan:
     Raises:
         Malformed: the index offers no such way.
     """
-    plans = _snapshot_plans(index)
-    if not plans:
+    chain = _Chain.of(index)
+    ways = chain.snapshots()
+    if not ways:
         raise Malformed(f"feed {index.feed!r} offers no snapshot that leads to release {index.serial}")
-    return min(plans, key=lambda candidate: (candidate.bytes, len(candidate.deltas)))
+    # On a tie the later snapshot wins, after which there are fewer deltas to apply.
+    return chain.plan(min(ways, key=lambda way: (way.bytes, -way.following)))
 
 
-def _snapshot_plans(index: FeedIndex) -> list[FetchPlan]:
-    return [
-        FetchPlan("snapshot", snapshot=release.snapshot, deltas=deltas)
-        for release in index.releases
-        if release.snapshot is not None and (deltas := _deltas(index, after=release.serial)) is not None
-    ]
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to the current release.
+
+    Attributes:
+        bytes: the bytes to fetch.
+        snapshot: the file to start from; None for the release that the recipient has.
+        following: the position of the first release whose delta is applied.
+    """
+
+    bytes: int
+    snapshot: FileRef | None
+    following: int
 
 
-def _deltas(index: FeedIndex, *, after: int) -> tuple[FileRef, ...] | None:
-    """The deltas of every release after that serial, None if one is missing."""
-    chain: list[Release] = [release for release in index.releases if release.serial > after]
-    # Serials ascend and end with the current one, so as many as there must be are all of them.
-    if len(chain) != index.serial - after:
-        return None
-    deltas = tuple(release.delta for release in chain if release.delta is not None)
-    return deltas if len(deltas) == len(chain) else None
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The releases of an index, and what it costs to follow their deltas to the last one.
+
+    Attributes:
+        releases: all of them, ascending.
+        bytes: the bytes of all deltas from each position on, shorter than `releases` by those from where one of the
+            deltas is missing. The last one is 0, behind all releases.
+    """
+
+    releases: tuple[Release, ...]
+    bytes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, index: FeedIndex) -> "_Chain":
+        lengths = [0]
+        following: int | None = None
+        for release in reversed(index.releases):
+            if release.delta is None or (following is not None and release.serial != following - 1):
+                break
+            lengths.append(lengths[-1] + release.delta.length)
+            following = release.serial
+        return cls(index.releases, tuple(reversed(lengths)))
+
+    def after(self, serial: int) -> _Way | None:
+        """The way by deltas alone, from the release of that serial; None if there is no such way."""
+        following = bisect_right(self.releases, serial, key=lambda release: release.serial)
+        is_next = following < len(self.releases) and self.releases[following].serial == serial + 1
+        length = self._length(following) if is_next else None
+        return None if length is None else _Way(length, None, following)
+
+    def snapshots(self) -> list[_Way]:
+        """The ways from each snapshot that leads to the current release, the oldest first."""
+        found = []
+        for following, release in enumerate(self.releases, start=1):
+            is_last = following == len(self.releases)
+            if release.snapshot is not None and (is_last or self.releases[following].serial == release.serial + 1):
+                length = self._length(following)
+                if length is not None:
+                    found.append(_Way(release.snapshot.length + length, release.snapshot, following))
+        return found
+
+    def _length(self, following: int) -> int | None:
+        """The bytes of all deltas from a position on; None if one is missing."""
+        at = following - (len(self.releases) + 1 - len(self.bytes))
+        return self.bytes[at] if at >= 0 else None
+
+    def plan(self, way: _Way) -> FetchPlan:
+        deltas = tuple(release.delta for release in self.releases[way.following :] if release.delta is not None)
+        return FetchPlan("delta" if way.snapshot is None else "snapshot", way.snapshot, deltas)

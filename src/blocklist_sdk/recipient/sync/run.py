@@ -27,7 +27,7 @@ from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
-from blocklist_sdk.release.merge import Delta, Difference, apply, difference
+from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.rows import Int64s, Rows
@@ -325,19 +325,15 @@ class _Fetch:
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
-        changes: Difference | None = None
-        rows = old
-        if planned.snapshot is not None:
-            rows = read_snapshot(self._download(planned.snapshot))
+        rows = old if planned.snapshot is None else read_snapshot(self._download(planned.snapshot))
         deltas = [read_delta(self._download(file)) for file in planned.deltas]
-        for delta in deltas:
-            rows, changes = apply(rows, delta)
+        rows, changes = apply_all(rows, deltas)
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
                 "signs; nothing was changed. Tell the publisher."
             )
-        if changes is None or planned.snapshot is not None or len(planned.deltas) > 1:
+        if planned.snapshot is not None:
             changes = difference(old, rows)
         return _Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
 

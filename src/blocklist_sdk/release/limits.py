@@ -1,0 +1,128 @@
+"""What a release may hold at most, whoever signs it; part of the protocol. Pure.
+
+A signature says whose list it is, not what it costs to read. Within these limits every file takes memory, and every
+question time, in proportion to the list's rows. They are far above every known list, and every publisher keeps to them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blocklist_sdk.errors import Malformed, mask
+
+ROWS_MAX: Final = 500_000_000
+"""Rows of a release: every third mobile number of a country of a billion people has fewer. In memory they take about
+20 GB, which the largest recipients have."""
+
+TEXT_BYTES_MAX: Final = 256
+"""Bytes of UTF-8 of an issuer or a category: twice the longest official name of an authority that we know of. Every
+process that opens a list reads every text once."""
+
+DISTINCT_TEXTS_MAX: Final = 65_536
+"""Distinct texts of a column: as many as 16 bits can tell apart."""
+
+ENTRIES_PER_NUMBER_MAX: Final = 1_000
+"""Entries of one number, ranges aside. Each is a case that an issuer decided; real numbers have a handful. `check`
+reads all of them, in about ten milliseconds for so many."""
+
+RANGE_DEPTH_MAX: Final = 64
+"""Ranges that cover one number. Real ranges overlap two or three deep: a provider's, an operator's, an authority's. An
+item that ranges block names all of them to a sink."""
+
+RELEASES_MAX: Final = 5_000
+"""Releases in an index: one an hour for half a year. An index of so many takes a megabyte."""
+
+_ROWS_AT_A_TIME: Final = 1 << 17
+"""A few columns of this many rows fit in a processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Where a list holds the most.
+
+    Attributes:
+        number: the number; 0 if the list holds nothing of the kind.
+        count: how many entries, or ranges, there are.
+    """
+
+    number: int
+    count: int
+
+
+def entries_per_number(number: NDArray[np.int64], last: NDArray[np.int64]) -> Peak:
+    """The most entries that a number of its own has; ranges do not count. Takes time linear in the rows.
+
+    Args:
+        number: the numbers of the rows, ascending; the first number of a range.
+        last: the last numbers; the same for a single number.
+
+    >>> entries_per_number(np.array([5, 7, 7, 7]), np.array([5, 7, 7, 9]))
+    Peak(number=7, count=2)
+    """
+    single = number if last is number else number[last == number]
+    if not len(single):
+        return Peak(0, 0)
+    starts = np.flatnonzero(np.append(True, single[1:] != single[:-1]))
+    counts = np.diff(np.append(starts, len(single)))
+    most = int(np.argmax(counts))
+    return Peak(int(single[starts[most]]), int(counts[most]))
+
+
+def depth_of_ranges(number: NDArray[np.int64], last: NDArray[np.int64]) -> Peak:
+    """The most ranges that cover one number; entries of single numbers do not count. Sorts the ranges once.
+
+    Args:
+        number: the numbers of the rows, ascending; the first number of a range.
+        last: the last numbers; the same for a single number.
+
+    >>> depth_of_ranges(np.array([10, 15, 16, 30]), np.array([19, 18, 16, 39]))
+    Peak(number=15, count=2)
+    """
+    if last is number:
+        return Peak(0, 0)
+    at = np.flatnonzero(last > number)
+    if not len(at):
+        return Peak(0, 0)
+    first, ends = number[at], np.sort(last[at])
+    # Where a range begins, it and all that began before it are open, but for those that ended. Nowhere are there more.
+    depth = np.searchsorted(first, first, "right") - np.searchsorted(ends, first, "left")
+    most = int(np.argmax(depth))
+    return Peak(int(first[most]), int(depth[most]))
+
+
+def check_overlaps(number: NDArray[np.int64], last: NDArray[np.int64]) -> None:
+    """Check that no number has too many entries, and that no ranges overlap too deep.
+
+    Args:
+        number: the numbers of the rows, ascending; the first number of a range.
+        last: the last numbers, those of one number ascending; the very array `number` if no row is a range.
+
+    Raises:
+        Malformed: the rows are beyond `ENTRIES_PER_NUMBER_MAX` or `RANGE_DEPTH_MAX`.
+    """
+    if _is_crowded(number, last):
+        peak = entries_per_number(number, last)
+        raise Malformed(
+            f"the release holds {peak.count:,} entries of {mask(f'+{peak.number}')}; a number may have at most "
+            f"{ENTRIES_PER_NUMBER_MAX:,}"
+        )
+    peak = depth_of_ranges(number, last)
+    if peak.count > RANGE_DEPTH_MAX:
+        raise Malformed(
+            f"the release holds {peak.count:,} ranges that cover {mask(f'+{peak.number}')}; a number may lie in at "
+            f"most {RANGE_DEPTH_MAX}"
+        )
+
+
+def _is_crowded(number: NDArray[np.int64], last: NDArray[np.int64]) -> bool:
+    """Whether a number has too many entries; in a fraction of the time that finding the most takes."""
+    # Entries of a number alone stand before its ranges, so the last of too many follows the first at this distance.
+    ahead = ENTRIES_PER_NUMBER_MAX
+    for start in range(0, len(number) - ahead, _ROWS_AT_A_TIME):
+        stop = min(start + _ROWS_AT_A_TIME, len(number) - ahead)
+        same = number[start + ahead : stop + ahead] == number[start:stop]
+        if same.any() and (last[start + ahead : stop + ahead][same] == number[start:stop][same]).any():
+            return True
+    return False
