@@ -18,6 +18,7 @@ from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD, TOO_SHORT
 from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.limits import check_list, check_release, reject_never_in_force
 from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.next_release import EntryDefaults, ListRows, NextRelease, distinct_rows, plan_release
 from blocklist_sdk.publisher.results import ListedRange
@@ -89,7 +90,8 @@ def draft_release(
 
     Raises:
         Refused: too many rows are rejects, or a pattern or range covers too many numbers.
-        InvalidInput: the list cannot be read, has no valid number, or cannot be added or removed.
+        InvalidInput: the list cannot be read, has no valid number, cannot be added or removed, or is beyond a limit of
+            the protocol.
         Malformed, Untrusted: the current release was damaged.
     """
     cells = read_cells(call.source, column=call.column, options=call.options, notify=call.notify)
@@ -100,9 +102,12 @@ def draft_release(
         (call.notify or log.warning)(chosen.notice)
     call = replace(call, defaults=replace(call.defaults, scope=chosen.entries))
     rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults)
+    check_list(rows)
+    before = signed_feed.rows()
     if call.edit != "remove":
         rows, refused = reject_protected(rows, protected)
-        rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
+        rows, never = reject_never_in_force(rows, before, now_ms=now_ms)
+        rejects = sorted([*rejects, *refused, *never], key=lambda reject: reject.line)
     if call.notify and form.is_doubtful:
         call.notify(f"check the form, since the numbers look otherwise: {form}")
     if not len(rows) and (rejects or not call.allow_empty):
@@ -117,8 +122,8 @@ def draft_release(
         widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
-    before = signed_feed.rows()
     amended = _amended(call, signed_feed, before, rows, protected=protected, now_ms=now_ms)
+    check_release(amended.following.rows, rows)
     if amended.not_listed and call.notify is not None:
         lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
         more = ", …" if len(amended.not_listed) > _SHOWN else ""

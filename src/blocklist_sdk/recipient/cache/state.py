@@ -35,6 +35,22 @@ class RefusedRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunBuild:
+    """A release that a sync has begun to fetch and build; what is left of it when the process is killed.
+
+    Attributes:
+        serial, digest: the release's.
+        at: when the last sync began to.
+        attempts: how many syncs in a row began to, and did not come to an end.
+    """
+
+    serial: int
+    digest: str
+    at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncState:
     """How the last syncs of a feed ended.
 
@@ -45,6 +61,7 @@ class SyncState:
         refused: the newest release that the guard refused, None if the last one passed.
         failures: scheduled syncs that have failed since the last success.
         next_attempt: when the next scheduled sync may run after failures; None if it need not wait.
+        begun: the release that is being built, or was when the process ended; None if none is.
     """
 
     highest_serial: int = 0
@@ -54,6 +71,7 @@ class SyncState:
     refused: RefusedRelease | None = None
     failures: int = 0
     next_attempt: datetime | None = None
+    begun: BegunBuild | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -76,6 +94,7 @@ def load_state(path: Path) -> SyncState:
             # These fields are younger: a file without them was written by an older version.
             failures=int(document.get("failures", 0)),
             next_attempt=_moment(document.get("next_attempt")),
+            begun=_begun(document.get("begun")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
@@ -92,6 +111,8 @@ def save_state(path: Path, state: SyncState) -> None:
     for name in ("last_attempt", "last_success", "next_attempt"):
         moment: datetime | None = document[name]
         document[name] = moment and moment.isoformat()
+    if state.begun is not None:
+        document["begun"]["at"] = state.begun.at.isoformat()
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": _FORMAT, **document})
@@ -105,6 +126,15 @@ def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:
         digest=str(document["digest"]),
         guard=str(document["guard"]),
         reasons=tuple(map(str, document["reasons"])),
+    )
+
+
+def _begun(document: dict[str, Any] | None) -> BegunBuild | None:
+    at = _moment(document["at"]) if document is not None else None
+    if document is None or at is None:
+        return None
+    return BegunBuild(
+        serial=int(document["serial"]), digest=str(document["digest"]), at=at, attempts=int(document["attempts"])
     )
 
 

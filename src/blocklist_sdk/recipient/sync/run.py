@@ -1,9 +1,10 @@
 """One sync: lock → refresh → index → plan → download → verify → apply → digest → switch → forget what is old."""
 
+import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,20 +14,33 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, StorageFailed, Untrusted
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
 from blocklist_sdk.recipient.cache.lookup import Touched
-from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, impact_of
+from blocklist_sdk.recipient.sync.admission import (
+    Room,
+    check_lengths,
+    check_room,
+    check_rows,
+    files_of,
+    growth_refusal,
+    rows_of_chain,
+    rows_of_files,
+)
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan, snapshot_plan
+from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_memory
+from blocklist_sdk.recipient.sync.schedule import held_until
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
+from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
@@ -51,6 +65,7 @@ class Syncer:
         guard: what a release may change by itself; None for no limits.
         protected: the recipient's own protected numbers.
         held_serials: returns the serials of older releases that are still needed.
+        max_rows: how many rows a release may have.
     """
 
     url: str
@@ -61,16 +76,22 @@ class Syncer:
     guard: Guard | None = None
     protected: frozenset[int] = frozenset()
     held_serials: Callable[[], set[int]] = set
+    max_rows: int = ROWS_MAX
 
-    def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
-        """Sync once; arguments and errors are as for `Blocklist.sync`."""
+    def run(
+        self, transport: Transport, *, wait_s: float, accept: int | None = None, is_scheduled: bool = False
+    ) -> SyncResult:
+        """Sync once; arguments and errors are as for `Blocklist.sync`.
+
+        A scheduled sync leaves a release alone for a while that killed the process twice.
+        """
         started = time.monotonic()
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
             now = times.now()
             try:
-                result = self._run(trust, state, accept)
+                result = self._run(trust, state, accept, is_scheduled=is_scheduled)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
@@ -81,7 +102,8 @@ class Syncer:
                 log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
                 raise
-            self._note(last_attempt=now, last_success=now, last_error=None, refused=None, failures=0, next_attempt=None)
+            went_well: dict[str, Any] = {"last_error": None, "refused": None, "failures": 0, "next_attempt": None}
+            self._note(last_attempt=now, last_success=now, begun=None, **went_well)
         seconds = time.monotonic() - started
         fields = self._fields(result, transport, started)
         log.info(
@@ -98,7 +120,8 @@ class Syncer:
             if offer.plan.kind == "none":
                 rows, changes = old, difference(old, old)
             else:
-                built = self._build(trust, offer, old)
+                with within_memory(offer.index.serial, self.feed, self.store.directory):
+                    built = self._build(trust, offer, old)
                 rows, changes = built.rows, built.changes
         return impact_of(
             old,
@@ -124,7 +147,7 @@ class Syncer:
         except BlocklistError as error:
             log.error("%s", error)
 
-    def _run(self, trust: Trust, state: SyncState, accept: int | None) -> SyncResult:
+    def _run(self, trust: Trust, state: SyncState, accept: int | None, *, is_scheduled: bool) -> SyncResult:
         offer = self._offer(trust, state)
         # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
@@ -134,6 +157,14 @@ class Syncer:
             return SyncResult(offer.have, offer.index.serial, "none", 0, 0, 0, 0, 0)
 
         self._forbid_what_was_refused(offer, state, accept)
+        self._forbid_growth(offer, accept)
+        if is_scheduled:
+            self._forbid_what_kills(offer, state)
+        with self._building(offer, state), within_memory(offer.index.serial, self.feed, self.store.directory):
+            return self._put_in_force(trust, offer, state, accept)
+
+    def _put_in_force(self, trust: Trust, offer: "_Offer", state: SyncState, accept: int | None) -> SyncResult:
+        """Fetch a release, build it, and switch to it."""
         old = offer.local.rows if offer.local else Rows.empty()
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
@@ -162,6 +193,7 @@ class Syncer:
         """What the repository offers, verified, beside what is here."""
         with storage(self.store.metadata):
             self.store.metadata.mkdir(parents=True, exist_ok=True)
+        trust.limit_time()
         trust.refresh()
         opened = self.store.open()
         local = opened[0] if opened else None
@@ -191,6 +223,7 @@ class Syncer:
         with self.store.workspace() as directory:
             fetched = _Fetch(trust, offer.index, directory)
             try:
+                self._admit(trust, offer, planned)
                 return fetched.build(planned, old)
             except Malformed as error:
                 if planned.kind == "snapshot":
@@ -198,7 +231,19 @@ class Syncer:
                 log.error(
                     "the deltas of feed %s do not lead to its release %d: %s", self.feed, offer.index.serial, error
                 )
-                return fetched.build(snapshot_plan(offer.index), old)
+                planned = snapshot_plan(offer.index)
+                self._admit(trust, offer, planned)
+                return fetched.build(planned, old)
+
+    def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
+        """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
+        targets = [trust.target(file.path) for file in files_of(planned)]
+        lengths = [None if target is None else target.length for target in targets]
+        check_rows(offer.index, planned, max_rows=self.max_rows)
+        check_lengths(offer.index, planned, lengths, have=offer.have_rows)
+        directory = self.store.directory
+        check_room(offer.index, planned, Room(free_disk(directory), free_memory(), directory))
+        trust.limit_time(planned.bytes)
 
     def _protected_document(self, trust: Trust) -> bytes:
         """The numbers that no feed may list, as the authority signed them; fetched where they are new."""
@@ -226,6 +271,42 @@ class Syncer:
             == (offer.index.serial, offer.index.digest, self._setting(offer))
         ):
             raise self._refused(offer, refused.reasons)
+
+    def _forbid_growth(self, offer: "_Offer", accept: int | None) -> None:
+        """Refuse, before it is downloaded, a release with more rows than the guard could let through."""
+        reason = growth_refusal(self.guard, offer.index, have=offer.have_rows)
+        if reason is not None and accept != offer.index.serial:
+            refused = RefusedRelease(offer.index.serial, offer.index.digest, self._setting(offer), (reason,))
+            self._note(refused=refused)
+            raise self._refused(offer, refused.reasons)
+
+    def _forbid_what_kills(self, offer: "_Offer", state: SyncState) -> None:
+        """Leave a release alone that ended the process while it was built, more than once in a row."""
+        index, begun = offer.index, state.begun
+        until = held_until(begun, serial=index.serial, digest=index.digest, now=times.now())
+        if begun is not None and until is not None:
+            raise StorageFailed(
+                f"release {index.serial} of feed {self.feed!r} was begun {begun.attempts} times, and each time the "
+                "process ended before it was built, as it does when a system kills what takes too much memory. It is "
+                f"tried again after {until:%Y-%m-%d %H:%M} UTC; the list in force is unchanged. Give this process more "
+                "memory, or try at once: blocklist sync.",
+                path=self.store.directory,
+            )
+
+    @contextlib.contextmanager
+    def _building(self, offer: "_Offer", state: SyncState) -> Iterator[None]:
+        """Note durably what is about to be built. Only the end of the process leaves the note there."""
+        index, before = offer.index, state.begun
+        is_again = before is not None and (before.serial, before.digest) == (index.serial, index.digest)
+        attempts = before.attempts + 1 if before is not None and is_again else 1
+        now = times.now()
+        begun = BegunBuild(index.serial, index.digest, now, attempts)
+        save_state(self.state_file, replace(load_state(self.state_file), last_attempt=now, begun=begun))
+        try:
+            yield
+        except BaseException:
+            self._note(begun=None)
+            raise
 
     def _setting(self, offer: "_Offer") -> str:
         """Everything that the guard's answer depends on, beside the two releases."""
@@ -266,7 +347,8 @@ class Syncer:
         Before the switch: a mark that is ahead of the data does no harm, one that is behind lets old data back in.
         """
         if index.serial != state.highest_serial:
-            save_state(self.state_file, replace(state, highest_serial=index.serial))
+            # Read again: it also says what is being built.
+            save_state(self.state_file, replace(load_state(self.state_file), highest_serial=index.serial))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +376,11 @@ class _Offer:
     protected_document: bytes
     protected: Int64s
     signed: dict[str, bytes]
+
+    @property
+    def have_rows(self) -> int:
+        """The rows of the generation in force; 0 before the first."""
+        return self.local.about.rows if self.local else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,9 +412,21 @@ class _Fetch:
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
-        rows = old if planned.snapshot is None else read_snapshot(self._download(planned.snapshot))
-        deltas = [read_delta(self._download(file)) for file in planned.deltas]
+        with within_memory(self.index.serial, self.index.feed, self.directory):
+            return self._build(planned, old)
+
+    def _build(self, planned: FetchPlan, old: Rows) -> _Built:
+        may_have = list(rows_of_files(self.index, planned, have=len(old)))
+        rows = old
+        if planned.snapshot is not None:
+            rows = read_snapshot(self._download(planned.snapshot), rows=may_have.pop(0))
+        deltas = []
+        left = rows_of_chain(self.index, have=len(rows))
+        for file, rows_max in zip(planned.deltas, may_have, strict=True):
+            deltas.append(read_delta(self._download(file), rows_max=min(rows_max, left)))
+            left -= len(deltas[-1])
         rows, changes = apply_all(rows, deltas)
+        rows.validate_texts()
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(
                 f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
