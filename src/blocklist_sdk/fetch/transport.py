@@ -372,7 +372,7 @@ class Transport:
     def _stop_if_late(self, url: str) -> None:
         if time.monotonic() >= self._ends:
             raise Unreachable(
-                f"{shown(url)}: the downloads of this sync took longer than the {self._allowed_s:,.0f} s that they may "
+                f"{shown(url)}: the downloads of this sync took longer than the {self._allowed_s:,g} s that they may "
                 "take. Try again later, or give them more time: deadline_s=, or --deadline.",
                 url=shown(url),
             )

@@ -50,13 +50,12 @@ def free_memory(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
 
 
 @contextlib.contextmanager
-def within_memory(serial: int, feed: str, directory: Path) -> Iterator[None]:
-    """Turn what the lack of memory raises while a release is built, and what its values may, into errors of ours.
+def within_memory(feed: str, directory: Path) -> Iterator[None]:
+    """Turn what the lack of memory raises in a sync, and what the values of a release may, into errors of ours.
 
     Args:
-        serial: the release's.
         feed: the feed's name.
-        directory: where it is built.
+        directory: where its releases are built.
 
     Raises:
         StorageFailed: memory does not suffice.
@@ -66,22 +65,22 @@ def within_memory(serial: int, feed: str, directory: Path) -> Iterator[None]:
         yield
     except MemoryError as error:
         # Also those of Arrow and numpy, which are subclasses.
-        raise _too_little_memory(serial, feed, directory) from error
+        raise _too_little_memory(feed, directory) from error
     except RuntimeError as error:
         if "start new thread" not in str(error):
             raise
-        raise _too_little_memory(serial, feed, directory) from error
+        raise _too_little_memory(feed, directory) from error
     except (OverflowError, pa.ArrowException) as error:
         raise Malformed(
-            f"release {serial} of feed {feed!r} cannot be built ({type(error).__name__}). The list in force is "
-            "unchanged. Tell the publisher."
+            f"a release of feed {feed!r} cannot be built ({type(error).__name__}). The list in force is unchanged. "
+            "Tell the publisher."
         ) from error
 
 
-def _too_little_memory(serial: int, feed: str, directory: Path) -> StorageFailed:
+def _too_little_memory(feed: str, directory: Path) -> StorageFailed:
     return StorageFailed(
-        f"memory did not suffice to build release {serial} of feed {feed!r}. The list in force is unchanged. Give this "
-        "process more memory, or let a process of its own sync: blocklist sync --watch.",
+        f"memory did not suffice to sync feed {feed!r}. The list in force is unchanged. Give this process more memory, "
+        "or let a process of its own sync: blocklist sync --watch.",
         path=directory,
     )
 

@@ -91,7 +91,8 @@ class Syncer:
             state = load_state(self.state_file)
             now = times.now()
             try:
-                result = self._run(trust, state, accept, is_scheduled=is_scheduled)
+                with within_memory(self.feed, self.store.directory):
+                    result = self._run(trust, state, accept, is_scheduled=is_scheduled)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
@@ -114,14 +115,13 @@ class Syncer:
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """The changes that a sync would make; nothing is changed."""
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
-        with self.store.lock(wait_s):
+        with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             offer = self._offer(trust, load_state(self.state_file))
             old = offer.local.rows if offer.local else Rows.empty()
             if offer.plan.kind == "none":
                 rows, changes = old, difference(old, old)
             else:
-                with within_memory(offer.index.serial, self.feed, self.store.directory):
-                    built = self._build(trust, offer, old)
+                built = self._build(trust, offer, old)
                 rows, changes = built.rows, built.changes
         return impact_of(
             old,
@@ -160,7 +160,7 @@ class Syncer:
         self._forbid_growth(offer, accept)
         if is_scheduled:
             self._forbid_what_kills(offer, state)
-        with self._building(offer, state), within_memory(offer.index.serial, self.feed, self.store.directory):
+        with self._building(offer, state):
             return self._put_in_force(trust, offer, state, accept)
 
     def _put_in_force(self, trust: Trust, offer: "_Offer", state: SyncState, accept: int | None) -> SyncResult:
@@ -412,7 +412,7 @@ class _Fetch:
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
-        with within_memory(self.index.serial, self.index.feed, self.directory):
+        with within_memory(self.index.feed, self.directory):
             return self._build(planned, old)
 
     def _build(self, planned: FetchPlan, old: Rows) -> _Built:
