@@ -53,9 +53,9 @@ MEANINGS: Final = {
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
     REFUSED: "A guard or `--max-rows` refused a release, or a guard a list to publish: too many of its rows are "
-    "rejects, a pattern covers too many numbers, or more numbers cease or begin to be blocked than in an ordinary month. "
-    "`screen`: too many rows "
-    "cannot be read. `exchange publish`: a part waits for an officer; the rest is published. `enforce`: a part of the "
+    "rejects, a pattern covers too many numbers, or more numbers cease or begin to be blocked than in an ordinary "
+    "month. `screen`: too many rows cannot be read. `exchange publish`: a part waits for an officer; the rest is "
+    "published. `enforce`: a part of the "
     "run is unexplained, and waits; the rest is done.",
     REJECTED: "Done, but a part was rejected. Rows that cannot be read: `override import`, `publish add`, `publish "
     "remove`, `report bulk`; with `--strict` also `publish release` and `screen`. Receipts that the exchange refused: "
