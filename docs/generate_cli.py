@@ -50,10 +50,10 @@ organisation = "PT Contoh"
 contact = "compliance@operator.example"
 ```
 
-The limits of the three guards are settings as well, each with the name of its command, since `enforce --watch` has two
-of them. On the command line of that command the name is left out: `publish_max_removed` is `--max-removed` of
-`publish release`, `add` and `remove`. A share is written as `0.1` or `10%`; above 1, only as a percentage. What a guard
-lets pass is the larger of share and number; [Decide what comes into
+The limits of the three guards, and `sync_max_rows` and `sync_deadline`, are settings as well, each with the name of its
+command, since `enforce --watch` has two of them. On the command line of that command the name is left out:
+`publish_max_removed` is `--max-removed` of `publish release`, `add` and `remove`. A share is written as `0.1` or `10%`;
+above 1, only as a percentage. What a guard lets pass is the larger of share and number; [Decide what comes into
 force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone

@@ -10,7 +10,7 @@
     ├── Refused              refused by a guard
     ├── Locked               another process holds the lock
     ├── NotSynced            nothing was synced on this machine yet
-    ├── StorageFailed        the local disk: full, read-only, not permitted
+    ├── StorageFailed        this machine: disk full, read-only, not permitted; too little memory
     ├── InvalidInput         a value from the caller that cannot be used
     │   └── InvalidNumber    a text that is not a telephone number
     └── ExchangeError        the exchange answered with a problem document
@@ -90,7 +90,7 @@ class Malformed(BlocklistError):
 
 
 class Refused(BlocklistError):
-    """A guard refused a verified release, or a list to be published: too many rows cannot be read, or one is too wide.
+    """A guard or a limit of your own refused a verified release or a list to be published.
 
     Raised by syncs and publishers, and by overrides of a range that is too wide. Check the reasons; if the release is
     right, accept it.
@@ -137,13 +137,14 @@ class NotSynced(BlocklistError):
 
 
 class StorageFailed(BlocklistError):
-    """The local disk failed: it is full, read-only, or access is denied. The list in force is whole and verified.
+    """This machine failed: its disk is full, read-only or denies access, or its memory does not suffice for a release.
 
-    It is the list that was in force before, or, if only the last step failed (the one that makes the switch survive a
-    power cut), the new one. Raised by whatever uses the disk: make room or correct the permissions, then try again.
+    The list in force is whole and verified: the one that was in force before, or, if only the last step failed (the
+    one that makes the switch survive a power cut), the new one. Raised by whatever uses the disk, and by syncs: make
+    room, correct the permissions or give the process more memory, then try again.
 
     Attributes:
-        path: the file or directory concerned.
+        path: the file or directory concerned; where memory does not suffice, that of the releases.
     """
 
     def __init__(self, message: str, *, path: Path) -> None:

@@ -12,6 +12,7 @@ from blocklist_sdk.enforcement import EnforcementSettings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher import PublisherGuard
 from blocklist_sdk.recipient.guard import Guard
+from blocklist_sdk.release.limits import ROWS_MAX
 from support.command_line import assert_fails, run
 
 
@@ -87,12 +88,26 @@ def test_more_than_all_cannot_be_removed(text: str) -> None:
         assert_fails(ran, 2, "--max-removed must be a share from 0 to 1, or from 0% to 100%, such as 0.1 or 10%")
 
 
+OTHERS = {"sync_max_rows", "sync_deadline"}
+"""Limits of a sync that are not its guard's."""
+
+
+def test_the_other_limits_of_a_sync_reach_it() -> None:
+    limit = next(each for each in fields(Settings) if each.name == "sync_max_rows").metadata["limit"]
+    assert limit.read(limit.default) == ROWS_MAX
+    given = Settings(sync_max_rows="1,000", sync_deadline="15m", sync_max_added="50%")._sync_limits()
+    assert given["max_rows"] == 1_000
+    assert given["transport"].deadline_s == 900
+    assert given["guard"] == Guard(max_added=0.5)
+    assert Settings()._sync_limits() == {}
+
+
 def test_the_limits_of_the_guards_are_their_own_defaults() -> None:
     guards: dict[str, Any] = {"publish": PublisherGuard(), "sync": Guard(), "enforce": EnforcementSettings()}
     known = {field.name: field for field in fields(Settings)}
     for guard, names in LIMITS.items():
         own = guards[guard]
-        limits = {name.removeprefix(f"{guard}_"): known[name].metadata["limit"] for name in names}
+        limits = {name.removeprefix(f"{guard}_"): known[name].metadata["limit"] for name in names if name not in OTHERS}
         assert {name: limit.read(limit.default) for name, limit in limits.items()} == {
             each.name: getattr(own, each.name) for each in fields(own) if each.name.startswith(("max_", "min_"))
         }

@@ -37,6 +37,8 @@ Faults
 - `killing`, `killed_sinks`: processes that are killed at a step, at a moment, or in the middle of a batch.
 - `full_disk`: a disk that refuses from a chosen write on.
 - `sheets`: small spreadsheets, made as their formats require at least.
+- `hostile_releases`, `thrift`, `measured_sync`: releases that are validly signed and meant to do harm, the bytes that
+  no Parquet library writes, and a sync in a process of its own with what it cost.
 - `hostile_files`, `evidence_files`: files that an exchange must refuse, and those that it must keep.
 
 Running tests

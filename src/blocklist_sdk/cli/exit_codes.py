@@ -52,10 +52,11 @@ MEANINGS: Final = {
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
     STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
-    REFUSED: "A guard refused a release, or a list to publish: too many of its rows are rejects, a pattern covers too "
-    "many numbers, or more numbers cease or begin to be blocked than in an ordinary month. `screen`: too many rows "
-    "cannot be read. `exchange publish`: a part waits for an officer; the rest is published. `enforce`: a part of the "
-    "run is unexplained, and waits, or `--accept` was not taken; the rest is done.",
+    REFUSED: "A guard or `--max-rows` refused a release, or a guard a list to publish: too many of its rows are "
+    "rejects, a pattern covers too many numbers, or more numbers cease or begin to be blocked than in an ordinary "
+    "month. `screen`: too many rows cannot be read. `exchange publish`: a part waits for an officer; the rest is "
+    "published. `enforce`: a part of the run is unexplained, and waits, or `--accept` was not taken; the rest is "
+    "done.",
     REJECTED: "Done, but a part was rejected. Rows that cannot be read: `override import`, `publish add`, `publish "
     "remove`, `report bulk`; with `--strict` also `publish release` and `screen`. Receipts that the exchange refused: "
     "`receipts send`, `enforce --receipts`.",
@@ -65,7 +66,8 @@ MEANINGS: Final = {
     "earlier days, are only counted.",
     NOTHING_DONE: "`enforce`: nothing could be enforced. Every change failed, or the sink refused it.",
     SOFTWARE: "A bug: please report it. `BLOCKLIST_DEBUG=1` shows its traceback.",
-    STORAGE: "The disk is full or may not be used, or standard output is full or closed.",
+    STORAGE: "The disk is full or may not be used, memory does not suffice for a release, or standard output is full "
+    "or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",
     NOT_PERMITTED: "The exchange does not know the account or does not permit this: it gave no token, or answered with "
     "status 401 or 403.",

@@ -9,6 +9,10 @@ from blocklist_sdk.errors import InvalidInput
 
 _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 
+_UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_PERIOD_S_MAX: Final = 366 * 86_400
+"""A year."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -60,6 +64,17 @@ def growth(default: str) -> Limit:
 def count(default: int) -> Limit:
     """A number of things."""
     return Limit("N", f"{default:,}", "a whole number, 0 or more, such as 20 or 1,000", _count)
+
+
+def period(default: str) -> Limit:
+    """A time, in seconds."""
+    return Limit("TIME", default, "a time, such as 90, 90s, 15m, 2h or 1d", _seconds)
+
+
+def _seconds(text: str) -> float | None:
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
+    seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
+    return seconds if 0 < seconds <= _PERIOD_S_MAX else None
 
 
 def _share(text: str) -> float | None:

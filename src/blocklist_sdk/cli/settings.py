@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from blocklist_sdk.cli.limits import Limit, count, growth, share
+from blocklist_sdk.cli.limits import Limit, count, growth, period, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
     from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
     from blocklist_sdk.recipient.blocklist import Blocklist
-    from blocklist_sdk.recipient.guard import Guard
 
 T = TypeVar("T")
 
@@ -153,6 +152,14 @@ class Settings:
         count(20_000_000),
         "The recipient's guard: how many assigned numbers all ranges of a first release may cover",
     )
+    sync_max_rows: str | None = _limit(
+        "sync", count(500_000_000), "How many rows a release may have; one with more is not downloaded"
+    )
+    sync_deadline: str | None = _limit(
+        "sync",
+        period("an hour, and what the files take at 16 kB a second"),
+        "How long all downloads of a sync may take together",
+    )
     enforce_max_removed: str | None = _limit(
         "enforce", share("10%"), "The share of what the sink holds that a run may lift without an explanation"
     )
@@ -195,7 +202,7 @@ class Settings:
             protected=() if settings.protected is None else settings.protected,
             auth=settings.auth() if online else None,
             tls=settings.tls() if online else None,
-            guard=settings._recipient_guard() if online else "default",
+            **(settings._sync_limits() if online else {}),
         )
 
     def limits(self, guard: str) -> dict[str, float]:
@@ -210,13 +217,21 @@ class Settings:
             if (text := getattr(self, name)) is not None
         }
 
-    def _recipient_guard(self) -> "Guard | Literal['default']":
+    def _sync_limits(self) -> dict[str, Any]:
+        """The arguments of `Blocklist.open` that bound what a sync may do."""
         limits: dict[str, Any] = self.limits("sync")
-        if not limits:
-            return "default"
-        from blocklist_sdk.recipient.guard import Guard
+        given: dict[str, Any] = {}
+        if (max_rows := limits.pop("max_rows", None)) is not None:
+            given["max_rows"] = max_rows
+        if (deadline_s := limits.pop("deadline", None)) is not None:
+            from blocklist_sdk.recipient import TransportSettings
 
-        return Guard(**limits)
+            given["transport"] = TransportSettings(deadline_s=deadline_s)
+        if limits:
+            from blocklist_sdk.recipient.guard import Guard
+
+            given["guard"] = Guard(**limits)
+        return given
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.

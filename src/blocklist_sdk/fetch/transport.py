@@ -4,8 +4,10 @@ Nothing is verified here: what arrives is only bounded in length and in time.
 """
 
 import contextlib
+import math
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ _REDIRECTS_MAX = 5
 _SCHEMES = ("https", "http", "file")
 _FILE_HOST = "localhost"
 _PORT_MAX = 65_535
+_HOUR_S = 3600.0
 _PASSING_STATUSES = frozenset({408, 425, 429})
 """Client errors that go away by themselves (RFC 9110 section 15.5, RFC 8470, RFC 6585); so do all of 500 and above."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
@@ -58,6 +61,8 @@ class TransportSettings:
             download that drips in byte by byte.
         minimum_rate_window_s: the length of that window, in seconds. A server that has not begun to answer by then is
             too slow as well.
+        deadline_s: how long all downloads of a sync may take together, in seconds; None for an hour and what the files
+            take at the minimum rate, by their signed lengths.
 
     >>> TransportSettings(attempts=2).read_timeout_s
     30.0
@@ -72,6 +77,7 @@ class TransportSettings:
     retry_after_cap_s: float = 86_400.0
     minimum_bytes_per_s: float = 16_000.0
     minimum_rate_window_s: float = 30.0
+    deadline_s: float | None = None
 
 
 _DEFAULTS = TransportSettings()
@@ -114,6 +120,7 @@ class Transport:
         self._cutter = SocketCutter()
         self._answered: httpx.Response | None = None
         self._aborted = threading.Event()
+        self._ends = self._allowed_s = math.inf
         self._backoff = tenacity.wait_random_exponential(
             multiplier=settings.backoff_initial_s, max=settings.backoff_max_s
         )
@@ -155,6 +162,19 @@ class Transport:
         """
         self._aborted.set()
         self._cutter.cut_for_good()
+
+    def limit_time(self, length: int = 0) -> None:
+        """Let everything that is fetched from now on take so long together, and no longer; by default without a limit.
+
+        Args:
+            length: the bytes to fetch. Does nothing if the settings have a deadline that already runs.
+        """
+        given_s = self._settings.deadline_s
+        if given_s is not None and self._ends < math.inf:
+            return
+        allowed_s = _HOUR_S + length / max(self._settings.minimum_bytes_per_s, 1.0) if given_s is None else given_s
+        self._allowed_s = allowed_s
+        self._ends = time.monotonic() + allowed_s
 
     def get(self, url: str, *, max_bytes: int) -> bytes:
         """Fetch a small file whole.
@@ -215,6 +235,7 @@ class Transport:
         at = shown(url)
         self._answered = None
         self._stop_if_aborted()
+        self._stop_if_late(url)
         with self._watch() as watch:
             try:
                 with contextlib.closing(self._send(url, headers)) as response:
@@ -306,6 +327,7 @@ class Transport:
         received = 0
         for chunk in response.iter_raw():
             self._stop_if_aborted()
+            self._stop_if_late(str(response.url))
             received += len(chunk)
             self.bytes_received += len(chunk)
             if received > max_bytes:
@@ -321,6 +343,7 @@ class Transport:
     def _may_pass(self, error: BaseException) -> bool:
         return (
             isinstance(error, Unreachable)
+            and time.monotonic() < self._ends
             and (error.status is None or error.status in _PASSING_STATUSES or error.status >= 500)
             and (error.retry_after or 0.0) <= self._settings.retry_after_wait_max_s
         )
@@ -341,11 +364,19 @@ class Transport:
         self._answered = response
 
     def _pause(self, seconds: float) -> None:
-        self._aborted.wait(seconds)
+        self._aborted.wait(min(seconds, max(0.0, self._ends - time.monotonic())))
 
     def _stop_if_aborted(self, cause: Exception | None = None) -> None:
         if self._aborted.is_set():
             raise SyncStopped from cause
+
+    def _stop_if_late(self, url: str) -> None:
+        if time.monotonic() >= self._ends:
+            raise Unreachable(
+                f"{shown(url)}: the downloads of this sync took longer than the {self._allowed_s:,g} s that they may "
+                "take. Try again later, or give them more time: deadline_s=, or --deadline.",
+                url=shown(url),
+            )
 
 
 def _address(url: str) -> httpx.URL:

@@ -101,6 +101,10 @@ class Trust:
         with self._translated():
             return self._refreshed.get_targetinfo(path)
 
+    def limit_time(self, length: int = 0) -> None:
+        """Let what is fetched from now on take so long together, as `Transport.limit_time` does."""
+        self._transport.limit_time(length)
+
     def fetch(self, path: str, *, max_bytes: int) -> bytes:
         """Fetch and verify a small target.
 

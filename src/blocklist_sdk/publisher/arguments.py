@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.limits import TEXT_BYTES_MAX
 from blocklist_sdk.texts import is_displayable
 
 
@@ -40,12 +41,15 @@ def check_directory(value: object) -> Path:
 
 
 def check_text(name: str, value: object) -> str:
-    """A text for an entry: one line without control characters, and without white space around it."""
+    """A text for an entry: one short line without control characters, and without white space around it."""
     text = value.strip() if isinstance(value, str) else ""
     if not text or not is_text(text):
         raise InvalidInput(f"{name} must be a text in UTF-8 that is not empty, not {value!r}")
     if not is_displayable(text):
         raise InvalidInput(f"{name} must be one line without control characters, not {value!r}")
+    size = len(text.encode())
+    if size > TEXT_BYTES_MAX:
+        raise InvalidInput(f"{name} must have at most {TEXT_BYTES_MAX} bytes of UTF-8, not {size:,}: {text[:32]!r}…")
     return text
 
 

@@ -19,6 +19,7 @@ from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD, TOO_SHORT
 from blocklist_sdk.numbers.text import LOOKALIKES
 from blocklist_sdk.publisher.amendments import Amended, with_added, without
 from blocklist_sdk.publisher.cells import read_cells
+from blocklist_sdk.publisher.limits import check_list, check_release, reject_never_in_force
 from blocklist_sdk.publisher.list_options import Edit, ListCall
 from blocklist_sdk.publisher.next_release import NO_ENTRY, NOT_GIVEN_MS, ListRows, NextRelease, plan_release
 from blocklist_sdk.publisher.protected_rows import cut_list, cut_release
@@ -98,7 +99,8 @@ def draft_release(
 
     Raises:
         Refused: too many rows are rejects, or a pattern or range covers too many numbers.
-        InvalidInput: the list cannot be read, has no valid number, or cannot be added or removed.
+        InvalidInput: the list cannot be read, has no valid number, cannot be added or removed, or is beyond a limit of
+            the protocol.
         Malformed, Untrusted: the current release was damaged.
     """
     cells = read_cells(call.source, column=call.column, options=call.options, notify=call.notify)
@@ -113,9 +115,13 @@ def draft_release(
     call = replace(call, defaults=replace(call.defaults, scope=chosen.entries))
     rows, rejects, form = read_rows(cells, region=region, form=call.form, defaults=call.defaults)
     unreadable = rejects
+    check_list(rows)
+    before = signed_feed.rows()
     if call.edit != "remove":
         rows, refused, cut = cut_list(rows, protected)
-        rejects = sorted([*rejects, *refused], key=lambda reject: reject.line)
+        rows, never = reject_never_in_force(rows, before, now_ms=now_ms)
+        rejects = sorted([*rejects, *refused, *never], key=lambda reject: reject.line)
+        unreadable = sorted([*unreadable, *never], key=lambda reject: reject.line)
         if cut:
             _say(call, f"{counted(cut, 'range')} of the list cut around protected numbers")
     if call.notify and form.is_doubtful:
@@ -133,7 +139,6 @@ def draft_release(
         widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
-    before = signed_feed.rows()
     last_entry = signed_feed.index.last_entry if signed_feed.index else 0
     published_ms = times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0
     amended, lawful_before = _amended(
@@ -163,6 +168,7 @@ def draft_release(
             now_ms=now_ms,
         ):
             _say(call, remark)
+    check_release(amended.following.rows, rows)
     if amended.not_listed and call.notify is not None:
         lines = ", ".join(map(str, amended.not_listed[:_SHOWN]))
         more = ", …" if len(amended.not_listed) > _SHOWN else ""

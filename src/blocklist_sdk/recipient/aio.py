@@ -18,6 +18,7 @@ from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.current_list import WhenStale
 from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.release.limits import ROWS_MAX
 
 if TYPE_CHECKING:
     import ssl
@@ -59,6 +60,7 @@ class AsyncBlocklist:
         state_dir: str | Path | None = None,
         protected: str | Path | Iterable[str | int] = (),
         guard: "Guard | Literal['default'] | None" = "default",
+        max_rows: int = ROWS_MAX,
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         tls: "ssl.SSLContext | None" = None,
@@ -76,6 +78,7 @@ class AsyncBlocklist:
                 state_dir=state_dir,
                 protected=protected,
                 guard=guard,
+                max_rows=max_rows,
                 when_stale=when_stale,
                 auth=auth,
                 tls=tls,

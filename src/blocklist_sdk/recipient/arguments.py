@@ -11,6 +11,7 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.records import SCOPES
+from blocklist_sdk.release.limits import ROWS_MAX
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -78,6 +79,17 @@ def protected_numbers(
     texts = [ProtectedText(number) for number in numbers if isinstance(number, str)]
     integers = {read(number) for number in numbers if not isinstance(number, str)}
     return frozenset(integers).union(*numbers_of(texts, region=region, form=form))
+
+
+def row_limit(max_rows: int) -> int:
+    """Check how many rows a release may have.
+
+    Raises:
+        InvalidInput: `max_rows` is not a whole number from 1 to what the protocol allows.
+    """
+    if isinstance(max_rows, int) and not isinstance(max_rows, bool) and 1 <= max_rows <= ROWS_MAX:
+        return max_rows
+    raise InvalidInput(f"max_rows must be a whole number from 1 to {ROWS_MAX:,}, not {max_rows!r}")
 
 
 def check_scope(scope: str | None) -> None:

@@ -12,7 +12,7 @@ from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
-from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers
+from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers, row_limit
 from blocklist_sdk.recipient.cache.state import load_state
 from blocklist_sdk.recipient.current_list import WhenStale, clock, is_past
 from blocklist_sdk.recipient.internals import Internals
@@ -32,6 +32,7 @@ from blocklist_sdk.records import (
     Verification,
 )
 from blocklist_sdk.release.fingerprint import fingerprint
+from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.published import seconds_ahead
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
@@ -88,6 +89,7 @@ class Blocklist:
         state_dir: str | Path | None = None,
         protected: str | Path | Iterable[str | int] = (),
         guard: "Guard | Literal['default'] | None" = "default",
+        max_rows: int = ROWS_MAX,
         when_stale: WhenStale = "serve",
         auth: "httpx.Auth | None" = None,
         tls: "ssl.SSLContext | None" = None,
@@ -114,6 +116,8 @@ class Blocklist:
                 authority protects: numbers, ranges and patterns, up to 10,000 numbers each; or a text file with one a
                 line.
             guard: what a release may change by itself; None lets every release through.
+            max_rows: how many rows a release may have; one with more is refused before it is downloaded, whoever
+                accepts it. The protocol allows 500 million.
             when_stale: what to do past the signed expiry: ``serve`` goes on answering, and marks every verdict and the
                 log; ``raise`` raises `Stale` from every question.
             auth: credentials for the repository: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes.
@@ -122,8 +126,8 @@ class Blocklist:
             transport: timeouts and retries.
 
         Raises:
-            InvalidInput: the URL, the feed's name, the root, the region, the form or the protected numbers cannot be
-                used.
+            InvalidInput: the URL, the feed's name, the root, the region, the form, the protected numbers or `max_rows`
+                cannot be used.
         """
         address = base_url(url)
         if when_stale not in get_args(WhenStale):
@@ -138,6 +142,7 @@ class Blocklist:
             state_directory=state / feed,
             protected=protected_numbers(protected, region, form),
             guard=guard,
+            max_rows=row_limit(max_rows),
             when_stale=when_stale,
             auth=auth,
             tls=tls,
@@ -184,13 +189,20 @@ class Blocklist:
                 the same serial.
             Stale: signed metadata has expired.
             Malformed: a file is not what the protocol says.
-            Refused: the guard kept the release out of force.
-            StorageFailed: the local disk failed.
+            Refused: the guard kept the release out of force, or it has more rows than `max_rows`.
+            StorageFailed: the local disk failed, or disk or memory do not suffice for the release.
         """
+        return self._sync(wait_s=wait_s, accept=accept, stop=stop, is_scheduled=False)
+
+    def _sync(
+        self, *, wait_s: float, accept: int | str | None, stop: "StopSignal | None", is_scheduled: bool
+    ) -> SyncResult:
         with Attempt(self.feed, self._listeners) as attempt, self._internals.open_transport() as transport:
             attempt.bytes_received = lambda: transport.bytes_received
             with stop.callback(transport.abort) if stop else contextlib.nullcontext():
-                attempt.result = result = self._internals.syncer(self.url).run(transport, wait_s=wait_s, accept=accept)
+                attempt.result = result = self._internals.syncer(self.url).run(
+                    transport, wait_s=wait_s, accept=accept, is_scheduled=is_scheduled
+                )
         self._current.reload(wait=True)
         return result
 
@@ -233,8 +245,9 @@ class Blocklist:
 
         The first sync runs at once if the feed was never synced, and else at a random moment within `every`. After
         failures it waits longer and longer, 24 hours at most, and never less than the server asked for; a restart does
-        not shorten that. Processes on one cache share the schedule. Failures are in `last_error` and in the log; the
-        last verified generation stays in force.
+        not shorten that. It waits just so for a release that ended the process twice while it was built. Processes on
+        one cache share the schedule. Failures are in `last_error` and in the log; the last verified generation stays in
+        force.
 
         Args:
             every: the time from one sync to the next, in seconds or as a timedelta.
@@ -246,7 +259,7 @@ class Blocklist:
         from blocklist_sdk.recipient.sync.schedule import interval
 
         return BackgroundSync(
-            lambda stop: self.sync(wait_s=0.0, stop=stop),
+            lambda stop: self._sync(wait_s=0.0, accept=None, stop=stop, is_scheduled=True),
             feed=self.feed,
             every=interval(every),
             store=self._internals.store,

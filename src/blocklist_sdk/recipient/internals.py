@@ -55,6 +55,7 @@ class Internals:
         state_directory: Path,
         protected: frozenset[int],
         guard: "Guard | Literal['default'] | None",
+        max_rows: int,
         when_stale: WhenStale,
         auth: "httpx.Auth | None",
         tls: "ssl.SSLContext | None",
@@ -65,7 +66,7 @@ class Internals:
         self.root: bytes = root
         self.region: str | None = region
         self.form: Form = form
-        self._protected, self._guard = protected, guard
+        self._protected, self._guard, self._max_rows = protected, guard, max_rows
         self._auth, self._tls, self._transport = auth, tls, transport
         self.read: Callable[[str | int], int] = number_reader(region, form)
         self.store: Store = Store(cache_directory)
@@ -131,6 +132,7 @@ class Internals:
             guard=Guard() if self._guard == "default" else self._guard,
             protected=self._protected,
             held=self._held_releases,
+            max_rows=self._max_rows,
         )
 
     def held(self) -> dict[str, ReleaseId]:

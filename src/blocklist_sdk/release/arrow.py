@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.limits import check_distinct_texts, check_text_bytes
 from blocklist_sdk.release.rows import FOREVER_MS, TEXT_COLUMNS, Int64s, Rows, Texts
 
 MOMENT = pa.timestamp("ms", "UTC")
@@ -92,7 +93,7 @@ def texts(table: pa.Table, name: str) -> Texts:
     """One text column without nulls, dictionary-encoded or plain.
 
     Raises:
-        Malformed: it is missing, of another type, has nulls, or is not UTF-8.
+        Malformed: it is missing, of another type, has nulls, is not UTF-8, or is beyond the limits of texts.
     """
     if table.schema.get_field_index(name) < 0:
         raise Malformed(f"the file has no column {name!r}, or has it twice")
@@ -107,6 +108,9 @@ def texts(table: pa.Table, name: str) -> Texts:
     array = found.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0)
+    # Before a single text becomes a Python object.
+    check_distinct_texts(name, len(array.dictionary))
+    check_text_bytes(name, pc.max(pc.binary_length(array.dictionary)).as_py() or 0)
     try:
         values = array.dictionary.to_pylist()
     except UnicodeDecodeError as error:

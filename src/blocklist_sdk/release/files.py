@@ -1,7 +1,8 @@
 """Release files: Parquet snapshots and deltas.
 
 Readers trust nothing about a file but its signed hash, which is checked before any of this sees a byte; what is
-checked here is that a publisher kept to the protocol.
+checked here is that a publisher kept to the protocol. Whoever signs may be careless or worse, so a file is checked
+before it is decoded (`parquet_bounds`), and its rows while they are.
 """
 
 import contextlib
@@ -15,8 +16,10 @@ import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.release.arrow import SCHEMA, TEXT, column, from_table, int64s, texts, to_table
+from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Removals
-from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, is_sorted, joined
+from blocklist_sdk.release.parquet_bounds import check_contents, check_footer_size
+from blocklist_sdk.release.rows import TEXT_COLUMNS, Int64s, Rows, checked, concatenated, is_sorted, joined
 
 _PUT, _REMOVE = "put", "remove"
 
@@ -36,27 +39,39 @@ _ROWS_AT_A_TIME = 1 << 18
 
 _ZSTD_LEVEL = 9
 
+_THRIFT_MAX = 1 << 20
+"""Bytes of a text, and parts of a list, in a footer."""
+
+_NONE: Int64s = np.empty(0, np.int64)
+
 
 def write_snapshot(rows: Rows, path: Path) -> None:
     """Write a snapshot; `rows` are in canonical order."""
     _write(to_table(rows), path)
 
 
-def read_snapshot(path: Path) -> Rows:
-    """Read a snapshot.
+def read_snapshot(path: Path, *, rows: int | None = None) -> Rows:
+    """Read a snapshot; memory is taken in proportion to its rows, and only as long as they keep to the protocol.
+
+    Args:
+        path: the file.
+        rows: how many rows the signed index says that it has; None if no index says so.
 
     Raises:
         Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
-    with _opened(path) as (file, wanted):
+    with _opened(path, rows_max=ROWS_MAX if rows is None else rows) as (file, wanted):
+        count = file.metadata.num_rows
+        if rows is not None and count != rows:
+            raise Malformed(f"{path.name} has {count:,} rows, but the index says {rows:,}")
         # Also where there is not one row, the columns must be right.
         from_table(file.schema_arrow.empty_table().select(wanted))
         batches = file.iter_batches(_ROWS_AT_A_TIME, columns=wanted)
-        rows = joined((from_table(pa.Table.from_batches([batch])) for batch in batches), file.metadata.num_rows)
+        found = joined(checked(from_table(pa.Table.from_batches([batch])) for batch in batches), count)
     # Arrow would keep what it decoded into, for the next file.
     pa.default_memory_pool().release_unused()
-    rows.validate()
-    return rows
+    found.validate_together()
+    return found
 
 
 def write_delta(delta: Delta, path: Path) -> None:
@@ -83,48 +98,77 @@ def write_delta(delta: Delta, path: Path) -> None:
     _write(both.unify_dictionaries().take(np.lexsort((entry, last, number))), path)
 
 
-def read_delta(path: Path) -> Delta:
-    """Read a delta.
+def read_delta(path: Path, *, rows_max: int = ROWS_MAX) -> Delta:
+    """Read a delta; memory is taken in proportion to its rows, and only as long as they keep to the protocol.
+
+    Args:
+        path: the file.
+        rows_max: how many rows it may have: those of the release before are removed, and those of its own put, at most.
 
     Raises:
         Malformed: it is not a Parquet file, or not one that the protocol allows.
     """
-    table = _read(path)
-    _check_order(table)
+    puts, removes = [], [Removals(_NONE, _NONE, _NONE)]
+    with _opened(path, rows_max=rows_max) as (file, wanted):
+        _delta_part(file.schema_arrow.empty_table().select(wanted))
+        before: tuple[int, int, int] | None = None
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=wanted):
+            if not len(batch):
+                continue
+            keys, part = _delta_part(pa.Table.from_batches([batch]))
+            first, end = ((int(keys.number[i]), int(keys.last[i]), int(keys.entry[i])) for i in (0, -1))
+            if (before is not None and first <= before) or not is_sorted(keys.number, keys.last, keys.entry):
+                raise Malformed("the delta's rows are not in order, or a row occurs twice")
+            before = end
+            part.puts.validate_each()
+            puts.append(part.puts)
+            removes.append(part.removes)
+    pa.default_memory_pool().release_unused()
+    together = concatenated(list(checked(puts)))
+    together.validate_together()
+    number, last, entry = (
+        np.concatenate([getattr(part, name) for part in removes]) for name in ("number", "last", "entry")
+    )
+    return Delta(puts=together, removes=Removals(number, last, entry))
+
+
+def _delta_part(table: pa.Table) -> tuple[Removals, Delta]:
+    """Where the entries of a part of a delta stand, in its order, and its puts and removes."""
     op = texts(table, "op")
     if not set(op.values) <= {_PUT, _REMOVE}:
         raise Malformed(f"the delta has an unknown operation; known are {_PUT!r} and {_REMOVE!r}")
     is_put = np.array([value == _PUT for value in op.values] or [True])[op.codes]
-    gone = table.filter(pa.array(~is_put))
-    removes = Removals(*_places(gone))
-    puts = from_table(table.filter(pa.array(is_put)))
-    puts.validate()
-    return Delta(puts=puts, removes=removes)
-
-
-def _places(table: pa.Table) -> tuple[Int64s, Int64s, Int64s]:
     number = int64s(table, "number")
-    last: Int64s = np.asarray(pc.coalesce(column(table, "last", pa.int64()), pa.array(number)))
-    return number, last, int64s(table, "entry")
-
-
-def _check_order(delta: pa.Table) -> None:
-    """Puts and removes are in one order, so an entry cannot be both put and removed."""
-    if not is_sorted(*_places(delta)):
-        raise Malformed("the delta's rows are not in order, or a row occurs twice")
-
-
-def _read(path: Path) -> pa.Table:
-    with _opened(path) as (file, wanted):
-        return file.read(columns=wanted)
+    last = np.asarray(pc.coalesce(column(table, "last", pa.int64()), pa.array(number)))
+    keys = Removals(number=number, last=last, entry=int64s(table, "entry"))
+    puts = from_table(table if is_put.all() else table.filter(pa.array(is_put)))
+    return keys, Delta(puts, Removals(number[~is_put], last[~is_put], keys.entry[~is_put]))
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
-    """A file, and those of its columns that we know."""
+def _opened(path: Path, *, rows_max: int) -> Iterator[tuple[pq.ParquetFile, list[str]]]:
+    """A file, and those of its columns that we know; its shape was checked, and what it may cost to read.
+
+    Args:
+        path: the file.
+        rows_max: how many rows it may have.
+    """
     try:
-        with pq.ParquetFile(path) as file:
-            yield file, [name for name in file.schema_arrow.names if name in DELTA_SCHEMA.names]
+        check_footer_size(path, rows=rows_max)
+        limits = {"thrift_string_size_limit": _THRIFT_MAX, "thrift_container_size_limit": _THRIFT_MAX}
+        with pq.ParquetFile(path, **limits) as file:
+            about, names = file.metadata, file.metadata.schema.names
+        # However texts are written, each of them is decoded once, and not once for each row.
+        texts_here = [name for name in (*TEXT_COLUMNS, "op") if name in names]
+        with pq.ParquetFile(path, metadata=about, read_dictionary=texts_here, **limits) as file:
+            if file.metadata.num_rows > rows_max:
+                raise Malformed(f"{path.name} has {file.metadata.num_rows:,} rows; it may have at most {rows_max:,}")
+            wanted = [name for name in file.schema_arrow.names if name in DELTA_SCHEMA.names]
+            check_contents(path, file, wanted)
+            yield file, wanted
+    except MemoryError:
+        # Also an exception of Arrow, which says nothing about the file.
+        raise
     except (pa.ArrowException, OSError) as error:
         # pyarrow reports a broken file as ArrowInvalid, as OSError, or as one of its subclasses.
         raise Malformed(f"{path.name} is not a readable Parquet file: {error}") from error

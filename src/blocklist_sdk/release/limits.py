@@ -34,8 +34,81 @@ item that ranges block names all of them to a sink."""
 RELEASES_MAX: Final = 5_000
 """Releases in an index: one an hour for half a year. An index of so many takes a megabyte."""
 
+FILE_BYTES_BASE: Final = 1 << 20
+FILE_BYTES_PER_ROW: Final = 1_200
+"""A release file has at most the first, and the second for each row: nine columns without any compression, all texts of
+full length, take 1,120 bytes a row."""
+
+FOOTER_BYTES_BASE: Final = 1 << 16
+FOOTER_ROWS_PER_BYTE: Final = 16
+"""The footer of a release file has at most the first, and a byte for so many rows. Ours has a kilobyte for a million
+rows, that of a writer with small groups and statistics 13."""
+
+COLUMNS_MAX: Final = 100
+"""Columns of a release file, those of later protocols included; there are ten today."""
+
+GROUPS_BASE: Final = 100
+GROUP_ROWS_MIN: Final = 10_000
+"""A release file has at most the first number of row groups, and one for so many rows. Writers put from 120,000 to a
+million rows into a group."""
+
+PAGE_BYTES_MAX: Final = DISTINCT_TEXTS_MAX * (TEXT_BYTES_MAX + 4)
+"""Bytes of a page when it is unpacked: those of a dictionary of the most texts of full length, 17 MB. Writers cut pages
+at a megabyte."""
+
 _ROWS_AT_A_TIME: Final = 1 << 17
 """A few columns of this many rows fit in a processor's cache."""
+
+
+def file_bytes_max(rows: int) -> int:
+    """The bytes that a release file of so many rows has at most.
+
+    >>> file_bytes_max(1_000_000)
+    1201048576
+    """
+    return FILE_BYTES_BASE + FILE_BYTES_PER_ROW * rows
+
+
+def footer_bytes_max(rows: int) -> int:
+    """The bytes that the footer of a release file of so many rows has at most.
+
+    >>> footer_bytes_max(16_000_000)
+    1065536
+    """
+    return FOOTER_BYTES_BASE + rows // FOOTER_ROWS_PER_BYTE
+
+
+def groups_max(rows: int) -> int:
+    """The row groups that a release file of so many rows has at most.
+
+    >>> groups_max(1_000_000)
+    200
+    """
+    return GROUPS_BASE + rows // GROUP_ROWS_MIN
+
+
+def check_text_bytes(name: str, longest: int) -> None:
+    """Check the longest text of a column, by its bytes of UTF-8.
+
+    Raises:
+        Malformed: it is too long.
+    """
+    if longest > TEXT_BYTES_MAX:
+        raise Malformed(
+            f"the release's column {name!r} holds a text of {longest:,} bytes; a text may have at most {TEXT_BYTES_MAX}"
+        )
+
+
+def check_distinct_texts(name: str, count: int) -> None:
+    """Check how many distinct texts a column has.
+
+    Raises:
+        Malformed: there are too many.
+    """
+    if count > DISTINCT_TEXTS_MAX:
+        raise Malformed(
+            f"the release's column {name!r} holds {count:,} distinct texts; it may hold at most {DISTINCT_TEXTS_MAX:,}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ list of the values it really uses. Two releases with the same entries have the s
 digest, the difference and the file on disk need no second form.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.numbers.e164 import LARGEST
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.release.limits import check_overlaps
+from blocklist_sdk.release.limits import check_distinct_texts, check_overlaps, check_text_bytes
 
 Int64s = NDArray[np.int64]
 Codes = NDArray[np.unsignedinteger]
@@ -33,6 +33,8 @@ _FEW = 32
 
 _ROWS_AT_A_TIME = 1 << 17
 """A few columns of this many rows fit a processor's cache."""
+
+_NOT_IN_ORDER = "the release's rows are not in order, or a row occurs twice"
 
 NUMERIC_COLUMNS = ("number", "last", "entry", "since", "until")
 TEXT_COLUMNS = ("level", "category", "issuer", "scope")
@@ -168,9 +170,18 @@ class Rows:
         """Check what every reader relies on.
 
         Raises:
-            Malformed: numbers out of range, a range that ends before it starts, an end that is not after the begin, a
-                scope that is not written as it must be, rows out of order or twice, too many entries of a number, or
-                ranges that overlap too deep.
+            Malformed: numbers out of range, a range that ends before it starts, rows out of order or twice, too many
+                entries of a number, ranges that overlap too deep, or texts that are too long or too many.
+        """
+        self.validate_each()
+        self.validate_together()
+
+    def validate_each(self) -> None:
+        """Check each row, and that the rows are in order: what can be said of a part of a list as well.
+
+        Raises:
+            Malformed: numbers out of range, a range or an entry that ends before it starts, a scope that is not written
+                as it must be, rows out of order or twice.
         """
         if not all(map(_is_scope, self.scope.values)):
             raise Malformed(
@@ -179,7 +190,27 @@ class Rows:
         # A part at a time, with the row before it, so that what is worked out on the way stays in a processor's cache.
         for start in range(0, len(self), _ROWS_AT_A_TIME):
             self._validate(slice(max(0, start - 1), start + _ROWS_AT_A_TIME))
+
+    def validate_together(self) -> None:
+        """Check what can be said of a whole list only.
+
+        Raises:
+            Malformed: too many entries of a number, ranges that overlap too deep, or texts that are too long or too
+                many.
+        """
         check_overlaps(self.number, self.last)
+        self.validate_texts()
+
+    def validate_texts(self) -> None:
+        """Check the texts.
+
+        Raises:
+            Malformed: they are too long or too many.
+        """
+        for name in TEXT_COLUMNS:
+            values = getattr(self, name).values
+            check_distinct_texts(name, len(values))
+            check_text_bytes(name, max((len(value.encode()) for value in values), default=0))
 
     def _validate(self, part: slice) -> None:
         number, last, entry, since, until = (getattr(self, name)[part] for name in NUMERIC_COLUMNS)
@@ -194,7 +225,7 @@ class Rows:
         if bool((until <= since).any()):
             raise Malformed("the release holds an entry that ends before it begins")
         if not is_sorted(number, last, entry):
-            raise Malformed("the release's rows are not in order, or a row occurs twice")
+            raise Malformed(_NOT_IN_ORDER)
 
 
 def _is_scope(scope: str) -> bool:
@@ -219,6 +250,31 @@ def is_sorted(number: Int64s, last: Int64s, entry: Int64s) -> bool:
     last_step = last[tied + 1] - last[tied]
     entry_step = entry[tied + 1] - entry[tied]
     return bool(((last_step > 0) | ((last_step == 0) & (entry_step > 0))).all())
+
+
+def checked(parts: Iterable[Rows]) -> Iterator[Rows]:
+    """The parts of a list, each checked before the next one is asked for.
+
+    Raises:
+        Malformed: as `Rows.validate_each`; or a part does not follow the part before it; or the parts have too many
+            distinct texts together.
+    """
+    before: tuple[int, int, int] | None = None
+    seen: dict[str, set[str]] = {name: set() for name in TEXT_COLUMNS}
+    for part in parts:
+        if len(part):
+            part.validate_each()
+            if before is not None and _key(part, 0) <= before:
+                raise Malformed(_NOT_IN_ORDER)
+            before = _key(part, -1)
+            for name, known in seen.items():
+                known.update(getattr(part, name).values)
+                check_distinct_texts(name, len(known))
+        yield part
+
+
+def _key(rows: Rows, at: int) -> tuple[int, int, int]:
+    return int(rows.number[at]), int(rows.last[at]), int(rows.entry[at])
 
 
 def distinct(values: Int64s) -> Int64s:

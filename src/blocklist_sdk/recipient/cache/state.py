@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 _FORMAT = 1
 
@@ -42,6 +43,28 @@ class RefusedRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunBuild:
+    """A release that a sync has begun to fetch and build; what is left of it when the process is killed.
+
+    Attributes:
+        serial, digest: the release's.
+        at: when the last sync began to.
+        attempts: how many syncs in a row began to, and did not come to an end.
+        era: that of the release.
+    """
+
+    serial: int
+    digest: str
+    at: datetime
+    attempts: int
+    era: int = FIRST_ERA
+
+    def is_of(self, release: ReleaseId, digest: str) -> bool:
+        """Whether it is this release, with this content."""
+        return (self.era, self.serial, self.digest) == (*release, digest)
+
+
+@dataclass(frozen=True, slots=True)
 class SyncState:
     """How the last syncs of a feed ended.
 
@@ -55,6 +78,7 @@ class SyncState:
         refused: the newest release that the guard refused, None if the last one passed.
         failures: scheduled syncs that have failed since the last success.
         next_attempt: when the next scheduled sync may run after failures; None if it need not wait.
+        begun: the release that is being built, or was when the process ended; None if none is.
     """
 
     highest_serial: int = 0
@@ -67,6 +91,7 @@ class SyncState:
     highest_era: int | None = None
     highest_digest: str | None = None
     former_generation: str | None = None
+    begun: BegunBuild | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -92,6 +117,7 @@ def load_state(path: Path) -> SyncState:
             highest_era=_optional(int, document.get("highest_era")),
             highest_digest=_optional(str, document.get("highest_digest")),
             former_generation=_optional(str, document.get("former_generation")),
+            begun=_begun(document.get("begun")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
@@ -110,6 +136,8 @@ def save_state(path: Path, state: SyncState) -> None:
         document[name] = moment and moment.isoformat()
     if state.refused is not None and state.refused.at is not None:
         document["refused"]["at"] = state.refused.at.isoformat()
+    if state.begun is not None:
+        document["begun"]["at"] = state.begun.at.isoformat()
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": _FORMAT, **document})
@@ -130,6 +158,19 @@ def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:
 
 def _optional(kind: Callable[[Any], T], value: Any) -> T | None:
     return None if value is None else kind(value)
+
+
+def _begun(document: dict[str, Any] | None) -> BegunBuild | None:
+    at = _moment(document["at"]) if document is not None else None
+    if document is None or at is None:
+        return None
+    return BegunBuild(
+        serial=int(document["serial"]),
+        digest=str(document["digest"]),
+        at=at,
+        attempts=int(document["attempts"]),
+        era=int(document.get("era", FIRST_ERA)),
+    )
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,9 +1,10 @@
 """One sync: lock → refresh → index → plan → download → verify → apply → digest → switch → forget what is old."""
 
+import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,22 +14,35 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, StorageFailed, Untrusted
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
 from blocklist_sdk.recipient.cache.lookup import Touched
-from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
 from blocklist_sdk.recipient.sync.acceptance import Acceptance, acceptance_text
+from blocklist_sdk.recipient.sync.admission import (
+    Room,
+    check_lengths,
+    check_room,
+    check_rows,
+    files_of,
+    growth_refusal,
+    rows_of_chain,
+    rows_of_files,
+)
 from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
+from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_memory
+from blocklist_sdk.recipient.sync.schedule import held_until
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex, FileRef
+from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
@@ -58,6 +72,7 @@ class Syncer:
         guard: what a release may change by itself; None for no limits.
         protected: the recipient's own protected numbers.
         held: returns the older releases that are still needed.
+        max_rows: how many rows a release may have.
     """
 
     url: str
@@ -68,9 +83,15 @@ class Syncer:
     guard: Guard | None = None
     protected: frozenset[int] = frozenset()
     held: Callable[[], set[ReleaseId]] = set
+    max_rows: int = ROWS_MAX
 
-    def run(self, transport: Transport, *, wait_s: float, accept: int | str | None = None) -> SyncResult:
-        """Sync once; arguments and errors are as for `Blocklist.sync`."""
+    def run(
+        self, transport: Transport, *, wait_s: float, accept: int | str | None = None, is_scheduled: bool = False
+    ) -> SyncResult:
+        """Sync once; arguments and errors are as for `Blocklist.sync`.
+
+        A scheduled sync leaves a release alone for a while that killed the process twice.
+        """
         accepted = None if accept is None else Acceptance.of(accept)
         started = time.monotonic()
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
@@ -78,7 +99,8 @@ class Syncer:
             state = load_state(self.state_file)
             now = times.now()
             try:
-                result = self._run(trust, state, accepted)
+                with within_memory(self.feed, self.store.directory):
+                    result = self._run(trust, state, accepted, is_scheduled=is_scheduled)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
@@ -89,7 +111,8 @@ class Syncer:
                 log.error("sync of feed %s failed: unexpected %s", self.feed, type(error).__name__, extra=fields)
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: a fault of this library: report it")
                 raise
-            self._note(last_attempt=now, last_success=now, last_error=None, refused=None, failures=0, next_attempt=None)
+            went_well: dict[str, Any] = {"last_error": None, "refused": None, "failures": 0, "next_attempt": None}
+            self._note(last_attempt=now, last_success=now, begun=None, **went_well)
         seconds = time.monotonic() - started
         fields = self._fields(result, transport, started)
         release = ReleaseId(result.era, result.after)
@@ -107,7 +130,7 @@ class Syncer:
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """The changes that a sync would make; nothing is changed."""
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
-        with self.store.lock(wait_s):
+        with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             state = load_state(self.state_file)
             offer = self._offer(trust, state)
             old = offer.local.rows if offer.local else Rows.empty()
@@ -140,7 +163,7 @@ class Syncer:
         except BlocklistError as error:
             log.error("%s", error)
 
-    def _run(self, trust: Trust, state: SyncState, accept: Acceptance | None) -> SyncResult:
+    def _run(self, trust: Trust, state: SyncState, accept: Acceptance | None, *, is_scheduled: bool) -> SyncResult:
         offer = self._offer(trust, state)
         # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
@@ -160,21 +183,30 @@ class Syncer:
         )
         if not is_accepted:
             self._forbid_what_was_refused(offer, state, accept, now)
+            self._forbid_growth(offer, accept, now)
+        if is_scheduled:
+            self._forbid_what_kills(offer, state, now)
+        with self._building(offer, state, now):
+            return self._put_in_force(trust, offer, state, accept, now, is_accepted=is_accepted)
+
+    def _put_in_force(
+        self,
+        trust: Trust,
+        offer: "_Offer",
+        state: SyncState,
+        accept: Acceptance | None,
+        now: datetime,
+        *,
+        is_accepted: bool,
+    ) -> SyncResult:
+        """Fetch a release, build it, and switch to it."""
+        local = offer.local
         old = local.rows if local else Rows.empty()
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
         reasons = self._refusals(offer, state, old, rows, now, changes)
         if reasons and not is_accepted:
-            refused = RefusedRelease(
-                serial=offer.index.serial,
-                digest=offer.index.digest,
-                guard=self._setting(offer),
-                reasons=reasons,
-                era=offer.era,
-                at=now,
-            )
-            self._note(refused=refused)
-            raise self._refused(offer, reasons, accept)
+            raise self._refusal(offer, reasons, accept, now)
         self._mark(offer, state)
         about = About(
             feed=self.feed,
@@ -199,6 +231,7 @@ class Syncer:
         """What the repository offers, verified, beside what is here."""
         with storage(self.store.metadata):
             self.store.metadata.mkdir(parents=True, exist_ok=True)
+        trust.limit_time()
         trust.refresh()
         opened = self.store.open()
         local = opened[0] if opened else None
@@ -235,6 +268,7 @@ class Syncer:
             continues = local is not None and before is not None and before.digest == local.digest
             fetched = _Fetch(trust, offer.index, directory, continues)
             try:
+                self._admit(trust, offer, planned)
                 return fetched.build(planned, old)
             except Malformed as error:
                 other = healing_plan(offer.index, planned)
@@ -246,7 +280,18 @@ class Syncer:
                     offer.release,
                     error,
                 )
+                self._admit(trust, offer, other)
                 return fetched.build(other, old)
+
+    def _admit(self, trust: Trust, offer: "_Offer", planned: FetchPlan) -> None:
+        """Check what a plan costs by what is signed about it, before anything of it is downloaded."""
+        targets = [trust.target(file.path) for file in files_of(planned)]
+        lengths = [None if target is None else target.length for target in targets]
+        check_rows(offer.index, planned, max_rows=self.max_rows)
+        check_lengths(offer.index, planned, lengths, have=offer.have_rows)
+        directory = self.store.directory
+        check_room(offer.index, planned, Room(free_disk(directory), free_memory(), directory))
+        trust.limit_time(planned.bytes)
 
     def _protected_document(self, trust: Trust) -> bytes:
         """The numbers that no feed may list, as the authority signed them; fetched where they are new."""
@@ -297,10 +342,56 @@ class Syncer:
         ):
             raise self._refused(offer, refused.reasons, accept)
 
+    def _forbid_growth(self, offer: "_Offer", accept: Acceptance | None, now: datetime) -> None:
+        """Refuse, before it is downloaded, a release with more rows than the guard could let through."""
+        reason = growth_refusal(self.guard, offer.index, have=offer.have_rows)
+        if reason is not None:
+            raise self._refusal(offer, (reason,), accept, now)
+
+    def _forbid_what_kills(self, offer: "_Offer", state: SyncState, now: datetime) -> None:
+        """Leave a release alone that ended the process while it was built, more than once in a row."""
+        begun = state.begun
+        until = held_until(begun, release=offer.release, digest=offer.index.digest, now=now)
+        if begun is not None and until is not None:
+            raise StorageFailed(
+                f"release {offer.release} of feed {self.feed!r} was begun {begun.attempts} times, and each time the "
+                "process ended before it was built, as it does when a system kills what takes too much memory. It is "
+                f"tried again after {until:%Y-%m-%d %H:%M} UTC; the list in force is unchanged. Give this process more "
+                "memory, or try at once: blocklist sync.",
+                path=self.store.directory,
+            )
+
+    @contextlib.contextmanager
+    def _building(self, offer: "_Offer", state: SyncState, now: datetime) -> Iterator[None]:
+        """Note durably what is about to be built. Only the end of the process leaves the note there."""
+        before = state.begun
+        is_again = before is not None and before.is_of(offer.release, offer.index.digest)
+        attempts = before.attempts + 1 if before is not None and is_again else 1
+        begun = BegunBuild(offer.index.serial, offer.index.digest, now, attempts, offer.era)
+        save_state(self.state_file, replace(load_state(self.state_file), last_attempt=now, begun=begun))
+        try:
+            yield
+        except BaseException:
+            self._note(begun=None)
+            raise
+
     def _setting(self, offer: "_Offer") -> str:
         """Everything that the guard's answer depends on, beside the two releases and the clock."""
         protected = hashlib.sha256(offer.protected.tobytes()).hexdigest()[:16]
         return f"{self.guard!r} {offer.local.about.release if offer.local else None} {protected}"
+
+    def _refusal(self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None, now: datetime) -> Refused:
+        """The error for a release that is refused now; the refusal is noted."""
+        refused = RefusedRelease(
+            serial=offer.index.serial,
+            digest=offer.index.digest,
+            guard=self._setting(offer),
+            reasons=reasons,
+            era=offer.era,
+            at=now,
+        )
+        self._note(refused=refused)
+        return self._refused(offer, reasons, accept)
 
     def _refused(self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None) -> Refused:
         release, digest = offer.release, offer.index.digest
@@ -367,13 +458,14 @@ class Syncer:
 
         Before the switch: a mark that is ahead of the data does no harm, one that is behind lets old data back in.
         """
+        known = load_state(self.state_file)  # again: it also says what is being built
         marked = replace(
-            state,
+            known,
             highest_era=offer.era,
             highest_serial=offer.index.serial,
             highest_digest=offer.index.digest,
         )
-        if marked != state:
+        if marked != known:
             save_state(self.state_file, marked)
 
 
@@ -437,6 +529,11 @@ class _Offer:
         """The era and serial of the release."""
         return ReleaseId(self.era, self.index.serial)
 
+    @property
+    def have_rows(self) -> int:
+        """The rows of the generation in force; 0 before the first."""
+        return self.local.about.rows if self.local else 0
+
     def result(
         self, kind: Literal["none", "delta", "snapshot"], *, added: int, removed: int, changed: int, now: datetime
     ) -> SyncResult:
@@ -492,13 +589,23 @@ class _Fetch:
         Raises:
             Malformed: the files do not lead to the release that the index signs.
         """
+        with within_memory(self.index.feed, self.directory):
+            return self._build(planned, old)
+
+    def _build(self, planned: FetchPlan, old: Rows) -> _Built:
+        may_have = list(rows_of_files(self.index, planned, have=len(old)))
         rows = old
         if planned.snapshot is not None:
-            rows = read_snapshot(self._download(planned.snapshot))
+            rows = read_snapshot(self._download(planned.snapshot), rows=may_have.pop(0))
             check_entries(rows, last_entry=self.index.last_entry)
-        deltas = [read_delta(self._download(file)) for file in planned.deltas]
+        deltas = []
+        left = rows_of_chain(self.index, have=len(rows))
+        for file, rows_max in zip(planned.deltas, may_have, strict=True):
+            deltas.append(read_delta(self._download(file), rows_max=min(rows_max, left)))
+            left -= len(deltas[-1])
         before = rows
         rows, changes = apply_all(before, deltas)
+        rows.validate_texts()
         check_step(before, rows, changes, last_entry=self.index.last_entry)
         if len(rows) != self.index.rows or digest(rows) != self.index.digest:
             raise Malformed(

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.recipient.cache.state import SyncState
+from blocklist_sdk.recipient.cache.state import BegunBuild, SyncState
+from blocklist_sdk.release.release_id import ReleaseId
 
 EVERY_MAX: Final = timedelta(days=366)
 """Longer than any signature on a feed lasts by default."""
@@ -23,6 +24,9 @@ ASKED_INTERVALS_MAX: Final = 2
 
 _DOUBLINGS_MAX: Final = 10
 """More doublings would exceed 24 hours anyway, and in the end the largest float."""
+
+_KILLED_MIN: Final = 2
+"""So many builds of a release in a row that never ended are more than a restart at a bad moment."""
 
 _OTHERS_SHARE: Final = 0.1
 """A process that finds that another one has synced comes later by up to this share of the interval: so the first stays
@@ -111,6 +115,25 @@ def postponed_until(
     if not last <= now < last + every:
         return None
     return last + (1 + _OTHERS_SHARE * draw) * every
+
+
+def held_until(begun: BegunBuild | None, *, release: ReleaseId, digest: str, now: datetime) -> datetime | None:
+    """When a scheduled sync may try a release again that killed the process while it was built; None if it may now.
+
+    A process may end for other reasons, so the first time is not held against a release; from the second time on it is
+    waited for as after failures. Another release is not held.
+
+    Args:
+        begun: what is stored of the build before.
+        release: what is offered now.
+        digest: its digest.
+        now: timezone-aware.
+    """
+    if begun is None or begun.attempts < _KILLED_MIN or not begun.is_of(release, digest):
+        return None
+    until = begun.at + timedelta(seconds=backoff_s(begun.attempts + 1 - _KILLED_MIN, every=timedelta(0), draw=0.0))
+    # A moment in the future comes from a clock that has been set since.
+    return until if begun.at <= now < until else None
 
 
 def _waiting_until(state: SyncState, now: datetime) -> datetime | None:
