@@ -93,12 +93,13 @@ class Refused(BlocklistError):
     """A guard refused a verified release, or a list to be published: too many rows cannot be read, or one is too wide.
 
     Raised by syncs and publishers, and by overrides of a range that is too wide. Check the reasons; if the release is
-    right, accept it by its serial.
+    right, accept it.
 
     Attributes:
         serial: the release that was refused; None if a list to be published was.
         reasons: why, each in a few words.
         details: what would have happened, line by line; numbers are masked. Empty where the reasons say it all.
+        accept: what lets the release in on any machine, SERIAL:DIGEST; None if a list to be published was refused.
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class Refused(BlocklistError):
         serial: int | None = None,
         reasons: tuple[str, ...] = (),
         details: tuple[str, ...] = (),
+        accept: str | None = None,
     ) -> None:
         super().__init__(message)
         self.serial = serial
+        self.accept = accept
         self.reasons = reasons
         self.details = details
 

@@ -91,6 +91,7 @@ class Verdict:
         override: the local decision in force, or None.
         scope_listed: whether any entry on the list, of whatever number, has the scope that was asked for. If not, the
             feed may be the wrong one for that scope. None if no scope was asked for, or the list is empty.
+        era: the era of the release that the answer comes from.
     """
 
     number: int
@@ -104,6 +105,7 @@ class Verdict:
     stale: bool
     override: Override | None = None
     scope_listed: bool | None = None
+    era: int = 1
 
     def __bool__(self) -> bool:
         return self.blocked
@@ -170,6 +172,7 @@ class Verification:
         rows: how many it has.
         digest: the digest of its rows as they are on the disk.
         problems: what is wrong; empty if everything is as it was signed and written.
+        era: the release's era.
     """
 
     feed: str
@@ -177,6 +180,7 @@ class Verification:
     rows: int
     digest: str
     problems: tuple[str, ...]
+    era: int = 1
 
     def __bool__(self) -> bool:
         return not self.problems
@@ -193,6 +197,10 @@ class SyncResult:
         added, removed, changed: numbers of entries that differ from the release before; a first snapshot adds them all.
         bytes: bytes received, metadata included.
         seconds: how long it took.
+        era: the era of the release in force now. Serials are compared within one era only.
+        before_era: the era of the release before, None for a first sync.
+        ahead_s: how many seconds the release says it was published ahead of this machine's clock, None if it is not, or
+            by at most five minutes. Then one of the two clocks is wrong.
     """
 
     before: int | None
@@ -203,6 +211,33 @@ class SyncResult:
     changed: int
     bytes: int
     seconds: float
+    era: int = 1
+    before_era: int | None = None
+    ahead_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RootReplacement:
+    """What was given up of a feed when another root was pinned.
+
+    Attributes:
+        feed: the feed's name.
+        fingerprint: SHA-256 of the new root's file, 64 hexadecimal digits.
+        serial, era: of the release in force, which goes on answering; None if there is none.
+        highest_serial, highest_era: of the highest release ever in force, which counts no longer; None if there is
+            none.
+        refused: the serial of the refused release that counts no longer, or None.
+        dry_run: whether nothing was changed.
+    """
+
+    feed: str
+    fingerprint: str
+    serial: int | None
+    era: int | None
+    highest_serial: int | None
+    highest_era: int | None
+    refused: int | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +265,8 @@ class Impact:
         overrides: local decisions on the numbers concerned.
         protected: protected numbers that it would block.
         refusals: why the guard would refuse it; empty if it would not.
+        era: the release's era.
+        before_era: the era of the release in force, None before the first release.
     """
 
     before: int | None
@@ -243,6 +280,8 @@ class Impact:
     overrides: tuple[Override, ...]
     protected: tuple[int, ...]
     refusals: tuple[str, ...]
+    era: int = 1
+    before_era: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +309,12 @@ class Status:
         disk_bytes: the size of all releases on disk.
         scopes: every scope that an entry of the release in force has, in alphabetical order.
         scope_entries: how many entries have each of these scopes.
+        era: the era of the release in force. Serials are compared within one era only.
+        refused_era: the era of the refused release.
+        generation_eras: the eras of `generations`, in the same order.
+        held_eras: the eras of the releases in `held`.
+        ahead_s: how many seconds the release says it was published ahead of this machine's clock, None if it is not, or
+            by at most five minutes. Then one of the two clocks is wrong.
     """
 
     feed: str
@@ -292,3 +337,8 @@ class Status:
     scopes: tuple[str, ...] = ()
     refused_digest: str | None = None
     scope_entries: dict[str, int] = field(default_factory=dict)
+    era: int | None = None
+    refused_era: int | None = None
+    generation_eras: tuple[int, ...] = ()
+    held_eras: dict[str, int] = field(default_factory=dict)
+    ahead_s: int | None = None

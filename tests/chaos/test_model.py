@@ -197,7 +197,7 @@ class Exchange(RuleBasedStateMachine):
     def expect(self, feed: str, *, accepted: bool) -> type[Refused] | None:
         """Take a sync over into the model; the error that it must raise."""
         held = self.model[feed]
-        refuses = held.would_refuse(self.guard, self.protected) and not accepted
+        refuses = not accepted and held.would_refuse(self.guard, self.protected, self.clock.now)
         # What the authority protects does not wait for a person to look at the release.
         held.protected = held.protected_on_disk = self.protected
         self.done["refused_syncs" if refuses else "syncs"] += 1
@@ -225,9 +225,10 @@ class Exchange(RuleBasedStateMachine):
     @rule(feed=feeds)
     def accept(self, feed: str) -> None:
         self.begin_step()
-        serial = self.model[feed].published.serial
+        published = self.model[feed].published
         assert self.expect(feed, accepted=True) is None
-        assert self.lists[feed].sync(accept=serial).after == serial
+        digest = self.lists[feed].dry_run().digest
+        assert self.lists[feed].sync(accept=f"{published.serial}:{digest}").after == published.serial
 
     @rule()
     def sync_all(self) -> None:
@@ -397,7 +398,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "guard",
-    [None, Guard(max_removed=0.3, max_added=0.5, min_changes=2)],
+    [None, Guard(max_removed=0.3, max_added=0.5, min_removed=2, min_added=2)],
     ids=["everything passes", "a strict guard"],
 )
 def test_any_sequence_of_steps(

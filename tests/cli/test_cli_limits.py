@@ -118,7 +118,7 @@ def e164(count: int, *, start: int = 0, prefix: str = "+62812") -> list[str]:
 
 
 SYNC_LIMITS = [
-    ({"max_removed": "0", "min_changes": "7"}, e164(8, start=0), e164(7)),
+    ({"max_removed": "0", "min_removed": "7"}, e164(8, start=0), e164(7)),
     ({"max_removed": "60%"}, e164(601), e164(600)),
 ]
 
@@ -143,12 +143,12 @@ def test_how_much_a_recipient_lets_a_release_remove(
 def test_how_much_a_recipient_lets_a_release_add_and_cover(world: World, env: dict[str, str], way: str) -> None:
     world.release(e164(500))
     assert run("sync", env=env).code == 0
-    flags, variables = limited(way, "sync", {"max_added": "40%"})
+    flags, variables = limited(way, "sync", {"max_added": "40%", "min_added": "0"})
     world.release(e164(701))
     assert run("sync", *flags, env={**env, **variables}).code == 6
     world.release(e164(700))
     assert run("sync", *flags, env={**env, **variables}).code == 0
-    flags, variables = limited(way, "sync", {"max_cover": "99", "max_added": "100%"})
+    flags, variables = limited(way, "sync", {"max_cover": "99"})
     world.release([*e164(700), "+62813000000##"])
     assert run("sync", *flags, env={**env, **variables}).code == 6
     flags, variables = limited(way, "sync", {"max_cover": "100"})
@@ -184,7 +184,7 @@ def test_watching_asks_a_guard_with_the_same_limits(
     world.release(every)
     assert run("sync", env=env).code == 0
     world.release(every[10:])
-    flags, variables = limited(way, "sync", {"max_removed": "0%", "min_changes": most})
+    flags, variables = limited(way, "sync", {"max_removed": "0%", "min_removed": most})
     with started(["sync", "--watch", "--every", "0.2", *flags], {**env, **variables}) as process:
         try:
             assert process.stdout is not None
@@ -230,7 +230,7 @@ def test_watching_enforces_with_both_guards(
     assert run("sync", env=env).code == 0
     assert run("enforce", env=env).code == 0
     world.release(every[10:])
-    flags, variables = limited(way, "sync", {"max_removed": "0%", "min_changes": most}, prefix="sync-")
+    flags, variables = limited(way, "sync", {"max_removed": "0%", "min_removed": most}, prefix="sync-")
     with started(["enforce", "--watch", "--every", "0.2", *flags], {**env, **variables}) as process:
         try:
             assert process.stdout is not None

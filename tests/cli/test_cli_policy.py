@@ -57,14 +57,14 @@ def test_a_dry_run_shows_and_changes_nothing(world: World, env: dict[str, str]) 
 
 def test_a_refused_release_is_accepted_by_hand(world: World, env: dict[str, str]) -> None:
     published = world.release(FIRST[:1500])
-    assert_fails(run("sync", env=env), 6, "removes 1,500 entries", "--accept 2")
+    assert_fails(run("sync", env=env), 6, "unblock 1,500 numbers", "--accept 2")
     status = run("status", env=env).out
-    assert "refused           release 2: it removes" in status
+    assert "refused           release 2: it would unblock" in status
     assert f"refused digest    {published.digest}" in status
     assert run("status", "--json", env=env).document["refused_digest"] == published.digest
     other = run("sync", "--accept", "3", env=env)
     assert other.code == 6
-    assert "--accept 3 lets in release 3 only, and the publisher offers release 2" in other.err
+    assert "accept=3 is for another release than 2" in other.err
     accepted = run("sync", "--accept", "2", env=env)
     assert (accepted.code, accepted.err) == (0, "")
     assert run("status", "--json", env=env).document["refused_digest"] is None

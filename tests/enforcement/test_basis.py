@@ -18,6 +18,7 @@ from blocklist_sdk.cli.exit_codes import enforcement_code
 from blocklist_sdk.enforcement import EnforcementSettings, enforce
 from blocklist_sdk.enforcement.basis import Basis, KnownRules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.release_id import ReleaseId
 from support.lost_overrides import lose
 from support.memory_sink import MemorySink
 from support.world import FEED, Forger, World, copy_world, make_world, stranger
@@ -332,7 +333,12 @@ def rules_of(count: int) -> KnownRules:
 def test_rules_are_read_as_they_were_written_and_written_only_if_they_differ(tmp_path: Path, count: int) -> None:
     def basis(serial: int, rules: KnownRules) -> Basis:
         return Basis(
-            at=datetime(2026, 10, 5, tzinfo=UTC), serial=serial, digest="d", scopes=4, only_operator=None, rules=rules
+            at=datetime(2026, 10, 5, tzinfo=UTC),
+            release=ReleaseId(2, serial),
+            digest="d",
+            scopes=4,
+            only_operator=None,
+            rules=rules,
         )
 
     path = tmp_path / "basis.json"

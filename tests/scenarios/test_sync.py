@@ -157,7 +157,7 @@ def entry(level: str = "block", since: datetime = NOW - DAY, until: datetime | N
     ],
 )
 def test_precedence(entries: list[Entry], decision: tuple[str | None, str]) -> None:
-    assert decide(entries, NOW) == decision
+    assert decide(entries, NOW, published=NOW) == decision
 
 
 def test_an_open_list_picks_up_what_another_fetched(world: World) -> None:

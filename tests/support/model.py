@@ -1,8 +1,8 @@
 """A publisher, a recipient and overrides as plain dictionaries: slow, obvious, and without a file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from blocklist_sdk import Guard
 from support.reference import Answer, Decided, Listing, answer
@@ -64,6 +64,7 @@ class HeldFeed:
             that have ended.
         holds: serials that are held, by name.
         is_on: whether it is asked.
+        refused: the last refusal: of which release, on which, beside which protected numbers, and when.
     """
 
     published: PublishedFeed
@@ -75,6 +76,7 @@ class HeldFeed:
     overrides: dict[Key, Decided] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     is_on: bool = True
+    refused: tuple[tuple[int, int | None, frozenset[int]], datetime] | None = None
 
     @property
     def release(self) -> Release:
@@ -112,18 +114,26 @@ class HeldFeed:
     def covering(self, number: int) -> list[int]:
         return sorted(each.entry for each in self.release.values() if each.covers(number))
 
-    def would_refuse(self, guard: Guard | None, protected: frozenset[int]) -> bool:
-        """Whether the guard keeps the current release out of force."""
-        serial = self.published.serial
+    def would_refuse(self, guard: Guard | None, protected: frozenset[int], at: datetime) -> bool:
+        """Whether the guard keeps the current release out of force; what it has refused it refuses for an hour."""
+        serial, moments = self.published.serial, self.published.moments
         if guard is None or serial == self.on_disk:
             return False
-        old = self.published.releases[self.on_disk or 0]
-        moment = self.published.moments[serial]
-        assert moment is not None
-        return is_refused(guard, old, self.published.releases[serial], protected, moment)
+        asked = serial, self.on_disk, protected
+        if self.refused is not None and self.refused[0] == asked and at - self.refused[1] < timedelta(hours=1):
+            return True
+        published = moments[serial]
+        assert published is not None
+        before = moments[self.on_disk or 0] or published
+        old, new = self.published.releases[self.on_disk or 0], self.published.releases[serial]
+        is_refusal = is_refused(guard, old, new, protected, at, moments=(before, published))
+        if is_refusal:
+            self.refused = asked, at
+        return is_refusal
 
     def synced(self) -> None:
         serial = self.published.serial
+        self.refused = None
         if serial != self.on_disk:
             before = set() if self.on_disk is None else {self.on_disk}
             self.generations = {serial} | before | (self.generations & set(self.holds.values()))
@@ -150,39 +160,66 @@ class HeldFeed:
         return [*removed, *changed, *added]
 
 
-def is_refused(guard: Guard, old: Release, new: Release, protected: frozenset[int], published_at: datetime) -> bool:
-    """The guard's rules, number by number."""
+DAY = timedelta(days=1)
+
+
+def is_refused(
+    guard: Guard,
+    old: Release,
+    new: Release,
+    protected: frozenset[int],
+    at: datetime,
+    *,
+    moments: tuple[datetime, datetime],
+) -> bool:
+    """The guard's rules, number by number; the moments are those of the two releases' publication."""
     if any(each.level == "block" and any(map(each.covers, protected)) for each in new.values()):
         return True
-    if not old or not new:
-        return bool(old)
-
-    before, after = ({each.entry: each for each in release.values()} for release in (old, new))
-
-    def blocks(each: Listing) -> bool:
-        return each.level == "block" and not each.is_over(published_at)
-
-    gone = [e for e in before.values() if e.entry not in after or (blocks(e) and not blocks(after[e.entry]))]
-    come = [e for e in after.values() if e.entry not in before or (blocks(e) and not blocks(before[e.entry]))]
-    # What is listed anew, and blocks as before, has neither gone nor come.
-    gone_keys, gone_blocks = keys_of(gone), keys_of(filter(blocks, gone))
-    come_keys, come_blocks = keys_of(come), keys_of(filter(blocks, come))
-    whole = covered(old)
+    if not old:
+        return False
+    was, will = (
+        [Blocked.of(release, at + ahead, published) for ahead in (timedelta(0), DAY)]
+        for release, published in zip((old, new), moments, strict=True)
+    )
+    removed = (was[1] - will[1]) | ((was[0] & was[1]) - will[0])
+    added = (will[0] - was[0]) | (will[1] - was[1] - was[0])
+    if not new:
+        return bool(removed)
+    gone, come, before = ({number for number, _ in some} for some in (removed, added, was[0] | was[1]))
+    own_before, own_after = own_blocks(old, at, moments[0]), own_blocks(new, at, moments[1])
     return any(
-        len(changed) > max(share * len(of), guard.min_changes)
-        for changed, of, share in (
-            (gone_keys - come_blocks, old, guard.max_removed),
-            (come_keys - gone_blocks, old, guard.max_added),
-            (covered(gone_keys) - covered(come_blocks), whole, guard.max_removed),
-            (covered(come_keys) - covered(gone_blocks), whole, guard.max_added),
+        len(changed) > max(int(share * len(of) * (1 + 1e-12)), least)
+        for changed, of, share, least in (
+            (gone, before, guard.max_removed, guard.min_removed),
+            (gone & own_before, own_before, guard.max_removed, guard.min_removed),
+            (come, before, guard.max_added, guard.min_added),
+            (come & own_after, own_before, guard.max_added, guard.min_added),
         )
     )
 
 
-def keys_of(entries: Iterable[Listing]) -> set[Key]:
-    return {(each.number, each.last) for each in entries}
+class Blocked(frozenset[tuple[int, str]]):
+    """Numbers, and each scope in which they are blocked."""
+
+    @classmethod
+    def of(cls, release: Release, at: datetime, published: datetime) -> "Blocked":
+        return cls(
+            (number, scope)
+            for each in release.values()
+            if stands(each, at, published)
+            for number in range(each.number, each.last + 1)
+            for scope in each.scope.split("+")
+        )
 
 
-def covered(keys: Iterable[Key]) -> set[int]:
-    """The numbers that some entries cover, each once."""
-    return {number for first, last in keys for number in range(first, last + 1)}
+def stands(each: Listing, at: datetime, published: datetime) -> bool:
+    return each.level == "block" and each.since <= max(at, published) and not each.is_over(at)
+
+
+def own_blocks(release: Release, at: datetime, published: datetime) -> set[int]:
+    """Numbers that an entry of their own blocks, now or a day ahead."""
+    return {
+        each.number
+        for each in release.values()
+        if each.number == each.last and any(stands(each, at + ahead, published) for ahead in (timedelta(0), DAY))
+    }

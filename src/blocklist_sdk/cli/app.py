@@ -28,6 +28,7 @@ PANELS: Final = {
         "explain": "inspect",
         "override": "override",
         "verify": "inspect",
+        "trust": "trust",
     },
     "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},
     "Enforce": {"enforce": "enforce", "receipts": "receipts", "statement": "statement"},

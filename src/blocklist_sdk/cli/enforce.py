@@ -140,10 +140,10 @@ def enforce(
             repaired = enforce_once(accept=accept) if repair else None
             _show_drift(drift, repaired, name, as_json=as_json)
         elif watch:
-            serial = None
+            release = None
             for result in _rounds(blocklist, enforce_once, seconds):
-                if result.serial != serial:
-                    serial = result.serial
+                if result.release != release:
+                    release = result.release
                     _say_unlisted_scopes(blocklist, how)
                 _show(result, name, as_json=as_json)
                 _say_code(result)
@@ -301,7 +301,7 @@ def _line(result: "EnforcementResult") -> str:
     planned = ", ".join(f"{count:,} to {operation}" for operation, count in result.planned.items())
     if result.dry_run:
         waiting = "" if result.waiting is None else f", {sum(result.waiting.changes.values()):,} would wait"
-        return f"release {result.serial}: {planned}{waiting}; nothing was done"
+        return f"release {result.release}: {planned}{waiting}; nothing was done"
     done = ", ".join(f"{count:,} {_DONE.get(kind, kind)}" for kind, count in sorted(result.outcomes.items()))
     if result.waiting is not None:
         done += f"{', ' if done else ''}{counted(sum(result.waiting.changes.values()), 'change')} waiting"
@@ -311,4 +311,4 @@ def _line(result: "EnforcementResult") -> str:
         if result.receipts.refused:
             done += f", {result.receipts.refused:,} refused by the exchange"
     following = f"; the next change is due at {moment(result.next_change)}" if result.next_change else ""
-    return f"release {result.serial}: {done} in {result.seconds:.1f} s{following}"
+    return f"release {result.release}: {done} in {result.seconds:.1f} s{following}"

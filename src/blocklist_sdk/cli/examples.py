@@ -7,6 +7,11 @@ EXAMPLES: Final = {
         "blocklist sync",
         "blocklist sync --dry-run",
         "blocklist sync --watch --every 15m",
+        "blocklist sync --accept 43",
+    ),
+    "trust replace": (
+        "blocklist trust replace --root new-root.json --fingerprint "
+        '"4413 6fa3 55b3 678a 1146 ad16 f7e8 649e 94fb 4fc2 1fe7 7e83 10c0 60f6 1caa ff8a" --dry-run',
     ),
     "status": ("blocklist status --json",),
     "check": (

@@ -23,6 +23,7 @@ from blocklist_sdk.cli.output import (
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
 _REASONS = {
@@ -88,7 +89,7 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
         )
         lines.append(f"  reason: {override.reason}")
     lines.append(
-        f"feed {verdict.feed}, release {verdict.serial} of {moment(verdict.as_of)}"
+        f"feed {verdict.feed}, release {ReleaseId(verdict.era, verdict.serial)} of {moment(verdict.as_of)}"
         f"{', past its signed expiry' if verdict.stale else ''}, "
         f"signed by {', '.join(explanation.signers) or 'unknown'}"
     )
@@ -116,13 +117,14 @@ def verify(
     """
     with settings.open() as blocklist:
         found = blocklist.verify()
+    release = ReleaseId(found.era, found.serial)
     if as_json:
         write_json({**asdict(found), "ok": bool(found)})
     elif found:
         entries = counted(found.rows, "entry", "entries")
-        write_line(f"{found.feed}: release {found.serial}, {entries}, digest {found.digest}: as it was signed")
+        write_line(f"{found.feed}: release {release}, {entries}, digest {found.digest}: as it was signed")
     for problem in found.problems:
-        say(f"release {found.serial} of {found.feed}: {problem}")
+        say(f"release {release} of {found.feed}: {problem}")
     if found.problems:
         raise typer.Exit(ERRORS[Untrusted])
 
@@ -130,15 +132,24 @@ def verify(
 @with_settings(*LIST)
 def changes(
     settings: Settings,
-    since: Annotated[int, typer.Option(metavar="SERIAL", min=0, help="The earlier release; 0 for an empty list.")],
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="[ERA.]SERIAL", help="The earlier release, with its era if the feed's keys were replaced; 0: none."
+        ),
+    ],
     format_: Annotated[
         Literal["csv", "jsonl"], typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")
     ] = "csv",
     as_json: Annotated[bool, typer.Option("--json", help="Like --format jsonl, with overrides.")] = False,
 ) -> None:
     """Write what differs between an earlier release and the one in force; does not use the network."""
+    since_serial, since_era = None, None
+    if since != "0":
+        named = ReleaseId.parse(since)
+        since_serial, since_era = named.serial, named.era
     with settings.open() as blocklist:
-        found = blocklist.changes(since=since or None)
+        found = blocklist.changes(since=since_serial, era=since_era)
         if not as_json:
             write_table(found.to_arrow(), format_, sys.stdout.buffer)
             return

@@ -128,12 +128,18 @@ def pending(
         for record in ledger.unacknowledged():
             batch, count = record.batch, count_receipts(record)
             if as_json:
-                about = {"operation": batch.operation, "serial": batch.serial, "done": record.done, "receipts": count}
+                about = {
+                    "operation": batch.operation,
+                    "serial": batch.serial,
+                    "era": batch.era,
+                    "done": record.done,
+                    "receipts": count,
+                }
                 write_json({"status": "pending", "record": batch.number_in_ledger, **about})
             else:
                 typer.echo(
                     f"{moment(record.done)}  record {batch.number_in_ledger}: {batch.operation}, release "
-                    f"{batch.serial}: {count:,} receipt{'' if count == 1 else 's'} to send"
+                    f"{batch.release}: {count:,} receipt{'' if count == 1 else 's'} to send"
                 )
         for number, refused in ledger.refused_receipts():
             if as_json:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.fingerprint import spoken
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.texts import counted, displayable
 
 RequireFresh = Annotated[
@@ -58,8 +60,12 @@ def sync(
         bool, typer.Option("--dry-run", help="Show what a sync would change, and whether the guard lets it through.")
     ] = False,
     accept: Annotated[
-        int | None,
-        typer.Option(metavar="SERIAL", help="Put this one release in force although the guard refuses it."),
+        str | None,
+        typer.Option(
+            metavar="SERIAL[:DIGEST]",
+            help="Put this one list in force although the guard refuses it: a release that was refused on this "
+            "machine, or, with the digest that the refusal shows, on any other.",
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Sync again and again, until SIGINT or SIGTERM; then exit with code 0.")
@@ -96,18 +102,18 @@ def sync(
             else:
                 write_lines(_impact_lines(blocklist.feed, impact))
             raise typer.Exit(ERRORS[Refused] if impact.refusals else FINE)
-        try:
-            result = blocklist.sync(wait_s=wait, accept=accept)
-        except Refused as error:
-            if accept is not None and error.serial is not None:
-                say(f"--accept {accept} lets in release {accept} only, and the publisher offers release {error.serial}")
-            raise
+        result = blocklist.sync(wait_s=wait, accept=accept)
     if as_json:
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
         write_line(_sync_line(blocklist.feed, result))
-    if accept is not None and accept != result.after:
-        say(f"--accept {accept} was not used: the publisher offers release {result.after}, which is in force")
+    if result.ahead_s is not None:
+        say(
+            f"release {_after(result)} says that it was published {timedelta(seconds=result.ahead_s)} ahead of this "
+            "machine's clock; it is in force. Check both clocks"
+        )
+    if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
+        say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
     if metrics is not None and metrics.error is not None:
         raise metrics.error
 
@@ -216,16 +222,24 @@ def _verdict_line(verdict: Verdict, scope: str | None, *, coloured: bool) -> str
 
 
 def _sync_line(feed: str, result: SyncResult) -> str:
+    after = _after(result)
     if result.kind == "none":
-        news = f"up to date at release {result.after}"
+        news = f"up to date at release {after}"
     else:
-        way = f"release {result.after}" if result.before is None else f"release {result.before} → {result.after}"
+        before = None if result.before is None else ReleaseId(result.before_era or FIRST_ERA, result.before)
+        way = f"release {after}" if before is None else f"release {before} → {after}"
         news = f"{way} by {result.kind}: {result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
     return f"{feed}: {news} ({counted(result.bytes, 'byte')}, {result.seconds:.2f} s)"
 
 
+def _after(result: SyncResult) -> ReleaseId:
+    return ReleaseId(result.era, result.after)
+
+
 def _impact_lines(feed: str, impact: Impact) -> list[str]:
-    way = f"{impact.before or 'nothing'} → {impact.after}"
+    before = "nothing" if impact.before is None else ReleaseId(impact.before_era or FIRST_ERA, impact.before)
+    after_id = ReleaseId(impact.era, impact.after)
+    way = f"{before} → {after_id}"
     after = counted(impact.rows_after, "entry", "entries")
     lines = [f"{feed}: release {way}, {impact.rows_before:,} → {after}", f"  digest {impact.digest}"]
     parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]
@@ -242,7 +256,7 @@ def _impact_lines(feed: str, impact: Impact) -> list[str]:
     for reason in impact.refusals:
         lines.append(f"  the guard refuses it: {reason}")
     if impact.refusals:
-        lines.append(f"  to put it in force anyway: blocklist sync --accept {impact.after}")
+        lines.append(f"  to put it in force anyway: blocklist sync --accept {after_id}:{impact.digest}")
     return lines
 
 
@@ -256,23 +270,27 @@ def _scope_in(state: Status, scope: str) -> str:
 
 def _status_lines(state: Status) -> dict[str, object]:
     """A status for people."""
+    on_disk = [ReleaseId(*each) for each in zip(state.generation_eras, state.generations, strict=True)]
+    held = {name: ReleaseId(state.held_eras[name], serial) for name, serial in state.held.items()}
+    refused = None if state.refused is None else ReleaseId(state.refused_era or FIRST_ERA, state.refused)
+    ahead = "" if state.ahead_s is None else f", {timedelta(seconds=state.ahead_s)} ahead of this machine's clock"
     return {
         "feed": state.feed,
-        "serial": "never synced" if state.serial is None else state.serial,
+        "serial": "never synced" if state.serial is None else ReleaseId(state.era or FIRST_ERA, state.serial),
         "rows": "-" if state.rows is None else f"{state.rows:,}",
         "scopes": ", ".join(map(partial(_scope_in, state), state.scopes)) or "-",
         "digest": state.digest or "-",
-        "as of": moment(state.as_of) or "-",
+        "as of": f"{moment(state.as_of) or '-'}{ahead}",
         "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",
         "generation bytes": "-" if state.generation_bytes is None else f"{state.generation_bytes:,}",
         "last success": moment(state.last_success) or "never",
         "last attempt": moment(state.last_attempt) or "never",
         "last error": state.last_error or "none",
-        "refused": "none" if state.refused is None else f"release {state.refused}: {'; '.join(state.refusals)}",
+        "refused": "none" if refused is None else f"release {refused}: {'; '.join(state.refusals)}",
         "refused digest": state.refused_digest or "-",
         "overrides": f"{state.overrides:,}",
-        "on disk": f"releases {', '.join(map(str, state.generations)) or 'none'}; {state.disk_bytes:,} bytes",
-        "kept": ", ".join(f"{name} at {serial}" for name, serial in state.held.items()) or "none",
+        "on disk": f"releases {', '.join(map(str, on_disk)) or 'none'}; {state.disk_bytes:,} bytes",
+        "kept": ", ".join(f"{name} at {release}" for name, release in held.items()) or "none",
     }
 
 

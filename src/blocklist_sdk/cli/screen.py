@@ -15,6 +15,7 @@ from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settin
 from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, input_of, table_options
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Scope
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def screen(
             f"{counted(summary.rows + summary.unreadable, 'row')}: {summary.blocked:,} blocked, "
             f"{summary.advisory:,} advisory, {summary.invalid:,} not a number, {summary.empty:,} empty, "
             f"{summary.unreadable:,} unreadable; {summary.written:,} written to {where} "
-            f"({blocklist.feed}, release {summary.serial}, {summary.seconds:.1f} s)"
+            f"({blocklist.feed}, release {ReleaseId(summary.era, summary.serial)}, {summary.seconds:.1f} s)"
             f"{_about_scope(summary, scope)}"
         )
     if strict and summary.unreadable:

@@ -134,13 +134,16 @@ class Settings:
         "publish", count(1_000), "The publisher's guard: so many numbers may always begin to be blocked"
     )
     sync_max_removed: str | None = _limit(
-        "sync", share("25%"), "The recipient's guard: the share of the list that a release may remove"
+        "sync", share("25%"), "The recipient's guard: the share of the blocked numbers that may cease to be blocked"
+    )
+    sync_min_removed: str | None = _limit(
+        "sync", count(100), "The recipient's guard: so many numbers may always cease to be blocked"
     )
     sync_max_added: str | None = _limit(
-        "sync", growth("100%"), "The recipient's guard: as much of the list a release may add"
+        "sync", growth("100%"), "The recipient's guard: as much of the blocked numbers may begin to be blocked"
     )
-    sync_min_changes: str | None = _limit(
-        "sync", count(100), "The recipient's guard: so many entries may always be removed, and as many added"
+    sync_min_added: str | None = _limit(
+        "sync", count(1_000), "The recipient's guard: so many numbers may always begin to be blocked"
     )
     sync_max_cover: str | None = _limit(
         "sync", count(1_000_000), "The recipient's guard: how many assigned numbers one entry may cover"

@@ -25,6 +25,7 @@ from blocklist_sdk.enforcement.ledger_documents import member, read_document
 from blocklist_sdk.enforcement.ledger_files import moment_in, reading
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 
 _ADVICE: Final = (
     "what the sink holds counts as explained, so what the list, ends, protected numbers and what you allow do not lift "
@@ -137,7 +138,7 @@ class Basis:
 
     Attributes:
         at: when that run began.
-        serial: the release that was in force.
+        release: the release that was in force, by era and serial.
         digest: its digest.
         scopes: the scopes that were enforced, as bits of `mask_of`.
         only_operator: the operator whose numbers were enforced; None for all numbers.
@@ -146,7 +147,7 @@ class Basis:
     """
 
     at: datetime
-    serial: int
+    release: ReleaseId
     digest: str
     scopes: int
     only_operator: str | None
@@ -169,11 +170,12 @@ class Basis:
             return None
         with reading(path, advice=_ADVICE):
             operator, rules = document["only_operator"], member(document, "rules", str)
+            era = member(document, "era", int) if "era" in document else FIRST_ERA
             if Path(rules).name != rules:
                 raise ValueError("it names no file of rules")
             return cls(
                 at=moment_in(document, "at"),
-                serial=member(document, "serial", int),
+                release=ReleaseId(era, member(document, "serial", int)),
                 digest=member(document, "digest", str),
                 scopes=member(document, "scopes", int),
                 only_operator=None if operator is None else member(document, "only_operator", str),
@@ -189,7 +191,8 @@ class Basis:
         document = {
             "format": _FORMAT,
             "at": self.at.isoformat(),
-            "serial": self.serial,
+            "serial": self.release.serial,
+            "era": self.release.era,
             "digest": self.digest,
             "scopes": self.scopes,
             "only_operator": self.only_operator,
@@ -206,11 +209,11 @@ class LostBasis:
 
     Attributes:
         message: what is wrong with the file, and what follows, for a person.
-        serial: the release of the last batch; 0 if there is none.
+        release: the release of the last batch; one before all others if there is none.
     """
 
     message: str
-    serial: int = 0
+    release: ReleaseId = BEFORE_ALL
 
 
 def missing_message(path: Path) -> str:

@@ -27,11 +27,12 @@ from blocklist_sdk.enforcement.items import EVERYWHERE, OWN_ENTRY, Items, Operat
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, is_any_of
 from blocklist_sdk.enforcement.pieces import Pieces, common, reach, without
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
-from blocklist_sdk.enforcement.settings import EnforcementSettings
+from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.errors import mask
 from blocklist_sdk.numbers.operators import known_operators
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.records import Override
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.texts import counted
 
@@ -78,6 +79,7 @@ class Now:
         removals: the overrides that somebody removed.
         settings: the settings of this run.
         basis: what the next run is compared with if nothing waits.
+        published: when the release was published; see `desired_items`.
         is_other_list: whether the keys of the list's root are not those of the last run.
     """
 
@@ -86,7 +88,12 @@ class Now:
     removals: Removals
     settings: EnforcementSettings
     basis: Basis
+    published: datetime
     is_other_list: bool = False
+
+    def items(self, rules: Rules, settings: EnforcementSettings = DEFAULTS) -> Items:
+        """What the release asks for now, under some rules and filters."""
+        return desired_items(self.rows, rules, self.basis.at, settings=settings, published=self.published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +117,13 @@ class Judgement:
     is_other_list: bool = False
 
 
-def basis_of(settings: EnforcementSettings, rules: KnownRules, *, serial: int, digest: str, at: datetime) -> Basis:
+def basis_of(
+    settings: EnforcementSettings, rules: KnownRules, *, release: ReleaseId, digest: str, at: datetime
+) -> Basis:
     """What a run goes by now."""
     scopes = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
-    return Basis(at=at, serial=serial, digest=digest, scopes=scopes, only_operator=settings.only_operator, rules=rules)
+    operator = settings.only_operator
+    return Basis(at=at, release=release, digest=digest, scopes=scopes, only_operator=operator, rules=rules)
 
 
 def judge(
@@ -177,10 +187,10 @@ def _explained(held: Items, now: Now, before: Basis) -> _Explained:
     settings = _settings_of(before, now.settings)
     if is_other_list or settings is None:
         own = desired_items(Rows.empty(), effective, at, settings=settings or now.settings)
-        listed = None if is_other_list else desired_items(now.rows, effective, at)
+        listed = None if is_other_list else now.items(effective)
         items = _kept(held, effective, at, listed=listed, own=own)
     else:
-        items = desired_items(now.rows, effective, at, settings=settings)
+        items = now.items(effective, settings)
     if is_other_list:
         # Where other keys say so, the next run asks them again; serials alone cannot tell a return from a growth.
         is_refused = before.is_list_refused or not now.is_other_list
@@ -192,8 +202,8 @@ def _explained(held: Items, now: Now, before: Basis) -> _Explained:
 def _explained_without_basis(held: Items, now: Now, before: LostBasis) -> _Explained:
     """What the sink holds, but for what ended, is listed no more, or is allowed, removed or protected."""
     at = now.basis.at
-    is_other_list = now.is_other_list or now.basis.serial < before.serial
-    listed = None if is_other_list else desired_items(now.rows, now.rules, at)
+    is_other_list = now.is_other_list or now.basis.release < before.release
+    listed = None if is_other_list else now.items(now.rules)
     there = now.basis.rules.overrides
     removed = [each for each in now.removals if each not in there]
     items = _kept(held, now.rules, at, listed=listed, own=None, removed=removed)
@@ -268,10 +278,10 @@ def _waiting(plan: EnforcementPlan, held: int, reasons: tuple[str, ...]) -> Wait
 
 def _is_other_release(before: Basis, now: Basis) -> bool:
     """Whether the release is not the one of the last run, or a later one of the same list."""
-    if now.serial == before.serial:
+    if now.release == before.release:
         return now.digest != before.digest
     # Once refused, another list remains so when its serials grow beyond those of the one before.
-    return now.serial < before.serial or before.is_list_refused
+    return now.release < before.release or before.is_list_refused
 
 
 def _exceeds(count: int, held: int, share: float, least: int) -> bool:
@@ -354,7 +364,7 @@ def _reasons(before: Basis, now: Now, rules: KnownRules, *, is_other_list: bool)
     reasons: list[str] = []
     today = now.basis
     if is_other_list:
-        releases = f"release {today.serial} after release {before.serial}"
+        releases = f"release {today.release} after release {before.release}"
         signed = ", signed by other keys than before" if now.is_other_list else ""
         reasons.append(f"the list is another one: {releases}{signed}")
     if before.only_operator != today.only_operator:

@@ -33,6 +33,7 @@ from blocklist_sdk.enforcement.sink import (
 from blocklist_sdk.errors import BlocklistError, Malformed, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.release_id import ReleaseId
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Watch:
     """Notices when the plan is out of date, so that no unblock waits for the end of a long run."""
 
     blocklist: Blocklist
-    serial: int
+    release: ReleaseId
     rules: Rules
     next_change: datetime | None
     clock: Callable[[], datetime]
@@ -75,7 +76,7 @@ class Watch:
         if self.next_change is not None and self.next_change <= self.clock():
             return True
         generation, rules = internals_of(self.blocklist).in_force()
-        return generation.about.serial != self.serial or rules != self.rules
+        return generation.about.release != self.release or rules != self.rules
 
 
 class Delivery:
@@ -130,7 +131,13 @@ class Delivery:
             self._ledger.settle(number, is_applied=self._applied() >= number, at=self._clock())
 
     def deliver(
-        self, plan: EnforcementPlan, *, serial: int, published: datetime, watch: Watch, origins: Origins | None = None
+        self,
+        plan: EnforcementPlan,
+        *,
+        release: ReleaseId,
+        published: datetime,
+        watch: Watch,
+        origins: Origins | None = None,
     ) -> bool:
         """Enforce a plan; returns False if it went out of date before its end, so a new one is needed."""
         if len(plan):
@@ -154,7 +161,8 @@ class Delivery:
                     cap -= room
                 if room < count:
                     part = replace(part, items=part.items.take(np.arange(room)))
-                self._one(part, serial=serial, published=published, own=None if origins is None else origins.own(part))
+                own = None if origins is None else origins.own(part)
+                self._one(part, release=release, published=published, own=own)
             # The next run may begin at once, and does not know of this one.
             if not self._pace(self._owed_s, watch):
                 return False
@@ -165,9 +173,11 @@ class Delivery:
         finally:
             self._ledger.keep_tries(self._tries)
 
-    def _one(self, part: PlannedBatch, *, serial: int, published: datetime, own: Bools | None) -> None:
+    def _one(self, part: PlannedBatch, *, release: ReleaseId, published: datetime, own: Bools | None) -> None:
         begun = time.monotonic()
-        batch = self._ledger.begin(part, serial=serial, published=published, at=self._clock(), own=own)
+        batch = self._ledger.begin(
+            part, serial=release.serial, era=release.era, published=published, at=self._clock(), own=own
+        )
         outcomes, is_about_items = self._apply(batch)
         if not isinstance(outcomes, Sequence) or not all(
             isinstance(outcome, Outcome) for outcome in ([] if isinstance(outcomes, UniformOutcomes) else outcomes)

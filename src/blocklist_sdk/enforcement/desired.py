@@ -46,10 +46,18 @@ def items_of(blocklist: "Blocklist", *, at: datetime | None = None, settings: En
     from blocklist_sdk.recipient.blocklist import internals_of
 
     generation, rules = internals_of(blocklist).in_force()
-    return desired_items(generation.rows, rules, at or times.now(), settings=settings)
+    published = generation.about.published_at
+    return desired_items(generation.rows, rules, at or times.now(), settings=settings, published=published)
 
 
-def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: EnforcementSettings = DEFAULTS) -> Items:
+def desired_items(
+    rows: Rows,
+    rules: Rules,
+    at: datetime,
+    *,
+    settings: EnforcementSettings = DEFAULTS,
+    published: datetime | None = None,
+) -> Items:
     """The items that a sink should hold.
 
     Args:
@@ -57,14 +65,16 @@ def desired_items(rows: Rows, rules: Rules, at: datetime, *, settings: Enforceme
         rules: protected numbers and overrides.
         at: the moment.
         settings: only `scopes` and `only_operator` count here. An override applies to all of the scopes.
+        published: when the release was published: what begins no later has begun, whatever this machine's clock says.
     """
     scope_mask = EVERYWHERE if settings.scopes is None else mask_of(settings.scopes)
     now = times.to_ms(at)
+    begun = now if published is None else max(now, times.to_ms(published))
     block = rows.level.values.index("block") if "block" in rows.level.values else -1
     known = set(SCOPES)
     masks = np.array([mask_of(known & set(value.split("+"))) for value in rows.scope.values] or [0], np.uint8)
     scope: UInt8s = (masks & np.uint8(scope_mask))[rows.scope.codes]
-    in_force = (rows.level.codes == block) & (rows.since <= now) & (now < rows.until) & (scope != 0)
+    in_force = (rows.level.codes == block) & (rows.since <= begun) & (now < rows.until) & (scope != 0)
     at_rows = np.flatnonzero(in_force)
     tangled = _tangled(rows, at_rows, rules)
     plain = at_rows[~tangled]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk import times
 from blocklist_sdk.records import SCOPES
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, Int64s
 
 Positions = NDArray[np.intp]
@@ -173,6 +174,7 @@ class SinkChange:
         until: when it ends by itself, milliseconds since 1970 UTC; None if it never does. An unblock is sent then, too.
         feed: the feed.
         serial: the serial of the release in force.
+        era: its era.
     """
 
     operation: Operation
@@ -184,6 +186,7 @@ class SinkChange:
     until: int | None
     feed: str
     serial: int
+    era: int = FIRST_ERA
 
     @property
     def key(self) -> str:
@@ -204,6 +207,7 @@ class Batch:
         items: what the changes are about, as columns, which are faster for large batches.
         feed: the feed.
         serial: the serial of the release in force.
+        era: its era.
     """
 
     number_in_ledger: int
@@ -211,6 +215,12 @@ class Batch:
     items: Items
     feed: str
     serial: int
+    era: int = FIRST_ERA
+
+    @property
+    def release(self) -> ReleaseId:
+        """The era and serial of the release in force."""
+        return ReleaseId(self.era, self.serial)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -228,7 +238,18 @@ class Batch:
             until=None if until == FOREVER_MS else until,
             feed=self.feed,
             serial=self.serial,
+            era=self.era,
         )
 
     def __iter__(self) -> Iterator[SinkChange]:
         return (self[index] for index in range(len(self)))
+
+
+def era_field(batch: Batch) -> dict[str, int]:
+    """The era of a batch for what is sent to a sink; left out if it is 1, as every reader of earlier versions expects.
+
+    >>> from blocklist_sdk.testing import make_batch
+    >>> era_field(make_batch("block", [6281200000001], feed="id-all"))
+    {}
+    """
+    return {} if batch.era == FIRST_ERA else {"era": batch.era}

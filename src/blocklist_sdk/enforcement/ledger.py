@@ -61,6 +61,7 @@ from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
+from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -262,7 +263,14 @@ class Ledger:
             self._document = replace(self._document, cursor=record.batch.number_in_ledger)
 
     def begin(
-        self, planned: PlannedBatch, *, serial: int, published: datetime, at: datetime, own: Bools | None = None
+        self,
+        planned: PlannedBatch,
+        *,
+        serial: int,
+        published: datetime,
+        at: datetime,
+        era: int = FIRST_ERA,
+        own: Bools | None = None,
     ) -> Batch:
         """Write down a batch that is about to go to the sink.
 
@@ -271,15 +279,17 @@ class Ledger:
             serial: the serial of the release that asks for them.
             published: when the release was published.
             at: now.
+            era: the era of that release.
             own: which changes only the recipient's own rules ask for; None if those without an entry.
 
         Raises:
             StorageFailed: the disk refused; the batch must not be sent.
         """
-        batch = Batch(self._next, planned.operation, planned.items, self.feed, serial)
+        batch = Batch(self._next, planned.operation, planned.items, self.feed, serial, era)
         about = {
             "operation": planned.operation,
             "serial": serial,
+            "era": era,
             "published": published,
             "begun": at,
             "lifts": planned.lifts,
@@ -422,7 +432,9 @@ class Ledger:
             operation = about["operation"]
             if operation not in get_args(Operation):
                 raise ValueError("its operation is unknown")
-            batch = Batch(number, operation, items_of(table), self.feed, member(about, "serial", int))
+            # A record without an era was written before eras were known.
+            era = member({"era": FIRST_ERA} | about, "era", int)
+            batch = Batch(number, operation, items_of(table), self.feed, member(about, "serial", int), era)
             published, begun = moment_in(about, "published"), moment_in(about, "begun")
             lifts = about.get("lifts", about.get("is_urgent", False) and operation != "block")
             is_capped = about.get("is_capped", not about.get("is_urgent", True))
@@ -485,9 +497,9 @@ class Ledger:
         try:
             basis = Basis.load(path, likely=likely)
         except Malformed as error:
-            return LostBasis(str(error), self._last_serial())
+            return LostBasis(str(error), self._last_release())
         # A ledger without batches is at its first run, also one that `reconcile` has just begun.
-        return LostBasis(missing_message(path), self._last_serial()) if basis is None and self._numbers() else basis
+        return LostBasis(missing_message(path), self._last_release()) if basis is None and self._numbers() else basis
 
     def keep_basis(self, basis: Basis | None, *, waiting: str | None) -> None:
         """Write down what a run goes by, and what waits.
@@ -508,8 +520,8 @@ class Ledger:
         """The digest of what waited at the last run; None if nothing did."""
         return load_waiting(self.directory / _WAITING)
 
-    def _last_serial(self) -> int:
-        return next((record.batch.serial for record in self.records_backwards()), 0)
+    def _last_release(self) -> ReleaseId:
+        return next((record.batch.release for record in self.records_backwards()), BEFORE_ALL)
 
     @property
     def list_identity(self) -> ListIdentity | None:

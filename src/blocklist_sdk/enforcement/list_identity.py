@@ -21,11 +21,17 @@ class ListIdentity:
     keys: frozenset[str]
 
     @classmethod
-    def of(cls, blocklist: "Blocklist", known: "ListIdentity | None") -> "ListIdentity":
-        """The identity of a list; `known` is the one of the last run.
+    def of(cls, blocklist: "Blocklist", known: "ListIdentity | None", *, generation: str) -> "ListIdentity | None":
+        """The identity of a list; None if it is not known.
+
+        Args:
+            blocklist: the list.
+            known: the one of the last run.
+            generation: the name of the generation that is enforced.
 
         Raises:
             StorageFailed: the roots cannot be read.
+            InvalidInput: the state of the list was written by a newer version of this library.
         """
         from blocklist_sdk.recipient.blocklist import internals_of
 
@@ -35,6 +41,10 @@ class ListIdentity:
         digest = hashlib.sha256(hashlib.sha256(internals.root).digest() + b"".join(parts)).hexdigest()
         if known is not None and known.digest == digest:
             return known
+        from blocklist_sdk.recipient.cache.state import load_state
+
+        if load_state(internals.state_file).former_generation == generation:
+            return known  # another root was pinned, and no list came under it yet
         from blocklist_sdk.release.roots import root_keys  # here, since most runs know the keys
 
         return cls(digest, root_keys(internals.root, roots))

@@ -34,13 +34,14 @@ class Origins:
     at: datetime
 
     @classmethod
-    def of(cls, state: LedgerState, rows: Rows, rules: Rules, at: datetime) -> "Origins | None":
+    def of(cls, state: LedgerState, rows: Rows, rules: Rules, at: datetime, *, published: datetime) -> "Origins | None":
         """What is needed to tell; None if the recipient has no rules of its own, so that all is the list's business."""
         if not (rules.overrides or rules.ranges or rules.own_protected):
             return None
         at_ms = times.to_ms(at)
+        begun = max(at_ms, times.to_ms(published))  # as in `desired_items`
         block = rows.level.values.index("block") if "block" in rows.level.values else -1
-        in_force = (rows.level.codes == block) & (rows.since <= at_ms) & (at_ms < rows.until)
+        in_force = (rows.level.codes == block) & (rows.since <= begun) & (at_ms < rows.until)
         return cls(state, np.unique(rows.entry[in_force]), rules, at)
 
     def own(self, part: PlannedBatch) -> Bools:

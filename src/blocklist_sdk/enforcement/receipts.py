@@ -30,6 +30,7 @@ from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Storage
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.client import ExchangeClient
 from blocklist_sdk.exchange.models import RECEIPTS_MAX, NewReceipt, ReceiptItem, ReceiptOutcome
+from blocklist_sdk.release.release_id import FIRST_ERA
 from blocklist_sdk.texts import printable
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -73,7 +74,15 @@ def receipts_of(record: LedgerRecord) -> Iterator[NewReceipt]:
                 continue
             detail = printable(record.details.get(index, "")).strip()[:DETAIL_CHARS_MAX]
             for entry, kind in _entry_outcomes(batch, index, outcome):
-                yield NewReceipt(feed=batch.feed, serial=batch.serial, entry=entry, outcome=kind, at=at, detail=detail)
+                yield NewReceipt(
+                    feed=batch.feed,
+                    serial=batch.serial,
+                    era=None if batch.era == FIRST_ERA else batch.era,
+                    entry=entry,
+                    outcome=kind,
+                    at=at,
+                    detail=detail,
+                )
 
 
 def _entry_outcomes(batch: Batch, index: int, outcome: ReceiptOutcome) -> list[tuple[int, ReceiptOutcome]]:

@@ -89,7 +89,8 @@ def reconcile(
         if repair or Ledger.exists(directory):
             ledger = stack.enter_context(Ledger.open(directory, feed=blocklist.feed, wait_s=wait_s))
         generation, rules = internals_of(blocklist).in_force()
-        target_items = desired_items(generation.rows, rules, clock(), settings=settings)
+        published = generation.about.published_at
+        target_items = desired_items(generation.rows, rules, clock(), settings=settings, published=published)
         try:
             last_batch = (sink.applied() or 0) if isinstance(sink, TransactionalSink) else 0
             sink_items = _items_held(check_readable(sink).current())

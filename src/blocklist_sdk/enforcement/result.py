@@ -13,6 +13,7 @@ from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, OutcomeCode, is_any_of
 from blocklist_sdk.enforcement.receipts import ReceiptsResult
 from blocklist_sdk.enforcement.sink import SinkWarning
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Int64s
 
 UNANSWERED_AFTER: Final = timedelta(days=1)
@@ -28,6 +29,7 @@ class EnforcementResult:
 
     Attributes:
         serial: the serial of the release in force.
+        era: its era.
         planned: how many changes there were to make when the run began, by operation.
         outcomes: how many changes had each outcome; ``in doubt`` if it is unknown.
         deferred: changes that wait for another day, because the daily cap is reached.
@@ -60,6 +62,12 @@ class EnforcementResult:
     seconds: float = 0.0
     receipts: ReceiptsResult | None = None
     warnings: tuple[SinkWarning, ...] = ()
+    era: int = FIRST_ERA
+
+    @property
+    def release(self) -> ReleaseId:
+        """The era and serial of the release in force."""
+        return ReleaseId(self.era, self.serial)
 
 
 def set_aside_on(ledger: Ledger, state: LedgerState, day: date) -> int:

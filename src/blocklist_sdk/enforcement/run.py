@@ -118,10 +118,10 @@ def enforce(
             plan = make_plan(state, judgement.items)
             planned = planned or plan.counts()
             about = target.generation.about
-            watch = Watch(blocklist, about.serial, target.rules, target.next_change, clock)
+            watch = Watch(blocklist, about.release, target.rules, target.next_change, clock)
             origins = target.origins(state) if len(plan) else None
             is_over = delivery.deliver(
-                plan, serial=about.serial, published=about.published_at, watch=watch, origins=origins
+                plan, release=about.release, published=about.published_at, watch=watch, origins=origins
             )
             if len(plan):
                 ledger.fold(at=clock())
@@ -130,6 +130,7 @@ def enforce(
         _log_waiting(judgement.waiting)
         result = EnforcementResult(
             serial=about.serial,
+            era=about.era,
             planned=planned or plan.counts(),
             outcomes=dict(delivery.outcomes),
             deferred=delivery.deferred,
@@ -178,6 +179,7 @@ def _dry_run(
     _log_waiting(judgement.waiting)
     return EnforcementResult(
         serial=target.generation.about.serial,
+        era=target.generation.about.era,
         planned=make_plan(state, judgement.items).counts(),
         set_aside=state.count(ItemStatus.SET_ASIDE),
         waiting=judgement.waiting,
@@ -218,14 +220,16 @@ class _Target:
         """What follows from what is in force now."""
         generation, rules = internals_of(blocklist).in_force()
         rows = generation.rows
-        items = desired_items(rows, rules, at, settings=settings)
+        published = generation.about.published_at
+        items = desired_items(rows, rules, at, settings=settings, published=published)
         # After the rules: what they lack because it was removed is among the removals.
         removals = internals_of(blocklist).overrides.removals()
         return cls(generation, rules, settings, at, items, next_change(rows, rules, at), KnownRules.of(rules), removals)
 
     def origins(self, state: LedgerState) -> Origins | None:
         """Whose business the changes from a state are; None if all of them are the list's."""
-        return Origins.of(state, self.generation.rows, self.rules, self.at)
+        published = self.generation.about.published_at
+        return Origins.of(state, self.generation.rows, self.rules, self.at, published=published)
 
     def judged(
         self, state: LedgerState, before: Basis | LostBasis | None, *, is_other_list: bool, accepted: str | None
@@ -239,8 +243,16 @@ class _Target:
             accepted: the digest of what may go although it is unexplained; None if nothing may.
         """
         about = self.generation.about
-        basis = basis_of(self.settings, self.known_rules, serial=about.serial, digest=about.digest, at=self.at)
-        now = Now(self.generation.rows, self.rules, self.removals, self.settings, basis, is_other_list)
+        basis = basis_of(self.settings, self.known_rules, release=about.release, digest=about.digest, at=self.at)
+        now = Now(
+            self.generation.rows,
+            self.rules,
+            self.removals,
+            self.settings,
+            basis,
+            about.published_at,
+            is_other_list=is_other_list,
+        )
         return judge(state, self.items, now, before=before, accepted=accepted)
 
 
@@ -265,10 +277,11 @@ class _Brake:
         """
         ledger = self._ledger
         known = None if ledger is None else ledger.list_identity
-        identity = ListIdentity.of(self._blocklist, known)
+        identity = ListIdentity.of(self._blocklist, known, generation=target.generation.name)
+        is_same = identity is None or identity.is_same(known)
         before = None if ledger is None else ledger.basis(likely=target.known_rules)
         waited = ledger.waiting() if self._accepts and ledger is not None else None
-        judgement = target.judged(state, before, is_other_list=not identity.is_same(known), accepted=waited)
+        judgement = target.judged(state, before, is_other_list=not is_same, accepted=waited)
         if self._accepts and not judgement.is_accepted:
             self.not_accepted = _why_not_accepted(waited, judgement)
             log.warning("--accept was not taken: %s", self.not_accepted)
@@ -278,8 +291,8 @@ class _Brake:
             log.warning("%s", before.message)
             self.warnings = (SinkWarning("lost basis", before.message),)
         if ledger is not None and not self._is_dry:
-            if not judgement.is_other_list:
-                ledger.keep_list_identity(identity.joined(known) if identity.is_same(known) else identity)
+            if identity is not None and not judgement.is_other_list:
+                ledger.keep_list_identity(identity.joined(known) if is_same else identity)
             ledger.keep_basis(judgement.basis, waiting=judgement.digest)
         return judgement
 

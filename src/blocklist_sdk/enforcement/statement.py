@@ -144,6 +144,7 @@ class Statement:
         contact: whom to ask about it; None if it was not said.
         first_serial: the oldest release that asked for a change in the month; None if none did.
         last_serial: the newest one.
+        first_era, last_era: their eras.
         has_ranges: whether some of the blocks are runs of numbers, and not single ones.
         operations: figures of ``block``, ``change`` and ``unblock``.
         categories: figures of the categories that occur, by name.
@@ -174,6 +175,8 @@ class Statement:
     own_decisions: int
     receipts_waiting: int
     receipts_refused: int
+    first_era: int | None = None
+    last_era: int | None = None
 
     def to_json(self) -> str:
         """The statement as one JSON document."""
@@ -197,6 +200,8 @@ class Statement:
             "is_shadow",
             "first_serial",
             "last_serial",
+            "first_era",
+            "last_era",
             "has_ranges",
         ):
             yield "about", "", name, getattr(self, name)

@@ -11,6 +11,7 @@ from blocklist_sdk.enforcement.statement import NO_REASON, OTHER_REASONS, Operat
 from blocklist_sdk.enforcement.statement_chart import day_chart
 from blocklist_sdk.enforcement.statement_texts import TEXTS, Language
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.release_id import FIRST_ERA
 from blocklist_sdk.texts import displayable
 
 _REASONS_SHOWN: Final = 10
@@ -170,10 +171,14 @@ class _Page:
         yield texts.made, texts.moment_of(statement.made_at)
         yield texts.feed, statement.feed
         yield texts.sink, statement.sink
-        first, last = statement.first_serial, statement.last_serial
-        if first is not None and last is not None:
-            parts = (first,) if first == last else (first, last)
-            yield texts.releases, "–".join(texts.number(serial) for serial in parts)
+        ends = (statement.first_era, statement.first_serial), (statement.last_era, statement.last_serial)
+        parts = [
+            texts.number(serial) if era in (None, FIRST_ERA) else f"{era}.{serial}"
+            for era, serial in dict.fromkeys(ends)
+            if serial is not None
+        ]
+        if parts:
+            yield texts.releases, "–".join(parts)
 
     def _alerts(self) -> Iterator[str]:
         """Warnings that a reader must not miss."""

@@ -29,6 +29,7 @@ from blocklist_sdk.enforcement.statement import (
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.exchange.models import MONTH
 from blocklist_sdk.exchange.spread import spread_of_counts
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s
 from blocklist_sdk.texts import is_displayable
 
@@ -118,6 +119,7 @@ def monthly_statement(
     refused = sum(number in numbers for number, _ in ledger.refused_receipts())
     last_day = (sums.stop - timedelta(microseconds=1)).astimezone(UTC).date()
     days = [start.date() + timedelta(days=count) for count in range(max(0, (last_day - start.date()).days) + 1)]
+    first, last = min(sums.releases, default=None), max(sums.releases, default=None)
     return Statement(
         month=month,
         feed=ledger.feed,
@@ -127,8 +129,10 @@ def monthly_statement(
         is_shadow=is_shadow(ledger.directory.name),
         organisation=organisation,
         contact=contact,
-        first_serial=min(sums.serials, default=None),
-        last_serial=max(sums.serials, default=None),
+        first_serial=first and first.serial,
+        last_serial=last and last.serial,
+        first_era=first and first.era,
+        last_era=last and last.era,
         has_ranges=sums.has_ranges,
         operations={name: sums.flows["list", name].figures() for name in OPERATIONS},
         categories=tuple(sums.categories()),
@@ -215,7 +219,7 @@ class _Sums:
         self.blocked_on: Counter[date] = Counter()
         self.lifted_on: Counter[date] = Counter()
         self.reasons: Counter[tuple[str, str, str]] = Counter()
-        self.serials: set[int] = set()
+        self.releases: set[ReleaseId] = set()
         self.has_ranges = False
         self._repairs = repairs
         self._categories: dict[str, int] = {}
@@ -224,7 +228,7 @@ class _Sums:
         """Add a record that begins before `stop`; older ones come first."""
         self._repairs.advance(record.batch.number_in_ledger)
         if record.begun >= self.start:
-            self.serials.add(record.batch.serial)
+            self.releases.add(record.batch.release)
         for first in range(0, len(record.batch), _SLICE_ROWS):
             self._add(record, np.arange(first, min(first + _SLICE_ROWS, len(record.batch))))
 

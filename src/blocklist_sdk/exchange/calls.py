@@ -170,6 +170,8 @@ def new_receipt(fields: Mapping[str, Any]) -> NewReceipt:
         InvalidInput: a field is missing, unknown, or cannot be used.
     """
     ids = {name: _id(name, fields[name]) for name in ("serial", "entry") if name in fields}
+    if fields.get("era") is not None:
+        ids["era"] = _id("era", fields["era"])
     return _made(NewReceipt, **{**fields, **ids})
 
 

@@ -8,7 +8,7 @@ an integer unless the field is text.
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     Strict,
     StrictBool,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -408,7 +410,14 @@ class NewReceipt(RequestModel):
     entry: SentId
     outcome: ReceiptOutcome
     at: Moment
+    era: SentId | None = Field(default=None, description="The era of the release; left out if it is 1.")
     detail: Annotated[str, _line(1000, 0), AfterValidator(_printable)] = ""
+
+    @model_serializer(mode="wrap")
+    def _without_first_era(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an era that is not there: exchanges that do not know eras refuse fields that they do not know."""
+        document: dict[str, Any] = serialize(self)
+        return document if self.era is not None else {k: v for k, v in document.items() if k != "era"}
 
 
 class NewReceipts(RequestModel):

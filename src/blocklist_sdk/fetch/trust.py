@@ -26,6 +26,7 @@ from blocklist_sdk.fetch.repository_contents import (
     stored_path,
 )
 from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
 
 _NOTHING_CHANGED = "Nothing was changed here"
@@ -63,7 +64,7 @@ class Trust:
         Raises:
             InvalidInput: `root` is not root metadata, or not signed by its own keys.
         """
-        _check_root(root)
+        check_root(root)
         self._base_url = base_url.rstrip("/")
         self._shown_url = shown(self._base_url)
         self._metadata_dir = metadata_dir
@@ -215,6 +216,15 @@ class Trust:
             result = targets.get_verification_result(feed, role.signed_bytes, role.signatures)
         return tuple(sorted(result.signed))
 
+    def era(self, feed: str) -> int:
+        """The era of a feed: since when its present keys sign it; see `blocklist_sdk.release.eras`.
+
+        Raises:
+            Malformed: it is not one.
+        """
+        with self._translated():
+            return era_of(Metadata[Targets].from_bytes(self._local(Targets.type)).signed, feed)
+
     def is_target(self, target: TargetFile, data: bytes) -> bool:
         """Whether `data` has the signed length and hashes of the target."""
         try:
@@ -351,7 +361,12 @@ class _Fetcher(FetcherInterface):
         return iter((self.download_bytes(url, _METADATA_BYTES_MAX),))
 
 
-def _check_root(root: bytes) -> None:
+def check_root(root: bytes) -> None:
+    """Make sure that a root to be pinned is root metadata, signed by enough of its own keys.
+
+    Raises:
+        InvalidInput: it is not.
+    """
     try:
         metadata = Metadata[Root].from_bytes(root)
         if metadata.signed.type != Root.type:

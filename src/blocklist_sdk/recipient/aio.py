@@ -95,7 +95,7 @@ class AsyncBlocklist:
         """Close the list: see `Blocklist.close`."""
         self.blocklist.close()
 
-    async def sync(self, *, wait_s: float = 60.0, accept: int | None = None) -> SyncResult:
+    async def sync(self, *, wait_s: float = 60.0, accept: int | str | None = None) -> SyncResult:
         """Bring the feed up to date, in a worker thread: see `Blocklist.sync`.
 
         If the task is cancelled, the download is cut and the call returns at once. What cannot be cut ends soon after,

@@ -24,6 +24,7 @@ from blocklist_sdk.records import (
     Impact,
     Level,
     Reason,
+    RootReplacement,
     Scope,
     Status,
     SyncResult,
@@ -32,6 +33,8 @@ from blocklist_sdk.records import (
 )
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.release.published import seconds_ahead
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
     import ssl
@@ -159,21 +162,26 @@ class Blocklist:
         """Release the generation's files. You may go on using the list; it then opens them again."""
         self._current.close()
 
-    def sync(self, *, wait_s: float = 60.0, accept: int | None = None, stop: "StopSignal | None" = None) -> SyncResult:
+    def sync(
+        self, *, wait_s: float = 60.0, accept: int | str | None = None, stop: "StopSignal | None" = None
+    ) -> SyncResult:
         """Bring the feed up to date. Whatever fails, the last verified generation stays in force.
 
         Args:
             wait_s: how long to wait while another process syncs, in seconds.
-            accept: the serial of a release that may come into force although the guard refuses it; no other may.
+            accept: the list that may come into force although the guard refuses it; no other may. The serial of a
+                release that was refused on this machine with the same content, or ``"SERIAL:DIGEST"``, as
+                `Refused.accept` has it, on any machine.
             stop: stops the sync from another thread. It then raises `blocklist_sdk.fetch.stopping.SyncStopped`, which
                 is not an error and not an `Exception`.
 
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
-            InvalidInput: the repository has no such feed, or the root is not root metadata.
+            InvalidInput: the repository has no such feed, the root is not root metadata, or `accept` names no list.
             ExchangeError: `auth` asked for a token, and the credentials were refused.
             Unreachable: the network failed, or the server failed or was too slow.
-            Untrusted: a signature or a hash does not verify, or an older release was offered.
+            Untrusted: a signature or a hash does not verify, or an older release was offered, or another list under
+                the same serial.
             Stale: signed metadata has expired.
             Malformed: a file is not what the protocol says.
             Refused: the guard kept the release out of force.
@@ -197,6 +205,28 @@ class Blocklist:
         """
         with self._internals.open_transport() as transport:
             return self._internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
+
+    def replace_root(self, fingerprint: str, *, dry_run: bool = False, wait_s: float = 60.0) -> RootReplacement:
+        """Pin another root for this feed, where the publisher's keys could not be replaced one after the other.
+
+        Open the list with the new root first. What was remembered of the repository is given up: its signed metadata,
+        the highest release ever in force, and what was refused. Overrides, ledgers and the list in force stay, and the
+        next sync has the guard compare the new list with it. `verify` cannot prove the list in force until then.
+
+        Args:
+            fingerprint: the new root's, 64 digits in groups or not, as the publisher has said it by another way than
+                the file.
+            dry_run: only say what would be given up.
+            wait_s: how long to wait while another process syncs, in seconds.
+
+        Raises:
+            InvalidInput: it is not a fingerprint, or the root is not root metadata.
+            Untrusted: it is another root's.
+            Locked, StorageFailed: as for `sync`.
+        """
+        from blocklist_sdk.recipient.sync.replaced_root import replace_root
+
+        return replace_root(self._internals.syncer(self.url), fingerprint, wait_s=wait_s, dry_run=dry_run)
 
     def keep_synced(self, every: float | timedelta = 3600.0) -> "BackgroundSync":
         """Sync from now on, in a thread of its own, until it is stopped: by its `stop()`, or by a `with` block's end.
@@ -285,7 +315,8 @@ class Blocklist:
             level = "block" if reason == "override-block" else None
         else:
             override = None
-            level, reason = decide([entry for entry in entries if scope is None or scope in entry.scope], now)
+            asked = [entry for entry in entries if scope is None or scope in entry.scope]
+            level, reason = decide(asked, now, published=generation.about.published_at)
         return Verdict(
             number=e164,
             blocked=level == "block",
@@ -298,6 +329,7 @@ class Blocklist:
             stale=is_past(expires, now),
             override=override,
             scope_listed=generation.lists_scope(scope),
+            era=generation.about.era,
         )
 
     def entries(self, number: str | int) -> list[Entry]:
@@ -370,6 +402,7 @@ class Blocklist:
         generation, expires = self._current.opened or (None, None)
         about = generation.about if generation else None
         now = times.now()
+        on_disk, held = internals.store.releases(), internals.held()
         return Status(
             feed=self.feed,
             serial=about.serial if about else None,
@@ -385,54 +418,85 @@ class Blocklist:
             refused=state.refused.serial if state.refused else None,
             refusals=state.refused.reasons if state.refused else (),
             overrides=sum(override.in_force(now) for override in self._current.rules().decisions()),
-            generations=tuple(internals.store.serials()),
-            held=internals.holds.load(),
+            generations=tuple(release.serial for release in on_disk),
+            held={name: release.serial for name, release in held.items()},
             disk_bytes=internals.store.disk_bytes(),
             scopes=tuple(sorted(generation.scopes)) if generation else (),
             refused_digest=state.refused.digest if state.refused else None,
             scope_entries=generation.scope_entries if generation else {},
+            era=about.era if about else None,
+            refused_era=state.refused.era or FIRST_ERA if state.refused else None,
+            generation_eras=tuple(release.era for release in on_disk),
+            held_eras={name: release.era for name, release in held.items()},
+            ahead_s=seconds_ahead(about.published_at, now) if about else None,
         )
 
-    def changes(self, *, since: int | None) -> "Changes":
+    def changes(self, *, since: int | None, era: int | None = None) -> "Changes":
         """What differs between an earlier release and the one in force, whatever came in between.
 
         Args:
             since: the earlier release's serial, which must still be on this disk (see `hold`); None to start from an
                 empty list, so that every entry was added.
+            era: the era of that release; None for the era in force, or if it has no such release on this disk, for the
+                only other one that has.
 
         Raises:
-            InvalidInput: that release is no longer on this disk.
+            InvalidInput: that release is no longer on this disk, or several eras have such a serial.
             NotSynced, Stale: as for `check`.
         """
         from blocklist_sdk.recipient.changes import Changes
 
         generation, rules, store = self._current.generation()[0], self._current.rules, self._internals.store
-        if since is None or since == generation.about.serial:
-            return Changes(None if since is None else generation, generation, rules)
-        old = store.open_serial(since)
+        if since is None:
+            return Changes(None, generation, rules)
+        about = generation.about
+        if since == about.serial and era in (None, about.era):
+            # Also where it is not on the disk any more.
+            return Changes(generation, generation, rules)
+        release = self._named(since, era)
+        old = None if release is None else store.open_release(release)
         if old is None:
-            kept = ", ".join(map(str, store.serials()))
+            kept = ", ".join(map(str, store.releases()))
             raise InvalidInput(
-                f"release {since} of feed {self.feed!r} is not on this disk, only {kept}: hold a release that is still "
-                "needed, or take the whole list (since=None)"
+                f"release {ReleaseId(era or FIRST_ERA, since)} of feed {self.feed!r} is not on this disk, only {kept}: "
+                "hold a release that is still needed, or take the whole list (since=None)"
             )
         return Changes(old, generation, rules)
 
-    def hold(self, name: str, serial: int) -> None:
+    def _named(self, serial: int, era: int | None) -> ReleaseId | None:
+        """The release on this disk that a serial names; None if there is none.
+
+        Raises:
+            InvalidInput: several earlier eras have it.
+        """
+        on_disk = [each for each in self._internals.store.releases() if each.serial == serial]
+        if era is not None:
+            return next((each for each in on_disk if each.era == era), None)
+        opened = self._current.opened
+        in_force = [each for each in on_disk if opened is not None and each.era == opened[0].about.era]
+        found = set(in_force or on_disk)
+        if len(found) > 1:
+            eras = " and ".join(str(each.era) for each in sorted(found))
+            raise InvalidInput(f"release {serial} of feed {self.feed!r} was in the eras {eras}: give the era as well")
+        return next(iter(found), None)
+
+    def hold(self, name: str, serial: int, *, era: int | None = None) -> None:
         """Keep a release on disk until the same name holds another one, so that `changes` can start from it.
 
         Args:
             name: who needs it, for instance a sink.
             serial: the release.
+            era: its era; None as for `changes`.
 
         Raises:
             InvalidInput: the name is empty, or that release is not on this disk.
             Locked: another process is writing the list's own database.
             StorageFailed: the local disk failed.
         """
-        if serial not in self._internals.store.serials():
+        release = self._named(serial, era)
+        if release is None:
             raise InvalidInput(f"release {serial!r} of feed {self.feed!r} is not on this disk: it cannot be held")
-        self._internals.holds.put(name, serial)
+        self._internals.holds.put(name, release)
 
     def release_hold(self, name: str) -> bool:
         """End a hold; False if nothing was held under that name. Raises `Locked` and `StorageFailed` as `hold` does."""
@@ -478,7 +542,9 @@ class Blocklist:
             problems.append("its rows do not have the digest that was signed")
         elif not generation.is_whole():
             problems.append("a file is not as it was written")
-        return Verification(self.feed, generation.about.serial, len(generation.rows), found, tuple(problems))
+        return Verification(
+            self.feed, generation.about.serial, len(generation.rows), found, tuple(problems), era=generation.about.era
+        )
 
     def is_synced(self) -> bool:
         """Whether there is a verified generation on this machine."""

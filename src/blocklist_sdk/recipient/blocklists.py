@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 _PRECEDENCE: Final[tuple[Reason, ...]] = get_args(Reason)
-"""The order in which reasons decide, also between feeds: a number that one feed's authority protects, or that you allow
-on one feed, is not blocked by any of them."""
+"""The order in which reasons decide, also between feeds: a number that you protect or allow on one feed is not blocked
+by any of them. What an authority protects is lifted on its own feeds, and does not decide for others that list it."""
 
 
 class Blocklists:
@@ -27,21 +27,27 @@ class Blocklists:
     A feed may be disabled and enabled again. May be shared by threads.
     """
 
-    def __init__(self, blocklists: Iterable[Blocklist]) -> None:
+    def __init__(self, blocklists: Iterable[Blocklist], *, protects: Iterable[str] = ()) -> None:
         """Combine open lists. Close them yourself, or use this in a ``with`` block.
 
         Args:
             blocklists: lists of feeds with different names, of one authority or of several. Open them with the same
                 region, or some of them cannot read numbers in national form.
+            protects: names of feeds whose authorities' protected numbers no feed may block. By default those of an
+                authority are lifted on its own feeds only: those of the same URL or root.
 
         Raises:
-            InvalidInput: `blocklists` is empty, or two feeds have the same name.
+            InvalidInput: `blocklists` is empty, two feeds have the same name, or `protects` names another one.
         """
         given = list(blocklists)
         self._all = {blocklist.feed: blocklist for blocklist in given}
         if not given or len(self._all) < len(given):
             raise InvalidInput("give at least one feed, and each feed once: verdicts are told apart by the feed's name")
         self._off: frozenset[str] = frozenset()
+        self._protects = frozenset((protects,) if isinstance(protects, str) else protects)
+        for feed in sorted(self._protects):
+            self[feed]
+        self._authority = _authorities(given)
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +136,7 @@ class Blocklists:
             NotSynced: none of the feeds was ever synced.
         """
         verdicts = self.verdicts(number, scope=scope)
-        first = min(verdicts.values(), key=lambda verdict: _PRECEDENCE.index(verdict.reason))
+        first = self._deciding(verdicts)
         scope_listed = self._scope_listed(scope, [verdict.scope_listed for verdict in verdicts.values()])
         entries = tuple(entry for verdict in verdicts.values() for entry in verdict.entries)
         return replace(first, entries=entries, scope_listed=scope_listed)
@@ -164,8 +170,36 @@ class Blocklists:
         screenings = {blocklist.feed: screening_of(blocklist, scope=scope) for blocklist in self._asked()}
         self._scope_listed(scope, [screening.scope_listed for screening in screenings.values()])
         answers = {feed: screening.table(numbers) for feed, screening in screenings.items()}
-        table: ArrowTable = first_of(answers, _PRECEDENCE)
+        asked = [self._all[feed] for feed in answers]
+        table: ArrowTable = first_of(
+            answers,
+            _PRECEDENCE,
+            authorities=[self._authority[feed] for feed in answers],
+            protect_all=[feed in self._protects for feed in answers],
+            own_protected=frozenset().union(*(_own_protected(blocklist) for blocklist in asked)),
+        )
         return table
+
+    def _deciding(self, verdicts: dict[str, Verdict]) -> Verdict:
+        """The verdict that decides; `first_of` in `screening/several.py` does the same for columns."""
+        limited = {
+            feed
+            for feed, verdict in verdicts.items()
+            if verdict.reason == "protected"
+            and feed not in self._protects
+            and not any(verdict.number in _own_protected(self._all[each]) for each in verdicts)
+        }
+        lifted = {self._authority[feed] for feed in limited}
+
+        def rank(feed: str) -> float:
+            if feed in limited:
+                # Before what is no block by itself.
+                return _PRECEDENCE.index("listed") + 0.5
+            if verdicts[feed].reason != "protected" and self._authority[feed] in lifted:
+                return len(_PRECEDENCE)
+            return _PRECEDENCE.index(verdicts[feed].reason)
+
+        return verdicts[min(verdicts, key=rank)]
 
     def _scope_listed(self, scope: Scope | None, answers: Sequence[bool | None]) -> bool | None:
         """Whether any enabled feed lists a scope, from each feed's own answer; if none does, that is logged."""
@@ -197,3 +231,24 @@ class Blocklists:
             raise NotSynced(f"none of the feeds {', '.join(silent)} was ever synced on this machine")
         if silent:
             log.warning("feeds that were never synced are left out of the answers: %s", ", ".join(silent))
+
+
+def _own_protected(blocklist: Blocklist) -> frozenset[int]:
+    """The numbers that the recipient itself protects."""
+    return internals_of(blocklist).current.rules().own_protected
+
+
+def _authorities(blocklists: Iterable[Blocklist]) -> dict[str, int]:
+    """For each feed a number that feeds of the same authority share: those with the same URL, or the same root."""
+    found: dict[str, int] = {}
+    known: dict[str | bytes, int] = {}
+    for place, blocklist in enumerate(blocklists):
+        names: tuple[str | bytes, ...] = (blocklist.url, internals_of(blocklist).root)
+        same = sorted({known[name] for name in names if name in known})
+        authority = same[0] if same else place
+        # A feed may be what shows that two others belong together.
+        found = {feed: authority if each in same else each for feed, each in found.items()}
+        known = {name: authority if each in same else each for name, each in known.items()}
+        known |= dict.fromkeys(names, authority)
+        found[blocklist.feed] = authority
+    return found

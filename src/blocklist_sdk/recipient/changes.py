@@ -45,6 +45,16 @@ class Changes:
         """The serial of the later release."""
         return self._new.about.serial
 
+    @property
+    def before_era(self) -> int | None:
+        """The era of the earlier release; None for an empty list."""
+        return self._old.about.era if self._old else None
+
+    @property
+    def after_era(self) -> int:
+        """The era of the later release."""
+        return self._new.about.era
+
     def __len__(self) -> int:
         found = self._found
         return len(found.removed) + len(found.changed_new) + len(found.added)

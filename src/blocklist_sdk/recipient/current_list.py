@@ -163,10 +163,10 @@ class CurrentList:
             )
             return
         log.warning(
-            "no entry of feed %r, release %d, has the scope %s, only %s: ask the authority which feed is for %s, or "
+            "no entry of feed %r, release %s, has the scope %s, only %s: ask the authority which feed is for %s, or "
             "leave the scope out",
             self._feed,
-            generation.about.serial,
+            generation.about.release,
             scope,
             ", ".join(sorted(generation.scopes)),
             scope,
@@ -218,7 +218,7 @@ class CurrentList:
         generation, expires = self.opened
         now = clock()
         day = int(now // _DAY_S)
-        start = max(now, generation.answers.published_ms / 1000)
+        start = max(now, generation.answers.from_ms / 1000)
         stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
         if self._when_stale == "raise":
             stop = min(stop, expires.timestamp() if expires else 0.0)

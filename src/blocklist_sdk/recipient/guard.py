@@ -1,12 +1,15 @@
 """The guard: whether a verified release may come into force by itself. Pure.
 
 A signature proves whose list it is, not that it is free of mistakes. ``docs/adr/0008-guard.md`` has the reasons for the
-defaults.
+defaults, and ``docs/adr/0022-guards-judge-what-blocks.md`` those for what is judged.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,33 +18,42 @@ from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.numbers.operators import operator_of_range
 from blocklist_sdk.numbers.reach import MAX_ENTRY_COVER, covered, range_text, reach
 from blocklist_sdk.records import Impact, Override, Tally
+from blocklist_sdk.release.blocking import DAY_MS, blocking_change
+from blocklist_sdk.release.blocking_limits import Limits
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.protected import covered_among
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
 
+AHEAD_MAX: Final = timedelta(days=1)
+"""A release that was published further ahead of this machine's clock needs a person's consent."""
+
+JUMP_MAX: Final = 1_000
+"""So many serials may always be passed over, and a release a minute since the last sync."""
+
 _OPERATORS_MAX = 1_000_000
 """More changed numbers than this are not counted by operator: it takes a microsecond for each."""
-
-_ENTRIES, _NUMBERS = ("entry", "entries"), ("covered number", "covered numbers")
 
 _SHOWN = 3
 """How many protected numbers, or wide entries, the reasons name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Limits):
     """How much a release may change without a person's consent.
 
-    Shares are of what was in force before, counted twice: in entries, and in the numbers that they cover, since one
-    range may cover millions. An entry that stops blocking, or starts to, counts as removed or added. The first release
-    of a feed has nothing to be compared with: only its ranges are bounded.
+    What counts is which numbers are blocked, by this machine's clock, now and a day ahead, in each scope. An advisory
+    blocks nobody, nor does an entry that has ended, or has not begun. What ends by itself is no removal. Shares are of
+    the numbers that the list in force blocks. The first release of a feed has nothing to be compared with: only its
+    ranges are bounded.
 
     Attributes:
-        max_removed: the share that may be removed, from 0 to 1.
-        max_added: the share that may be added; 1 means that the list may double.
-        min_changes: this many entries, or numbers, may always change: on a short list shares mean little.
+        max_removed: the share of the blocked numbers that may cease to be blocked, from 0 to 1.
+        min_removed: so many numbers may always cease to be blocked: on a short list shares mean little.
+        max_added: as much of the blocked numbers may begin to be blocked; 1 means that the list may double.
+        min_added: so many numbers may always begin to be blocked.
         max_cover: how many numbers one entry may cover that starts to block. Numbers are counted that are assigned in
             their country's numbering plan.
         max_first_cover: how many numbers all ranges of the first release may cover; single numbers have no limit.
@@ -54,27 +66,39 @@ class Guard:
     """
 
     max_removed: float = 0.25
+    min_removed: int = 100
     max_added: float = 1.0
-    min_changes: int = 100
+    min_added: int = 1_000
     max_cover: int = MAX_ENTRY_COVER
     max_first_cover: int = 20_000_000
 
     def __post_init__(self) -> None:
-        counts = self.min_changes, self.max_cover, self.max_first_cover
-        if not (0 <= self.max_removed <= 1 and self.max_added >= 0 and all(count >= 0 for count in counts)):
-            raise InvalidInput("the guard's limits must not be negative, and max_removed must be at most 1")
+        Limits.__post_init__(self)
+        if self.max_cover < 0 or self.max_first_cover < 0:
+            raise InvalidInput("the guard's limits must not be negative")
 
-    def refusals(
-        self, old: Rows, new: Rows, changes: Difference, protected: Int64s, *, published_ms: int
+    def refuses(
+        self,
+        old: Rows,
+        new: Rows,
+        protected: Int64s,
+        *,
+        now_ms: int,
+        old_published_ms: int | None = None,
+        new_published_ms: int | None = None,
+        changes: Difference | None = None,
     ) -> tuple[str, ...]:
         """Why a release must not come into force by itself; empty if it may.
 
         Args:
             old: the rows in force; empty before the first release.
             new: the release.
-            changes: how they differ.
             protected: numbers that no feed may list, ascending.
-            published_ms: when the release was published, in milliseconds since 1970 UTC.
+            now_ms: this moment, in milliseconds since 1970 UTC.
+            old_published_ms: when the first was published: what begins no later has begun, whatever this machine's
+                clock says. None if that is not known.
+            new_published_ms: the same of the second.
+            changes: how the two differ, if that is known: it saves looking at what is the same in both.
         """
         reasons = []
         listed = listed_protected(new, protected)
@@ -82,41 +106,36 @@ class Guard:
             shown = ", ".join(mask(f"+{number}") for number in listed[:_SHOWN].tolist())
             more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
             reasons.append(f"it lists {shown}{more}, which no feed may list")
-        reasons += self._too_wide(old, new, published_ms)
+        reasons += self._too_wide(old, new, now_ms)
         if not len(old):
             return tuple(reasons)
-        if not len(new):
-            return (*reasons, f"it is empty, but the release in force has {counted(len(old), 'entry', 'entries')}")
-        was, now = (
-            _blocks(rows, at, published_ms) for rows, at in ((old, changes.changed_old), (new, changes.changed_new))
+        compare = partial(
+            blocking_change, now_ms=now_ms, old_published_ms=old_published_ms, new_published_ms=new_published_ms
         )
-        gone = np.concatenate((changes.removed, changes.changed_old[was & ~now]))
-        come = np.concatenate((changes.added, changes.changed_new[now & ~was]))
-        # A number that is listed again under another entry is neither removed nor added.
-        gone_blocks, come_blocks = gone[_blocks(old, gone, published_ms)], come[_blocks(new, come, published_ms)]
-        shares = [
-            ("removes", int((~_also_in(old, gone, new, come_blocks)).sum()), len(old), _ENTRIES, self.max_removed),
-            ("adds", int((~_also_in(new, come, old, gone_blocks)).sum()), len(old), _ENTRIES, self.max_added),
-        ]
-        if old.has_ranges or new.has_ranges:
-            before = _covered(old)
-            lost, won = _only_in(old, gone, new, come_blocks), _only_in(new, come, old, gone_blocks)
-            shares += [
-                ("removes", lost, before, _NUMBERS, self.max_removed),
-                ("adds", won, before, _NUMBERS, self.max_added),
-            ]
-        for what, changed, whole, noun, most in shares:
-            # 0.29 * 100 is a little less than 29.
-            if changed > max(most * whole * (1 + 1e-12), self.min_changes):
-                reasons.append(f"it {what} {counted(changed, *noun)}, {_percent(changed, whole)} of {whole:,}")
-        return tuple(reasons)
+        was, will = _where_they_differ(old, new, changes, now_ms=now_ms, new_published_ms=new_published_ms)
+        change = compare(was, will)
+        if not len(new) and change.removed:
+            return (*reasons, f"it is empty, but the release in force blocks {counted(change.before, 'number')}")
+        if len(will) and int(will.since.max()) > now_ms + DAY_MS:
+            # What begins later comes into force without another look at it.
+            later = compare(_begun_in_a_day(was, now_ms), _begun_in_a_day(will, now_ms))
+            change = replace(
+                change,
+                added=max(change.added, later.added),
+                single_added=max(change.single_added, later.single_added),
+            )
+        if was is not old and self.refusals(change):
+            # Now it matters how much is blocked in all.
+            whole = compare(old, old)
+            change = replace(change, before=whole.before, single_before=whole.single_before)
+        return (*reasons, *self.refusals(change))
 
-    def _too_wide(self, old: Rows, new: Rows, published_ms: int) -> list[str]:
+    def _too_wide(self, old: Rows, new: Rows, now_ms: int) -> list[str]:
         """Name entries that cover too many numbers, unless the release before blocked the same ones."""
         if not new.has_ranges:
             return []
-        wide = _blocking_ranges(new, published_ms, wider_than=self.max_cover)
-        wide = wide[~_also_in(new, wide, old, _blocking_ranges(old, published_ms, wider_than=self.max_cover))]
+        wide = _blocking_ranges(new, now_ms, wider_than=self.max_cover)
+        wide = wide[~_also_in(new, wide, old, _blocking_ranges(old, now_ms, wider_than=self.max_cover))]
         sizes = covered(new.number[wide], new.last[wide])
         over = np.argsort(-sizes, kind="stable")[: int((sizes > self.max_cover).sum())]
         reasons = [
@@ -127,7 +146,7 @@ class Guard:
         if len(over) > _SHOWN:
             reasons.append(f"{len(over) - _SHOWN:,} more of its ranges are too wide")
         if not len(old):
-            ranges = _blocking_ranges(new, published_ms, wider_than=1)
+            ranges = _blocking_ranges(new, now_ms, wider_than=1)
             total = reach(new.number[ranges], new.last[ranges])
             if total > self.max_first_cover:
                 reasons.append(
@@ -137,13 +156,87 @@ class Guard:
         return reasons
 
 
+def doubts_of_moment(*, ahead: timedelta) -> tuple[str, ...]:
+    """Why a release must not come into force by itself because of when it says that it was published.
+
+    Args:
+        ahead: how far that is ahead of this machine's clock; negative if it is in the past, as it should be.
+
+    >>> doubts_of_moment(ahead=timedelta(hours=23))
+    ()
+    """
+    if ahead <= AHEAD_MAX:
+        return ()
+    return (
+        f"it says that it was published {_long(ahead)} from now: either the publisher's clock is ahead, or this "
+        "machine's is behind. Compare both with a clock that is right",
+    )
+
+
+def doubts_of_jump(serials: int, *, since_last_sync: timedelta) -> tuple[str, ...]:
+    """Why a release must not come into force by itself because of the serials that it passes over.
+
+    Whoever signs the highest serial there is keeps every later release out.
+
+    Args:
+        serials: how far its serial is above the one in force.
+        since_last_sync: how long ago the last sync succeeded.
+
+    >>> doubts_of_jump(1_001, since_last_sync=timedelta(days=1)), doubts_of_jump(900, since_last_sync=timedelta(0))
+    ((), ())
+    """
+    if serials <= max(JUMP_MAX, since_last_sync / timedelta(minutes=1)):
+        return ()
+    return (
+        f"its serial is {serials:,} higher than the one in force, which is more than a release a minute since the last "
+        "sync",
+    )
+
+
+def _long(time: timedelta) -> str:
+    days, hours = time.days, time.seconds // 3600
+    return f"{counted(days, 'day')} and {counted(hours, 'hour')}" if days < 100 else counted(days, "day")
+
+
+def _where_they_differ(
+    old: Rows, new: Rows, changes: Difference | None, *, now_ms: int, new_published_ms: int | None
+) -> tuple[Rows, Rows]:
+    """The rows of both lists of those numbers of which a row differs; all rows where others may block differently."""
+    is_ahead = new_published_ms is not None and new_published_ms > now_ms
+    if changes is None or old.has_ranges or new.has_ranges or is_ahead or not len(new):
+        return old, new
+    numbers = distinct(
+        np.concatenate(
+            (
+                old.number[changes.removed],
+                old.number[changes.changed_old],
+                new.number[changes.changed_new],
+                new.number[changes.added],
+            )
+        )
+    )
+    return _rows_of(old, numbers), _rows_of(new, numbers)
+
+
+def _rows_of(rows: Rows, numbers: Int64s) -> Rows:
+    """The rows of some numbers, which ascend; no row is a range."""
+    start = np.searchsorted(rows.number, numbers, "left")
+    size = np.searchsorted(rows.number, numbers, "right") - start
+    ends = np.cumsum(size)
+    return rows.take(np.arange(int(size.sum())) + np.repeat(start - (ends - size), size))
+
+
+def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:
+    return replace(rows, since=np.minimum(rows.since, now_ms + DAY_MS))
+
+
 def sync_impact(
     old: Rows,
     new: Rows,
     changes: Difference,
     *,
-    before: int | None,
-    after: int,
+    before: ReleaseId | None,
+    after: ReleaseId,
     digest: str,
     protected: Int64s,
     overrides: Iterable[Override],
@@ -154,8 +247,8 @@ def sync_impact(
     removed, added, changed = (_by(rows, at) for rows, at in parts)
     changed_numbers = np.concatenate([np.stack((rows.number[at], rows.last[at])) for rows, at in parts], axis=1)
     return Impact(
-        before=before,
-        after=after,
+        before=before and before.serial,
+        after=after.serial,
         digest=digest,
         rows_before=len(old),
         rows_after=len(new),
@@ -165,6 +258,8 @@ def sync_impact(
         overrides=tuple(o for o in overrides if _touches(changed_numbers, o)),
         protected=tuple(listed_protected(new, protected).tolist()),
         refusals=tuple(refusals),
+        era=after.era,
+        before_era=before and before.era,
     )
 
 
@@ -186,42 +281,13 @@ def _also_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.i
     return np.array([pair in known for pair in pairs], np.bool_)
 
 
-def _covered(rows: Rows) -> int:
-    """How many numbers the rows span; a number in several ranges counts once."""
-    ranges = np.flatnonzero(rows.last != rows.number)
-    return len(rows) - len(ranges) + _only_in(rows, ranges, Rows.empty(), ranges[:0])
-
-
-def _only_in(rows: Rows, at: NDArray[np.intp], others: Rows, among: NDArray[np.intp]) -> int:
-    """How many numbers some rows cover and none of the others does; each counts once."""
-    first, after = rows.number[at], rows.last[at] + 1
-    other_first, other_after = others.number[among], others.last[among] + 1
-    points = distinct(np.concatenate((first, after, other_first, other_after)))
-
-    def depth(starts: Int64s, ends: Int64s) -> Int64s:
-        """How many intervals cover the numbers from each point on."""
-        steps = np.zeros(len(points) + 1, np.int64)
-        np.add.at(steps, np.searchsorted(points, starts), 1)
-        np.add.at(steps, np.searchsorted(points, ends), -1)
-        return np.cumsum(steps)[: len(points)]
-
-    is_only = (depth(first, after) > 0) & (depth(other_first, other_after) == 0)
-    return int(np.diff(points)[is_only[:-1]].sum()) if len(points) else 0
-
-
-def _blocking_ranges(rows: Rows, published_ms: int, *, wider_than: int) -> NDArray[np.intp]:
-    """Rows of ranges that block and span more numbers."""
+def _blocking_ranges(rows: Rows, now_ms: int, *, wider_than: int) -> NDArray[np.intp]:
+    """Rows of ranges that block, or will, and span more numbers."""
     if not rows.has_ranges:
         return np.empty(0, np.intp)
     at = np.flatnonzero(rows.last - rows.number >= max(wider_than, 1))
-    return at[_blocks(rows, at, published_ms)]
-
-
-def _blocks(rows: Rows, at: NDArray[np.intp], published_ms: int) -> NDArray[np.bool_]:
-    """Which rows block, or will, after the publication."""
     level = np.array([value == "block" for value in rows.level.values] or [False], np.bool_)[rows.level.codes[at]]
-    blocks: NDArray[np.bool_] = level & (rows.until[at] > published_ms)
-    return blocks
+    return at[level & (rows.until[at] > now_ms)]
 
 
 def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
@@ -236,7 +302,3 @@ def _by(rows: Rows, at: NDArray[np.intp]) -> tuple[Counter[str], Counter[str]]:
 def _touches(changed: Int64s, override: Override) -> bool:
     last = override.number if override.last is None else override.last
     return bool(((changed[0] <= last) & (override.number <= changed[1])).any())
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %"

@@ -15,6 +15,7 @@ from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.current_list import CurrentList, WhenStale
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.release_id import ReleaseId
 
 if TYPE_CHECKING:
     import ssl
@@ -129,14 +130,18 @@ class Internals:
             state_file=self.state_file,
             guard=Guard() if self._guard == "default" else self._guard,
             protected=self._protected,
-            held_serials=self._held_serials,
+            held=self._held_releases,
         )
 
-    def _held_serials(self) -> set[int]:
-        """The serials of older releases that are still needed."""
+    def held(self) -> dict[str, ReleaseId]:
+        """The older release that each name still needs."""
+        return self.holds.load(self.store.releases())
+
+    def _held_releases(self) -> set[ReleaseId]:
+        """The older releases that are still needed."""
         try:
-            return set(self.holds.load().values())
+            return set(self.held().values())
         except BlocklistError as error:
             # Unblocks must go on arriving; what may still be needed is kept.
             log.error("feed %s: %s", self.feed, error)
-            return set(self.store.serials())
+            return set(self.store.releases())

@@ -8,12 +8,10 @@ from typing import Final
 from tuf.api.metadata import DelegatedRole, Targets
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.release_id import FIRST_ERA
 
 ERA_FIELD: Final = "era"
 """The field of a feed's delegation, which the targets role signs with it."""
-
-FIRST_ERA: Final = 1
-"""The era of a delegation that names none: its keys are those with which the feed began."""
 
 
 def era_of(targets: Targets, feed: str) -> int:

@@ -28,11 +28,11 @@ def generation(directory: Path, rows: Rows, *, published_ms: int = 2 * DAY_MS) -
     return Generation.open(directory)
 
 
-def obvious(plain: list[Row], number: int, now_ms: int, scope: str | None) -> Answer:
-    """Blocked, level, category and reason, from a scan over all rows."""
+def obvious(plain: list[Row], number: int, now_ms: int, scope: str | None, *, published_ms: int) -> Answer:
+    """Blocked, level, category and reason, from a scan over all rows; what began before the publication has begun."""
     rows = [row for row in plain if row.number <= number <= row.last]
     rows = [row for row in rows if scope is None or scope in row.scope.split("+")]
-    in_force = [row for row in rows if row.since <= now_ms < row.until]
+    in_force = [row for row in rows if row.since <= max(now_ms, published_ms) and now_ms < row.until]
     blocks = [row for row in in_force if row.level == "block"]
     if in_force:
         first = min(blocks or in_force, key=lambda row: (row.since, row.entry))
@@ -45,7 +45,7 @@ def obvious(plain: list[Row], number: int, now_ms: int, scope: str | None) -> An
 
 def ask(opened: Generation, number: int, now_ms: int) -> bool:
     """As `in` does: by the kind if that is enough, else by the rows."""
-    if now_ms >= opened.answers.published_ms:
+    if now_ms >= opened.answers.from_ms:
         answer = opened.answers.finder(now_ms // DAY_MS)(number)
         if answer is not None:
             return answer
@@ -72,14 +72,15 @@ def test_small_lists(
     tmp_path_factory: pytest.TempPathFactory, plain: list[Row], published: int, moments: list[int]
 ) -> None:
     directory = tmp_path_factory.mktemp("generation")
-    opened = generation(directory, to_rows(plain), published_ms=published * DAY_MS // 2)
+    published_ms = published * DAY_MS // 2
+    opened = generation(directory, to_rows(plain), published_ms=published_ms)
     numbers = edges_of(plain)
     for now_ms in moments:
         for number in numbers:
-            assert ask(opened, number, now_ms) == obvious(plain, number, now_ms, None)[0]
+            assert ask(opened, number, now_ms) == obvious(plain, number, now_ms, None, published_ms=published_ms)[0]
         for scope in (None, "sms", "voice", "messaging", "data"):
             # Some edges are not possible numbers, and screening would refuse them: so ask the layer below.
-            expected = [obvious(plain, number, now_ms, scope) for number in numbers]
+            expected = [obvious(plain, number, now_ms, scope, published_ms=published_ms) for number in numbers]
             verdicts = opened.answers.kind_verdicts(now_ms, scope, opened.rows.category.values)
             kinds = opened.answers.kinds_of(np.array(numbers))
             for kind, answer in zip(kinds.tolist(), expected, strict=True):
@@ -139,7 +140,7 @@ def test_random_lists(tmp_path: Path, seed: int) -> None:
     now_ms = int(random.integers(0, 45 * 24)) * DAY_MS // 24
     scope: Scope | None = random.choice(np.array([None, None, "sms", "voice"], object))
     universe = np.arange(LOW - 50, LOW + 2000)
-    expected = {number: obvious(plain, number, now_ms, scope) for number in universe.tolist()}
+    expected = {number: obvious(plain, number, now_ms, scope, published_ms=10 * DAY_MS) for number in universe.tolist()}
     if scope is None:
         for number in universe.tolist():
             assert ask(opened, number, now_ms) == expected[number][0], number
@@ -234,7 +235,7 @@ def test_more_kinds_than_there_is_room_for(tmp_path: Path) -> None:
         assert ask(opened, row.number, now_ms) == (row.level == "block" and now_ms < row.until)
     found = screening(opened, now_ms).table(pa.array(rows.number[::50])).to_pylist()
     for row, answer in zip(plain[::50], found, strict=True):
-        expected = obvious([row], row.number, now_ms, None)
+        expected = obvious([row], row.number, now_ms, None, published_ms=2 * DAY_MS)
         assert (answer["blocked"], answer["level"], answer["category"], answer["reason"]) == expected
 
 

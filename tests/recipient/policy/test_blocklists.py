@@ -114,3 +114,69 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Blocklists:
     lists.sync()
     one.overrides.allow(FIRST[101], reason="appeal")
     return lists
+
+
+# What authorities protect
+
+
+@pytest.fixture
+def two_authorities(tmp_path: Path) -> tuple[World, World, Blocklists]:
+    """One authority with one feed, and another one that lists the same numbers on its other feed."""
+    ours, theirs = make_world(tmp_path / "ours"), make_world(tmp_path / "theirs")
+    lists = Blocklists([ours.recipient(), theirs.recipient(feed=OTHER_FEED)])
+    lists.sync()
+    theirs.publisher.protect(FIRST[:1000])
+    lists.sync()
+    return ours, theirs, lists
+
+
+def lifted(lists: Blocklists) -> list[bool]:
+    """Whether a number that they protect is blocked, asked in each way."""
+    number = FIRST[7]
+    row = lists.screen(pa.array([number, FIRST[2000]])).to_pylist()
+    verdict = lists.check(number)
+    assert (row[0]["blocked"], row[0]["reason"], row[0]["feed"]) == (verdict.blocked, verdict.reason, verdict.feed)
+    assert row[1]["blocked"]
+    return [number in lists, verdict.blocked, row[0]["blocked"]]
+
+
+def test_an_authority_lifts_no_number_from_the_feed_of_another(
+    two_authorities: tuple[World, World, Blocklists],
+) -> None:
+    _, _, lists = two_authorities
+    assert lifted(lists) == [True] * 3
+    assert (lists.check(FIRST[7]).feed, lists.check(FIRST[7]).reason) == (FEED, "listed")
+    assert lists.verdicts(FIRST[7])[OTHER_FEED].reason == "protected"
+    lists.switch(FEED, on=False)
+    assert FIRST[7] not in lists
+    assert lists.check(FIRST[7]).reason == "protected"
+
+
+def test_a_recipient_may_let_an_authority_protect_for_all(two_authorities: tuple[World, World, Blocklists]) -> None:
+    ours, theirs, lists = two_authorities
+    trusting = Blocklists([lists[FEED], lists[OTHER_FEED]], protects=[OTHER_FEED])
+    assert lifted(trusting) == [False] * 3
+    assert trusting.check(FIRST[7]).reason == "protected"
+    with pytest.raises(InvalidInput, match="no feed is named"):
+        Blocklists([lists[FEED]], protects=[OTHER_FEED])
+    own = Blocklist.open(
+        theirs.url,
+        feed=OTHER_FEED,
+        root=theirs.directory / "publisher" / "root.json",
+        region="ID",
+        cache_dir=theirs.directory / "cache",
+        state_dir=theirs.directory / "cache-state",
+        protected=[FIRST[7]],
+    )
+    assert lifted(Blocklists([ours.recipient(), own])) == [False] * 3, "numbers of one's own are never blocked"
+
+
+def test_feeds_of_one_authority_share_what_it_protects(world: World) -> None:
+    one, other = world.recipient(), world.recipient(feed=OTHER_FEED)
+    one.sync()
+    world.publisher.protect([ONE])
+    lists = Blocklists([one, other])
+    other.sync()
+    assert ONE in one, "the other feed was synced since, and knows better"
+    assert ONE not in lists
+    assert lists.screen(pa.array([ONE])).column("blocked").to_pylist() == [False]

@@ -41,7 +41,7 @@ def listed(
 
 
 def refusals(old: Rows, new: Rows, guard: Guard | None = None, protected: Int64s = NOBODY) -> tuple[str, ...]:
-    return (guard or Guard()).refusals(old, new, difference(old, new), protected, published_ms=10 * DAY_MS)
+    return (guard or Guard()).refuses(old, new, protected, now_ms=10 * DAY_MS)
 
 
 MANY = list(range(6_281_200_000_000, 6_281_200_001_000))
@@ -50,14 +50,14 @@ MANY = list(range(6_281_200_000_000, 6_281_200_001_000))
 @pytest.mark.parametrize(
     ("new", "word"),
     [
-        (listed(MANY[:749]), "removes 251 entries, 25 % of 1,000"),
+        (listed(MANY[:749]), "unblock 251 numbers, 25 % of the 1,000 that are blocked; the guard lets 250 pass"),
         (listed([]), "is empty"),
-        (listed([*MANY, *(n + 5000 for n in MANY), 6_281_300_000_000]), "adds 1,001 entries"),
-        (listed(MANY, level="advisory"), "removes 1,000 entries"),
-        (listed(MANY, until=9 * DAY_MS), "removes 1,000 entries"),
-        (listed(MANY, level="advisory", first_entry=5000), "removes 1,000 entries"),
-        (listed(MANY, until=9 * DAY_MS, first_entry=5000), "removes 1,000 entries"),
-        (listed([*MANY, 6_281_300_000_000], last={6_281_300_000_000: 6_281_300_999_999}), "covered numbers"),
+        (listed([*MANY, *(n + 5000 for n in MANY), 6_281_300_000_000]), "begin to block 1,001 numbers"),
+        (listed(MANY, level="advisory"), "unblock 1,000 numbers"),
+        (listed(MANY, until=9 * DAY_MS), "unblock 1,000 numbers"),
+        (listed(MANY, level="advisory", first_entry=5000), "unblock 1,000 numbers"),
+        (listed(MANY, until=9 * DAY_MS, first_entry=5000), "unblock 1,000 numbers"),
+        (listed([*MANY, 6_281_300_000_000], last={6_281_300_000_000: 6_281_300_999_999}), "block 1,000,000 numbers"),
     ],
     ids=[
         "a quarter gone",
@@ -97,9 +97,9 @@ def test_a_number_under_a_new_entry_counts_as_a_change_only_if_it_no_longer_bloc
     old = listed(MANY)
     assert refusals(old, under_new_ids(old)) == ()
     advisory = listed(MANY, level="advisory")
-    assert "removes 1,000 entries" in refusals(old, under_new_ids(old, level=advisory.level))[0]
+    assert "unblock 1,000 numbers" in refusals(old, under_new_ids(old, level=advisory.level))[0]
     ended = np.full(len(old), 9 * DAY_MS)
-    assert "removes 1,000 entries" in refusals(old, under_new_ids(old, until=ended))[0]
+    assert "unblock 1,000 numbers" in refusals(old, under_new_ids(old, until=ended))[0]
 
 
 def test_a_range_that_is_cut_otherwise_covers_what_it_covered() -> None:
@@ -111,13 +111,13 @@ def test_a_range_that_is_cut_otherwise_covers_what_it_covered() -> None:
     for last in (halves, wider):
         new = under_new_ids(listed([*MANY, *last], last=last))
         assert refusals(old, new) == ()
-    assert "removes 100,000 covered numbers" in refusals(old, listed(MANY))[0]
+    assert "unblock 100,000 numbers" in refusals(old, listed(MANY))[0]
 
 
 def test_huge_ranges_do_not_wrap_around() -> None:
     singles = list(range(100_000_000_000_000, 100_000_000_030_000))
     last = {200_000_000_000_000 + i: 999_000_000_000_000 + i for i in range(29_000)}
-    assert "covered numbers" in refusals(listed(singles), listed([*singles, *last], last=last))[-1]
+    assert "begin to block" in refusals(listed(singles), listed([*singles, *last], last=last))[-1]
 
 
 def test_short_lists_may_change_as_they_like_but_not_vanish() -> None:
@@ -206,7 +206,7 @@ def test_ranges_over_protected_numbers_are_counted_not_paired() -> None:
     assert np.array_equal(found, protected)
 
 
-@pytest.mark.parametrize("name", ["min_changes", "max_cover", "max_first_cover"])
+@pytest.mark.parametrize("name", ["min_removed", "min_added", "max_cover", "max_first_cover"])
 def test_a_negative_limit(name: str) -> None:
     with pytest.raises(InvalidInput):
         Guard(**{name: -1})
@@ -216,6 +216,15 @@ def test_a_negative_limit(name: str) -> None:
 def test_an_invalid_share(share: float) -> None:
     with pytest.raises(InvalidInput):
         Guard(max_removed=share)
+
+
+@given(plain_rows(), plain_rows(), st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS]))
+def test_to_look_where_the_lists_differ_is_to_look_at_all(old: list[Row], new: list[Row], now_ms: int) -> None:
+    strict = Guard(max_removed=0.3, min_removed=0, max_added=0.2, min_added=1)
+    for single in (True, False):
+        was, will = (to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new))
+        everywhere = strict.refuses(was, will, NOBODY, now_ms=now_ms)
+        assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
 
 
 # With a publisher and a recipient
@@ -349,6 +358,8 @@ def test_what_is_protected_from_now_on_does_not_wait_for_a_refused_release(world
 def test_what_is_protected_stays_so_while_the_cache_is_wiped(world: World) -> None:
     world.publisher.protect([LISTED])
     recipient = world.recipient()
+    with pytest.raises(Refused):
+        recipient.sync()
     recipient.sync(accept=1)
     shutil.rmtree(world.directory / "cache")
     recipient.overrides.allow(FIRST[3], reason="appeal 17")
@@ -398,8 +409,8 @@ def test_a_preview_shows_everything_and_changes_nothing(world: World) -> None:
     assert impact.by_category["fraud"].removed == 1500
     assert impact.by_operator["telkomsel"].added == 2
     assert [override.reason for override in impact.overrides] == ["appeal 17"]
-    assert "removes 1,500 entries" in impact.refusals[0]
-    recipient.sync(accept=2)
+    assert "unblock 1,500 numbers" in impact.refusals[0]
+    recipient.sync(accept=f"2:{impact.digest}")
     assert recipient.dry_run().total.added == 0
 
 

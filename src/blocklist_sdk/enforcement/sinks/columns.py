@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blocklist_sdk.enforcement.items import EVERYWHERE, OWN_ENTRY, Batch, Items, scopes_of, until_text
+from blocklist_sdk.release.release_id import FIRST_ERA
 from blocklist_sdk.release.rows import FOREVER_MS
 
 TextColumn = Any
@@ -75,7 +76,7 @@ def keys(batch: Batch) -> TextColumn:
 
 
 def documents(batch: Batch, *, with_number: bool) -> TextColumn:
-    """Each item as a JSON object: `last`, `scope`, `category`, `entries`, `until`, `serial`.
+    """Each item as a JSON object: `last`, `scope`, `category`, `entries`, `until`, `serial`, and `era` if it is not 1.
 
     Args:
         batch: the batch.
@@ -83,6 +84,7 @@ def documents(batch: Batch, *, with_number: bool) -> TextColumn:
     """
     items = batch.items
     until = pc.fill_null(_joined('"', untils(items), '"'), "null")
+    era = "" if batch.era == FIRST_ERA else f',"era":{batch.era}'
     head: tuple[TextColumn | str, ...] = ('{"last":',)
     if with_number:
         head = (f'{{"feed":{json.dumps(batch.feed)},"number":', numbers(items.number), ',"last":')
@@ -97,7 +99,7 @@ def documents(batch: Batch, *, with_number: bool) -> TextColumn:
         entries(items, opening="[", closing="]"),
         ',"until":',
         until,
-        f',"serial":{batch.serial}}}',
+        f',"serial":{batch.serial}{era}}}',
     )
 
 

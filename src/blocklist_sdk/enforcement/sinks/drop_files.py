@@ -17,9 +17,10 @@ from typing import Any, Final, Literal, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage
-from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, scopes_of, until_text
+from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, era_field, scopes_of, until_text
 from blocklist_sdk.enforcement.sink import OUTCOME_KINDS, Outcome, plain
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.release_id import FIRST_ERA
 
 FileFormat = Literal["csv", "jsonl"]
 FORMATS: Final = get_args(FileFormat)
@@ -53,6 +54,7 @@ class DropFile:
         number: the number of the batch; it counts up from file to file of a feed.
         operation: the operation of all changes.
         changes: the changes, ascending by number.
+        era: the release's era.
     """
 
     feed: str
@@ -60,6 +62,7 @@ class DropFile:
     number: int
     operation: Operation
     changes: tuple[SinkChange, ...]
+    era: int = FIRST_ERA
 
 
 def file_of(batch: Batch, format: FileFormat) -> tuple[str, bytes]:
@@ -189,7 +192,8 @@ def read_drop_response(path: str | Path) -> DropResponse:
 
 def _csv(batch: Batch) -> str:
     text = io.StringIO()
-    about = f"feed={batch.feed} serial={batch.serial} batch={batch.number_in_ledger} operation={batch.operation}"
+    era = "".join(f" {name}={value}" for name, value in era_field(batch).items())
+    about = f"feed={batch.feed} serial={batch.serial}{era} batch={batch.number_in_ledger} operation={batch.operation}"
     text.write(f"{_MARK} format={FORMAT_VERSION} {about} count={len(batch)}\n")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -206,6 +210,7 @@ def _jsonl(batch: Batch) -> str:
         "format": FORMAT_VERSION,
         "feed": batch.feed,
         "serial": batch.serial,
+        **era_field(batch),
         "batch": batch.number_in_ledger,
         "operation": batch.operation,
         "count": len(batch),
@@ -288,6 +293,7 @@ def _drop_file(head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Dr
     if int(head["format"]) > FORMAT_VERSION:
         raise ValueError("it was written by a newer version of this library")
     feed, serial, operation = head["feed"], int(head["serial"]), head["operation"]
+    era = int(head.get("era", FIRST_ERA))
     changes = tuple(
         SinkChange(
             operation=operation,
@@ -299,10 +305,11 @@ def _drop_file(head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Dr
             until=_moment(row["until"]),
             feed=feed,
             serial=serial,
+            era=era,
         )
         for row in rows
     )
-    return DropFile(feed, serial, int(head["batch"]), operation, changes)
+    return DropFile(feed, serial, int(head["batch"]), operation, changes, era)
 
 
 def _moment(text: str | None) -> int | None:

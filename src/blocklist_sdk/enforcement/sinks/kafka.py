@@ -15,6 +15,7 @@ from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, Outcome, SinkIdenti
 from blocklist_sdk.enforcement.sinks import columns, urls
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.addresses import shown
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "client.id": "blocklist-sdk",
@@ -137,10 +138,10 @@ class KafkaSink:
             values = columns.documents(batch, with_number=True).cast("binary").to_pylist()
         keys = columns.keys(batch).to_pylist()
         messages = list(zip(numbers, values, keys, strict=True))
-        errors = self._send(messages, batch.serial)
+        errors = self._send(messages, batch.release)
         refused: dict[int, str] = {}
         for index in [index for index, number in enumerate(numbers) if number in errors] if errors else ():
-            alone = self._send(messages[index : index + 1], batch.serial)
+            alone = self._send(messages[index : index + 1], batch.release)
             if alone:
                 refused[index] = f"Kafka: {alone[numbers[index]].str()}"[:DETAIL_CHARS_MAX]
         return done_except(batch, refused)
@@ -155,14 +156,16 @@ class KafkaSink:
         if self._producer is not None:
             self._drop()
 
-    def _send(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> Mapping[bytes, KafkaError]:
+    def _send(
+        self, messages: Sequence[tuple[bytes, bytes | None, str]], release: ReleaseId
+    ) -> Mapping[bytes, KafkaError]:
         """Send messages and wait for acknowledgements; returns the errors of refused messages, by number."""
         if self._producer is None:
             self._producer = self._new_producer()
         self._delivered, self._failed = 0, {}
         try:
             self._reach()
-            self._produce(messages, serial)
+            self._produce(messages, release)
             self._flush()
         except KafkaException as error:
             self._drop()
@@ -204,9 +207,11 @@ class KafkaSink:
             if now > deadline or (self._down_since is not None and now > self._down_since + self._down_s):
                 return
 
-    def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], serial: int) -> None:
+    def _produce(self, messages: Sequence[tuple[bytes, bytes | None, str]], release: ReleaseId) -> None:
         produce, poll, topic = self._producer.produce, self._producer.poll, self._topic
-        common = [("feed", self._feed.encode()), ("serial", str(serial).encode())]
+        common = [("feed", self._feed.encode()), ("serial", str(release.serial).encode())]
+        if release.era != FIRST_ERA:
+            common.append(("era", str(release.era).encode()))
         deadline = time.monotonic() + self._wait_s
         for index, (number, value, key) in enumerate(messages):
             if index % _POLL_EVERY == 0:

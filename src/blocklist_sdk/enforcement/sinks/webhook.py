@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from blocklist_sdk import __version__, times
-from blocklist_sdk.enforcement.items import Batch, SinkChange, until_text
+from blocklist_sdk.enforcement.items import Batch, SinkChange, era_field, until_text
 from blocklist_sdk.enforcement.sink import (
     DONE,
     LIFTED,
@@ -304,6 +304,7 @@ def _body(batch: Batch, items: Sequence[bytes]) -> bytes:
         "type": f"blocklist.{batch.operation}",
         "feed": batch.feed,
         "serial": batch.serial,
+        **era_field(batch),
         "batch": batch.number_in_ledger,
     }
     return json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"items":[' + b",".join(items) + b"]}"

@@ -13,7 +13,7 @@ from blocklist_sdk.recipient.cache.ranges import segments
 from blocklist_sdk.release.rows import Int64s, Positions, Rows
 
 _DAYS_MAX: Final = 4096
-"""Entries that end more than eleven years after the publication share their kinds with those that never end."""
+"""Entries that end more than eleven years later share their kinds with those that never end."""
 
 _NEVER: Final = np.iinfo(np.int64).max
 
@@ -65,9 +65,15 @@ class Classified:
     segment_kinds: Kinds
 
 
-def classify(rows: Rows, published_ms: int) -> Classified:
-    """Find the kind of every number; the publication is in milliseconds since 1970 UTC."""
-    order, keys = _Order(rows, published_ms), _Keys(rows, published_ms)
+def classify(rows: Rows, published_ms: int, from_ms: int) -> Classified:
+    """Find the kind of every number.
+
+    Args:
+        rows: the release's.
+        published_ms: when it was published, in milliseconds since 1970 UTC; what begins no later has begun.
+        from_ms: the moment from which on the kinds have to be right, at most the publication.
+    """
+    order, keys = _Order(rows, published_ms, from_ms), _Keys(rows, published_ms, from_ms)
     single = np.flatnonzero(rows.last == rows.number) if rows.has_ranges else None
     number = rows.number if single is None else rows.number[single]
     key = keys.of_each(single)
@@ -118,15 +124,16 @@ _LIVE, _FUTURE, _DEAD = 0, 1, 2
 
 
 class _Order:
-    """Finds which of several rows decides, from the publication on.
+    """Finds which of several rows decides, from a moment on.
 
     The rule is also written in `recipient/verdicts.py`, `cache/kinds.py`, `cache/generation.py` and
     `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
     """
 
-    def __init__(self, rows: Rows, published_ms: int) -> None:
+    def __init__(self, rows: Rows, published_ms: int, from_ms: int) -> None:
         self._rows = rows
         self._published_ms = published_ms
+        self._from_ms = from_ms
         self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
 
     def deciding_alone(self, row: Positions) -> Positions:
@@ -160,9 +167,9 @@ class _Order:
         return np.where((one == _UNCERTAIN) | (other == _UNCERTAIN), _UNCERTAIN, found)
 
     def _state(self, row: Positions) -> NDArray[np.int64]:
-        """Whether each row is in force at publication, begins later, or has ended for good."""
+        """Whether each row is in force from that moment on, begins later, or has ended for good."""
         since, until = self._rows.since[row], self._rows.until[row]
-        return np.where(until <= self._published_ms, _DEAD, np.where(since > self._published_ms, _FUTURE, _LIVE))
+        return np.where(until <= self._from_ms, _DEAD, np.where(since > self._published_ms, _FUTURE, _LIVE))
 
     def _does_not_block(self, row: Positions) -> NDArray[np.bool_]:
         return np.not_equal(self._rows.level.codes[row], self._block)
@@ -175,10 +182,11 @@ class _Keys:
         count: how many keys there are; the last one is for rows whose kind is `UNDECIDED`.
     """
 
-    def __init__(self, rows: Rows, published_ms: int) -> None:
+    def __init__(self, rows: Rows, published_ms: int, from_ms: int) -> None:
         self._rows = rows
         self._published_ms = published_ms
-        self._base = published_ms // DAY_MS
+        self._from_ms = from_ms
+        self._base = from_ms // DAY_MS
         self._scopes = (MIXED, *rows.scope.values[:_SCOPES_MAX])
         self._categories = max(1, min(len(rows.category.values), _CATEGORIES_MAX))
         self._width = max(1, min(len(rows.level.values), _LEVELS_MAX)) * self._categories * len(self._scopes)
@@ -215,7 +223,7 @@ class _Keys:
         until = rows.until[row]
         key = self._ends(until) + self._texts(row)
         key += rows.scope.codes[row].astype(np.int32) + np.int32(1)
-        key[(rows.since[row] > self._published_ms) & (until > self._published_ms)] = last
+        key[(rows.since[row] > self._published_ms) & (until > self._from_ms)] = last
         return self._only_usual(key, row)
 
     def of_deciding(self, deciding: Positions) -> Keys:

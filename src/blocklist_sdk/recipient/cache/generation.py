@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import os
+import shutil
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +19,7 @@ import pyarrow as pa
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, sync_directory, sync_file
-from blocklist_sdk.errors import Malformed
+from blocklist_sdk.errors import BlocklistError, Malformed
 from blocklist_sdk.recipient.cache.arrow_files import (
     copy_with_cells,
     describe,
@@ -30,6 +32,7 @@ from blocklist_sdk.recipient.cache.lookup import ANSWER_FILES, CELLS, NumberLook
 from blocklist_sdk.recipient.cache.ranges import RangeIndex, range_table
 from blocklist_sdk.records import Entry, Scope
 from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Rows, Texts
 
 _FORMAT = 2
@@ -55,6 +58,7 @@ class About:
         rows: the number of its rows.
         published_at: when the authority published it, UTC.
         signers: ids of the keys that signed the feed's role.
+        era: the feed's era at that time.
     """
 
     feed: str
@@ -63,6 +67,12 @@ class About:
     rows: int
     published_at: datetime
     signers: tuple[str, ...] = ()
+    era: int = FIRST_ERA
+
+    @property
+    def release(self) -> ReleaseId:
+        """Its era and serial."""
+        return ReleaseId(self.era, self.serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +103,36 @@ def write_generation(
         # The largest file goes to the disk while the answers are worked out.
         written = pool.submit(write_table, rows_to_table(rows), directory / _ROWS)
         write_table(range_table(rows), directory / _RANGES)
-        _write_answers(directory, rows, times.to_ms(about.published_at), step)
+        # A release may have been published ahead of this clock, and is asked from now on.
+        published_ms = times.to_ms(about.published_at)
+        _write_answers(directory, rows, published_ms, min(published_ms, times.to_ms(times.now())), step)
         hashes = {name: _sha256_of(directory / name) for name in (_RANGES, *ANSWER_FILES)}
         written.result()
+    _write_documents(directory, about, hashes, signed)
+
+
+def write_generation_again(
+    directory: Path, generation: "Generation", about: About, signed: Mapping[str, bytes]
+) -> None:
+    """Write the list of a generation as another release into an empty directory, durably; big files are shared."""
+    for name in (_ROWS, _RANGES, *ANSWER_FILES):
+        try:
+            os.link(generation.directory / name, directory / name)
+        except OSError:
+            # Not every file system can link.
+            shutil.copyfile(generation.directory / name, directory / name)
+            sync_file(directory / name)
+    _write_documents(directory, about, generation.hashes, signed)
+
+
+def _write_documents(directory: Path, about: About, hashes: Mapping[str, str], signed: Mapping[str, bytes]) -> None:
     document = {
         "format": _FORMAT,
         **asdict(about),
         "published_at": about.published_at.isoformat(),
         "files": {name: describe(directory / name) for name in (_ROWS, *hashes)},
         # The rows have the release's own digest.
-        "hashes": hashes,
+        "hashes": dict(hashes),
     }
     for name, data in {_ABOUT: json.dumps(document, indent=1).encode(), **signed}.items():
         (directory / name).write_bytes(data)
@@ -110,13 +140,13 @@ def write_generation(
     sync_directory(directory)
 
 
-def _write_answers(directory: Path, rows: Rows, published_ms: int, step: DeltaStep | None) -> None:
+def _write_answers(directory: Path, rows: Rows, published_ms: int, from_ms: int, step: DeltaStep | None) -> None:
     patch = None
     if step is not None and step.before.are_answers_whole():
-        patch = step.before.answers.patch(rows, step.touched, published_ms=published_ms)
+        patch = step.before.answers.patch(rows, step.touched, published_ms=published_ms, from_ms=from_ms)
     if patch is not None and step is not None:
         copy_with_cells(step.before.directory / CELLS, directory / CELLS, patch.at, patch.cells)
-    tables = answer_tables(rows, published_ms=published_ms) if patch is None else patch.tables
+    tables = answer_tables(rows, published_ms=published_ms, from_ms=from_ms) if patch is None else patch.tables
     for name, table in tables.items():
         write_table(table, directory / name)
 
@@ -129,6 +159,7 @@ class Generation:
         name: its directory's name.
         about: the release.
         bytes: its size on disk.
+        hashes: SHA-256 of each file that is worked out from the rows, by name.
         rows: all rows, as arrays over the mapped file.
         answers: answers for most numbers without reading their rows.
     """
@@ -146,7 +177,7 @@ class Generation:
         """For `open`, which maps the files."""
         self.directory = directory
         self.name: str = directory.name
-        self._hashes = hashes
+        self.hashes = hashes
         self.about = about
         self.bytes = size
         self.answers = answers
@@ -157,6 +188,7 @@ class Generation:
         self._until = rows.until.data
         self._level = rows.level.codes.data
         self._block = rows.level.values.index("block") if "block" in rows.level.values else -1
+        self._published_ms = times.to_ms(about.published_at)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -179,6 +211,7 @@ class Generation:
                 rows=document["rows"],
                 published_at=datetime.fromisoformat(document["published_at"]),
                 signers=tuple(document["signers"]),
+                era=_era(directory, document),
             )
             files: dict[str, dict[str, Any]] = document["files"]
             for name, described in files.items():
@@ -242,12 +275,14 @@ class Generation:
     def are_answers_whole(self) -> bool:
         """The same of the files that are worked out from the rows, which the digest does not cover."""
         try:
-            return all(_sha256_of(self.directory / name) == written for name, written in self._hashes.items())
+            return all(_sha256_of(self.directory / name) == written for name, written in self.hashes.items())
         except OSError:
             return False
 
     def blocks(self, number: int, now_ms: int) -> bool:
         """Whether the number's rows block it at a moment, in milliseconds since 1970 UTC; for any scope.
+
+        A row that begins no later than its release was published has begun, whatever the clock says.
 
         Which entry decides is also written in `recipient/verdicts.py`, `cache/classify.py`, `cache/kinds.py` and
         `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
@@ -255,9 +290,10 @@ class Generation:
         Raises:
             Malformed: the rows are damaged.
         """
+        begun_ms = max(now_ms, self._published_ms)
         with self._damage():
             return any(
-                self._level[row] == self._block and self._since[row] <= now_ms < self._until[row]
+                self._level[row] == self._block and self._since[row] <= begun_ms and now_ms < self._until[row]
                 for row in self._covering_rows(number)
             )
 
@@ -312,6 +348,25 @@ def _counted_codes(column: Texts) -> list[int]:
     for start in range(0, len(column.codes), _COUNTED_AT_A_TIME):
         count += np.bincount(column.codes[start : start + _COUNTED_AT_A_TIME], minlength=len(count))
     return count.tolist()
+
+
+def release_in(directory: Path) -> ReleaseId:
+    """The release that a directory of a generation is for; (1, 0) where that cannot be read."""
+    with contextlib.suppress(BlocklistError, KeyError, TypeError, ValueError):
+        document = read_json(directory / _ABOUT, format_version=_FORMAT) or {}
+        return ReleaseId(_era(directory, document), int(document["serial"]))
+    return BEFORE_ALL
+
+
+def _era(directory: Path, document: Mapping[str, Any]) -> int:
+    """The era of a generation; of one that was written before eras were known, from the signed metadata beside it."""
+    era = document.get("era")
+    if era is None:
+        with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+            targets = json.loads((directory / "targets.json").read_bytes())
+            roles = targets["signed"]["delegations"]["roles"]
+            era = next((role.get("era") for role in roles if role["name"] == document["feed"]), None)
+    return FIRST_ERA if era is None else int(era)
 
 
 def _text(column: Texts, row: int) -> str:

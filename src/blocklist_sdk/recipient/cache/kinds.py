@@ -5,8 +5,9 @@ which the entry surely is in force, and the day from which it surely no longer i
 kinds, so a number's kind takes two bytes; a look-up reads the kind, and the rows only if the kind is `UNDECIDED`. A
 kind never gives another answer than the rows would.
 
-Days are counted from 1970 UTC. Kinds are valid from the release's publication on; before that, on a machine whose clock
-is late, all of them mean `UNDECIDED`.
+Days are counted from 1970 UTC. Kinds are valid from the release's publication on, or from the moment at which it was
+put in force here, if that was earlier by this machine's clock. Before that, on a machine whose clock was set back, all
+of them mean `UNDECIDED`. An entry that begins no later than its release was published counts as begun at once.
 """
 
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class KindTable:
         `screening/columns.py`; `tests/recipient/test_deciding_entry.py` holds all five together.
 
         Args:
-            day: counted from 1970 UTC; None for a day before the publication.
+            day: counted from 1970 UTC; None for a moment before they are valid.
             scope: one scope, None for all.
             categories: every category of the release.
         """

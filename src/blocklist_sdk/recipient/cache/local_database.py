@@ -12,8 +12,8 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed
 if TYPE_CHECKING:
     import sqlite3
 
-_FORMAT: Final = 2
-"""Format 1 had no `last`: each override was on a single number."""
+_FORMAT: Final = 3
+"""Format 1 had no `last`: each override was on a single number. Format 2 had no `era`: holds named serials alone."""
 
 _WAIT_S: Final = 10.0
 """How long one change waits for another process's change."""
@@ -34,8 +34,9 @@ _OVERRIDES: Final = """
 
 _SCHEMA: Final = (
     _OVERRIDES,
-    "CREATE TABLE holds (name TEXT PRIMARY KEY, serial INTEGER NOT NULL) STRICT",
+    "CREATE TABLE holds (name TEXT PRIMARY KEY, serial INTEGER NOT NULL, era INTEGER) STRICT",
 )
+"""`era` is null where a hold was made before eras were known."""
 
 _OLD_COLUMNS: Final = "number, number AS last, decision, reason, author, created, until"
 """The columns of overrides, read from a file of format 1."""
@@ -47,8 +48,16 @@ _FROM_FORMAT_1: Final = (
     "DROP TABLE overrides_1",
 )
 
-_SHOWN_AS_FORMAT_2: Final = f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides"  # noqa: S608 -- a constant
-"""A file of format 1 is only converted when something is written, since a reader may have no permission to."""
+_FROM_FORMAT_2: Final = ("ALTER TABLE holds ADD COLUMN era INTEGER",)
+
+_MIGRATIONS: Final = {0: _SCHEMA, 1: (*_FROM_FORMAT_1, *_FROM_FORMAT_2), 2: _FROM_FORMAT_2}
+"""What turns a file of each earlier format into one of this; 0 is a new one."""
+
+_OVERRIDES_VIEW: Final = f"CREATE TEMP VIEW overrides AS SELECT {_OLD_COLUMNS} FROM main.overrides"  # noqa: S608 -- a constant
+_HOLDS_VIEW: Final = "CREATE TEMP VIEW holds AS SELECT name, serial, NULL AS era FROM main.holds"
+_VIEWS: Final = {1: (_OVERRIDES_VIEW, _HOLDS_VIEW), 2: (_HOLDS_VIEW,)}
+"""What shows a file of an earlier format as one of this. A file is only converted when something is written, since a
+reader may have no permission to."""
 
 _REMOVALS: Final = """
     CREATE TABLE IF NOT EXISTS removals (
@@ -116,8 +125,8 @@ class LocalDatabase:
                 return []
             connection.execute("PRAGMA temp_store = MEMORY")  # so that the view needs no disk
             connection.execute("BEGIN")  # so that no other process converts the file in between
-            if _version(connection) == 1:
-                connection.execute(_SHOWN_AS_FORMAT_2)
+            for view in _VIEWS.get(_version(connection), ()):
+                connection.execute(view)
             if table is not None and not connection.execute(_HAS_TABLE, (table,)).fetchall():
                 return []
             return connection.execute(query, arguments).fetchall()
@@ -133,7 +142,7 @@ class LocalDatabase:
             connection.execute("BEGIN IMMEDIATE")
             version = _version(connection)
             if version < _FORMAT:
-                for statement in _FROM_FORMAT_1 if version else _SCHEMA:
+                for statement in _MIGRATIONS[version]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
             connection.execute(_REMOVALS)

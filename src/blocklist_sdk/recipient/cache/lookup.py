@@ -15,7 +15,7 @@ from blocklist_sdk.release.rows import Int64s, Rows
 
 CELLS, _SEGMENTS, _KINDS = "cells.arrow", "segments.arrow", "kinds.arrow"
 ANSWER_FILES = CELLS, _SEGMENTS, _KINDS
-_PRIME, _MULTIPLIER, _MASK, _PATCHED = b"modulus", b"multiplier", b"mask", b"patched"
+_PRIME, _MULTIPLIER, _MASK, _PATCHED, _FROM = b"modulus", b"multiplier", b"mask", b"patched", b"from"
 
 _IN_ROWS = Homes(prime=1)
 """Instead of homes: no table could be made that is quick, so every number is looked up in the rows."""
@@ -39,21 +39,31 @@ class Touched:
     last: Int64s
 
 
-def answer_tables(rows: Rows, *, published_ms: int) -> dict[str, pa.Table]:
-    """The tables that `NumberLookup` reads, by file name; the publication is in milliseconds since 1970 UTC."""
+def answer_tables(rows: Rows, *, published_ms: int, from_ms: int | None = None) -> dict[str, pa.Table]:
+    """The tables that `NumberLookup` reads, by file name.
+
+    Args:
+        rows: the release's.
+        published_ms: when it was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the answers have to be right; None for the publication.
+    """
     from blocklist_sdk.recipient.cache.classify import classify  # here, since look-ups do without it
 
-    found = classify(rows, published_ms)
+    from_ms = published_ms if from_ms is None else min(from_ms, published_ms)
+    found = classify(rows, published_ms, from_ms)
     cells, homes = fill_cells(found.numbers, found.kinds) or (np.zeros(2, np.int64), _IN_ROWS)
     about = {_PRIME: str(homes.prime), _MULTIPLIER: str(homes.multiplier), _MASK: str(homes.mask)}
     table = pa.table({"cell": cells}).replace_schema_metadata(about)
-    return {CELLS: table, **_small_tables(found.segment_first, found.segment_kinds, found.table, patched=0)}
+    small = _small_tables(found.segment_first, found.segment_kinds, found.table, patched=0, from_ms=from_ms)
+    return {CELLS: table, **small}
 
 
-def _small_tables(first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int) -> dict[str, pa.Table]:
+def _small_tables(
+    first: Int64s, segment_kinds: Kinds, kinds: KindTable, *, patched: int, from_ms: int
+) -> dict[str, pa.Table]:
     return {
         _SEGMENTS: pa.table({"first": first, "kind": segment_kinds}),
-        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched)}),
+        _KINDS: kinds.to_table().replace_schema_metadata({_PATCHED: str(patched), _FROM: str(from_ms)}),
     }
 
 
@@ -76,6 +86,8 @@ class NumberLookup:
 
     Attributes:
         published_ms: when the release was published, in milliseconds since 1970 UTC.
+        from_ms: the moment from which on the kinds are right: the publication, or when the release was put in force
+            here if that was earlier by this machine's clock.
     """
 
     def __init__(self, tables: Mapping[str, pa.Table], *, published_ms: int) -> None:
@@ -93,7 +105,9 @@ class NumberLookup:
         if not 0 < self._homes.prime < len(self._cells) or self._cells[-1]:
             raise ValueError("the table of numbers has no end")
         self._kinds = KindTable.from_table(tables[_KINDS])
-        self._patched = int((tables[_KINDS].schema.metadata or {}).get(_PATCHED, 0))
+        about_kinds = tables[_KINDS].schema.metadata or {}
+        self._patched = int(about_kinds.get(_PATCHED, 0))
+        self.from_ms = int(about_kinds.get(_FROM, published_ms))
         self._first: Int64s = np.empty(0, np.int64)
         self._segment_kinds: Kinds = np.empty(0, np.uint16)
         if len(segments):
@@ -102,12 +116,12 @@ class NumberLookup:
             )
         self._made: tuple[int, Callable[[int], bool | None]] | None = None
 
-    def patch(self, rows: Rows, touched: Touched, *, published_ms: int) -> Patch | None:
+    def patch(self, rows: Rows, touched: Touched, *, published_ms: int, from_ms: int | None = None) -> Patch | None:
         """The changes that give these tables the next release's answers; None if the tables must be made again.
 
         Only touched numbers are examined. A number that has lost its own entries keeps its cell, since the cells behind
         it are found across it; its kind becomes `UNLISTED`, or `UNDECIDED` if there are ranges. The kinds of other
-        numbers stay valid: they are so from the earlier publication on.
+        numbers stay valid: they are so from the earlier release on.
         """
         from blocklist_sdk.recipient.cache.classify import classify, count_up
 
@@ -123,7 +137,8 @@ class NumberLookup:
         ):
             return None
         near = np.repeat(start, size) + count_up(size)
-        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms)
+        from_ms = max(self.from_ms, published_ms if from_ms is None else from_ms)
+        found = classify(rows.take(np.union1d(near, range_rows(rows))), published_ms, min(from_ms, published_ms))
         extended = self._kinds.extended(found.table)
         if extended is None:
             return None
@@ -134,11 +149,12 @@ class NumberLookup:
         written = cells_to_write(self._cells, self._homes, numbers, kinds)
         if written is None:
             return None
-        tables = _small_tables(found.segment_first, number_of[found.segment_kinds], table, patched=patched)
+        segment_kinds = number_of[found.segment_kinds]
+        tables = _small_tables(found.segment_first, segment_kinds, table, patched=patched, from_ms=from_ms)
         return Patch(tables, *written)
 
     def finder(self, day: int) -> Callable[[int], bool | None]:
-        """A function that says whether a number is blocked on a day (counted from 1970 UTC), from the publication on.
+        """A function that says whether a number is blocked on a day (counted from 1970 UTC), from `from_ms` on.
 
         It answers None if the rows have to be read, or if the integer is not an E.164 number.
         """
@@ -172,7 +188,7 @@ class NumberLookup:
 
     def kind_verdicts(self, now_ms: int, scope: str | None, categories: tuple[str, ...]) -> KindVerdicts:
         """The answer for each kind at a moment, in milliseconds since 1970 UTC; see `KindTable.verdicts`."""
-        day = now_ms // DAY_MS if now_ms >= self.published_ms else None
+        day = now_ms // DAY_MS if now_ms >= self.from_ms else None
         return self._kinds.verdicts(day, scope, categories)
 
 

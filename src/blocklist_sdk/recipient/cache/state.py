@@ -1,19 +1,22 @@
 """What a recipient remembers of a feed outside the cache, which may be wiped.
 
-Without its metadata directory TUF accepts an old repository whose timestamp has not expired. So the highest serial ever
-in force is kept here.
+Without its metadata directory TUF accepts an old repository whose timestamp has not expired. So the *mark* is kept
+here: the era and serial of the highest release ever in force, and its digest.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
 
 _FORMAT = 1
+
+T = TypeVar("T")
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -26,12 +29,16 @@ class RefusedRelease:
         serial, digest: the release's.
         guard: the guard's settings, as text; with other settings the guard is asked again.
         reasons: why it was refused.
+        era: the release's era; None in a file that was written before eras were known.
+        at: when it was refused; None in such a file.
     """
 
     serial: int
     digest: str
     guard: str
     reasons: tuple[str, ...]
+    era: int | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,10 @@ class SyncState:
     """How the last syncs of a feed ended.
 
     Attributes:
-        highest_serial: the highest serial ever in force, 0 for none.
+        highest_serial: the serial of the highest release ever in force, 0 for none.
+        highest_era: its era; None in a file that was written before eras were known.
+        highest_digest: its digest; None in such a file.
+        former_generation: the generation that was in force when another root was pinned; None if none was.
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: the last sync's error, None if it succeeded.
         refused: the newest release that the guard refused, None if the last one passed.
@@ -54,6 +64,9 @@ class SyncState:
     refused: RefusedRelease | None = None
     failures: int = 0
     next_attempt: datetime | None = None
+    highest_era: int | None = None
+    highest_digest: str | None = None
+    former_generation: str | None = None
 
 
 def load_state(path: Path) -> SyncState:
@@ -76,6 +89,9 @@ def load_state(path: Path) -> SyncState:
             # These fields are younger: a file without them was written by an older version.
             failures=int(document.get("failures", 0)),
             next_attempt=_moment(document.get("next_attempt")),
+            highest_era=_optional(int, document.get("highest_era")),
+            highest_digest=_optional(str, document.get("highest_digest")),
+            former_generation=_optional(str, document.get("former_generation")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
@@ -92,6 +108,8 @@ def save_state(path: Path, state: SyncState) -> None:
     for name in ("last_attempt", "last_success", "next_attempt"):
         moment: datetime | None = document[name]
         document[name] = moment and moment.isoformat()
+    if state.refused is not None and state.refused.at is not None:
+        document["refused"]["at"] = state.refused.at.isoformat()
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"format": _FORMAT, **document})
@@ -105,7 +123,13 @@ def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:
         digest=str(document["digest"]),
         guard=str(document["guard"]),
         reasons=tuple(map(str, document["reasons"])),
+        era=_optional(int, document.get("era")),
+        at=_moment(document.get("at")),
     )
+
+
+def _optional(kind: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else kind(value)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -7,7 +7,7 @@
         current.json            which generation is in force; replaced in one rename
         protected.json          numbers that no feed may list, as the authority signed them
         tuf/                    the repository's signed metadata
-        generations/SERIAL-RANDOM/
+        generations/SERIAL-ERA-RANDOM/
         fetch-RANDOM/           what a running sync has fetched so far
 """
 
@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,15 @@ from blocklist_sdk.disk import (
 )
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import file_lock
-from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation, write_generation
+from blocklist_sdk.recipient.cache.generation import (
+    About,
+    DeltaStep,
+    Generation,
+    release_in,
+    write_generation,
+    write_generation_again,
+)
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 
 _FORMAT = 1
@@ -186,7 +194,7 @@ class Store:
         expires: datetime,
         *,
         signed: Mapping[str, bytes] = MappingProxyType({}),
-        hold_serials: Set[int] = frozenset(),
+        hold: Set[ReleaseId] = frozenset(),
         step: DeltaStep | None = None,
     ) -> None:
         """Put a verified release in force: write it beside the others, then switch with one rename.
@@ -196,19 +204,29 @@ class Store:
             about: the release.
             expires: when its signatures expire.
             signed: signed metadata that later proves that the release is the authority's, by file name.
-            hold_serials: serials of older releases that are still needed.
+            hold: older releases that are still needed.
             step: the deltas, if they led here; then the answers of the generation before are patched, not made again.
         """
+        self._put_in_force(
+            about,
+            expires,
+            lambda directory: write_generation(directory, rows, about, signed=signed, step=step),
+            hold=hold,
+        )
+
+    def _put_in_force(
+        self, about: About, expires: datetime, write: Callable[[Path], None], *, hold: Set[ReleaseId]
+    ) -> None:
         opened = self.open()
         # The random part gives a release another name when it is written again because its first copy was damaged.
-        name = f"{about.serial:012d}-{secrets.token_hex(4)}"
+        name = f"{about.serial:012d}-{about.era}-{secrets.token_hex(4)}"
         with storage(self._generations):
             self._generations.mkdir(parents=True, exist_ok=True)
             for path in self._generations.glob(f"{STAGED_PREFIX}*"):  # what killed syncs left
                 shutil.rmtree(path, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=STAGED_PREFIX))
             try:
-                write_generation(staging, rows, about, signed=signed, step=step)
+                write(staging)
                 staging.chmod(0o755)
                 os.replace(staging, self._generations / name)
             except BaseException:
@@ -216,7 +234,21 @@ class Store:
                 raise
             sync_directory(self._generations)
         self.switch(name, expires)
-        self._prune(name, before=opened[0].name if opened else None, hold_serials=hold_serials)
+        self._prune(name, before=opened[0].name if opened else None, hold=hold)
+
+    def commit_again(
+        self,
+        generation: Generation,
+        about: About,
+        expires: datetime,
+        *,
+        signed: Mapping[str, bytes],
+        hold: Set[ReleaseId] = frozenset(),
+    ) -> None:
+        """Put the list of a generation in force as another release. Arguments are those of `commit`."""
+        self._put_in_force(
+            about, expires, lambda directory: write_generation_again(directory, generation, about, signed), hold=hold
+        )
 
     def switch(self, generation: str, expires: datetime) -> None:
         """Put a generation in force, with the expiry of its newest signatures."""
@@ -229,33 +261,42 @@ class Store:
             if not self._generations.is_dir():
                 return []
             paths = [path for path in self._generations.iterdir() if not path.is_symlink()]
-            return sorted((path.name for path in paths if not path.name.startswith(".")), reverse=True)
+            names = [path.name for path in paths if not path.name.startswith(".")]
+        return sorted(names, key=lambda name: (self._release_of(name), name), reverse=True)
 
-    def _prune(self, name: str, *, before: str | None, hold_serials: Set[int]) -> None:
+    def _release_of(self, name: str) -> ReleaseId:
+        """The release that a generation is of, by its name."""
+        head, *rest = name.split("-")
+        if len(rest) == 2 and head.isdigit() and rest[0].isdigit():
+            return ReleaseId(int(rest[0]), int(head))
+        # It was written before eras were known.
+        return release_in(self._generations / name)
+
+    def _prune(self, name: str, *, before: str | None, hold: Set[ReleaseId]) -> None:
         """Delete all generations but the one in force, the release before, and those that are held.
 
         The release before is for readers that are just opening it. Any other copy of the release in force is damaged.
         """
-        serial = _serial_of(name)
-        others = [other for other in self._names() if _serial_of(other) != serial]
+        release = self._release_of(name)
+        others = [other for other in self._names() if self._release_of(other) != release]
         if before not in others:
             before = others[0] if others else None
-        wanted = [other for other in others if other != before and _serial_of(other) in hold_serials]
+        wanted = [other for other in others if other != before and self._release_of(other) in hold]
         if len(wanted) > HELD_MAX:
             log.warning(
-                "%s: more than %d older releases are held; release %d and older ones are deleted",
+                "%s: more than %d older releases are held; release %s and older ones are deleted",
                 self.directory,
                 HELD_MAX,
-                _serial_of(wanted[HELD_MAX]),
+                self._release_of(wanted[HELD_MAX]),
             )
         for unneeded in set(self._names()) - {name, before, *wanted[:HELD_MAX]}:
             shutil.rmtree(self._generations / unneeded, ignore_errors=True)
 
-    def serials(self) -> list[int]:
+    def releases(self) -> list[ReleaseId]:
         """The releases on this disk, damaged or not, newest first."""
-        return [_serial_of(name) for name in self._names()]
+        return [self._release_of(name) for name in self._names()]
 
-    def open_serial(self, serial: int) -> Generation | None:
+    def open_release(self, release: ReleaseId) -> Generation | None:
         """The generation of a release; None if it is no longer on this disk.
 
         Raises:
@@ -263,7 +304,7 @@ class Store:
         """
         damage: Malformed | None = None
         for name in self._names():
-            if _serial_of(name) == serial:
+            if self._release_of(name) == release:
                 try:
                     generation = Generation.open(self._generations / name)
                 except Malformed as error:
@@ -271,7 +312,7 @@ class Store:
                     continue
                 if generation.is_whole():
                     return generation
-                damage = Malformed(f"release {serial} in {self._generations} is damaged")
+                damage = Malformed(f"release {release} in {self._generations} is damaged")
         if damage is not None:
             raise damage
         return None
@@ -285,9 +326,3 @@ class Store:
                 with contextlib.suppress(OSError):
                     total += os.stat(os.path.join(folder, name)).st_size
         return total
-
-
-def _serial_of(name: str) -> int:
-    """The serial in a generation's name."""
-    head = name.partition("-")[0]
-    return int(head) if head.isdigit() else 0

@@ -70,6 +70,7 @@ class Screening:
         self._at = at
         self._categories = generation.rows.category.values
         self._now_ms = times.to_ms(at)
+        self._begun_ms = max(self._now_ms, times.to_ms(generation.about.published_at))
         self._verdicts = generation.answers.kind_verdicts(self._now_ms, scope, self._categories)
         self._any_undecided = bool(self._verdicts.is_undecided.any())
         self._remembered: dict[int, tuple[int, int, int]] = {}
@@ -78,6 +79,11 @@ class Screening:
     def serial(self) -> int:
         """The release's serial."""
         return self._generation.about.serial
+
+    @property
+    def era(self) -> int:
+        """The release's era."""
+        return self._generation.about.era
 
     @property
     def needs_column(self) -> bool:
@@ -214,7 +220,7 @@ class Screening:
         asked = [self._scope is None or self._scope in text.split("+") for text in listed.scope.values]
         is_asked = np.array(asked, np.bool_)[listed.scope.codes[row]]
         since, until = listed.since[row], listed.until[row]
-        in_force = is_asked & (since <= now_ms) & (now_ms < until)
+        in_force = is_asked & (since <= self._begun_ms) & (now_ms < until)
         blocks = np.array([text == "block" for text in listed.level.values], np.bool_)[listed.level.codes[row]]
         if_in_force = np.where(blocks, REASONS.index("listed"), REASONS.index("advisory"))
         if_not = np.where(until <= now_ms, REASONS.index("expired"), REASONS.index("not-yet"))
@@ -230,8 +236,9 @@ class Screening:
         known = self._remembered.get(number)
         if known is None:
             entries = [e for e in self._generation.covering(number) if self._scope is None or self._scope in e.scope]
-            level, reason = decide(entries, self._at)
-            entry = deciding(entries, self._at)
+            published = self._generation.about.published_at
+            level, reason = decide(entries, self._at, published=published)
+            entry = deciding(entries, self._at, published=published)
             known = (
                 -1 if level is None else LEVELS.index(level),
                 -1 if entry is None else self._categories.index(entry.category),

@@ -73,6 +73,7 @@ class ScreeningResult:
         scope_listed: whether any entry on the list has the scope that was asked for, as in `Verdict`.
         scope_entries: how many entries on the list have it; None if no scope was asked for.
         list_entries: how many entries are on the list.
+        era: the release's era.
     """
 
     serial: int
@@ -89,6 +90,7 @@ class ScreeningResult:
     scope_listed: bool | None = None
     scope_entries: int | None = None
     list_entries: int = 0
+    era: int = 1
 
 
 def screen_file(
@@ -193,6 +195,7 @@ def screen_file(
         scope_listed=screening.scope_listed,
         scope_entries=screening.scope_entries,
         list_entries=screening.list_entries,
+        era=screening.era,
         **count,
     )
 

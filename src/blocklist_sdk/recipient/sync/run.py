@@ -5,9 +5,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generatio
 from blocklist_sdk.recipient.cache.lookup import Touched
 from blocklist_sdk.recipient.cache.state import RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
-from blocklist_sdk.recipient.guard import Guard, sync_impact
+from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
+from blocklist_sdk.recipient.sync.acceptance import Acceptance, acceptance_text
 from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
@@ -31,10 +32,15 @@ from blocklist_sdk.release.index import FeedIndex, FileRef
 from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
+from blocklist_sdk.release.published import seconds_ahead
+from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows
 
 _INDEX_BYTES_MAX = 1 << 20
 """An index lists a hundred releases at most, some 400 bytes each."""
+
+_REFUSAL_HOLDS: Final = timedelta(hours=1)
+"""For so long a refused release is not fetched again. What it would block depends on the clock."""
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ class Syncer:
         state_file: what is stored about the feed between syncs.
         guard: what a release may change by itself; None for no limits.
         protected: the recipient's own protected numbers.
-        held_serials: returns the serials of older releases that are still needed.
+        held: returns the older releases that are still needed.
     """
 
     url: str
@@ -61,17 +67,18 @@ class Syncer:
     state_file: Path
     guard: Guard | None = None
     protected: frozenset[int] = frozenset()
-    held_serials: Callable[[], set[int]] = set
+    held: Callable[[], set[ReleaseId]] = set
 
-    def run(self, transport: Transport, *, wait_s: float, accept: int | None = None) -> SyncResult:
+    def run(self, transport: Transport, *, wait_s: float, accept: int | str | None = None) -> SyncResult:
         """Sync once; arguments and errors are as for `Blocklist.sync`."""
+        accepted = None if accept is None else Acceptance.of(accept)
         started = time.monotonic()
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
             now = times.now()
             try:
-                result = self._run(trust, state, accept)
+                result = self._run(trust, state, accepted)
             except BlocklistError as error:
                 log.error("sync of feed %s failed: %s", self.feed, error, extra=self._fields(error, transport, started))
                 self._note(last_attempt=now, last_error=f"{type(error).__name__}: {error}")
@@ -85,16 +92,24 @@ class Syncer:
             self._note(last_attempt=now, last_success=now, last_error=None, refused=None, failures=0, next_attempt=None)
         seconds = time.monotonic() - started
         fields = self._fields(result, transport, started)
-        log.info(
-            "feed %s: %s, release %d in force, %.2f s", self.feed, result.kind, result.after, seconds, extra=fields
-        )
+        release = ReleaseId(result.era, result.after)
+        log.info("feed %s: %s, release %s in force, %.2f s", self.feed, result.kind, release, seconds, extra=fields)
+        if result.ahead_s is not None:
+            log.warning(
+                "feed %s: release %s says that it was published %s ahead of this machine's clock; it is in force. "
+                "Check both clocks",
+                self.feed,
+                release,
+                timedelta(seconds=result.ahead_s),
+            )
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """The changes that a sync would make; nothing is changed."""
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
-            offer = self._offer(trust, load_state(self.state_file))
+            state = load_state(self.state_file)
+            offer = self._offer(trust, state)
             old = offer.local.rows if offer.local else Rows.empty()
             if offer.plan.kind == "none":
                 rows, changes = old, difference(old, old)
@@ -105,12 +120,12 @@ class Syncer:
             old,
             rows,
             changes,
-            before=offer.have,
-            after=offer.index.serial,
+            before=offer.local.about.release if offer.local else None,
+            after=offer.release,
             digest=offer.index.digest,
             protected=offer.protected,
             overrides=overrides,
-            refusals=() if offer.plan.kind == "none" else self._refusals(offer, old, rows, changes),
+            refusals=() if offer.plan.kind == "none" else self._refusals(offer, state, old, rows, times.now(), changes),
         )
 
     def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
@@ -125,38 +140,59 @@ class Syncer:
         except BlocklistError as error:
             log.error("%s", error)
 
-    def _run(self, trust: Trust, state: SyncState, accept: int | None) -> SyncResult:
+    def _run(self, trust: Trust, state: SyncState, accept: Acceptance | None) -> SyncResult:
         offer = self._offer(trust, state)
         # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
-        if offer.local is not None and offer.plan.kind == "none":
-            self._mark(offer.index, state)
-            self.store.switch(offer.local.name, offer.expires)
-            return SyncResult(offer.have, offer.index.serial, "none", 0, 0, 0, 0, 0)
+        local, now = offer.local, times.now()
+        if local is not None and offer.plan.kind == "none":
+            self._mark(offer, state)
+            if local.about.era == offer.era and not offer.is_former:
+                self.store.switch(local.name, offer.expires)
+            else:
+                # The same list under the keys of a new era, whose signatures prove it from now on.
+                about = replace(local.about, era=offer.era, signers=offer.signers)
+                self.store.commit_again(local, about, offer.expires, signed=offer.signed, hold=self.held())
+            return offer.result("none", added=0, removed=0, changed=0, now=now)
 
-        self._forbid_what_was_refused(offer, state, accept)
-        old = offer.local.rows if offer.local else Rows.empty()
+        is_accepted = accept is not None and accept.takes(
+            offer.release, offer.index.digest, refused_digest=_refused_digest(state, offer.release)
+        )
+        if not is_accepted:
+            self._forbid_what_was_refused(offer, state, accept, now)
+        old = local.rows if local else Rows.empty()
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
-        reasons = self._refusals(offer, old, rows, changes)
-        if reasons and accept != offer.index.serial:
-            self._note(refused=RefusedRelease(offer.index.serial, offer.index.digest, self._setting(offer), reasons))
-            raise self._refused(offer, reasons)
-        self._mark(offer.index, state)
+        reasons = self._refusals(offer, state, old, rows, now, changes)
+        if reasons and not is_accepted:
+            refused = RefusedRelease(
+                serial=offer.index.serial,
+                digest=offer.index.digest,
+                guard=self._setting(offer),
+                reasons=reasons,
+                era=offer.era,
+                at=now,
+            )
+            self._note(refused=refused)
+            raise self._refused(offer, reasons, accept)
+        self._mark(offer, state)
         about = About(
-            self.feed, offer.index.serial, offer.index.digest, len(rows), offer.index.published_at, offer.signers
+            feed=self.feed,
+            serial=offer.index.serial,
+            digest=offer.index.digest,
+            rows=len(rows),
+            published_at=offer.index.published_at,
+            signers=offer.signers,
+            era=offer.era,
         )
-        step = DeltaStep(offer.local, built.touched) if offer.local and built.touched else None
-        self.store.commit(rows, about, offer.expires, signed=offer.signed, hold_serials=self.held_serials(), step=step)
-        return SyncResult(
-            before=offer.have,
-            after=offer.index.serial,
-            kind="delta" if built.touched else "snapshot",
+        step = DeltaStep(local, built.touched) if local and built.touched else None
+        self.store.commit(rows, about, offer.expires, signed=offer.signed, hold=self.held(), step=step)
+        return offer.result(
+            "delta" if built.touched else "snapshot",
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),
-            bytes=0,
-            seconds=0,
+            now=now,
         )
 
     def _offer(self, trust: Trust, state: SyncState) -> "_Offer":
@@ -166,21 +202,25 @@ class Syncer:
         trust.refresh()
         opened = self.store.open()
         local = opened[0] if opened else None
-        have = local.about.serial if local else None
-        data, index = self._index(trust, have)
-        self._forbid_going_back(index, highest=max(state.highest_serial, have or 0))
+        data, index = self._index(trust, local.about.release if local else None)
+        era = trust.era(self.feed)
+        # What was in force under another root is nothing to compare serials and moments with.
+        is_former = local is not None and local.name == state.former_generation
+        self._forbid_going_back(index, era, state, local.about if local and not is_former else None)
+        have = local.about.serial if local and _is_base(local.about, index, era, is_former=is_former) else None
         planned = plan(index, serial=have, digest=local.about.digest if local else None)
         if local is not None and planned.kind == "none" and not local.is_whole():
             # Nothing else would find out before the next release.
             log.error("the generation of feed %s on this disk is damaged; it is fetched again", self.feed)
-            have, local, planned = None, None, snapshot_plan(index)
+            local, is_former, planned = None, False, snapshot_plan(index)
         document = self._protected_document(trust)
         return _Offer(
             index=index,
             expires=trust.expires(self.feed),
             signers=trust.signers(self.feed),
             local=local,
-            have=have,
+            is_former=is_former,
+            era=era,
             plan=planned,
             protected_document=document,
             protected=np.array(sorted({*read_protected(document).tolist(), *self.protected}), np.int64),
@@ -201,9 +241,9 @@ class Syncer:
                 if other is None:
                     raise
                 log.error(
-                    "the files of feed %s do not lead to its release %d, so others are tried: %s",
+                    "the files of feed %s do not lead to its release %s, so others are tried: %s",
                     self.feed,
-                    offer.index.serial,
+                    offer.release,
                     error,
                 )
                 return fetched.build(other, old)
@@ -218,38 +258,64 @@ class Syncer:
             return known
         return trust.fetch(PROTECTED_PATH, max_bytes=PROTECTED_BYTES_MAX)
 
-    def _refusals(self, offer: "_Offer", old: Rows, new: Rows, changes: Difference) -> tuple[str, ...]:
+    def _refusals(
+        self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, now: datetime, changes: Difference
+    ) -> tuple[str, ...]:
         if self.guard is None:
             return ()
-        published_ms = times.to_ms(offer.index.published_at)
-        return self.guard.refusals(old, new, changes, offer.protected, published_ms=published_ms)
+        index, about = offer.index, offer.local.about if offer.local else None
+        doubts = doubts_of_moment(ahead=index.published_at - now)
+        if about is not None and not offer.is_former:
+            # In a new era the serials go on, or begin again.
+            base = about.serial if about.era == offer.era or index.serial > about.serial else 0
+            last_sync = state.last_success or about.published_at
+            doubts += doubts_of_jump(index.serial - base, since_last_sync=now - last_sync)
+        return doubts + self.guard.refuses(
+            old,
+            new,
+            offer.protected,
+            now_ms=times.to_ms(now),
+            old_published_ms=None if about is None else times.to_ms(about.published_at),
+            new_published_ms=times.to_ms(index.published_at),
+            changes=changes,
+        )
 
-    def _forbid_what_was_refused(self, offer: "_Offer", state: SyncState, accept: int | None) -> None:
-        """Refuse again without fetching again, as long as nothing is different."""
+    def _forbid_what_was_refused(
+        self, offer: "_Offer", state: SyncState, accept: Acceptance | None, now: datetime
+    ) -> None:
+        """Refuse again without fetching again, for as long as nothing is different.
+
+        That depends on the clock, too, so it is not for ever.
+        """
         refused = state.refused
         if (
             refused is not None
-            and accept != offer.index.serial
-            and (refused.serial, refused.digest, refused.guard)
-            == (offer.index.serial, offer.index.digest, self._setting(offer))
+            and refused.at is not None
+            and timedelta(0) <= now - refused.at < _REFUSAL_HOLDS
+            and (refused.era, refused.serial, refused.digest, refused.guard)
+            == (*offer.release, offer.index.digest, self._setting(offer))
         ):
-            raise self._refused(offer, refused.reasons)
+            raise self._refused(offer, refused.reasons, accept)
 
     def _setting(self, offer: "_Offer") -> str:
-        """Everything that the guard's answer depends on, beside the two releases."""
+        """Everything that the guard's answer depends on, beside the two releases and the clock."""
         protected = hashlib.sha256(offer.protected.tobytes()).hexdigest()[:16]
-        return f"{self.guard!r} {offer.have} {protected}"
+        return f"{self.guard!r} {offer.local.about.release if offer.local else None} {protected}"
 
-    def _refused(self, offer: "_Offer", reasons: tuple[str, ...]) -> Refused:
-        serial = offer.index.serial
+    def _refused(self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None) -> Refused:
+        release, digest = offer.release, offer.index.digest
+        anywhere = acceptance_text(release, digest)
+        why_not = f" {accept.why_not(release, digest)}" if accept is not None else ""
         return Refused(
-            f"release {serial} of feed {self.feed!r} is refused: {'; '.join(reasons)}. The list in force is unchanged. "
-            f"Ask the publisher; if the release is right, let it in with accept={serial}, or --accept {serial}.",
-            serial=serial,
+            f"release {release} of feed {self.feed!r} is refused: {'; '.join(reasons)}. The list in force is "
+            f"unchanged.{why_not} Ask the publisher; if the release is right, let it in: on this machine with "
+            f'accept="{release}", or --accept {release}; on any other with --accept {anywhere}.',
+            serial=release.serial,
             reasons=reasons,
+            accept=anywhere,
         )
 
-    def _index(self, trust: Trust, have: int | None) -> tuple[bytes, FeedIndex]:
+    def _index(self, trust: Trust, have: ReleaseId | None) -> tuple[bytes, FeedIndex]:
         path = index_path(self.feed)
         if trust.target(path) is None:
             if have is not None:
@@ -261,20 +327,81 @@ class Syncer:
         data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
-    def _forbid_going_back(self, index: FeedIndex, *, highest: int) -> None:
-        if index.serial < highest:
+    def _forbid_going_back(self, index: FeedIndex, era: int, state: SyncState, about: About | None) -> None:
+        """Refuse what was in force before in another way.
+
+        Raises:
+            Untrusted: an earlier era, a lower serial in the same one, another list under the same serial, or a release
+                that was published before the one in force.
+        """
+        offered, mark = ReleaseId(era, index.serial), mark_of(state, about)
+        highest = max(mark or BEFORE_ALL, about.release if about is not None else BEFORE_ALL)
+        is_replay = "an old repository is being replayed, or the publisher lost data. Ask the publisher."
+        if era < highest.era:
             raise Untrusted(
-                f"{shown(self.url)} offers release {index.serial} of feed {self.feed!r}, but release {highest} was in "
-                "force here before: an old repository is being replayed, or the publisher lost data. Ask the publisher."
+                f"{shown(self.url)} offers feed {self.feed!r} as its keys of era {era} sign it, but era {highest.era} "
+                f"has begun, in which they sign nothing any more: {is_replay}"
+            )
+        if offered < highest:
+            raise Untrusted(
+                f"{shown(self.url)} offers release {offered} of feed {self.feed!r}, but release {highest} was in "
+                f"force here before: {is_replay}"
+            )
+        known = [state.highest_digest] if offered == mark else []
+        known += [about.digest] if about is not None and offered == about.release else []
+        if any(digest not in (None, index.digest) for digest in known):
+            raise Untrusted(
+                f"{shown(self.url)} offers another list as release {offered} of feed {self.feed!r} than the one that "
+                "was in force here under this serial, and a serial never means two lists. The next release is taken "
+                "again. Ask the publisher."
+            )
+        if about is not None and era == about.era and index.published_at < about.published_at:
+            raise Untrusted(
+                f"{shown(self.url)} offers release {offered} of feed {self.feed!r} as published at "
+                f"{times.iso(index.published_at)}, which is before release {about.release}, of "
+                f"{times.iso(about.published_at)}, in force here. Ask the publisher to set the clock right."
             )
 
-    def _mark(self, index: FeedIndex, state: SyncState) -> None:
-        """Store the serial as the highest, once its release is complete.
+    def _mark(self, offer: "_Offer", state: SyncState) -> None:
+        """Store era, serial and digest as the highest, once the release is complete.
 
         Before the switch: a mark that is ahead of the data does no harm, one that is behind lets old data back in.
         """
-        if index.serial != state.highest_serial:
-            save_state(self.state_file, replace(state, highest_serial=index.serial))
+        marked = replace(
+            state,
+            highest_era=offer.era,
+            highest_serial=offer.index.serial,
+            highest_digest=offer.index.digest,
+        )
+        if marked != state:
+            save_state(self.state_file, marked)
+
+
+def mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
+    """The highest release ever in force; one without an era is of that of the release in force, or of the first."""
+    if not state.highest_serial:
+        return None
+    known = FIRST_ERA if about is None else about.era
+    return ReleaseId(known if state.highest_era is None else state.highest_era, state.highest_serial)
+
+
+def _is_base(about: About, index: FeedIndex, era: int, *, is_former: bool) -> bool:
+    """Whether deltas may start from a release.
+
+    From one of an earlier era, or one under another root, only if the index offers the same list.
+    """
+    if about.era == era and not is_former:
+        return True
+    offered = index.find(about.serial)
+    return offered is not None and offered.digest == about.digest
+
+
+def _refused_digest(state: SyncState, release: ReleaseId) -> str | None:
+    """The digest of a release as it was refused here; None if it was not."""
+    refused = state.refused
+    if refused is None or refused.serial != release.serial or refused.era not in (None, release.era):
+        return None
+    return refused.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +413,8 @@ class _Offer:
         expires: when the signatures expire.
         signers: ids of the keys that signed the feed's role.
         local: the generation in force, or None.
-        have: its serial.
+        is_former: whether that was put in force under another root.
+        era: the feed's era.
         plan: how to get from there to the current release.
         protected_document: the numbers that no feed may list, as they were signed.
         protected: these and the recipient's own, ascending.
@@ -297,11 +425,36 @@ class _Offer:
     expires: datetime
     signers: tuple[str, ...]
     local: Generation | None
-    have: int | None
+    is_former: bool
+    era: int
     plan: FetchPlan
     protected_document: bytes
     protected: Int64s
     signed: dict[str, bytes]
+
+    @property
+    def release(self) -> ReleaseId:
+        """The era and serial of the release."""
+        return ReleaseId(self.era, self.index.serial)
+
+    def result(
+        self, kind: Literal["none", "delta", "snapshot"], *, added: int, removed: int, changed: int, now: datetime
+    ) -> SyncResult:
+        """The result of a sync that has put it in force; bytes and seconds are still to be counted."""
+        before = self.local.about.release if self.local else None
+        return SyncResult(
+            before=before and before.serial,
+            after=self.index.serial,
+            kind=kind,
+            added=added,
+            removed=removed,
+            changed=changed,
+            bytes=0,
+            seconds=0,
+            era=self.era,
+            before_era=before and before.era,
+            ahead_s=seconds_ahead(self.index.published_at, now),
+        )
 
 
 @dataclass(frozen=True, slots=True)
