@@ -54,7 +54,8 @@ def sign(world: World, content: Rows | Delta, *, rows: int, release_digest: str)
         about = {"serial": serial, "rows": rows, "digest": release_digest, "published_at": index["published_at"]}
         releases = index["releases"]
         assert isinstance(releases, list)
-        index.update(about, releases=[*releases, {**about, kind: file}])
+        puts = content if isinstance(content, Rows) else content.puts
+        index.update(about, releases=[*releases, {**about, kind: file}], last_entry=int(puts.entry.max()))
 
     forger.forge_index(next_release)
     return target.length

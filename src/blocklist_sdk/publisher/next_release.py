@@ -146,7 +146,8 @@ def plan_release(
     until = _inherit_numbers(previous.until, match, forever) if distinct.until is None else distinct.until
     # The list may give only the end, in the past: the entry has ended, and must have begun before.
     until = np.maximum(until, _SECOND_MS)
-    since = np.where(until <= since, until - _SECOND_MS, since)
+    is_given = np.zeros(len(since), np.bool_) if distinct.since is None else distinct.since != NOT_GIVEN_MS
+    since = np.where((until <= since) & ~is_given, until - _SECOND_MS, since)
     rows = Rows(
         number=distinct.number,
         last=distinct.number,
