@@ -78,7 +78,7 @@ def test_pipes_are_neither_read_nor_replaced(publisher: Publisher, tmp_path: Pat
 
 
 def test_a_clock_that_was_ahead_does_not_delay_an_unblock(publisher: Publisher, tmp_path: Path) -> None:
-    timing = Timing(clock=lambda: (datetime.now(UTC) + timedelta(days=3)).replace(microsecond=0))
+    timing = Timing(clock=lambda: (datetime.now(UTC) + timedelta(hours=20)).replace(microsecond=0))
     ahead = Publisher.open(tmp_path / "authority", passphrase=PASSPHRASE, timing=timing)
     other = "+6281200000002"
     ahead.release("id-all", pa.table({"number": [NUMBER, other]}))

@@ -81,9 +81,11 @@ class World:
         cache: str = "cache",
         feed: str = FEED,
         transport: TransportSettings = PATIENT,
+        is_guarded: bool = True,
     ) -> "Recipient":
         opened = Recipient.open(
             url or self.url,
+            guard="default" if is_guarded else None,
             feed=feed,
             root=self.directory / "publisher" / "root.json",
             region="ID",
