@@ -177,7 +177,7 @@ class Generation:
         """For `open`, which maps the files."""
         self.directory = directory
         self.name: str = directory.name
-        self.hashes = hashes
+        self.hashes: dict[str, str] = hashes
         self.about = about
         self.bytes = size
         self.answers = answers

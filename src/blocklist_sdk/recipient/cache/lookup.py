@@ -107,7 +107,7 @@ class NumberLookup:
         self._kinds = KindTable.from_table(tables[_KINDS])
         about_kinds = tables[_KINDS].schema.metadata or {}
         self._patched = int(about_kinds.get(_PATCHED, 0))
-        self.from_ms = int(about_kinds.get(_FROM, published_ms))
+        self.from_ms: int = int(about_kinds.get(_FROM, published_ms))
         self._first: Int64s = np.empty(0, np.int64)
         self._segment_kinds: Kinds = np.empty(0, np.uint16)
         if len(segments):
