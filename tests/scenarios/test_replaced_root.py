@@ -142,6 +142,26 @@ def test_the_same_list_under_the_new_root_is_proved_again(world: World) -> None:
     assert new.verify()
 
 
+def test_no_service_with_the_old_root_undoes_it(world: World) -> None:
+    old = world.recipient()
+    old.sync()
+    kept = world.directory / "kept"
+    shutil.copytree(world.repository, kept)
+    root = begun_anew(world, FIRST)
+    new = opened(world, root)
+    new.replace_root(fingerprint(root))
+    renewed = world.directory / "renewed"
+    shutil.move(world.repository, renewed)
+    shutil.copytree(kept, world.repository)
+    for run_it in (old.sync, old.dry_run):
+        with pytest.raises(InvalidInput, match=r"another root was pinned .*name the new root"):
+            run_it()
+    assert LISTED in old
+    shutil.rmtree(world.repository)
+    shutil.move(renewed, world.repository)
+    assert new.sync().after == 1
+
+
 def test_the_old_repository_is_not_trusted_any_more(world: World) -> None:
     world.recipient().sync()
     kept = world.directory / "kept"

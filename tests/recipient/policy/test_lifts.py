@@ -238,6 +238,22 @@ def test_a_far_future_that_a_person_lets_in_slows_no_look_up(world: World) -> No
         assert fast.is_blocked(6281200000001) is True
 
 
+def test_what_follows_a_moment_that_was_let_in_does_not_wait_for_it(world: World) -> None:
+    """A publisher whose clock was ahead once stays at that moment; its unblocks must arrive all the same."""
+    recipient = world.recipient()
+    recipient.sync()
+    rows, ahead = in_force(world), this_second() + timedelta(days=300)
+    signed(world, rows, published_at=ahead)
+    recipient.sync(accept=f"2:{digest(rows)}")
+    fewer = rows.take(np.arange(1, len(rows)))
+    signed(world, fewer, published_at=ahead, serial=3)
+    assert (recipient.sync().after, recipient.check("+6281200000001").blocked) == (3, False)
+    signed(world, fewer, published_at=ahead + timedelta(hours=1), serial=4)
+    with pytest.raises(Refused, match="from now"):
+        recipient.sync()
+    assert recipient.status().serial == 3
+
+
 def test_the_moment_of_publication_never_goes_back(world: World) -> None:
     recipient = world.recipient()
     recipient.sync()

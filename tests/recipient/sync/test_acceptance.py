@@ -110,6 +110,22 @@ def test_the_refusal_prints_what_lets_the_list_in_anywhere(world: World) -> None
     assert fresh.sync(accept=caught.value.accept).after == 2
 
 
+def test_an_acceptance_of_many_rows_is_none_of_what_they_block(world: World) -> None:
+    recipient = world.recipient()
+    recipient.sync()
+    world.release([f"+62813{i:08d}" for i in range(6_500)])
+    with pytest.raises(Refused, match=r"3,500 more rows than .*have it judged") as caught:
+        recipient.sync()
+    assert caught.value.accept is None
+    growth, *judged = recipient.dry_run().refusals
+    assert "3,500 more rows" in growth
+    assert any("unblock 3,000 numbers" in reason for reason in judged)
+    with pytest.raises(Refused, match="unblock 3,000 numbers"):
+        recipient.sync(accept=2)
+    assert_still_answers(recipient)
+    assert recipient.sync(accept=2).after == 2
+
+
 def test_by_command(world: World) -> None:
     settings = {"url": world.url, "feed": FEED, "root": world.publisher.root, "cache_dir": world.directory / "cache"}
     env = {f"BLOCKLIST_{name.upper()}": str(value) for name, value in settings.items()}

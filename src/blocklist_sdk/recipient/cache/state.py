@@ -32,6 +32,7 @@ class RefusedRelease:
         reasons: why it was refused.
         era: the release's era; None in a file that was written before eras were known.
         at: when it was refused; None in such a file.
+        is_judged: whether it was refused for what it blocks; False if for its number of rows alone, and not fetched.
     """
 
     serial: int
@@ -40,6 +41,7 @@ class RefusedRelease:
     reasons: tuple[str, ...]
     era: int | None = None
     at: datetime | None = None
+    is_judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class SyncState:
         highest_era: its era; None in a file that was written before eras were known.
         highest_digest: its digest; None in such a file.
         former_generation: the generation that was in force when another root was pinned; None if none was.
+        awaited_root: the fingerprint of that root; until the first sync under it, no other is used.
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: the last sync's error, None if it succeeded.
         refused: the newest release that the guard refused, None if the last one passed.
@@ -91,6 +94,7 @@ class SyncState:
     highest_era: int | None = None
     highest_digest: str | None = None
     former_generation: str | None = None
+    awaited_root: str | None = None
     begun: BegunBuild | None = None
 
 
@@ -117,12 +121,13 @@ def load_state(path: Path) -> SyncState:
             highest_era=_optional(int, document.get("highest_era")),
             highest_digest=_optional(str, document.get("highest_digest")),
             former_generation=_optional(str, document.get("former_generation")),
+            awaited_root=_optional(str, document.get("awaited_root")),
             begun=_begun(document.get("begun")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
         raise
-    except (Malformed, KeyError, TypeError, ValueError) as error:
+    except (Malformed, KeyError, TypeError, ValueError, OverflowError) as error:
         # A sync must be able to repair this by itself; the generation in force still protects against older releases.
         log.error("%s is damaged and is started again: %s", path, error)
         return SyncState()
@@ -153,6 +158,7 @@ def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:
         reasons=tuple(map(str, document["reasons"])),
         era=_optional(int, document.get("era")),
         at=_moment(document.get("at")),
+        is_judged=bool(document.get("is_judged", True)),
     )
 
 

@@ -114,12 +114,13 @@ def check_rows(index: FeedIndex, planned: FetchPlan, *, max_rows: int) -> None:
         Malformed: more than the protocol allows.
         Refused: more than this recipient's setting allows.
     """
-    most = _most_rows(index, planned)
-    if most > ROWS_MAX:
+    longest = max(release.rows for release in index.releases)
+    if longest > ROWS_MAX:
         raise Malformed(
-            f"feed {index.feed!r} offers a release of {most:,} rows; a release may have at most {ROWS_MAX:,}. Nothing "
-            "was downloaded. Tell the publisher."
+            f"feed {index.feed!r} offers a release of {longest:,} rows; a release may have at most {ROWS_MAX:,}. "
+            "Nothing was downloaded. Tell the publisher."
         )
+    most = _most_rows(index, planned)
     if most > max_rows:
         reason = f"it has {counted(most, 'row')}, more than the {max_rows:,} that max_rows allows"
         raise Refused(
@@ -168,8 +169,9 @@ def check_room(index: FeedIndex, planned: FetchPlan, room: Room) -> None:
 
 
 def _most_rows(index: FeedIndex, planned: FetchPlan) -> int:
-    """The rows of the longest release on the way."""
-    return max(release.rows for release in index.releases[-len(files_of(planned)) :])
+    """The rows of the longest list that is built: deltas are made one, so the releases in between never are."""
+    first = index.releases[-len(files_of(planned))].rows if planned.snapshot is not None else 0
+    return max(first, index.rows)
 
 
 def _where(what: str, room: Room) -> str:

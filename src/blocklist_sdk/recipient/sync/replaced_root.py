@@ -63,6 +63,7 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
                     last_success=state.last_success,
                     last_error=state.last_error,
                     former_generation=former,
+                    awaited_root=digits,
                 ),
             )
             with storage(syncer.store.metadata):

@@ -15,6 +15,9 @@ from blocklist_sdk.errors import Malformed, StorageFailed
 _PROC: Final = Path("/proc")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
+_FILES: Final = frozenset({"inactive_file", "active_file", "slab_reclaimable"})
+"""What a system gives up before it kills: also the pages of the list in force, perhaps a large part of a container."""
+
 _UNLIMITED: Final = 1 << 60
 """The first version of cgroups says about 2^63 where there is no limit."""
 
@@ -102,13 +105,14 @@ def _of_groups(proc: Path, cgroups: Path) -> Iterator[int]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
-            yield from _up(cgroups, path, "memory.max", "memory.current", "inactive_file")
+            yield from _up(cgroups, path, "memory.max", "memory.current", _FILES)
         elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-            yield from _up(cgroups / "memory", path, *names)
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            files = frozenset(f"total_{name}" for name in _FILES)
+            yield from _up(cgroups / "memory", path, *names, files)
 
 
-def _up(root: Path, path: str, limit_name: str, usage_name: str, files_name: str) -> Iterator[int]:
+def _up(root: Path, path: str, limit_name: str, usage_name: str, file_names: frozenset[str]) -> Iterator[int]:
     """What a control group and those above it leave. In a container only the root may be there to see."""
     folder = root / path.lstrip("/")
     for each in dict.fromkeys((folder, *folder.parents, root)):
@@ -120,8 +124,8 @@ def _up(root: Path, path: str, limit_name: str, usage_name: str, files_name: str
         files = 0
         for line in (_text(each / "memory.stat") or "").splitlines():
             name, _, value = line.partition(" ")
-            if name == files_name and value.isdecimal():
-                files = int(value)
+            if name in file_names and value.isdecimal():
+                files += int(value)
         yield limit - max(0, used - files)
 
 

@@ -41,6 +41,7 @@ from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.entries import check_entries, check_moves, check_step
 from blocklist_sdk.release.files import read_delta, read_snapshot
+from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex, FileRef
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
@@ -97,6 +98,7 @@ class Syncer:
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
+            self._require_awaited_root(state)
             now = times.now()
             try:
                 with within_memory(self.feed, self.store.directory):
@@ -132,6 +134,7 @@ class Syncer:
         trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
         with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             state = load_state(self.state_file)
+            self._require_awaited_root(state)
             offer = self._offer(trust, state)
             old = offer.local.rows if offer.local else Rows.empty()
             if offer.plan.kind == "none":
@@ -148,8 +151,28 @@ class Syncer:
             digest=offer.index.digest,
             protected=offer.protected,
             overrides=overrides,
-            refusals=() if offer.plan.kind == "none" else self._refusals(offer, state, old, rows, times.now(), changes),
+            refusals=() if offer.plan.kind == "none" else self._all_refusals(offer, state, old, rows, changes),
         )
+
+    def _all_refusals(
+        self, offer: "_Offer", state: SyncState, old: Rows, new: Rows, changes: Difference
+    ) -> tuple[str, ...]:
+        """Why a sync would refuse a release: for its number of rows, and for what it blocks."""
+        growth = growth_refusal(self.guard, offer.index, have=offer.have_rows)
+        judged = self._refusals(offer, state, old, new, times.now(), changes)
+        return judged if growth is None else (growth, *judged)
+
+    def _require_awaited_root(self, state: SyncState) -> None:
+        """Until the first sync under a root that took another's place, no other root is used.
+
+        Raises:
+            InvalidInput: it is another one, such as the old one in a service's settings.
+        """
+        if state.awaited_root not in (None, fingerprint(self.root)) and not state.highest_serial:
+            raise InvalidInput(
+                f"another root was pinned for feed {self.feed!r}, with the fingerprint {state.awaited_root}, and the "
+                "one that was given now is not it: name the new root, as root in blocklist.toml or with --root"
+            )
 
     def _fields(self, ended: SyncResult | Exception, transport: Transport, started: float) -> dict[str, Any]:
         seconds = time.monotonic() - started
@@ -205,7 +228,7 @@ class Syncer:
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
         reasons = self._refusals(offer, state, old, rows, now, changes)
-        if reasons and not is_accepted:
+        if reasons and not (is_accepted and (accept is None or _is_for_content(accept, state, offer))):
             raise self._refusal(offer, reasons, accept, now)
         self._mark(offer, state)
         about = About(
@@ -309,12 +332,12 @@ class Syncer:
         if self.guard is None:
             return ()
         index, about = offer.index, offer.local.about if offer.local else None
-        doubts = doubts_of_moment(ahead=index.published_at - now)
+        # A publisher does not go back behind a moment that was let in here, and its unblocks must not wait for it.
+        is_known = about is not None and not offer.is_former and index.published_at <= about.published_at
+        doubts = () if is_known else doubts_of_moment(ahead=index.published_at - now)
         if about is not None and not offer.is_former:
-            # In a new era the serials go on, or begin again.
-            base = about.serial if about.era == offer.era or index.serial > about.serial else 0
             last_sync = state.last_success or about.published_at
-            doubts += doubts_of_jump(index.serial - base, since_last_sync=now - last_sync)
+            doubts += doubts_of_jump(index.serial - about.serial, since_last_sync=now - last_sync)
         return doubts + self.guard.refuses(
             old,
             new,
@@ -340,13 +363,13 @@ class Syncer:
             and (refused.era, refused.serial, refused.digest, refused.guard)
             == (*offer.release, offer.index.digest, self._setting(offer))
         ):
-            raise self._refused(offer, refused.reasons, accept)
+            raise self._refused(offer, refused.reasons, accept, is_judged=refused.is_judged)
 
     def _forbid_growth(self, offer: "_Offer", accept: Acceptance | None, now: datetime) -> None:
         """Refuse, before it is downloaded, a release with more rows than the guard could let through."""
         reason = growth_refusal(self.guard, offer.index, have=offer.have_rows)
         if reason is not None:
-            raise self._refusal(offer, (reason,), accept, now)
+            raise self._refusal(offer, (reason,), accept, now, is_judged=False)
 
     def _forbid_what_kills(self, offer: "_Offer", state: SyncState, now: datetime) -> None:
         """Leave a release alone that ended the process while it was built, more than once in a row."""
@@ -380,7 +403,15 @@ class Syncer:
         protected = hashlib.sha256(offer.protected.tobytes()).hexdigest()[:16]
         return f"{self.guard!r} {offer.local.about.release if offer.local else None} {protected}"
 
-    def _refusal(self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None, now: datetime) -> Refused:
+    def _refusal(
+        self,
+        offer: "_Offer",
+        reasons: tuple[str, ...],
+        accept: Acceptance | None,
+        now: datetime,
+        *,
+        is_judged: bool = True,
+    ) -> Refused:
         """The error for a release that is refused now; the refusal is noted."""
         refused = RefusedRelease(
             serial=offer.index.serial,
@@ -389,12 +420,24 @@ class Syncer:
             reasons=reasons,
             era=offer.era,
             at=now,
+            is_judged=is_judged,
         )
         self._note(refused=refused)
-        return self._refused(offer, reasons, accept)
+        return self._refused(offer, reasons, accept, is_judged=is_judged)
 
-    def _refused(self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None) -> Refused:
+    def _refused(
+        self, offer: "_Offer", reasons: tuple[str, ...], accept: Acceptance | None, *, is_judged: bool
+    ) -> Refused:
         release, digest = offer.release, offer.index.digest
+        if not is_judged:
+            return Refused(
+                f"release {release} of feed {self.feed!r} is refused: {'; '.join(reasons)}. Nothing was downloaded, so "
+                "nobody knows yet what it blocks; the list in force is unchanged. Ask the publisher; if the list is "
+                f'meant to be so long, have it judged, with accept="{release}", or --accept {release}: if its content '
+                "is refused as well, the reasons are shown.",
+                serial=release.serial,
+                reasons=reasons,
+            )
         anywhere = acceptance_text(release, digest)
         why_not = f" {accept.why_not(release, digest)}" if accept is not None else ""
         return Refused(
@@ -486,6 +529,16 @@ def _is_base(about: About, index: FeedIndex, era: int, *, is_former: bool) -> bo
         return True
     offered = index.find(about.serial)
     return offered is not None and offered.digest == about.digest
+
+
+def _is_for_content(accept: Acceptance, state: SyncState, offer: "_Offer") -> bool:
+    """Whether an acceptance is for what a release blocks, and not for its number of rows alone.
+
+    A refusal shows the digest only where the content was judged.
+    """
+    if accept.digest is not None or state.refused is None:
+        return True
+    return state.refused.is_judged
 
 
 def _refused_digest(state: SyncState, release: ReleaseId) -> str | None:
