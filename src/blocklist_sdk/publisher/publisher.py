@@ -813,9 +813,9 @@ class Publisher:
             proposals: signed copies of one proposal, at least one.
 
         Raises:
-            InvalidInput: the copies are of different proposals, or of another publisher's; another version of what
-                it changes was published after the proposal was written; it expired, or was installed before; signatures are missing; or a key
-                that has to sign here is not available.
+            InvalidInput: the copies are of different proposals, or of another publisher's; another version of what it
+                changes was published after the proposal was written; it expired, or was installed before; signatures
+                are missing; or a key that has to sign here is not available.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
