@@ -12,7 +12,7 @@ from blocklist_sdk.release.arrow import from_table
 from blocklist_sdk.release.digest import digest
 from support.audit import audited
 from support.scale import Tally, scaled
-from support.world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World, unguarded
+from support.world import FEED, OTHER_FEED, PASSPHRASE, Recipient, World, sync_accepting, unguarded
 
 DAYS = scaled(12, long=60)
 BAD_DAY = scaled(7, long=41)
@@ -112,6 +112,6 @@ def test_every_day_all_hold_the_same_list(world: World, tally: Tally) -> None:
         assert digest_of(daily) == digest_of(newcomer) == published
         assert audited(daily, lists, chance=chance) == serial
         if day % AWAY_DAYS == 0:
-            assert away.sync(accept=serial).after == serial
+            assert sync_accepting(away).after == serial
             assert digest_of(away) == published
     tally(days=DAYS, deltas=DAYS - 1, snapshots=DAYS + 2, refused_syncs=2)

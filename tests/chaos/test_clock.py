@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -127,6 +128,11 @@ def test_a_clock_that_jumps(world: World, clock: Clock, tally: Tally) -> None:
     decided: dict[int, Decided] = {}
     compared = synced = stale = 0
     course = jumps(chance, listings, status.as_of)
+    # What had begun when the release was published has begun, whatever this clock says.
+    begun = [
+        replace(each, since=datetime(1970, 1, 1, tzinfo=UTC)) if each.since <= status.as_of else each
+        for each in listings
+    ]
     for jump in range(JUMPS):
         to = next(course)
         clock.at_s = (to if isinstance(to, datetime) else clock.now + to).timestamp()
@@ -144,8 +150,8 @@ def test_a_clock_that_jumps(world: World, clock: Clock, tally: Tally) -> None:
             except Stale:
                 assert clock.now >= status.expires - DAY
                 stale += 1
-        compared += check_answers(recipient, listings, decided, clock.now)
-        check_strict(strict, recipient.status().expires, listings, decided, clock.now)
+        compared += check_answers(recipient, begun, decided, clock.now)
+        check_strict(strict, recipient.status().expires, begun, decided, clock.now)
     assert stale
     tally(jumps=JUMPS, answers=compared, syncs=synced, stale_syncs=stale)
 

@@ -16,7 +16,7 @@ from support.audit import audited
 from support.decisions import Decisions, Step, after, assert_answers_follow, decide, standing
 from support.killing import LATER, SOONER, Moment, Nursery, Say, nursery
 from support.scale import Tally, scaled
-from support.world import FEED, FIRST, LISTED, PASSPHRASE, SECOND, World, copy_world, make_world
+from support.world import FEED, FIRST, LISTED, PASSPHRASE, SECOND, World, copy_world, make_world, sync_accepting
 
 pytestmark = pytest.mark.timing
 
@@ -44,7 +44,7 @@ def world(template: World, tmp_path: Path) -> World:
 
 
 def sync(world: World, serial: int, say: Say) -> None:
-    world.recipient().sync(accept=serial)
+    sync_accepting(world.recipient())
     say("done")
 
 
@@ -86,7 +86,7 @@ def test_syncs_that_are_killed(world: World, tally: Tally) -> None:
                 assert found == serial if way == "first snapshot" or not was_killed else found in (serial - 1, serial)
                 if was_killed:
                     after_a_kill.append(found == serial)
-            assert world.recipient().sync(accept=serial).after == serial
+            assert sync_accepting(world.recipient()).after == serial
             syncs += 1
             healed = world.recipient()
             assert audited(healed, lists, chance=chance) == serial
@@ -154,7 +154,7 @@ def test_publishing_that_is_killed(tmp_path: Path, tally: Tally) -> None:
             assert offered is not None
             assert offered >= max(map(int, end.said), default=serial)
             kept = recipient("kept")
-            assert kept.sync(accept=offered).after == offered
+            assert sync_accepting(kept).after == offered
             assert audited(kept, lists, chance=chance) == offered
             serial = release_next(publisher, publisher.directory)
             assert serial == offered + 1

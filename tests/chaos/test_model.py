@@ -143,7 +143,7 @@ class Exchange(RuleBasedStateMachine):
             }
         )
         published = self.model[feed].published
-        if not published.publishable(self.protected) and published.listed:
+        if not published.publishable(self.protected, self.clock.now) and published.listed:
             with pytest.raises(InvalidInput):
                 self.publisher.release(feed, table, max_rejects=1.0)
             return

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from blocklist_sdk import Blocklist, Publisher
 from support.scale import Tally, scaled
-from support.world import LISTED, World, make_world
+from support.world import LISTED, World, make_world, sync_accepting
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -125,7 +125,7 @@ def test_readers_of_alternating_releases(tmp_path: Path, tally: Tally) -> None:
     try:
         while len(seen) < READERS and any(reader.is_alive() for reader in readers):
             serial = world.release(EVEN if serial % 2 else ODD).serial
-            assert writer.sync(accept=serial).after == serial
+            assert sync_accepting(writer).after == serial
             with contextlib.suppress(queue.Empty):
                 while True:
                     seen.append(results.get(timeout=0.05))

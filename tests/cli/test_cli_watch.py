@@ -136,7 +136,7 @@ SLOW = """
 import sys, time
 from blocklist_sdk.recipient.sync import run
 
-def slow(*arguments):
+def slow(*arguments, **options):
     print("reading", flush=True)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:

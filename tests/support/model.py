@@ -33,13 +33,23 @@ class PublishedFeed:
     def serial(self) -> int:
         return len(self.releases) - 1
 
-    def publishable(self, protected: frozenset[int]) -> dict[Key, Listing]:
-        return {key: each for key, each in sorted(self.listed.items()) if not any(map(each.covers, protected))}
+    def publishable(self, protected: frozenset[int], at: datetime) -> dict[Key, Listing]:
+        """What is neither protected nor over before it began: an entry without one begins with the release."""
+        before = self.releases[-1]
+
+        def begins(key: Key) -> datetime:
+            return before[key].since if key in before else at
+
+        return {
+            key: each
+            for key, each in sorted(self.listed.items())
+            if not any(map(each.covers, protected)) and (each.until is None or each.until > min(begins(key), at))
+        }
 
     def publish(self, protected: frozenset[int], at: datetime) -> None:
         """Entries that stay keep their id and their start; others get the next ids, in the order of their numbers."""
         before, release = self.releases[-1], {}
-        for key, each in self.publishable(protected).items():
+        for key, each in self.publishable(protected, at).items():
             if key in before:
                 release[key] = replace(each, entry=before[key].entry, since=before[key].since)
             else:
