@@ -134,7 +134,7 @@ def test_a_signal_ends_a_running_download(world: World, number: signal.Signals) 
 
 SLOW = """
 import sys, time
-from blocklist_sdk.recipient.sync import run
+from blocklist_sdk.recipient.sync import build
 
 def slow(*arguments, **options):
     print("reading", flush=True)
@@ -142,7 +142,7 @@ def slow(*arguments, **options):
     while time.monotonic() < deadline:
         pass
 
-run.read_snapshot = slow
+build.read_snapshot = slow
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
@@ -208,9 +208,16 @@ def test_of_what_weakens_and_strengthens_only_the_gain_waits(
     assert (talk.entry(case), talk.state(case), len(published(talk))) == (entry, "published", 4)
 
 
-def test_advisories_and_later_ends_do_not_wait(start: Callable[..., Talk]) -> None:
+@pytest.mark.parametrize("left", [timedelta(hours=5), timedelta(days=30)])
+def test_advisories_and_later_ends_do_not_wait(start: Callable[..., Talk], left: timedelta) -> None:
+    """Also of a block that ends within the day: it must not lapse because other things wait."""
     talk = start(**TIGHT)
     case = talk.listed()
+    end = talk.clock() + left
+    talk.decide(case, until=end.isoformat())
+    add_listings(talk, 1)
+    talk.publish()
+    assert published(talk)[number_of(talk, case)][2] == end
     later = talk.clock() + timedelta(days=300)
     talk.decide(case, until=later.isoformat())
     hints = add_listings(talk, 5, level="advisory")
@@ -219,7 +226,7 @@ def test_advisories_and_later_ends_do_not_wait(start: Callable[..., Talk]) -> No
     found = published(talk)
     assert found[number_of(talk, case)][2] == later
     assert {number_of(talk, each) for each in hints} < set(found)
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_an_urgent_decision_does_not_wait_for_a_cycle_that_does(start: Callable[..., Talk]) -> None:
@@ -595,8 +602,8 @@ contents = st.builds(
         lambda s: "+".join(sorted(s))
     ),
     since=st.integers(-50, 50).map(lambda hours: START + timedelta(hours=hours)),
-    until=st.none() | st.integers(51, 200).map(lambda hours: START + timedelta(hours=hours)),
-)
+    until=st.none() | st.integers(1, 200).map(lambda hours: START + timedelta(hours=hours)),
+).filter(lambda content: content.until is None or content.since < content.until)
 
 
 def blocks(content: Content | None, at: datetime) -> set[str]:
@@ -605,7 +612,11 @@ def blocks(content: Content | None, at: datetime) -> set[str]:
     return set() if content.until is not None and content.until <= at else {*content.scope.split("+")}
 
 
+LASTS = Content("block", "fraud", "sms+voice", START, START + timedelta(hours=200))
+
+
 @given(st.none() | contents, contents)
+@example(LASTS._replace(until=START + timedelta(hours=5)), LASTS)
 def test_meanwhile_nothing_blocks_that_did_not_and_nothing_that_should_not(was: Content | None, will: Content) -> None:
     entry = NextEntry(1, 1, TELKOMSEL, 1, True, will, was)
     shown = entry.without_gain()
@@ -614,5 +625,7 @@ def test_meanwhile_nothing_blocks_that_did_not_and_nothing_that_should_not(was: 
         assert blocks(shown, at) == blocks(was, at) & blocks(will, at)
     if shown is not None:
         assert not NextEntry(1, 1, TELKOMSEL, 1, True, shown, was).begins(START)
-    gains = [blocks(will, at) - blocks(was, at) for at in (START, START + timedelta(days=1))]
+    ahead = START + timedelta(days=1)
+    # An end that is put off is no beginning.
+    gains = blocks(will, START) - blocks(was, START), blocks(will, ahead) - blocks(was, ahead) - blocks(was, START)
     assert entry.begins(START) == any(gains)

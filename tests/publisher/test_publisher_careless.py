@@ -88,6 +88,20 @@ def test_a_clock_that_was_ahead_does_not_delay_an_unblock(publisher: Publisher, 
         publisher.release("id-all", pa.table({"number": [other]}), published_at=datetime(9999, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize(("ahead", "is_refused"), [(timedelta(hours=20), False), (timedelta(days=3), True)])
+def test_what_a_clock_that_was_ahead_leaves_is_said(
+    publisher: Publisher, tmp_path: Path, ahead: timedelta, is_refused: bool
+) -> None:
+    timing = Timing(clock=lambda: (datetime.now(UTC) + ahead).replace(microsecond=0))
+    Publisher.open(tmp_path / "authority", passphrase=PASSPHRASE, timing=timing).release("id-all", [NUMBER])
+    for publish in (publisher.dry_run, publisher.release):
+        said: list[str] = []
+        publish("id-all", [NUMBER], notify=said.append)
+        found = [line for line in said if "later than now" in line]
+        assert len(found) == 1
+        assert ("recipients refuse each release" in found[0]) is is_refused
+
+
 @pytest.mark.parametrize("column", ["category", "issuer"])
 @pytest.mark.parametrize("text", ["bank\x1b[2J", "bank\r", "bank\x9b1A", "bank\u2066"])
 def test_a_row_with_control_characters_is_a_reject(

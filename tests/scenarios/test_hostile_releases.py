@@ -155,8 +155,8 @@ def test_memory_that_ends_in_the_middle_is_an_error_of_ours(world: World, spare_
 
 def test_a_release_that_kills_the_process_is_left_alone_after_the_second_time(world: World) -> None:
     offer(Forger(world), made("dense_list", 1, world.directory))
-    killed = "import os, signal; from blocklist_sdk.recipient.sync import run; "
-    killed += "run._Fetch.build = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+    killed = "import os, signal; from blocklist_sdk.recipient.sync import build; "
+    killed += "build.Fetch.build = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
     recipient = world.recipient()
     internals = internals_of(recipient)
     options = f"feed={FEED!r}, root={internals.root!r}, cache_dir={str(world.directory / 'cache')!r}, "

@@ -130,6 +130,32 @@ def test_keys_that_are_replaced_in_peace_cost_nothing(world: World) -> None:
     assert recipient.status().held_eras == {"hlr": 1}
 
 
+def test_serials_that_go_on_below_the_thiefs_are_no_jump(world: World) -> None:
+    """The publisher does not begin anew: its next serial is thousands, and still below the one in force."""
+
+    def renumbered(serial: int) -> None:
+        def change(index: Any) -> None:
+            index["releases"][-1]["serial"] = index["serial"] = serial
+
+        Forger(world).forge_index(change)
+
+    renumbered(5_000)
+    kept = world.directory / "kept"
+    shutil.copytree(world.repository, kept)
+    recipient = world.recipient()
+    recipient.sync()
+    renumbered(5_050)
+    assert recipient.sync().after == 5_050
+    shutil.rmtree(world.repository)
+    shutil.copytree(kept, world.repository)
+    publisher = unguarded(world.directory / "publisher")
+    publisher.rotate_keys("online")
+    publisher.rotate_keys(f"feed.{FEED}")
+    result = recipient.sync()
+    assert (result.after, result.before, result.before_era) == (5_000, 5_050, 1)
+    assert result.era > 1
+
+
 def test_serials_name_releases_of_the_era_in_force(world: World) -> None:
     recipient = world.recipient()
     recipient.sync()

@@ -188,7 +188,6 @@ class PublisherFolder:
                     f"{index.published_at.isoformat()}: give a later moment, or set the clock right"
                 )
             # If the clock was ahead once, unblocks must not wait until that moment has come.
-            log.warning("the current release is of %s, later than now: check the clock", index.published_at.isoformat())
             return index.published_at
         return moment
 

@@ -1,7 +1,7 @@
 """What the publisher's guard is asked: which moments count, and whether the clock may be wrong."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from blocklist_sdk import times
@@ -10,6 +10,7 @@ from blocklist_sdk.publisher.folder import PublisherFolder
 from blocklist_sdk.publisher.guard import HORIZONS_MS, MONTH_MS, PublisherGuard
 from blocklist_sdk.release.blocking import BlockingChange, blocking_change, ended_between
 from blocklist_sdk.release.index import FeedIndex
+from blocklist_sdk.release.published import AHEAD_MAX, seconds_ahead
 from blocklist_sdk.texts import counted
 
 
@@ -23,11 +24,13 @@ class Moments:
             that moment until it has come; entries begin at once.
         judged_ms: this moment, as the guard takes it: never before the current release, so that a clock that is slow
             does not turn the guard off.
+        notice: what a person should know if the release has a moment that this machine's clock has not reached.
     """
 
     published: datetime
     since_ms: int
     judged_ms: int
+    notice: str | None
 
     @classmethod
     def of(cls, folder: PublisherFolder, published_at: datetime | None, index: FeedIndex | None) -> Self:
@@ -39,7 +42,27 @@ class Moments:
         published = folder.moment(published_at, index)
         clock = folder.timing.clock().replace(microsecond=0)
         judged = clock if index is None else max(clock, index.published_at)
-        return cls(published, times.to_ms(min(published, clock)), times.to_ms(judged))
+        notice = (
+            _said_of(published, published - clock)
+            if index is not None and seconds_ahead(published, clock) is not None
+            else None
+        )
+        return cls(published, times.to_ms(min(published, clock)), times.to_ms(judged), notice)
+
+
+def _said_of(published: datetime, ahead: timedelta) -> str:
+    """What a person should know of a release that has to keep a moment to come."""
+    said = (
+        f"the current release is of {times.iso(published)}, {ahead} later than now by this machine's clock, and the "
+        "next one keeps that moment: set the clock right"
+    )
+    if ahead <= AHEAD_MAX:
+        return said
+    return (
+        f"{said}. If it is right, the clock was ahead before: until then recipients refuse each release, unblocks "
+        "included, unless a person there has accepted one of that moment. Tell them, or begin the serials anew: "
+        "blocklist publish keys rotate --role feed.NAME --restart-serials"
+    )
 
 
 @dataclass(frozen=True, slots=True)

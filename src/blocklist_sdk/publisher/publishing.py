@@ -132,6 +132,8 @@ def _drafted(
     moments: Moments,
     keep_rejects: Callable[[Sequence[Reject]], Path | None],
 ) -> Draft:
+    if moments.notice is not None:
+        (call.notify or log.warning)(moments.notice)
     return draft_release(
         call,
         signed_feed,

@@ -22,13 +22,11 @@ from blocklist_sdk.release.blocking import DAY_MS, blocking_change
 from blocklist_sdk.release.blocking_limits import Limits
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.protected import covered_among
+from blocklist_sdk.release.published import AHEAD_MAX
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows, distinct
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
-
-AHEAD_MAX: Final = timedelta(days=1)
-"""A release that was published further ahead of this machine's clock needs a person's consent."""
 
 JUMP_MAX: Final = 1_000
 """So many serials may always be passed over, and a release a minute since the last sync."""

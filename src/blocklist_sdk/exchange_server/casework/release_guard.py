@@ -58,11 +58,17 @@ class NextEntry:
     published: Content | None
 
     def begins(self, now: datetime) -> bool:
-        """Whether it begins to block its number in a scope, now or a day ahead."""
-        was = self.published
-        return any(
-            _blocked(self.wished, at) - (_blocked(was, at) if was else frozenset[str]()) for at in (now, now + _DAY)
-        )
+        """Whether it begins to block its number in a scope, now or a day ahead; an end that is put off is no beginning.
+
+        So does the judge of every guard: `blocklist_sdk.release.blocking.blocking_change`.
+        """
+        until_then: frozenset[str] = frozenset()
+        for at in (now, now + _DAY):
+            if self.published is not None:
+                until_then |= _blocked(self.published, at)
+            if _blocked(self.wished, at) - until_then:
+                return True
+        return False
 
     def without_gain(self) -> Content | None:
         """What is published while its gain waits: where both contents block; None if it is not published at all.

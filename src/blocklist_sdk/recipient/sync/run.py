@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,6 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refuse
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
-from blocklist_sdk.recipient.cache.lookup import Touched
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.guard import Guard, doubts_of_jump, doubts_of_moment, sync_impact
@@ -30,21 +29,17 @@ from blocklist_sdk.recipient.sync.admission import (
     check_rows,
     files_of,
     growth_refusal,
-    rows_of_chain,
-    rows_of_files,
 )
+from blocklist_sdk.recipient.sync.build import Built, Fetch
 from blocklist_sdk.recipient.sync.planner import FetchPlan, healing_plan, plan, snapshot_plan
 from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_memory
 from blocklist_sdk.recipient.sync.schedule import held_until
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
-from blocklist_sdk.release.digest import digest
-from blocklist_sdk.release.entries import check_entries, check_moves, check_step
-from blocklist_sdk.release.files import read_delta, read_snapshot
 from blocklist_sdk.release.fingerprint import fingerprint
-from blocklist_sdk.release.index import FeedIndex, FileRef
+from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.limits import ROWS_MAX
-from blocklist_sdk.release.merge import Delta, Difference, apply_all, difference
+from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.published import seconds_ahead
@@ -283,13 +278,13 @@ class Syncer:
             signed={"index.json": data, **trust.evidence(self.feed)},
         )
 
-    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> "_Built":
+    def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> Built:
         planned = offer.plan
         with self.store.workspace() as directory:
             local = offer.local.about if offer.local else None
             before = offer.index.find(local.serial) if local else None
             continues = local is not None and before is not None and before.digest == local.digest
-            fetched = _Fetch(trust, offer.index, directory, continues)
+            fetched = Fetch(trust, offer.index, directory, continues)
             try:
                 self._admit(trust, offer, planned)
                 return fetched.build(planned, old)
@@ -605,78 +600,3 @@ class _Offer:
             before_era=before and before.era,
             ahead_s=seconds_ahead(self.index.published_at, now),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """A release as built by a plan.
-
-    Attributes:
-        rows: the release's, checked against the signed digest.
-        changes: how they differ from the rows in force.
-        touched: the numbers that the deltas touch; None if there was a snapshot.
-    """
-
-    rows: Rows
-    changes: Difference
-    touched: Touched | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetch:
-    """Carries out a plan in a private directory.
-
-    Attributes:
-        continues: whether the index offers the release in force here with its digest, so that entry ids must not have
-            moved since. If it does not, the publisher may have restored a backup, and have given ids out again.
-    """
-
-    trust: Trust
-    index: FeedIndex
-    directory: Path
-    continues: bool
-
-    def build(self, planned: FetchPlan, old: Rows) -> _Built:
-        """The current release, checked against the signed digest, and how it differs from `old`.
-
-        Raises:
-            Malformed: the files do not lead to the release that the index signs.
-        """
-        with within_memory(self.index.feed, self.directory):
-            return self._build(planned, old)
-
-    def _build(self, planned: FetchPlan, old: Rows) -> _Built:
-        may_have = list(rows_of_files(self.index, planned, have=len(old)))
-        rows = old
-        if planned.snapshot is not None:
-            rows = read_snapshot(self._download(planned.snapshot), rows=may_have.pop(0))
-            check_entries(rows, last_entry=self.index.last_entry)
-        deltas = []
-        left = rows_of_chain(self.index, have=len(rows))
-        for file, rows_max in zip(planned.deltas, may_have, strict=True):
-            deltas.append(read_delta(self._download(file), rows_max=min(rows_max, left)))
-            left -= len(deltas[-1])
-        before = rows
-        rows, changes = apply_all(before, deltas)
-        rows.validate_texts()
-        check_step(before, rows, changes, last_entry=self.index.last_entry)
-        if len(rows) != self.index.rows or digest(rows) != self.index.digest:
-            raise Malformed(
-                f"release {self.index.serial} of feed {self.index.feed!r} does not have the digest that its index "
-                "signs; nothing was changed. Tell the publisher."
-            )
-        if planned.snapshot is not None:
-            changes = difference(old, rows)
-            if self.continues:
-                check_moves(old, rows, changes)
-        return _Built(rows, changes, _touched(deltas) if planned.snapshot is None else None)
-
-    def _download(self, file: FileRef) -> Path:
-        path = self.directory / file.path.rpartition("/")[2]
-        self.trust.download(file.path, path)
-        return path
-
-
-def _touched(deltas: Sequence[Delta]) -> Touched:
-    parts = [part for delta in deltas for part in (delta.puts, delta.removes)]
-    return Touched(np.concatenate([part.number for part in parts]), np.concatenate([part.last for part in parts]))
