@@ -5,7 +5,7 @@ defaults, and ``docs/adr/0022-guards-judge-what-blocks.md`` those for what is ju
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,10 @@ JUMP_MAX: Final = 1_000
 
 _OPERATORS_MAX = 1_000_000
 """More changed numbers than this are not counted by operator: it takes a microsecond for each."""
+
+_COUNTED_FIRST: Final = 100_000
+_COUNTED_GROWTH: Final = 8
+"""Of so many rows the guard counts first what they block, and then of so many times as many."""
 
 _SHOWN = 3
 """How many protected numbers, or wide entries, the reasons name."""
@@ -122,9 +126,11 @@ class Guard(Limits):
                 added=max(change.added, later.added),
                 single_added=max(change.single_added, later.single_added),
             )
-        if was is not old and self.refusals(change):
-            # Now it matters how much is blocked in all.
-            whole = compare(old, old)
+        for part in _growing(old) if was is not old else ():
+            # The more is blocked in all, the more may change: count no further than it takes to let the release pass.
+            if not self.refusals(change):
+                break
+            whole = compare(part, part)
             change = replace(change, before=whole.before, single_before=whole.single_before)
         return (*reasons, *self.refusals(change))
 
@@ -222,6 +228,15 @@ def _rows_of(rows: Rows, numbers: Int64s) -> Rows:
     size = np.searchsorted(rows.number, numbers, "right") - start
     ends = np.cumsum(size)
     return rows.take(np.arange(int(size.sum())) + np.repeat(start - (ends - size), size))
+
+
+def _growing(rows: Rows) -> Iterator[Rows]:
+    """The first rows, then more and more of them, then all."""
+    count = _COUNTED_FIRST
+    while count < len(rows):
+        yield rows.take(np.arange(count))
+        count *= _COUNTED_GROWTH
+    yield rows
 
 
 def _begun_in_a_day(rows: Rows, now_ms: int) -> Rows:

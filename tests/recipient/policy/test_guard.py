@@ -218,13 +218,17 @@ def test_an_invalid_share(share: float) -> None:
         Guard(max_removed=share)
 
 
-@given(plain_rows(), plain_rows(), st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS]))
-def test_to_look_where_the_lists_differ_is_to_look_at_all(old: list[Row], new: list[Row], now_ms: int) -> None:
+@given(plain_rows(), plain_rows(), st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS]), st.sampled_from([1, 2, 9]))
+def test_to_look_where_the_lists_differ_is_to_look_at_all(
+    old: list[Row], new: list[Row], now_ms: int, counted_first: int
+) -> None:
     strict = Guard(max_removed=0.3, min_removed=0, max_added=0.2, min_added=1)
     for single in (True, False):
         was, will = (to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new))
         everywhere = strict.refuses(was, will, NOBODY, now_ms=now_ms)
-        assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("blocklist_sdk.recipient.guard._COUNTED_FIRST", counted_first)
+            assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
 
 
 # With a publisher and a recipient
