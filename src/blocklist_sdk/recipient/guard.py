@@ -114,7 +114,9 @@ class Guard(Limits):
         compare = partial(
             blocking_change, now_ms=now_ms, old_published_ms=old_published_ms, new_published_ms=new_published_ms
         )
-        was, will = _where_they_differ(old, new, changes, now_ms=now_ms, new_published_ms=new_published_ms)
+        # Until the moment of a release has come, a row that is in both may have begun in one of them alone.
+        is_ahead = any(moment is not None and moment > now_ms for moment in (old_published_ms, new_published_ms))
+        was, will = _where_they_differ(old, new, None if is_ahead else changes)
         change = compare(was, will)
         if not len(new) and change.removed:
             return (*reasons, f"it is empty, but the release in force blocks {counted(change.before, 'number')}")
@@ -202,12 +204,9 @@ def _long(time: timedelta) -> str:
     return f"{counted(days, 'day')} and {counted(hours, 'hour')}" if days < 100 else counted(days, "day")
 
 
-def _where_they_differ(
-    old: Rows, new: Rows, changes: Difference | None, *, now_ms: int, new_published_ms: int | None
-) -> tuple[Rows, Rows]:
+def _where_they_differ(old: Rows, new: Rows, changes: Difference | None) -> tuple[Rows, Rows]:
     """The rows of both lists of those numbers of which a row differs; all rows where others may block differently."""
-    is_ahead = new_published_ms is not None and new_published_ms > now_ms
-    if changes is None or old.has_ranges or new.has_ranges or is_ahead or not len(new):
+    if changes is None or old.has_ranges or new.has_ranges or not len(new):
         return old, new
     numbers = distinct(
         np.concatenate(

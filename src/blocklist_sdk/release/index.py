@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.limits import RELEASES_MAX
 from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 from blocklist_sdk.release.names import is_target_path
 
@@ -84,7 +85,7 @@ class FeedIndex(_Document):
             feed has none. Entries have scopes of their own, which decide.
         serial, published_at, rows, digest: of the current release.
         last_entry: the highest entry id ever given out, so that none is given out twice.
-        releases: what is still offered, oldest first; the current one is the last.
+        releases: what is still offered, oldest first; the current one is the last. `RELEASES_MAX` at most.
     """
 
     protocol: int = PROTOCOL
@@ -100,6 +101,8 @@ class FeedIndex(_Document):
 
     @model_validator(mode="after")
     def _current_is_last(self) -> Self:
+        if len(self.releases) > RELEASES_MAX:
+            raise ValueError(f"it has {len(self.releases):,} releases; an index may have at most {RELEASES_MAX:,}")
         serials = [release.serial for release in self.releases]
         if serials != sorted(set(serials)) or not serials or serials[-1] != self.serial:
             raise ValueError("releases must ascend and end with the current serial")

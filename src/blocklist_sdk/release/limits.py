@@ -32,7 +32,10 @@ RANGE_DEPTH_MAX: Final = 64
 item that ranges block names all of them to a sink."""
 
 RELEASES_MAX: Final = 5_000
-"""Releases in an index: one an hour for half a year. An index of so many takes a megabyte."""
+"""Releases in an index: one an hour for half a year."""
+
+INDEX_BYTES_MAX: Final = 1 << 20
+"""Bytes of an index: the most releases, each with one file and without white space, take 900 kB."""
 
 FILE_BYTES_BASE: Final = 1 << 20
 FILE_BYTES_PER_ROW: Final = 1_200

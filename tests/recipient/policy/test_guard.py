@@ -5,6 +5,7 @@ import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,17 +219,42 @@ def test_an_invalid_share(share: float) -> None:
         Guard(max_removed=share)
 
 
-@given(plain_rows(), plain_rows(), st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS]), st.sampled_from([1, 2, 9]))
+MOMENTS = st.sampled_from([0, DAY_MS, 3 * DAY_MS, 9 * DAY_MS])
+
+
+@given(plain_rows(), plain_rows(), MOMENTS, st.none() | MOMENTS, st.none() | MOMENTS, st.sampled_from([1, 2, 9]))
 def test_to_look_where_the_lists_differ_is_to_look_at_all(
-    old: list[Row], new: list[Row], now_ms: int, counted_first: int
+    old: list[Row],
+    new: list[Row],
+    now_ms: int,
+    old_published_ms: int | None,
+    new_published_ms: int | None,
+    counted_first: int,
 ) -> None:
     strict = Guard(max_removed=0.3, min_removed=0, max_added=0.2, min_added=1)
     for single in (True, False):
         was, will = (to_rows([replace(row, last=row.number) if single else row for row in rows]) for rows in (old, new))
-        everywhere = strict.refuses(was, will, NOBODY, now_ms=now_ms)
+        refuses = partial(
+            strict.refuses,
+            was,
+            will,
+            NOBODY,
+            now_ms=now_ms,
+            old_published_ms=old_published_ms,
+            new_published_ms=new_published_ms,
+        )
+        everywhere = refuses()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("blocklist_sdk.recipient.guard._COUNTED_FIRST", counted_first)
-            assert strict.refuses(was, will, NOBODY, now_ms=now_ms, changes=difference(was, will)) == everywhere
+            assert refuses(changes=difference(was, will)) == everywhere
+
+
+def test_a_moment_that_is_taken_back_is_judged_where_no_row_differs() -> None:
+    """A list that was let in ahead of this clock, and then signed again, in a new era, as of today: it begins later."""
+    later = replace(listed(MANY), since=np.full(len(MANY), 20 * DAY_MS))
+    refuses = partial(Guard().refuses, later, later, NOBODY, now_ms=10 * DAY_MS, changes=difference(later, later))
+    assert "unblock 1,000 numbers" in refuses(old_published_ms=30 * DAY_MS, new_published_ms=9 * DAY_MS)[0]
+    assert refuses(old_published_ms=9 * DAY_MS, new_published_ms=9 * DAY_MS) == ()
 
 
 # With a publisher and a recipient

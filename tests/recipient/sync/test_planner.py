@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.sync.planner import FetchPlan, plan
 from blocklist_sdk.release.index import COUNT_MAX, SERIAL_MAX, FeedIndex, FileRef, Release
-from blocklist_sdk.release.limits import RELEASES_MAX
+from blocklist_sdk.release.limits import INDEX_BYTES_MAX, RELEASES_MAX
 from blocklist_sdk.release.names import delta_path, snapshot_path
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +135,21 @@ def test_an_index_of_thousands_of_releases_is_planned_in_one_pass() -> None:
         tracemalloc.stop()
     assert (found.bytes, serial_of(found.snapshot or found.deltas[0])) == (50, RELEASES_MAX)
     assert peak_bytes < 1000 * RELEASES_MAX
+
+
+def test_an_index_of_more_releases_than_the_protocol_allows_is_malformed() -> None:
+    """For who writes it, and for who reads it: without white space so many would still fit into its bytes."""
+    most = make_index([(5, None)] * RELEASES_MAX)
+    written = most.model_dump(mode="json", exclude_none=True)
+    assert FeedIndex.from_json(json.dumps(written, separators=(",", ":")).encode(), feed="id-all") == most
+    with pytest.raises(ValueError, match="5,001 releases; an index may have at most 5,000"):
+        make_index([(5, None)] * (RELEASES_MAX + 1))
+    extra = {**written["releases"][-1], "serial": RELEASES_MAX + 1}
+    written.update(serial=extra["serial"], releases=[*written["releases"], extra])
+    data = json.dumps(written, separators=(",", ":")).encode()
+    assert len(data) <= INDEX_BYTES_MAX
+    with pytest.raises(Malformed, match="5,001 releases; an index may have at most 5,000"):
+        FeedIndex.from_json(data, feed="id-all")
 
 
 def test_up_to_date() -> None:

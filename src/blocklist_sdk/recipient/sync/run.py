@@ -38,16 +38,13 @@ from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.limits import ROWS_MAX
+from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.published import seconds_ahead
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows
-
-_INDEX_BYTES_MAX = 1 << 20
-"""An index lists a hundred releases at most, some 400 bytes each."""
 
 _REFUSAL_HOLDS: Final = timedelta(hours=1)
 """For so long a refused release is not fetched again. What it would block depends on the clock."""
@@ -453,7 +450,7 @@ class Syncer:
                     "the publisher gave it up, or it is being withheld. Ask the publisher."
                 )
             raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
-        data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
+        data = trust.fetch(path, max_bytes=INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
     def _forbid_going_back(self, index: FeedIndex, era: int, state: SyncState, about: About | None) -> None:
