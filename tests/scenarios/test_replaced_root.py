@@ -143,6 +143,7 @@ def test_the_same_list_under_the_new_root_is_proved_again(world: World) -> None:
 
 
 def test_no_service_with_the_old_root_undoes_it(world: World) -> None:
+    """Neither before the first sync under the new root nor after it, though the old serials are higher."""
     old = world.recipient()
     old.sync()
     kept = world.directory / "kept"
@@ -153,13 +154,38 @@ def test_no_service_with_the_old_root_undoes_it(world: World) -> None:
     renewed = world.directory / "renewed"
     shutil.move(world.repository, renewed)
     shutil.copytree(kept, world.repository)
-    for run_it in (old.sync, old.dry_run):
-        with pytest.raises(InvalidInput, match=r"another root was pinned .*name the new root"):
-            run_it()
-    assert LISTED in old
+
+    def assert_is_refused() -> None:
+        for run_it in (old.sync, old.dry_run):
+            with pytest.raises(InvalidInput, match=r"another root was pinned .*name the new root"):
+                run_it()
+        assert LISTED in old
+
+    assert_is_refused()
     shutil.rmtree(world.repository)
-    shutil.move(renewed, world.repository)
+    shutil.copytree(renewed, world.repository)
     assert new.sync().after == 1
+    assert_is_refused()
+    shutil.rmtree(world.repository)
+    shutil.copytree(kept, world.repository)
+    assert_is_refused()
+    assert new.status().serial == 1
+
+
+def test_a_later_root_of_the_new_ones_may_be_pinned(world: World) -> None:
+    world.recipient().sync()
+    root = begun_anew(world, FIRST)
+    new = opened(world, root)
+    new.replace_root(fingerprint(root))
+    Publisher.open(world.directory / "anew", passphrase=PASSPHRASE).rotate_keys("root")
+    later = (world.directory / "anew" / "root.json").read_bytes()
+    assert later != root
+    with pytest.raises(InvalidInput, match="another root was pinned"):
+        opened(world, later).sync()
+    shutil.rmtree(world.repository)
+    shutil.copytree(world.directory / "anew" / "repository", world.repository)
+    assert new.sync().after == 1
+    assert opened(world, later).sync().kind == "none"
 
 
 def test_the_old_repository_is_not_trusted_any_more(world: World) -> None:

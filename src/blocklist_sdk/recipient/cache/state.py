@@ -76,6 +76,7 @@ class SyncState:
         highest_digest: its digest; None in such a file.
         former_generation: the generation that was in force when another root was pinned; None if none was.
         awaited_root: the fingerprint of that root; until the first sync under it, no other is used.
+        former_roots: the fingerprints of the roots that were known then, of which none is ever used again.
         last_attempt, last_success: when a sync last ran, and last succeeded.
         last_error: the last sync's error, None if it succeeded.
         refused: the newest release that the guard refused, None if the last one passed.
@@ -95,6 +96,7 @@ class SyncState:
     highest_digest: str | None = None
     former_generation: str | None = None
     awaited_root: str | None = None
+    former_roots: tuple[str, ...] = ()
     begun: BegunBuild | None = None
 
 
@@ -122,6 +124,7 @@ def load_state(path: Path) -> SyncState:
             highest_digest=_optional(str, document.get("highest_digest")),
             former_generation=_optional(str, document.get("former_generation")),
             awaited_root=_optional(str, document.get("awaited_root")),
+            former_roots=tuple(map(str, document.get("former_roots", ()))),
             begun=_begun(document.get("begun")),
         )
     except InvalidInput:

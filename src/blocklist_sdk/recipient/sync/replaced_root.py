@@ -7,9 +7,11 @@ it.
 
 import logging
 import shutil
+from pathlib import Path
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Untrusted
+from blocklist_sdk.fetch.repository_contents import HISTORY
 from blocklist_sdk.fetch.trust import check_root
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
 from blocklist_sdk.recipient.sync.run import Syncer, mark_of
@@ -64,6 +66,7 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
                     last_error=state.last_error,
                     former_generation=former,
                     awaited_root=digits,
+                    former_roots=tuple(sorted({*state.former_roots, *_known_roots(syncer.store.metadata)} - {digits})),
                 ),
             )
             with storage(syncer.store.metadata):
@@ -80,3 +83,9 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
         refused=state.refused.serial if state.refused else None,
         dry_run=dry_run,
     )
+
+
+def _known_roots(metadata: Path) -> set[str]:
+    """The fingerprints of every root that was verified under the one that was pinned, itself included."""
+    with storage(metadata):
+        return {digits_of(path.read_bytes()) for path in (metadata / HISTORY).glob("*.json") if path.is_file()}

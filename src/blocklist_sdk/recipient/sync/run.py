@@ -155,12 +155,17 @@ class Syncer:
         return judged if growth is None else (growth, *judged)
 
     def _require_awaited_root(self, state: SyncState) -> None:
-        """Until the first sync under a root that took another's place, no other root is used.
+        """Where a root took another's place, the old ones are not used again; until the first sync, nor is any other.
+
+        After it, a later root of the new ones may be pinned.
 
         Raises:
-            InvalidInput: it is another one, such as the old one in a service's settings.
+            InvalidInput: such a one is pinned, as the old one in a service's settings.
         """
-        if state.awaited_root not in (None, fingerprint(self.root)) and not state.highest_serial:
+        pinned = fingerprint(self.root)
+        if state.awaited_root in (None, pinned):
+            return
+        if not state.highest_serial or pinned in state.former_roots:
             raise InvalidInput(
                 f"another root was pinned for feed {self.feed!r}, with the fingerprint {state.awaited_root}, and the "
                 "one that was given now is not it: name the new root, as root in blocklist.toml or with --root"
