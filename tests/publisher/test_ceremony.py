@@ -165,6 +165,7 @@ def _signature(document: Any) -> None:
         (_documents(lambda s: s["roles"]["root"].update(threshold=9)), Malformed, "of which 9 must sign"),
         (_documents(lambda s: s["roles"]["root"]["keyids"].append("0" * 64)), Malformed, "lacks a role or a key"),
         (_documents(lambda s: s.update(version=7)), Malformed, "has root 7 after root 1"),
+        (lambda d: d["documents"][0]["signatures"][0].update(keyid=5), Malformed, "not a proposal"),
     ],
 )
 def test_a_file_that_was_changed_is_not_signed(

@@ -23,13 +23,15 @@ from blocklist_sdk import BlocklistError
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.mirror import mirror
-from blocklist_sdk.publisher import ProtectionChange
+from blocklist_sdk.publisher import Proposal, ProtectionChange, Publisher
+from blocklist_sdk.publisher.holder_keys import open_key
 from blocklist_sdk.release.arrow import SCHEMA, to_table
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.files import DELTA_SCHEMA, read_delta, read_snapshot
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.protected import read_protected
 from blocklist_sdk.texts import is_displayable
+from support.holders import PASSPHRASE, holders
 from support.scale import scaled
 from support.strategies import plain_rows, to_rows
 from support.tuf_repository import FEED, INDEX, TufRepository
@@ -138,6 +140,48 @@ def test_protected_numbers(data: bytes) -> None:
 @given(spellings({"format": 1, "add": [6281200000001], "remove": [6281200000002], "x": None}))
 def test_a_proposal_to_protect_numbers(data: bytes) -> None:
     ends_well(lambda: ProtectionChange.from_json(data))
+
+
+# A ceremony's file, which goes from holder to holder
+
+
+@pytest.fixture(scope="module")
+def ceremonies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Proposals as they are written: for a new folder, of other root keys, and of a feed's key with a new era."""
+    directory = tmp_path_factory.mktemp("ceremonies")
+    people = holders(directory, ["first", "second"])
+    public = {"root": [each.public for each in people]}
+    begun = Publisher.begin(directory / "begun", feeds=[FEED], public_keys=public, passphrase=PASSPHRASE)
+    signed, _ = begun.sign(open_key(people[0].key, lambda _: PASSPHRASE))
+    publisher = Publisher.init(directory / "p", feeds=[FEED], passphrase=PASSPHRASE)
+    written = {
+        "first": signed,
+        "root": publisher.propose_keys("root", add=[people[0].public]),
+        "feed": publisher.propose_keys(f"feed.{FEED}"),
+    }
+    return {name: json.loads(proposal.to_json()) for name, proposal in written.items()}
+
+
+@pytest.mark.parametrize("name", ["first", "root", "feed"])
+@given(data=st.data())
+@settings(max_examples=scaled(40, long=2_000))
+def test_a_proposal_of_keys(ceremonies: dict[str, Any], name: str, data: st.DataObject) -> None:
+    spelled = data.draw(spellings(ceremonies[name]))
+    if ends_well(lambda: Proposal.from_json(spelled)):
+        read = Proposal.from_json(spelled)
+        assert Proposal.from_json(read.to_json()) == read
+        assert all(map(is_displayable, read.changes))
+
+
+@pytest.mark.parametrize("which", ["root", "targets"])
+@given(data=st.data())
+@settings(max_examples=scaled(20, long=1_000))
+def test_what_a_proposal_calls_present(ceremonies: dict[str, Any], which: str, data: st.DataObject) -> None:
+    """A document within the document, as text."""
+    document = copy.deepcopy(ceremonies["feed"])
+    inner = data.draw(mutated(json.loads(document["present"][which])))
+    document["present"][which] = json.dumps(inner)
+    ends_well(lambda: Proposal.from_json(json.dumps(document).encode()))
 
 
 # Metadata

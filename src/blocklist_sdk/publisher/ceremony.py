@@ -46,6 +46,9 @@ _FORMAT: Final = 1
 PROPOSAL_BYTES_MAX: Final = 32_000_000
 """Present and next root and targets at their largest, with the escapes of JSON in JSON."""
 
+_ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, RepositoryError, TypeError, ValueError)
+"""What json raises, and tuf of metadata whose values it does not check, such as a key id that is a number."""
+
 _ELSEWHERE = "ask for the file once more, and write it with `blocklist publish keys propose`"
 
 
@@ -261,32 +264,36 @@ class Proposal:
         if len(data) > PROPOSAL_BYTES_MAX:
             raise Malformed(f"the proposal has more than {PROPOSAL_BYTES_MAX:,} bytes: {_ELSEWHERE}")
         try:
-            found = json.loads(data)
-            if found["kind"] != KIND:
-                raise ValueError("it is of another kind")
-            if found["format"] != _FORMAT:
-                raise InvalidInput(
-                    f"the proposal has format {found['format']!r}, this library reads {_FORMAT}: upgrade blocklist-sdk"
-                )
-            present = found["present"]
-            if present is not None:
-                present = Present(present["root"].encode(), present["targets"].encode())
-            documents = [_metadata(json.dumps(each).encode(), Root, Targets) for each in found["documents"]]
-            role, restarts, printed = found["role"], found["restarts"], found["fingerprint"]
-            words, signers = found["changes"], found["signers"]
-            if not isinstance(role, str) or not isinstance(restarts, bool) or not documents:
-                raise ValueError("a field is of the wrong kind")
+            return cls._read(json.loads(data))
         except BlocklistError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _ODD_SHAPES as error:
             raise Malformed(f"this is not a proposal of keys, or it was damaged: {_ELSEWHERE}") from error
+
+    @classmethod
+    def _read(cls, found: Any) -> Self:
+        """Read a document and check it; raises `_ODD_SHAPES` as well."""
+        if found["kind"] != KIND:
+            raise ValueError("it is of another kind")
+        if found["format"] != _FORMAT:
+            raise InvalidInput(
+                f"the proposal has format {found['format']!r}, this library reads {_FORMAT}: upgrade blocklist-sdk"
+            )
+        present = found["present"]
+        if present is not None:
+            present = Present(present["root"].encode(), present["targets"].encode())
+        documents = [_metadata(json.dumps(each).encode(), Root, Targets) for each in found["documents"]]
+        role, restarts = found["role"], found["restarts"]
+        if not isinstance(role, str) or not isinstance(restarts, bool) or not documents:
+            raise ValueError("a field is of the wrong kind")
         roots = tuple(each for each in documents if each.signed.type == Root.type)
         rest = documents[len(roots) :]
         if documents[: len(roots)] != list(roots) or len(rest) > 1:
             raise Malformed(f"the proposal has documents in an order that none has: {_ELSEWHERE}")
         proposal = cls(role, present, roots, rest[0] if rest else None, restarts)
         proposal.check()
-        if (proposal.changes, proposal._signers(), proposal.fingerprint) != (words, signers, printed):
+        printed = found["changes"], found["signers"], found["fingerprint"]
+        if (proposal.changes, proposal._signers(), proposal.fingerprint) != printed:
             raise Untrusted(f"the proposal says in words what its documents do not: {_ELSEWHERE}")
         return proposal
 
