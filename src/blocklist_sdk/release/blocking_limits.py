@@ -69,6 +69,10 @@ class Limits:
         """Whether more is gone than the limits let pass."""
         return count > _allowed(self.max_removed, self.min_removed, whole)
 
+    def is_too_much_added(self, count: int, whole: int) -> bool:
+        """Whether more is new than the limits let pass."""
+        return count > _allowed(self.max_added, self.min_added, whole)
+
 
 _SINGLE = "single number"
 

@@ -228,7 +228,6 @@ def _page(header: bytes) -> tuple[_Page, int]:
     fields, length = _struct(header, 0, _HEADER_DEPTH_MAX)
     kind = fields[1]
     # A page of values, of a dictionary, or of values in the second version; of an index, which is passed over, none.
-    # A page of values, of a dictionary, or of values in the second version. Pages of other kinds are passed over.
     field, encoding = {0: (5, 2), _DICTIONARY_PAGE: (7, 2), 3: (8, 4)}.get(kind, (None, 0))
     if field is None:
         return _Page(kind, fields[2], fields[3], 0, 0), length

@@ -110,7 +110,11 @@ def test_the_refusal_prints_what_lets_the_list_in_anywhere(world: World) -> None
     assert fresh.sync(accept=caught.value.accept).after == 2
 
 
-def test_an_acceptance_of_many_rows_is_none_of_what_they_block(world: World) -> None:
+@pytest.mark.parametrize("hours", [0, 2])
+def test_an_acceptance_of_many_rows_is_none_of_what_they_block(
+    world: World, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was refused for what it blocks stays so, though a service refuses it again for its rows alone."""
     recipient = world.recipient()
     recipient.sync()
     world.release([f"+62813{i:08d}" for i in range(6_500)])
@@ -123,6 +127,13 @@ def test_an_acceptance_of_many_rows_is_none_of_what_they_block(world: World) -> 
     with pytest.raises(Refused, match="unblock 3,000 numbers"):
         recipient.sync(accept=2)
     assert_still_answers(recipient)
+    later = times.now() + timedelta(hours=hours)
+    monkeypatch.setattr(times, "now", lambda: later)
+    for _ in range(2):
+        with pytest.raises(Refused, match="3,500 more rows|unblock 3,000 numbers") as again:
+            recipient.sync()
+        assert again.value.accept is not None
+        assert len(again.value.reasons) == len(set(again.value.reasons))
     assert recipient.sync(accept=2).after == 2
 
 

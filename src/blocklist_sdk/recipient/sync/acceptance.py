@@ -7,8 +7,8 @@ from typing import Final, Self
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.release.release_id import ReleaseId
 
-_TEXT: Final = re.compile(r"(?:(?P<era>[0-9]{1,10})\.)?(?P<serial>[0-9]{1,10})(?::(?P<digest>[0-9a-fA-F]{64}))?")
-"""The digest is whole: a publisher can make two lists whose digests begin alike, and show one and sign the other."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+"""It is whole: a publisher can make two lists whose digests begin alike, and show one and sign the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,17 @@ class Acceptance:
         >>> Acceptance.of(4), Acceptance.of("7.4:" + "0" * 64).era
         (Acceptance(serial=4, digest=None, era=None), 7)
         """
-        found = None if isinstance(given, bool) else _TEXT.fullmatch(str(given))
-        if found is None or not int(found["serial"]):
+        name, colon, digest = str(given).lower().partition(":")
+        try:
+            if isinstance(given, bool) or (colon and not _DIGEST.fullmatch(digest)):
+                raise InvalidInput("it is no list")
+            era, serial = ReleaseId.parse(name)
+        except InvalidInput as error:
             raise InvalidInput(
                 f"accept names a list: the serial of a release that was refused on this machine, such as 4, or "
                 f"SERIAL:DIGEST, as the refusal has it, with all 64 digits of the digest; not {given!r}"
-            )
-        digest: str | None = found["digest"]
-        era: str | None = found["era"]
-        return cls(int(found["serial"]), digest and digest.lower(), None if era is None else int(era))
+            ) from error
+        return cls(serial, digest or None, era)
 
     def __str__(self) -> str:
         name = str(self.serial) if self.era is None else f"{self.era}.{self.serial}"

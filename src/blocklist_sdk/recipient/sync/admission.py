@@ -133,7 +133,10 @@ def check_rows(index: FeedIndex, planned: FetchPlan, *, max_rows: int) -> None:
 
 
 def growth_refusal(guard: Guard | None, index: FeedIndex, *, have: int) -> str | None:
-    """Why the guard would refuse a release, whatever its rows are; None if that depends on them.
+    """Why a release is not downloaded without a person's word; None if the guard has to see its rows first.
+
+    Its rows are taken for as many numbers that begin to be blocked. If they are advisories, the guard lets them pass
+    once it has seen them.
 
     Args:
         guard: the recipient's guard.
@@ -143,7 +146,7 @@ def growth_refusal(guard: Guard | None, index: FeedIndex, *, have: int) -> str |
     if guard is None or not have:
         return None
     added = index.rows - have
-    if added <= max(guard.max_added * have * (1 + 1e-12), guard.min_added):
+    if not guard.is_too_much_added(added, have):
         return None
     return f"it has {added:,} more rows than the release in force, {100 * added / have:.0f} % of {have:,}"
 

@@ -203,7 +203,7 @@ class Syncer:
         )
         if not is_accepted:
             self._forbid_what_was_refused(offer, state, accept, now)
-            self._forbid_growth(offer, accept, now)
+            self._forbid_growth(offer, state, accept, now)
         if is_scheduled:
             self._forbid_what_kills(offer, state, now)
         with self._building(offer, state, now):
@@ -225,7 +225,7 @@ class Syncer:
         built = self._build(trust, offer, old)
         rows, changes = built.rows, built.changes
         reasons = self._refusals(offer, state, old, rows, now, changes)
-        if reasons and not (is_accepted and (accept is None or _is_for_content(accept, state, offer))):
+        if reasons and not (is_accepted and _is_for_content(accept, state)):
             raise self._refusal(offer, reasons, accept, now)
         self._mark(offer, state)
         about = About(
@@ -362,11 +362,18 @@ class Syncer:
         ):
             raise self._refused(offer, refused.reasons, accept, is_judged=refused.is_judged)
 
-    def _forbid_growth(self, offer: "_Offer", accept: Acceptance | None, now: datetime) -> None:
-        """Refuse, before it is downloaded, a release with more rows than the guard could let through."""
+    def _forbid_growth(self, offer: "_Offer", state: SyncState, accept: Acceptance | None, now: datetime) -> None:
+        """Refuse, before it is downloaded, a release with more rows than the guard could let through.
+
+        Where its content was refused here before, that is still known.
+        """
         reason = growth_refusal(self.guard, offer.index, have=offer.have_rows)
-        if reason is not None:
-            raise self._refusal(offer, (reason,), accept, now, is_judged=False)
+        if reason is None:
+            return
+        refused = state.refused
+        if refused is not None and refused.is_judged and _refused_digest(state, offer.release) == offer.index.digest:
+            raise self._refusal(offer, tuple(dict.fromkeys((reason, *refused.reasons))), accept, now)
+        raise self._refusal(offer, (reason,), accept, now, is_judged=False)
 
     def _forbid_what_kills(self, offer: "_Offer", state: SyncState, now: datetime) -> None:
         """Leave a release alone that ended the process while it was built, more than once in a row."""
@@ -528,14 +535,14 @@ def _is_base(about: About, index: FeedIndex, era: int, *, is_former: bool) -> bo
     return offered is not None and offered.digest == about.digest
 
 
-def _is_for_content(accept: Acceptance, state: SyncState, offer: "_Offer") -> bool:
+def _is_for_content(accept: Acceptance | None, state: SyncState) -> bool:
     """Whether an acceptance is for what a release blocks, and not for its number of rows alone.
 
     A refusal shows the digest only where the content was judged.
     """
-    if accept.digest is not None or state.refused is None:
-        return True
-    return state.refused.is_judged
+    if accept is None:
+        return False
+    return accept.digest is not None or (state.refused is not None and state.refused.is_judged)
 
 
 def _refused_digest(state: SyncState, release: ReleaseId) -> str | None:
