@@ -28,14 +28,12 @@ from blocklist_sdk.fetch.repository_contents import (
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
+from blocklist_sdk.release.roots import ODD_SHAPES
 
 _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
 _METADATA_BYTES_MAX = 5_000_000
 """What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
-
-_ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What tuf raises of metadata whose values it does not check, such as a role whose name is a number."""
 
 
 class Trust:
@@ -300,7 +298,7 @@ class Trust:
             raise self._untrusted(error, subject) from error
         except BlocklistError:
             raise
-        except _ODD_SHAPES as error:
+        except ODD_SHAPES as error:
             raise Malformed(
                 f"{subject or self._fetcher.last_name} from {self._shown_url} is not metadata that can be used "
                 f"({type(error).__name__}). {_NOTHING_CHANGED}; tell the publisher."
@@ -378,7 +376,7 @@ def check_root(root: bytes) -> None:
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except InvalidInput:
         raise
-    except (RepositoryError, *_ODD_SHAPES) as error:
+    except (RepositoryError, *ODD_SHAPES) as error:
         if kind := unknown_key(root):
             raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
         raise InvalidInput(

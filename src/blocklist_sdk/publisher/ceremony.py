@@ -38,6 +38,7 @@ from blocklist_sdk.publisher.key_changes import NextMetadata, short
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
 from blocklist_sdk.publisher.signed_state import why_not_signed
 from blocklist_sdk.release.fingerprint import fingerprint
+from blocklist_sdk.release.roots import ODD_SHAPES
 from blocklist_sdk.texts import counted
 
 KIND: Final = "blocklist key ceremony"
@@ -45,9 +46,6 @@ _FORMAT: Final = 1
 
 PROPOSAL_BYTES_MAX: Final = 32_000_000
 """Present and next root and targets at their largest, with the escapes of JSON in JSON."""
-
-_ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, RepositoryError, TypeError, ValueError)
-"""What json raises, and tuf of metadata whose values it does not check, such as a key id that is a number."""
 
 _ELSEWHERE = "ask for the file once more, and write it with `blocklist publish keys propose`"
 
@@ -267,12 +265,12 @@ class Proposal:
             return cls._read(json.loads(data))
         except BlocklistError:
             raise
-        except _ODD_SHAPES as error:
+        except (RepositoryError, *ODD_SHAPES) as error:
             raise Malformed(f"this is not a proposal of keys, or it was damaged: {_ELSEWHERE}") from error
 
     @classmethod
     def _read(cls, found: Any) -> Self:
-        """Read a document and check it; raises `_ODD_SHAPES` as well."""
+        """Read a document and check it; raises what tuf and Python do of odd values as well."""
         if found["kind"] != KIND:
             raise ValueError("it is of another kind")
         if found["format"] != _FORMAT:

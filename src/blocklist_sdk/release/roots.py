@@ -2,12 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from tuf.api.exceptions import BadVersionNumberError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 
 from blocklist_sdk.errors import InvalidInput
+
+ODD_SHAPES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What tuf raises, beside its own errors, of metadata whose values it does not check, such as a role whose name is a
+number."""
 
 
 def follow_roots(trusted: Metadata[Root], find: Callable[[int], Metadata[Root] | None]) -> Metadata[Root]:

@@ -130,7 +130,7 @@ def test_an_acceptance_of_many_rows_is_none_of_what_they_block(
     later = times.now() + timedelta(hours=hours)
     monkeypatch.setattr(times, "now", lambda: later)
     for _ in range(2):
-        with pytest.raises(Refused, match="3,500 more rows|unblock 3,000 numbers") as again:
+        with pytest.raises(Refused, match=r"3,500 more rows|unblock 3,000 numbers") as again:
             recipient.sync()
         assert again.value.accept is not None
         assert len(again.value.reasons) == len(set(again.value.reasons))

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
-from tuf.api.serialization import DeserializationError
 
 from blocklist_sdk.errors import Malformed
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import index_path
-from blocklist_sdk.release.roots import follow_roots
+from blocklist_sdk.release.roots import ODD_SHAPES, follow_roots
 
 Read = Callable[[str], bytes | None]
 
@@ -36,7 +35,7 @@ def problems_of(generation: Generation, *, pinned: bytes, roots: Iterable[bytes]
         if listed is None:
             return ["the feed's role signs no index"]
         listed.verify_length_and_hashes(data)
-    except (Malformed, RepositoryError, DeserializationError, ValueError) as error:
+    except (Malformed, RepositoryError, *ODD_SHAPES) as error:
         return [f"it cannot be proved that the authority signed it: {error}"]
     if (index.serial, index.digest, index.rows) != (about.serial, about.digest, about.rows):
         return ["the signed index is of another release"]
@@ -55,7 +54,7 @@ def _root(root_bytes: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[
     trusted, found = Metadata[Root].from_bytes(pinned), Metadata[Root].from_bytes(root_bytes)
     known = {trusted.signed.version: trusted}
     for data in (*roots, root_bytes):
-        with contextlib.suppress(RepositoryError, DeserializationError):
+        with contextlib.suppress(RepositoryError, *ODD_SHAPES):
             candidate = Metadata[Root].from_bytes(data)
             known.setdefault(candidate.signed.version, candidate)
     # Whichever is older leads to the other; a recipient may have pinned a newer one since.
