@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from blocklist_sdk import Blocklist, Malformed, Refused, StorageFailed
 from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.recipient.cache.state import load_state
-from support.hostile_releases import KINDS, HostileFile, made, offer
+from support.hostile_releases import FIRST_NUMBER, KINDS, HostileFile, list_of, made, offer, texts, valid
 from support.measured_sync import Measured, measured_sync
 from support.scale import scaled
 from support.world import FEED, FIRST, LISTED, Forger, World, assert_still_answers, copy_world, make_world
@@ -25,6 +26,9 @@ MEMORY_MAX = 512 << 20
 CPU_S_MAX = 2.0
 CPU_S_SLACK = 3.0
 """On a machine that others share, a second of a processor does less."""
+
+MEMORY_SLACK = 128 << 20
+"""The most texts of full length are 17 MB, and take eight times as much while they are read, whatever the rows."""
 
 ROW_BYTES = 200
 """What a row of a release may cost that comes into force, beyond `MEMORY_MAX`: an honest one costs 53."""
@@ -88,6 +92,20 @@ def test_each_kind_is_an_error_of_ours_or_a_list(world: World, kind: str) -> Non
     found = check(world, file, guard=None)
     if not file.may_pass:
         assert found.outcome == Malformed.__name__, found
+
+
+@pytest.mark.parametrize("kind", ["most_texts", "most_entries", "deepest_ranges", "as_many_kinds"])
+def test_what_comes_into_force_costs_no_more_than_an_honest_list_of_as_many_rows(world: World, kind: str) -> None:
+    file = made(kind, 100, world.directory)
+    spread = np.sort(np.random.default_rng(14).permutation(50 * file.rows)[: file.rows])
+    rows = list_of(file.rows, number=FIRST_NUMBER + spread, issuer=texts(["komdigi", "ojk", "polri"], file.rows))
+    honest_world = copy_world(world, world.directory / "honest")
+    offer(Forger(honest_world), valid("an honest list", rows, honest_world.directory / "honest.parquet"))
+    offer(Forger(world), file)
+    honest, hostile = (measured_sync(each, guard=None) for each in (honest_world, world))
+    assert (honest.outcome, hostile.outcome, hostile.serial) == ("snapshot", "snapshot", 2), hostile
+    assert hostile.peak - hostile.before < 2 * (honest.peak - honest.before) + MEMORY_SLACK, (honest, hostile)
+    assert hostile.cpu_s < CPU_S_SLACK * honest.cpu_s + CPU_S_MAX, (honest, hostile)
 
 
 @pytest.mark.parametrize(

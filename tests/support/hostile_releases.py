@@ -281,6 +281,37 @@ def _dense_list(size: int, path: Path) -> HostileFile:
     return valid("a list of numbers that follow each other", list_of(10_000 * size), path)
 
 
+def _most_texts(size: int, path: Path) -> HostileFile:
+    """As many issuers as may be, each as long as may be."""
+    issuers = [f"{i:x}".rjust(256, "i") for i in range(65_536)]
+    count = len(issuers) + 1_000 * size
+    return valid("the most texts", list_of(count, issuer=texts(issuers, count)), path)
+
+
+def _most_entries(size: int, path: Path) -> HostileFile:
+    """As many entries of each number as may be."""
+    number = FIRST_NUMBER + np.repeat(np.arange(2 * size, dtype=np.int64), 1_000)
+    return valid("the most entries of a number", list_of(len(number), number=number), path)
+
+
+def _deepest_ranges(size: int, path: Path) -> HostileFile:
+    """As many ranges over each number as may be."""
+    centre = FIRST_NUMBER + 1_000 * np.repeat(np.arange(30 * size, dtype=np.int64), 64)
+    reach = np.tile(np.arange(64, 0, -1), 30 * size)
+    rows = list_of(len(centre), number=centre - reach).with_last(centre + reach)
+    return valid("the deepest ranges", rows, path)
+
+
+def _as_many_kinds(size: int, path: Path) -> HostileFile:
+    """Each entry has moments, a scope and a category of its own, as far as there are any."""
+    count = 2_000 * size
+    at = np.arange(count, dtype=np.int64)
+    scopes = ["data", "messaging", "sms", "voice", "sms+voice", "data+sms", "data+messaging+sms+voice", "unknown"]
+    own = {"since": 1_000 * at, "until": 4_000_000_000_000 + 1_000 * at}
+    categories = texts([f"{i:x}" for i in range(60_000)], count)
+    return valid("as many kinds", list_of(count, **own, scope=texts(scopes, count), category=categories), path)
+
+
 def _ends_before_it_begins(size: int, path: Path) -> HostileFile:
     rows = list_of(1_000 * size)
     rows.until[:] = 0
@@ -315,6 +346,10 @@ KINDS: dict[str, Callable[[int, Path], HostileFile]] = {
         _wrong_order_at_the_end,
         _wrong_digest,
         _dense_list,
+        _most_texts,
+        _most_entries,
+        _deepest_ranges,
+        _as_many_kinds,
         _ends_before_it_begins,
     )
 }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from blocklist_sdk.recipient.cache.cells import KINDS_MAX, Kinds
 from blocklist_sdk.recipient.cache.kinds import DAY_MS, FIRST_KIND, MIXED, UNDECIDED, UNLISTED, KindTable
-from blocklist_sdk.recipient.cache.ranges import segments
+from blocklist_sdk.recipient.cache.ranges import covering, segments
 from blocklist_sdk.release.rows import Int64s, Positions, Rows
 
 _DAYS_MAX: Final = 4096
@@ -40,9 +40,6 @@ _ALL_DEAD: Final = -1
 
 _UNCERTAIN: Final = -2
 """The same: another row may decide later, or too many ranges lie over each other."""
-
-_TOO_DEEP: Final = -1
-"""Instead of a number of ranges that cover a segment."""
 
 Keys = NDArray[np.int32]
 T = TypeVar("T", bound=np.generic)
@@ -88,13 +85,14 @@ def classify(rows: Rows, published_ms: int, from_ms: int) -> Classified:
     number, key = _without(number, again), _without(key, again)
     key[several] = keys.of_deciding(deciding)
 
-    first, covering = segments(rows)
-    depth = np.array([len(each) if each is not None else _TOO_DEEP for each in covering], np.int64)
-    covered = np.array([row for each in covering if each for row in each], np.int64)
-    segment = np.full(len(first), _UNCERTAIN, np.int64)
-    segment[depth > 0] = order.deciding(covered, depth[depth > 0])
+    first, depth = segments(rows)
+    segment, only = (np.full(len(first), _UNCERTAIN, np.int64) for _ in range(2))
+    for at, row in covering(rows, first, depth):
+        segment[at] = order.deciding(row, depth[at])
+        is_only = depth[at] == 1
+        only[at[is_only]] = row[(np.cumsum(depth[at]) - 1)[is_only]]
     segment_key = keys.of_deciding(segment)
-    segment_key[depth == 1] = keys.of(covered[(np.cumsum(depth[depth > 0]) - 1)[depth[depth > 0] == 1]])
+    segment_key[depth == 1] = keys.of(only[depth == 1])
 
     if single is not None:
         # A number of its own that a range covers as well: whichever of the two goes first decides.

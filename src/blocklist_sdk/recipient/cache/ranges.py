@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from blocklist_sdk.release.rows import Int64s, Positions, Rows
+from blocklist_sdk.release.rows import Int64s, Positions, Rows, distinct
 
 DEPTH_MAX = 32
 """Where more ranges than this lie over each other, numbers are looked up in the rows."""
+
+_SEGMENTS_AT_A_TIME = 1 << 13
+"""Of the deepest ranges that a release may have, the rows that cover so many segments take a few megabytes."""
 
 
 def range_table(rows: Rows) -> pa.Table:
@@ -65,25 +68,45 @@ class RangeIndex:
                 i = self._outer[i]
 
 
-def segments(rows: Rows) -> tuple[Int64s, list[list[int] | None]]:
+def segments(rows: Rows) -> tuple[Int64s, Int64s]:
     """Cut the numbers wherever the set of ranges that cover them changes.
 
     Returns:
-        The first number of each segment, ascending, and the rows that cover it: an empty list for a gap, None for more
-        than `DEPTH_MAX` rows. A segment ends where the next one begins; the last one is a gap without an end.
+        The first number of each segment, ascending, and how many ranges cover it: 0 for a gap. A segment ends where the
+        next one begins; the last one is a gap without an end.
     """
     row = range_rows(rows)
-    starts: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for at, first, last in zip(row.tolist(), rows.number[row].tolist(), rows.last[row].tolist(), strict=True):
-        starts.setdefault(first, []).append(at)
-        ends.setdefault(last + 1, []).append(at)
-    edges = sorted({*starts, *ends})
-    covering: dict[int, None] = {}
-    cut: list[list[int] | None] = []
-    for edge in edges:
-        for at in ends.get(edge, ()):
-            del covering[at]
-        covering.update(dict.fromkeys(starts.get(edge, ())))
-        cut.append(list(covering) if len(covering) <= DEPTH_MAX else None)
-    return np.array(edges, np.int64), cut
+    begin, end = rows.number[row], rows.last[row] + 1
+    first = distinct(np.concatenate((begin, end)))
+    begins, ends = (np.bincount(np.searchsorted(first, each), minlength=len(first)) for each in (begin, end))
+    return first, np.cumsum(begins - ends)
+
+
+def covering(rows: Rows, first: Int64s, depth: Int64s) -> Iterator[tuple[Positions, Positions]]:
+    """Which ranges cover each segment; a part of the segments at a time, since many may cover each.
+
+    Args:
+        rows: the release's.
+        first: the first number of each of its `segments`.
+        depth: how many ranges cover it.
+
+    Yields:
+        The positions of segments that up to `DEPTH_MAX` ranges cover, ascending, without gaps; and the rows that cover
+        them, those of one segment after those of the one before, as many as its depth says.
+    """
+    row = range_rows(rows)
+    start, stop = np.searchsorted(first, rows.number[row]), np.searchsorted(first, rows.last[row] + 1)
+    is_usual = (depth > 0) & (depth <= DEPTH_MAX)
+    still_open = np.empty(0, np.int64)
+    for begin in range(0, len(first), _SEGMENTS_AT_A_TIME):
+        end = begin + _SEGMENTS_AT_A_TIME
+        fresh = np.arange(*np.searchsorted(start, (begin, end)))
+        there = np.concatenate((still_open, fresh))
+        still_open = there[stop[there] > end]
+        low = np.maximum(start[there], begin)
+        size = np.minimum(stop[there], end) - low
+        segment = np.arange(int(size.sum())) + np.repeat(low - (np.cumsum(size) - size), size)
+        covers = np.repeat(row[there], size)
+        usual = np.flatnonzero(is_usual[segment])
+        order = usual[np.argsort(segment[usual], kind="stable")]
+        yield begin + np.flatnonzero(is_usual[begin:end]), covers[order]
