@@ -59,7 +59,7 @@ def open_sink(
         options = {**options, "ledger": ledger}
     if password is not None:
         if "password" not in taken:
-            raise InvalidInput(f"a sink with {scheme}: has no password: leave it out")
+            raise InvalidInput(f"a sink with {scheme}: takes no password: leave out the one that is given beside its URL")
         options = {**options, "password": password}
     sink: Sink = opener(url, feed=feed, **options)
     return sink

@@ -206,7 +206,7 @@ class Wire:
             # Without httpx's message, which may hold a part of the URL.
             raise InvalidInput(
                 f"{address}: the request cannot be sent: check the address, and that the file does not change meanwhile"
-            ) from error
+            ) from None
         except httpx.RequestError as error:
             raise Unreachable(f"{address}: {why_failed(error)}", url=address) from error
 

@@ -23,6 +23,7 @@ from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
 from blocklist_sdk.fetch.stopping import SyncStopped
+from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
 from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
@@ -244,7 +245,8 @@ class Transport:
                     yield response
                 slow = watch.fired
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
-                raise self._unusable(at, error) from error
+                # Not with its cause, whose text may be a password.
+                raise self._unusable(at, error) from None
             except httpx.RequestError as error:
                 self._stop_if_aborted(error)
                 if not watch.fired:
@@ -388,7 +390,10 @@ class Transport:
 
 
 def _address(url: str) -> httpx.URL:
-    """A URL that can be asked for; `httpx.UnsupportedProtocol` says what is wrong with any other."""
+    """A URL that can be asked for; `InvalidInput` or `httpx.UnsupportedProtocol` says what is wrong with any other."""
+    if ":" in url:
+        # Strictly, or a part of a password would be looked up as the host.
+        read_url(url, what="the address", example="https://lists.example/repository")
     address = httpx.URL(url)
     if address.scheme not in _SCHEMES:
         raise httpx.UnsupportedProtocol("it must start with https:, http: or file:")

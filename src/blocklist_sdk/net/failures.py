@@ -63,7 +63,7 @@ def why_refused_by_proxy(response: httpx.Response) -> str | None:
 
 def _untrusted(error: ssl.SSLCertVerificationError, where: str, route: Route) -> str:
     said = foreign_text(error.verify_message or error)
-    via = " or of the proxy" if route.proxy is not None and route.proxy.url.scheme == "https" else ""
+    via = f" or of the proxy {route.proxy}" if route.proxy is not None and route.proxy.url.scheme == "https" else ""
     if error.verify_code in _OTHER_NAME:
         return f"the certificate of {where}{via} is for another name ({said}): check the address."
     what = f"the certificate of {where}{via} was not trusted: certificate verify failed ({said})."

@@ -28,7 +28,7 @@ from blocklist_sdk.enforcement.sink import (
     plain,
 )
 from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
-from blocklist_sdk.errors import InvalidInput, Malformed, foreign_text
+from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.net.addresses import SECRET_OPTIONS, is_loopback, read_url
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.cutter import SocketCutter
@@ -226,8 +226,10 @@ class WebhookSink:
                     response.close()
         except httpx.RequestError as error:
             raise self._unavailable(why_failed(error)) from error
-        except (httpx.InvalidURL, Malformed) as error:
-            raise self._unavailable(f"the request failed ({foreign_text(error)})") from error
+        except httpx.InvalidURL:
+            raise self._unavailable("the request cannot be sent: check the URL") from None
+        except Malformed as error:
+            raise self._unavailable(f"the request failed ({error})") from error
         if by_proxy := why_refused_by_proxy(response):
             raise self._unavailable(by_proxy)
         if response.headers.get("Content-Encoding", "identity") != "identity":
