@@ -48,7 +48,7 @@ class Certificates:
             case "file":
                 return f"the authorities in {where}"
             case "environment":
-                return f"the authorities in {where}, from {' and '.join(self.variables)}"
+                return f"the authorities in {where} ({' and '.join(self.variables)})"
             case "system":
                 return f"the operating system's authorities{f' ({where})' if where else ''}"
             case "certifi":

@@ -43,10 +43,10 @@ def why_failed(error: httpx.RequestError) -> str:
     if route.proxy is not None and isinstance(error, httpx.ProxyError | httpx.ConnectError | httpx.ConnectTimeout):
         return _of_proxy(error, route.proxy, where)
     said = foreign_text(error)
-    if isinstance(error, httpx.RemoteProtocolError) and request is not None and request.url.scheme == "http":
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and where.startswith("http:"):
         if any(alert in str(error) for alert in _TLS_ALERT):
             return f"{where} expects TLS: begin the address with https:, or correct the port."
-        if "without sending a response" in said:
+        if isinstance(error, httpx.ReadError) or "without sending a response" in said:
             said += "; if it expects TLS, begin the address with https:"
     kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
     through = "" if route.proxy is None else f" through the proxy {route.proxy}"
@@ -69,7 +69,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, where: str, route: Route) ->
     what = f"the certificate of {where}{via} was not trusted: certificate verify failed ({said})."
     if error.verify_code in _DATES:
         return f"{what} Check this machine's clock; if it is right, tell who runs the server."
-    trusted = "" if route.certificates is None else f" Trusted are {route.certificates}."
+    trusted = "" if route.certificates is None else f" Here only {route.certificates} are trusted."
     return f"{what}{trusted} If another authority signs for it, name its certificate with {TO_TRUST}."
 
 
