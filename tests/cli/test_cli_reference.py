@@ -120,7 +120,7 @@ def test_commands_share_their_settings(name: str) -> None:
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *SERVER, *STATEMENT, *itertools.chain(*LIMITS.values()), "client_secret"}
+    assert set(NAMES) == {*LIST, *SERVER, *SINK, *STATEMENT, *itertools.chain(*LIMITS.values()), "client_secret"}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """The transport's own decisions, against a simulated server."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest

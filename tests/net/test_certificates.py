@@ -1,4 +1,4 @@
-"""Certificates: which authorities are trusted, what is said of those that are not, and that plain requests need none."""
+"""Certificates: which authorities are trusted, what is said of others, and that plain requests need none."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from blocklist_sdk import ExchangeClient, InvalidInput, Unreachable
+from blocklist_sdk import ExchangeClient, InvalidInput, Malformed, Unreachable
 from blocklist_sdk.exchange import certificates_in_use, tls_context
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
@@ -93,7 +93,7 @@ def test_the_operating_systems_store_is_the_default() -> None:
 def test_certifi_stands_in_where_there_is_no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nothing = str(tmp_path / "nothing")
     monkeypatch.setattr(
-        ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths(None, None, "F", nothing, "D", str(tmp_path))
+        ssl, "get_default_verify_paths", lambda: ssl.DefaultVerifyPaths("", "", "F", nothing, "D", str(tmp_path))
     )
     monkeypatch.setattr("blocklist_sdk.net.certificates._STORES", (nothing,))
     found = certificates_in_use(environment={})
@@ -104,7 +104,7 @@ def test_certifi_stands_in_where_there_is_no_store(monkeypatch: pytest.MonkeyPat
 
 def test_a_store_is_found_in_every_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca: Path) -> None:
     def paths(file: Path, folder: Path) -> None:
-        made = ssl.DefaultVerifyPaths(None, None, "F", str(file), "D", str(folder))
+        made = ssl.DefaultVerifyPaths("", "", "F", str(file), "D", str(folder))
         monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: made)
 
     folder = tmp_path / "folder"
@@ -165,9 +165,11 @@ def test_an_authority_that_is_not_trusted_names_the_remedy(
         url = f"https://localhost:{port}/a"
         with pytest.raises(Unreachable) as caught:
             fetched(url)
-        with ExchangeClient(url, settings=ClientSettings(attempts=1)) as exchange:
-            with pytest.raises(Unreachable) as refused:
-                exchange.get_health()
+        with (
+            ExchangeClient(url, settings=ClientSettings(attempts=1)) as exchange,
+            pytest.raises(Unreachable) as refused,
+        ):
+            exchange.get_health()
         for text in (str(caught.value), str(refused.value)):
             assert f"the certificate of https://localhost:{port} was not trusted" in text
             assert f"Here only the authorities in {os.environ['SSL_CERT_DIR']} (SSL_CERT_DIR) are trusted" in text
@@ -194,7 +196,7 @@ def test_a_certificate_that_has_expired_names_the_clock(authority: trustme.CA, c
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     before = datetime(2020, 1, 1, tzinfo=UTC)
     authority.issue_cert("localhost", not_before=before, not_after=before.replace(year=2021)).configure_cert(context)
-    with serving(context) as port, pytest.raises(Unreachable, match="was not trusted.*Check this machine's clock"):
+    with serving(context) as port, pytest.raises(Unreachable, match=r"was not trusted.*Check this machine's clock"):
         fetched(f"https://localhost:{port}/a", tls_context(ca=ca))
 
 
@@ -230,9 +232,8 @@ def test_no_context_is_made_without_tls(monkeypatch: pytest.MonkeyPatch, tmp_pat
         url = f"http://127.0.0.1:{port}/a"
         assert fetched(url) == b"x"
         assert fetched((tmp_path / "a").as_uri()) == b"1"
-        with ExchangeClient(url, settings=ClientSettings(attempts=1)) as exchange, pytest.raises(Exception) as caught:
+        with ExchangeClient(url, settings=ClientSettings(attempts=1)) as exchange, pytest.raises(Malformed):
             exchange.get_health()
-        assert not isinstance(caught.value, Counted)
     with pytest.raises(Counted):
         fetched("https://127.0.0.1:9/a")
 

@@ -14,7 +14,7 @@ NUMBER = "6281277770001"
 TOKEN = "T0PS3CRET"
 PASSWORD = "PaSsW0rdXyz"
 
-SERVER = '''
+SERVER = """
 import http.server, threading
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -34,17 +34,17 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
 import contextlib
 attempted = contextlib.suppress(Exception)
-'''
+"""
 
 CASES = {
-    "recipient": '''
+    "recipient": """
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 with Transport(settings=TransportSettings(attempts=1)) as transport:
     for path in ("/metadata/1.root.json", "/moved"):
         with attempted:
             transport.get(f"{url}{path}?token={token}", max_bytes=9)
-''',
-    "exchange client": '''
+""",
+    "exchange client": """
 import asyncio
 from blocklist_sdk import AsyncExchangeClient, ExchangeClient
 from blocklist_sdk.exchange.wire import ClientSettings
@@ -58,30 +58,30 @@ for base in (url, url + "/moved"):
         async with AsyncExchangeClient(base, settings=once) as exchange:
             with attempted: await exchange.get_number_status("+{number}")
     asyncio.run(ask())
-''',
-    "webhook": '''
+""",
+    "webhook": """
 from blocklist_sdk.enforcement import open_sink
 from support.sink_batches import items_of, batch_of
 import numpy as np
 sink = open_sink(f"{url}/p?api_key={token}&number=%2B{number}", feed="id-all", secret="whsec_" + "QUFB" * 8)
 with attempted: sink.apply(batch_of(1, "block", items_of([{number}])))
 sink.close()
-''',
-    "token": '''
+""",
+    "token": """
 from blocklist_sdk import ClientCredentials, ExchangeClient
 from blocklist_sdk.exchange.wire import ClientSettings
 auth = ClientCredentials("me", "{password}", token_url=f"{url}/oauth/token?key={token}")
 with ExchangeClient(url, auth=auth, settings=ClientSettings(attempts=1)) as exchange:
     with attempted: exchange.get_number_status("+{number}")
-''',
-    "proxy": '''
+""",
+    "proxy": """
 import os
 os.environ["HTTP_PROXY"] = url.replace("//", "//me:{password}@")
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 with Transport(settings=TransportSettings(attempts=1)) as transport:
     with attempted: transport.get("http://lists.example/a?token={token}&number=%2B{number}", max_bytes=9)
-''',
-    "exchange server": '''
+""",
+    "exchange server": """
 from blocklist_sdk.sandbox import sandbox
 from datetime import UTC, datetime
 import support.quick_secrets
@@ -93,7 +93,7 @@ with sandbox(cases=1) as box, box.client("hotline") as hotline, box.client("offi
     list(officer.cases(number="+{number}"))
     officer.get_case(report.case)
     with attempted: hotline.send(__import__("blocklist_sdk.exchange.calls").exchange.calls._get("/x/{number}", None))
-''',
+""",
 }
 
 
@@ -147,10 +147,10 @@ print("was asked")
 
 
 def test_requests_of_the_program_itself_are_logged_as_ever() -> None:
-    code = '''
+    code = """
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.fetch.transport import Transport
 with attempted: Transport().get(url + "/a", max_bytes=9)
 httpx.get(url + "/own?page=2", trust_env=False)
-'''
+"""
     assert "/own?page=2" in logged(code, "INFO")

@@ -267,20 +267,26 @@ def test_a_proxy_without_an_account_asks_for_one(monkeypatch: pytest.MonkeyPatch
     with listening(response("407 Give Me")) as (port, _):
         monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{port}")
         for url in ("http://lists.example/a", "https://lists.example/a"):
-            with pytest.raises(Unreachable, match=r"asks for an account \(407\): write user and password into ALL_PROXY"):
+            with pytest.raises(
+                Unreachable, match=r"asks for an account \(407\): write user and password into ALL_PROXY"
+            ):
                 fetched(url)
 
 
 def test_a_proxy_that_refuses_to_connect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(response("403 No")) as (port, _):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-        with pytest.raises(Unreachable, match=r"\(HTTPS_PROXY\) does not connect to https://lists.example:443 \(403 No\)"):
+        with pytest.raises(
+            Unreachable, match=r"\(HTTPS_PROXY\) does not connect to https://lists.example:443 \(403 No\)"
+        ):
             fetched("https://lists.example/a")
 
 
 def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://no-such-proxy.invalid:3128")
-    with pytest.raises(Unreachable, match=r"the proxy http://no-such-proxy.invalid:3128 \(HTTPS_PROXY\) cannot be reached"):
+    with pytest.raises(
+        Unreachable, match=r"the proxy http://no-such-proxy.invalid:3128 \(HTTPS_PROXY\) cannot be reached"
+    ):
         fetched("https://lists.example/a")
 
 
@@ -302,7 +308,7 @@ def test_a_proxy_whose_certificate_is_not_trusted_is_named(monkeypatch: pytest.M
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{server.getsockname()[1]}")
-        with pytest.raises(Unreachable, match="or of the proxy https://localhost:.*HTTPS_PROXY.* was not trusted"):
+        with pytest.raises(Unreachable, match=r"or of the proxy https://localhost:.*HTTPS_PROXY.* was not trusted"):
             fetched("https://lists.example/a")
         thread.join(5)
     assert "HTTPS_PROXY" in os.environ

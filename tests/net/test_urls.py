@@ -220,15 +220,19 @@ def test_a_file_of_properties_takes_no_others(tmp_path: Path) -> None:
         open_sink(f"{url}x", feed="id-all")
 
 
-@pytest.mark.parametrize("kind", ["redis://me@127.0.0.1:9/0", "postgresql://me@127.0.0.1:9/d", "kafka://me@127.0.0.1:9/t"])
+@pytest.mark.parametrize(
+    "kind", ["redis://me@127.0.0.1:9/0", "postgresql://me@127.0.0.1:9/d", "kafka://me@127.0.0.1:9/t"]
+)
 def test_a_password_need_not_stand_in_the_url(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def password(url: str, **options: str) -> str | None:
+        found: str | None
         sink: Any = open_sink(url, feed="id-all", **options)
         try:
             if kind.startswith("redis"):
-                found: str | None = sink._client.connection_pool.connection_kwargs.get("password")
+                found = sink._client.connection_pool.connection_kwargs.get("password")
                 return found
-            return sink._settings.get("password" if kind.startswith("postgresql") else "sasl.password")
+            found = sink._settings.get("password" if kind.startswith("postgresql") else "sasl.password")
+            return found
         finally:
             sink.close()
 

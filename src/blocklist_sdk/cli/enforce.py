@@ -43,8 +43,8 @@ def enforce(
         typer.Option(
             envvar="BLOCKLIST_SINK",
             metavar="URL",
-            help="The sink: a file:, https:, postgresql:, redis: or kafka: URL, or a plug-in's. Keep its password out of "
-            "it: --sink-password-file.",
+            help="The sink: a file:, https:, postgresql:, redis: or kafka: URL, or a plug-in's. Its password "
+            "belongs elsewhere: --sink-password-file.",
         ),
     ],
     name: Annotated[

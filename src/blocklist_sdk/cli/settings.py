@@ -54,7 +54,7 @@ def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None 
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", "sink", "statement", a guard's command, or None if not one of these.
+        group: the commands that take it: "list", "server", "sink", "statement", a guard's command, or None.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
         limit: how its text is read, if it is a guard's limit.
@@ -112,13 +112,13 @@ class Settings:
     ca: str | None = _setting(
         "server",
         "FILE",
-        "Certificates (PEM) of the authorities that may sign the server's, and no others then; by default the operating "
-        "system's, or those of SSL_CERT_FILE and SSL_CERT_DIR.",
+        "Certificates (PEM) of the authorities that may sign the server's, and no others then; by default the "
+        "operating system's, or those of SSL_CERT_FILE and SSL_CERT_DIR.",
     )
     sink_password_file: str | None = _setting(
         "sink",
         "FILE",
-        "The sink's password, on the first line; or set BLOCKLIST_SINK_PASSWORD. Either keeps it out of the sink's URL, "
+        "The sink's password, on the first line; or set BLOCKLIST_SINK_PASSWORD. Either keeps it out of the URL, "
         "which other users see in the list of processes.",
     )
     organisation: str | None = _setting(

@@ -23,9 +23,7 @@ _BUILT_IN: Final = {
 """The kind of sink for each scheme: opened by `open_KIND_sink`, installed with the extra KIND where it needs one."""
 
 
-def open_sink(
-    url: str, *, feed: str, ledger: str | None = None, password: str | None = None, **options: Any
-) -> Sink:
+def open_sink(url: str, *, feed: str, ledger: str | None = None, password: str | None = None, **options: Any) -> Sink:
     """Open the sink that a URL names.
 
     Args:
@@ -59,14 +57,16 @@ def open_sink(
         options = {**options, "ledger": ledger}
     if password is not None:
         if "password" not in taken:
-            raise InvalidInput(f"a sink with {scheme}: takes no password: leave out the one that is given beside its URL")
+            raise InvalidInput(
+                f"a sink with {scheme}: takes no password: leave out the one that is given beside its URL"
+            )
         options = {**options, "password": password}
     sink: Sink = opener(url, feed=feed, **options)
     return sink
 
 
 def _scheme_of(url: str) -> str:
-    """The scheme of a sink's URL; empty if it has none. A text before a colon may be anything, such as a user's name."""
+    """The scheme of a sink's URL; empty if it has none. A text before a colon may be anything, such as a user."""
     scheme, colon, rest = url.partition(":")
     is_one = bool(colon) and scheme.isascii() and scheme.replace("+", "").replace("-", "").replace(".", "").isalnum()
     is_known = scheme.lower() == "file" or rest.startswith("/")

@@ -73,7 +73,9 @@ class AsyncExchangeClient:
         """Opens no connection yet; arguments and errors are those of `ExchangeClient`, but `sleep` is awaited."""
         self._wire = Wire(url, settings)
         self._sleep = sleep
-        self._client = httpx.AsyncClient(**self._wire.options(auth=auth), transport=AsyncRoutes(tls=tls, url=self._wire.base))
+        self._client = httpx.AsyncClient(
+            **self._wire.options(auth=auth), transport=AsyncRoutes(tls=tls, url=self._wire.base)
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -109,7 +109,7 @@ class ExchangeClient:
             url: the exchange's base URL: ``https:`` or ``http:``.
             auth: `ClientCredentials`, `PrivateKeyJwt`, or any credentials that httpx takes; None for calls that need
                 no account. They are never sent to another server, since redirects are not followed.
-            tls: from `tls_context`, for other authorities than those of `certificates_in_use`, or a certificate of your own.
+            tls: from `tls_context`, for other authorities than `certificates_in_use` says, or your own certificate.
             settings: timeouts and retries.
             sleep: waits between attempts, given seconds.
 

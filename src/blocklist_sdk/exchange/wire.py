@@ -202,7 +202,7 @@ class Wire:
         address = self._address(call)
         try:
             yield
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
             # Without httpx's message, which may hold a part of the URL.
             raise InvalidInput(
                 f"{address}: the request cannot be sent: check the address, and that the file does not change meanwhile"

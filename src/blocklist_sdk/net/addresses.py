@@ -18,7 +18,7 @@ _PORT_MAX: Final = 65_535
 
 _ESCAPED: Final = "%[0-9A-Fa-f]{2}"
 _TEXT: Final = rf"(?:[^\x00-\x20\x7f\"#%/:<>?@\[\\\]^`{{|}}]|{_ESCAPED})"
-"""What stands for itself in a URL (RFC 3986, appendix A), without what separates its parts. Letters of any script may."""
+"""What stands for itself in a URL (RFC 3986, appendix A), but what separates its parts. Any script's letters may."""
 
 _HOST: Final = rf"(?:\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\]|(?:[\w.~-]|{_ESCAPED})*)(?::[0-9]{{1,5}})?"
 _SERVER: Final = re.compile(
@@ -122,12 +122,24 @@ def read_url(text: str, *, what: str = "the URL", example: str = "scheme://user:
     found = _read(text) if isinstance(text, str) else None
     if found is None and isinstance(text, str) and text[:5].lower() == "file:":
         raise InvalidInput(f"{what} is not that of a file: it must be like {example}, with # as %23 and ? as %3F")
+    if found is None and isinstance(text, str) and not {"@", "?"} & set(text):
+        raise InvalidInput(f"{what} cannot be read: it must be like {example}")
     if found is None:
-        raise InvalidInput(
-            f"{what} cannot be read, and is not shown, since it may have a password: it must be like {example}. "
-            f"{PERCENT_ENCODING}."
-        )
+        raise unreadable(what, example)
     return found
+
+
+def unreadable(what: str, example: str) -> InvalidInput:
+    """The error for a URL that may have a password, and cannot be read.
+
+    Args:
+        what: what it is, such as ``the sink's URL``.
+        example: what such a URL looks like.
+    """
+    return InvalidInput(
+        f"{what} cannot be read, and is not shown, since it may have a password: it must be like {example}. "
+        f"{PERCENT_ENCODING}."
+    )
 
 
 def _read(text: str) -> Url | None:

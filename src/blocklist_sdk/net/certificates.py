@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted: those of a file, of the environment, of the operating system, or certifi's."""
+"""Which certificate authorities are trusted: a file's, the environment's, the operating system's, or certifi's."""
 
 import os
 import re
@@ -58,9 +58,7 @@ class Certificates:
 _SOURCES: "WeakKeyDictionary[ssl.SSLContext, Certificates]" = WeakKeyDictionary()
 
 
-def certificates_in_use(
-    ca: str | Path | None = None, *, environment: Mapping[str, str] = os.environ
-) -> Certificates:
+def certificates_in_use(ca: str | Path | None = None, *, environment: Mapping[str, str] = os.environ) -> Certificates:
     """Which authorities are trusted for ``https:``; makes no connection.
 
     Args:

@@ -14,7 +14,7 @@ from blocklist_sdk.net.proxies import Proxy
 from blocklist_sdk.net.routes import Route, route_of
 
 _OTHER_NAME: Final = (62, 64)
-"""OpenSSL's codes for a certificate of another host or address (X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH)."""
+"""OpenSSL's codes for a certificate of another host or address (`X509_V_ERR_…_MISMATCH`)."""
 
 _DATES: Final = (9, 10)
 """OpenSSL's codes for a certificate that is not valid yet, or no longer."""

@@ -1,6 +1,6 @@
 """Which proxy a request goes through, as the environment says; pure decisions without any network.
 
-httpx reads the same variables, but cannot use an IPv6 network in NO_PROXY, and its errors do not say which proxy failed.
+httpx reads the same variables, but cannot use an IPv6 network in NO_PROXY, and its errors do not name the proxy.
 """
 
 import ipaddress
@@ -94,7 +94,7 @@ def is_bypassed(host: str, port: int | None, no_proxy: str) -> bool:
     Args:
         host: the server's name, or its address without brackets.
         port: the server's port.
-        no_proxy: the value of NO_PROXY: entries with commas or blanks between. An entry is ``*`` for all servers; a name
+        no_proxy: the value of NO_PROXY: entries with commas or blanks between: ``*`` for all servers; a name
             for itself and all names below it, with or without ``.`` or ``*.`` before it; an IPv4 or IPv6 address; a
             network, as in ``10.0.0.0/8`` and ``fd00::/8``; or a name or address with a port. What is none of these is
             ignored. Names are not looked up, so networks hold for servers that are given by address.

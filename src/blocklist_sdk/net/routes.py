@@ -49,7 +49,7 @@ class _Router(Generic[T]):
 
     def __init__(self, tls: ssl.SSLContext | None, make: Callable[..., T]) -> None:
         self._tls = tls
-        self._make = make
+        self._make: Callable[..., T] = make
         # As they are now, so that a program that changes them later does not change its open clients.
         self._environment: Mapping[str, str] = dict(os.environ)
         self._transports: dict[tuple[Proxy | None, bool], T] = {}

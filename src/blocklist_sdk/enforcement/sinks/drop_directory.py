@@ -33,8 +33,8 @@ from blocklist_sdk.enforcement.sink import (
     outcome_of_word,
 )
 from blocklist_sdk.enforcement.sinks import drop_files
-from blocklist_sdk.enforcement.sinks.options import read_sink_url
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
+from blocklist_sdk.enforcement.sinks.options import read_sink_url
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -255,9 +255,8 @@ class KafkaSink:
             self._producer.list_topics(self._topic, timeout=self._down_s)
         except KafkaException as error:
             self._producer.poll(0)  # calls `_on_error`
-            raise SinkUnavailable(
-                f"Kafka: no broker answers within {self._down_s:g} s: {self._last_error or foreign_text(error.args[0].str())}"
-            ) from error
+            reason = self._last_error or foreign_text(error.args[0].str())
+            raise SinkUnavailable(f"Kafka: no broker answers within {self._down_s:g} s: {reason}") from error
         self._is_reached = True
 
     def _flush(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.net.addresses import SECRET_OPTIONS, Url, are_options, read_url
+from blocklist_sdk.net.addresses import SECRET_OPTIONS, Url, are_options, read_url, unreadable
 
 PASSWORD_VARIABLE: Final = "BLOCKLIST_SINK_PASSWORD"  # noqa: S105 -- the name of a variable
 """The variable with the password of a sink whose URL has none."""
@@ -35,8 +35,8 @@ def read_sink_url(url: str, *, kind: str, known: Collection[str], example: str) 
     """
     read = read_url(url, what="the sink's URL", example=example)
     if not are_options(read.query):
-        # With the same text, since an option without a value may be the rest of a password.
-        read_url("", what="the sink's URL", example=f"{example}?option=value")
+        # An option without a value may be the rest of a password.
+        raise unreadable("the sink's URL", f"{example}?option=value")
     return read, checked_options(read.options, kind=kind, known=known)
 
 

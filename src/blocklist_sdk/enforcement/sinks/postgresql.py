@@ -186,7 +186,7 @@ def open_postgres_sink(
     try:
         # Without the password, so that libpq cannot repeat it.
         address = psycopg.conninfo.conninfo_to_dict(f"postgresql://{read.hosts}{read.path}")
-        settings = psycopg.conninfo.conninfo_to_dict(**{**address, **({"user": read.user} if read.user else {}), **own})
+        settings: dict[str, Any] = {**address, **({"user": read.user} if read.user else {}), **own}
     except psycopg.ProgrammingError as error:
         raise InvalidInput(f"{read} cannot be used: {foreign_text(error)}") from None
     if secret is not None:

@@ -90,7 +90,7 @@ def open_redis_sink(
     )
     if read.scheme not in ("redis", "rediss") or "," in read.hosts:
         raise InvalidInput(f"{read} is not the URL of a Redis sink: it must be like redis://host:6379/0")
-    files = {name: options[name] for name in _FILES if name in options}
+    files: dict[str, Any] = {name: options[name] for name in _FILES if name in options}
     if files and read.scheme != "rediss":
         raise InvalidInput(f"{min(files)} is for TLS: begin the sink's URL with rediss:")
     connection: dict[str, Any] = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
