@@ -41,8 +41,9 @@ CASES = {
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
 with Transport(settings=TransportSettings(attempts=1)) as transport:
     for path in ("/metadata/1.root.json", "/moved"):
-        with attempted:
-            transport.get(f"{url}{path}?token={token}", max_bytes=9)
+        for address in (url, url.replace("//", "//me:{password}@")):
+            with attempted:
+                transport.get(f"{address}{path}?token={token}", max_bytes=9)
 """,
     "exchange client": """
 import asyncio

@@ -18,7 +18,8 @@ def base_url(url: str) -> str:
     >>> base_url("https://lists.example/")
     'https://lists.example'
     """
-    read = read_url(url, what="the repository's URL", example="https://lists.example/repository")
+    example = "https://lists.example/repository, with https:, http: or file:"
+    read = read_url(url, what="the repository's base URL", example=example)
     if read.scheme not in ("https", "http", "file") or not (read.host or read.path) or "," in read.hosts:
         raise InvalidInput("the repository's address must be a base URL that starts with https:, http: or file:")
     return url.rstrip("/")
