@@ -90,15 +90,16 @@ _VARIABLES: Final = """
 | `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
 | `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
+| `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password, if nothing else has it. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
 | `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |
 | `NO_COLOR` | No colours ([no-color.org](https://no-color.org)). |
-| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | The proxy for HTTP, and which hosts are reached without it. |
-| `SSL_CERT_FILE`, `SSL_CERT_DIR` | The certificate authorities that are trusted; `ca` comes before them. |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | [Proxies](../how-to/reach-a-repository.md#proxies). |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | Which certificate authorities are trusted; `ca` comes before them. |
 | `XDG_CACHE_HOME`, `XDG_STATE_HOME` | Where the user's cache and state directories are. |
 
-In Python these are arguments, and the library reads no setting from the environment but those for proxies, certificates
-and directories.
+In Python these are arguments, and the library reads no setting from the environment but those for proxies,
+certificates, directories and the secrets of sinks.
 """
 
 _EXIT_CODES: Final = f"""\

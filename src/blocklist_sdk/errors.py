@@ -18,9 +18,10 @@
 Every message says what happened and what to do. No message contains a whole telephone number.
 """
 
+import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from blocklist_sdk.texts import displayable
 
@@ -238,3 +239,45 @@ def mask(text: str) -> str:
     text = text if len(text) <= 32 else text[:4] + text[-3:]
     head, tail = (4, 3) if len(text) >= 10 else (1, 1)
     return text[:head] + "…" + text[-tail:] if len(text) > head + tail else "…" * bool(text)
+
+
+_NUMBER: Final = re.compile(r"\d{6,}", re.ASCII)
+_USER_IN_URL: Final = re.compile(r"(?<=://)[^/\s@]*@")
+_QUERY: Final = re.compile(r"\?[^\s\"'<>)\]]+")
+_FOREIGN_CHARS_MAX: Final = 500
+_SECRET_CHARS_MIN: Final = 4
+"""A shorter secret is not looked for: it would be found in every text."""
+
+
+def without_numbers(text: str) -> str:
+    """A text in which every run of six digits or more is masked, since it may be a telephone number.
+
+    >>> without_numbers("redirected to /v1/numbers/%2B6281234567890")
+    'redirected to /v1/numbers/%2B6281…890'
+    """
+    return _NUMBER.sub(lambda found: mask(found[0]), text)
+
+
+def foreign_text(error: BaseException | str, *secrets: str | None) -> str:
+    """What another library or system says, for a message or a log: without passwords, tokens and telephone numbers.
+
+    Masks numbers, credentials and queries in URLs, and the secrets that are given, as they are and as URLs and Python
+    write them. Cut after 500 characters.
+
+    Args:
+        error: the exception, or its text.
+        secrets: what must not be shown, such as the password of the connection.
+
+    >>> foreign_text("cannot open redis://me:hunter2@cache/0?token=17 for +6281234567890", "hunter2")
+    'cannot open redis://…@cache/0?… for +6281…890'
+    """
+    from urllib.parse import quote, quote_plus
+
+    text = str(error).strip() or (error if isinstance(error, str) else type(error).__name__)
+    for secret in secrets:
+        if secret is not None and len(secret) >= _SECRET_CHARS_MIN:
+            for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]):
+                text = text.replace(form, "…")
+    text = _QUERY.sub("?…", _USER_IN_URL.sub("…@", text))
+    text = without_numbers(text)
+    return displayable(text if len(text) <= _FOREIGN_CHARS_MAX else text[:_FOREIGN_CHARS_MAX] + "…")

@@ -86,6 +86,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 BORDERS: dict[str, set[str]] = {
     "httpx": {"net/http.py"},
+    "certifi": {"net/certificates.py"},
+    "truststore": {"net/certificates.py"},
     "tenacity": {"fetch/transport.py", "exchange/", "enforcement/"},
     "tuf": {"fetch/repository_contents.py", "fetch/trust.py", "publisher/", "recipient/sync/proof.py"}
     | {"release/eras.py", "release/roots.py"},

@@ -17,6 +17,7 @@ from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
+from blocklist_sdk.cli.visible_secrets import warn_of_visible_secrets
 from blocklist_sdk.errors import BlocklistError
 
 PANELS: Final = {
@@ -164,6 +165,7 @@ def _call(arguments: Sequence[str]) -> int:
     command = command_line(arguments[0] if arguments else None)
     try:
         with command.make_context("blocklist", list(arguments)) as context:
+            warn_of_visible_secrets(arguments)
             command.invoke(context)
         code = FINE
     except typer.Exit as exit_:

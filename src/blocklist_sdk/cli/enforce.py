@@ -14,7 +14,7 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
 from blocklist_sdk.cli.messages import say_bug
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, SINK, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
@@ -35,7 +35,7 @@ _DONE: Final = {"reversed": "unblocked"}
 """What a line for people calls an outcome, where receipts have another word for it."""
 
 
-@with_settings(*LIST, *SERVER, *LIMITS["sync"], guard="enforce")
+@with_settings(*LIST, *SERVER, *SINK, *LIMITS["sync"], guard="enforce")
 def enforce(
     settings: Settings,
     sink: Annotated[
@@ -43,7 +43,8 @@ def enforce(
         typer.Option(
             envvar="BLOCKLIST_SINK",
             metavar="URL",
-            help="The sink: a file:, https:, postgresql:, redis: or kafka: URL, or a plug-in's.",
+            help="The sink: a file:, https:, postgresql:, redis: or kafka: URL, or a plug-in's. Its password "
+            "belongs elsewhere: --sink-password-file.",
         ),
     ],
     name: Annotated[
@@ -116,7 +117,9 @@ def enforce(
         raise InvalidInput("--accept needs a run: --reconcile alone only compares, so add --repair or leave one out")
     if watch and (reconcile or dry_run or accept or adopt):
         raise InvalidInput("--watch cannot be combined with --reconcile, --dry-run, --accept or --adopt")
-    limits: dict[str, Any] = settings.complete().limits("enforce")
+    settings = settings.complete()
+    limits: dict[str, Any] = settings.limits("enforce")
+    password = settings.sink_password()
     how = EnforcementSettings(
         batch=batch,
         scopes=scope or None,
@@ -131,7 +134,9 @@ def enforce(
         blocklist = stack.enter_context(settings.open(online=watch))
         # A run that is refused, or only looks, must not leave a ledger or anything else.
         begins = not dry_run and (repair or not reconcile)
-        opened = stack.enter_context(_opened(sink, blocklist, name, must_be_read=reconcile, begins=begins))
+        opened = stack.enter_context(
+            _opened(sink, blocklist, name, password=password, must_be_read=reconcile, begins=begins)
+        )
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
@@ -155,13 +160,16 @@ def enforce(
 
 
 @contextlib.contextmanager
-def _opened(url: str, blocklist: "Blocklist", name: str, *, must_be_read: bool, begins: bool) -> Iterator["Sink"]:
+def _opened(
+    url: str, blocklist: "Blocklist", name: str, *, password: str | None, must_be_read: bool, begins: bool
+) -> Iterator["Sink"]:
     """Open a sink, and check that it can be used so.
 
     Args:
         url: the sink's URL.
         blocklist: the list that is enforced.
         name: the sink's name.
+        password: the sink's password; None for the one in its URL or in the environment.
         must_be_read: whether it is to be read.
         begins: whether its ledger is begun if there is none yet.
     """
@@ -171,14 +179,15 @@ def _opened(url: str, blocklist: "Blocklist", name: str, *, must_be_read: bool, 
     from blocklist_sdk.enforcement.shadow import check_name
 
     ledger = known_ledger_id(blocklist, name)
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger)) as sink:
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger, password=password)) as sink:
         check_name(sink, name)
         if must_be_read:
             check_readable(sink)
         if ledger is not None or not begins:
             yield sink
             return
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name))) as sink:
+    own = ledger_id(blocklist, name)
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=own, password=password)) as sink:
         yield sink
 
 

@@ -54,7 +54,7 @@ def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None 
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", "statement", a guard's command, or None if not one of these.
+        group: the commands that take it: "list", "server", "sink", "statement", a guard's command, or None.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
         limit: how its text is read, if it is a guard's limit.
@@ -112,7 +112,14 @@ class Settings:
     ca: str | None = _setting(
         "server",
         "FILE",
-        "Certificates (PEM) of the authorities that may sign the server's; by default the public ones.",
+        "Certificates (PEM) of the authorities that may sign the server's, and no others then; by default the "
+        "operating system's, or those of SSL_CERT_FILE and SSL_CERT_DIR.",
+    )
+    sink_password_file: str | None = _setting(
+        "sink",
+        "FILE",
+        "The sink's password, on the first line; or set BLOCKLIST_SINK_PASSWORD. Either keeps it out of the URL, "
+        "which other users see in the list of processes.",
     )
     organisation: str | None = _setting(
         "statement", "TEXT", "Whose monthly statement it is; the page leaves the line out without it."
@@ -298,6 +305,14 @@ class Settings:
         assert secret is not None
         return ClientCredentials.for_exchange(address, self.client_id, secret)
 
+    def sink_password(self) -> str | None:
+        """The password in the file that was named for it; None if none was.
+
+        Raises:
+            InvalidInput: the file cannot be read, or is empty.
+        """
+        return None if self.sink_password_file is None else first_line(Path(self.sink_password_file), "sink password")
+
     def tls(self) -> "ssl.SSLContext | None":
         """Which servers to trust, and the own certificate; None for the usual ones.
 
@@ -321,6 +336,9 @@ LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get(
 
 SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
 """Settings of commands that ask a server."""
+
+SINK: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "sink")
+"""Settings of commands that use a sink."""
 
 STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
 """Settings of the month's statement."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import WaitingListing as WaitingListing
     from blocklist_sdk.exchange.models import WaitingRelease as WaitingRelease
     from blocklist_sdk.exchange.wire import ClientSettings as ClientSettings
+    from blocklist_sdk.net.certificates import Certificates as Certificates
+    from blocklist_sdk.net.certificates import certificates_in_use as certificates_in_use
     from blocklist_sdk.net.oauth import token_url_of as token_url_of
     from blocklist_sdk.net.tls import tls_context as tls_context
 
@@ -47,6 +49,7 @@ attach(
         "Appeal": "models",
         "BulkItem": "models",
         "Case": "models",
+        "Certificates": "blocklist_sdk.net.certificates",
         "ClientSettings": "wire",
         "Decision": "models",
         "Event": "models",
@@ -72,6 +75,7 @@ attach(
         "WaitingRelease": "models",
         "new_receipt": "calls",
         "new_report": "calls",
+        "certificates_in_use": "blocklist_sdk.net.certificates",
         "tls_context": "blocklist_sdk.net.tls",
         "token_url_of": "blocklist_sdk.net.oauth",
     },

@@ -19,7 +19,9 @@ from blocklist_sdk.exchange.client import as_method
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
 from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
 from blocklist_sdk.net.bounded import Deadline
-from blocklist_sdk.net.http import checked_environment, httpx
+from blocklist_sdk.net.http import httpx
+from blocklist_sdk.net.loggers import masked_logs
+from blocklist_sdk.net.routes import AsyncRoutes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -71,8 +73,9 @@ class AsyncExchangeClient:
         """Opens no connection yet; arguments and errors are those of `ExchangeClient`, but `sleep` is awaited."""
         self._wire = Wire(url, settings)
         self._sleep = sleep
-        with checked_environment():
-            self._client = httpx.AsyncClient(**self._wire.options(auth=auth, tls=tls))
+        self._client = httpx.AsyncClient(
+            **self._wire.options(auth=auth), transport=AsyncRoutes(tls=tls, url=self._wire.base)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -175,7 +178,7 @@ class AsyncExchangeClient:
     async def _attempt(self, call: Call[T]) -> T:
         wire, deadline = self._wire, self._wire.deadline_of(call)
         with wire.translated(call), _over_by(deadline):
-            response = await self._client.send(wire.request(self._client, call, deadline), stream=True)
+            response = await self._send(call, deadline)
             try:
                 wire.bound(response, deadline)
                 await response.aread()
@@ -183,11 +186,15 @@ class AsyncExchangeClient:
                 await response.aclose()
         return wire.read(call, response)
 
+    async def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
+        with masked_logs():
+            return await self._client.send(self._wire.request(self._client, call, deadline), stream=True)
+
     async def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
         wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
         digest, length = hashlib.sha256(), 0
         with wire.translated(call), _over_by(deadline):
-            response = await self._client.send(wire.request(self._client, call, deadline), stream=True)
+            response = await self._send(call, deadline)
             try:
                 if not response.is_success:
                     wire.bound(response, deadline)

@@ -18,7 +18,9 @@ from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewRep
 from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
 from blocklist_sdk.net.bounded import Deadline
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.http import checked_environment, httpx
+from blocklist_sdk.net.http import httpx
+from blocklist_sdk.net.loggers import masked_logs
+from blocklist_sdk.net.routes import Routes
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -107,7 +109,7 @@ class ExchangeClient:
             url: the exchange's base URL: ``https:`` or ``http:``.
             auth: `ClientCredentials`, `PrivateKeyJwt`, or any credentials that httpx takes; None for calls that need
                 no account. They are never sent to another server, since redirects are not followed.
-            tls: from `tls_context`, for other authorities than the public ones, or a certificate of your own.
+            tls: from `tls_context`, for other authorities than `certificates_in_use` says, or your own certificate.
             settings: timeouts and retries.
             sleep: waits between attempts, given seconds.
 
@@ -117,8 +119,7 @@ class ExchangeClient:
         self._wire = Wire(url, settings)
         self._sleep = sleep
         self._cutter = SocketCutter()
-        with checked_environment():
-            self._client = httpx.Client(**self._wire.options(auth=auth, tls=tls))
+        self._client = httpx.Client(**self._wire.options(auth=auth), transport=Routes(tls=tls, url=self._wire.base))
 
     @property
     def url(self) -> str:
@@ -274,7 +275,8 @@ class ExchangeClient:
     def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
         request = self._wire.request(self._client, call, deadline)
         request.extensions["trace"] = self._cutter.trace
-        return self._client.send(request, stream=True)
+        with masked_logs():
+            return self._client.send(request, stream=True)
 
     def _pages(self, call: Call[Page[T]]) -> Iterator[T]:
         following: Call[Page[T]] | None = call

@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import tenacity
 from pydantic import ValidationError
@@ -17,8 +15,9 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
 from blocklist_sdk.exchange.models import Evidence
-from blocklist_sdk.net.addresses import origin_of, shown
+from blocklist_sdk.net.addresses import read_url, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
+from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.texts import displayable
@@ -86,13 +85,13 @@ class Wire:
             multiplier=settings.backoff_initial_s, max=settings.backoff_max_s
         )
 
-    def options(self, *, auth: httpx.Auth | None, tls: ssl.SSLContext | None) -> dict[str, Any]:
-        """Arguments for httpx's clients."""
+    def options(self, *, auth: httpx.Auth | None) -> dict[str, Any]:
+        """Arguments for httpx's clients. What the environment says of proxies and certificates, the transport reads."""
         settings = self.settings
         return {
             "auth": auth,
             "cookies": no_cookies(),
-            "verify": True if tls is None else tls,
+            "trust_env": False,
             "headers": {
                 "User-Agent": f"blocklist-sdk/{__version__}",
                 "Accept": f"{JSON}, {PROBLEM}",
@@ -177,6 +176,8 @@ class Wire:
                 f"{address}: the server answered {status} and redirects to {target}, which is not followed. Check the "
                 "address and the network in between; a captive portal may have answered."
             )
+        if by_proxy := why_refused_by_proxy(response):
+            raise Unreachable(f"{address}: {by_proxy}", url=address, status=status)
         retry_after = retry_after_in(response.headers)
         problem = _problem_in(response)
         if problem is not None:
@@ -201,18 +202,13 @@ class Wire:
         address = self._address(call)
         try:
             yield
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
             # Without httpx's message, which may hold a part of the URL.
             raise InvalidInput(
                 f"{address}: the request cannot be sent: check the address, and that the file does not change meanwhile"
-            ) from error
+            ) from None
         except httpx.RequestError as error:
-            kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
-            raise Unreachable(
-                f"{address}: the connection {kind} ({str(error) or type(error).__name__}). Check the address and the "
-                "network, then try again.",
-                url=address,
-            ) from error
+            raise Unreachable(f"{address}: {why_failed(error)}", url=address) from error
 
     def check_file(self, evidence: Evidence, length: int, sha256: str) -> None:
         """Check that a file is the one that the exchange described.
@@ -295,15 +291,11 @@ def _piece(file: BinaryIO, path: Path) -> bytes:
 
 
 def _base(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        origin_of(url)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("not the URL of an exchange: give one such as https://exchange.example") from error
-    if parts.scheme not in ("https", "http") or parts.query or parts.fragment:
-        raise InvalidInput(f"{shown(url)} is not the URL of an exchange: give a base URL with https: or http:")
-    if "@" in parts.netloc:
-        raise InvalidInput(f"{shown(url)}: give credentials with `auth`, not in the URL")
+    read = read_url(url, what="the URL of the exchange", example="https://exchange.example")
+    if read.scheme not in ("https", "http") or not read.host or read.query or "," in read.hosts:
+        raise InvalidInput(f"{read} is not the URL of an exchange: give a base URL with https: or http:")
+    if read.user is not None or read.password is not None:
+        raise InvalidInput(f"{read}: give credentials with `auth`, not in the URL")
     return url.rstrip("/")
 
 

@@ -23,10 +23,14 @@ from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
 from blocklist_sdk.fetch.stopping import SyncStopped
+from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.http import checked_environment, ends_with_connection, httpx, no_cookies
+from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
+from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
+from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
+from blocklist_sdk.net.routes import Routes
 
 _REDIRECTS_MAX = 5
 _SCHEMES = ("https", "http", "file")
@@ -107,11 +111,9 @@ class Transport:
             settings: timeouts and retries.
             auth: credentials. They, and `headers`, go to the address asked for and never follow a redirect away.
             headers: sent with every request.
-            tls: the trusted authorities and a client certificate; by default public authorities, and no certificate.
+            tls: the trusted authorities and a client certificate; by default those of `certificates_in_use`, and no
+                certificate. It is made with the first request that needs it.
             sleep: how to wait between attempts; by default a wait that `abort` ends.
-
-        Raises:
-            InvalidInput: the proxy or certificate settings of the environment cannot be used.
         """
         self.bytes_received: int = 0
         self._settings = settings
@@ -131,17 +133,17 @@ class Transport:
             retry=tenacity.retry_if_exception(self._may_pass),
             reraise=True,
         )
-        with checked_environment():
-            self._client = httpx.Client(
-                # Signed files are hashed as they travel: compression on the way would change their length.
-                headers={"User-Agent": f"blocklist-sdk/{__version__}", **self._headers, "Accept-Encoding": "identity"},
-                cookies=no_cookies(),
-                verify=True if tls is None else tls,
-                timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
-                # With the host: NO_PROXY may name it, and the more precise of two mounts wins.
-                mounts={f"file://{_FILE_HOST}": FileTransport()},
-                event_hooks={"response": [self._note_answer]},
-            )
+        self._client = httpx.Client(
+            # Signed files are hashed as they travel: compression on the way would change their length.
+            headers={"User-Agent": f"blocklist-sdk/{__version__}", **self._headers, "Accept-Encoding": "identity"},
+            cookies=no_cookies(),
+            timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
+            # Proxies and certificates are for servers only, and `Routes` reads the environment by itself.
+            trust_env=False,
+            transport=Routes(tls=tls),
+            mounts={"file://": FileTransport()},
+            event_hooks={"response": [self._note_answer]},
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +184,7 @@ class Transport:
         Raises:
             Unreachable: no answer, a status other than 200, or too slow, after all attempts; `status` says which.
             Untrusted: it is longer than `max_bytes`, or a redirect leads from https elsewhere.
-            InvalidInput: the URL cannot be used.
+            InvalidInput: the URL, or the proxy or certificate settings of the environment, cannot be used.
         """
 
         def attempt() -> bytes:
@@ -243,16 +245,12 @@ class Transport:
                     yield response
                 slow = watch.fired
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
-                raise self._unusable(at, error) from error
+                # Not with its cause, whose text may be a password.
+                raise self._unusable(at, error) from None
             except httpx.RequestError as error:
                 self._stop_if_aborted(error)
                 if not watch.fired:
-                    kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
-                    reason = str(error) or type(error).__name__
-                    raise Unreachable(
-                        f"{at}: the connection {kind} ({reason}). Check address and network, then try again.",
-                        url=at,
-                    ) from error
+                    raise Unreachable(f"{at}: {why_failed(error)}", url=at) from error
                 slow = True
         # A body that ends with its connection looks whole after a cut.
         self._stop_if_aborted()
@@ -276,7 +274,9 @@ class Transport:
         if isinstance(error, httpx.InvalidURL):
             # Not in httpx's words: they repeat a part of the URL, which may be a password.
             return InvalidInput(f"{at} is not a URL: check it")
-        return InvalidInput(f"{at} is not an address that can be fetched: {error}")
+        # What httpx and Python say of other faults may repeat a part of the URL.
+        reason = f": {error}" if isinstance(error, httpx.UnsupportedProtocol) else ": check it"
+        return InvalidInput(f"{at} is not an address that can be fetched{reason}")
 
     def _send(self, url: str, headers: Mapping[str, str] | None) -> httpx.Response:
         """Send and follow redirects, bounded and without reading their bodies, as httpx itself would."""
@@ -285,7 +285,8 @@ class Transport:
         )
         auth = self._auth
         for _ in range(_REDIRECTS_MAX + 1):
-            response = self._client.send(request, auth=auth, stream=True)
+            with masked_logs():
+                response = self._client.send(request, auth=auth, stream=True)
             following = response.next_request
             if following is None:
                 return response
@@ -312,6 +313,15 @@ class Transport:
                     "repository, on the server or the proxy"
                 )
             return
+        if by_proxy := why_refused_by_proxy(response):
+            raise Unreachable(f"{at}: {by_proxy}", url=at, status=status)
+        if status == 400 and response.url.scheme == "http":
+            # What nginx and others answer to a request without TLS at a port with TLS.
+            raise Unreachable(
+                f"{at}: the server answered 400: if it expects TLS, begin the address with https:, or correct the port",
+                url=at,
+                status=status,
+            )
         advice = _ADVICE.get(status, "try again later" if status >= 500 else "a repository does not answer like this")
         raise Unreachable(
             f"{at}: the server answered {status} {response.reason_phrase}: {advice}",
@@ -380,7 +390,10 @@ class Transport:
 
 
 def _address(url: str) -> httpx.URL:
-    """A URL that can be asked for; `httpx.UnsupportedProtocol` says what is wrong with any other."""
+    """A URL that can be asked for; `InvalidInput` or `httpx.UnsupportedProtocol` says what is wrong with any other."""
+    if ":" in url:
+        # Strictly, or a part of a password would be looked up as the host.
+        read_url(url, what="the address", example="https://lists.example/repository")
     address = httpx.URL(url)
     if address.scheme not in _SCHEMES:
         raise httpx.UnsupportedProtocol("it must start with https:, http: or file:")

@@ -1,9 +1,9 @@
 """Checks the URL and the pinned root that a caller gives for a repository. Does not use the network."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.net.addresses import read_url
 
 _ROOT_BYTES_MAX = 512_000
 """What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
@@ -18,14 +18,9 @@ def base_url(url: str) -> str:
     >>> base_url("https://lists.example/")
     'https://lists.example'
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        # Not in Python's words: they may repeat a password.
-        raise InvalidInput(
-            "the repository's address is not a URL: give one that starts with https:, http: or file:"
-        ) from error
-    if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
+    example = "https://lists.example/repository, with https:, http: or file:"
+    read = read_url(url, what="the repository's base URL", example=example)
+    if read.scheme not in ("https", "http", "file") or not (read.host or read.path) or "," in read.hosts:
         raise InvalidInput("the repository's address must be a base URL that starts with https:, http: or file:")
     return url.rstrip("/")
 

@@ -13,11 +13,11 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
 from typing import Any, Final, Self
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
 from blocklist_sdk.locks import ForkSafeLock
-from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
+from blocklist_sdk.net.addresses import is_loopback, origin_of, read_url, shown
 from blocklist_sdk.net.bounded import Bounded
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.retry_after import retry_after_in
@@ -58,8 +58,9 @@ def token_url_of(url: str) -> str:
     >>> token_url_of("https://exchange.example/repository")
     'https://exchange.example/oauth/token'
     """
+    scheme = read_url(url, what="the URL of the server that issues tokens", example="https://exchange.example").scheme
     try:
-        scheme, origin = urlsplit(url).scheme, origin_of(url)
+        origin = origin_of(url)
     except ValueError as error:
         raise InvalidInput("not a URL from which tokens can be fetched: give one with https: and a host") from error
     if scheme not in ("https", "http"):
@@ -81,7 +82,7 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         self._fetch_lock_in_loop: Any = None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.client_id!r}, token_url={self.token_url!r}, scopes={self.scopes!r})"
+        return f"{type(self).__name__}({self.client_id!r}, token_url={shown(self.token_url)!r}, scopes={self.scopes!r})"
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """The requests that httpx sends: one for a token if needed, then the request itself."""
@@ -255,17 +256,12 @@ def _usable(text: str, name: str) -> str:
 
 
 def _address(token_url: str) -> str:
-    try:
-        parts = urlsplit(token_url)
-        origin_of(token_url)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("not a token URL: give one such as https://exchange.example/oauth/token") from error
-    if parts.scheme not in ("https", "http") or parts.fragment or "@" in parts.netloc:
-        raise InvalidInput(
-            f"{shown(token_url)} is not a token URL: give one with https: or http:, and without credentials"
-        )
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        log.warning("%s: credentials are sent over the network in the clear; use https:", shown(token_url))
+    read = read_url(token_url, what="the token URL", example="https://exchange.example/oauth/token")
+    has_account = read.user is not None or read.password is not None
+    if read.scheme not in ("https", "http") or not read.host or "," in read.hosts or has_account:
+        raise InvalidInput(f"{read} is not a token URL: give one with https: or http:, and without credentials")
+    if read.scheme == "http" and not is_loopback(read.host):
+        log.warning("%s: credentials are sent over the network in the clear; use https:", read)
     return token_url
 
 

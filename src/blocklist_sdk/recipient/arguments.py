@@ -5,9 +5,9 @@ import logging
 import operator
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
 from blocklist_sdk.records import SCOPES
@@ -26,10 +26,10 @@ def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | 
         return cache, state_dir or cache / ".state"
     import platformdirs
 
-    parts = urlsplit(url)
+    read = read_url(url)
     # Without credentials, which change while the authority stays the same.
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-    authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    address = (read.shown + (f"?{read.query}" if read.query else "")).rstrip("/")
+    authority = f"{(read.host or 'file').lower()}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
     cache = platformdirs.user_cache_path("blocklist-sdk") / authority
     state = platformdirs.user_state_path("blocklist-sdk") / authority
     return cache, state_dir or state

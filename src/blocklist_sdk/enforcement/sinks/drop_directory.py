@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from blocklist_sdk.enforcement.sink import (
 )
 from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
+from blocklist_sdk.enforcement.sinks.options import read_sink_url
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -86,14 +87,12 @@ def open_file_sink(
         InvalidInput: an option cannot be used, or the directory has other content.
         StorageFailed: the disk refused, or the directory's parent does not exist.
     """
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or not parts.path or parts.fragment:
-        raise InvalidInput("not the URL of a drop directory: give one such as file:///var/spool/blocks?format=csv")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     given = {"format": format, "responses": responses, "wait": wait}
-    unknown = options.keys() - given.keys()
-    if unknown:
-        raise InvalidInput(f"a drop directory has no option {min(unknown)!r}: use {', '.join(given)}")
+    read, options = read_sink_url(
+        url, kind="a drop directory", known=given.keys(), example="file:///var/spool/blocks?format=csv"
+    )
+    if read.scheme != "file":
+        raise InvalidInput("not the URL of a drop directory: give one such as file:///var/spool/blocks?format=csv")
     options |= {name: str(value) for name, value in given.items() if value is not None}
     file_format = options.get("format", "csv")
     if file_format not in drop_files.FORMATS:
@@ -102,7 +101,7 @@ def open_file_sink(
     if directory is None and "wait" in options:
         raise InvalidInput("wait needs responses: name the directory in which they arrive")
     return FileSink(
-        Path(unquote(parts.path)),
+        Path(unquote(read.path)),
         feed=feed,
         format=cast(FileFormat, file_format),
         responses=Path(directory) if directory is not None else None,

@@ -4,17 +4,18 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import DETAIL_CHARS_MAX, Outcome, SinkIdentity, SinkUnavailable, done_except
-from blocklist_sdk.enforcement.sinks import columns, urls
-from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.net.addresses import shown
+from blocklist_sdk.enforcement.sinks import columns
+from blocklist_sdk.enforcement.sinks.options import checked_options, password_of, read_sink_url
+from blocklist_sdk.errors import InvalidInput, foreign_text
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 _DEFAULTS: Final[Mapping[str, str | int]] = {
@@ -30,6 +31,28 @@ _DEFAULTS: Final[Mapping[str, str | int]] = {
 
 _FIXED: Final[Mapping[str, str | bool]] = {"acks": "all", "enable.idempotence": True}
 """Settings that the sink relies on: acknowledged messages stay, and no message comes twice or out of order."""
+
+KAFKA_OPTIONS: Final = frozenset({
+    "properties", "acks", "enable.idempotence",
+    "security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password",
+    "sasl.kerberos.service.name", "sasl.kerberos.principal", "sasl.kerberos.keytab",
+    "sasl.oauthbearer.method", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.scope", "sasl.oauthbearer.token.endpoint.url",
+    "ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "ssl.crl.location",
+    "client.id", "client.rack", "broker.address.family", "metadata.max.age.ms", "socket.keepalive.enable",
+    "socket.timeout.ms", "socket.connection.setup.timeout.ms", "connections.max.idle.ms",
+    "reconnect.backoff.ms", "reconnect.backoff.max.ms", "request.timeout.ms",
+    "message.timeout.ms", "delivery.timeout.ms", "message.max.bytes", "linger.ms", "batch.size", "batch.num.messages",
+    "compression.type", "compression.codec", "compression.level", "partitioner",
+    "queue.buffering.max.messages", "queue.buffering.max.kbytes",
+})  # fmt: skip
+"""The options that the URL and a file of properties may have: settings of librdkafka, without those that load a library
+(``plugin.library.paths``), run a command (``sasl.kerberos.kinit.cmd``) or switch the checks of certificates off.
+"""
+
+_SECRETS: Final = ("sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret")
+
+_PROPERTIES_BYTES_MAX: Final = 100_000
 
 _MORE_S: Final = 5.0
 """How much longer than one message may take (`message.timeout.ms`) the sink waits for a batch."""
@@ -61,38 +84,76 @@ _LOGGED_MAX: Final = 20
 """How many different lines of librdkafka a producer logs."""
 
 
-def open_kafka_sink(url: str, *, feed: str, config: Mapping[str, Any] | None = None) -> "KafkaSink":
+def open_kafka_sink(
+    url: str, *, feed: str, config: Mapping[str, Any] | None = None, password: str | None = None
+) -> "KafkaSink":
     """Open a sink in a Kafka topic, which must exist. It connects to the brokers in the background.
 
     Args:
-        url: ``kafka://host:port[,host:port]/topic``; after ``?`` come settings of librdkafka, as in
-            ``?security.protocol=ssl&ssl.ca.location=/etc/ssl/ca.pem``.
+        url: ``kafka://host:port[,host:port]/topic``; after ``?`` come `KAFKA_OPTIONS`, as in
+            ``?security.protocol=ssl&ssl.ca.location=/etc/ssl/ca.pem``. ``properties=FILE`` names a file with more of
+            them, one ``name=value`` a line, which yield to those of the URL.
         feed: the feed of what it will hold. Keys are numbers, so a topic is for one feed.
-        config: more settings of librdkafka, such as secrets; they win over those of the URL.
+        config: settings of librdkafka, any; they win over those of the URL. They come from your program, so they may
+            also load libraries.
+        password: the password of the account in the URL; None for the one in the URL or the file, or in the variable
+            ``BLOCKLIST_SINK_PASSWORD``.
 
     Raises:
         InvalidInput: the URL or a setting cannot be used.
     """
-    parts, _ = urls.split(url)
-    topic = unquote(parts.path.strip("/"))
-    user, _, hosts = parts.netloc.rpartition("@")
-    if not hosts or not topic or "/" in topic:
+    read, options = read_sink_url(
+        url, kind="a Kafka sink", known=KAFKA_OPTIONS, example="kafka://user:password@host:9092/topic"
+    )
+    topic = unquote(read.path.strip("/"))
+    if not read.hosts or not topic or "/" in topic:
         raise InvalidInput("the sink's URL must name brokers and one topic: kafka://host:port/topic")
-    settings: dict[str, Any] = {**_DEFAULTS, "bootstrap.servers": hosts}
-    if user:
-        name, _, password = user.partition(":")
-        settings |= {"sasl.username": unquote(name), "sasl.password": unquote(password)}
-    settings |= {**dict(parse_qsl(parts.query)), **(config or {})}
+    file = options.pop("properties", None)
+    settings: dict[str, Any] = {**_DEFAULTS, "bootstrap.servers": read.hosts}
+    if file is not None:
+        settings |= _properties(Path(file))
+    if read.user is not None:
+        settings["sasl.username"] = read.user
+    own = options.pop("sasl.password", None)
+    settings |= options
+    secret = password_of(read, own, password)
+    if secret is not None and (own or read.password or password or "sasl.password" not in settings):
+        settings["sasl.password"] = secret
+    settings |= config or {}
     for setting, value in _FIXED.items():
         if str(settings.setdefault(setting, value)).lower() not in (str(value).lower(), "-1"):
             raise InvalidInput(f"the sink relies on {setting}={str(value).lower()}: leave this setting out")
     try:
         return KafkaSink(settings, topic, feed=feed)
     except (KafkaException, TypeError, ValueError) as error:
-        reason = error.args[0].str() if isinstance(error, KafkaException) else error
-        raise InvalidInput(
-            f"{shown(parts._replace(netloc=hosts.partition(',')[0]).geturl())} cannot be used: {reason}"
-        ) from error
+        said = error.args[0].str() if isinstance(error, KafkaException) else "a setting is not what librdkafka expects"
+        secrets = [str(settings[name]) for name in _SECRETS if name in settings]
+        raise InvalidInput(f"{read} cannot be used: {foreign_text(said, *secrets)}") from None
+
+
+def _properties(file: Path) -> dict[str, str]:
+    """The settings in a file: ``name=value`` lines, blank ones, and comments that begin with ``#``.
+
+    Raises:
+        InvalidInput: it cannot be read, or a line is not a setting that the sink takes. No value is repeated.
+    """
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_PROPERTIES_BYTES_MAX).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"the properties file {file} is not UTF-8") from None
+    except OSError as error:
+        raise InvalidInput(f"cannot read the properties file {file}: {error.strerror}") from error
+    pairs: list[tuple[str, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise InvalidInput(f"{file}, line {number}, must be like name=value")
+        pairs.append((name.strip(), value.strip()))
+    return checked_options(pairs, kind=f"the properties file {file}", known=KAFKA_OPTIONS - {"properties"})
 
 
 class _OnceLogger:
@@ -106,7 +167,7 @@ class _OnceLogger:
         text = re.sub(r"[0-9]+", "0", message % values if values else message)
         if text not in self._texts and len(self._texts) < _LOGGED_MAX:
             self._texts.add(text)
-            _log.log(level, message, *values)
+            _log.log(level, "%s", foreign_text(message % values if values else message))
 
 
 class KafkaSink:
@@ -143,7 +204,7 @@ class KafkaSink:
         for index in [index for index, number in enumerate(numbers) if number in errors] if errors else ():
             alone = self._send(messages[index : index + 1], batch.release)
             if alone:
-                refused[index] = f"Kafka: {alone[numbers[index]].str()}"[:DETAIL_CHARS_MAX]
+                refused[index] = f"Kafka: {foreign_text(alone[numbers[index]].str())}"[:DETAIL_CHARS_MAX]
         return done_except(batch, refused)
 
     def identity(self) -> SinkIdentity:
@@ -169,14 +230,14 @@ class KafkaSink:
             self._flush()
         except KafkaException as error:
             self._drop()
-            raise SinkUnavailable(f"Kafka: {error.args[0].str()}") from error
+            raise SinkUnavailable(f"Kafka: {foreign_text(error.args[0].str())}") from error
         except BaseException:
             self._drop()
             raise
         others = [error for error in self._failed.values() if error.code() not in _REFUSALS]
         if others or self._delivered + len(self._failed) != len(messages):
             # Messages that still wait must not be sent after a later change of the same number.
-            reason = others[0].str() if others else "not all messages were acknowledged in time"
+            reason = foreign_text(others[0].str()) if others else "not all messages were acknowledged in time"
             last_error = self._last_error or "none"
             self._drop()
             raise SinkUnavailable(f"Kafka: {reason} (topic {self._topic!r}; last error: {last_error})")
@@ -194,9 +255,8 @@ class KafkaSink:
             self._producer.list_topics(self._topic, timeout=self._down_s)
         except KafkaException as error:
             self._producer.poll(0)  # calls `_on_error`
-            raise SinkUnavailable(
-                f"Kafka: no broker answers within {self._down_s:g} s: {self._last_error or error.args[0].str()}"
-            ) from error
+            reason = self._last_error or foreign_text(error.args[0].str())
+            raise SinkUnavailable(f"Kafka: no broker answers within {self._down_s:g} s: {reason}") from error
         self._is_reached = True
 
     def _flush(self) -> None:
@@ -246,7 +306,7 @@ class KafkaSink:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._last_error = error.str()
+            self._last_error = foreign_text(error.str())
         elif self._down_since is None:
             self._down_since = time.monotonic()
 

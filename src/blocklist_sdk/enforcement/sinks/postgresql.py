@@ -20,8 +20,9 @@ from blocklist_sdk.enforcement.sink import (
     SinkUnavailable,
     done_except,
 )
-from blocklist_sdk.enforcement.sinks import columns, urls
-from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.enforcement.sinks import columns
+from blocklist_sdk.enforcement.sinks.options import password_of, read_sink_url, truth
+from blocklist_sdk.errors import InvalidInput, foreign_text
 from blocklist_sdk.records import SCOPES
 
 _TABLE: Final = "blocklist"
@@ -36,6 +37,15 @@ _DEFAULTS: Final = {
     "application_name": "blocklist-sdk",
 }
 """Settings of the connection that the URL may replace, so that no wait is endless: seconds, seconds, milliseconds."""
+
+POSTGRESQL_OPTIONS: Final = frozenset({
+    "table", "create",
+    "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "options", "application_name",
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version",
+    "channel_binding", "require_auth", "gssencmode", "krbsrvname", "target_session_attrs", "load_balance_hosts",
+    "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+})  # fmt: skip
+"""The options that the URL may have: the sink's own, and those of libpq that say where and how to connect."""
 
 _STATEMENT_MS: Final = 300_000
 _LOCK_MS: Final = 30_000
@@ -55,8 +65,6 @@ _ROW_SECURITY: Final = "ExecWithCheckOptions"
 
 _SEARCH_PATH: Final = re.compile(r"(?:-c\s*|--)search_path=(\S+)")
 """In the connection's options, where a table without a schema is looked for."""
-
-_DIGITS: Final = re.compile(r"\d{6,}")
 
 _SETTINGS: Final = """
 SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),
@@ -142,34 +150,47 @@ _APPLIED: Final = "SELECT batch FROM {cursor} WHERE feed = %s AND ledger = %s"
 _CURRENT: Final = "SELECT number, last, array_to_string(scope, '+') FROM {table} WHERE feed = %s"
 
 
-def open_postgres_sink(url: str, *, feed: str, ledger: str = "", create: bool | None = None) -> "PostgresSink":
+def open_postgres_sink(
+    url: str, *, feed: str, ledger: str = "", create: bool | None = None, password: str | None = None
+) -> "PostgresSink":
     """Open a sink in PostgreSQL. It connects when it is first used.
 
     Args:
-        url: a URL of libpq, such as ``postgresql://user@host/database``, that may also have ``table=``, which is
-            ``TABLE`` or ``SCHEMA.TABLE``, by default ``blocklist``, and ``create=false``.
+        url: a URL of libpq, such as ``postgresql://user@host/database``, with `POSTGRESQL_OPTIONS` after a question
+            mark. Among them are ``table=``, which is ``TABLE`` or ``SCHEMA.TABLE``, by default ``blocklist``, and
+            ``create=false``.
         feed: the feed of what it will hold.
         ledger: the id of the ledger, if several ledgers write the same feed into one table.
         create: make the tables if they do not exist; None for the URL's ``create``, or yes.
+        password: the password; None for the one in the URL, in the variable ``BLOCKLIST_SINK_PASSWORD``, or where libpq
+            finds it: PGPASSWORD, PGPASSFILE, a service.
 
     Raises:
         InvalidInput: the URL cannot be used.
     """
-    parts, own = urls.split(url, "table", "create")
+    read, options = read_sink_url(
+        url,
+        kind="a PostgreSQL sink",
+        known=POSTGRESQL_OPTIONS,
+        example="postgresql://user:password@host:5432/database",
+    )
     if create is None:
-        create = urls.truth("create", own.get("create", "true"))
-    names = own.get("table", _TABLE).split(".")
+        create = truth("create", options.get("create", "true"))
+    names = options.get("table", _TABLE).split(".")
     if len(names) > 2 or not all(0 < len(name.encode()) <= _NAME_BYTES for name in names):
         raise InvalidInput(
             f"table must be NAME or SCHEMA.NAME, each of at most {_NAME_BYTES} bytes, not {'.'.join(names)!r}"
         )
+    secret = password_of(read, options.get("password"), password)
+    own = {name: options[name] for name in options if name not in ("table", "create", "password")}
     try:
-        settings = psycopg.conninfo.conninfo_to_dict(urls.joined(parts))
+        # Without the password, so that libpq cannot repeat it.
+        address = psycopg.conninfo.conninfo_to_dict(f"postgresql://{read.hosts}{read.path}")
+        settings: dict[str, Any] = {**address, **({"user": read.user} if read.user else {}), **own}
     except psycopg.ProgrammingError as error:
-        reason = str(error).strip()
-        if parts.password:
-            reason = reason.replace(parts.password, "…")
-        raise InvalidInput(f"the sink's URL cannot be used: {reason}") from None
+        raise InvalidInput(f"{read} cannot be used: {foreign_text(error)}") from None
+    if secret is not None:
+        settings["password"] = secret
     settings = {**_DEFAULTS, **settings}
     return PostgresSink(settings, names, feed=feed, ledger=ledger, create=create)
 
@@ -389,7 +410,7 @@ def _is_about_a_row(error: psycopg.Error) -> bool:
 
 
 def _text(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip() or type(error).__name__
+    return foreign_text(error.diag.message_primary or error)
 
 
 def _reason(error: psycopg.Error) -> str:
@@ -398,8 +419,7 @@ def _reason(error: psycopg.Error) -> str:
     Telephone numbers are masked, since the reason goes into a receipt. PostgreSQL's detail, which quotes the row, is
     left out.
     """
-    reason = _DIGITS.sub(lambda found: mask(found[0]), _text(error))
-    return reason[:DETAIL_CHARS_MAX]
+    return _text(error)[:DETAIL_CHARS_MAX]
 
 
 def _as_csv(batch: Batch, *, encoding: str | None) -> bytes:

@@ -9,10 +9,10 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 import numpy as np
 import redis
@@ -22,9 +22,9 @@ from redis.retry import Retry
 from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, SinkIdentity, SinkUnavailable, all_done
-from blocklist_sdk.enforcement.sinks import columns, urls
-from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.net.addresses import shown
+from blocklist_sdk.enforcement.sinks import columns
+from blocklist_sdk.enforcement.sinks.options import password_of, read_sink_url, seconds, truth, whole
+from blocklist_sdk.errors import InvalidInput, foreign_text
 from blocklist_sdk.records import SCOPES
 
 _PREFIX: Final = "blocklist"
@@ -32,6 +32,23 @@ _PREFIX: Final = "blocklist"
 _CONNECT_S: Final = 10
 _ANSWER_S: Final = 60
 """Timeouts that the URL may replace (`socket_connect_timeout`, `socket_timeout`), so that no wait is endless."""
+
+_CONNECTION: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "socket_connect_timeout": seconds,
+    "socket_timeout": seconds,
+    "socket_keepalive": truth,
+    "health_check_interval": whole,
+    "client_name": lambda _, text: text,
+}
+"""Options of redis-py that the URL may have, and how each is read."""
+
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+"""The same for ``rediss:``; files in PEM format. What would switch the checks of certificates off is not among them."""
+
+REDIS_OPTIONS: Final = frozenset({"prefix", "db", "username", "password", *_CONNECTION, *_FILES})
+"""The options that the URL may have."""
+
+_PORT: Final = 6379
 
 _SCAN_COUNT: Final = 1_000
 """Items that are read at once. The server is busy for some 1 ms meanwhile."""
@@ -53,34 +70,50 @@ have at most 15 digits, and a double holds every integer of 15 digits.
 """
 
 
-def open_redis_sink(url: str, *, feed: str, ledger: str = "", prefix: str | None = None) -> "RedisSink":
+def open_redis_sink(
+    url: str, *, feed: str, ledger: str = "", prefix: str | None = None, password: str | None = None
+) -> "RedisSink":
     """Open a sink in Redis or Valkey: a single server or a primary, not a cluster. It connects when it is first used.
 
     Args:
-        url: a ``redis://`` or ``rediss://`` URL of redis-py, that may also have ``prefix=``.
+        url: ``redis://user@host:port/database``, or ``rediss:`` for TLS, with `REDIS_OPTIONS` after a question mark.
         feed: the feed of what it will hold.
         ledger: the id of the ledger, if several ledgers write the same feed under one prefix.
         prefix: the prefix of the keys; None for the URL's ``prefix``, or ``blocklist``.
+        password: the password; None for the one in the URL, or in the variable ``BLOCKLIST_SINK_PASSWORD``.
 
     Raises:
         InvalidInput: the URL cannot be used.
     """
-    parts, own = urls.split(url, "prefix")
-    given = {name for name, _ in parse_qsl(parts.query)}
-    limits = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
+    read, options = read_sink_url(
+        url, kind="a Redis sink", known=REDIS_OPTIONS, example="redis://user:password@host:6379/0"
+    )
+    if read.scheme not in ("redis", "rediss") or "," in read.hosts:
+        raise InvalidInput(f"{read} is not the URL of a Redis sink: it must be like redis://host:6379/0")
+    files: dict[str, Any] = {name: options[name] for name in _FILES if name in options}
+    if files and read.scheme != "rediss":
+        raise InvalidInput(f"{min(files)} is for TLS: begin the sink's URL with rediss:")
+    connection: dict[str, Any] = {"socket_connect_timeout": _CONNECT_S, "socket_timeout": _ANSWER_S}
+    connection |= {name: _CONNECTION[name](name, text) for name, text in options.items() if name in _CONNECTION}
     try:
-        client = redis.Redis.from_url(
-            urls.joined(parts),
+        client = redis.Redis(
+            host=read.host or "localhost",
+            port=read.port or _PORT,
+            db=whole("the database", options.get("db") or unquote(read.path).strip("/") or "0"),
+            username=read.user or options.get("username"),
+            password=password_of(read, options.get("password"), password),
+            ssl=read.scheme == "rediss",
             # The run tries again, after waits of its own.
             retry=Retry(NoBackoff(), 0),
-            **{name: value for name, value in limits.items() if name not in given},
+            **connection,
+            **files,
         )
         client.connection_pool.make_connection()
-    except (TypeError, ValueError) as error:
-        # The URL is one, so the error is about an option; its value may be a password.
-        what = f": {error}" if isinstance(error, TypeError) else ": check its database and the values of its options"
-        raise InvalidInput(f"{shown(url)} cannot be used{what}") from error
-    return RedisSink(client, redis_keys(feed, prefix=prefix or own.get("prefix") or _PREFIX), ledger=ledger)
+    except (TypeError, ValueError, redis.RedisError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"{read} cannot be used: check its database and the values of its options") from None
+    return RedisSink(client, redis_keys(feed, prefix=prefix or options.get("prefix") or _PREFIX), ledger=ledger)
 
 
 def redis_keys(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:
@@ -247,7 +280,7 @@ class RedisSink:
 
 def _text(error: redis.RedisError) -> str:
     """The message of an error, without the command, which redis-py quotes and which has telephone numbers."""
-    return str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+    return foreign_text(str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__)
 
 
 def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:

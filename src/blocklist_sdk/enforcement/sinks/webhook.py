@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.enforcement.items import Batch, SinkChange, era_field, until_text
@@ -29,11 +29,14 @@ from blocklist_sdk.enforcement.sink import (
 )
 from blocklist_sdk.enforcement.webhook_signatures import signed_headers, webhook_keys
 from blocklist_sdk.errors import InvalidInput, Malformed
-from blocklist_sdk.net.addresses import is_loopback, origin_of, shown
+from blocklist_sdk.net.addresses import SECRET_OPTIONS, is_loopback, read_url
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.http import checked_environment, httpx, no_cookies
+from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
+from blocklist_sdk.net.http import httpx, no_cookies
+from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
+from blocklist_sdk.net.routes import Routes
 from blocklist_sdk.net.tls import tls_context
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -60,16 +63,6 @@ _SPLITS_MAX: Final = 50
 """How often a batch may be halved; enough to find some five changes among ten thousand."""
 
 _AMONG_OTHERS: Final = Outcome("failed", "not done: the receiver rejects other changes of the batch", pending=True)
-
-# fmt: off
-_SECRET_OPTIONS: Final = frozenset({
-    "access_token", "accesstoken", "api_key", "api-key", "apikey", "auth", "authorization", "client_secret",
-    "code", "credential", "credentials", "key", "pass", "passphrase", "passwd", "password", "pwd", "secret",
-    "session", "session_id", "sessionid", "sig", "signature", "subscription-key", "token", "x-amz-credential",
-    "x-amz-security-token", "x-amz-signature", "x-api-key",
-})
-# fmt: on
-"""Names of options in a URL that are credentials. The receiver is the same one after they change."""
 
 _SECRET_BYTES_MAX: Final = 10_000
 
@@ -131,24 +124,25 @@ class WebhookSink:
 
     def __init__(self, url: str, *, feed: str, keys: tuple[bytes, ...], timeout_s: float, tls: Any = None) -> None:
         self.url = url
+        self._address = read_url(url)
         self.feed = feed
         self._keys = keys
         self._timeout_s = timeout_s
         self._cutter = SocketCutter()
         self._unreadable: dict[str, SinkWarning] = {}
-        with checked_environment():
-            self._client = httpx.Client(
-                cookies=no_cookies(),
-                verify=True if tls is None else tls,
-                headers={
-                    "User-Agent": f"blocklist-sdk/{__version__}",
-                    "Accept": "application/json",
-                    # A small compressed answer could expand to a huge one.
-                    "Accept-Encoding": "identity",
-                },
-                timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
-                follow_redirects=False,
-            )
+        self._client = httpx.Client(
+            cookies=no_cookies(),
+            trust_env=False,
+            transport=Routes(tls=tls, url=url),
+            headers={
+                "User-Agent": f"blocklist-sdk/{__version__}",
+                "Accept": "application/json",
+                # A small compressed answer could expand to a huge one.
+                "Accept-Encoding": "identity",
+            },
+            timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
+            follow_redirects=False,
+        )
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
         """Send a batch, in as many requests as needed, and read the outcome of each change.
@@ -188,18 +182,17 @@ class WebhookSink:
 
     def warnings(self) -> Sequence[SinkWarning]:
         """Answers to the last batch that cannot be read; and that numbers are sent unencrypted off this machine."""
-        parts = urlsplit(self.url)
         unreadable = tuple(self._unreadable.values())
-        if parts.scheme == "https" or is_loopback(parts.hostname):
+        if self._address.scheme == "https" or is_loopback(self._address.host):
             return unreadable
-        message = f"{shown(self.url)}: telephone numbers are sent unencrypted; use https:"
+        message = f"{self._address}: telephone numbers are sent unencrypted; use https:"
         return (SinkWarning("unencrypted", message), *unreadable)
 
     def identity(self) -> SinkIdentity:
         """The URL, without credentials; in whatever order its options are."""
-        pairs = sorted(pair for pair in urlsplit(self.url).query.split("&") if pair)
-        query = [pair for pair in pairs if unquote(pair.partition("=")[0]).lower() not in _SECRET_OPTIONS]
-        return SinkIdentity(shown(self.url) + ("?" + "&".join(query) if query else ""))
+        pairs = sorted(pair for pair in self._address.query.split("&") if pair)
+        query = [pair for pair in pairs if unquote(pair.partition("=")[0]).lower() not in SECRET_OPTIONS]
+        return SinkIdentity(self._address.shown + ("?" + "&".join(query) if query else ""))
 
     def close(self) -> None:
         """Close the connections."""
@@ -224,15 +217,21 @@ class WebhookSink:
             with self._cutter.cut_after(Deadline(self._timeout_s)) as deadline:
                 request = self._client.build_request("POST", self.url, content=body, headers=dict(headers))
                 request.extensions["trace"] = self._cutter.trace
-                response = self._client.send(request, stream=True)
+                with masked_logs():
+                    response = self._client.send(request, stream=True)
                 try:
                     response.stream = Bounded(response.stream, _ANSWER_BYTES_MAX, deadline)
                     content = response.read()
                 finally:
                     response.close()
-        except (httpx.RequestError, httpx.InvalidURL, Malformed) as error:
-            kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
-            raise self._unavailable(f"the request {kind} ({str(error) or type(error).__name__})") from error
+        except httpx.RequestError as error:
+            raise self._unavailable(why_failed(error)) from error
+        except httpx.InvalidURL:
+            raise self._unavailable("the request cannot be sent: check the URL") from None
+        except Malformed as error:
+            raise self._unavailable(f"the request failed ({error})") from error
+        if by_proxy := why_refused_by_proxy(response):
+            raise self._unavailable(by_proxy)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise self._unavailable("the answer is compressed, but must not be")
         return response.status_code, response.headers, content
@@ -271,14 +270,14 @@ class WebhookSink:
     def _unread(self, error: _NoAnswer) -> Outcome:
         """The outcome of changes whose answer cannot be read; warns of it."""
         # A captive portal and a default page answer 200 too, and nobody has blocked anything.
-        message = f"{shown(self.url)}: {error}"
+        message = f"{self._address}: {error}"
         if message not in self._unreadable:
             log.warning("%s", message)
             self._unreadable[message] = SinkWarning("unreadable response", message)
         return Outcome("failed", str(error), pending=True)
 
     def _unavailable(self, reason: str, *, retry_after: float | None = None) -> SinkUnavailable:
-        return SinkUnavailable(f"{shown(self.url)}: {reason}", retry_after=retry_after)
+        return SinkUnavailable(f"{self._address}: {reason}", retry_after=retry_after)
 
 
 _EXPECTED: Final = 'a webhook answers with nothing, or with {"items": [{"key": …, "outcome": …, "detail": …}]}'
@@ -363,15 +362,11 @@ def _problem(content: bytes) -> str:
 
 
 def _checked(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        origin_of(url)
-    except ValueError as error:
-        raise InvalidInput("not the URL of a webhook: give one such as https://provisioning.example/blocks") from error
-    if parts.scheme not in ("https", "http") or parts.fragment:
-        raise InvalidInput(f"{shown(url)} is not a webhook: give a URL that begins with https: or http:, without #")
-    if "@" in parts.netloc:
-        raise InvalidInput(f"{shown(url)}: leave credentials out of the URL: requests are signed instead")
+    read = read_url(url, what="the sink's URL", example="https://provisioning.example/blocks")
+    if read.scheme not in ("https", "http") or not read.host or "," in read.hosts:
+        raise InvalidInput(f"{read} is not a webhook: give a URL such as https://provisioning.example/blocks")
+    if read.user is not None or read.password is not None:
+        raise InvalidInput(f"{read}: leave credentials out of the URL: requests are signed instead")
     return url
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from blocklist_sdk.errors import InvalidInput, StorageFailed
+from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
 
@@ -77,7 +77,7 @@ class Database:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise InvalidInput(f"the database's URL cannot be used: {error}") from error
+            raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
     def create(self) -> None:
         """Make the tables.
