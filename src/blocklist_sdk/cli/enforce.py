@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -14,7 +15,7 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
 from blocklist_sdk.cli.messages import say_bug
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import FILES, LIMITS, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
@@ -35,7 +36,7 @@ _DONE: Final = {"reversed": "unblocked"}
 """What a line for people calls an outcome, where receipts have another word for it."""
 
 
-@with_settings(*LIST, *SERVER, *LIMITS["sync"], guard="enforce")
+@with_settings(*LIST, *FILES, *SERVER, *LIMITS["sync"], guard="enforce")
 def enforce(
     settings: Settings,
     sink: Annotated[
@@ -128,10 +129,10 @@ def enforce(
     )
     seconds = interval(duration(every)).total_seconds()
     with contextlib.ExitStack() as stack:
-        blocklist = stack.enter_context(settings.open(online=watch))
+        blocklist = stack.enter_context(settings.open(online=watch, writes=True))
         # A run that is refused, or only looks, must not leave a ledger or anything else.
         begins = not dry_run and (repair or not reconcile)
-        opened = stack.enter_context(_opened(sink, blocklist, name, must_be_read=reconcile, begins=begins))
+        opened = stack.enter_context(_opened(sink, blocklist, name, settings, must_be_read=reconcile, begins=begins))
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
@@ -155,13 +156,16 @@ def enforce(
 
 
 @contextlib.contextmanager
-def _opened(url: str, blocklist: "Blocklist", name: str, *, must_be_read: bool, begins: bool) -> Iterator["Sink"]:
+def _opened(
+    url: str, blocklist: "Blocklist", name: str, settings: Settings, *, must_be_read: bool, begins: bool
+) -> Iterator["Sink"]:
     """Open a sink, and check that it can be used so.
 
     Args:
         url: the sink's URL.
         blocklist: the list that is enforced.
         name: the sink's name.
+        settings: who may read the files of a drop directory, unless its URL says so.
         must_be_read: whether it is to be read.
         begins: whether its ledger is begun if there is none yet.
     """
@@ -171,15 +175,26 @@ def _opened(url: str, blocklist: "Blocklist", name: str, *, must_be_read: bool, 
     from blocklist_sdk.enforcement.shadow import check_name
 
     ledger = known_ledger_id(blocklist, name)
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger)) as sink:
+    options = _options(url, settings)
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger, **options)) as sink:
         check_name(sink, name)
         if must_be_read:
             check_readable(sink)
         if ledger is not None or not begins:
             yield sink
             return
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name))) as sink:
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name), **options)) as sink:
         yield sink
+
+
+def _options(url: str, settings: Settings) -> dict[str, str]:
+    """The options of a sink that come from the settings; what its URL says goes before them."""
+    if not url.startswith("file:"):
+        return {}
+    settings = settings.complete()
+    given = {name: value for name in FILES if (value := getattr(settings, name)) is not None}
+    said = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    return {name: value for name, value in given.items() if name not in said}
 
 
 def _rounds(

@@ -17,6 +17,7 @@ import typer
 from blocklist_sdk.cli.limits import Limit, count, growth, period, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.modes import Access, access
 from blocklist_sdk.numbers.text import check_form
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None 
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", "statement", a guard's command, or None if not one of these.
+        group: the commands that take it: "list", "server", "files", "statement", a guard's command, or None if it is
+            none of these.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
         limit: how its text is read, if it is a guard's limit.
@@ -92,6 +94,17 @@ class Settings:
     )
     protected: str | None = _setting(
         "list", "FILE", "Numbers of your own that are never blocked: a number, range or pattern on each line."
+    )
+    group: str | None = _setting(
+        "files",
+        "GROUP",
+        "The group that may read the cache and the overrides, and what is written for other programs: by name or "
+        "number; by default your own group, and the overrides are private.",
+    )
+    file_mode: str | None = _setting(
+        "files",
+        "MODE",
+        "The mode of these files, such as 0644; by default 0640. Keys, ledgers and other private files have 0600.",
     )
     exchange: str | None = _setting(
         "server", "URL", "The exchange: https: or http:. By default the repository's server is asked for tokens."
@@ -176,11 +189,12 @@ class Settings:
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
     )
 
-    def open(self, *, online: bool = False) -> "Blocklist":
+    def open(self, *, online: bool = False, writes: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
         Args:
             online: also use what is needed to ask the server: account and certificates.
+            writes: also use what only matters to what is written: group and mode.
 
         Raises:
             InvalidInput: a required setting is missing, or one cannot be used.
@@ -203,7 +217,19 @@ class Settings:
             auth=settings.auth() if online else None,
             tls=settings.tls() if online else None,
             **(settings._sync_limits() if online else {}),
+            # A user who only asks need not be in the group.
+            group=settings.group if online or writes else None,
+            file_mode=settings.file_mode if online or writes else None,
         )
+
+    def access(self) -> Access:
+        """Who may read what is written for other programs; settings that are missing come from the file.
+
+        Raises:
+            InvalidInput: there is no such group, this user is not in it, or the mode cannot be used.
+        """
+        settings = self.complete()
+        return access(settings.group, settings.file_mode)
 
     def limits(self, guard: str) -> dict[str, float]:
         """The limits of a guard that are set, by the names of its attributes; those of the file must be there already.
@@ -321,6 +347,9 @@ LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get(
 
 SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
 """Settings of commands that ask a server."""
+
+FILES: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "files")
+"""Settings of commands that write files which other programs may read."""
 
 STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
 """Settings of the month's statement."""

@@ -26,6 +26,7 @@ from blocklist_sdk.fetch.repository_contents import (
     stored_path,
 )
 from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.modes import PRIVATE, Access
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
 
@@ -51,7 +52,9 @@ class Trust:
         index = trust.fetch("id-messaging/index.json", max_bytes=1 << 20)
     """
 
-    def __init__(self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport) -> None:
+    def __init__(
+        self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport, access: Access = PRIVATE
+    ) -> None:
         """Uses neither network nor disk.
 
         Args:
@@ -60,6 +63,7 @@ class Trust:
                 refused.
             root: the pinned root metadata, obtained in a way that the recipient trusts.
             transport: fetches the files.
+            access: who may read the metadata on this disk.
 
         Raises:
             InvalidInput: `root` is not root metadata, or not signed by its own keys.
@@ -69,6 +73,7 @@ class Trust:
         self._shown_url = shown(self._base_url)
         self._metadata_dir = metadata_dir
         self._root = root
+        self._access = access
         self._transport = transport
         self._fetcher = _Fetcher(transport)
         self._updater: Updater | None = None
@@ -86,14 +91,18 @@ class Trust:
         self._updater = None
         self._fetcher = _Fetcher(self._transport)
         with self._translated():
-            _heal(self._metadata_dir)
+            _heal(self._metadata_dir, self._access)
             updater = Updater(
                 metadata_dir=str(self._metadata_dir),
                 metadata_base_url=f"{self._base_url}/metadata/",
                 fetcher=self._fetcher,
                 bootstrap=self._root,
             )
-            updater.refresh()
+            try:
+                updater.refresh()
+            finally:
+                # tuf keeps its files for its own user alone.
+                self._access.give_all(self._metadata_dir)
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
@@ -185,7 +194,7 @@ class Trust:
             published: the copy's folder of metadata.
         """
         with storage(self._metadata_dir):
-            _heal(self._metadata_dir)
+            _heal(self._metadata_dir, self._access)
             for name, path in _newest(published).items():
                 kept = self._metadata_dir / name
                 if not _is_metadata(kept):
@@ -406,13 +415,13 @@ def _is_metadata(path: Path) -> bool:
     return True
 
 
-def _heal(directory: Path) -> None:
+def _heal(directory: Path, access: Access) -> None:
     """Clear away what tuf would stumble over: it overlooks damaged files, not things in the place of files."""
-    directory.mkdir(parents=True, exist_ok=True)
+    access.make(directory, is_ours=True)
     history = directory / HISTORY
     if not history.is_dir():
         history.unlink(missing_ok=True)
-        history.mkdir()
+        access.make(history)
     for path in (*directory.iterdir(), *history.iterdir()):
         if path.suffix == ".json" and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -65,6 +65,7 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
                     former_generation=former,
                     awaited_root=digits,
                 ),
+                syncer.store.state_access,
             )
             with storage(syncer.store.metadata):
                 if syncer.store.metadata.exists():
