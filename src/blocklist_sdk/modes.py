@@ -74,13 +74,14 @@ class Access:
             return
         mode = self.directory_mode if stat.S_ISDIR(status.st_mode) else self.file_mode
         # The group first: for a moment only the owner may read, and never the wrong group.
-        if self.group not in (None, status.st_gid) and not _keeps_its_group(path, status):
+        group = self._group_of(path, status)
+        if group != status.st_gid:
             if stat.S_IMODE(status.st_mode) & 0o077:
                 os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o077)
             try:
-                os.chown(path, -1, self.group, follow_symlinks=False)
+                os.chown(path, -1, group, follow_symlinks=False)
             except PermissionError as error:
-                raise _not_permitted(str(self.group)) from error
+                raise _not_permitted(str(group)) from error
             status = os.lstat(path)
         setgid = status.st_mode & stat.S_ISGID if stat.S_ISDIR(status.st_mode) else 0
         if stat.S_IMODE(status.st_mode) != mode | setgid:
@@ -89,6 +90,13 @@ class Access:
             except PermissionError:
                 # A service with RestrictSUIDSGID= may not set the bit, not even again.
                 os.chmod(path, mode)
+
+    def _group_of(self, path: Path, status: os.stat_result) -> int:
+        """The group that a file or directory is to have; a setgid bit, its own or its directory's, decides first."""
+        if self.group is None or (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISGID):
+            return status.st_gid
+        around = os.stat(path.parent)
+        return around.st_gid if around.st_mode & stat.S_ISGID else self.group
 
     def give_all(self, directory: Path) -> None:
         """Give a directory of ours and everything in it their group and mode; links and locks stay as they are.
@@ -235,10 +243,3 @@ def _not_permitted(group: str) -> InvalidInput:
         f"`usermod --append --groups {group} USER` and log in again, or for a service set SupplementaryGroups={group}; "
         f"or give one of the groups it is in ({mine})"
     )
-
-
-def _keeps_its_group(path: Path, status: os.stat_result) -> bool:
-    """Whether a directory's setgid bit has decided the group: its own, or that of the directory that it is in."""
-    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISGID:
-        return True
-    return bool(os.stat(path.parent).st_mode & stat.S_ISGID)

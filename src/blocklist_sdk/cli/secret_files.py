@@ -4,9 +4,9 @@ import os
 import shlex
 import stat
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from blocklist_sdk.cli.output import say
+from blocklist_sdk.cli.messages import say
 from blocklist_sdk.errors import InvalidInput
 
 _LINE_BYTES_MAX = 10_000
@@ -29,15 +29,14 @@ def credential(name: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def warn_if_readable(path: Path, opened: BinaryIO, what: str) -> None:
+def warn_if_readable(path: Path, status: os.stat_result, what: str) -> None:
     """Say once that every user of this machine can read a file with a secret, and how to mend it.
 
     Args:
         path: the file.
-        opened: the file, open.
+        status: its status.
         what: what it has, such as ``the client secret``.
     """
-    status = os.fstat(opened.fileno())
     if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or path.absolute() in _said:
         return
     _said.add(path.absolute())
@@ -56,7 +55,7 @@ def first_line(file: Path, what: str) -> str:
     """
     try:
         with file.open("rb") as opened:
-            warn_if_readable(file, opened, f"the {what}")
+            warn_if_readable(file, os.fstat(opened.fileno()), f"the {what}")
             line = opened.readline(_LINE_BYTES_MAX + 1)
         text = line.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +75,7 @@ def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
     """
     try:
         with file.open("rb") as opened:
-            warn_if_readable(file, opened, f"the {what.removesuffix(' file')}")
+            warn_if_readable(file, os.fstat(opened.fileno()), f"the {what.removesuffix(' file')}")
             data = opened.read(max_bytes + 1)
     except OSError as error:
         raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from blocklist_sdk.cli.limits import Limit, count, growth, period, share
-from blocklist_sdk.cli.secret_files import first_line, read_secret
+from blocklist_sdk.cli.secret_files import credential, first_line, read_secret, warn_if_readable
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.modes import Access, access
 from blocklist_sdk.numbers.text import check_form
@@ -282,6 +282,7 @@ class Settings:
         # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             given = replace(given, client_secret=secret)
+        given = given._with_credentials()
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
         if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
@@ -295,6 +296,17 @@ class Settings:
                 f"or write {lines} into {CONFIG_NAME}"
             )
         return settings
+
+    def _with_credentials(self) -> "Settings":
+        """Add the secrets that the service manager has put at hand: they go before the file, and after all else."""
+        found: dict[str, str] = {}
+        if all(getattr(self, name) is None for name in _PROOFS):
+            for name, known_as in (("client_key", "client_key"), ("client_secret_file", "client_secret")):
+                if (path := credential(known_as)) is not None:
+                    found[name] = str(path)
+        if self.client_cert is None and (path := credential("client_cert")) is not None:
+            found["client_cert"] = str(path)
+        return replace(self, **found)
 
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
         """How to get tokens; None without an account, or for a repository on this disk.
@@ -484,7 +496,7 @@ def read_config(path: Path | None) -> Settings:
     """
     file = path or Path(CONFIG_NAME)
     try:
-        text = _text_of(file)
+        text, status = _text_of(file)
     except FileNotFoundError as error:
         if path is None:
             return Settings()
@@ -502,6 +514,8 @@ def read_config(path: Path | None) -> Settings:
         raise InvalidInput(
             f"the settings file {file} sets {', '.join(unknown)}, but the settings are {', '.join(NAMES)}"
         )
+    if _has_secret(document):
+        warn_if_readable(file, status, "a secret")
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
             raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
@@ -516,12 +530,19 @@ def read_config(path: Path | None) -> Settings:
     return Settings(**document)
 
 
-def _text_of(file: Path) -> str:
+def _has_secret(document: Mapping[str, Any]) -> bool:
+    """Whether a settings file has a secret itself, and not only the name of a file with one."""
+    urls = [value for name, value in document.items() if name in ("url", "exchange") and isinstance(value, str)]
+    return "client_secret" in document or any("@" in url.partition("://")[2].partition("/")[0] for url in urls)
+
+
+def _text_of(file: Path) -> tuple[str, os.stat_result]:
     """Read a settings file, but no device or pipe: it may have no end, or never begin."""
     if file.exists() and not file.is_file():
         raise InvalidInput(f"the settings file {file} is not a regular file: give another one with --config")
     with file.open("rb") as opened:
         data = opened.read(_CONFIG_BYTES_MAX + 1)
+        status = os.fstat(opened.fileno())
     if len(data) > _CONFIG_BYTES_MAX:
         raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
-    return data.decode()
+    return data.decode(), status

@@ -98,16 +98,13 @@ class Trust:
                 fetcher=self._fetcher,
                 bootstrap=self._root,
             )
-            try:
+            with self._readable():
                 updater.refresh()
-            finally:
-                # tuf keeps its files for its own user alone.
-                self._access.give_all(self._metadata_dir)
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
         """The signed length and hashes of a target; None if no role that is trusted to sign it lists it."""
-        with self._translated():
+        with self._translated(), self._readable():
             return self._refreshed.get_targetinfo(path)
 
     def limit_time(self, length: int = 0) -> None:
@@ -252,6 +249,14 @@ class Trust:
             return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
                 "feed.json": self._local(feed)
             }
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Let those read the metadata who have the access: tuf keeps what it writes for its own user alone."""
+        try:
+            yield
+        finally:
+            self._access.give_all(self._metadata_dir)
 
     @property
     def _refreshed(self) -> Updater:
