@@ -239,7 +239,7 @@ def test_no_secret_can_be_read_at_any_moment(tmp_path: Path, umask: str) -> None
 
 
 def test_the_watch_sees_a_secret_that_could_be_read_for_a_moment(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-c", WATCHED, tmp_path, "000", "leak"]
+    arguments = [sys.executable, "-c", WATCHED, str(tmp_path), "000", "leak"]
     ran = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert "0o666 state/secret" in ran.stdout
 
@@ -313,15 +313,16 @@ class TestGroups:
 
     def test_commands_give_files_to_a_group(self, open_folder: Path) -> None:
         publisher = publisher_in(open_folder / "publisher")
-        settings = [
+        settings: list[str | Path] = [
             *("--url", publisher.repository.as_uri(), "--feed", FEED, "--root", publisher.root),
             *("--cache-dir", open_folder / "cache", "--state-dir", open_folder / "state"),
         ]
-        for environment, words in (
+        calls: list[tuple[dict[str, str], list[str | Path]]] = [
             ({"BLOCKLIST_GROUP": str(GROUP)}, ["sync", "--metrics-file", open_folder / "all.prom"]),
             ({}, ["export", "-o", open_folder / "all.csv", "--group", str(GROUP)]),
             ({}, ["enforce", "--sink", (open_folder / "drop").as_uri(), "--group", str(GROUP), "--file-mode", "0660"]),
-        ):
+        ]
+        for environment, words in calls:
             assert run(*words, *settings, env=environment).code == 0
         for path in (open_folder / "all.prom", open_folder / "all.csv", open_folder / "cache" / FEED / "current.json"):
             assert (mode(path), path.stat().st_gid) == ("0o640", GROUP)

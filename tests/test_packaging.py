@@ -257,12 +257,15 @@ def test_the_line_for_cron_names_a_user_and_a_whole_path() -> None:
 
 
 def test_no_page_shows_a_crontab_that_swallows_failures_or_holds_a_secret() -> None:
-    pages = [*(ROOT / "docs").rglob("*.md"), CRON / "blocklist"]
-    for page in pages:
-        for block in re.findall(r"(?s)```text\n(.*?)```", page.read_text()) + [(CRON / "blocklist").read_text()]:
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    shown = 0
+    for page in [CRON / "blocklist", *pages]:
+        text = page.read_text()
+        for block in re.findall(r"(?s)```(?:text|console)\n(.*?)```", text) if page.suffix == ".md" else [text]:
             lines = [line for line in crontab_lines(block) if re.match(r"(\S+\s+){5}[a-z-]+\s", line)]
             if not any("blocklist" in line for line in lines):
                 continue
+            shown += 1
             assert not re.search(r'(?m)^MAILTO=("")?$', block), page
             assert not re.search(r"PASSPHRASE=|SECRET=", block), page
             for line in lines:
@@ -270,6 +273,7 @@ def test_no_page_shows_a_crontab_that_swallows_failures_or_holds_a_secret() -> N
                 assert "2>" not in line, page
                 # The command is a path: `lists  sleep …` reads as if it were the command's own.
                 assert re.match(r"(\S+\s+){5}[a-z-]+\s+/", line), (page, line)
+    assert shown > 3
 
 
 @pytest.fixture
