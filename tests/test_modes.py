@@ -473,14 +473,50 @@ class TestStrangers:
         assert mine.read_text() == "my own link is followed"
 
 
-def test_a_folder_in_which_everybody_may_write_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_which_everybody_may_write_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     everybodys = tmp_path / "everybodys"
     everybodys.mkdir()
-    everybodys.chmod(0o777)
-    with pytest.raises(InvalidInput, match="chmod o-w"):
-        check_owners(everybodys / "drop")
     everybodys.chmod(0o1777)
     check_owners(everybodys / "drop")
+    assert not caplog.messages
+    everybodys.chmod(0o777)
+    check_owners(everybodys / "drop")
+    assert f"chmod o-w {everybodys}" in caplog.text
+
+
+def test_a_decision_of_a_program_without_the_group_does_not_shut_the_group_out(tmp_path: Path) -> None:
+    publisher = publisher_in(tmp_path / "publisher")
+    database = tmp_path / "state" / FEED / "recipient.sqlite"
+    with recipient_of(publisher, tmp_path, file_mode="0640") as blocklist:
+        blocklist.sync()
+        blocklist.overrides.allow(LISTED, reason="a hospital")
+        assert mode(database) == "0o640"
+    with recipient_of(publisher, tmp_path) as blocklist:
+        blocklist.overrides.allow("0812-0000-0002", reason="another")
+        assert mode(database) == "0o640"
+        database.chmod(0o644)  # as an earlier version made it
+        blocklist.overrides.allow("0812-0000-0003", reason="another")
+        assert mode(database) == "0o600"
+
+
+def test_a_staged_file_that_was_replaced_by_a_link_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine")
+    make = tempfile.mkstemp
+
+    def planted(*arguments: object, **options: object) -> tuple[int, str]:
+        """A stranger is quick."""
+        descriptor, name = make(*arguments, **options)  # type: ignore[call-overload]
+        os.unlink(name)
+        os.symlink(target, name)
+        return descriptor, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", planted)
+    with pytest.raises(OSError, match="symbolic links"):
+        write_file(tmp_path / "file", b"theirs")
+    assert target.read_text() == "mine"
 
 
 def test_a_mode_is_given_while_others_hold_the_database(tmp_path: Path) -> None:

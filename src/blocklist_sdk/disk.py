@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import json
+import logging
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.modes import PRIVATE, Access
+
+log: logging.Logger = logging.getLogger(__name__)
 
 STAGED_PREFIX = ".new-"
 """Begins the names of files that are still being written; our servers never serve a name that starts with a dot."""
@@ -72,6 +76,11 @@ def forbid_links(*directories: Path) -> None:
             raise _linked(directory)
 
 
+def _unlinked(path: str, flags: int) -> int:
+    """Open a file of ours, unless somebody has put a link in its place; an opener for `open`."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def make_empty(path: Path) -> None:
     """Make an empty private file, unless there is one.
 
@@ -96,8 +105,9 @@ def make_empty(path: Path) -> None:
 def check_owners(directory: Path) -> None:
     """Make sure that no stranger decides which directory a path is, now or while it is in use.
 
-    Links on the way must be this user's or the administrator's. A directory in which everybody may write, such as
-    ``/tmp``, must have the sticky bit, and what is in it must be this user's or the administrator's.
+    Links on the way must be this user's or the administrator's, and so must directories in one such as ``/tmp``, where
+    everybody may make some. A directory in which everybody may also replace others' is logged: containers have such
+    volumes, in which nobody else is.
 
     Args:
         directory: a directory that need not exist.
@@ -106,7 +116,7 @@ def check_owners(directory: Path) -> None:
         InvalidInput: a stranger could.
     """
     trusted = (0, os.geteuid())
-    is_open_to_all = False
+    is_everybodys = False
     for path in (*reversed(directory.absolute().parents), directory.absolute()):
         try:
             status = os.lstat(path)
@@ -116,15 +126,17 @@ def check_owners(directory: Path) -> None:
             if status.st_uid not in trusted:
                 raise InvalidInput(f"{path} is a link that another user made: remove it, or name another directory")
             status = os.stat(path)
-        if is_open_to_all and status.st_uid not in trusted:
+        if is_everybodys and status.st_uid not in trusted:
             raise InvalidInput(
                 f"{path} was made by another user, in a directory where everybody may write: name another directory"
             )
-        is_open_to_all = bool(status.st_mode & stat.S_IWOTH)
-        if is_open_to_all and not status.st_mode & stat.S_ISVTX:
-            raise InvalidInput(
-                f"everybody may write in {path}, so anybody could put another directory in place of {directory}: take "
-                f"that right away with `chmod o-w {path}`, or name another directory"
+        is_everybodys = bool(status.st_mode & stat.S_IWOTH and status.st_mode & stat.S_ISVTX)
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            log.warning(
+                "every user may write in %s, and so decide what %s is: run `chmod o-w %s`, or name another directory",
+                path,
+                directory,
+                shlex.quote(str(path)),
             )
 
 
@@ -196,7 +208,8 @@ def write_json(path: Path, document: dict[str, Any], access: Access = PRIVATE) -
 def write_file(path: Path, data: bytes, access: Access = PRIVATE) -> None:
     """Write a file, or replace it, in one durable rename: no reader sees a part of it."""
     with staged(path.parent) as temporary:
-        temporary.write_bytes(data)
+        with open(temporary, "wb", opener=_unlinked) as file:
+            file.write(data)
         adopt(temporary, path, access)
 
 

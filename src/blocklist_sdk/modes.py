@@ -1,18 +1,16 @@
 """Who may read what this library writes: the one place that decides the modes and groups of files and folders.
 
-=====================================================  =============  ==============================================
-what                                                   mode           who reads it
-=====================================================  =============  ==============================================
-keys, tokens, passphrases, overrides, ledgers, rejects,  0600 / 0700  the user who wrote it
-screened files, local databases, evidence
-the cache, drop directories, figures, exports           0640 / 0750   also a group; `group` and `file_mode` change it
-what is served: a publisher's `repository/`, a mirror   0644 / 0755   every user, such as a web server's
-=====================================================  =============  ==============================================
+- private, 0600 and 0700, for the user who wrote it: keys, tokens, passphrases, overrides, ledgers, rejects, screened
+  files, databases, evidence
+- shared, 0640 and 0750, also for a group: the cache, drop directories, figures, exports; `group` and `file_mode` change
+  it
+- public, 0644 and 0755, for everybody, such as a web server: a publisher's repository, a mirror
 
 The umask of the process makes no difference. A file has its mode and its group before it gets its name, and until then
 its owner alone can read it.
 """
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -69,27 +67,45 @@ class Access:
             InvalidInput: this user may not use the group.
             OSError: the disk refused.
         """
-        status = os.lstat(path)
+        try:
+            # Opened once, so that nobody can put a link in its place between the steps.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EACCES, errno.ENXIO):
+                return
+            raise
+        try:
+            self._give(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+    def _give(self, target: int | Path, path: Path) -> None:
+        """Give what an open descriptor, or a path, is about its group and mode.
+
+        Args:
+            target: the descriptor; or the path, of what must not be opened.
+            path: the path.
+        """
+        status = os.stat(target) if isinstance(target, int) else os.lstat(target)
         if stat.S_ISLNK(status.st_mode) or status.st_uid != os.geteuid():
             return
         mode = self.directory_mode if stat.S_ISDIR(status.st_mode) else self.file_mode
-        # The group first: for a moment only the owner may read, and never the wrong group.
         group = self._group_of(path, status)
         if group != status.st_gid:
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o077)
+            # For a moment only the owner may read, and never the wrong group.
+            os.chmod(target, stat.S_IMODE(status.st_mode) & ~0o077)
             try:
-                os.chown(path, -1, group, follow_symlinks=False)
+                os.chown(target, -1, group)
             except PermissionError as error:
                 raise _not_permitted(str(group)) from error
-            status = os.lstat(path)
+            status = os.stat(target)
         setgid = status.st_mode & stat.S_ISGID if stat.S_ISDIR(status.st_mode) else 0
         if stat.S_IMODE(status.st_mode) != mode | setgid:
             try:
-                os.chmod(path, mode | setgid)
+                os.chmod(target, mode | setgid)
             except PermissionError:
                 # A service with RestrictSUIDSGID= may not set the bit, not even again.
-                os.chmod(path, mode)
+                os.chmod(target, mode)
 
     def _group_of(self, path: Path, status: os.stat_result) -> int:
         """The group that a file or directory is to have; a setgid bit, its own or its directory's, decides first."""
@@ -150,7 +166,7 @@ class Access:
         except FileExistsError:
             self.give_database(path)
         else:
-            self.give(path)
+            self._give(path, path)
 
     def give_database(self, path: Path) -> None:
         """Give the files of a SQLite database their group and mode, as far as they exist.
@@ -165,7 +181,7 @@ class Access:
             try:
                 if file.is_symlink():
                     raise OSError(f"{file} is a link, where a database of our own must be")
-                self.give(file)
+                self._give(file, file)
             except FileNotFoundError:
                 continue
 

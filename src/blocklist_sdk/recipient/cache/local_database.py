@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
-from blocklist_sdk.modes import PRIVATE, Access
+from blocklist_sdk.modes import PRIVATE, SHARED, Access
 
 if TYPE_CHECKING:
     import sqlite3
@@ -99,8 +100,8 @@ class LocalDatabase:
         """
         try:
             with self.path.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                return stat.st_ino, stat.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
+                status = os.fstat(file.fileno())
+                return status.st_ino, status.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
@@ -154,7 +155,8 @@ class LocalDatabase:
         """A transaction, all of it or nothing, durable at the end; raises the errors of `read`."""
         try:
             self._access.make(self.path.parent, is_ours=True)
-            self._access.prepare_database(self.path)
+            if not self._is_shared():
+                self._access.prepare_database(self.path)
         except OSError as error:
             raise storage_failed(error, self.path.parent) from error
         with self._connected("rwc") as connection:
@@ -191,6 +193,15 @@ class LocalDatabase:
             raise self._refused(error) from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from error
+
+    def _is_shared(self) -> bool:
+        """Whether somebody has shared the file with a group, which must go on asking when another program decides."""
+        if self._access.is_explicit:
+            return False
+        try:
+            return stat.S_IMODE(os.lstat(self.path).st_mode) == SHARED.file_mode
+        except FileNotFoundError:
+            return False
 
     def _not_readable(self) -> StorageFailed:
         return StorageFailed(
