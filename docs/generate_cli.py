@@ -91,7 +91,7 @@ _VARIABLES: Final = """
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
 | `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
-| `CREDENTIALS_DIRECTORY` | Set by systemd: where it keeps [a service's secrets](../how-to/run-as-a-service.md#secrets). |
+| `CREDENTIALS_DIRECTORY` | Set by systemd: where [a service's secrets](../how-to/run-as-a-service.md#secrets) are. |
 | `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |
 | `NO_COLOR` | No colours ([no-color.org](https://no-color.org)). |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | The proxy for HTTP, and which hosts are reached without it. |

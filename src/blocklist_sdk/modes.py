@@ -1,9 +1,9 @@
 """Who may read what this library writes: the one place that decides the modes and groups of files and folders.
 
-- private, 0600 and 0700, for the user who wrote it: keys, tokens, passphrases, overrides, ledgers, rejects, screened
-  files, databases, evidence
-- shared, 0640 and 0750, also for a group: the cache, drop directories, figures, exports; `group` and `file_mode` change
-  it
+- private, 0600 and 0700, for the user who wrote it: keys, tokens, passphrases, overrides, ledgers, rejects, databases,
+  evidence
+- shared, 0640 and 0750, also for a group: the cache, drop directories, figures, exports, screened files; `group` and
+  `file_mode` change it
 - public, 0644 and 0755, for everybody, such as a web server: a publisher's repository, a mirror
 
 The umask of the process makes no difference. A file has its mode and its group before it gets its name, and until then
