@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk import Blocklist, BlocklistError, InvalidInput, Publisher, StorageFailed
+from blocklist_sdk import Blocklist, BlocklistError, InvalidInput, Publisher, StorageFailed, times
 from blocklist_sdk.cli.settings import Settings
 from blocklist_sdk.disk import check_owners, replaced, write_file
 from blocklist_sdk.enforcement import enforce, ledger_path, open_sink
@@ -24,6 +24,7 @@ from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.modes import PRIVATE, PUBLIC, SHARED, Access, access
 from blocklist_sdk.recipient import write_metrics
+from blocklist_sdk.tables.rejects import Reject, write_rejects
 from blocklist_sdk.testing import make_batch
 from support.command_line import Ran, assert_fails, run
 
@@ -157,6 +158,32 @@ def test_the_cache_is_for_a_group_and_the_state_for_nobody_else(tmp_path: Path) 
     assert {mode(path) for path in drop.glob("*.csv")} == {"0o640"}
     assert {mode(path) for path in drop.glob(".*")} == {"0o600"}
     assert {mode(path) for path in (tmp_path / "cache").rglob("lock")} == {"0o600"}
+
+
+@UMASKS
+@pytest.mark.usefixtures("under")
+def test_what_commands_write_is_for_a_group_and_rejects_are_private(tmp_path: Path) -> None:
+    publisher = publisher_in(tmp_path / "publisher")
+    settings: list[str | Path] = ["--url", publisher.repository.as_uri(), "--feed", FEED, "--root", publisher.root]
+    settings += ["--cache-dir", tmp_path / "cache", "--region", "ID"]
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(f"number\n{LISTED}\n")
+    for words in (
+        ["sync", "--metrics-file", tmp_path / "all.prom"],
+        ["status", "--metrics-file", tmp_path / "now.prom"],
+        ["export", "-o", tmp_path / "all.csv"],
+        ["export", "-o", tmp_path / "all.parquet"],
+        ["screen", numbers, "-o", tmp_path / "screened.csv"],
+        ["enforce", "--sink", (tmp_path / "drop").as_uri()],
+        ["statement", "--sink", "default", "--month", f"{times.now():%Y-%m}", "-o", tmp_path / "month.html"],
+    ):
+        assert run(*words, *settings).code == 0, words
+    written = [
+        tmp_path / name for name in ("all.prom", "now.prom", "all.csv", "all.parquet", "screened.csv", "month.html")
+    ]
+    assert {path.name: mode(path) for path in written} == {path.name: "0o640" for path in written}
+    write_rejects([Reject(1, "it contains letters", "GoPay")], tmp_path / "new" / "rejects.csv")
+    assert modes_in(tmp_path / "new") == {"files": {"0o600"}, "folders": {"0o700"}}
 
 
 @UMASKS

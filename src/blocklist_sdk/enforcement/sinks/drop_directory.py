@@ -146,7 +146,7 @@ class FileSink:
         file_mode: str | int | None = None,
     ) -> None:
         self.directory = directory
-        self.feed = feed_name(feed)  # it begins the names of files
+        self.feed: str = feed_name(feed)  # it begins the names of files
         self._access = access(group, file_mode)
         self._format = format
         self._responses = responses
