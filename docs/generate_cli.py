@@ -92,6 +92,7 @@ _VARIABLES: Final = """
 | `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
 | `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password, if nothing else has it. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
+| `CREDENTIALS_DIRECTORY` | Set by systemd: where [a service's secrets](../how-to/run-as-a-service.md#secrets) are. |
 | `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |
 | `NO_COLOR` | No colours ([no-color.org](https://no-color.org)). |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | [Proxies](../how-to/reach-a-repository.md#proxies). |

@@ -1,77 +1,126 @@
-"""A messaging provider's afternoon: report a number, get the list, act on it, say so, and lift what is retracted.
+"""A messaging provider's two programs: report a number, and act on the list.
 
-It runs against a sandbox, which is a real exchange on this machine; in earnest, the address and the account's
-secret come from the exchange's operator. The numbers are generated; they are nobody's.
+    messaging_provider.py report +6281355501234 conversation.png     when your people find a number
+    messaging_provider.py act                                        from a timer, every hour
+
+`act` syncs, suspends and restores accounts, and sends a receipt for each. If it is killed or something fails, the next
+run continues there.
+
+Settings come from the environment: BLOCKLIST_URL, BLOCKLIST_FEED, BLOCKLIST_ROOT, BLOCKLIST_REGION,
+BLOCKLIST_CACHE_DIR, BLOCKLIST_STATE_DIR, BLOCKLIST_EXCHANGE, BLOCKLIST_CLIENT_ID, BLOCKLIST_CLIENT_SECRET_FILE, and
+ACCOUNTS_DIR, a folder that stands for your account service here.
 """
 
-import tempfile
-import time
-from datetime import UTC, datetime, timedelta
+import logging
+import os
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-from blocklist_sdk import Blocklist, ExchangeClient
-from blocklist_sdk.exchange import NewReceipt, ReceiptOutcome
-from blocklist_sdk.sandbox import Sandbox, sandbox, screenshot
+from blocklist_sdk import Blocklist, BlocklistError, ClientCredentials, ExchangeClient
+from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, enforce
 
-FEED, NUMBER = "id-messaging", "+6281355501234"
+log = logging.getLogger("provider")
 
 
-def main(box: Sandbox) -> None:
-    """Go through it once."""
-    with box.client("chat") as exchange, box.blocklist("chat") as blocklist:
+class Accounts:
+    """A sink that suspends accounts: put calls to your service in place of the files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def apply(self, batch: Batch) -> list[Outcome]:
+        """Act on a batch; the outcome of each change becomes its receipt."""
+        return [self._one(change) for change in batch]
+
+    def is_empty(self) -> bool:
+        """Whether nothing is suspended, so that a new ledger may begin, and one that lost all is filled again."""
+        return not any(self._folder.iterdir())
+
+    def close(self) -> None:
+        """There are no connections to release."""
+
+    def _one(self, change: SinkChange) -> Outcome:
+        account = self._folder / str(change.number)
+        if change.operation == "unblock":
+            account.unlink(missing_ok=True)
+            return Outcome("reversed")
+        account.touch(mode=0o600)
+        return Outcome("enforced")
+
+
+def report(exchange: ExchangeClient, number: str, conversation: Path) -> None:
+    """Report a number, with the evidence."""
+    sent = exchange.submit_report(
+        number,
+        category="account-takeover",
+        channel="messaging",
+        app="chat",
+        text="Asks new users for the code that they have just got.",
+        happened_at=datetime.now(UTC),
+        reporter="user-4711",  # your own reference, always the same for the same person
+    )
+    exchange.attach_evidence(sent.id, conversation.read_bytes(), name=conversation.name)
+    print(f"case {sent.case}")
+
+
+def act(blocklist: Blocklist, exchange: ExchangeClient, accounts: Accounts) -> None:
+    """Sync, act on what differs, and send the receipts."""
+    try:
         blocklist.sync()
-        report = exchange.submit_report(
-            NUMBER,
-            category="account-takeover",
-            channel="messaging",
-            app="chat",
-            text="Asks new users for the code that they have just got.",
-            happened_at=datetime.now(UTC) - timedelta(minutes=5),
-            reporter="user-4711",  # your own reference, always the same for the same person
-        )
-        exchange.attach_evidence(report.id, screenshot(), name="conversation.png")
-        print(f"reported {NUMBER}: case {report.case}")
-
-        an_officer_blocks(box, report.case)
-        act(exchange, blocklist, until_listed=True)
-        an_officer_retracts(box, report.case)
-        act(exchange, blocklist, until_listed=False)
+    except BlocklistError as error:  # what ends must be lifted without the network, too
+        log.error("the list was not synced, so the one in force is acted on: %s", error)
+    done = enforce(blocklist, accounts, name="accounts", receipts=exchange)
+    print(f"release {done.serial}: {dict(done.outcomes) or 'nothing to do'}")
+    if done.waiting is not None:
+        log.error("%s changes wait until a person accepts them", done.waiting.changes)
 
 
-def act(exchange: ExchangeClient, blocklist: Blocklist, *, until_listed: bool) -> None:
-    """Sync until the number's listing has changed, act on what differs, and send the receipts."""
-    before = blocklist.status().serial
-    while (NUMBER in blocklist) is not until_listed:
-        time.sleep(0.2)  # in earnest: blocklist.keep_synced(every=3600)
-        blocklist.sync()
-    after = blocklist.status().serial
-    assert before is not None
-    assert after is not None
-    receipts = []
-    for change in blocklist.changes(since=before):
-        blocked = change.kind != "removed"
-        print(f"{'suspend' if blocked else 'restore'} the account of {change.entry.number}")
-        outcome: ReceiptOutcome = "enforced" if blocked else "reversed"
-        receipts.append(
-            NewReceipt(feed=FEED, serial=after, entry=change.entry.entry, outcome=outcome, at=datetime.now(UTC))
-        )
-    for item in exchange.submit_receipts(receipts):
-        print(f"receipt {item.index}: {item.status}")
+def main(arguments: list[str]) -> int:
+    """One run; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        blocklist, exchange = open_exchange()
+        with blocklist, exchange:
+            match arguments:
+                case ["report", number, conversation]:
+                    report(exchange, number, Path(conversation))
+                case ["act"]:
+                    act(blocklist, exchange, Accounts(Path(os.environ["ACCOUNTS_DIR"])))
+                case _:
+                    log.error("usage: messaging_provider.py report NUMBER FILE | act")
+                    return 2
+    except KeyError as error:
+        log.error("set %s in the environment", error)
+        return 2
+    except (BlocklistError, OSError) as error:
+        log.error("%s", error)
+        return 1
+    return 0
 
 
-def an_officer_blocks(box: Sandbox, case: int) -> None:
-    """What happens at the authority."""
-    with box.client("officer") as officer:
-        officer.start_verification(case)
-        officer.decide(case, "block", reason="The conversation shows it.", urgent=True)
+def open_exchange() -> tuple[Blocklist, ExchangeClient]:
+    """Open the list and the exchange that the environment names.
 
-
-def an_officer_retracts(box: Sandbox, case: int) -> None:
-    """It was the wrong number."""
-    with box.client("officer") as officer:
-        officer.decide(case, "retract", reason="Two digits were swapped.")
+    Raises:
+        KeyError: a variable is missing.
+        InvalidInput: one cannot be used.
+        OSError: the file with the secret cannot be read.
+    """
+    exchange = os.environ["BLOCKLIST_EXCHANGE"]
+    secret = Path(os.environ["BLOCKLIST_CLIENT_SECRET_FILE"]).read_text(encoding="utf-8").strip()
+    auth = ClientCredentials.for_exchange(exchange, os.environ["BLOCKLIST_CLIENT_ID"], secret)
+    blocklist = Blocklist.open(
+        os.environ["BLOCKLIST_URL"],
+        feed=os.environ["BLOCKLIST_FEED"],
+        root=os.environ["BLOCKLIST_ROOT"],
+        region=os.environ["BLOCKLIST_REGION"],
+        cache_dir=os.environ["BLOCKLIST_CACHE_DIR"],
+        state_dir=os.environ["BLOCKLIST_STATE_DIR"],
+        auth=auth,
+    )
+    return blocklist, ExchangeClient(exchange, auth=auth)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, sandbox(Path(folder), cases=3) as running:
-        main(running)
+    sys.exit(main(sys.argv[1:]))

@@ -1,111 +1,136 @@
-"""An operator's cron script: sync, enforce, send receipts, and write last month's statement once a month is over.
+"""An operator's cron script: sync, enforce, send receipts, and write a month's statement once the month is over.
 
-Every step may fail: the next run continues there, and nothing is done or sent twice. The example runs against a
-sandbox, which is a real exchange on this machine. All numbers are generated.
+Every step may fail: the next run continues there, and nothing is done or sent twice. What went wrong is on standard
+error, which cron mails, and makes the exit code 1; the log of what was done is there as well with VERBOSE=1.
+
+    17 * * * *  lists  /opt/blocklist/bin/python /srv/lists/monthly_cron.py
+
+Settings come from the environment: BLOCKLIST_URL, BLOCKLIST_FEED, BLOCKLIST_ROOT, BLOCKLIST_REGION,
+BLOCKLIST_CACHE_DIR, BLOCKLIST_STATE_DIR, BLOCKLIST_SINK, BLOCKLIST_EXCHANGE, BLOCKLIST_CLIENT_ID,
+BLOCKLIST_CLIENT_SECRET_FILE, and STATEMENTS_DIR, the folder of the statements. An argument such as 2026-10 names
+another month than the one before.
 """
 
+import logging
+import os
 import sys
-import tempfile
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
 
-from blocklist_sdk import Blocklist, BlocklistError, ExchangeClient
-from blocklist_sdk.disk import replaced
+from blocklist_sdk import Blocklist, BlocklistError, ClientCredentials, ExchangeClient
 from blocklist_sdk.enforcement import (
-    Batch,
     Ledger,
-    Outcome,
     enforce,
     ledger_path,
     monthly_statement,
+    open_sink,
     send_receipts,
     statement_html,
 )
-from blocklist_sdk.sandbox import sandbox
 
 SINK = "hlr"
 
-
-class Hlr:
-    """The subscriber database, simulated: returns the outcome of each change."""
-
-    blocked: ClassVar[set[int]] = set()
-
-    def apply(self, batch: Batch) -> list[Outcome]:
-        """Enforce the changes of a batch."""
-        return [self._one(change.number, lift=batch.operation == "unblock") for change in batch]
-
-    def is_empty(self) -> bool:
-        """Whether nothing is blocked, so that a new ledger may begin, and one that lost everything is filled again."""
-        return not self.blocked
-
-    def close(self) -> None:
-        """Release connections."""
-
-    def _one(self, number: int, *, lift: bool) -> Outcome:
-        if number % 10 == 7:
-            return Outcome("already-inactive", "returned last year")
-        (self.blocked.discard if lift else self.blocked.add)(number)
-        return Outcome("reversed" if lift else "enforced")
+log = logging.getLogger("monthly-cron")
 
 
-def main(blocklist: Blocklist, exchange: ExchangeClient, folder: Path, months: list[str]) -> int:
-    """One run; returns the exit code, which cron mails about."""
-    failed = 0
-    for step in (sync, enforce_changes, send):
-        try:
-            step(blocklist, exchange, folder)
-        except BlocklistError as error:  # the later steps still run
-            print(f"{step.__name__}: {error}", file=sys.stderr)
-            failed = 1
-    for month in months:
-        write_statement(blocklist, folder, month)
+def main(arguments: list[str]) -> int:
+    """One run; returns the exit code."""
+    level = logging.INFO if os.environ.get("VERBOSE") else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the URL of every request
+    try:
+        folder = Path(os.environ["STATEMENTS_DIR"])
+        sink = os.environ["BLOCKLIST_SINK"]
+        blocklist, exchange = open_exchange()
+    except KeyError as error:
+        log.error("set %s in the environment", error)
+        return 2
+    except (BlocklistError, OSError) as error:
+        log.error("%s", error)
+        return 2
+    now = datetime.now(UTC)
+    month = arguments[0] if arguments else f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+    with blocklist, exchange:
+        steps: dict[str, Callable[[], None]] = {
+            "the sync": lambda: sync(blocklist),
+            "enforcement": lambda: enforce_changes(blocklist, sink),
+            "the receipts": lambda: send(blocklist, exchange),
+            "the statement": lambda: write_statement(blocklist, folder, month, now),
+        }
+        failed = 0
+        for name, step in steps.items():
+            try:
+                step()
+            except (BlocklistError, OSError) as error:  # the later steps still run
+                log.error("%s failed: %s", name, error)
+                failed = 1
     return failed
 
 
-def sync(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+def sync(blocklist: Blocklist) -> None:
     """Fetch what is new; whatever fails, the last verified list goes on serving."""
     result = blocklist.sync()
-    print(f"synced release {result.after}: {result.added} added, {result.removed} removed")
+    log.info("synced release %s: %d added, %d removed", result.after, result.added, result.removed)
 
 
-def enforce_changes(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+def enforce_changes(blocklist: Blocklist, url: str) -> None:
     """Bring the sink to what is in force."""
-    sink = Hlr()  # in production, such as open_sink("https://provisioning.example/blocks", feed=blocklist.feed)
-    try:
+    with closing(open_sink(url, feed=blocklist.feed)) as sink:
         result = enforce(blocklist, sink, name=SINK)
-    finally:
-        sink.close()
-    print("enforced:", dict(result.outcomes) or "nothing to do")
+    log.info("enforced: %s", dict(result.outcomes) or "nothing to do")
+    if result.waiting is not None or result.newly_set_aside:
+        log.error("a part waits for a person: run blocklist enforce --name %s", SINK)
 
 
-def send(blocklist: Blocklist, exchange: ExchangeClient, folder: Path) -> None:
+def send(blocklist: Blocklist, exchange: ExchangeClient) -> None:
     """Send what the exchange has not acknowledged yet."""
     with Ledger.outbox(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
         result = send_receipts(ledger, exchange)
-    print(f"receipts: {result.sent} sent, {result.repeated} repeated, {result.refused} refused")
+    log.info("receipts: %d sent, %d repeated, %d refused", result.sent, result.repeated, result.refused)
 
 
-def write_statement(blocklist: Blocklist, folder: Path, month: str) -> None:
-    """Write a month's statement, unless it is written already."""
+def write_statement(blocklist: Blocklist, folder: Path, month: str, now: datetime) -> None:
+    """Write a month's statement, unless it is written already, or the ledger is younger than the month."""
     page = folder / f"{month}.html"
     if page.exists():
         return
     with Ledger.read(ledger_path(blocklist, SINK), feed=blocklist.feed) as ledger:
-        statement = monthly_statement(ledger, month, now=datetime.now(UTC))
-    with replaced(page) as temporary:
-        temporary.write_text(statement_html(statement), encoding="utf-8")
+        try:
+            statement = monthly_statement(ledger, month, now=now)
+        except BlocklistError as error:
+            log.info("no statement of %s: %s", month, error)
+            return
+    part = page.with_suffix(".part")
+    part.write_text(statement_html(statement), encoding="utf-8")
+    part.replace(page)
     block = statement.operations["block"]
-    print(f"statement: {block.received} blocks received, {block.enforced} enforced, {block.open} open")
+    log.info("statement: %d blocks received, %d enforced, %d open", block.received, block.enforced, block.open)
+
+
+def open_exchange() -> tuple[Blocklist, ExchangeClient]:
+    """Open the list and the exchange that the environment names.
+
+    Raises:
+        KeyError: a variable is missing.
+        InvalidInput: one cannot be used.
+        OSError: the file with the secret cannot be read.
+    """
+    exchange = os.environ["BLOCKLIST_EXCHANGE"]
+    secret = Path(os.environ["BLOCKLIST_CLIENT_SECRET_FILE"]).read_text(encoding="utf-8").strip()
+    auth = ClientCredentials.for_exchange(exchange, os.environ["BLOCKLIST_CLIENT_ID"], secret)
+    blocklist = Blocklist.open(
+        os.environ["BLOCKLIST_URL"],
+        feed=os.environ["BLOCKLIST_FEED"],
+        root=os.environ["BLOCKLIST_ROOT"],
+        region=os.environ["BLOCKLIST_REGION"],
+        cache_dir=os.environ["BLOCKLIST_CACHE_DIR"],
+        state_dir=os.environ["BLOCKLIST_STATE_DIR"],
+        auth=auth,
+    )
+    return blocklist, ExchangeClient(exchange, auth=auth)
 
 
 if __name__ == "__main__":
-    with (
-        tempfile.TemporaryDirectory() as name,
-        sandbox(Path(name, "box"), cases=30) as box,
-        box.blocklist("telkomsel") as mine,
-        box.client("telkomsel") as client,
-    ):
-        main(mine, client, Path(name), [])
-        sys.exit(main(mine, client, Path(name), [f"{datetime.now(UTC):%Y-%m}"]))  # in production, the month before
+    sys.exit(main(sys.argv[1:]))

@@ -1,51 +1,203 @@
-"""Every program in examples/ runs."""
+"""Every program in examples/ runs; services run against a sandbox, from their settings to SIGTERM."""
 
-import multiprocessing
 import os
-import runpy
-import warnings
-from multiprocessing.context import ForkServerContext
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
+from support import quick_secrets  # noqa: F401 -- accounts are made in no time
 
+FOLDER: Final = Path(__file__).parents[1] / "examples"
+SERVICES: Final = ("keep_synced", "provisioning_daemon", "account_worker", "monthly_cron", "messaging_provider")
+"""Programs that get their settings from the environment."""
 
-PATIENCE_S = 60
+EXAMPLES: Final = sorted(path for path in FOLDER.glob("*.py") if path.stem not in SERVICES)
+PATIENCE_S: Final = 60
 
 
 @pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Processes are forked from one that has what programs import, since that takes longer than to run most of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["blocklist_sdk.sandbox", "blocklist_sdk.exchange_server.app", "support.quick_secrets"]
-    )
-    return context
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with sandbox(tmp_path_factory.mktemp("sandbox") / "box", cases=30) as running:
+        yield running
 
 
-def run(example: Path, folder: Path, out: Path, err: Path) -> None:
-    """In a process of its own: the program."""
-    os.chdir(folder)
-    for path, number in ((out, 1), (err, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    warnings.simplefilter("error")
-    runpy.run_path(str(example), run_name="__main__")
+def settings_of(box: Sandbox, account: str, folder: Path) -> dict[str, str]:
+    """The environment of a service with an account of the sandbox; its folders are new."""
+    for name in ("statements", "accounts"):
+        (folder / name).mkdir()
+    secret = folder / "client_secret"
+    secret.touch(mode=0o600)
+    secret.write_text(f"{box.secrets[account]}\n")
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+    return kept | {
+        "PYTHONWARNINGS": "error",
+        "BLOCKLIST_URL": f"{box.url}/repository",
+        "BLOCKLIST_FEED": RECIPIENTS[account],
+        "BLOCKLIST_ROOT": str(box.root),
+        "BLOCKLIST_REGION": "ID",
+        "BLOCKLIST_CACHE_DIR": str(folder / "cache"),
+        "BLOCKLIST_STATE_DIR": str(folder / "state"),
+        "BLOCKLIST_EXCHANGE": box.url,
+        "BLOCKLIST_CLIENT_ID": account,
+        "BLOCKLIST_CLIENT_SECRET_FILE": str(secret),
+        "BLOCKLIST_SINK": (folder / "drop").as_uri(),
+        "BLOCKLIST_METRICS_FILE": str(folder / "blocklist.prom"),
+        "STATEMENTS_DIR": str(folder / "statements"),
+        "ACCOUNTS_DIR": str(folder / "accounts"),
+        "EVERY_S": "0.3",
+    }
+
+
+def run(name: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@contextmanager
+def running(name: str, env: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A service, which is ended by SIGTERM and must take it well."""
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, FOLDER / f"{name}.py"], env=env, stderr=file, cwd=log.parent)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
+        assert "ended" in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(log: Path, *texts: str) -> None:
+    """Wait until a log has these texts."""
+    end = time.monotonic() + PATIENCE_S
+    while not all(text in log.read_text() for text in texts):
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
 
 
 def test_there_are_examples() -> None:
     assert EXAMPLES
+    assert all((FOLDER / f"{name}.py").is_file() for name in SERVICES)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_an_example_runs(example: Path, tmp_path: Path, processes: ForkServerContext) -> None:
-    folder, out, err = tmp_path / "folder", tmp_path / "out", tmp_path / "err"
-    folder.mkdir()
-    process = processes.Process(target=run, args=(example, folder, out, err))
-    process.start()
-    process.join(PATIENCE_S)
-    process.kill()
-    assert (err.read_text(), process.exitcode) == ("", 0)
-    assert out.read_text()
-    assert not list(folder.iterdir())
+def test_an_example_runs(example: Path, tmp_path: Path) -> None:
+    ran = run(example.stem, env={**os.environ, "PYTHONWARNINGS": "error"}, cwd=tmp_path)
+    assert (ran.stderr, ran.returncode) == ("", 0)
+    assert ran.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_takes_nothing_from_a_sandbox_and_says_which_setting_is_missing(
+    name: str, box: Sandbox, tmp_path: Path
+) -> None:
+    assert "sandbox" not in (FOLDER / f"{name}.py").read_text()
+    arguments = ["act"] if name == "messaging_provider" else []
+    settings = settings_of(box, "telkomsel", tmp_path)
+    del settings["BLOCKLIST_ROOT"]
+    ran = run(name, *arguments, env=settings, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "BLOCKLIST_ROOT" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    settings["BLOCKLIST_ROOT"] = str(tmp_path / "nowhere.json")
+    assert "Traceback" not in run(name, *arguments, env=settings, cwd=tmp_path).stderr
+
+
+def test_a_list_is_kept_synced_with_figures(box: Sandbox, tmp_path: Path) -> None:
+    settings, log = settings_of(box, "telkomsel", tmp_path), tmp_path / "log"
+    with running("keep_synced", settings | {"BLOCKLIST_URL": copy_of(box)}, log):
+        wait_for(log, "is in force")
+    assert "blocklist_up" in (tmp_path / "blocklist.prom").read_text()
+
+
+def copy_of(box: Sandbox) -> str:
+    """The address of the lists on this disk, which takes no account."""
+    return (box.directory / "exchange" / "publisher" / "repository").as_uri()
+
+
+def published(box: Sandbox, operator: str) -> int:
+    """A case that is on the operator's list."""
+    with box.client("officer") as officer:
+        return next(case.id for case in officer.cases() if case.operator == operator and case.state == "published")
+
+
+def test_the_daemon_blocks_and_unblocks(box: Sandbox, tmp_path: Path) -> None:
+    settings, log = settings_of(box, "telkomsel", tmp_path), tmp_path / "log"
+    with running("provisioning_daemon", settings, log), box.client("officer") as officer:
+        wait_for(log, "'enforced'")
+        officer.decide(published(box, "telkomsel"), "retract", reason="It was the wrong number.")
+        wait_for(log, "'reversed'")
+    assert {path.name.split(".")[2] for path in (tmp_path / "drop").glob("*.csv")} == {"block", "unblock"}
+
+
+def test_the_daemon_waits_while_its_sink_is_away_and_loses_nothing(box: Sandbox, tmp_path: Path) -> None:
+    settings, log, drop = settings_of(box, "indosat", tmp_path), tmp_path / "log", tmp_path / "drop"
+    drop.mkdir()
+    (drop / ".blocklist-drop.json").write_text('{"format": 1, "id": "x", "feeds": true}')
+    in_the_way = drop / f".blocklist-drop.feed.{RECIPIENTS['indosat']}"
+    in_the_way.symlink_to(tmp_path / "nowhere")
+    with running("provisioning_daemon", settings, log):
+        wait_for(log, "the next try is in")
+        in_the_way.unlink()
+        wait_for(log, "'enforced'")
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_worker_waits_while_nothing_answers(box: Sandbox, tmp_path: Path) -> None:
+    settings, log = settings_of(box, "chat", tmp_path), tmp_path / "log"
+    with running("account_worker", settings | {"BLOCKLIST_URL": "http://127.0.0.1:9"}, log):
+        wait_for(log, "was not synced", "the next try is in")
+    assert "Traceback" not in log.read_text()
+
+
+def test_the_worker_suspends_accounts(box: Sandbox, tmp_path: Path) -> None:
+    settings, log = settings_of(box, "chat", tmp_path), tmp_path / "log"
+    with running("account_worker", settings, log):
+        wait_for(log, "'enforced'", "receipts sent")
+
+
+def test_the_cron_script_is_quiet_goes_on_after_failures_and_writes_a_statement(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(box, "indosat", tmp_path)
+    month = time.strftime("%Y-%m", time.gmtime())
+    for _ in range(2):
+        ran = run("monthly_cron", month, env=settings, cwd=tmp_path)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert (tmp_path / "statements" / f"{month}.html").read_text().startswith("<!")
+    assert list((tmp_path / "drop").glob("*.csv"))
+    settings["BLOCKLIST_SINK"] = (tmp_path / "missing" / "drop").as_uri()
+    ran = run("monthly_cron", env=settings | {"VERBOSE": "1"}, cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "enforcement failed" in ran.stderr
+    assert "receipts: 0 sent" in ran.stderr
+
+
+def test_a_provider_reports_suspends_and_restores(box: Sandbox, tmp_path: Path) -> None:
+    settings, number = settings_of(box, "chat", tmp_path), "6281355501234"
+    (tmp_path / "conversation.png").write_bytes(screenshot())
+    ran = run("messaging_provider", "report", f"+{number}", "conversation.png", env=settings, cwd=tmp_path)
+    assert ran.stdout.startswith("case "), ran.stderr
+    case = int(ran.stdout.split()[1])
+
+    def act_until(*, is_suspended: bool) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while (tmp_path / "accounts" / number).exists() is not is_suspended:
+            assert time.monotonic() < end
+            acted = run("messaging_provider", "act", env=settings, cwd=tmp_path)
+            assert (acted.returncode, acted.stderr) == (0, "")
+
+    with box.client("officer") as officer:
+        officer.start_verification(case)
+        officer.decide(case, "block", reason="The conversation shows it.", urgent=True)
+        act_until(is_suspended=True)
+        officer.decide(case, "retract", reason="Two digits were swapped.")
+        act_until(is_suspended=False)

@@ -1,10 +1,11 @@
-"""The units for systemd: valid, hardened, and calling commands that exist."""
+"""The units for systemd and the files for cron: valid, hardened, and calling commands that exist."""
 
 import configparser
 import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,40 @@ import pytest
 import typer
 
 from blocklist_sdk.cli.app import command_line
-from blocklist_sdk.cli.exit_codes import USAGE
+from blocklist_sdk.cli.exit_codes import MEANINGS, USAGE
 from blocklist_sdk.cli.watch import duration
+from support.command_line import run
 
 FOLDER = Path(__file__).parents[1] / "packaging" / "systemd"
 UNITS = sorted(FOLDER.iterdir())
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 EXCHANGE = FOLDER / "blocklist-exchange.service"
-RECIPIENTS = [unit for unit in SERVICES if unit != EXCHANGE]
+REFRESH = FOLDER / "blocklist-refresh.service"
+MIRROR = FOLDER / "blocklist-mirror.service"
+RECIPIENTS = [unit for unit in SERVICES if unit not in (EXCHANGE, REFRESH, MIRROR)]
+CRON = FOLDER.parent / "cron"
+ROOT = FOLDER.parents[1]
 
 SOURCES = {".md", ".py", ".sh", ".txt"}
 
-EXPOSURE_MAX = 2.5
+EXPOSURE_MAX = 2.0
 """Of 10, by `systemd-analyze security`; below 5 it calls a service OK. Network access alone is most of what is left."""
 
 
 RUNNING = {
     *("Type", "ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus", "SuccessExitStatus"),
     *("TimeoutStartSec", "TimeoutStopSec", "Environment", "EnvironmentFile", "LoadCredential"),
-    *("User", "Group", "StateDirectory", "StateDirectoryMode", "CacheDirectory", "CacheDirectoryMode", "UMask"),
+    *(
+        "LimitNOFILE",
+        "MemoryMax",
+        "User",
+        "Group",
+        "StateDirectory",
+        "StateDirectoryMode",
+        "CacheDirectory",
+        "CacheDirectoryMode",
+        "UMask",
+    ),
 }
 """What a service is, as against what it may not do."""
 
@@ -147,22 +163,157 @@ def test_the_services_differ_in_how_they_run_and_not_in_what_they_may() -> None:
         service = dict(read(unit)["Service"])
         return {name: value for name, value in service.items() if name not in RUNNING}
 
-    exchange, recipient = hardening(EXCHANGE), hardening(RECIPIENTS[0])
+    exchange, recipient, mirror, refresh = map(hardening, (EXCHANGE, RECIPIENTS[0], MIRROR, REFRESH))
     # A recipient writes its metrics where node_exporter reads them.
     assert recipient.pop("ReadWritePaths") == "-/var/lib/prometheus/node-exporter"
-    assert exchange == recipient
+    assert exchange == recipient == mirror
+    # To sign takes no network.
+    assert refresh.pop("PrivateNetwork") == "yes"
+    assert refresh | {"RestrictAddressFamilies": exchange["RestrictAddressFamilies"]} == exchange
     assert len(exchange) > 20
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_wrong_setting_or_passphrase_does_not_restart_a_service(unit: Path) -> None:
-    """Another start does not correct it, and would write the same line to the journal for ever."""
+def test_what_a_restart_does_not_correct_stays_failed(unit: Path) -> None:
+    """Another start would write the same line to the journal for ever, or be refused once more."""
     service = read(unit)["Service"]
-    if "Restart" in service:
-        assert str(USAGE) in service["RestartPreventExitStatus"].split()
+    if "Restart" not in service:
+        assert service["Type"] == "oneshot"  # a timer starts it again, and it stays failed until then
+        return
+    codes = service["RestartPreventExitStatus"].split()
+    assert str(USAGE) in codes
+    _, _, before = unit.read_text().partition("RestartSec=")
+    comment = before.partition("RestartPreventExitStatus=")[0]
+    assert all(f" {code}: " in comment for code in codes)  # each has its reason
+    assert {int(code) for code in codes} <= MEANINGS.keys()
 
 
-def test_the_timer_spreads_recipients() -> None:
-    timer = read(FOLDER / "blocklist-sync.timer")["Timer"]
-    assert timer["RandomizedDelaySec"]
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_command_without_its_settings_ends_with_the_code_that_keeps_it_failed(unit: Path) -> None:
+    _, *words = shlex.split(read(unit)["Service"]["ExecStart"].replace("/var/lib/", "/nowhere/"))
+    ran = run(*words, env={"BLOCKLIST_SINK": "file:///nowhere/commands"})
+    assert ran.code == USAGE, ran.err
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_has_limits_and_no_secret(unit: Path) -> None:
+    service = read(unit)["Service"]
+    assert service["LimitNOFILE"].isdecimal()
+    assert re.fullmatch(r"\d+G", service["MemoryMax"])
+    for line in service.get("Environment", "").splitlines():
+        assert not re.search(r"SECRET|PASS|TOKEN|://[^/]*@", line)
+
+
+def test_the_command_is_where_the_docs_install_it() -> None:
+    (program,) = {read(unit)["Service"]["ExecStart"].split()[0] for unit in SERVICES}
+    page = (ROOT / "docs" / "how-to" / "run-as-a-service.md").read_text()
+    assert f"ln -s /opt/blocklist/bin/blocklist {program}" in page
+    assert f"{program}" in page
+    assert f"BLOCKLIST:-{program}}}" in (CRON / "blocklist-hourly").read_text()
+    assert all(f"{unit.name}" in page for unit in UNITS)
+
+
+def test_a_oneshot_has_a_timer() -> None:
+    for unit in SERVICES:
+        if read(unit)["Service"]["Type"] == "oneshot":
+            timer = read(unit.with_suffix(".timer"))
+            assert timer["Timer"]["OnUnitInactiveSec"]
+            assert timer["Install"]["WantedBy"] == "timers.target"
+        else:
+            assert read(unit)["Install"]["WantedBy"] == "multi-user.target"
+
+
+def test_the_publisher_and_the_mirror_call_commands_that_exist() -> None:
+    given, service = command_of(REFRESH).params, read(REFRESH)["Service"]
+    assert str(given["passphrase_file"]) == f"%d/{service['LoadCredential'].partition(':')[0]}"
+    assert given["directory"].parts[:-1] == ("/", "var", "lib", service["StateDirectory"])
+    assert command_of(MIRROR).params["directory"].parts[:-1] == (
+        "/",
+        "var",
+        "lib",
+        read(MIRROR)["Service"]["StateDirectory"],
+    )
+    for unit in (REFRESH, MIRROR):  # a web server reads them
+        assert read(unit)["Service"]["StateDirectoryMode"] == "0755"
+
+
+def test_the_timers_spread_recipients() -> None:
+    for name in ("sync", "mirror"):
+        assert read(FOLDER / f"blocklist-{name}.timer")["Timer"]["RandomizedDelaySec"]
     assert (FOLDER / "blocklist-sync.service").is_file()
+
+
+# Cron
+
+
+def crontab_lines(text: str) -> list[str]:
+    """The lines of a crontab that run something."""
+    return [line for line in text.splitlines() if re.match(r"[\d*]", line)]
+
+
+def test_the_line_for_cron_names_a_user_and_a_whole_path() -> None:
+    """A word in front of the command must not read as a part of it."""
+    text = (CRON / "blocklist").read_text()
+    (line,) = crontab_lines(text)
+    *moments, user, command = line.split(maxsplit=6)
+    assert len(moments) == 5
+    assert user == "blocklist"
+    assert command == "/usr/local/bin/blocklist-hourly"
+    assert re.search(r"(?m)^MAILTO=\S+@\S+$", text)
+    assert "SECRET" not in text
+    assert "PASSPHRASE" not in text
+
+
+def test_no_page_shows_a_crontab_that_swallows_failures_or_holds_a_secret() -> None:
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    shown = 0
+    for page in [CRON / "blocklist", *pages]:
+        text = page.read_text()
+        for block in re.findall(r"(?s)```(?:text|console)\n(.*?)```", text) if page.suffix == ".md" else [text]:
+            lines = [line for line in crontab_lines(block) if re.match(r"(\S+\s+){5}[a-z-]+\s", line)]
+            if not any("blocklist" in line for line in lines):
+                continue
+            shown += 1
+            assert not re.search(r'(?m)^MAILTO=("")?$', block), page
+            assert not re.search(r"PASSPHRASE=|SECRET=", block), page
+            for line in lines:
+                assert "| logger" not in line, page
+                assert "2>" not in line, page
+                # The command is a path: `lists  sleep …` reads as if it were the command's own.
+                assert re.match(r"(\S+\s+){5}[a-z-]+\s+/", line), (page, line)
+    assert shown > 3
+
+
+@pytest.fixture
+def hourly(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the script of cron, with a command that notes what it was called with, and ends as it is told to."""
+    command = tmp_path / "blocklist"
+    command.write_text(
+        '#!/bin/sh\necho "$1 ${BLOCKLIST_SINK:-}" >> calls\necho result\necho "$1 says" >&2\neval "exit \\$$1"\n'
+    )
+    command.chmod(0o755)
+
+    def run_hourly(**environment: str) -> "subprocess.CompletedProcess[str]":
+        given = {"PATH": "/usr/bin:/bin", "BLOCKLIST": str(command), "SPREAD_S": "0", "sync": "0", "enforce": "0"}
+        return subprocess.run(
+            [CRON / "blocklist-hourly"],
+            cwd=tmp_path,
+            env=given | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run_hourly
+
+
+def test_cron_enforces_whatever_the_sync_does_and_passes_failures_on(
+    hourly: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    assert hourly(sync="3").returncode == 3
+    assert (tmp_path / "calls").read_text() == "sync \n"
+    both = hourly(sync="3", SINK="file:/srv/commands")
+    assert (both.returncode, both.stdout, both.stderr) == (3, "", "sync says\nenforce says\n")
+    assert (tmp_path / "calls").read_text().endswith("sync \nenforce file:/srv/commands\n")
+    assert hourly(enforce="8", SINK="file:/srv/commands").returncode == 8
+    assert hourly(SINK="file:/srv/commands").returncode == 0

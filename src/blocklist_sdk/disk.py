@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import json
+import logging
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.modes import PRIVATE, Access
+
+log: logging.Logger = logging.getLogger(__name__)
 
 STAGED_PREFIX = ".new-"
 """Begins the names of files that are still being written; our servers never serve a name that starts with a dot."""
-
-PUBLIC_FILE_MODE = 0o644
-PUBLIC_DIRECTORY_MODE = 0o755
 
 
 def storage_failed(error: OSError, path: Path) -> StorageFailed:
@@ -37,8 +39,12 @@ def storage(path: Path) -> Iterator[None]:
         raise storage_failed(error, path) from error
 
 
-def read_unlinked(path: Path) -> bytes | None:
+def read_unlinked(path: Path, max_bytes: int = -1) -> bytes | None:
     """The content of a file of ours, None if it does not exist.
+
+    Args:
+        path: the file.
+        max_bytes: the most that is read; by default all of it.
 
     Raises:
         StorageFailed: it cannot be read, is not a file, or is a link: whoever can make one elsewhere would have us read
@@ -56,7 +62,7 @@ def read_unlinked(path: Path) -> bytes | None:
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _linked(path)
-            return file.read()
+            return file.read(max_bytes)
 
 
 def forbid_links(*directories: Path) -> None:
@@ -70,6 +76,70 @@ def forbid_links(*directories: Path) -> None:
             raise _linked(directory)
 
 
+def _unlinked(path: str, flags: int) -> int:
+    """Open a file of ours, unless somebody has put a link in its place; an opener for `open`."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def make_empty(path: Path) -> None:
+    """Make an empty private file, unless there is one.
+
+    Raises:
+        StorageFailed: there is a link or something else in its place.
+    """
+    with storage(path):
+        try:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags, PRIVATE.file_mode)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise _linked(path) from error
+            raise
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _linked(path)
+        finally:
+            os.close(descriptor)
+
+
+def check_owners(directory: Path) -> None:
+    """Make sure that no stranger decides which directory a path is, now or while it is in use.
+
+    Links on the way must be this user's or the administrator's, and so must directories in one such as ``/tmp``, where
+    everybody may make some. A directory in which everybody may also replace others' is logged: containers have such
+    volumes, in which nobody else is.
+
+    Args:
+        directory: a directory that need not exist.
+
+    Raises:
+        InvalidInput: a stranger could.
+    """
+    trusted = (0, os.geteuid())
+    is_everybodys = False
+    for path in (*reversed(directory.absolute().parents), directory.absolute()):
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(status.st_mode):
+            if status.st_uid not in trusted:
+                raise InvalidInput(f"{path} is a link that another user made: remove it, or name another directory")
+            status = os.stat(path)
+        if is_everybodys and status.st_uid not in trusted:
+            raise InvalidInput(
+                f"{path} was made by another user, in a directory where everybody may write: name another directory"
+            )
+        is_everybodys = bool(status.st_mode & stat.S_IWOTH and status.st_mode & stat.S_ISVTX)
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            log.warning(
+                "every user may write in %s, and so decide what %s is: run `chmod o-w %s`, or name another directory",
+                path,
+                directory,
+                shlex.quote(str(path)),
+            )
+
+
 def _linked(path: Path) -> StorageFailed:
     return StorageFailed(
         f"{path} is a link, or no plain file, where one of our own must be: remove it, and see who can write there",
@@ -81,8 +151,13 @@ def regular_target(path: Path) -> Path:
     """The path of a file to be replaced, links followed; never that of a device, a pipe or a directory.
 
     Raises:
-        InvalidInput: `path` exists and is not a regular file.
+        InvalidInput: `path` exists and is not a regular file, or is a link that another user made: in a directory such
+            as ``/tmp`` it would have us overwrite a file of our own elsewhere.
     """
+    if path.is_symlink() and os.lstat(path).st_uid not in (0, os.geteuid()):
+        raise InvalidInput(
+            f"{path} is a link that another user made: remove it, or name the file that is to be written itself"
+        )
     target = path.resolve()
     if target.exists() and not target.is_file():
         raise InvalidInput(f"{path} is not a regular file: name a file that may be overwritten")
@@ -90,22 +165,24 @@ def regular_target(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, access: Access = PRIVATE) -> Iterator[Path]:
     """A temporary file beside `path` that replaces it at the end; removed if anything fails.
 
+    It has a name that nobody can guess, and its owner alone can read it before it has the name `path`.
+
+    Args:
+        path: the file.
+        access: who may read it then.
+
     Raises:
-        InvalidInput: `path` exists and is not a regular file.
+        InvalidInput: `path` exists and is not a regular file, or is another user's link.
         StorageFailed: the directory cannot be written.
     """
     path = regular_target(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with storage(path):
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+    with storage(path), staged(path.parent) as temporary:
+        yield temporary
+        access.give(temporary)
+        os.replace(temporary, path)
 
 
 def sync_directory(path: Path) -> None:
@@ -123,19 +200,17 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Replace a file by a JSON document, atomically and durably.
-
-    Whoever may enter the directory may read it: a sync often runs as another user than the programs that ask.
-    """
-    write_file(path, json.dumps(document, indent=1).encode())
+def write_json(path: Path, document: dict[str, Any], access: Access = PRIVATE) -> None:
+    """Replace a file by a JSON document, atomically and durably."""
+    write_file(path, json.dumps(document, indent=1).encode(), access)
 
 
-def write_file(path: Path, data: bytes, *, mode: int = PUBLIC_FILE_MODE) -> None:
+def write_file(path: Path, data: bytes, access: Access = PRIVATE) -> None:
     """Write a file, or replace it, in one durable rename: no reader sees a part of it."""
     with staged(path.parent) as temporary:
-        temporary.write_bytes(data)
-        adopt(temporary, path, mode=mode)
+        with open(temporary, "wb", opener=_unlinked) as file:
+            file.write(data)
+        adopt(temporary, path, access)
 
 
 @contextlib.contextmanager
@@ -150,9 +225,9 @@ def staged(directory: Path) -> Iterator[Path]:
             os.unlink(name)
 
 
-def adopt(temporary: Path, path: Path, *, mode: int = PUBLIC_FILE_MODE) -> None:
-    """Give a staged file its name, durably: bytes first, then the rename, then the directory."""
-    temporary.chmod(mode)
+def adopt(temporary: Path, path: Path, access: Access = PRIVATE) -> None:
+    """Give a staged file its access and its name, durably: bytes first, then the rename, then the directory."""
+    access.give(temporary)
     sync_file(temporary)
     os.replace(temporary, path)
     sync_directory(path.parent)

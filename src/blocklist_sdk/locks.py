@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import Locked
+from blocklist_sdk.modes import PRIVATE
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -40,7 +41,8 @@ def acquired(path: Path, *, wait_s: float, busy: str) -> "BaseFileLock":
     """As `file_lock`, for a lock that outlives a block: the caller releases it."""
     from filelock import FileLock, Timeout  # here, since look-ups do without it
 
-    lock = FileLock(path)
+    # A lock that another user could open is one that they could hold.
+    lock = FileLock(path, mode=PRIVATE.file_mode)
     wait_s = max(0.0, wait_s)  # filelock takes -1 for "wait for ever"
     with storage(path):
         try:

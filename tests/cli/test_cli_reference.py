@@ -13,7 +13,7 @@ import pytest
 
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
-from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT
+from blocklist_sdk.cli.settings import FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT
 from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -95,16 +95,16 @@ def test_every_command_is_in_a_panel_of_the_help() -> None:
 
 
 SETTINGS = {
-    "sync": {*LIST, *SERVER, *LIMITS["sync"]},
+    "sync": {*LIST, *FILES, *SERVER, *LIMITS["sync"]},
     "publish release": {*LIMITS["publish"]},
     "publish add": {*LIMITS["publish"]},
     "publish remove": {*LIMITS["publish"]},
-    "enforce": {*LIST, *SERVER, *SINK, *LIMITS["sync"], *LIMITS["enforce"]},
-    "status": {*LIST},
+    "enforce": {*LIST, *FILES, *SERVER, *SINK, *LIMITS["sync"], *LIMITS["enforce"]},
+    "status": {*LIST, *FILES},
     "check": {*LIST},
-    "export": {*LIST},
+    "export": {*LIST, *FILES},
     "mirror": {"url", "root", *SERVER},
-    "statement": {*LIST, *STATEMENT},
+    "statement": {*LIST, *FILES, *STATEMENT},
     "report send": {*SERVER},
     "case list": {*SERVER},
 }
@@ -120,7 +120,11 @@ def test_commands_share_their_settings(name: str) -> None:
 
 
 def test_every_setting_but_the_secret_itself_is_an_option() -> None:
-    assert set(NAMES) == {*LIST, *SERVER, *SINK, *STATEMENT, *itertools.chain(*LIMITS.values()), "client_secret"}
+    assert set(NAMES) == {
+        *(*LIST, *FILES, *SERVER, *SINK, *STATEMENT),
+        *itertools.chain(*LIMITS.values()),
+        "client_secret",
+    }
 
 
 @pytest.mark.parametrize(

@@ -196,9 +196,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
         read_drop_file(tmp_path / "else")
 
 
-def test_files_are_readable_for_others_and_always_whole(drop: Path) -> None:
+def test_files_are_readable_for_a_group_and_always_whole(drop: Path) -> None:
     opened(drop).apply(make_batch("block", [A]))
-    assert stat.S_IMODE(files_in(drop)[0].stat().st_mode) == 0o644
+    assert stat.S_IMODE(files_in(drop)[0].stat().st_mode) == 0o640
     assert [name for name in os.listdir(drop) if not name.startswith(".")] == [files_in(drop)[0].name]
 
 

@@ -155,10 +155,11 @@ def test_a_look_at_the_status_takes_nothing_back(tmp_path: Path) -> None:
     assert (after["stale"], after["last_sync_bytes"], after["last_sync_duration_seconds"]) == (1, 17, 0.25)
 
 
-def test_everyone_may_read_it_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_those_may_read_it_who_shall_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "blocklist.prom"
     write_metrics(path, IN_FORCE)
-    write_metrics(path, IN_FORCE, outcome=synced())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    write_metrics(path, IN_FORCE, outcome=synced(), file_mode="0644")
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list(tmp_path.iterdir()) == [path]
 

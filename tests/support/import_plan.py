@@ -13,7 +13,7 @@ import blocklist_sdk
 PACKAGE = Path(blocklist_sdk.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-_GROUND = {"disk", "errors", "lazy", "locks", "records", "tables", "texts", "times"}
+_GROUND = {"disk", "errors", "lazy", "locks", "modes", "records", "tables", "texts", "times"}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "texts": set(),
     "times": set(),
-    "disk": {"errors"},
-    "locks": {"disk", "errors"},
-    "tables": {"disk", "errors", "lazy", "texts"},
+    "disk": {"errors", "modes"},
+    "locks": {"disk", "errors", "modes"},
+    "modes": {"errors"},
+    "tables": {"disk", "errors", "lazy", "modes", "texts"},
     "numbers": {"errors", "lazy", "locks", "texts"},
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/rules": {"records"},
     "recipient/verdicts": {"records"},
     "recipient/sync_outcomes": {"errors", "records", "times"},
-    "recipient/metrics": {"disk", "errors", "recipient/sync_outcomes", "records", "times"},
+    "recipient/metrics": {"disk", "errors", "modes", "recipient/sync_outcomes", "records", "times"},
     "recipient/otel": {"errors", "recipient/sync_outcomes", "records", "times"},
     "recipient/guard": {"errors", "numbers", "records", "release", "texts"},
     "recipient/cache": _GROUND | {"numbers", "recipient/rules", "release"},

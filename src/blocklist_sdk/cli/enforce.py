@@ -2,11 +2,12 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -14,7 +15,7 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import BLOCKED, FINE, MEANINGS, enforcement_code
 from blocklist_sdk.cli.messages import say_bug
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.settings import LIMITS, LIST, SERVER, SINK, Settings, with_settings
+from blocklist_sdk.cli.settings import FILES, LIMITS, LIST, SERVER, SINK, Settings, with_settings
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.watch import duration
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
@@ -35,7 +36,7 @@ _DONE: Final = {"reversed": "unblocked"}
 """What a line for people calls an outcome, where receipts have another word for it."""
 
 
-@with_settings(*LIST, *SERVER, *SINK, *LIMITS["sync"], guard="enforce")
+@with_settings(*LIST, *FILES, *SERVER, *SINK, *LIMITS["sync"], guard="enforce")
 def enforce(
     settings: Settings,
     sink: Annotated[
@@ -131,12 +132,11 @@ def enforce(
     )
     seconds = interval(duration(every)).total_seconds()
     with contextlib.ExitStack() as stack:
-        blocklist = stack.enter_context(settings.open(online=watch))
+        blocklist = stack.enter_context(settings.open(online=watch, writes=True))
         # A run that is refused, or only looks, must not leave a ledger or anything else.
         begins = not dry_run and (repair or not reconcile)
-        opened = stack.enter_context(
-            _opened(sink, blocklist, name, password=password, must_be_read=reconcile, begins=begins)
-        )
+        options = _options(sink, settings, password)
+        opened = stack.enter_context(_opened(sink, blocklist, name, options, must_be_read=reconcile, begins=begins))
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
         if reconcile:
@@ -161,7 +161,7 @@ def enforce(
 
 @contextlib.contextmanager
 def _opened(
-    url: str, blocklist: "Blocklist", name: str, *, password: str | None, must_be_read: bool, begins: bool
+    url: str, blocklist: "Blocklist", name: str, options: Mapping[str, Any], *, must_be_read: bool, begins: bool
 ) -> Iterator["Sink"]:
     """Open a sink, and check that it can be used so.
 
@@ -169,7 +169,7 @@ def _opened(
         url: the sink's URL.
         blocklist: the list that is enforced.
         name: the sink's name.
-        password: the sink's password; None for the one in its URL or in the environment.
+        options: of `open_sink`, beside the URL.
         must_be_read: whether it is to be read.
         begins: whether its ledger is begun if there is none yet.
     """
@@ -179,16 +179,27 @@ def _opened(
     from blocklist_sdk.enforcement.shadow import check_name
 
     ledger = known_ledger_id(blocklist, name)
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger, password=password)) as sink:
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger, **options)) as sink:
         check_name(sink, name)
         if must_be_read:
             check_readable(sink)
         if ledger is not None or not begins:
             yield sink
             return
-    own = ledger_id(blocklist, name)
-    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=own, password=password)) as sink:
+    with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name), **options)) as sink:
         yield sink
+
+
+def _options(url: str, settings: Settings, password: str | None) -> dict[str, Any]:
+    """The options of `open_sink` that come from the settings; what its URL says goes before them."""
+    options: dict[str, Any] = {"password": password}
+    if not url.startswith("file:"):
+        return options
+    settings = settings.complete()
+    said = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    return options | {
+        name: value for name in FILES if (value := getattr(settings, name)) is not None and name not in said
+    }
 
 
 def _rounds(

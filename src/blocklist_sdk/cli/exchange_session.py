@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from blocklist_sdk.cli.output import say, write_json, write_line
 from blocklist_sdk.cli.table_options import input_of
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
+from blocklist_sdk.modes import PRIVATE
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -199,7 +200,7 @@ def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], fold
         StorageFailed: the folder cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        PRIVATE.make(folder)
     except OSError as error:
         raise StorageFailed(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
     for file in files:

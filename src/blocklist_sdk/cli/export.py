@@ -8,7 +8,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 import typer
 
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted, displayable, is_displayable
@@ -27,7 +27,7 @@ _ROWS_PER_BATCH = 1 << 16
 _WHOLE_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *FILES)
 def export(
     settings: Settings,
     format_: Annotated[
@@ -51,6 +51,7 @@ def export(
     output = None if str(output) == "-" else output
     if format_ == "parquet" and output is None:
         raise InvalidInput("Parquet cannot go to standard output: give a file with -o FILE")
+    its_access = settings.access().to_be_read()
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
@@ -59,7 +60,7 @@ def export(
         if output is None:
             write_table(table, form, sys.stdout.buffer)
             return
-        with replaced(output) as temporary:
+        with replaced(output, its_access) as temporary:
             if form == "parquet":
                 from blocklist_sdk.release.arrow import from_table
                 from blocklist_sdk.release.files import write_snapshot

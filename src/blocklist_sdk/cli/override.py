@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,7 +11,7 @@ from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, numbers_text, say, write_json, write_line
-from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.cli.table_options import (
     DateFormatOption,
     HeaderRowOption,
@@ -49,14 +49,17 @@ UntilOption = Annotated[
 AuthorOption = Annotated[str | None, typer.Option(metavar="NAME", help="Who decided; by default this user.")]
 
 
+_ONLY_READ: Final = ("list", "export")
+
+
 @app.callback()
-@with_settings(*LIST)
+@with_settings(*LIST, *FILES)
 def override(
     context: typer.Context,
     settings: Settings,
 ) -> None:
     """Decide on numbers yourself; your decision goes before every feed's."""
-    context.obj = lambda: settings.open()
+    context.obj = lambda: settings.open(writes=context.invoked_subcommand not in _ONLY_READ)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from blocklist_sdk.cli.secret_files import first_line
+from blocklist_sdk.cli.secret_files import credential, first_line
 from blocklist_sdk.errors import InvalidInput
 
 VARIABLE: Final = "BLOCKLIST_PASSPHRASE"
@@ -52,6 +52,8 @@ class PassphraseSource:
             return first_line(self._file, "passphrase")
         if passphrase := os.environ.get(VARIABLE):
             return passphrase
+        if (file := credential("passphrase")) is not None:
+            return first_line(file, "passphrase")
         if sys.stdin is None or not sys.stdin.isatty():
             raise InvalidInput(
                 f"the keys are encrypted, and no terminal can prompt for the passphrase: set {VARIABLE} in the "

@@ -12,6 +12,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.modes import SHARED
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def propose(
         restart_serials=restart_serials,
     )
     with storage(output):
-        write_file(output, proposal.to_json())
+        write_file(output, proposal.to_json(), SHARED)
     if as_json:
         write_json({"file": output, **_document(proposal)})
         return
@@ -203,7 +204,7 @@ def sign(
     signed, documents = proposal.sign(signer)
     target = output or file
     with storage(target):
-        write_file(regular_target(target), signed.to_json())
+        write_file(regular_target(target), signed.to_json(), SHARED)
     if as_json:
         write_json({"file": target, "signed": documents, **_document(signed)})
         return

@@ -14,6 +14,7 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption
 from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers, open_publisher
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused
+from blocklist_sdk.modes import SHARED
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _propose(publisher: "Publisher", plan: "Callable[[], ProtectionChange]", fil
     change = plan()
     result = publisher.preview_protection(change)
     with storage(file):
-        write_file(target, change.to_json())
+        write_file(target, change.to_json(), SHARED)
     _show(result, f"nothing was changed; {file} has the proposal", as_json=as_json)
     _say_listed(result, is_done=False)
     for reason in result.refusals:

@@ -23,7 +23,7 @@ from blocklist_sdk.cli.output import (
     write_line,
     write_lines,
 )
-from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, SERVER, Settings, with_settings
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.fingerprint import spoken
@@ -49,7 +49,7 @@ MetricsFile = Annotated[
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
 
-@with_settings(*LIST, *SERVER, guard="sync")
+@with_settings(*LIST, *FILES, *SERVER, guard="sync")
 def sync(
     settings: Settings,
     wait: Annotated[
@@ -91,7 +91,7 @@ def sync(
     if dry_run and accept is not None:
         raise InvalidInput("--dry-run puts nothing in force: leave --accept out, or --dry-run")
     with settings.open(online=True) as blocklist:
-        metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file)
+        metrics = None if metrics_file is None else MetricsListener(blocklist, metrics_file, settings.access())
         if watch:
             sync_until_stopped(blocklist, every=every or "1h", line=_sync_line, as_json=as_json)
             return
@@ -118,7 +118,7 @@ def sync(
         raise metrics.error
 
 
-@with_settings(*LIST)
+@with_settings(*LIST, *FILES)
 def status(
     settings: Settings,
     require_fresh: RequireFresh = False,
@@ -138,7 +138,8 @@ def status(
     if metrics_file is not None:
         from blocklist_sdk.recipient.metrics import write_metrics
 
-        write_metrics(metrics_file, state)
+        its_access = settings.access()
+        write_metrics(metrics_file, state, group=its_access.group, file_mode=its_access.file_mode)
     if require_fresh:
         _require_fresh(state)
 

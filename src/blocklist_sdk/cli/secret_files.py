@@ -1,10 +1,46 @@
 """Files with a secret. They may be pipes, so no more than needed is read; their contents are never in a message."""
 
+import os
+import shlex
+import stat
 from pathlib import Path
+from typing import Final
 
+from blocklist_sdk.cli.messages import say
 from blocklist_sdk.errors import InvalidInput
 
 _LINE_BYTES_MAX = 10_000
+
+_CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts the files of ``LoadCredential=``, which the service's user alone can read."""
+
+_said: set[Path] = set()
+"""The files of which it was said that others can read them."""
+
+
+def credential(name: str) -> Path | None:
+    """A secret that the service manager has put at hand, by ``LoadCredential=`` of systemd; None if there is none.
+
+    Args:
+        name: the credential's name, such as ``client_secret``.
+    """
+    directory = os.environ.get(_CREDENTIALS_VARIABLE)
+    path = Path(directory, name) if directory else None
+    return path if path is not None and path.is_file() else None
+
+
+def warn_if_readable(path: Path, status: os.stat_result, what: str) -> None:
+    """Say once that every user of this machine can read a file with a secret, and how to mend it.
+
+    Args:
+        path: the file.
+        status: its status.
+        what: what it has, such as ``the client secret``.
+    """
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or path.absolute() in _said:
+        return
+    _said.add(path.absolute())
+    say(f"every user of this machine can read {path}, which has {what}: run `chmod o= {shlex.quote(str(path))}`")
 
 
 def first_line(file: Path, what: str) -> str:
@@ -19,6 +55,7 @@ def first_line(file: Path, what: str) -> str:
     """
     try:
         with file.open("rb") as opened:
+            warn_if_readable(file, os.fstat(opened.fileno()), f"the {what}")
             line = opened.readline(_LINE_BYTES_MAX + 1)
         text = line.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -38,6 +75,7 @@ def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
     """
     try:
         with file.open("rb") as opened:
+            warn_if_readable(file, os.fstat(opened.fileno()), f"the {what.removesuffix(' file')}")
             data = opened.read(max_bytes + 1)
     except OSError as error:
         raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error

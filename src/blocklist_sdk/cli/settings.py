@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from blocklist_sdk.cli.limits import Limit, count, growth, period, share
-from blocklist_sdk.cli.secret_files import first_line, read_secret
+from blocklist_sdk.cli.secret_files import credential, first_line, read_secret, warn_if_readable
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.modes import Access, access
 from blocklist_sdk.numbers.text import check_form
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None 
     """A setting with a flag.
 
     Args:
-        group: the commands that take it: "list", "server", "sink", "statement", a guard's command, or None.
+        group: the commands that take it: "list", "server", "files", "sink", "statement", a guard's command, or None if
+            it is none of these.
         metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
         meaning: its help.
         limit: how its text is read, if it is a guard's limit.
@@ -92,6 +94,17 @@ class Settings:
     )
     protected: str | None = _setting(
         "list", "FILE", "Numbers of your own that are never blocked: a number, range or pattern on each line."
+    )
+    group: str | None = _setting(
+        "files",
+        "GROUP",
+        "The group that may read the cache and the overrides, and what is written for other programs: by name or "
+        "number; by default your own group, and the overrides are private.",
+    )
+    file_mode: str | None = _setting(
+        "files",
+        "MODE",
+        "The mode of these files, such as 0644; by default 0640. Keys, ledgers and other private files have 0600.",
     )
     exchange: str | None = _setting(
         "server", "URL", "The exchange: https: or http:. By default the repository's server is asked for tokens."
@@ -183,11 +196,12 @@ class Settings:
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
     )
 
-    def open(self, *, online: bool = False) -> "Blocklist":
+    def open(self, *, online: bool = False, writes: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
         Args:
             online: also use what is needed to ask the server: account and certificates.
+            writes: also use what only matters to what is written: group and mode.
 
         Raises:
             InvalidInput: a required setting is missing, or one cannot be used.
@@ -210,7 +224,19 @@ class Settings:
             auth=settings.auth() if online else None,
             tls=settings.tls() if online else None,
             **(settings._sync_limits() if online else {}),
+            # A user who only asks need not be in the group.
+            group=settings.group if online or writes else None,
+            file_mode=settings.file_mode if online or writes else None,
         )
+
+    def access(self) -> Access:
+        """Who may read what is written for other programs; settings that are missing come from the file.
+
+        Raises:
+            InvalidInput: there is no such group, this user is not in it, or the mode cannot be used.
+        """
+        settings = self.complete()
+        return access(settings.group, settings.file_mode)
 
     def limits(self, guard: str) -> dict[str, float]:
         """The limits of a guard that are set, by the names of its attributes; those of the file must be there already.
@@ -263,6 +289,7 @@ class Settings:
         # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             given = replace(given, client_secret=secret)
+        given = given._with_credentials()
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
         if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
@@ -276,6 +303,17 @@ class Settings:
                 f"or write {lines} into {CONFIG_NAME}"
             )
         return settings
+
+    def _with_credentials(self) -> "Settings":
+        """Add the secrets that the service manager has put at hand: they go before the file, and after all else."""
+        found: dict[str, str] = {}
+        if all(getattr(self, name) is None for name in _PROOFS):
+            for name, known_as in (("client_key", "client_key"), ("client_secret_file", "client_secret")):
+                if (path := credential(known_as)) is not None:
+                    found[name] = str(path)
+        if self.client_cert is None and (path := credential("client_cert")) is not None:
+            found["client_cert"] = str(path)
+        return replace(self, **found)
 
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
         """How to get tokens; None without an account, or for a repository on this disk.
@@ -306,12 +344,15 @@ class Settings:
         return ClientCredentials.for_exchange(address, self.client_id, secret)
 
     def sink_password(self) -> str | None:
-        """The password in the file that was named for it; None if none was.
+        """The password in the file that was named for it, or from the service manager; None if there is none.
 
         Raises:
             InvalidInput: the file cannot be read, or is empty.
         """
-        return None if self.sink_password_file is None else first_line(Path(self.sink_password_file), "sink password")
+        file = self.sink_password_file or (
+            None if variable("sink_password") in os.environ else credential("sink_password")
+        )
+        return None if file is None else first_line(Path(file), "sink password")
 
     def tls(self) -> "ssl.SSLContext | None":
         """Which servers to trust, and the own certificate; None for the usual ones.
@@ -339,6 +380,8 @@ SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.ge
 
 SINK: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "sink")
 """Settings of commands that use a sink."""
+FILES: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "files")
+"""Settings of commands that write files which other programs may read."""
 
 STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
 """Settings of the month's statement."""
@@ -473,7 +516,7 @@ def read_config(path: Path | None) -> Settings:
     """
     file = path or Path(CONFIG_NAME)
     try:
-        text = _text_of(file)
+        text, status = _text_of(file)
     except FileNotFoundError as error:
         if path is None:
             return Settings()
@@ -491,6 +534,8 @@ def read_config(path: Path | None) -> Settings:
         raise InvalidInput(
             f"the settings file {file} sets {', '.join(unknown)}, but the settings are {', '.join(NAMES)}"
         )
+    if _has_secret(document):
+        warn_if_readable(file, status, "a secret")
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
             raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
@@ -505,12 +550,19 @@ def read_config(path: Path | None) -> Settings:
     return Settings(**document)
 
 
-def _text_of(file: Path) -> str:
+def _has_secret(document: Mapping[str, Any]) -> bool:
+    """Whether a settings file has a secret itself, and not only the name of a file with one."""
+    urls = [value for name, value in document.items() if name in ("url", "exchange") and isinstance(value, str)]
+    return "client_secret" in document or any("@" in url.partition("://")[2].partition("/")[0] for url in urls)
+
+
+def _text_of(file: Path) -> tuple[str, os.stat_result]:
     """Read a settings file, but no device or pipe: it may have no end, or never begin."""
     if file.exists() and not file.is_file():
         raise InvalidInput(f"the settings file {file} is not a regular file: give another one with --config")
     with file.open("rb") as opened:
         data = opened.read(_CONFIG_BYTES_MAX + 1)
+        status = os.fstat(opened.fileno())
     if len(data) > _CONFIG_BYTES_MAX:
         raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
-    return data.decode()
+    return data.decode(), status

@@ -8,7 +8,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.output import say
-from blocklist_sdk.cli.settings import LIST, STATEMENT, Settings, check_output, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, STATEMENT, Settings, check_output, with_settings
 from blocklist_sdk.errors import InvalidInput
 
 
@@ -39,7 +39,7 @@ _NEVER: Final = frozenset({".pdf", ".doc", ".docx", ".odt", ".xls", ".xlsx", ".o
 """Endings of formats that no statement has: a file of that name would not open."""
 
 
-@with_settings(*LIST, *STATEMENT)
+@with_settings(*LIST, *FILES, *STATEMENT)
 def statement(
     settings: Settings,
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
@@ -66,6 +66,7 @@ def statement(
     from blocklist_sdk.enforcement import Ledger, ledger_path, monthly_statement, statement_html
 
     settings = settings.complete(())
+    its_access = settings.access().to_be_read()
     with settings.open() as blocklist:
         if output is not None:
             check_output(output, blocklist)
@@ -81,7 +82,7 @@ def statement(
     if output is None:
         typer.echo(text, nl=False)
         return
-    with replaced(output) as temporary, storage(output):
+    with replaced(output, its_access) as temporary, storage(output):
         temporary.write_text(text, encoding="utf-8")
     say(f"wrote {output}")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.output import AsJson, say, write_json, write_line
-from blocklist_sdk.cli.settings import LIST, Settings, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, Settings, with_settings
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 app: typer.Typer = typer.Typer(no_args_is_help=True, help="Pin another root, where a publisher had to begin anew.")
@@ -18,7 +18,7 @@ def _group() -> None:
 
 
 @app.command()
-@with_settings(*LIST)
+@with_settings(*LIST, *FILES)
 def replace(
     settings: Settings,
     fingerprint: Annotated[
@@ -39,7 +39,7 @@ def replace(
     Overrides, ledgers and the list in force stay; the next sync compares the new list with it. Run this once for each
     feed. After an ordinary change of keys it is not needed.
     """
-    with settings.open() as blocklist:
+    with settings.open(writes=True) as blocklist:
         done = blocklist.replace_root(fingerprint, dry_run=dry_run, wait_s=wait)
     if as_json:
         write_json(asdict(done))

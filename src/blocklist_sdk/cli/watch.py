@@ -15,6 +15,7 @@ from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import write_json, write_line
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.modes import SHARED, Access
 from blocklist_sdk.recipient.metrics import write_metrics
 from blocklist_sdk.recipient.sync_outcomes import SyncOutcome
 from blocklist_sdk.records import Status, SyncResult
@@ -90,8 +91,9 @@ class MetricsListener:
         error: why the file was not written the last time; None if it was.
     """
 
-    def __init__(self, blocklist: "Blocklist", path: Path) -> None:
+    def __init__(self, blocklist: "Blocklist", path: Path, its_access: Access = SHARED) -> None:
         """Add itself to the list's listeners."""
+        self._access = its_access
         self.error: BlocklistError | None = None
         self._blocklist = blocklist
         self._path = path
@@ -99,7 +101,13 @@ class MetricsListener:
 
     def _write(self, outcome: SyncOutcome) -> None:
         try:
-            write_metrics(self._path, self._status(), outcome=outcome)
+            write_metrics(
+                self._path,
+                self._status(),
+                outcome=outcome,
+                group=self._access.group,
+                file_mode=self._access.file_mode,
+            )
             self.error = None
         except BlocklistError as error:
             log.error("the metrics were not written: %s", error)

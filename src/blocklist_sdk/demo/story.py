@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from blocklist_sdk.disk import storage, write_file
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
-
-_PRIVATE_FILE_MODE = 0o600
+from blocklist_sdk.modes import PRIVATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def story_folder(directory: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     with storage(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+        PRIVATE.make(directory)
         if any(directory.iterdir()):
             raise InvalidInput(f"{directory} is not empty: give a new folder")
     yield directory.absolute()
@@ -114,7 +113,7 @@ def new_passphrase(folder: Path) -> str:
     passphrase = secrets.token_urlsafe(24)
     path = folder / "passphrase"
     with storage(path):
-        write_file(path, f"{passphrase}\n".encode(), mode=_PRIVATE_FILE_MODE)
+        write_file(path, f"{passphrase}\n".encode(), PRIVATE)
     return passphrase
 
 
@@ -125,5 +124,5 @@ def write_settings(folder: Path, settings: Mapping[str, str | None]) -> None:
         f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items() if value is not None
     ]
     with storage(folder):
-        folder.mkdir(exist_ok=True)
-        write_file(folder / "blocklist.toml", "".join(lines).encode(), mode=_PRIVATE_FILE_MODE)
+        PRIVATE.make(folder)
+        write_file(folder / "blocklist.toml", "".join(lines).encode(), PRIVATE)

@@ -61,6 +61,7 @@ from blocklist_sdk.enforcement.plan import PlannedBatch
 from blocklist_sdk.enforcement.sink import Outcome, SinkIdentity, UniformOutcomes, all_done
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import acquired
+from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Ledger:
             StorageFailed: the disk refused.
         """
         with storage(directory):
-            directory.mkdir(parents=True, exist_ok=True)
+            PRIVATE.make(directory)
+            PRIVATE.give(directory)  # earlier versions let every user read it
         lock = acquired(directory / _LOCK, wait_s=wait_s, busy=f"another process enforces into {directory.name}")
         return cls._opened(directory, feed, lock, begin=True)
 
@@ -644,7 +646,7 @@ def _begun(directory: Path, feed: str) -> LedgerDocument:
     with storage(directory):
         if _has_remains(directory):
             raise Malformed(f"{directory / _LEDGER} is missing, but not its other files: {REPAIR_ADVICE}")
-        (directory / _RECORDS).mkdir(exist_ok=True)
+        PRIVATE.make(directory / _RECORDS)
         document = LedgerDocument(id=secrets.token_hex(8), feed=feed)
         document.save(directory / _LEDGER)
         return document

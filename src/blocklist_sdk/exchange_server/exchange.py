@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from sqlalchemy import delete, select
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import storage
+from blocklist_sdk.disk import storage, write_file
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
 from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
@@ -29,6 +29,7 @@ from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
+from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
@@ -111,17 +112,16 @@ class Exchange:
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
                 raise InvalidInput(f"{directory} exists already: give a new or empty folder")
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
-            building.mkdir(parents=True, mode=0o700)
+            PRIVATE.make(building)
         try:
             Publisher.init(building / _PUBLISHER, feeds=rules.scopes, passphrase=passphrase, region=settings.region)
             with storage(directory):
-                (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
-                (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
+                # The database's URL may hold a password.
+                write_file(building / FILE, settings.to_toml().encode(), PRIVATE)
                 text = routing.read_text(encoding="utf-8") if routing else RoutingRules.shipped(settings.region)
-                (building / ROUTING).write_text(text, encoding="utf-8")
-                (building / _TOKEN_KEY).touch(mode=0o600)
-                (building / _TOKEN_KEY).write_bytes(Tokens.new_key())
-                (building / _EVIDENCE).mkdir(mode=0o700)
+                write_file(building / ROUTING, text.encode(), PRIVATE)
+                write_file(building / _TOKEN_KEY, Tokens.new_key(), PRIVATE)
+                PRIVATE.make(building / _EVIDENCE)
             database = Database(settings.database, directory=building)
             database.create()
             database.close()

@@ -26,6 +26,7 @@ from blocklist_sdk.fetch.repository_contents import (
     stored_path,
 )
 from blocklist_sdk.fetch.transport import Transport, shown
+from blocklist_sdk.modes import PRIVATE, Access
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
 from blocklist_sdk.release.roots import ODD_SHAPES
@@ -49,7 +50,9 @@ class Trust:
         index = trust.fetch("id-messaging/index.json", max_bytes=1 << 20)
     """
 
-    def __init__(self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport) -> None:
+    def __init__(
+        self, *, base_url: str, metadata_dir: Path, root: bytes, transport: Transport, access: Access = PRIVATE
+    ) -> None:
         """Uses neither network nor disk.
 
         Args:
@@ -58,6 +61,7 @@ class Trust:
                 refused.
             root: the pinned root metadata, obtained in a way that the recipient trusts.
             transport: fetches the files.
+            access: who may read the metadata on this disk.
 
         Raises:
             InvalidInput: `root` is not root metadata, or not signed by its own keys.
@@ -67,6 +71,7 @@ class Trust:
         self._shown_url = shown(self._base_url)
         self._metadata_dir = metadata_dir
         self._root = root
+        self._access = access
         self._transport = transport
         self._fetcher = _Fetcher(transport)
         self._updater: Updater | None = None
@@ -84,19 +89,20 @@ class Trust:
         self._updater = None
         self._fetcher = _Fetcher(self._transport)
         with self._translated():
-            _heal(self._metadata_dir)
+            _heal(self._metadata_dir, self._access)
             updater = Updater(
                 metadata_dir=str(self._metadata_dir),
                 metadata_base_url=f"{self._base_url}/metadata/",
                 fetcher=self._fetcher,
                 bootstrap=self._root,
             )
-            updater.refresh()
+            with self._readable():
+                updater.refresh()
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
         """The signed length and hashes of a target; None if no role that is trusted to sign it lists it."""
-        with self._translated():
+        with self._translated(), self._readable():
             return self._refreshed.get_targetinfo(path)
 
     def limit_time(self, length: int = 0) -> None:
@@ -183,7 +189,7 @@ class Trust:
             published: the copy's folder of metadata.
         """
         with storage(self._metadata_dir):
-            _heal(self._metadata_dir)
+            _heal(self._metadata_dir, self._access)
             for name, path in _newest(published).items():
                 kept = self._metadata_dir / name
                 if not _is_metadata(kept):
@@ -241,6 +247,14 @@ class Trust:
             return {f"{role}.json": self._local(role) for role in (Root.type, Targets.type)} | {
                 "feed.json": self._local(feed)
             }
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Let those read the metadata who have the access: tuf keeps what it writes for its own user alone."""
+        try:
+            yield
+        finally:
+            self._access.give_all(self._metadata_dir)
 
     @property
     def _refreshed(self) -> Updater:
@@ -404,13 +418,13 @@ def _is_metadata(path: Path) -> bool:
     return True
 
 
-def _heal(directory: Path) -> None:
+def _heal(directory: Path, access: Access) -> None:
     """Clear away what tuf would stumble over: it overlooks damaged files, not things in the place of files."""
-    directory.mkdir(parents=True, exist_ok=True)
+    access.make(directory, is_ours=True)
     history = directory / HISTORY
     if not history.is_dir():
         history.unlink(missing_ok=True)
-        history.mkdir()
+        access.make(history)
     for path in (*directory.iterdir(), *history.iterdir()):
         if path.suffix == ".json" and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -22,8 +22,6 @@ from pathlib import Path
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import (
-    PUBLIC_DIRECTORY_MODE,
-    PUBLIC_FILE_MODE,
     adopt,
     read_json,
     staged,
@@ -37,11 +35,11 @@ from blocklist_sdk.disk import (
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.fetch.repository_contents import RepositoryContents, SignedFile
 from blocklist_sdk.locks import file_lock
+from blocklist_sdk.modes import PRIVATE, PUBLIC
 from blocklist_sdk.publisher.retention import delete_unneeded
 
 _FORMAT = 1
 _PRIVATE = ".mirror"
-_PRIVATE_MODE = 0o700
 _TIMESTAMP = "timestamp.json"
 
 
@@ -100,8 +98,8 @@ class MirrorFolder:
         busy = f"another run is mirroring into {self.directory}"
         try:
             with storage(self._private):
-                self.directory.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True, exist_ok=True)
-                self._private.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
+                PUBLIC.make(self.directory)
+                PRIVATE.make(self._private)
             with file_lock(self._private / "lock", wait_s=wait_s, busy=busy):
                 try:
                     self.check(root)
@@ -162,7 +160,7 @@ class MirrorFolder:
         """
         with storage(self.directory):
             for path in (self.metadata, self.directory / "targets"):
-                path.mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
+                PUBLIC.make(path)
                 sweep(path)
             sweep(self._private)
             sync_directory(self.directory)
@@ -185,10 +183,10 @@ class MirrorFolder:
         path = self._path(file)
         with storage(path):
             if not path.parent.is_dir():
-                path.parent.mkdir(mode=PUBLIC_DIRECTORY_MODE, parents=True)
+                PUBLIC.make(path.parent)
                 for folder in path.parent.relative_to(self.directory).parents:
                     sync_directory(self.directory / folder)
-            adopt(self.arriving, path)
+            adopt(self.arriving, path, PUBLIC)
 
     def switch(self, contents: RepositoryContents) -> bool:
         """Put a state in force, once all its target files are here: write its metadata, the timestamp last.
@@ -202,7 +200,7 @@ class MirrorFolder:
         with storage(self.metadata):
             for name, data in contents.roles.items():
                 if not self._has(name, data):
-                    write_file(self.metadata / name, data)
+                    write_file(self.metadata / name, data, PUBLIC)
             # These are in force as soon as they exist, so the timestamp is the last.
             files = {**contents.roots, _TIMESTAMP: contents.timestamp}
             last = {name: data for name, data in files.items() if not self._has(name, data)}
@@ -220,7 +218,7 @@ class MirrorFolder:
             for name, data in files.items():
                 temporary = stack.enter_context(staged(self.metadata))
                 temporary.write_bytes(data)
-                temporary.chmod(PUBLIC_FILE_MODE)
+                PUBLIC.give(temporary)
                 sync_file(temporary)
                 renames.append((temporary, self.metadata / name))
             for temporary, path in renames:

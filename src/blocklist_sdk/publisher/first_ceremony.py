@@ -19,6 +19,7 @@ from typing import Final
 from blocklist_sdk.disk import storage, sweep, write_file
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.locks import file_lock
+from blocklist_sdk.modes import PUBLIC, SHARED
 from blocklist_sdk.publisher.ceremony import Proposal, missing_in_words
 from blocklist_sdk.publisher.folder import Timing, make_folder
 from blocklist_sdk.publisher.key_changes import NextMetadata
@@ -74,7 +75,7 @@ def begin_folder(
         targets = first.targets if public_keys.get(TARGETS) else None
         proposal = Proposal.of(ROOT, None, NextMetadata((first.root,), targets))
         proposal.check()
-        write_file(building / PROPOSAL, proposal.to_json())
+        write_file(building / PROPOSAL, proposal.to_json(), SHARED)
 
     make_folder(
         directory,
@@ -114,7 +115,7 @@ def complete_folder(
                 _make_repository(directory, proposal, passphrase=passphrase, timing=timing)
             # A killed run may have published a root with more signatures, or fewer.
             root = (directory / "repository" / "metadata" / "1.root.json").read_bytes()
-            write_file(directory / "root.json", root)
+            write_file(directory / "root.json", root, PUBLIC)
             (directory / PROPOSAL).unlink()
         return proposal
 
@@ -124,7 +125,8 @@ def _make_repository(directory: Path, proposal: Proposal, *, passphrase: Passphr
     for leftover in directory.glob(".repository.*"):
         shutil.rmtree(leftover)
     building = directory / f".repository.{secrets.token_hex(4)}"
-    building.mkdir()
+    with storage(building):
+        building.mkdir(mode=0o700)
     try:
         Repository.create(
             building,
@@ -136,7 +138,7 @@ def _make_repository(directory: Path, proposal: Proposal, *, passphrase: Passphr
             root=proposal.roots[0],
             targets=proposal.targets,
         )
-        building.chmod(0o755)
+        PUBLIC.give(building)
         building.replace(directory / "repository")
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -15,6 +15,7 @@ from blocklist_sdk import times
 from blocklist_sdk.disk import read_json, storage, sweep, write_file, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.locks import file_lock
+from blocklist_sdk.modes import PUBLIC
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
@@ -105,7 +106,7 @@ class PublisherFolder:
             yield repository
             with storage(self.root):
                 if repository.root != self.root.read_bytes():
-                    write_file(self.root, repository.root)
+                    write_file(self.root, repository.root, PUBLIC)
             grace = timedelta(seconds=self.timing.grace_s)
             try:
                 repository.delete_unpublished(self.directory / "retired.json", grace=grace)
@@ -230,7 +231,8 @@ def make_folder(
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise InvalidInput(f"{directory} exists already: give a new folder, or open this one")
         building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
-        building.mkdir(parents=True)
+        # A web server must be able to get to the repository in it.
+        PUBLIC.make(building)
     try:
         keys = Keyring.create(building / "keys", passphrase)
         for name in (ROOT, TARGETS, ONLINE, *map(feed_key, names)):
@@ -246,7 +248,7 @@ def make_folder(
                     lifetimes=timing.lifetimes,
                     clock=timing.clock,
                 )
-                write_file(building / "root.json", repository.root)
+                write_file(building / "root.json", repository.root, PUBLIC)
             else:
                 fill(building, keys, names)
             write_json(building / "publisher.json", settings)

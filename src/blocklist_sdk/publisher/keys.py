@@ -35,6 +35,7 @@ from securesystemslib.signer import CryptoSigner, Key, Signer, SSlibKey
 
 from blocklist_sdk.disk import read_json, storage, write_file
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed
+from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.publisher.arguments import is_text
 
 Passphrase = str | Callable[[str], str]
@@ -46,7 +47,6 @@ _FEED_PREFIX = "feed."
 """A feed's name has no dot, so the key of a feed called `online` is not taken for the online key."""
 
 _FORMAT = 1
-_PRIVATE_FILE_MODE = 0o600
 _REPLACED = ".replaced"
 """Ends the name of the file of a key that was replaced."""
 
@@ -160,8 +160,8 @@ class Keyring:
             StorageFailed: the folder cannot be written.
         """
         with storage(directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory.chmod(0o700)
+            PRIVATE.make(directory)
+            PRIVATE.give(directory)
             _write(directory, [])
         return cls(directory, passphrase)
 
@@ -329,7 +329,7 @@ class Keyring:
         )
         path = self.directory / f"{label}.pem"
         with storage(path):
-            write_file(path, pem, mode=_PRIVATE_FILE_MODE)
+            write_file(path, pem, PRIVATE)
         return _KeyRecord(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
 
     def _signer(self, key: _KeyRecord) -> Signer:
@@ -393,7 +393,7 @@ class Keyring:
 
 def _write(directory: Path, records: Sequence[_KeyRecord]) -> None:
     document = {"format": _FORMAT, "keys": [record.to_json() for record in records]}
-    write_file(directory / "keys.json", json.dumps(document, indent=1).encode(), mode=_PRIVATE_FILE_MODE)
+    write_file(directory / "keys.json", json.dumps(document, indent=1).encode(), PRIVATE)
 
 
 def read_public_key(path: Path) -> SSlibKey:

@@ -27,8 +27,9 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from blocklist_sdk.disk import PUBLIC_DIRECTORY_MODE, adopt, storage, write_file
+from blocklist_sdk.disk import adopt, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.modes import PUBLIC
 from blocklist_sdk.publisher.key_changes import is_signed_for
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, OpenedKeys, feed_key
 from blocklist_sdk.publisher.results import OverdueRole, RoleStatus
@@ -139,9 +140,9 @@ class Repository:
         repository = cls(directory, keys, state, lifetimes=lifetimes, clock=clock)
         with storage(directory):
             for folder in (directory, directory / "metadata", directory / "targets"):
-                folder.mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
+                PUBLIC.make(folder)
             for feed in feeds:
-                (directory / "targets" / feed).mkdir(mode=PUBLIC_DIRECTORY_MODE)
+                PUBLIC.make(directory / "targets" / feed)
             repository._publish_root(root if root.signatures else repository._sign(root.signed, ROOT, root.signed))
             repository._store_bytes(PROTECTED_PATH, protected)
         if not targets.signatures:
@@ -266,7 +267,7 @@ class Repository:
         _delegate(targets, feed, self._keys)
         begin_era(targets, feed)
         with storage(self._directory):
-            self.folder(feed).mkdir(mode=PUBLIC_DIRECTORY_MODE, exist_ok=True)
+            PUBLIC.make(self.folder(feed))
         empty = Targets(version=1, expires=self.expiry(feed))
         self._commit({TARGETS: targets, feed: empty})
 
@@ -414,8 +415,8 @@ class Repository:
         verify(state.root.signed, TIMESTAMP, signed_timestamp)
         with storage(self._directory):
             for name, data in pending.items():
-                write_file(self._directory / "metadata" / name, data)
-            write_file(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes())
+                write_file(self._directory / "metadata" / name, data, PUBLIC)
+            write_file(self._directory / "metadata" / "timestamp.json", signed_timestamp.to_bytes(), PUBLIC)
         feeds = {**state.feeds, **{role: signed for role, signed in roles.items() if role != TARGETS}}
         self._state = SignedState(state.root, signed_timestamp, snapshot, roles.get(TARGETS, state.targets), feeds)
 
@@ -488,19 +489,19 @@ class Repository:
     def _publish_root(self, root: Metadata[Root]) -> None:
         verify(self._state.root.signed, ROOT, root)
         verify(root.signed, ROOT, root)
-        write_file(self._directory / "metadata" / f"{root.signed.version}.root.json", root.to_bytes())
+        write_file(self._directory / "metadata" / f"{root.signed.version}.root.json", root.to_bytes(), PUBLIC)
         self._state = replace(self._state, root=root)
 
     def _store_bytes(self, path: str, content: bytes) -> TargetFile:
         target = TargetFile.from_data(path, content, ["sha256"])
-        write_file(self._stored(target), content)
+        write_file(self._stored(target), content, PUBLIC)
         return target
 
     def _store_file(self, path: str, staged: Path) -> TargetFile:
         with staged.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         target = TargetFile(length=staged.stat().st_size, hashes={"sha256": sha256}, path=path)
-        adopt(staged, self._stored(target))
+        adopt(staged, self._stored(target), PUBLIC)
         return target
 
     def _stored(self, target: TargetFile) -> Path:

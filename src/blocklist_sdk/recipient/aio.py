@@ -65,6 +65,8 @@ class AsyncBlocklist:
         auth: "httpx.Auth | None" = None,
         tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
+        group: str | int | None = None,
+        file_mode: str | int | None = None,
     ) -> Self:
         """Open a feed: see `Blocklist.open`."""
         return cls(
@@ -83,6 +85,8 @@ class AsyncBlocklist:
                 auth=auth,
                 tls=tls,
                 transport=transport,
+                group=group,
+                file_mode=file_mode,
             )
         )
 

@@ -188,7 +188,8 @@ class BackgroundSync:
         try:
             with self._store.lock(_NOTE_WAIT_S):
                 state = load_state(self._state_file)
-                save_state(self._state_file, replace(state, failures=self._failures, next_attempt=self.next_attempt))
+                noted = replace(state, failures=self._failures, next_attempt=self.next_attempt)
+                save_state(self._state_file, noted, self._store.state_access)
             self._is_remembered = True
         except BlocklistError as error:
             self._is_remembered = False

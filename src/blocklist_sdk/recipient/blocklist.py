@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
+from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
 from blocklist_sdk.recipient.arguments import check_scope, directories, protected_numbers, row_limit
 from blocklist_sdk.recipient.cache.state import load_state
@@ -94,6 +95,8 @@ class Blocklist:
         auth: "httpx.Auth | None" = None,
         tls: "ssl.SSLContext | None" = None,
         transport: "TransportSettings | None" = None,
+        group: str | int | None = None,
+        file_mode: str | int | None = None,
     ) -> Self:
         """Open a feed; never uses the network.
 
@@ -124,10 +127,15 @@ class Blocklist:
             tls: which servers are trusted, and your own certificate if the repository asks for one; by default
                 public authorities, and no certificate.
             transport: timeouts and retries.
+            group: the group whose members may ask this list, by name or number: they read the cache, and the overrides,
+                which decide answers. By default the cache is for the process's own group, and the state, with the
+                overrides, is for its user alone. Only what writes needs it.
+            file_mode: the mode of these files, such as ``"0644"`` to let every user ask; by default ``"0640"``. Others
+                than the owner cannot write in any case.
 
         Raises:
-            InvalidInput: the URL, the feed's name, the root, the region, the form, the protected numbers or `max_rows`
-                cannot be used.
+            InvalidInput: the URL, the feed's name, the root, the region, the form, the protected numbers, `max_rows`,
+                the group or the mode cannot be used.
         """
         address = base_url(url)
         if when_stale not in get_args(WhenStale):
@@ -147,6 +155,7 @@ class Blocklist:
             auth=auth,
             tls=tls,
             transport=transport,
+            access=access(group, file_mode).to_be_read(),
         )
         return cls(internals, address)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.modes import SHARED, Access
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.arguments import number_reader
 from blocklist_sdk.recipient.cache.generation import Generation
@@ -60,6 +61,7 @@ class Internals:
         auth: "httpx.Auth | None",
         tls: "ssl.SSLContext | None",
         transport: "TransportSettings | None",
+        access: Access = SHARED,
     ) -> None:
         """For `Blocklist.open`; reads and writes nothing yet."""
         self.feed: str = feed
@@ -69,9 +71,9 @@ class Internals:
         self._protected, self._guard, self._max_rows = protected, guard, max_rows
         self._auth, self._tls, self._transport = auth, tls, transport
         self.read: Callable[[str | int], int] = number_reader(region, form)
-        self.store: Store = Store(cache_directory)
+        self.store: Store = Store(cache_directory, access)
         self.state_file: Path = state_directory / "state.json"
-        database = LocalDatabase(state_directory / "recipient.sqlite")
+        self._database = database = LocalDatabase(state_directory / "recipient.sqlite", self.store.state_access)
         self.holds: Holds = Holds(database)
         self.overrides: Overrides = Overrides(
             database,
@@ -123,6 +125,8 @@ class Internals:
         from blocklist_sdk.recipient.guard import Guard
         from blocklist_sdk.recipient.sync.run import Syncer
 
+        if self.store.state_access.is_explicit:
+            self._database.share()
         return Syncer(
             url=url,
             feed=self.feed,

@@ -12,6 +12,7 @@ from typing import Final
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage, sync_file
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.modes import access
 from blocklist_sdk.recipient.sync_outcomes import OUTCOMES, SyncOutcome
 from blocklist_sdk.records import Status
 
@@ -49,8 +50,15 @@ Key = tuple[str, str | None]
 """A metric without its prefix, and its outcome or None."""
 
 
-def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | None = None) -> None:
-    """Write the metrics of one feed, completely or not at all, readable by every user.
+def write_metrics(
+    path: str | Path,
+    status: Status,
+    *,
+    outcome: SyncOutcome | None = None,
+    group: str | int | None = None,
+    file_mode: str | int | None = None,
+) -> None:
+    """Write the metrics of one feed, completely or not at all.
 
     Counters continue from the values in the file, so they outlive processes. Give each feed its own file; its name must
     end in ``.prom`` for the collector.
@@ -59,18 +67,19 @@ def write_metrics(path: str | Path, status: Status, *, outcome: SyncOutcome | No
         path: the file; replaced if it is one of ours.
         status: the state of the list.
         outcome: the outcome of the sync that has just run, if any.
+        group: the group that may read the file, by name or number, such as that of node_exporter; by default that of
+            the process. A directory with the setgid bit gives its own group.
+        file_mode: the mode of the file, such as ``"0644"``; by default ``"0640"``.
 
     Raises:
-        InvalidInput: the file is not one of ours.
+        InvalidInput: the file is not one of ours, or the group or the mode cannot be used.
         StorageFailed: the local disk failed.
     """
-    path = Path(path)
+    path, its_access = Path(path), access(group, file_mode).to_be_read()
     before = _read(path, status.feed)
     text = render(status, outcome=outcome, before=before, now=times.now())
-    with replaced(path) as temporary:
+    with replaced(path, its_access) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        # node_exporter runs as a user of its own.
-        temporary.chmod(0o644)
         sync_file(temporary)
 
 

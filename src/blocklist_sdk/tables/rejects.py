@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blocklist_sdk.disk import adopt, regular_target, staged, storage
+from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.texts import displayable
-
-PRIVATE_FILE_MODE = 0o600
-"""Rejects hold people's telephone numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
     """
     path = regular_target(path)
     with storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        PRIVATE.make(path.parent)
         with staged(path.parent) as temporary:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
@@ -44,4 +42,4 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
                 # Whoever looks at the file with `cat` must not have a terminal that obeys what a stranger wrote.
                 texts = ((reject.line, displayable(reject.reason), displayable(reject.text)) for reject in rejects)
                 writer.writerows(texts)
-            adopt(temporary, path, mode=PRIVATE_FILE_MODE)
+            adopt(temporary, path, PRIVATE)

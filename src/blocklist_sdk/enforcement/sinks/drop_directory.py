@@ -21,7 +21,16 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from blocklist_sdk.disk import STAGED_PREFIX, storage, write_file, write_json
+from blocklist_sdk.disk import (
+    STAGED_PREFIX,
+    check_owners,
+    forbid_links,
+    make_empty,
+    read_unlinked,
+    storage,
+    write_file,
+    write_json,
+)
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import (
     PENDING,
@@ -36,6 +45,8 @@ from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.enforcement.sinks.options import read_sink_url
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.modes import PRIVATE, access
+from blocklist_sdk.release.names import feed_name
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -43,6 +54,8 @@ _MARKER: Final = ".blocklist-drop.json"
 _STATE: Final = ".blocklist-drop.sqlite"
 _FEED_PREFIX: Final = ".blocklist-drop.feed."
 """Begins the name of an empty file for each feed of which something was written, since the files are picked up."""
+
+_MARKER_BYTES_MAX: Final = 10_000
 
 _SETTLED_S: Final = 60.0
 """After how long without a write a response counts as whole, even if it does not mark its end."""
@@ -73,6 +86,8 @@ def open_file_sink(
     format: FileFormat | None = None,
     responses: str | Path | None = None,
     wait: float | str | None = None,
+    group: str | int | None = None,
+    file_mode: str | int | None = None,
 ) -> "FileSink":
     """Open a drop directory. The first batch makes it if it does not exist, but not its parent.
 
@@ -82,12 +97,16 @@ def open_file_sink(
         format: ``csv`` or ``jsonl``; by default ``csv``.
         responses: the directory of responses; None if the other system does not respond.
         wait: how long to wait for the response to a file before its changes are left pending, seconds; by default 0.
+        group: the group that may read the files, by name or number; by default the process's own. A directory with the
+            setgid bit gives its own group.
+        file_mode: the mode of the files, such as ``"0644"``; by default ``"0640"``. With ``"0660"`` the group may also
+            remove them from a directory that the first batch makes.
 
     Raises:
         InvalidInput: an option cannot be used, or the directory has other content.
         StorageFailed: the disk refused, or the directory's parent does not exist.
     """
-    given = {"format": format, "responses": responses, "wait": wait}
+    given = {"format": format, "responses": responses, "wait": wait, "group": group, "file_mode": file_mode}
     read, options = read_sink_url(
         url, kind="a drop directory", known=given.keys(), example="file:///var/spool/blocks?format=csv"
     )
@@ -106,6 +125,8 @@ def open_file_sink(
         format=cast(FileFormat, file_format),
         responses=Path(directory) if directory is not None else None,
         wait_s=_seconds(options.get("wait", "0")),
+        group=options.get("group"),
+        file_mode=options.get("file_mode"),
     )
 
 
@@ -113,10 +134,19 @@ class FileSink:
     """A drop directory. It cannot be read back, since files are picked up from it. Made by `open_file_sink`."""
 
     def __init__(
-        self, directory: Path, *, feed: str, format: FileFormat, responses: Path | None = None, wait_s: float = 0.0
+        self,
+        directory: Path,
+        *,
+        feed: str,
+        format: FileFormat,
+        responses: Path | None = None,
+        wait_s: float = 0.0,
+        group: str | int | None = None,
+        file_mode: str | int | None = None,
     ) -> None:
         self.directory = directory
-        self.feed = feed
+        self.feed: str = feed_name(feed)  # it begins the names of files
+        self._access = access(group, file_mode)
         self._format = format
         self._responses = responses
         self._wait_s = wait_s
@@ -125,11 +155,12 @@ class FileSink:
         self._waiting: _Waiting | None = None
         self._is_claimed = False
         with storage(directory):
+            check_owners(directory)
             _check_usable(directory)
         if responses is not None:
             if not responses.is_dir():
                 raise InvalidInput(f"{responses} is not a directory: make it, so that responses can arrive")
-            if (directory / _STATE).exists():
+            if (directory / _STATE).exists() or (directory / _STATE).is_symlink():
                 self._waiting = _Waiting(directory / _STATE, feed)
 
     def apply(self, batch: Batch) -> Sequence[Outcome]:
@@ -143,8 +174,7 @@ class FileSink:
             self._check_order(batch.number_in_ledger)
             if self._waiting is None or self._responses is None:
                 name, data = file_of(batch, self._format)
-                # Readable for the other system, which may be another user.
-                write_file(self.directory / name, data)
+                write_file(self.directory / name, data, self._access)
                 return all_done(batch)
             return self._outcomes(batch, self._waiting, self._responses)
         except (OSError, StorageFailed, sqlite3.Error) as error:
@@ -166,7 +196,7 @@ class FileSink:
                 return True
             # The directory of an earlier version does not say of which feeds it had files.
             return marker.get("feeds") is True and not (self.directory / f"{_FEED_PREFIX}{self.feed}").exists()
-        except OSError as error:
+        except (OSError, StorageFailed) as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
     def identity(self) -> SinkIdentity:
@@ -177,7 +207,7 @@ class FileSink:
         """
         try:
             return SinkIdentity(self.directory.absolute().as_uri(), _mark_of(self.directory))
-        except OSError as error:
+        except (OSError, StorageFailed) as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
     def close(self) -> None:
@@ -189,7 +219,9 @@ class FileSink:
         """Make the directory and what is in it from the beginning, unless that was done. To open makes nothing."""
         if self._is_claimed:
             return
-        self.directory.mkdir(exist_ok=True)
+        check_owners(self.directory)
+        if not self.directory.is_dir():
+            self._access.make(self.directory)
         _check_usable(self.directory)
         if _mark_of(self.directory) is None:
             marker = {
@@ -199,7 +231,7 @@ class FileSink:
                 "feeds": True,
             }
             write_json(self.directory / _MARKER, marker)
-        (self.directory / f"{_FEED_PREFIX}{self.feed}").touch()
+        make_empty(self.directory / f"{_FEED_PREFIX}{self.feed}")
         if self._responses is not None and self._waiting is None:
             self._waiting = _Waiting(self.directory / _STATE, self.feed)
         self._is_claimed = True
@@ -220,7 +252,7 @@ class FileSink:
             # First forget what was known about these numbers: if the run is killed between the steps, whatever is
             # asked for next is written.
             waiting.forget(part)
-            write_file(self.directory / name, data)
+            write_file(self.directory / name, data, self._access)
             waiting.add(part, [keys[index] for index in unknown], name)
         end, pause_s = time.monotonic() + self._wait_s, _POLL_MIN_S
         while waiting.is_unanswered(batch) and (left_s := end - time.monotonic()) > 0:
@@ -235,7 +267,7 @@ class FileSink:
         for name in waiting.files():
             path = responses / drop_response_name(name)
             try:
-                status = path.stat()
+                status = path.lstat()
                 if not stat.S_ISREG(status.st_mode):
                     continue
                 is_settled = time.time() - status.st_mtime > _SETTLED_S
@@ -281,14 +313,18 @@ class _Waiting:
         self._feed = feed
         try:
             # One thread at a time uses a sink, but not always the one that opened it.
+            PRIVATE.prepare_database(path)
             self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             try:
+                self._database.execute("pragma schema_version")  # which opens the file, and writes nothing
+                # Somebody else may have put a link in its place since it was prepared.
+                forbid_links(path)
                 self._database.execute("pragma synchronous = full")
                 self._database.executescript(_SCHEMA)
             except BaseException:
                 self._database.close()
                 raise
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise InvalidInput(
                 f"{path} cannot be used ({error}). If it is damaged, remove it: changes that wait for a response are "
                 "then written again."
@@ -399,9 +435,10 @@ def _outcome(batch: Batch, kind: str | None, detail: str | None) -> Outcome:
 def _check_usable(directory: Path) -> bool:
     """Check that a directory is a drop directory or may become one; returns whether it is marked as one already."""
     marker = directory / _MARKER
-    if marker.exists():
+    data = read_unlinked(marker, _MARKER_BYTES_MAX)
+    if data is not None:
         with contextlib.suppress(ValueError):
-            document: Any = json.loads(marker.read_bytes())
+            document: Any = json.loads(data)
             if isinstance(document, dict) and document.get("format") == 1:
                 return True
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade the library")
@@ -424,8 +461,8 @@ def _mark_of(directory: Path) -> str | None:
 def _marker_of(directory: Path) -> dict[str, Any] | None:
     """What marks a drop directory; None before its first batch."""
     try:
-        document: Any = json.loads((directory / _MARKER).read_bytes())
-    except (FileNotFoundError, ValueError):
+        document: Any = json.loads(read_unlinked(directory / _MARKER, _MARKER_BYTES_MAX) or b"null")
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.disk import read_unlinked, replaced, storage
 from blocklist_sdk.enforcement.items import Batch, Operation, SinkChange, era_field, scopes_of, until_text
 from blocklist_sdk.enforcement.sink import OUTCOME_KINDS, Outcome, plain
-from blocklist_sdk.errors import Malformed
+from blocklist_sdk.errors import Malformed, StorageFailed
+from blocklist_sdk.modes import SHARED
 from blocklist_sdk.release.release_id import FIRST_ERA
 
 FileFormat = Literal["csv", "jsonl"]
@@ -136,7 +137,7 @@ def write_drop_response(path: str | Path, outcomes: Mapping[int, Outcome]) -> No
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(RESPONSE_COLUMNS)
     rows.writerows((f"+{number}", outcome.kind, outcome.detail) for number, outcome in outcomes.items())
-    with replaced(Path(path)) as temporary:
+    with replaced(Path(path), SHARED) as temporary:
         temporary.write_text(f"{text.getvalue()}{_END} count={len(outcomes)}\n", encoding="utf-8")
 
 
@@ -165,8 +166,10 @@ def read_drop_response(path: str | Path) -> DropResponse:
         StorageFailed: the file cannot be read.
     """
     path = Path(path)
-    with storage(path), path.open("rb") as file:
-        data = file.read(_RESPONSE_BYTES_MAX + 1)
+    # A planted link would have us report the words of another file.
+    data = read_unlinked(path, _RESPONSE_BYTES_MAX + 1)
+    if data is None:
+        raise StorageFailed(f"{path} does not exist", path=path)
     if len(data) > _RESPONSE_BYTES_MAX:
         raise Malformed(
             f"{path} has more than {_RESPONSE_BYTES_MAX:,} bytes: it is not a response to a file of this drop directory"

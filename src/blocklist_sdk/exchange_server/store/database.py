@@ -15,9 +15,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
+from blocklist_sdk.modes import PRIVATE
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Database:
             InvalidInput: the URL cannot be used, or is for another kind of database.
         """
         self._group_commit = GroupCommit(self._change_all)
+        self._file: Path | None = None
         try:
             parsed = _parsed(url)
             backend = parsed.get_backend_name()
@@ -72,7 +75,8 @@ class Database:
             if self._is_sqlite:
                 if not parsed.database or parsed.database == ":memory:":
                     raise InvalidInput("name a file in the database's URL, as in sqlite:///exchange.sqlite")
-                parsed = parsed.set(drivername="sqlite", database=str(directory / parsed.database))
+                self._file = directory / parsed.database
+                parsed = parsed.set(drivername="sqlite", database=str(self._file))
             else:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
@@ -86,6 +90,9 @@ class Database:
             InvalidInput: the database holds an exchange already.
             StorageFailed: the database cannot be reached, or refused the change.
         """
+        if self._file is not None:
+            with storage(self._file):
+                PRIVATE.prepare_database(self._file)
         with self.writing() as session:
             if inspect(session.connection()).has_table(SchemaRow.__tablename__):
                 raise InvalidInput("the database holds an exchange already: use another database")
@@ -99,6 +106,9 @@ class Database:
             InvalidInput: they are missing, or of another version.
             StorageFailed: the database cannot be reached.
         """
+        if self._file is not None:
+            with storage(self._file):
+                PRIVATE.give_database(self._file)  # earlier versions let every user read it
         with self.reading() as session:
             connection = session.connection()
             known = inspect(connection).has_table(SchemaRow.__tablename__)

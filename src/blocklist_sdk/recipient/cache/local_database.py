@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.modes import PRIVATE, SHARED, Access
 
 if TYPE_CHECKING:
     import sqlite3
@@ -85,9 +87,10 @@ class LocalDatabase:
         path: the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Takes a file that need not exist; the first change makes it."""
+    def __init__(self, path: Path, access: Access = PRIVATE) -> None:
+        """Takes a file that need not exist; the first change makes it, and those may read it who have the access."""
         self.path = path
+        self._access = access
 
     def stamp(self) -> Stamp | None:
         """A value that changes whenever the content does; None if there is no file.
@@ -97,10 +100,12 @@ class LocalDatabase:
         """
         try:
             with self.path.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                return stat.st_ino, stat.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
+                status = os.fstat(file.fileno())
+                return status.st_ino, status.st_mtime_ns, file.read(_COUNTER_END)[_COUNTER_START:]
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError as error:
+            raise self._not_readable() from error
         except OSError as error:
             raise storage_failed(error, self.path) from error
 
@@ -117,8 +122,11 @@ class LocalDatabase:
             InvalidInput: it was written by a newer version of this library.
             Locked, StorageFailed: it cannot be read.
         """
-        if not self.path.exists():
-            return []
+        try:
+            if not self.path.exists():
+                return []
+        except PermissionError as error:
+            raise self._not_readable() from error
         # Readers write as well, if they may: they undo what a killed process left half-written.
         with self._connected("rw" if os.access(self.path, os.W_OK) else "ro") as connection:
             if _is_empty(connection):
@@ -131,11 +139,24 @@ class LocalDatabase:
                 return []
             return connection.execute(query, arguments).fetchall()
 
+    def share(self) -> None:
+        """Give a file that exists its access, which may have been asked for after it was made.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        try:
+            self._access.give_database(self.path)
+        except OSError as error:
+            raise storage_failed(error, self.path) from error
+
     @contextlib.contextmanager
     def writing(self) -> Iterator["sqlite3.Connection"]:
         """A transaction, all of it or nothing, durable at the end; raises the errors of `read`."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._access.make(self.path.parent, is_ours=True)
+            if not self._is_shared():
+                self._access.prepare_database(self.path)
         except OSError as error:
             raise storage_failed(error, self.path.parent) from error
         with self._connected("rwc") as connection:
@@ -172,6 +193,22 @@ class LocalDatabase:
             raise self._refused(error) from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from error
+
+    def _is_shared(self) -> bool:
+        """Whether somebody has shared the file with a group, which must go on asking when another program decides."""
+        if self._access.is_explicit:
+            return False
+        try:
+            return stat.S_IMODE(os.lstat(self.path).st_mode) == SHARED.file_mode
+        except FileNotFoundError:
+            return False
+
+    def _not_readable(self) -> StorageFailed:
+        return StorageFailed(
+            f"this user may not read {self.path}, which has the overrides, and without them no question is answered: "
+            "ask as the user who syncs, or let that user sync with --group (BLOCKLIST_GROUP) and a group of both",
+            path=self.path,
+        )
 
     def _refused(self, error: "sqlite3.OperationalError") -> BlocklistError:
         if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
+from blocklist_sdk.modes import PRIVATE, Access
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 _FORMAT = 1
@@ -136,8 +137,8 @@ def load_state(path: Path) -> SyncState:
         return SyncState()
 
 
-def save_state(path: Path, state: SyncState) -> None:
-    """Replace the state."""
+def save_state(path: Path, state: SyncState, access: Access = PRIVATE) -> None:
+    """Replace the state, which those may read who have the access."""
     document: dict[str, Any] = asdict(state)
     for name in ("last_attempt", "last_success", "next_attempt"):
         moment: datetime | None = document[name]
@@ -147,8 +148,8 @@ def save_state(path: Path, state: SyncState) -> None:
     if state.begun is not None:
         document["begun"]["at"] = state.begun.at.isoformat()
     with storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format": _FORMAT, **document})
+        access.make(path.parent, is_ours=True)
+        write_json(path, {"format": _FORMAT, **document}, access)
 
 
 def _refusal(document: dict[str, Any] | None) -> RefusedRelease | None:

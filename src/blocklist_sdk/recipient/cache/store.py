@@ -36,6 +36,7 @@ from blocklist_sdk.disk import (
 )
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.locks import file_lock
+from blocklist_sdk.modes import PRIVATE, SHARED, Access
 from blocklist_sdk.recipient.cache.generation import (
     About,
     DeltaStep,
@@ -75,13 +76,18 @@ class Store:
     Attributes:
         directory: the feed's cache.
         pointer: the file that says which generation is in force.
+        access: who may read it.
+        state_access: who may read the state that belongs to it. Its overrides decide answers, so whoever was let read
+            the cache reads them as well; otherwise they are private.
         metadata: where TUF keeps the signed metadata.
         protected: the file with the authority's protected numbers.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: Access = SHARED) -> None:
         """Takes a directory that need not exist; nothing is written before the first commit."""
         self.directory = directory
+        self.access = access
+        self.state_access: Access = access if access.is_explicit else PRIVATE
         self.pointer: Path = directory / "current.json"
         self.metadata: Path = directory / "tuf"
         self.protected: Path = directory / "protected.json"
@@ -99,9 +105,13 @@ class Store:
             raise InvalidInput(f"wait must be a finite number of seconds, not {wait_s}")
         path = self.directory / "lock"
         with storage(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.access.make(self.directory, is_ours=True)
         forbid_links(self.directory, path, self.metadata, self.metadata / "root_history", self._generations)
         with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
+            if self.access.is_explicit:
+                # What is here already was perhaps written before anybody asked for this access.
+                with storage(self.directory):
+                    self.access.give_all(self.directory)
             yield
 
     def current(self) -> CurrentGeneration | None:
@@ -185,7 +195,7 @@ class Store:
         if self.protected_document() == document:
             return
         with storage(self.protected):
-            write_file(self.protected, document)
+            write_file(self.protected, document, self.access)
 
     def commit(
         self,
@@ -221,13 +231,13 @@ class Store:
         # The random part gives a release another name when it is written again because its first copy was damaged.
         name = f"{about.serial:012d}-{about.era}-{secrets.token_hex(4)}"
         with storage(self._generations):
-            self._generations.mkdir(parents=True, exist_ok=True)
+            self.access.make(self._generations, is_ours=True)
             for path in self._generations.glob(f"{STAGED_PREFIX}*"):  # what killed syncs left
                 shutil.rmtree(path, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(dir=self._generations, prefix=STAGED_PREFIX))
             try:
                 write(staging)
-                staging.chmod(0o755)
+                self.access.give_all(staging)
                 os.replace(staging, self._generations / name)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -253,7 +263,8 @@ class Store:
     def switch(self, generation: str, expires: datetime) -> None:
         """Put a generation in force, with the expiry of its newest signatures."""
         with storage(self.pointer):
-            write_json(self.pointer, {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()})
+            document = {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()}
+            write_json(self.pointer, document, self.access)
 
     def _names(self) -> list[str]:
         """The names of the generations that were written to their end, newest first."""

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Refused
+from blocklist_sdk.modes import SHARED
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.form_sample import FormSample
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
@@ -247,7 +248,7 @@ def _name_of(source: Path | BinaryIO) -> str:
 def _target(output: Path | BinaryIO) -> Iterator[Path]:
     """The file to write: it takes its place, or goes to the open file, when it is complete."""
     if isinstance(output, Path):
-        with replaced(output) as temporary:
+        with replaced(output, SHARED) as temporary:
             yield temporary
         return
     with tempfile.NamedTemporaryFile() as file:

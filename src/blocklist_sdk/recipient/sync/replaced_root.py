@@ -68,6 +68,7 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
                     awaited_root=digits,
                     former_roots=tuple(sorted({*state.former_roots, *_known_roots(syncer.store.metadata)} - {digits})),
                 ),
+                syncer.store.state_access,
             )
             with storage(syncer.store.metadata):
                 if syncer.store.metadata.exists():

@@ -87,7 +87,13 @@ class Syncer:
         """
         accepted = None if accept is None else Acceptance.of(accept)
         started = time.monotonic()
-        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
+        trust = Trust(
+            base_url=self.url,
+            metadata_dir=self.store.metadata,
+            root=self.root,
+            transport=transport,
+            access=self.store.access,
+        )
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
             self._require_awaited_root(state)
@@ -123,7 +129,13 @@ class Syncer:
 
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """The changes that a sync would make; nothing is changed."""
-        trust = Trust(base_url=self.url, metadata_dir=self.store.metadata, root=self.root, transport=transport)
+        trust = Trust(
+            base_url=self.url,
+            metadata_dir=self.store.metadata,
+            root=self.root,
+            transport=transport,
+            access=self.store.access,
+        )
         with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             state = load_state(self.state_file)
             self._require_awaited_root(state)
@@ -179,7 +191,7 @@ class Syncer:
         """Store the outcome of a sync; if that fails, it is only logged: the caller needs the outcome of the sync."""
         try:
             # Read again: the highest serial may have risen meanwhile, and must never be lowered.
-            save_state(self.state_file, replace(load_state(self.state_file), **went))
+            save_state(self.state_file, replace(load_state(self.state_file), **went), self.store.state_access)
         except BlocklistError as error:
             log.error("%s", error)
 
@@ -247,10 +259,20 @@ class Syncer:
             now=now,
         )
 
+    def _trust(self, transport: Transport) -> Trust:
+        """What verifies the repository's metadata, which is kept in the cache."""
+        return Trust(
+            base_url=self.url,
+            metadata_dir=self.store.metadata,
+            root=self.root,
+            transport=transport,
+            access=self.store.access,
+        )
+
     def _offer(self, trust: Trust, state: SyncState) -> "_Offer":
         """What the repository offers, verified, beside what is here."""
         with storage(self.store.metadata):
-            self.store.metadata.mkdir(parents=True, exist_ok=True)
+            self.store.access.make(self.store.metadata, is_ours=True)
         trust.limit_time()
         trust.refresh()
         opened = self.store.open()
@@ -395,7 +417,11 @@ class Syncer:
         is_again = before is not None and before.is_of(offer.release, offer.index.digest)
         attempts = before.attempts + 1 if before is not None and is_again else 1
         begun = BegunBuild(offer.index.serial, offer.index.digest, now, attempts, offer.era)
-        save_state(self.state_file, replace(load_state(self.state_file), last_attempt=now, begun=begun))
+        save_state(
+            self.state_file,
+            replace(load_state(self.state_file), last_attempt=now, begun=begun),
+            self.store.state_access,
+        )
         try:
             yield
         except BaseException:
@@ -513,7 +539,7 @@ class Syncer:
             highest_digest=offer.index.digest,
         )
         if marked != known:
-            save_state(self.state_file, marked)
+            save_state(self.state_file, marked, self.store.state_access)
 
 
 def mark_of(state: SyncState, about: About | None) -> ReleaseId | None:
