@@ -13,7 +13,8 @@ from typing import Any, Final
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
-from blocklist_sdk.cli.settings import CONFIG_NAME, LIMITS, NAMES, PANEL, Settings, flag, variable
+from blocklist_sdk.cli.settings import LIMITS, NAMES, PANEL, Settings, flag, variable
+from blocklist_sdk.settings.values import CONFIG_NAME
 
 _REFERENCE: Final = Path(__file__).parent / "reference"
 _NOTE: Final = "<!-- Written by docs/generate_cli.py from the commands. -->\n"

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
     "fetch": _GROUND | {"net", "release"},
+    "settings": _GROUND | {"net", "numbers"},
     # The recipient's wing
     "recipient/rules": {"records"},
     "recipient/verdicts": {"records"},
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/screening": _GROUND | _ASKED | {"numbers", "release"},
     "recipient/sync": _GROUND | _FETCHED | {"recipient/cache", "release"},
     "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
-    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release"},
+    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release", "settings"},
     # The publisher's wing
     "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
@@ -80,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
     | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
-    | {"recipient/sync_outcomes", "release", "sandbox"},
+    | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 
