@@ -22,6 +22,8 @@ from blocklist_sdk.errors import BlocklistError
 PANELS: Final = {
     "Try it": {"demo": "demo", "sandbox": "sandbox", "version": "app"},
     "Receive a list": {
+        "init": "init",
+        "feeds": "feeds",
         "sync": "recipient",
         "status": "recipient",
         "check": "recipient",

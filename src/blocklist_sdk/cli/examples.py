@@ -3,6 +3,12 @@
 from typing import Final
 
 EXAMPLES: Final = {
+    "init": (
+        "blocklist init https://lists.example --feed id-messaging --root root.json --region ID",
+        "blocklist init https://lists.example --feed id-messaging --region ID --fingerprint "
+        '"4413 6fa3 55b3 678a 1146 ad16 f7e8 649e 94fb 4fc2 1fe7 7e83 10c0 60f6 1caa ff8a"',
+    ),
+    "feeds": ("blocklist feeds", "blocklist feeds --json"),
     "sync": (
         "blocklist sync",
         "blocklist sync --dry-run",

@@ -70,29 +70,30 @@ class Settings(values.Settings):
         return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
 
 
-def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def with_settings(
+    *names: str, guard: str | None = None, reads_file: bool = True
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`.
 
     Args:
         names: the settings.
         guard: the guard that the command asks, whose limits it takes as well.
+        reads_file: whether the command reads a settings file; otherwise it has no ``--config``.
     """
     names = (*names, *(LIMITS[guard] if guard else ()))
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(command, eval_str=True)
-        flags = {name: flag(name, guard) for name in (*names, "config")}
+        flags = {name: flag(name, guard) for name in (*names, *(("config",) if reads_file else ()))}
         options = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=setting_option(name, its_flag)
-            )
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, its_flag))
             for name, its_flag in flags.items()
         ]
 
         @functools.wraps(command)
         def run(**values: Any) -> T:
             given = {option.name: values.pop(option.name) for option in options}
-            check_flags(given, flags)
+            _check_flags(given, flags)
             if context := values.pop(_CONTEXT, None):
                 _check_limits(given, flags, context)
             return command(settings=Settings(**given), **values)
@@ -108,7 +109,7 @@ def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[.
     return decorate
 
 
-def check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> None:
+def _check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> None:
     """Refuse settings without a value, which would win over the file and switch off what it says.
 
     Typer takes an empty variable of the environment as not set, so an empty value comes from the command line.
@@ -134,15 +135,10 @@ def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], con
             limit.read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
 
 
-def setting_option(name: str, its_flag: str | None = None) -> Any:
-    """The type of a command's parameter for one setting, as typer reads it.
-
-    Args:
-        name: the setting.
-        its_flag: its flag, if that does not follow from its name.
-    """
+def _option(name: str, its_flag: str) -> Any:
+    """The type of a command's parameter for one setting, as typer reads it."""
     option = typer.Option(
-        its_flag or flag(name),
+        its_flag,
         envvar=variable(name),
         metavar=metavar_of(name),
         help=meaning_of(name),

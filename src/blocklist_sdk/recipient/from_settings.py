@@ -76,7 +76,7 @@ def open_arguments(settings: Settings, given: ListArguments, *, online: bool = T
     if online:
         if "auth" not in given:
             address = given.get("url")
-            arguments["auth"] = (settings if address is None else replace(settings, url=address)).auth()
+            arguments["auth"] = (settings if address is None else replace(settings, url=address)).repository_auth()
         if "tls" not in given:
             arguments["tls"] = settings.tls()
         arguments |= _sync_limits(settings, given)

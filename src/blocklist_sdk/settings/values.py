@@ -217,6 +217,14 @@ class Settings:
             )
         return settings
 
+    def repository_auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
+        """How to get tokens for the repository; None without an account, or if the repository is on this disk.
+
+        Raises:
+            InvalidInput: as for `auth`.
+        """
+        return None if (self.url or "").lower().startswith("file:") else self.auth()
+
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
         """How to get tokens; None without an account, or for a repository on this disk.
 
