@@ -1,4 +1,4 @@
-"""``blocklist init`` and ``feeds``: from an address to a list in force, with a root that a person has decided to trust."""
+"""``blocklist init`` and ``feeds``: from an address to a list in force, with a root that a person decided to trust."""
 
 import json
 import os

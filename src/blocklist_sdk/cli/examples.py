@@ -88,6 +88,13 @@ EXAMPLES: Final = {
     ),
     "publish snapshot": ("blocklist publish snapshot authority --feed id-all --passphrase-file passphrase",),
     "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
+    "exchange user add": (
+        "blocklist exchange user add exchange anna --scope officer",
+        "blocklist exchange user add exchange telkomsel --scope receipt --scope feed:id-telkomsel "
+        "--settings telkomsel/blocklist.toml",
+    ),
+    "exchange user scopes": ("blocklist exchange user scopes exchange telkomsel --scope report --scope feed:id-all",),
+    "exchange user reopen": ("blocklist exchange user reopen exchange telkomsel",),
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),
 }
