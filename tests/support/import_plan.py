@@ -72,13 +72,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
     # Above the wings
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
+    "doctor": _GROUND
+    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
     "testing": {"enforcement", "records", "release", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/settings", "net", "recipient"},
     "cli": _GROUND
-    | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
+    | {
+        "demo",
+        "doctor",
+        "enforcement",
+        "exchange",
+        "exchange_server",
+        "exchange_server/casework",
+        "exchange_server/exchange",
+    }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
     | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
     | {"recipient/sync_outcomes", "release", "sandbox", "settings"},

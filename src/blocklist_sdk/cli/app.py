@@ -30,6 +30,7 @@ PANELS: Final = {
         "explain": "inspect",
         "override": "override",
         "verify": "inspect",
+        "doctor": "doctor",
         "trust": "trust",
     },
     "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},

@@ -25,6 +25,11 @@ EXAMPLES: Final = {
         "blocklist check - --json < numbers.txt",
     ),
     "explain": ('blocklist explain "0811-0000-0042"',),
+    "doctor": (
+        "blocklist doctor",
+        "blocklist doctor --offline --json",
+        "blocklist doctor --sink file:///var/spool/blocks",
+    ),
     "screen": (
         "blocklist screen users.csv -o screened.csv --column phone",
         "blocklist screen users.parquet -o hits.parquet --only-hits",

@@ -401,8 +401,8 @@ def _check_settings_file(exchange: "Exchange", file: Path) -> None:
     """
     if exchange.settings.url is None:
         raise InvalidInput(
-            f"--settings needs the exchange's address: set url in {exchange.directory / 'exchange.toml'} to where clients "
-            "reach it. Nothing was changed"
+            f"--settings needs the exchange's address: set url in {exchange.directory / 'exchange.toml'} to where "
+            "clients reach it. Nothing was changed"
         )
     for each in (file, file.parent / _ROOT_NAME):
         if each.exists() and not (each != file and each.read_bytes() == exchange.root.read_bytes()):

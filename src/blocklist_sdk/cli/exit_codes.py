@@ -20,6 +20,8 @@ from blocklist_sdk.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from blocklist_sdk.enforcement import EnforcementResult
 
 FINE: Final = 0
@@ -111,6 +113,30 @@ def exit_code(error: BlocklistError) -> int:
         if error.status in _STATUSES_NOT_PERMITTED or "error" in error.problem:
             return NOT_PERMITTED
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+
+
+_WORST_FIRST: Final = (
+    SOFTWARE,
+    UNTRUSTED,
+    STORAGE,
+    USAGE,
+    NOT_PERMITTED,
+    STALE,
+    REFUSED,
+    LOCKED,
+    TRY_AGAIN,
+)
+"""Of several faults, the one that is furthest from passing by itself."""
+
+
+def worst_code(errors: "Iterable[BlocklistError]") -> int:
+    """The exit code of several faults: that of the worst; 0 if there is none.
+
+    >>> worst_code([Stale("past its expiry"), Untrusted("not as it was signed")]), worst_code([])
+    (4, 0)
+    """
+    codes = {exit_code(error) for error in errors}
+    return next((code for code in _WORST_FIRST if code in codes), max(codes, default=FINE))
 
 
 def enforcement_code(result: "EnforcementResult") -> int:
