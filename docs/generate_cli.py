@@ -57,6 +57,8 @@ command, since `enforce --watch` has two of them. On the command line of that co
 above 1, only as a percentage. What a guard lets pass is the larger of share and number; [Decide what comes into
 force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
+`blocklist init` writes a file with every setting of a recipient and its meaning.
+
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
 (mode 0600).
 
@@ -90,7 +92,7 @@ _VARIABLES: Final = """
 | `BLOCKLIST_CONFIG` | The settings file, as `--config`. |
 | `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
-| `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
+| `BLOCKLIST_SINK` | The sink of `enforce` and `doctor`, as `--sink`. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
 | `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |
 | `NO_COLOR` | No colours ([no-color.org](https://no-color.org)). |
@@ -98,8 +100,8 @@ _VARIABLES: Final = """
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | The certificate authorities that are trusted; `ca` comes before them. |
 | `XDG_CACHE_HOME`, `XDG_STATE_HOME` | Where the user's cache and state directories are. |
 
-In Python these are arguments, and the library reads no setting from the environment but those for proxies, certificates
-and directories.
+In Python these are arguments. Only `Blocklist.from_settings` and its siblings read settings from the environment and
+the file; the rest of the library reads those for proxies, certificates and directories alone.
 """
 
 _EXIT_CODES: Final = f"""\

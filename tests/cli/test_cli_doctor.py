@@ -388,7 +388,7 @@ def test_a_directory_that_cannot_be_written(healthy: None) -> None:
 def test_a_disk_that_is_nearly_full(healthy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 40, 1 << 40, 1 << 20))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 40, 1 << 40, 1 << 20))
     assert_found(*examined(), name="disk", outcome="fail", expected=74, message="1 MB left", remedy="make room")
 
 

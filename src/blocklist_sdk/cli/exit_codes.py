@@ -44,7 +44,8 @@ OUTPUT_CLOSED: Final = 141
 
 MEANINGS: Final = {
     FINE: "Done. `check`: no number is blocked. `enforce`: done, or given to the sink and not answered yet, which is "
-    "counted as `in doubt`: look at that figure.",
+    "counted as `in doubt`: look at that figure. `doctor`: nothing failed; of several faults, it ends with the code "
+    "of the worst.",
     BLOCKED: "`check`, `explain`: at least one number is blocked. `enforce --reconcile`: the sink differs. "
     "`demo`: a step failed. `exchange verify`: something is damaged.",
     USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced. "

@@ -35,12 +35,9 @@ def settings_text(settings: Mapping[str, str | None], *, about: str) -> str:
     Raises:
         InvalidInput: a value cannot stand in a file.
 
-    >>> print(settings_text({"url": "https://lists.example"}, about="An example.")[:129])
-    # An example.
-    # A line that begins with #name is not set: remove its # and give it a value.
-    <BLANKLINE>
-    # The list
-    # ========
+    >>> text = settings_text({"url": "https://lists.example"}, about="An example.")
+    >>> [line for line in text.splitlines() if line.startswith(("url", "#feed"))]
+    ['url = "https://lists.example"', '#feed = "…"']
     """
     lines = [
         *textwrap.wrap(about, _WIDTH, initial_indent="# ", subsequent_indent="# "),
