@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
     "fetch": _GROUND | {"net", "release"},
-    "settings": _GROUND | {"net", "numbers"},
+    "settings": _GROUND | {"net"},
     # The recipient's wing
     "recipient/rules": {"records"},
     "recipient/verdicts": {"records"},

@@ -9,7 +9,7 @@ from tuf.api.exceptions import BadVersionNumberError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 
-from blocklist_sdk.errors import InvalidInput, Malformed, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 
 _FIRST_VERSION_MAX: Final = 32
 """How far the first root is looked for: a repository may lack some, as a mirror does whose own pin is newer."""
@@ -69,6 +69,10 @@ def walk_roots(fetch: Callable[[int], bytes | None]) -> tuple[bytes, ...]:
         first = _parsed(files[0])
         first.signed.verify_delegate(Root.type, first.signed_bytes, first.signatures)
         follow_roots(first, following)
+    except BlocklistError:
+        raise
+    except _ODD_SHAPES as error:
+        raise Malformed("what the repository offers as its root cannot be used: tell the publisher") from error
     except RepositoryError as error:
         raise Untrusted(
             f"the roots that the repository offers do not follow from each other: {error}. Nothing was changed here; "
