@@ -13,7 +13,8 @@ from typing import Any, Final
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import ERRORS, MEANINGS
-from blocklist_sdk.cli.settings import CONFIG_NAME, LIMITS, NAMES, PANEL, Settings, flag, variable
+from blocklist_sdk.cli.settings import LIMITS, NAMES, PANEL, Settings, flag, variable
+from blocklist_sdk.settings.values import CONFIG_NAME
 
 _REFERENCE: Final = Path(__file__).parent / "reference"
 _NOTE: Final = "<!-- Written by docs/generate_cli.py from the commands. -->\n"
@@ -56,6 +57,8 @@ command, since `enforce --watch` has two of them. On the command line of that co
 above 1, only as a percentage. What a guard lets pass is the larger of share and number; [Decide what comes into
 force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
+`blocklist init` writes a file with every setting of a recipient and its meaning.
+
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
 (mode 0600).
 
@@ -89,7 +92,7 @@ _VARIABLES: Final = """
 | `BLOCKLIST_CONFIG` | The settings file, as `--config`. |
 | `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
-| `BLOCKLIST_SINK` | The sink of `enforce`, as `--sink`. |
+| `BLOCKLIST_SINK` | The sink of `enforce` and `doctor`, as `--sink`. |
 | `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password, if nothing else has it. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
 | `CREDENTIALS_DIRECTORY` | Set by systemd: where [a service's secrets](../how-to/run-as-a-service.md#secrets) are. |
@@ -99,8 +102,8 @@ _VARIABLES: Final = """
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | Which certificate authorities are trusted; `ca` comes before them. |
 | `XDG_CACHE_HOME`, `XDG_STATE_HOME` | Where the user's cache and state directories are. |
 
-In Python these are arguments, and the library reads no setting from the environment but those for proxies,
-certificates, directories and the secrets of sinks.
+In Python these are arguments. Only `Blocklist.from_settings` and its siblings read settings from the environment and
+the file; the rest of the library reads those for proxies, certificates, directories and the secrets of sinks alone.
 """
 
 _EXIT_CODES: Final = f"""\

@@ -6,9 +6,12 @@ import os
 import queue
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
+import time
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,13 +159,97 @@ def test_a_key_without_an_address_to_sign_for_is_warned_of(folder: Path, tmp_pat
     public = tmp_path / "public.pem"
     public.write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=False))
     added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--json")
-    assert (added.code, added.document) == (0, {"name": "chat", "secret": None})
+    assert (added.code, added.document) == (0, {"name": "chat", "secret": None, "settings": None})
     assert "chat can get tokens on this machine only: set url in exchange.toml" in added.err
     assert "url" not in run("exchange", "user", "add", folder, "web", "--scope", "report").err
     with (folder / "exchange.toml").open("a") as settings:
         settings.write('url = "https://exchange.example"\n')
     added = run("exchange", "user", "add", folder, "bank", "--scope", "report", "--key", public)
     assert (added.code, added.err) == (0, "blocklist: added bank, which authenticates with its key\n")
+
+
+def test_an_account_comes_with_a_file_that_is_ready_to_use(folder: Path, tmp_path: Path) -> None:
+    """With it alone its holder sees the feeds, syncs and asks; then other scopes, a closing and a reopening follow."""
+    assert run("exchange", "publish", folder, env=ENV).code == 0
+    file = tmp_path / "telkomsel" / "blocklist.toml"
+    add = ("exchange", "user", "add", folder, "telkomsel", "--scope", "receipt", "--scope", "feed:id-telkomsel")
+    assert_fails(run(*add, "--settings", file), 2, "set url in", "Nothing was changed")
+    with running("exchange", "serve", folder, "--port", "0", "--no-publish") as (url, _):
+        with (folder / "exchange.toml").open("a") as settings:
+            settings.write(f'url = "{url}"\n')
+        added = run(*add, "--settings", file, "--json")
+        assert added.document == {"name": "telkomsel", "secret": None, "settings": str(file)}
+        document = tomllib.loads(file.read_text())
+        assert document["client_secret"] not in added.out + added.err
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert (file.parent / "root.json").read_bytes() == (folder / "publisher" / "root.json").read_bytes()
+        cache = ("--config", file, "--cache-dir", tmp_path / "cache")
+        found = {each["name"]: each for each in run("feeds", *cache, "--json").document["feeds"]}
+        assert found["id-telkomsel"]["serial"] == 1
+        assert found["id-indosat"]["is_permitted"] is False
+        assert "not permitted" in run("feeds", *cache).out
+        assert run("sync", *cache).code == 0
+        assert run("check", "0812-9999-0000", *cache).code == 0
+
+        # A feed of somebody else's is found before anything is written.
+        account = {"BLOCKLIST_CLIENT_SECRET": document["client_secret"], "BLOCKLIST_CLIENT_ID": "telkomsel"}
+        account["BLOCKLIST_ROOT"] = str(file.parent / "root.json")
+        output = tmp_path / "second.toml"
+        other = ("init", document["url"], "--exchange", url, "-o", output)
+        assert_fails(run(*other, "--feed", "id-indosat", env=account), 77, "the scope feed:id-indosat")
+        assert not output.exists()
+        assert run(*other, "--feed", "id-telkomsel", env=account).code == 0
+
+        # No second file in the same place, and nothing is changed then.
+        again = run("exchange", "user", "secret", folder, "telkomsel", "--settings", file)
+        assert_fails(again, 2, "is there already", "Nothing was changed")
+        assert run("feeds", *cache).code == 0
+        scopes = run("exchange", "user", "scopes", folder, "telkomsel", "--scope", "feed:id-indosat")
+        assert (scopes.code, scopes.out) == (0, "")
+        time.sleep(1.1)
+        found = {each["name"]: each for each in run("feeds", *cache, "--json").document["feeds"]}
+        assert {name: each["is_permitted"] for name, each in found.items() if each["is_permitted"]} == {
+            "id-indosat": True
+        }
+
+        assert run("exchange", "user", "disable", folder, "telkomsel").code == 0
+        closed = run("exchange", "user", "secret", folder, "telkomsel")
+        assert_fails(closed, 2, "'telkomsel' is closed", "reopen")
+        time.sleep(1.1)
+        assert run("feeds", *cache).code == 77
+        assert_fails(run(*add), 2, "exists already")
+        new = tmp_path / "new" / "blocklist.toml"
+        reopened = run("exchange", "user", "reopen", folder, "telkomsel", "--settings", new)
+        assert (reopened.code, reopened.out) == (0, "")
+        assert run("feeds", *cache).code == 77, "the old secret may be known to others"
+        assert run("feeds", "--config", new).code == 0
+        assert tomllib.loads(new.read_text())["feed"] == "id-indosat"
+        assert_fails(run("exchange", "user", "reopen", folder, "telkomsel"), 2, "open already")
+
+
+def test_an_account_with_a_key_keeps_it(folder: Path, tmp_path: Path) -> None:
+    from joserfc.jwk import OKPKey
+
+    with (folder / "exchange.toml").open("a") as settings:
+        settings.write('url = "https://exchange.example"\n')
+    public = tmp_path / "public.pem"
+    public.write_bytes(OKPKey.generate_key("Ed25519").as_pem(private=False))
+    file = tmp_path / "chat" / "blocklist.toml"
+    added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--settings", file)
+    assert added.code == 0
+    assert "client-key.pem" in added.err
+    document = tomllib.loads(file.read_text())
+    assert document == {
+        "exchange": "https://exchange.example",
+        "client_id": "chat",
+        "client_key": "client-key.pem",
+        "region": "ID",
+    }
+    assert not (file.parent / "root.json").exists(), "it reads no feed"
+    assert run("exchange", "user", "disable", folder, "chat").code == 0
+    assert run("exchange", "user", "reopen", folder, "chat", "--json").document["secret"] is None
+    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    assert (account["authenticates"], account["disabled_at"]) == ("key", None)
 
 
 def test_publishing_for_the_first_time_gives_every_feed_a_release(folder: Path) -> None:

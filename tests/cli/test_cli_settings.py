@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, STATEMENT, Settings, flag, read_config, variable
+from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, STATEMENT, Settings, flag, variable
 from blocklist_sdk.enforcement import EnforcementSettings
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher import PublisherGuard
+from blocklist_sdk.recipient.from_settings import open_arguments
 from blocklist_sdk.recipient.guard import Guard
 from blocklist_sdk.release.limits import ROWS_MAX
+from blocklist_sdk.settings import values
+from blocklist_sdk.settings.values import read_config
 from support.command_line import assert_fails, run
 
 
@@ -92,14 +95,20 @@ OTHERS = {"sync_max_rows", "sync_deadline"}
 """Limits of a sync that are not its guard's."""
 
 
+def sync_arguments(settings: Settings) -> dict[str, Any]:
+    """The arguments of `Blocklist.open` that bound a sync."""
+    names = {"guard", "max_rows", "transport"}
+    return {name: value for name, value in open_arguments(settings, {}).items() if name in names}
+
+
 def test_the_other_limits_of_a_sync_reach_it() -> None:
     limit = next(each for each in fields(Settings) if each.name == "sync_max_rows").metadata["limit"]
     assert limit.read(limit.default) == ROWS_MAX
-    given = Settings(sync_max_rows="1,000", sync_deadline="15m", sync_max_added="50%")._sync_limits()
+    given = sync_arguments(Settings(sync_max_rows="1,000", sync_deadline="15m", sync_max_added="50%"))
     assert given["max_rows"] == 1_000
     assert given["transport"].deadline_s == 900
     assert given["guard"] == Guard(max_added=0.5)
-    assert Settings()._sync_limits() == {}
+    assert sync_arguments(Settings()) == {}
 
 
 def test_the_limits_of_the_guards_are_their_own_defaults() -> None:
@@ -138,7 +147,7 @@ def test_every_setting_can_be_set_in_the_file() -> None:
     limits = [name for names in LIMITS.values() for name in names]
     texts = {name: "1" if name in limits else f"/{name}" for name in NAMES}
     Path("blocklist.toml").write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
-    assert read_config(None) == Settings(**texts)
+    assert read_config(None) == values.Settings(**texts)
 
 
 def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
@@ -151,7 +160,7 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
 
 
 def test_without_a_file_nothing_is_set() -> None:
-    assert read_config(None) == Settings()
+    assert read_config(None) == values.Settings()
 
 
 def test_what_is_missing_is_named_with_every_way_to_give_it() -> None:

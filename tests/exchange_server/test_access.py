@@ -15,6 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 from sqlalchemy import event
 
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange_server.casework.accounts import Claims, add_account, disable_account, renew_secret
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
 from support import quick_secrets
@@ -332,6 +333,20 @@ def test_tokens_from_before_a_new_secret_are_worth_nothing_and_those_after_it_ho
     lite.clock.forward(seconds=-60)
     assert status(header(ask(lite, auth=(SECRETIVE, lite.exchange.renew_secret(SECRETIVE))))) == 200
     assert {status(each) for each in stale} == {401}
+
+
+def test_a_reopened_account_has_a_new_secret_and_no_old_token(lite: Talk) -> None:
+    old = lite.exchange.renew_secret(SECRETIVE)
+    before = {"Authorization": f"Bearer {good(ask(lite, auth=(SECRETIVE, old)))['access_token']}"}
+    lite.exchange.disable_account(SECRETIVE)
+    with pytest.raises(InvalidInput, match="is closed"):
+        lite.exchange.renew_secret(SECRETIVE)
+    fresh = lite.exchange.reopen_account(SECRETIVE)
+    assert fresh is not None
+    token_refused(ask(lite, auth=(SECRETIVE, old)), 401, "invalid_client")
+    good(ask(lite, auth=(SECRETIVE, fresh)))
+    time.sleep(1.1)
+    refused(lite.request("GET", "/v1/cases", headers=before), 401, "unauthenticated")
 
 
 def test_a_new_secret_ends_tokens_within_a_second_even_if_it_is_not_used(lite: Talk) -> None:

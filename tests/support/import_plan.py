@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "release": _GROUND | {"numbers"},
     "net": _GROUND,
     "fetch": _GROUND | {"net", "release"},
+    "settings": _GROUND | {"net"},
     # The recipient's wing
     "recipient/rules": {"records"},
     "recipient/verdicts": {"records"},
@@ -49,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipient/screening": _GROUND | _ASKED | {"numbers", "release"},
     "recipient/sync": _GROUND | _FETCHED | {"recipient/cache", "release"},
     "recipient/background": _GROUND | {"fetch", "recipient/cache", "recipient/sync", "recipient/sync_outcomes"},
-    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release"},
+    "recipient": _GROUND | _WING | {"numbers", "recipient/sync", "release", "settings"},
     # The publisher's wing
     "publisher": _GROUND | {"net", "numbers", "release"},
     "mirror": _GROUND | {"fetch", "net", "publisher", "release"},
@@ -72,16 +73,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange_server": _GROUND | {"exchange", "exchange_server/exchange", "exchange_server/http"},
     # Above the wings
     "enforcement": _GROUND | {"exchange", "net", "numbers", "recipient", "release"} | _ASKED | {"recipient/screening"},
+    "doctor": _GROUND
+    | {"enforcement", "fetch", "net", "numbers", "recipient", "recipient/cache", "release", "settings"},
     "testing": {"enforcement", "records", "release", "times"},
     "demo": _GROUND | {"exchange", "numbers", "publisher", "recipient", "release"},
     "sandbox": _GROUND
     | {"demo", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
     | {"exchange_server/settings", "net", "recipient"},
     "cli": _GROUND
-    | {"demo", "enforcement", "exchange", "exchange_server", "exchange_server/casework", "exchange_server/exchange"}
+    | {
+        "demo",
+        "doctor",
+        "enforcement",
+        "exchange",
+        "exchange_server",
+        "exchange_server/casework",
+        "exchange_server/exchange",
+    }
     | {"exchange_server/http", "exchange_server/settings", "mirror", "net", "numbers", "publisher", "recipient"}
     | {"recipient/changes", "recipient/guard", "recipient/metrics", "recipient/screening", "recipient/sync"}
-    | {"recipient/sync_outcomes", "release", "sandbox"},
+    | {"recipient/sync_outcomes", "release", "sandbox", "settings"},
 }
 """The rooms, and which others each may know. Within a package the rooms inside come first."""
 

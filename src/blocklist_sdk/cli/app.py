@@ -23,12 +23,15 @@ from blocklist_sdk.errors import BlocklistError
 PANELS: Final = {
     "Try it": {"demo": "demo", "sandbox": "sandbox", "version": "app"},
     "Receive a list": {
+        "init": "init",
+        "feeds": "feeds",
         "sync": "recipient",
         "status": "recipient",
         "check": "recipient",
         "explain": "inspect",
         "override": "override",
         "verify": "inspect",
+        "doctor": "doctor",
         "trust": "trust",
     },
     "Screen and export": {"screen": "screen", "export": "export", "changes": "inspect"},

@@ -3,6 +3,12 @@
 from typing import Final
 
 EXAMPLES: Final = {
+    "init": (
+        "blocklist init https://lists.example --feed id-messaging --root root.json --region ID",
+        "blocklist init https://lists.example --feed id-messaging --region ID --fingerprint "
+        '"4413 6fa3 55b3 678a 1146 ad16 f7e8 649e 94fb 4fc2 1fe7 7e83 10c0 60f6 1caa ff8a"',
+    ),
+    "feeds": ("blocklist feeds", "blocklist feeds --json"),
     "sync": (
         "blocklist sync",
         "blocklist sync --dry-run",
@@ -19,6 +25,11 @@ EXAMPLES: Final = {
         "blocklist check - --json < numbers.txt",
     ),
     "explain": ('blocklist explain "0811-0000-0042"',),
+    "doctor": (
+        "blocklist doctor",
+        "blocklist doctor --offline --json",
+        "blocklist doctor --sink file:///var/spool/blocks",
+    ),
     "screen": (
         "blocklist screen users.csv -o screened.csv --column phone",
         "blocklist screen users.parquet -o hits.parquet --only-hits",
@@ -82,6 +93,13 @@ EXAMPLES: Final = {
     ),
     "publish snapshot": ("blocklist publish snapshot authority --feed id-all --passphrase-file passphrase",),
     "publish refresh": ("blocklist publish refresh authority --passphrase-file passphrase",),
+    "exchange user add": (
+        "blocklist exchange user add exchange anna --scope officer",
+        "blocklist exchange user add exchange telkomsel --scope receipt --scope feed:id-telkomsel "
+        "--settings telkomsel/blocklist.toml",
+    ),
+    "exchange user scopes": ("blocklist exchange user scopes exchange telkomsel --scope report --scope feed:id-all",),
+    "exchange user reopen": ("blocklist exchange user reopen exchange telkomsel",),
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),
 }

@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,7 +16,8 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
-from blocklist_sdk.errors import InvalidInput, mask
+from blocklist_sdk.disk import staged, storage, write_file
+from blocklist_sdk.errors import InvalidInput, StorageFailed, mask
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -32,9 +33,27 @@ app.add_typer(user, name="user")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
+Scopes = Annotated[
+    list[str],
+    typer.Option("--scope", metavar="SCOPE", help="report, receipt, officer, publish, or feed:NAME; may be repeated."),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="Write a new blocklist.toml for the account's holder, readable by you alone, with root.json beside it if "
+        "the account reads a feed.",
+    ),
+]
 
 _EXCHANGE: Final = "blocklist_sdk.exchange_server"
 _KEY_BYTES_MAX: Final = 100_000
+_KEY_NAME: Final = "client-key.pem"
+"""Where the settings of an account with a key expect its private part."""
+
+_ROOT_NAME: Final = "root.json"
+_FEED: Final = "feed:"
 _COMMAND_LINE: Final = "command line"
 """Who has accepted a release here, in the histories of cases; no account may have this name."""
 
@@ -142,23 +161,26 @@ def serve(
 def add(
     directory: Directory,
     name: Name,
-    scope: Annotated[
-        list[str],
-        typer.Option(
-            "--scope", metavar="SCOPE", help="report, receipt, officer, publish, or feed:NAME; may be repeated."
-        ),
-    ],
+    scope: Scopes,
     key: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Its public key, PEM or JWK, instead of a secret (private_key_jwt)."),
     ] = None,
+    settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an account; its secret is shown once, on standard output."""
+    """Add an account; its secret is shown once, on standard output.
+
+    With --settings it is not shown: it is in the file, which is ready to use, for the account's holder alone.
+    """
     with _open(directory, None) as exchange:
+        if settings is not None:
+            _check_settings_file(exchange, settings)
         secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
         lacks_url = key is not None and exchange.settings.url is None
-    _write_secret(name, secret, as_json=as_json)
+        if settings is not None:
+            _write_account(exchange, name, scope, secret, settings)
+    _write_secret(name, secret, settings, as_json=as_json)
     if lacks_url:
         say(
             f"warning: without the setting `url`, {name} can get tokens on this machine only: "
@@ -167,10 +189,23 @@ def add(
 
 
 @user.command()
-def secret(directory: Directory, name: Name, as_json: AsJson = False) -> None:
+def secret(directory: Directory, name: Name, settings: SettingsFile = None, as_json: AsJson = False) -> None:
     """Give an account a new secret; the old one, or its key, and its tokens stop working within a second."""
     with _open(directory, None) as exchange:
-        _write_secret(name, exchange.renew_secret(name), as_json=as_json)
+        if settings is not None:
+            _check_settings_file(exchange, settings)
+        made = exchange.renew_secret(name)
+        if settings is not None:
+            _write_account(exchange, name, _scopes_of(exchange, name), made, settings)
+    _write_secret(name, made, settings, as_json=as_json)
+
+
+@user.command()
+def scopes(directory: Directory, name: Name, scope: Scopes) -> None:
+    """Give an account other scopes, in place of all that it has; its tokens follow within a second."""
+    with _open(directory, None) as exchange:
+        exchange.change_scopes(name, scope)
+    say(f"{name} has the scopes {' '.join(sorted(set(scope)))} from now on")
 
 
 @user.command()
@@ -179,6 +214,18 @@ def disable(directory: Directory, name: Name) -> None:
     with _open(directory, None) as exchange:
         exchange.disable_account(name)
     say(f"closed {name}")
+
+
+@user.command()
+def reopen(directory: Directory, name: Name, settings: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Open a closed account again, with a new secret; an account with a key keeps its key."""
+    with _open(directory, None) as exchange:
+        if settings is not None:
+            _check_settings_file(exchange, settings)
+        made = exchange.reopen_account(name)
+        if settings is not None:
+            _write_account(exchange, name, _scopes_of(exchange, name), made, settings)
+    _write_secret(name, made, settings, as_json=as_json, done="reopened")
 
 
 @user.command("list")
@@ -326,14 +373,70 @@ def _account(row: "AccountRow") -> dict[str, object]:
     }
 
 
-def _write_secret(name: str, secret: str | None, *, as_json: bool) -> None:
+def _write_secret(name: str, secret: str | None, settings: Path | None, *, as_json: bool, done: str = "added") -> None:
+    """Show a secret once, unless it is in a file."""
+    shown = secret if settings is None else None
     if as_json:
-        write_json({"name": name, "secret": secret})
-    elif secret is None:
-        say(f"added {name}, which authenticates with its key")
-    else:
+        write_json({"name": name, "secret": shown, "settings": settings})
+        return
+    if secret is None:
+        say(f"{done} {name}, which authenticates with its key")
+    elif settings is None:
         typer.echo(secret)
         say(f"this is the secret of {name}; it cannot be shown again")
+    if settings is not None:
+        say(
+            f"wrote {settings}: give it to the holder of {name} by a way that nobody else can read, then delete it here"
+        )
+    if settings is not None and secret is None:
+        say(f"the holder puts the account's private key beside it, as {_KEY_NAME}")
+
+
+def _check_settings_file(exchange: "Exchange", file: Path) -> None:
+    """Find out before anything is changed whether settings can be written.
+
+    Raises:
+        InvalidInput: the file exists, or the exchange does not know where clients reach it.
+        StorageFailed: its folder cannot be written.
+    """
+    if exchange.settings.url is None:
+        raise InvalidInput(
+            f"--settings needs the exchange's address: set url in {exchange.directory / 'exchange.toml'} to where "
+            "clients reach it. Nothing was changed"
+        )
+    for each in (file, file.parent / _ROOT_NAME):
+        if each.exists() and not (each != file and each.read_bytes() == exchange.root.read_bytes()):
+            raise InvalidInput(f"{each} is there already: name a file in another folder. Nothing was changed")
+    with storage(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with staged(file.parent):
+            pass
+
+
+def _write_account(exchange: "Exchange", name: str, scopes: Collection[str], secret: str | None, file: Path) -> None:
+    """Write the settings of an account, and the root if it reads a feed."""
+    from blocklist_sdk.settings.template import write_settings_file
+
+    url = exchange.settings.url
+    feeds = sorted(scope.removeprefix(_FEED) for scope in scopes if scope.startswith(_FEED))
+    values: dict[str, str | None] = {"exchange": url, "client_id": name, "region": exchange.settings.region}
+    values |= {"client_secret": secret, "client_key": _KEY_NAME if secret is None else None}
+    if feeds:
+        values |= {"url": f"{url}/repository", "feed": feeds[0], "root": _ROOT_NAME}
+        root = file.parent / _ROOT_NAME
+        with storage(root):
+            write_file(root, exchange.root.read_bytes())
+    others = f" It also reads {' and '.join(feeds[1:])}: commands take --feed." if feeds[1:] else ""
+    try:
+        write_settings_file(file, values, about=f"The account {name}.{others} Keep this to yourself.", private=True)
+    except StorageFailed as error:
+        raise StorageFailed(
+            f"{error} The account is there; blocklist exchange user secret gives it a new secret.", path=file
+        ) from error
+
+
+def _scopes_of(exchange: "Exchange", name: str) -> list[str]:
+    return next((row.scopes.split() for row in exchange.accounts() if row.name == name), [])
 
 
 def _text_of(file: Path) -> str:

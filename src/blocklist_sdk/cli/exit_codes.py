@@ -20,6 +20,8 @@ from blocklist_sdk.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from blocklist_sdk.enforcement import EnforcementResult
 
 FINE: Final = 0
@@ -42,7 +44,8 @@ OUTPUT_CLOSED: Final = 141
 
 MEANINGS: Final = {
     FINE: "Done. `check`: no number is blocked. `enforce`: done, or given to the sink and not answered yet, which is "
-    "counted as `in doubt`: look at that figure.",
+    "counted as `in doubt`: look at that figure. `doctor`: nothing failed; of several faults, it ends with the code "
+    "of the worst.",
     BLOCKED: "`check`, `explain`: at least one number is blocked. `enforce --reconcile`: the sink differs. "
     "`demo`: a step failed. `exchange verify`: something is damaged.",
     USAGE: "Wrong usage; input that cannot be used, or that an exchange refuses; a list that was never synced. "
@@ -111,6 +114,30 @@ def exit_code(error: BlocklistError) -> int:
         if error.status in _STATUSES_NOT_PERMITTED or "error" in error.problem:
             return NOT_PERMITTED
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+
+
+_WORST_FIRST: Final = (
+    SOFTWARE,
+    UNTRUSTED,
+    STORAGE,
+    USAGE,
+    NOT_PERMITTED,
+    STALE,
+    REFUSED,
+    LOCKED,
+    TRY_AGAIN,
+)
+"""Of several faults, the one that is furthest from passing by itself."""
+
+
+def worst_code(errors: "Iterable[BlocklistError]") -> int:
+    """The exit code of several faults: that of the worst; 0 if there is none.
+
+    >>> worst_code([Stale("past its expiry"), Untrusted("not as it was signed")]), worst_code([])
+    (4, 0)
+    """
+    codes = {exit_code(error) for error in errors}
+    return next((code for code in _WORST_FIRST if code in codes), max(codes, default=FINE))
 
 
 def enforcement_code(result: "EnforcementResult") -> int:

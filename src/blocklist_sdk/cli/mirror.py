@@ -42,7 +42,7 @@ def mirror(
         root=settings.root,
         feeds=feeds or None,
         wait_s=wait,
-        auth=settings.auth(),
+        auth=settings.repository_auth(),
         tls=settings.tls(),
     )
     if as_json:

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from blocklist_sdk.cli.secret_files import credential, first_line
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.settings.secret_files import credential, first_line
 
 VARIABLE: Final = "BLOCKLIST_PASSPHRASE"
 

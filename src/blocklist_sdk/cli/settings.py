@@ -1,30 +1,34 @@
-"""Settings common to several commands: flags > ``BLOCKLIST_*`` environment > ``blocklist.toml`` > defaults.
+"""The options of commands for settings: flags > ``BLOCKLIST_*`` environment > ``blocklist.toml`` > defaults.
 
-Typer reads flags and the environment; `Settings.complete` adds the file. Each setting is declared once, as a field of
-`Settings`: its flag, variable, name in the file and line in ``docs/reference/settings.md`` follow from that.
+Typer reads flags and the environment; `Settings.complete` adds the file. The settings themselves, and how the file is
+read, are in `blocklist_sdk.settings.values`, where the library finds them as well.
 """
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from blocklist_sdk.cli.limits import Limit, count, growth, period, share
-from blocklist_sdk.cli.secret_files import credential, first_line, read_secret, warn_if_readable
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.modes import Access, access
-from blocklist_sdk.numbers.text import check_form
+from blocklist_sdk.settings import values
+from blocklist_sdk.settings.values import FILES as FILES
+from blocklist_sdk.settings.values import LIMITS as LIMITS
+from blocklist_sdk.settings.values import LIST as LIST
+from blocklist_sdk.settings.values import NAMES as NAMES
+from blocklist_sdk.settings.values import REPOSITORY as REPOSITORY
+from blocklist_sdk.settings.values import SERVER as SERVER
+from blocklist_sdk.settings.values import SINK as SINK
+from blocklist_sdk.settings.values import STATEMENT as STATEMENT
+from blocklist_sdk.settings.values import flag as flag
+from blocklist_sdk.settings.values import limit_of, meaning_of, metavar_of
+from blocklist_sdk.settings.values import variable as variable
 
 if TYPE_CHECKING:
-    import ssl
-
     from blocklist_sdk.exchange.client import ExchangeClient
-    from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
     from blocklist_sdk.recipient.blocklist import Blocklist
 
 T = TypeVar("T")
@@ -35,166 +39,10 @@ _CONTEXT: Final = "parsed"
 PANEL: Final = "Settings"
 """The panel of a command's help that shows its settings."""
 
-CONFIG_NAME: Final = "blocklist.toml"
-"""The settings file that is read from the working directory unless another one is named."""
-
-SECRET_VARIABLE: Final = "BLOCKLIST_CLIENT_SECRET"  # noqa: S105 -- its name
-"""The variable for an account's secret. There is no flag for it, since other users see command lines."""
-
-_CONFIG_BYTES_MAX: Final = 1_000_000
-"""Far more than all settings need."""
-
-_KEY_BYTES_MAX: Final = 100_000
-"""Far more than a private key of any kind needs, which is a few thousand."""
-
-_PROOFS: Final = ("client_secret", "client_secret_file", "client_key")
-"""The ways in which an account proves itself, of which it needs exactly one."""
-
-
-def _setting(group: str | None, metavar: str, meaning: str, limit: Limit | None = None) -> Any:
-    """A setting with a flag.
-
-    Args:
-        group: the commands that take it: "list", "server", "files", "sink", "statement", a guard's command, or None if
-            it is none of these.
-        metavar: a word for its value; FILE and DIR are paths, which in a settings file are relative to its folder.
-        meaning: its help.
-        limit: how its text is read, if it is a guard's limit.
-    """
-    return field(default=None, metadata={"group": group, "metavar": metavar, "help": meaning, "limit": limit})
-
-
-def _limit(guard: str, limit: Limit, meaning: str) -> Any:
-    """A limit of a guard, which has the name of the command, and behind it that of the guard's own attribute."""
-    return _setting(guard, limit.metavar, f"{meaning}; by default {limit.default}.", limit)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The values of settings, None for each that is not given."""
-
-    url: str | None = _setting("list", "URL", "The repository: https:, http: or file:.")
-    feed: str | None = _setting("list", "NAME", "The feed's name.")
-    root: str | None = _setting("list", "FILE", "The authority's root.json, got by a way you trust.")
-    region: str | None = _setting(
-        "list", "REGION", "Two-letter country code for national numbers; without it only international ones are read."
-    )
-    form: str | None = _setting(
-        "list",
-        "FORM",
-        "How digits without + are read: international (country code first) or national; auto, the default, decides for "
-        "whole columns.",
-    )
-    cache_dir: str | None = _setting("list", "DIR", "For verified lists; by default in the user's cache directory.")
-    state_dir: str | None = _setting(
-        "list",
-        "DIR",
-        "For what must survive a wiped cache; by default CACHE_DIR/.state, or without CACHE_DIR in the user's state "
-        "directory.",
-    )
-    protected: str | None = _setting(
-        "list", "FILE", "Numbers of your own that are never blocked: a number, range or pattern on each line."
-    )
-    group: str | None = _setting(
-        "files",
-        "GROUP",
-        "The group that may read the cache and the overrides, and what is written for other programs: by name or "
-        "number; by default your own group, and the overrides are private.",
-    )
-    file_mode: str | None = _setting(
-        "files",
-        "MODE",
-        "The mode of these files, such as 0644; by default 0640. Keys, ledgers and other private files have 0600.",
-    )
-    exchange: str | None = _setting(
-        "server", "URL", "The exchange: https: or http:. By default the repository's server is asked for tokens."
-    )
-    client_id: str | None = _setting("server", "ID", "Your account at the exchange; without it no token is asked for.")
-    client_secret: str | None = field(default=None, repr=False, metadata={"help": "The account's secret itself."})
-    client_secret_file: str | None = _setting(
-        "server",
-        "FILE",
-        f"The account's secret, on the first line; or set {SECRET_VARIABLE}, or client_secret in the settings file.",
-    )
-    client_key: str | None = _setting(
-        "server", "FILE", "The account's private key (PEM, P-256 or Ed25519), instead of a secret."
-    )
-    client_cert: str | None = _setting(
-        "server", "FILE", "Your own TLS certificate and its key (PEM), if the server asks for one."
-    )
-    ca: str | None = _setting(
-        "server",
-        "FILE",
-        "Certificates (PEM) of the authorities that may sign the server's, and no others then; by default the "
-        "operating system's, or those of SSL_CERT_FILE and SSL_CERT_DIR.",
-    )
-    sink_password_file: str | None = _setting(
-        "sink",
-        "FILE",
-        "The sink's password, on the first line; or set BLOCKLIST_SINK_PASSWORD. Either keeps it out of the URL, "
-        "which other users see in the list of processes.",
-    )
-    organisation: str | None = _setting(
-        "statement", "TEXT", "Whose monthly statement it is; the page leaves the line out without it."
-    )
-    contact: str | None = _setting(
-        "statement", "TEXT", "Whom to ask about the monthly statement; the page leaves the line out without it."
-    )
-    publish_max_removed: str | None = _limit(
-        "publish", share("10%"), "The publisher's guard: the share of the blocked numbers that may cease to be blocked"
-    )
-    publish_min_removed: str | None = _limit(
-        "publish", count(20), "The publisher's guard: so many numbers may always cease to be blocked"
-    )
-    publish_max_added: str | None = _limit(
-        "publish", growth("100%"), "The publisher's guard: as much of the blocked numbers may begin to be blocked"
-    )
-    publish_min_added: str | None = _limit(
-        "publish", count(1_000), "The publisher's guard: so many numbers may always begin to be blocked"
-    )
-    sync_max_removed: str | None = _limit(
-        "sync", share("25%"), "The recipient's guard: the share of the blocked numbers that may cease to be blocked"
-    )
-    sync_min_removed: str | None = _limit(
-        "sync", count(100), "The recipient's guard: so many numbers may always cease to be blocked"
-    )
-    sync_max_added: str | None = _limit(
-        "sync", growth("100%"), "The recipient's guard: as much of the blocked numbers may begin to be blocked"
-    )
-    sync_min_added: str | None = _limit(
-        "sync", count(1_000), "The recipient's guard: so many numbers may always begin to be blocked"
-    )
-    sync_max_cover: str | None = _limit(
-        "sync", count(1_000_000), "The recipient's guard: how many assigned numbers one entry may cover"
-    )
-    sync_max_first_cover: str | None = _limit(
-        "sync",
-        count(20_000_000),
-        "The recipient's guard: how many assigned numbers all ranges of a first release may cover",
-    )
-    sync_max_rows: str | None = _limit(
-        "sync", count(500_000_000), "How many rows a release may have; one with more is not downloaded"
-    )
-    sync_deadline: str | None = _limit(
-        "sync",
-        period("an hour, and what the files take at 16 kB a second"),
-        "How long all downloads of a sync may take together",
-    )
-    enforce_max_removed: str | None = _limit(
-        "enforce", share("10%"), "The share of what the sink holds that a run may lift without an explanation"
-    )
-    enforce_min_removed: str | None = _limit(
-        "enforce", count(20), "So many items a run may always lift without an explanation"
-    )
-    enforce_max_added: str | None = _limit(
-        "enforce", growth("10%"), "As much of what the sink holds a run may add without an explanation"
-    )
-    enforce_min_added: str | None = _limit(
-        "enforce", count(20), "So many items a run may always add without an explanation"
-    )
-    config: str | None = _setting(
-        None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
-    )
+class Settings(values.Settings):
+    """The settings of a command, and what it opens with them."""
 
     def open(self, *, online: bool = False, writes: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
@@ -206,65 +54,11 @@ class Settings:
         Raises:
             InvalidInput: a required setting is missing, or one cannot be used.
         """
-        settings = self.complete(("url", "feed", "root"))
-        assert settings.url is not None
-        assert settings.feed is not None
-        assert settings.root is not None
         from blocklist_sdk.recipient.blocklist import Blocklist
+        from blocklist_sdk.recipient.from_settings import open_arguments
 
-        return Blocklist.open(
-            settings.url,
-            feed=settings.feed,
-            root=settings.root,
-            region=settings.region,
-            form=check_form(settings.form or "auto"),
-            cache_dir=settings.cache_dir,
-            state_dir=settings.state_dir,
-            protected=() if settings.protected is None else settings.protected,
-            auth=settings.auth() if online else None,
-            tls=settings.tls() if online else None,
-            **(settings._sync_limits() if online else {}),
-            # A user who only asks need not be in the group.
-            group=settings.group if online or writes else None,
-            file_mode=settings.file_mode if online or writes else None,
-        )
-
-    def access(self) -> Access:
-        """Who may read what is written for other programs; settings that are missing come from the file.
-
-        Raises:
-            InvalidInput: there is no such group, this user is not in it, or the mode cannot be used.
-        """
-        settings = self.complete()
-        return access(settings.group, settings.file_mode)
-
-    def limits(self, guard: str) -> dict[str, float]:
-        """The limits of a guard that are set, by the names of its attributes; those of the file must be there already.
-
-        Args:
-            guard: its command: ``publish``, ``sync`` or ``enforce``.
-        """
-        return {
-            name.removeprefix(f"{guard}_"): _LIMITS[name].read(text)
-            for name in LIMITS[guard]
-            if (text := getattr(self, name)) is not None
-        }
-
-    def _sync_limits(self) -> dict[str, Any]:
-        """The arguments of `Blocklist.open` that bound what a sync may do."""
-        limits: dict[str, Any] = self.limits("sync")
-        given: dict[str, Any] = {}
-        if (max_rows := limits.pop("max_rows", None)) is not None:
-            given["max_rows"] = max_rows
-        if (deadline_s := limits.pop("deadline", None)) is not None:
-            from blocklist_sdk.recipient import TransportSettings
-
-            given["transport"] = TransportSettings(deadline_s=deadline_s)
-        if limits:
-            from blocklist_sdk.recipient.guard import Guard
-
-            given["guard"] = Guard(**limits)
-        return given
+        settings = self.complete(("url", "feed", "root"))
+        return Blocklist.open(**open_arguments(settings, {}, online=online, writes=online or writes))
 
     def client(self) -> "ExchangeClient":
         """Make a client of the exchange; settings that are missing come from the file.
@@ -278,140 +72,22 @@ class Settings:
 
         return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
 
-    def complete(self, required: tuple[str, ...] = ()) -> "Settings":
-        """Add what is missing from the file, and check that the required settings are there.
 
-        Raises:
-            InvalidInput: a required setting is missing, or the file cannot be used.
-        """
-        file = read_config(None if self.config is None else Path(self.config))
-        given = self
-        # A file that was named on the command line or in the environment wins over the secret in the environment.
-        if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
-            given = replace(given, client_secret=secret)
-        given = given._with_credentials()
-        # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
-        if any(getattr(given, name) is not None for name in _PROOFS):
-            file = replace(file, **dict.fromkeys(_PROOFS))
-        settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
-        missing = [name for name in required if getattr(settings, name) is None]
-        if missing:
-            lines = ", ".join(f'{name} = "…"' for name in missing)
-            raise InvalidInput(
-                f"missing {' and '.join(missing)}: give {' '.join(f'{flag(name)} …' for name in missing)}, or set "
-                f"{' '.join(f'{variable(name)}=…' for name in missing)} in the environment, "
-                f"or write {lines} into {CONFIG_NAME}"
-            )
-        return settings
-
-    def _with_credentials(self) -> "Settings":
-        """Add the secrets that the service manager has put at hand: they go before the file, and after all else."""
-        found: dict[str, str] = {}
-        if all(getattr(self, name) is None for name in _PROOFS):
-            for name, known_as in (("client_key", "client_key"), ("client_secret_file", "client_secret")):
-                if (path := credential(known_as)) is not None:
-                    found[name] = str(path)
-        if self.client_cert is None and (path := credential("client_cert")) is not None:
-            found["client_cert"] = str(path)
-        return replace(self, **found)
-
-    def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
-        """How to get tokens; None without an account, or for a repository on this disk.
-
-        Raises:
-            InvalidInput: the account's proof is missing, given twice, or cannot be used.
-        """
-        if self.client_id is None:
-            return None
-        address = self.exchange or self.url or ""
-        if address.startswith("file:"):
-            return None
-        proofs = [name for name in _PROOFS if getattr(self, name) is not None]
-        if len(proofs) != 1:
-            raise InvalidInput(
-                f"client_id needs exactly one of client_secret_file, client_key and {SECRET_VARIABLE}; "
-                f"given: {' and '.join(proofs) or 'none'}"
-            )
-        from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
-
-        if self.client_key is not None:
-            key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
-            return PrivateKeyJwt.for_exchange(address, self.client_id, key)
-        secret = self.client_secret
-        if self.client_secret_file is not None:
-            secret = first_line(Path(self.client_secret_file), "client secret")
-        assert secret is not None
-        return ClientCredentials.for_exchange(address, self.client_id, secret)
-
-    def sink_password(self) -> str | None:
-        """The password in the file that was named for it, or from the service manager; None if there is none.
-
-        Raises:
-            InvalidInput: the file cannot be read, or is empty.
-        """
-        file = self.sink_password_file or (
-            None if variable("sink_password") in os.environ else credential("sink_password")
-        )
-        return None if file is None else first_line(Path(file), "sink password")
-
-    def tls(self) -> "ssl.SSLContext | None":
-        """Which servers to trust, and the own certificate; None for the usual ones.
-
-        Raises:
-            InvalidInput: a file cannot be used.
-        """
-        if self.ca is None and self.client_cert is None:
-            return None
-        from blocklist_sdk.net.tls import tls_context
-
-        return tls_context(ca=self.ca, client_cert=self.client_cert)
-
-
-_FIELDS: Final = {each.name: each for each in fields(Settings)}
-
-NAMES: Final = tuple(name for name in _FIELDS if name != "config")
-"""The names that a settings file may have. All but `client_secret` have a flag as well."""
-
-LIST: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "list")
-"""Settings of commands that look something up in a list on this machine."""
-
-SERVER: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "server")
-"""Settings of commands that ask a server."""
-
-SINK: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "sink")
-"""Settings of commands that use a sink."""
-FILES: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "files")
-"""Settings of commands that write files which other programs may read."""
-
-STATEMENT: Final = tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == "statement")
-"""Settings of the month's statement."""
-
-LIMITS: Final = {
-    guard: tuple(name for name, each in _FIELDS.items() if each.metadata.get("group") == guard)
-    for guard in ("publish", "sync", "enforce")
-}
-"""Limits of the guards, by the command that asks the guard. In that command their flags leave its name out."""
-
-_LIMITS: Final[dict[str, Limit]] = {
-    name: _FIELDS[name].metadata["limit"] for names in LIMITS.values() for name in names
-}
-
-REPOSITORY: Final = ("url", "root")
-"""Settings of commands that are about a whole repository, and not about one feed."""
-
-
-def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def with_settings(
+    *names: str, guard: str | None = None, reads_file: bool = True
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command the options of these settings and ``--config``; it gets them as one argument, `settings`.
 
     Args:
         names: the settings.
         guard: the guard that the command asks, whose limits it takes as well.
+        reads_file: whether the command reads a settings file; otherwise it has no ``--config``.
     """
     names = (*names, *(LIMITS[guard] if guard else ()))
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         signature = inspect.signature(command, eval_str=True)
-        flags = {name: flag(name, guard) for name in (*names, "config")}
+        flags = {name: flag(name, guard) for name in (*names, *(("config",) if reads_file else ()))}
         options = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, its_flag))
             for name, its_flag in flags.items()
@@ -426,7 +102,7 @@ def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[.
             return command(settings=Settings(**given), **values)
 
         parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
-        if not _LIMITS.keys().isdisjoint(names):
+        if any(map(limit_of, names)):
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -456,39 +132,22 @@ def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], con
         InvalidInput: there is one.
     """
     for name, text in given.items():
-        if text is not None and name in _LIMITS:
+        if text is not None and (limit := limit_of(name)):
             source = context.get_parameter_source(name)
             is_variable = source is not None and source.name == "ENVIRONMENT"
-            _LIMITS[name].read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
+            limit.read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
 
 
 def _option(name: str, its_flag: str) -> Any:
     """The type of a command's parameter for one setting, as typer reads it."""
-    metadata = _FIELDS[name].metadata
     option = typer.Option(
         its_flag,
         envvar=variable(name),
-        metavar=metadata["metavar"],
-        help=metadata["help"],
+        metavar=metavar_of(name),
+        help=meaning_of(name),
         rich_help_panel=PANEL,
     )
     return Annotated[str | None, option]
-
-
-def flag(name: str, guard: str | None = None) -> str:
-    """The flag of a setting, such as ``--cache-dir``.
-
-    Args:
-        name: the setting.
-        guard: the guard that the command asks: its limits are called without its name.
-    """
-    own = name.removeprefix(f"{guard}_") if guard and name in LIMITS[guard] else name
-    return f"--{own.replace('_', '-')}"
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting, such as ``BLOCKLIST_CACHE_DIR``."""
-    return f"BLOCKLIST_{name.upper()}"
 
 
 def check_output(output: Path, blocklist: "Blocklist") -> None:
@@ -503,66 +162,3 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     for folder in internals_of(blocklist).directories:
         if target.is_relative_to(folder.resolve()):
             raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")
-
-
-def read_config(path: Path | None) -> Settings:
-    """Read settings from a TOML file; relative paths in it are relative to its folder.
-
-    Args:
-        path: the file; None for `CONFIG_NAME` in the working directory, which need not exist.
-
-    Raises:
-        InvalidInput: it cannot be read, is not TOML, or has a name that is not a setting's.
-    """
-    file = path or Path(CONFIG_NAME)
-    try:
-        text, status = _text_of(file)
-    except FileNotFoundError as error:
-        if path is None:
-            return Settings()
-        raise InvalidInput(f"the settings file {file} does not exist: correct --config or BLOCKLIST_CONFIG") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the settings file {file}: {error}") from error
-    import tomllib
-
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"the settings file {file} is not TOML: {error}") from error
-    unknown = sorted(set(document) - set(NAMES))
-    if unknown:
-        raise InvalidInput(
-            f"the settings file {file} sets {', '.join(unknown)}, but the settings are {', '.join(NAMES)}"
-        )
-    if _has_secret(document):
-        warn_if_readable(file, status, "a secret")
-    for name, value in document.items():
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
-        if limit := _LIMITS.get(name):
-            limit.read(value, where=f"{name} in the settings file {file}")
-        if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
-            try:
-                document[name] = str(file.parent / Path(value).expanduser())
-            except RuntimeError as error:
-                message = f"{name} in the settings file {file} is {value!r}, but that user does not exist"
-                raise InvalidInput(message) from error
-    return Settings(**document)
-
-
-def _has_secret(document: Mapping[str, Any]) -> bool:
-    """Whether a settings file has a secret itself, and not only the name of a file with one."""
-    urls = [value for name, value in document.items() if name in ("url", "exchange") and isinstance(value, str)]
-    return "client_secret" in document or any("@" in url.partition("://")[2].partition("/")[0] for url in urls)
-
-
-def _text_of(file: Path) -> tuple[str, os.stat_result]:
-    """Read a settings file, but no device or pipe: it may have no end, or never begin."""
-    if file.exists() and not file.is_file():
-        raise InvalidInput(f"the settings file {file} is not a regular file: give another one with --config")
-    with file.open("rb") as opened:
-        data = opened.read(_CONFIG_BYTES_MAX + 1)
-        status = os.fstat(opened.fileno())
-    if len(data) > _CONFIG_BYTES_MAX:
-        raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
-    return data.decode(), status

@@ -292,7 +292,7 @@ class Exchange:
         """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
         Raises:
-            InvalidInput: the account does not exist.
+            InvalidInput: the account does not exist, or is closed.
             StorageFailed: the database failed.
         """
         return self.database.change(lambda session: accounts.renew_secret(session, name, self.clock()))
@@ -305,6 +305,32 @@ class Exchange:
             StorageFailed: the database failed.
         """
         self.database.change(lambda session: accounts.disable_account(session, name, self.clock()))
+
+    def reopen_account(self, name: str) -> str | None:
+        """Open a closed account again, with a new secret in place of the old one, or with the key that it has.
+
+        Returns:
+            The secret, which is not stored and cannot be shown again; None if the account has a key.
+
+        Raises:
+            InvalidInput: the account does not exist, or is not closed.
+            StorageFailed: the database failed.
+        """
+        return self.database.change(lambda session: accounts.reopen_account(session, name, self.clock()))
+
+    def change_scopes(self, name: str, oauth_scopes: Collection[str]) -> None:
+        """Give an account other scopes in place of those that it has; its tokens lose the others within a second.
+
+        Args:
+            name: the account's name.
+            oauth_scopes: all that it shall have, as for `add_account`.
+
+        Raises:
+            InvalidInput: the account does not exist, or a scope cannot be used.
+            StorageFailed: the database failed.
+        """
+        checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
+        self.database.change(lambda session: accounts.change_oauth_scopes(session, name, checked))
 
     def accounts(self) -> list[AccountRow]:
         """All accounts, sorted by name.

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 from anyio import CancelScope, to_thread
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.net.http import httpx
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
+    from blocklist_sdk.recipient.from_settings import ListArguments
     from blocklist_sdk.recipient.guard import Guard
 
 
@@ -89,6 +90,11 @@ class AsyncBlocklist:
                 file_mode=file_mode,
             )
         )
+
+    @classmethod
+    def from_settings(cls, path: str | Path | None = None, **given: "Unpack[ListArguments]") -> Self:
+        """Open the feed that the settings name: see `Blocklist.from_settings`."""
+        return cls(Blocklist.from_settings(path, **given))
 
     async def __aenter__(self) -> Self:
         return self

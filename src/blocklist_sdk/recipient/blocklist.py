@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, Unpack, get_args
 
 from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.background import BackgroundSync
     from blocklist_sdk.recipient.cache.overrides import Overrides
     from blocklist_sdk.recipient.changes import Changes
+    from blocklist_sdk.recipient.from_settings import ListArguments
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
 
@@ -158,6 +159,28 @@ class Blocklist:
             access=access(group, file_mode).to_be_read(),
         )
         return cls(internals, address)
+
+    @classmethod
+    def from_settings(cls, path: str | Path | None = None, **given: "Unpack[ListArguments]") -> Self:
+        """Open the feed that the settings name, as the commands do; never uses the network.
+
+        What is given here goes before variables of the environment (``BLOCKLIST_URL``), these before the settings file,
+        and the file before the defaults. Relative paths in the file are relative to it. Account, certificates and the
+        limits of a sync come from the settings as well.
+
+        Args:
+            path: the settings file; by default the one that ``BLOCKLIST_CONFIG`` names, or else ``blocklist.toml`` in
+                the working directory, if it exists.
+            given: arguments of `open`. With ``auth`` given, None included, no secret or key is read, so that a process
+                that only asks need not be allowed to.
+
+        Raises:
+            InvalidInput: a required setting is missing, the file cannot be read or has a name that is not a setting's,
+                or a value cannot be used.
+        """
+        from blocklist_sdk.recipient.from_settings import open_arguments, settings_of
+
+        return cls.open(**open_arguments(settings_of(path, given), given))
 
     def __enter__(self) -> Self:
         return self

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, Self, Unpack, cast, get_args
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, unexpected
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
@@ -12,6 +13,7 @@ from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
+    from blocklist_sdk.recipient.from_settings import ListArguments
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -48,6 +50,33 @@ class Blocklists:
         for feed in sorted(self._protects):
             self[feed]
         self._authority = _authorities(given)
+
+    @classmethod
+    def from_settings(
+        cls,
+        *paths: str | Path,
+        feeds: Iterable[str] = (),
+        protects: Iterable[str] = (),
+        **given: "Unpack[ListArguments]",
+    ) -> Self:
+        """Open several feeds that settings name; each as `Blocklist.from_settings` opens it.
+
+        Args:
+            paths: settings files, one for each authority; by default the one that the commands read.
+            feeds: the feeds of each file; by default the one that the file names. A file names a single feed, since the
+                commands are about one.
+            protects: as for `Blocklists`.
+            given: arguments of `Blocklist.open` for all of them; they go before the settings.
+
+        Raises:
+            InvalidInput: as for `Blocklist.from_settings` and `Blocklists`.
+        """
+        names = [feeds] if isinstance(feeds, str) else list(feeds)
+        each: list[ListArguments] = [cast("ListArguments", {**given, "feed": name}) for name in names] or [given]
+        return cls(
+            [Blocklist.from_settings(path, **arguments) for path in paths or (None,) for arguments in each],
+            protects=protects,
+        )
 
     def __enter__(self) -> Self:
         return self

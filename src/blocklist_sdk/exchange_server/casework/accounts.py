@@ -137,14 +137,62 @@ def renew_secret(session: Session, name: str, now: datetime) -> str:
     """Give an account a new secret in place of its old one or its key; its tokens stop working.
 
     Raises:
-        InvalidInput: the account does not exist.
+        InvalidInput: the account does not exist, or is closed.
     """
     row = find_account(session, name)
+    if row.disabled_at is not None:
+        raise InvalidInput(
+            f"the account {name!r} is closed, so a new secret would be worth nothing: reopen it, which gives it one"
+        )
+    return _new_secret(row, now)
+
+
+def reopen_account(session: Session, name: str, now: datetime) -> str | None:
+    """Open a closed account again. What proved it before may be known to others: it gets a new secret.
+
+    An account with a key keeps it, since its private part is nobody else's. Tokens from before stay worthless.
+
+    Returns:
+        The secret, as for `add_account`; None if the account has a key.
+
+    Raises:
+        InvalidInput: the account does not exist, or is not closed.
+    """
+    row = find_account(session, name)
+    if row.disabled_at is None:
+        raise InvalidInput(f"the account {name!r} is open already")
+    row.disabled_at = None
+    if row.key is None:
+        return _new_secret(row, now)
+    _end_tokens(row, now)
+    return None
+
+
+def change_oauth_scopes(session: Session, name: str, oauth_scopes: str) -> None:
+    """Give an account other scopes; tokens that it has lose what it may no longer do.
+
+    Args:
+        session: one that writes.
+        name: the account's name.
+        oauth_scopes: all of them, from `check_oauth_scopes`.
+
+    Raises:
+        InvalidInput: the account does not exist.
+    """
+    find_account(session, name).scopes = oauth_scopes
+
+
+def _new_secret(row: AccountRow, now: datetime) -> str:
     secret = secrets.token_urlsafe(32)
     row.secret_hash, row.key = _HASHER.hash(secret), None
+    _end_tokens(row, now)
+    return secret
+
+
+def _end_tokens(row: AccountRow, now: datetime) -> None:
+    """Make the tokens that an account has worthless."""
     # Never the same moment twice: it distinguishes old tokens from new ones.
     row.renewed_at = now if row.renewed_at is None else max(now, row.renewed_at + timedelta(seconds=1))
-    return secret
 
 
 def disable_account(session: Session, name: str, now: datetime) -> None:

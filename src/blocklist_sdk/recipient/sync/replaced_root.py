@@ -24,6 +24,21 @@ _SEPARATORS = str.maketrans("", "", " :-\t\r\n")
 """How people write a fingerprint in groups."""
 
 
+def fingerprint_digits(text: str) -> str:
+    """The 64 digits of a fingerprint as people write it.
+
+    Raises:
+        InvalidInput: it is not a fingerprint.
+    """
+    digits = text.translate(_SEPARATORS).lower()
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise InvalidInput(
+            "a fingerprint has 64 hexadecimal digits, of which none may be left out: get it from the publisher, by "
+            "another way than the file"
+        )
+    return digits
+
+
 def check_fingerprint(root: bytes, fingerprint: str) -> str:
     """Make sure that a root is the one whose fingerprint a person was told; returns its 64 digits.
 
@@ -31,12 +46,7 @@ def check_fingerprint(root: bytes, fingerprint: str) -> str:
         InvalidInput: the fingerprint is not one, or `root` is not root metadata.
         Untrusted: it is another root's.
     """
-    given = fingerprint.translate(_SEPARATORS).lower()
-    if len(given) != 64 or set(given) - set("0123456789abcdef"):
-        raise InvalidInput(
-            "a fingerprint has 64 hexadecimal digits, of which none may be left out: get it from the publisher, by "
-            "another way than the file"
-        )
+    given = fingerprint_digits(fingerprint)
     check_root(root)
     digits = digits_of(root)
     if given != digits:

@@ -1,13 +1,15 @@
 """Files with a secret. They may be pipes, so no more than needed is read; their contents are never in a message."""
 
+import logging
 import os
 import shlex
 import stat
 from pathlib import Path
 from typing import Final
 
-from blocklist_sdk.cli.messages import say
 from blocklist_sdk.errors import InvalidInput
+
+log: logging.Logger = logging.getLogger(__name__)
 
 _LINE_BYTES_MAX = 10_000
 
@@ -30,7 +32,7 @@ def credential(name: str) -> Path | None:
 
 
 def warn_if_readable(path: Path, status: os.stat_result, what: str) -> None:
-    """Say once that every user of this machine can read a file with a secret, and how to mend it.
+    """Log once that every user of this machine can read a file with a secret, and how to mend it.
 
     Args:
         path: the file.
@@ -40,7 +42,8 @@ def warn_if_readable(path: Path, status: os.stat_result, what: str) -> None:
     if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or path.absolute() in _said:
         return
     _said.add(path.absolute())
-    say(f"every user of this machine can read {path}, which has {what}: run `chmod o= {shlex.quote(str(path))}`")
+    mend = f"chmod o= {shlex.quote(str(path))}"
+    log.warning("every user of this machine can read %s, which has %s: run `%s`", path, what, mend)
 
 
 def first_line(file: Path, what: str) -> str:

@@ -1,0 +1,135 @@
+"""Checks of the settings: where they are found, who may read them, and whether the root can be used."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from blocklist_sdk.doctor.findings import Finding, fail, ok, skipped, warn
+from blocklist_sdk.doctor.patient import Patient
+from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.numbers.text import check_form
+from blocklist_sdk.recipient.offered import given_root
+from blocklist_sdk.release.protected_texts import numbers_of, read_lines
+from blocklist_sdk.settings.values import CONFIG_NAME, NAMES, Settings, holds_secret, read_config, variable
+
+_SECRETS: Final = ("client_secret_file", "client_key", "client_cert")
+"""Settings that name a file with a secret."""
+
+INIT: Final = "blocklist init URL --feed NAME"
+
+
+def settings_found(patient: Patient) -> Iterator[Finding]:
+    """Which settings are set, and where."""
+    name = "settings"
+    if patient.fault is not None:
+        yield fail(name, patient.fault, f"correct {patient.file}, or write it anew: {INIT} --force -o {patient.file}")
+        return
+    if patient.missing:
+        error = InvalidInput(f"missing {' and '.join(patient.missing)}; {_places(patient)}")
+        yield fail(name, error, f"{INIT}, or set {' '.join(map(variable, patient.missing))}")
+        return
+    yield ok(name, _places(patient))
+
+
+def _places(patient: Patient) -> str:
+    by_environment = [each for each in NAMES if os.environ.get(variable(each)) and each != "client_secret"]
+    by_flag = [each for each in NAMES if getattr(patient.given, each) is not None and each not in by_environment]
+    by_file = [each for each in NAMES if getattr(_of_file(patient), each) is not None]
+    parts = [f"{patient.file.absolute()}: {', '.join(by_file)}" if by_file else f"no settings in {patient.file}"]
+    if by_environment:
+        parts.append(f"environment: {', '.join(by_environment)}")
+    if by_flag:
+        parts.append(f"flags: {', '.join(by_flag)}")
+    return "; ".join(parts)
+
+
+def _of_file(patient: Patient) -> Settings:
+    try:
+        return read_config(None if patient.given.config is None else Path(patient.given.config))
+    except InvalidInput:
+        return Settings()
+
+
+def permissions(patient: Patient) -> Iterator[Finding]:
+    """Whether others may read secrets, or write where only the list's own files are."""
+    name = "permissions"
+    found = False
+    file, settings = patient.file, _of_file(patient)
+    values = {each: getattr(settings, each) for each in NAMES}
+    if file.is_file() and holds_secret(values) and _others_may(file, stat.S_IROTH | stat.S_IWOTH):
+        found = True
+        yield warn(name, f"{file} holds a secret, and every user of this machine may read it", f"chmod 600 {file}")
+    for each in _SECRETS:
+        path = getattr(patient.settings, each)
+        if path is not None and Path(path).is_file() and _others_may(Path(path), stat.S_IROTH | stat.S_IWOTH):
+            found = True
+            yield warn(name, f"{path} ({each}) holds a secret, and every user may read it", f"chmod 600 {path}")
+    for path in [*(patient.directories() or ()), *([Path(patient.settings.root)] if patient.settings.root else [])]:
+        if path.exists() and _others_may(path, stat.S_IWOTH):
+            found = True
+            yield warn(
+                name,
+                f"every user of this machine may write to {path}, and so decide what is blocked",
+                f"chmod o-w {path}",
+            )
+    if not found:
+        yield ok(name, "no secret is readable by every user, and nothing of the list's is writable by every user")
+
+
+def _others_may(path: Path, bits: int) -> bool:
+    try:
+        return bool(path.stat().st_mode & bits)
+    except OSError:
+        return False
+
+
+def root(patient: Patient) -> Iterator[Finding]:
+    """Whether the pinned root can be used, and which it is."""
+    name = "root"
+    if patient.settings.root is None:
+        yield skipped(name, "no root is set")
+        return
+    try:
+        pinned = given_root(patient.settings.root)
+    except BlocklistError as error:
+        yield fail(
+            name, error, f"get root.json from the publisher by a way you trust, and name it as root in {CONFIG_NAME}"
+        )
+        return
+    yield ok(name, f"{patient.settings.root}: version {pinned.version}, fingerprint {pinned.fingerprint}")
+
+
+def account(patient: Patient) -> Iterator[Finding]:
+    """Whether the account's proof can be read."""
+    name = "account"
+    if patient.settings.client_id is None:
+        yield skipped(name, "no account is set, so no token is asked for")
+        return
+    try:
+        patient.settings.auth()
+    except BlocklistError as error:
+        yield fail(name, error, f"set one of client_secret_file, client_key and client_secret in {CONFIG_NAME}")
+        return
+    way = "its key" if patient.settings.client_key is not None else "a secret"
+    yield ok(name, f"{patient.settings.client_id}, which proves itself with {way}")
+
+
+def own_protected(patient: Patient) -> Iterator[Finding]:
+    """Whether the recipient's own protected numbers can be read."""
+    name, settings = "protected", patient.settings
+    if settings.protected is None:
+        yield skipped(name, "no file of protected numbers is set")
+        return
+    try:
+        texts = read_lines(Path(settings.protected))
+        form = check_form(settings.form or "auto")
+        numbers = frozenset[int]().union(*numbers_of(texts, region=settings.region, form=form))
+    except BlocklistError as error:
+        yield fail(name, error, f"correct {settings.protected}, or protected in {CONFIG_NAME}")
+        return
+    if not numbers:
+        yield warn(name, f"{settings.protected} has no number, so none of yours is protected", "add your own numbers")
+        return
+    yield ok(name, f"{settings.protected}: {len(numbers):,} numbers are never blocked")
