@@ -14,6 +14,8 @@ from blocklist_sdk.cli.output import AsJson, say, write_json, write_line, write_
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Untrusted
+from blocklist_sdk.modes import PUBLIC
+from blocklist_sdk.settings.template import path_from, write_settings_file
 from blocklist_sdk.settings.values import CONFIG_NAME, SECRET_VARIABLE, holds_secret, metavar_of
 
 if TYPE_CHECKING:
@@ -209,7 +211,7 @@ def _write(output: Path, values: dict[str, str | None], pin: _Pin, feeds: list[s
         output.parent.mkdir(parents=True, exist_ok=True)
     with storage(pin.file):
         if not pin.file.exists() or pin.file.read_bytes() != pin.root.data:
-            write_file(pin.file, pin.root.data)
+            write_file(pin.file, pin.root.data, PUBLIC)
     about = f"Settings to receive the feed {feeds[0]}{others}. The root has the fingerprint {pin.root.fingerprint}."
     write_settings_file(regular_target(output), values, about=about)
 
