@@ -328,7 +328,7 @@ def test_certificates_of_the_environment(healthy: None, monkeypatch: pytest.Monk
 def test_an_address_that_is_none_shows_no_password(healthy: None, port: str) -> None:
     code, found = examined("--url", f"https://me:S3cret@lists.example:{port}")
     assert "S3cret" not in json.dumps(found)
-    assert_found(code, found, name="address", outcome="fail", expected=2, message="not a URL", remedy="url")
+    assert_found(code, found, name="address", outcome="fail", expected=2, message="cannot be read", remedy="url")
 
 
 def test_an_account_without_its_proof(healthy: None) -> None:
