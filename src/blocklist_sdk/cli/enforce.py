@@ -261,6 +261,9 @@ def _show(result: "EnforcementResult", name: str, *, as_json: bool) -> None:
         write_json(asdict(result))
     else:
         typer.echo(_line(result))
+        for warning in result.warnings:
+            if warning.kind == "clock":
+                say(warning.message)
         if result.set_aside:
             say(_set_aside_text(result))
         if result.unanswered:
