@@ -146,6 +146,7 @@ def enforce(
                     release = result.release
                     _say_unlisted_scopes(blocklist, how)
                 _show(result, name, as_json=as_json)
+                _say_clock(result)
                 _say_code(result)
         else:
             _say_unlisted_scopes(blocklist, how)
@@ -261,9 +262,6 @@ def _show(result: "EnforcementResult", name: str, *, as_json: bool) -> None:
         write_json(asdict(result))
     else:
         typer.echo(_line(result))
-        for warning in result.warnings:
-            if warning.kind == "clock":
-                say(warning.message)
         if result.set_aside:
             say(_set_aside_text(result))
         if result.unanswered:
@@ -291,6 +289,13 @@ def _check(result: "EnforcementResult") -> None:
     code = enforcement_code(result)
     if code != FINE:
         raise typer.Exit(code)
+
+
+def _say_clock(result: "EnforcementResult") -> None:
+    """Say that this machine's clock is behind: a run that goes on does not show the log."""
+    for warning in result.warnings:
+        if warning.kind == "clock":
+            say(warning.message)
 
 
 def _say_code(result: "EnforcementResult") -> None:
