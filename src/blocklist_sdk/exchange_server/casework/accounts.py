@@ -258,7 +258,7 @@ def verify_assertion(
         return RefusedCredentials(name, "the assertion is signed with another key than the account's")
     except _TOKEN_ERRORS as error:
         return RefusedCredentials(name, f"the assertion cannot be read ({type(error).__name__})")
-    refused = _why_not(signed, name, audiences, now.timestamp())
+    refused = why_not(signed, name, audiences, now.timestamp())
     if refused is not None:
         return refused
     jti, end = signed["jti"], signed["exp"]
@@ -269,7 +269,7 @@ def verify_assertion(
     return row
 
 
-def _why_not(signed: Mapping[str, Any], name: str, audiences: Sequence[str], now: float) -> RefusedCredentials | None:
+def why_not(signed: Mapping[str, Any], name: str, audiences: Sequence[str], now: float) -> RefusedCredentials | None:
     """Why a signed assertion is not valid; None if it is, as far as its claims say."""
     meant = signed.get("aud")
     meant = [each for each in (meant if isinstance(meant, list) else [meant]) if isinstance(each, str)]
