@@ -124,6 +124,7 @@ def test_every_command_says_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert enforce.__kwdefaults__ is not None
     monkeypatch.setitem(enforce.__kwdefaults__, "clock", lambda: clock.now)
     off(timedelta(hours=-2))
     behind = "this machine's clock is 1:5"
@@ -265,6 +266,7 @@ def test_syncs_in_the_background_say_it(
     recipient = world.recipient()
     with recipient.keep_synced(3600) as background:
         until(lambda: background.last_success is not None)
+        assert background.last_success is not None
         assert background.next_attempt - background.last_success == timedelta(hours=1)
     assert "clock is 1:5" in caplog.text
 
