@@ -69,8 +69,8 @@ class Untrusted(BlocklistError):
 class Stale(BlocklistError):
     """Signed data is past its expiry.
 
-    Raised by syncs and mirrors, and by questions if the list was opened with ``when_stale="raise"``. Check this
-    machine's clock, then ask the publisher.
+    Raised by syncs and mirrors, and by questions if the list was opened with ``when_stale="raise"``; then also if this
+    machine's clock is known to be behind. Check this machine's clock, then ask the publisher.
 
     Attributes:
         role: the TUF role whose metadata expired, or None when it is not known.

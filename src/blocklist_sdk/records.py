@@ -92,6 +92,8 @@ class Verdict:
         scope_listed: whether any entry on the list, of whatever number, has the scope that was asked for. If not, the
             feed may be the wrong one for that scope. None if no scope was asked for, or the list is empty.
         era: the era of the release that the answer comes from.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind, as in `Status`; None if it is
+            not, or by at most five minutes. If it is, entries that have ended may still block.
     """
 
     number: int
@@ -106,6 +108,7 @@ class Verdict:
     override: Override | None = None
     scope_listed: bool | None = None
     era: int = 1
+    clock_behind_s: int | None = None
 
     def __bool__(self) -> bool:
         return self.blocked
@@ -199,8 +202,9 @@ class SyncResult:
         seconds: how long it took.
         era: the era of the release in force now. Serials are compared within one era only.
         before_era: the era of the release before, None for a first sync.
-        ahead_s: how many seconds the release says it was published ahead of this machine's clock, None if it is not, or
-            by at most five minutes. Then one of the two clocks is wrong.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind the newest release that was
+            verified here, or behind the last sync; None if it is not, or by at most five minutes. Either it is wrong,
+            or the publisher's clock is ahead.
     """
 
     before: int | None
@@ -213,7 +217,7 @@ class SyncResult:
     seconds: float
     era: int = 1
     before_era: int | None = None
-    ahead_s: int | None = None
+    clock_behind_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +317,9 @@ class Status:
         refused_era: the era of the refused release.
         generation_eras: the eras of `generations`, in the same order.
         held_eras: the eras of the releases in `held`.
-        ahead_s: how many seconds the release says it was published ahead of this machine's clock, None if it is not, or
-            by at most five minutes. Then one of the two clocks is wrong.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind the newest release that was
+            verified here, or behind the last sync; None if it is not, or by at most five minutes. Either it is wrong,
+            or the publisher's clock is ahead.
     """
 
     feed: str
@@ -341,4 +346,4 @@ class Status:
     refused_era: int | None = None
     generation_eras: tuple[int, ...] = ()
     held_eras: dict[str, int] = field(default_factory=dict)
-    ahead_s: int | None = None
+    clock_behind_s: int | None = None

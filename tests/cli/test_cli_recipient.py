@@ -74,7 +74,7 @@ def test_sync_in_json(env: dict[str, str]) -> None:
     assert document.pop("bytes") > 0
     assert document.pop("seconds") > 0
     expected = {"before": None, "after": 1, "kind": "snapshot", "added": len(FIRST), "removed": 0, "changed": 0}
-    assert document == {"feed": FEED, **expected, "era": 1, "before_era": None, "ahead_s": None}
+    assert document == {"feed": FEED, **expected, "era": 1, "before_era": None, "clock_behind_s": None}
 
 
 def test_a_second_release_comes_as_a_delta(tmp_path: Path) -> None:
@@ -177,6 +177,7 @@ def test_check_in_json(synced: dict[str, str]) -> None:
         "override": None,
         "scope_listed": None,
         "era": 1,
+        "clock_behind_s": None,
     }
     assert entry.pop("since").endswith("Z")
     assert entry.pop("entry") >= 1

@@ -388,8 +388,11 @@ def test_a_signed_assertion_is_exchanged_for_a_token_once(talk: Talk) -> None:
     wrong: list[dict[str, Any]] = [
         {"aud": "https://elsewhere.example/oauth/token"},
         {"aud": None},
-        {"exp": now - 31},
-        {"exp": now + 331},
+        {"exp": now - 301},
+        {"exp": now + 601},
+        {"iat": now + 301},
+        {"nbf": now + 301},
+        {"iat": "now"},
         {"exp": "soon"},
         {"exp": True},
         {"exp": 1 << 80},

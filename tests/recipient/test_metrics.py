@@ -111,6 +111,7 @@ def test_what_a_list_in_force_says() -> None:
     assert {key: value for key, value in found.items() if not key.startswith("syncs_total")} == {
         "up": 1,
         "stale": 0,
+        "clock_behind_seconds": 0,
         "serial": 42,
         "rows": 1_234_567_890,
         "generation_bytes": 10**12,

@@ -151,6 +151,7 @@ def enforce(
                     release = result.release
                     _say_unlisted_scopes(blocklist, how)
                 _show(result, name, as_json=as_json)
+                _say_clock(result)
                 _say_code(result)
         else:
             _say_unlisted_scopes(blocklist, how)
@@ -308,6 +309,13 @@ def _check(result: "EnforcementResult") -> None:
     code = enforcement_code(result)
     if code != FINE:
         raise typer.Exit(code)
+
+
+def _say_clock(result: "EnforcementResult") -> None:
+    """Say that this machine's clock is behind: a run that goes on does not show the log."""
+    for warning in result.warnings:
+        if warning.kind == "clock":
+            say(warning.message)
 
 
 def _say_code(result: "EnforcementResult") -> None:

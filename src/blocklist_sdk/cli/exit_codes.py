@@ -54,7 +54,8 @@ MEANINGS: Final = {
     "above.",
     UNTRUSTED: "Data is not as it was signed, or not what the protocol requires. The list in force still answers. "
     "`enforce`: a response of the sink cannot be read; the rest of the run is done.",
-    STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked.",
+    STALE: "The list is past its signed expiry, as a sync found, or as `--require-fresh` asked; then also if this "
+    "machine's clock is known to be behind.",
     REFUSED: "A guard or `--max-rows` refused a release, or a guard a list to publish: too many of its rows are "
     "rejects, a pattern covers too many numbers, or more numbers cease or begin to be blocked than in an ordinary "
     "month. `screen`: too many rows cannot be read. `exchange publish`: a part waits for an officer; the rest is "

@@ -23,6 +23,7 @@ from blocklist_sdk.cli.output import (
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
+from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
@@ -93,6 +94,8 @@ def _explained(explanation: Explanation, scope: str | None) -> list[str]:
         f"{', past its signed expiry' if verdict.stale else ''}, "
         f"signed by {', '.join(explanation.signers) or 'unknown'}"
     )
+    if verdict.clock_behind_s is not None:
+        lines.append(clock_behind_text(verdict.clock_behind_s))
     lines += [f"  {_entry_line(entry)}" for entry in verdict.entries] or ["  no entry covers it"]
     return lines
 

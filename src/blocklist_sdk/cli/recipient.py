@@ -27,12 +27,16 @@ from blocklist_sdk.cli.settings import FILES, LIST, SERVER, Settings, with_setti
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.fingerprint import spoken
+from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 from blocklist_sdk.texts import counted, displayable
 
 RequireFresh = Annotated[
     bool,
-    typer.Option("--require-fresh", help="Fail with exit code 5 if the list is past its signed expiry."),
+    typer.Option(
+        "--require-fresh",
+        help="Fail with exit code 5 if the list is past its signed expiry, or this machine's clock is behind.",
+    ),
 ]
 
 MetricsFile = Annotated[
@@ -107,11 +111,6 @@ def sync(
         write_json({"feed": blocklist.feed, **asdict(result)})
     else:
         write_line(_sync_line(blocklist.feed, result))
-    if result.ahead_s is not None:
-        say(
-            f"release {_after(result)} says that it was published {timedelta(seconds=result.ahead_s)} ahead of this "
-            "machine's clock; it is in force. Check both clocks"
-        )
     if accept is not None and int(accept.partition(":")[0].rpartition(".")[2]) != result.after:
         say(f"--accept {accept} was not used: the publisher offers release {_after(result)}, which is in force")
     if metrics is not None and metrics.error is not None:
@@ -216,6 +215,8 @@ def _verdict_line(verdict: Verdict, scope: str | None, *, coloured: bool) -> str
         parts.append(
             f"[entry {entry.entry}: {entry.level}, {entry.category}, {entry.issuer}, {scope_text(entry.scope)}{until}]"
         )
+    if verdict.clock_behind_s is not None:
+        parts.append(f"(this machine's clock is {timedelta(seconds=verdict.clock_behind_s)} behind)")
     if verdict.scope_listed is False:
         parts.append(f"(no entry on the list has the scope {scope})")
     styled = typer.style(f"{word:<8}", fg=_COLOURS[word]) if coloured else f"{word:<8}"
@@ -274,15 +275,15 @@ def _status_lines(state: Status) -> dict[str, object]:
     on_disk = [ReleaseId(*each) for each in zip(state.generation_eras, state.generations, strict=True)]
     held = {name: ReleaseId(state.held_eras[name], serial) for name, serial in state.held.items()}
     refused = None if state.refused is None else ReleaseId(state.refused_era or FIRST_ERA, state.refused)
-    ahead = "" if state.ahead_s is None else f", {timedelta(seconds=state.ahead_s)} ahead of this machine's clock"
     return {
         "feed": state.feed,
         "serial": "never synced" if state.serial is None else ReleaseId(state.era or FIRST_ERA, state.serial),
         "rows": "-" if state.rows is None else f"{state.rows:,}",
         "scopes": ", ".join(map(partial(_scope_in, state), state.scopes)) or "-",
         "digest": state.digest or "-",
-        "as of": f"{moment(state.as_of) or '-'}{ahead}",
+        "as of": moment(state.as_of) or "-",
         "expires": f"{moment(state.expires) or 'unknown'}{' (stale)' if state.stale else ''}",
+        "clock": _clock_line(state),
         "generation bytes": "-" if state.generation_bytes is None else f"{state.generation_bytes:,}",
         "last success": moment(state.last_success) or "never",
         "last attempt": moment(state.last_attempt) or "never",
@@ -295,12 +296,21 @@ def _status_lines(state: Status) -> dict[str, object]:
     }
 
 
+def _clock_line(state: Status) -> str:
+    """What is known of this machine's clock."""
+    if state.clock_behind_s is not None:
+        return clock_behind_text(state.clock_behind_s)
+    return "-" if state.serial is None else "not known to be behind"
+
+
 def _require_fresh(state: Status) -> None:
     if state.serial is None:
         raise Stale(why_not_synced(state.feed, state.last_error))
+    if state.clock_behind_s is not None:
+        raise Stale(f"feed {state.feed}: {clock_behind_text(state.clock_behind_s)}")
     if state.stale:
         raise Stale(
             f"the list of feed {state.feed!r} is past its signed expiry ({moment(state.expires) or 'unknown'}): "
-            "run blocklist sync; if that does not help, the publisher is late",
+            "run blocklist sync; if that does not help, the publisher is late, or this machine's clock is ahead",
             expired=state.expires,
         )

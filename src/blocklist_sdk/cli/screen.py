@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -111,7 +112,7 @@ def screen(
             f"{summary.advisory:,} advisory, {summary.invalid:,} not a number, {summary.empty:,} empty, "
             f"{summary.unreadable:,} unreadable; {summary.written:,} written to {where} "
             f"({blocklist.feed}, release {ReleaseId(summary.era, summary.serial)}, {summary.seconds:.1f} s)"
-            f"{_about_scope(summary, scope)}"
+            f"{_about_scope(summary, scope)}{_about_clock(summary)}"
         )
     if strict and summary.unreadable:
         raise typer.Exit(REJECTED)
@@ -125,6 +126,12 @@ def _about_scope(summary: "ScreeningResult", scope: str | None) -> str:
         return ""
     applies = "applies" if summary.scope_entries == 1 else "apply"
     return f"; {summary.scope_entries:,} of {counted(summary.list_entries, 'entry', 'entries')} {applies} to {scope}"
+
+
+def _about_clock(summary: "ScreeningResult") -> str:
+    """How far this machine's clock is behind, if it is; the log has what to do."""
+    behind_s = summary.clock_behind_s
+    return "" if behind_s is None else f"; this machine's clock is {timedelta(seconds=behind_s)} behind"
 
 
 def _say_unreadable(summary: "ScreeningResult") -> None:

@@ -16,6 +16,7 @@ from blocklist_sdk.enforcement.sink import IdentifiedSink, ProbeableSink, SinkUn
 from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, Refused, Stale, Unreachable, foreign_text
 from blocklist_sdk.net.addresses import shown
 from blocklist_sdk.recipient.blocklist import Blocklist
+from blocklist_sdk.release.published import clock_behind_text
 
 _OLD: Final = timedelta(days=2)
 """A list is synced hourly as a rule."""
@@ -52,8 +53,8 @@ def freshness(patient: Patient) -> Iterator[Finding]:
         yield warn(name, f"{release}; the last sync was {when}", "blocklist sync, by a timer or with --watch")
     else:
         yield ok(name, f"{release}, synced {state.last_success:%Y-%m-%d %H:%M} UTC")
-    if state.ahead_s is not None:
-        error = Stale(f"the list says that it was published {timedelta(seconds=state.ahead_s)} ahead of this clock")
+    if state.clock_behind_s is not None:
+        error = Stale(clock_behind_text(state.clock_behind_s))
         yield fail("clock", error, "set this machine's clock, for example: timedatectl set-ntp true")
 
 

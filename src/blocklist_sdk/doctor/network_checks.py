@@ -31,9 +31,6 @@ _ASKED: Final = TransportSettings(
     connect_timeout_s=_PATIENCE_S, read_timeout_s=_PATIENCE_S, attempts=1, deadline_s=60.0
 )
 
-_PROOF_OFF: Final = timedelta(seconds=30)
-"""By how much clocks may differ where an account proves itself with a key; the reference exchange allows as much."""
-
 _ROOT_SOON: Final = timedelta(days=30)
 
 _OF_PROXY: Final = "correct the proxy's address, name or password, or exempt the server with NO_PROXY"
@@ -233,8 +230,6 @@ def _clock(patient: Patient, answer: _Answer) -> Finding:
     )
     if abs(behind) > AHEAD_SAID:
         return fail(name, Stale(f"this machine's clock is {off}; one of the two is wrong"), _SET_CLOCK)
-    if abs(behind) > _PROOF_OFF and patient.settings.client_key is not None:
-        return warn(name, f"this machine's clock is {off}, and the account's key proves the moment", _SET_CLOCK)
     return ok(name, f"{off}" if abs(behind) > timedelta(seconds=2) else "as the server's")
 
 

@@ -33,6 +33,7 @@ from blocklist_sdk.enforcement.sink import Sink, SinkWarning
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.rules import Rules
+from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def enforce(
             not_accepted=brake.not_accepted,
             next_change=target.next_change,
             seconds=time.monotonic() - started,
-            warnings=(*binding.warnings, *brake.warnings, *delivery.warnings()),
+            warnings=(*_of_clock(blocklist, clock()), *binding.warnings, *brake.warnings, *delivery.warnings()),
         )
     if receipts is not None:
         with Ledger.outbox(ledger_path(blocklist, name), feed=blocklist.feed, wait_s=wait_s) as ledger:
@@ -187,8 +188,14 @@ def _dry_run(
         next_change=target.next_change,
         dry_run=True,
         seconds=time.monotonic() - started,
-        warnings=(*binding.warnings, *brake.warnings, *warnings_of(sink)),
+        warnings=(*_of_clock(blocklist, at), *binding.warnings, *brake.warnings, *warnings_of(sink)),
     )
+
+
+def _of_clock(blocklist: Blocklist, now: datetime) -> tuple[SinkWarning, ...]:
+    """That this machine's clock is behind, if it is known to be. The run goes on: what the release lifts is lifted."""
+    behind_s = internals_of(blocklist).current.clock_behind_s(now)
+    return () if behind_s is None else (SinkWarning("clock", clock_behind_text(behind_s)),)
 
 
 @dataclass(frozen=True, slots=True)

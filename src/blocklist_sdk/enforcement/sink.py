@@ -121,11 +121,19 @@ class SinkWarning:
             ``refilled``: the sink had lost what it held, so it is filled as at first.
             ``not asked``: a ledger begins, and the sink cannot say whether it holds something already.
             ``lost basis``: what the last run went by is lost, so more than usual may wait.
+            ``clock``: this machine's clock is behind, so that what has ended may still be blocked.
         message: what is wrong and what to do; no personal data.
     """
 
     kind: Literal[
-        "unreadable response", "unencrypted", "adopted", "other address", "refilled", "not asked", "lost basis"
+        "unreadable response",
+        "unencrypted",
+        "adopted",
+        "other address",
+        "refilled",
+        "not asked",
+        "lost basis",
+        "clock",
     ]
     message: str
 

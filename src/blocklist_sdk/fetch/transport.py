@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import tenacity
 
-from blocklist_sdk import __version__
+from blocklist_sdk import __version__, times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable, Untrusted
 from blocklist_sdk.fetch.file_urls import FileTransport
@@ -31,6 +32,7 @@ from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.net.routes import Routes
+from blocklist_sdk.net.server_clock import clock_offset
 
 _REDIRECTS_MAX = 5
 _SCHEMES = ("https", "http", "file")
@@ -94,6 +96,8 @@ class Transport:
 
     Attributes:
         bytes_received: bytes of bodies that came over the wire, discarded ones too.
+        clock_offset: how far this machine's clock is ahead of the server's, by its last answer, negative if it is
+            behind; None if that does not say. Nobody signs it.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Transport:
             sleep: how to wait between attempts; by default a wait that `abort` ends.
         """
         self.bytes_received: int = 0
+        self.clock_offset: timedelta | None = None
         self._settings = settings
         self._auth = auth
         self._headers = dict(headers or {})
@@ -372,6 +377,7 @@ class Transport:
 
     def _note_answer(self, response: httpx.Response) -> None:
         self._answered = response
+        self.clock_offset = clock_offset(response.headers, now=times.now())
 
     def _pause(self, seconds: float) -> None:
         self._aborted.wait(min(seconds, max(0.0, self._ends - time.monotonic())))

@@ -27,6 +27,7 @@ from blocklist_sdk.fetch.repository_contents import (
 )
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.modes import PRIVATE, Access
+from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.names import index_path
 from blocklist_sdk.release.roots import ODD_SHAPES
@@ -335,11 +336,18 @@ class Trust:
                     return Stale(
                         f"the {role} metadata of {self._shown_url} expired on {signed.expires:%Y-%m-%d %H:%M} UTC: its "
                         "publisher no longer renews it, or newer metadata is being withheld. "
-                        f"{_NOTHING_CHANGED}. Check this machine's clock, then ask the publisher.",
+                        f"{_NOTHING_CHANGED}. {self._about_clock()}",
                         role=role,
                         expired=signed.expires,
                     )
-        return Stale(f"the metadata of {self._shown_url} has expired. {_NOTHING_CHANGED}. Ask its publisher.")
+        return Stale(f"the metadata of {self._shown_url} has expired. {_NOTHING_CHANGED}. {self._about_clock()}")
+
+    def _about_clock(self) -> str:
+        """What to do about expired metadata, by the clock of the server that it came from."""
+        offset = self._transport.clock_offset
+        if offset is not None and offset > CLOCKS_DIFFER:
+            return f"But {offset_text(offset)}: set it right (NTP), and sync again."
+        return "Check this machine's clock, then ask the publisher."
 
 
 class _Fetcher(FetcherInterface):

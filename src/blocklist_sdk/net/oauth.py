@@ -11,16 +11,19 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
+from datetime import timedelta
 from typing import Any, Final, Self
 from urllib.parse import quote_plus
 
+from blocklist_sdk import times
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.net.addresses import is_loopback, origin_of, read_url, shown
 from blocklist_sdk.net.bounded import Bounded
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.retry_after import retry_after_in
+from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, clock_offset, offset_text
 from blocklist_sdk.texts import displayable, is_printable_ascii
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
@@ -45,6 +48,9 @@ _ADVICE: Final = {
     "invalid_scope": "ask for fewer scopes, or the exchange for more permissions",
     "invalid_grant": "check the client's key, and this machine's clock",
 }
+
+_OF_PROOF: Final = frozenset({"invalid_client", "invalid_grant"})
+"""Errors of a signed assertion (RFC 7521, 4.2.1 and 4.1.1)."""
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -125,6 +131,10 @@ class _TokenAuth(httpx.Auth, abc.ABC):
             response.stream = Bounded(response.stream, _ANSWER_BYTES_MAX)
             refused = token
 
+    def _advice(self, error: str, _: httpx.Response) -> str:
+        """What to do about an OAuth error."""
+        return _ADVICE.get(error, "check the credentials")
+
     @abc.abstractmethod
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         """The headers and form fields that authenticate the client."""
@@ -148,7 +158,7 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         return None if stored is None or stored[0] == refused or time.monotonic() >= stored[1] else stored[0]
 
     def _store(self, response: httpx.Response) -> str:
-        token, life_s = _token_in(response, shown(self.token_url))
+        token, life_s = _token_in(response, shown(self.token_url), self._advice)
         self._token = token, time.monotonic() + life_s - min(_MARGIN_S, life_s * _MARGIN_PART)
         return token
 
@@ -206,7 +216,8 @@ class ClientCredentials(_TokenAuth):
 class PrivateKeyJwt(_TokenAuth):
     """An account's ID and private key, whose public half the exchange has (RFC 7523).
 
-    Nothing sent can be used again: each assertion is valid for a minute, for one use, at one address.
+    Nothing sent can be used again: each assertion is valid for a minute, for one use, at one address. This machine's
+    clock may be five minutes ahead of the exchange's or behind it. If it is further off, the error says by how much.
     """
 
     def __init__(self, client_id: str, key: str | bytes, *, token_url: str, scopes: Iterable[str] = ()) -> None:
@@ -233,10 +244,23 @@ class PrivateKeyJwt(_TokenAuth):
         """
         return cls(client_id, key, token_url=token_url_of(url), scopes=scopes)
 
+    def _advice(self, error: str, response: httpx.Response) -> str:
+        if error not in _OF_PROOF:
+            return super()._advice(error, response)
+        offset = clock_offset(response.headers, now=times.now())
+        if offset is not None and abs(offset) > CLOCKS_DIFFER:
+            return (
+                f"{offset_text(offset)}, so the assertion is not valid there. Set the clock right (NTP) and try again"
+            )
+        advice = f"check the client ID and its key, and that {shown(self.token_url)} is the exchange's own address"
+        if offset is not None and abs(offset) > timedelta(seconds=_ASSERTION_LIFE_S):
+            return f"{advice}. Also, {offset_text(offset)}: set it right (NTP)"
+        return advice
+
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
         from joserfc import jwt
 
-        now = int(time.time())
+        now = int(times.now().timestamp())
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
@@ -280,7 +304,7 @@ def _private_key(pem: str | bytes) -> tuple[Any, str]:
     raise InvalidInput("the private key cannot be used: it must be PEM, not encrypted, and a P-256 or Ed25519 key")
 
 
-def _token_in(response: httpx.Response, source: str) -> tuple[str, float]:
+def _token_in(response: httpx.Response, source: str, advice: Callable[[str, httpx.Response], str]) -> tuple[str, float]:
     """An access token and its life in seconds."""
     status = response.status_code
     document = _object_in(response)
@@ -304,7 +328,7 @@ def _token_in(response: httpx.Response, source: str) -> tuple[str, float]:
         description = document.get("error_description")
         detail = f" ({displayable(description[:500])})" if isinstance(description, str) and description else ""
         raise ExchangeError(
-            f"{source}: no token, {error}{detail}: {_ADVICE.get(error, 'check the credentials')}",
+            f"{source}: no token, {error}{detail}: {advice(error, response)}",
             status=status,
             problem=document,
         )

@@ -56,11 +56,17 @@ def parse_retry_after(value: str, *, now: datetime) -> float | None:
     value = value.strip(" \t")
     if re.fullmatch(r"\d+", value, re.ASCII):
         return float(value)
-    then = _date(value, now.astimezone(UTC).year)
+    then = http_date(value, this_year=now.astimezone(UTC).year)
     return None if then is None else max(0.0, (then - now).total_seconds())
 
 
-def _date(value: str, this_year: int) -> datetime | None:
+def http_date(value: str, *, this_year: int) -> datetime | None:
+    """A date in one of the three forms of RFC 9110, section 5.6.7; None if it is not one.
+
+    Args:
+        value: the text.
+        this_year: decides the century of a year of two digits.
+    """
     if not _FORMS.fullmatch(value):
         return None
     try:

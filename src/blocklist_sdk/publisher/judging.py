@@ -10,7 +10,7 @@ from blocklist_sdk.publisher.folder import PublisherFolder
 from blocklist_sdk.publisher.guard import HORIZONS_MS, MONTH_MS, PublisherGuard
 from blocklist_sdk.release.blocking import BlockingChange, blocking_change, ended_between
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.published import AHEAD_MAX, seconds_ahead
+from blocklist_sdk.release.published import AHEAD_MAX, seconds_behind
 from blocklist_sdk.texts import counted
 
 
@@ -44,7 +44,7 @@ class Moments:
         judged = clock if index is None else max(clock, index.published_at)
         notice = (
             _said_of(published, published - clock)
-            if index is not None and seconds_ahead(published, clock) is not None
+            if index is not None and seconds_behind(published, clock) is not None
             else None
         )
         return cls(published, times.to_ms(min(published, clock)), times.to_ms(judged), notice)

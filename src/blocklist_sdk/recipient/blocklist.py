@@ -35,7 +35,6 @@ from blocklist_sdk.records import (
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.names import feed_name
-from blocklist_sdk.release.published import seconds_ahead
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
@@ -122,8 +121,9 @@ class Blocklist:
             guard: what a release may change by itself; None lets every release through.
             max_rows: how many rows a release may have; one with more is refused before it is downloaded, whoever
                 accepts it. The protocol allows 500 million.
-            when_stale: what to do past the signed expiry: ``serve`` goes on answering, and marks every verdict and the
-                log; ``raise`` raises `Stale` from every question.
+            when_stale: what to do past the signed expiry, and while this machine's clock is known to be more than five
+                minutes behind: ``serve`` goes on answering, and marks every verdict and the log; ``raise`` raises
+                `Stale` from every question.
             auth: credentials for the repository: `ClientCredentials`, `PrivateKeyJwt`, or any that httpx takes.
             tls: which servers are trusted, and your own certificate if the repository asks for one; by default
                 public authorities, and no certificate.
@@ -308,7 +308,8 @@ class Blocklist:
         Raises:
             InvalidNumber: it is not a telephone number.
             NotSynced: there is no verified generation yet.
-            Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
+            Stale: the list is past its expiry, or this machine's clock is known to be behind, and the list was opened
+                with ``when_stale="raise"``.
         """
         # As few steps as can be: this is asked for every message and every call.
         fast = self._current.fast_path
@@ -339,7 +340,8 @@ class Blocklist:
             InvalidNumber: it is not a telephone number.
             InvalidInput: `scope` is unknown.
             NotSynced: there is no verified generation yet.
-            Stale: the list is past its expiry, and it was opened with ``when_stale="raise"``.
+            Stale: the list is past its expiry, or this machine's clock is known to be behind, and the list was opened
+                with ``when_stale="raise"``.
         """
         verdict = self._verdict(number, scope)
         if scope is not None and (verdict.scope_listed is False or self._current.is_scope_rare(scope)):
@@ -375,6 +377,7 @@ class Blocklist:
             override=override,
             scope_listed=generation.lists_scope(scope),
             era=generation.about.era,
+            clock_behind_s=self._current.clock_behind_s(now),
         )
 
     def entries(self, number: str | int) -> list[Entry]:
@@ -425,7 +428,13 @@ class Blocklist:
         check_scope(scope)
         generation, now = self._current.generation()[0], times.now()
         return Screening(
-            generation, self._current.rules().at(now), region=self.region, form=self.form, scope=scope, at=now
+            generation,
+            self._current.rules().at(now),
+            region=self.region,
+            form=self.form,
+            scope=scope,
+            at=now,
+            clock_behind_s=self._current.clock_behind_s(now),
         )
 
     def to_arrow(self) -> "ArrowTable":
@@ -473,7 +482,7 @@ class Blocklist:
             refused_era=state.refused.era or FIRST_ERA if state.refused else None,
             generation_eras=tuple(release.era for release in on_disk),
             held_eras={name: release.era for name, release in held.items()},
-            ahead_s=seconds_ahead(about.published_at, now) if about else None,
+            clock_behind_s=self._current.clock_behind_s(now),
         )
 
     def changes(self, *, since: int | None, era: int | None = None) -> "Changes":

@@ -168,7 +168,9 @@ class Blocklists:
         first = self._deciding(verdicts)
         scope_listed = self._scope_listed(scope, [verdict.scope_listed for verdict in verdicts.values()])
         entries = tuple(entry for verdict in verdicts.values() for entry in verdict.entries)
-        return replace(first, entries=entries, scope_listed=scope_listed)
+        # The clock is the machine's, whichever feed proves that it is behind.
+        behind = [verdict.clock_behind_s for verdict in verdicts.values() if verdict.clock_behind_s is not None]
+        return replace(first, entries=entries, scope_listed=scope_listed, clock_behind_s=max(behind, default=None))
 
     def verdicts(self, number: str | int, *, scope: Scope | None = None) -> dict[str, Verdict]:
         """The verdict of each enabled feed by itself.

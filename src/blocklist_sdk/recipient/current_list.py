@@ -21,6 +21,7 @@ from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.rules import Rules, RulesInForce
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.protected import read_protected_file
+from blocklist_sdk.release.published import AHEAD_SAID, clock_behind_text, latest, seconds_behind
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ clock: Callable[[], float] = time.time
 _DAY_S = 86_400
 
 _STALE_WARNING_EVERY_S = 3600.0
-"""How often the log says that a list is past its expiry."""
+"""How often the log says that a list is past its expiry, and that the clock is behind."""
 
 _RELOAD_EVERY_S = 0.5
 """How often an open list checks whether another process has switched the generation; the promise is one second."""
@@ -86,6 +87,9 @@ class CurrentList:
         self._own_protected = protected
         self._when_stale = when_stale
         self._next_stale_warning = 0.0
+        self._next_clock_warning = 0.0
+        self._state_stamp: tuple[int, int] | None = None
+        self._latest_in_state: datetime | None = None
         self._missing_scopes: frozenset[tuple[str, Scope]] = frozenset()
         self._read = read
         self._no_fast_path = FastPath(1.0, 0.0, lambda _: None, read)
@@ -108,7 +112,7 @@ class CurrentList:
 
         Raises:
             NotSynced: there is no generation yet.
-            Stale: it is past its signed expiry, and `when_stale` is ``raise``.
+            Stale: it is past its signed expiry, or the clock is behind, and `when_stale` is ``raise``.
         """
         fast_path = self.fast_path
         if not fast_path.start <= clock() < fast_path.stop:
@@ -117,9 +121,35 @@ class CurrentList:
         opened = self.opened
         if opened is None:
             raise NotSynced(why_not_synced(self._feed, load_state(self._state_file).last_error))
-        if is_past(opened[1], times.now()):
+        now = times.now()
+        behind_s = self.clock_behind_s(now)
+        if behind_s is not None:
+            self._report_clock(behind_s)
+        if is_past(opened[1], now):
             self._report_stale(opened[1])
         return opened
+
+    def clock_behind_s(self, now: datetime) -> int | None:
+        """By how many seconds this machine's clock is behind; None if it is not known to be, or by five minutes."""
+        return seconds_behind(self._latest_moment(), now)
+
+    def _latest_moment(self) -> datetime | None:
+        """A moment that has passed, as of the last look at the disk; None if none is known."""
+        return latest(self.opened[0].about.published_at if self.opened else None, self._latest_in_state)
+
+    def _report_clock(self, behind_s: int) -> None:
+        """Raise or log that the clock is behind, as `when_stale` says.
+
+        Raises:
+            Stale: `when_stale` is ``raise``.
+        """
+        message = f"feed {self._feed}: {clock_behind_text(behind_s)}"
+        if self._when_stale == "raise":
+            raise Stale(message)
+        now = time.monotonic()
+        if now >= self._next_clock_warning:
+            self._next_clock_warning = now + _STALE_WARNING_EVERY_S
+            log.warning("%s", message)
 
     def _report_stale(self, expires: datetime | None) -> None:
         """Raise or log that the list is past its expiry, as `when_stale` says.
@@ -130,7 +160,7 @@ class CurrentList:
         when = "unknown" if expires is None else times.iso(expires)
         message = (
             f"the list of feed {self._feed!r} is past its signed expiry ({when}): sync it; if that does not help, the "
-            "publisher is late"
+            "publisher is late, or this machine's clock is ahead"
         )
         if self._when_stale == "raise":
             raise Stale(message, expired=expires)
@@ -184,6 +214,7 @@ class CurrentList:
             if stamp is None or stamp != self._pointer_stamp:
                 self.opened, self._pointer_stamp = self._store.open() or self.opened, stamp
             self._reload_rules()
+            self._reload_state()
         except BlocklistError as error:
             if self.opened is None or self._rules is None:
                 raise
@@ -204,6 +235,15 @@ class CurrentList:
             self._rules = Rules.made_of(own | self._signed_protected, overrides, own_protected=own)
             self._rules_stamp = stamp, protected_stamp
 
+    def _reload_state(self) -> None:
+        """Look at what is stored about syncs, for what it tells of the clock; without it, the list answers as well."""
+        try:
+            stamp = _stamp_of(self._state_file)
+            if stamp != self._state_stamp:
+                self._latest_in_state, self._state_stamp = load_state(self._state_file).latest_moment, stamp
+        except BlocklistError as error:
+            log.debug("feed %s: what is stored about its syncs cannot be read: %s", self._feed, error)
+
     def rules(self) -> Rules:
         """The rules; there are some before the first sync, too."""
         if self._rules is None:
@@ -222,6 +262,9 @@ class CurrentList:
         stop = min(now + _RELOAD_EVERY_S, (day + 1) * _DAY_S)
         if self._when_stale == "raise":
             stop = min(stop, expires.timestamp() if expires else 0.0)
+            passed = self._latest_moment()
+            if passed is not None:
+                start = max(start, (passed - AHEAD_SAID).timestamp())
         find = generation.answers.finder(day)
         if self._rules:
             ruled = self._rules_first(find, self._rules, now)

@@ -26,6 +26,7 @@ _LINE: Final = re.compile(
 _HELP: Final = {
     "up": "Whether a verified list is in force.",
     "stale": "Whether the list is past its signed expiry.",
+    "clock_behind_seconds": "By how much this machine's clock is known to be behind; 0 if by five minutes at most.",
     "serial": "Release in force.",
     "rows": "Entries in the release in force.",
     "generation_bytes": "Size of the release in force on disk.",
@@ -116,10 +117,12 @@ def _gauges(status: Status, now: datetime) -> dict[str, float | None]:
     return {
         "up": status.serial is not None,
         "stale": status.stale,
+        "clock_behind_seconds": status.clock_behind_s or (None if status.serial is None else 0),
         "serial": status.serial,
         "rows": status.rows,
         "generation_bytes": status.generation_bytes,
-        "age_seconds": None if status.as_of is None else (now - status.as_of).total_seconds(),
+        # Where the clock is behind, `clock_behind_seconds` says so.
+        "age_seconds": None if status.as_of is None else max(0.0, (now - status.as_of).total_seconds()),
         "as_of_timestamp_seconds": _timestamp(status.as_of),
         "expires_timestamp_seconds": _timestamp(status.expires),
         "last_attempt_timestamp_seconds": _timestamp(status.last_attempt),

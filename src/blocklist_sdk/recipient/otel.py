@@ -24,6 +24,11 @@ log: logging.Logger = logging.getLogger(__name__)
 _GAUGES: Final[dict[str, tuple[str, str, Callable[[Status], float | None]]]] = {
     "blocklist.up": ("1", "Whether a verified list is in force", lambda status: int(status.serial is not None)),
     "blocklist.stale": ("1", "Whether the list is past its signed expiry", lambda status: int(status.stale)),
+    "blocklist.clock.behind": (
+        "s",
+        "By how much this machine's clock is known to be behind; 0 if by five minutes at most",
+        lambda status: status.clock_behind_s or (None if status.serial is None else 0),
+    ),
     "blocklist.serial": ("1", "Release in force", lambda status: status.serial),
     "blocklist.rows": ("{entry}", "Entries in the release in force", lambda status: status.rows),
     "blocklist.generation.size": ("By", "Size on disk of the release in force", lambda status: status.generation_bytes),
@@ -98,7 +103,7 @@ def _counter(meter: "Meter") -> Callable[[SyncOutcome], None]:
 
 
 def _since(moment: datetime | None) -> float | None:
-    return None if moment is None else (times.now() - moment).total_seconds()
+    return None if moment is None else max(0.0, (times.now() - moment).total_seconds())
 
 
 def _until(moment: datetime | None) -> float | None:

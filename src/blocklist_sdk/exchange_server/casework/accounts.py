@@ -4,7 +4,7 @@ import functools
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import ECKey, OKPKey
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -24,6 +24,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Permission
 from blocklist_sdk.exchange_server.casework.cases import SYSTEM
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AssertionRow
+from blocklist_sdk.texts import displayable
 
 PERMISSIONS: Final[tuple[Permission, ...]] = ("report", "receipt", "officer", "publish")
 FEED: Final = "feed:"
@@ -44,8 +45,13 @@ _JTI: Final = re.compile(r"[^\x00\ud800-\udfff]{1,200}")
 _ASSERTION_S: Final = 300
 """How far ahead a signed assertion may expire, seconds: it proves who asks now (RFC 7523, 3)."""
 
-_SKEW_S: Final = 30
-"""Tolerated difference between two clocks, seconds."""
+_SKEW_S: Final = 300
+"""Clocks may differ by so much, either way, seconds: as everywhere in this project. Each assertion is accepted once."""
+
+_MOMENT_MAX: Final = 1e11
+"""No moment of an assertion is later, Unix time."""
+
+_SHOWN_CHARS_MAX: Final = 200
 
 _HASHER = PasswordHasher()
 """argon2id with the library's defaults, the second recommended set of parameters in RFC 9106."""
@@ -246,49 +252,117 @@ def verify_secret(row: AccountRow | None, secret: str) -> bool:
         return False
 
 
+def is_account_name(text: str) -> bool:
+    """Whether an account can have this name. Other texts are not logged: somebody may have mistaken the fields."""
+    return len(text) <= NAME_CHARS_MAX and _NAME.fullmatch(text) is not None
+
+
 def subject_of(assertion: str) -> str:
     """The account name in an assertion, not verified; empty if it has none."""
     name = _unverified(assertion).get("sub")
     return name if isinstance(name, str) else ""
 
 
-def verify_assertion(session: Session, assertion: str, *, audiences: Iterable[str], now: datetime) -> AccountRow | None:
-    """The account that signed an assertion (RFC 7523, ``private_key_jwt``); None if it is not valid.
+@dataclass(frozen=True, slots=True)
+class RefusedCredentials:
+    """Why credentials are refused.
+
+    Attributes:
+        account: the name of the account that they are for, not verified; None if it is none that an account can have.
+        cause: why, for the log of the exchange.
+        answer: what the caller hears of it, beyond that they are not valid; None for nothing.
+    """
+
+    account: str | None
+    cause: str
+    answer: str | None = None
+
+
+def verify_assertion(
+    session: Session, assertion: str, *, audiences: Sequence[str], now: datetime
+) -> AccountRow | RefusedCredentials:
+    """The account that signed an assertion (RFC 7523, ``private_key_jwt``), or why it is not valid.
+
+    An assertion is valid from its ``iat`` and ``nbf`` to its ``exp``, with five minutes more at both ends, since clocks
+    differ. Only whoever has the account's key hears more than that it is not valid.
 
     Args:
         session: one that writes, since each assertion is accepted once.
         assertion: a JWT.
-        audiences: the audiences that it may be made out to.
+        audiences: the audiences that it may be made out to; the first is named where it is made out to another.
         now: this moment.
     """
     name = subject_of(assertion)
-    if not _NAME.fullmatch(name):
-        return None
+    if not is_account_name(name):
+        return RefusedCredentials(None, "the assertion names no account: its `sub` is not an account's name")
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
-    if row is None or row.key is None:
-        return None
+    if row is None:
+        return RefusedCredentials(name, "no account has this name")
+    if row.key is None:
+        return RefusedCredentials(name, "the account has a secret, and an assertion was sent")
     try:
         signed = jwt.decode(assertion, _load_key(row.key), algorithms=_ALGORITHMS).claims
-    except _TOKEN_ERRORS:
-        return None
-    moment, jti, end = now.timestamp(), signed.get("jti"), signed.get("exp")
-    meant = signed.get("aud")
-    meant = meant if isinstance(meant, list) else [meant]
-    if not isinstance(end, int | float) or isinstance(end, bool):
-        return None
-    if (
-        signed.get("iss") != name
-        or not set(audiences) & {each for each in meant if isinstance(each, str)}
-        or not moment - _SKEW_S < end <= moment + _ASSERTION_S + _SKEW_S
-        or not isinstance(jti, str)
-        or not _JTI.fullmatch(jti)
-    ):
-        return None
+    except BadSignatureError:
+        return RefusedCredentials(name, "the assertion is signed with another key than the account's")
+    except _TOKEN_ERRORS as error:
+        return RefusedCredentials(name, f"the assertion cannot be read ({type(error).__name__})")
+    refused = why_not(signed, name, audiences, now.timestamp())
+    if refused is not None:
+        return refused
+    jti, end = signed["jti"], signed["exp"]
     session.execute(delete(AssertionRow).where(AssertionRow.expires_at < now - timedelta(seconds=_SKEW_S)))
     if session.get(AssertionRow, (row.id, jti)) is not None:
-        return None
+        return RefusedCredentials(name, "the assertion was used before: it is sent again, or its `jti` is not new")
     session.add(AssertionRow(account_id=row.id, jti=jti, expires_at=datetime.fromtimestamp(int(end) + 1, UTC)))
     return row
+
+
+def why_not(signed: Mapping[str, Any], name: str, audiences: Sequence[str], now: float) -> RefusedCredentials | None:
+    """Why a signed assertion is not valid; None if it is, as far as its claims say."""
+    meant = signed.get("aud")
+    meant = [each for each in (meant if isinstance(meant, list) else [meant]) if isinstance(each, str)]
+    if signed.get("iss") != name:
+        return RefusedCredentials(name, "the assertion's `iss` is not its `sub`")
+    if not set(audiences) & set(meant):
+        made_out = displayable(" ".join(meant))[:_SHOWN_CHARS_MAX] or "nobody"
+        return RefusedCredentials(
+            name,
+            f"wrong audience: the assertion is made out to {made_out}, expected is {audiences[0]}",
+            answer=f"the assertion is made out to another address, expected is {audiences[0]}",
+        )
+    jti = signed.get("jti")
+    if not isinstance(jti, str) or not _JTI.fullmatch(jti):
+        return RefusedCredentials(name, "the assertion's `jti` is missing, or is not a text of 1 to 200 characters")
+    cause = _why_not_now(signed, now)
+    return None if cause is None else RefusedCredentials(name, cause)
+
+
+def _why_not_now(signed: Mapping[str, Any], now: float) -> str | None:
+    """Why an assertion is not valid at this moment; None if it is."""
+    moments = {claim: signed[claim] for claim in ("exp", "iat", "nbf") if signed.get(claim) is not None}
+    for claim, moment in moments.items():
+        # In Python, bool is a kind of int.
+        if not isinstance(moment, int | float) or isinstance(moment, bool) or not abs(moment) < _MOMENT_MAX:
+            return f"the assertion's `{claim}` is not a moment"
+    if "exp" not in moments:
+        return "the assertion has no `exp`"
+    if moments["exp"] <= now - _SKEW_S:
+        return (
+            f"the assertion expired {_long(now - moments['exp'])} ago: its maker's clock is behind, or this one ahead"
+        )
+    ahead = max(moments.get("iat", now), moments.get("nbf", now)) - now
+    if ahead > _SKEW_S:
+        return f"the assertion is valid from {_long(ahead)} on only: its maker's clock is ahead, or this one behind"
+    if moments["exp"] > now + _ASSERTION_S + _SKEW_S:
+        return (
+            f"the assertion expires in {_long(moments['exp'] - now)}, and at most {_ASSERTION_S // 60} minutes are "
+            "allowed: it is made out for too long, or its maker's clock is ahead"
+        )
+    return None
+
+
+def _long(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))
 
 
 @dataclass(frozen=True, slots=True)

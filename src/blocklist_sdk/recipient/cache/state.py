@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from blocklist_sdk.disk import read_json, storage, write_json
 from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.modes import PRIVATE, Access
+from blocklist_sdk.release.published import latest
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 _FORMAT = 1
@@ -84,6 +85,8 @@ class SyncState:
         failures: scheduled syncs that have failed since the last success.
         next_attempt: when the next scheduled sync may run after failures; None if it need not wait.
         begun: the release that is being built, or was when the process ended; None if none is.
+        offered_at: when the newest release that was verified says that it was published, also if it was refused; None
+            in a file that was written before that was kept.
     """
 
     highest_serial: int = 0
@@ -99,6 +102,16 @@ class SyncState:
     awaited_root: str | None = None
     former_roots: tuple[str, ...] = ()
     begun: BegunBuild | None = None
+    offered_at: datetime | None = None
+
+    @property
+    def latest_moment(self) -> datetime | None:
+        """A moment that has passed, whatever this machine's clock says; None if none is known.
+
+        What was signed stays; the last sync goes by this machine's clock, so the next sync that goes well puts it
+        right, as after a clock that was ahead.
+        """
+        return latest(self.offered_at, self.last_success)
 
 
 def load_state(path: Path) -> SyncState:
@@ -127,6 +140,7 @@ def load_state(path: Path) -> SyncState:
             awaited_root=_optional(str, document.get("awaited_root")),
             former_roots=tuple(map(str, document.get("former_roots", ()))),
             begun=_begun(document.get("begun")),
+            offered_at=_moment(document.get("offered_at")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.
@@ -140,7 +154,7 @@ def load_state(path: Path) -> SyncState:
 def save_state(path: Path, state: SyncState, access: Access = PRIVATE) -> None:
     """Replace the state, which those may read who have the access."""
     document: dict[str, Any] = asdict(state)
-    for name in ("last_attempt", "last_success", "next_attempt"):
+    for name in ("last_attempt", "last_success", "next_attempt", "offered_at"):
         moment: datetime | None = document[name]
         document[name] = moment and moment.isoformat()
     if state.refused is not None and state.refused.at is not None:

@@ -49,7 +49,11 @@ _OVERRIDE_BLOCK: Final = RULES.index("override-block")
 
 
 class Screening:
-    """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads."""
+    """One release at one moment, to screen columns against; made by `Blocklist.screening`. May be shared by threads.
+
+    Attributes:
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind, as in `Status`.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class Screening:
         form: Form | None,
         scope: Scope | None,
         at: datetime,
+        clock_behind_s: int | None = None,
     ) -> None:
         """For `Blocklist.screening`."""
+        self.clock_behind_s: int | None = clock_behind_s
         self._generation = generation
         self._rules = rules
         self._region = region

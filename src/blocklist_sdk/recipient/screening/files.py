@@ -75,6 +75,7 @@ class ScreeningResult:
         scope_entries: how many entries on the list have it; None if no scope was asked for.
         list_entries: how many entries are on the list.
         era: the release's era.
+        clock_behind_s: by how many seconds, at least, this machine's clock is behind, as in `Status`.
     """
 
     serial: int
@@ -92,6 +93,7 @@ class ScreeningResult:
     scope_entries: int | None = None
     list_entries: int = 0
     era: int = 1
+    clock_behind_s: int | None = None
 
 
 def screen_file(
@@ -197,6 +199,7 @@ def screen_file(
         scope_entries=screening.scope_entries,
         list_entries=screening.list_entries,
         era=screening.era,
+        clock_behind_s=screening.clock_behind_s,
         **count,
     )
 

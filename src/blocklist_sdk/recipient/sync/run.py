@@ -42,7 +42,7 @@ from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
 from blocklist_sdk.release.merge import Difference, difference
 from blocklist_sdk.release.names import PROTECTED_PATH, index_path
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
-from blocklist_sdk.release.published import seconds_ahead
+from blocklist_sdk.release.published import clock_behind_text, latest, seconds_behind
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
 from blocklist_sdk.release.rows import Int64s, Rows
 
@@ -117,14 +117,11 @@ class Syncer:
         fields = self._fields(result, transport, started)
         release = ReleaseId(result.era, result.after)
         log.info("feed %s: %s, release %s in force, %.2f s", self.feed, result.kind, release, seconds, extra=fields)
-        if result.ahead_s is not None:
-            log.warning(
-                "feed %s: release %s says that it was published %s ahead of this machine's clock; it is in force. "
-                "Check both clocks",
-                self.feed,
-                release,
-                timedelta(seconds=result.ahead_s),
-            )
+        if result.clock_behind_s is not None:
+            # Without the fields of an outcome: whoever shows outcomes otherwise leaves such records out.
+            about_clock = {"feed": self.feed, "clock_behind_s": result.clock_behind_s}
+            text = clock_behind_text(result.clock_behind_s)
+            log.warning("feed %s, release %s: %s", self.feed, release, text, extra=about_clock)
         return replace(result, bytes=transport.bytes_received, seconds=seconds)
 
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
@@ -197,6 +194,9 @@ class Syncer:
 
     def _run(self, trust: Trust, state: SyncState, accept: Acceptance | None, *, is_scheduled: bool) -> SyncResult:
         offer = self._offer(trust, state)
+        if state.offered_at != offer.index.published_at:
+            # Also of a release that is refused: it is signed, and what it tells of this machine's clock is said.
+            self._note(offered_at=offer.index.published_at)
         # Before the guard: numbers that must never be blocked do not wait for a person to look at a release.
         self.store.protect(offer.protected_document)
         local, now = offer.local, times.now()
@@ -208,7 +208,7 @@ class Syncer:
                 # The same list under the keys of a new era, whose signatures prove it from now on.
                 about = replace(local.about, era=offer.era, signers=offer.signers)
                 self.store.commit_again(local, about, offer.expires, signed=offer.signed, hold=self.held())
-            return offer.result("none", added=0, removed=0, changed=0, now=now)
+            return offer.result("none", added=0, removed=0, changed=0, state=state, now=now)
 
         is_accepted = accept is not None and accept.takes(
             offer.release, offer.index.digest, refused_digest=_refused_digest(state, offer.release)
@@ -256,6 +256,7 @@ class Syncer:
             added=len(changes.added),
             removed=len(changes.removed),
             changed=len(changes.changed_new),
+            state=state,
             now=now,
         )
 
@@ -618,9 +619,19 @@ class _Offer:
         return self.local.about.rows if self.local else 0
 
     def result(
-        self, kind: Literal["none", "delta", "snapshot"], *, added: int, removed: int, changed: int, now: datetime
+        self,
+        kind: Literal["none", "delta", "snapshot"],
+        *,
+        added: int,
+        removed: int,
+        changed: int,
+        state: SyncState,
+        now: datetime,
     ) -> SyncResult:
-        """The result of a sync that has put it in force; bytes and seconds are still to be counted."""
+        """The result of a sync that has put it in force; bytes and seconds are still to be counted.
+
+        `state` is what was stored before it: the last sync before may show that the clock was set back since.
+        """
         before = self.local.about.release if self.local else None
         return SyncResult(
             before=before and before.serial,
@@ -633,5 +644,5 @@ class _Offer:
             seconds=0,
             era=self.era,
             before_era=before and before.era,
-            ahead_s=seconds_ahead(self.index.published_at, now),
+            clock_behind_s=seconds_behind(latest(self.index.published_at, state.last_success), now),
         )

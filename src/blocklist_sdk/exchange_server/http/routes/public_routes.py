@@ -19,6 +19,8 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
     NAME_CHARS_MAX,
     Caller,
+    RefusedCredentials,
+    is_account_name,
     renewal_time,
     subject_of,
     verify_assertion,
@@ -132,17 +134,21 @@ async def issue_token(
         return _refused("unsupported_grant_type", "the grant type must be client_credentials")
     if assertion is not None:
         if client_id not in (None, client):  # RFC 7521, 4.2
+            _log_refused(address, client, "the assertion is for another client than `client_id`")
             return _refused("invalid_client", "the assertion is for another client", status=401)
         audiences = _audiences(request, exchange)
         if not audiences:
+            _log_refused(address, client, _ADDRESS_UNKNOWN)
             return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
         prove = partial(_find_by_assertion, exchange, assertion, audiences)
     else:
         prove = partial(_find_by_secret, exchange, name, secret)
     row = await anyio.to_thread.run_sync(prove, limiter=state.proofs)
-    if row is None or row.disabled_at is not None:
-        log.warning("invalid credentials from %s", address_of(request))
-        return _refused("invalid_client", "the credentials are not valid", status=401)
+    if not isinstance(row, RefusedCredentials) and row.disabled_at is not None:
+        row = RefusedCredentials(row.name, "the account is closed")
+    if isinstance(row, RefusedCredentials):
+        _log_refused(address, row.account, row.cause)
+        return _refused("invalid_client", row.answer or "the credentials are not valid", status=401)
     request.state.account = row.name
     allowed = row.scopes.split()
     wanted = (scope or "").split() or allowed
@@ -153,7 +159,13 @@ async def issue_token(
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-def _audiences(request: Request, exchange: Exchange) -> set[str]:
+def _log_refused(address: str, account: str | None, cause: str) -> None:
+    """Log why no token was issued. The account is not verified."""
+    shown = f"account {account}" if account and is_account_name(account) else "an account that cannot be"
+    log.warning("no token for %s at %s: %s", shown, address, cause)
+
+
+def _audiences(request: Request, exchange: Exchange) -> tuple[str, ...]:
     """The audiences that an assertion may name: the exchange, or its token endpoint (RFC 7523, 3).
 
     Without the setting `url` this is the URL of the request, if that is this machine and the request comes from it.
@@ -163,26 +175,33 @@ def _audiences(request: Request, exchange: Exchange) -> set[str]:
     if url is None:
         client = request.client.host if request.client else None
         if not (is_loopback(client) and is_loopback(request.base_url.hostname)):
-            return set()
+            return ()
         url = str(request.base_url)
     token_url = token_url_of(url)
     origin = token_url.removesuffix(TOKEN_PATH)
-    return {token_url, origin, f"{origin}/"}
+    return token_url, origin, f"{origin}/"
 
 
-def _find_by_assertion(exchange: Exchange, assertion: str, audiences: set[str]) -> AccountRow | None:
-    """The account that signed an assertion; None if it is not valid."""
+def _find_by_assertion(
+    exchange: Exchange, assertion: str, audiences: tuple[str, ...]
+) -> AccountRow | RefusedCredentials:
+    """The account that signed an assertion, or why it is not valid."""
     now = exchange.clock()
     return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
 
 
-def _find_by_secret(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | None:
-    """The account with a name and secret; None if they do not match."""
+def _find_by_secret(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | RefusedCredentials:
+    """The account with a name and secret, or why they are not valid."""
     if name is None or secret is None:
-        return None
+        return RefusedCredentials(name, "no secret and no assertion was sent")
     with exchange.database.reading() as session:
         row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
-    return row if verify_secret(row, secret) else None
+    if verify_secret(row, secret) and row is not None:
+        return row
+    if row is None:
+        return RefusedCredentials(name, "no account has this name")
+    wrong = "the secret is wrong" if row.key is None else "the account has a key, and a secret was sent"
+    return RefusedCredentials(name, wrong)
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
