@@ -139,7 +139,7 @@ def draft_release(
         widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
-    last_entry = signed_feed.index.last_entry if signed_feed.index else 0
+    last_entry = signed_feed.last_entry
     published_ms = times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0
     amended, lawful_before = _amended(
         call,

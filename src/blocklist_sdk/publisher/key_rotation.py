@@ -28,6 +28,8 @@ from blocklist_sdk.publisher.key_changes import (
     renewed,
 )
 from blocklist_sdk.publisher.keys import ROOT, TARGETS, Keyring, KeyUri, read_public_key
+from blocklist_sdk.publisher.older_copy import remember_release
+from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.restart import restarted_feed
 from blocklist_sdk.publisher.results import KeyChange
@@ -254,8 +256,13 @@ def _publish(folder: PublisherFolder, repository: Repository, proposal: Proposal
     feeds: dict[str, Targets] = {}
     if proposal.restarts and proposal.targets is not None:
         feed = proposal.role.partition(".")[2]
-        feeds[feed] = restarted_feed(SignedFeed.find(repository, feed), now=folder.timing.clock())
+        signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+        feeds[feed] = restarted_feed(signed_feed, now=folder.timing.clock())
+        folder.remember_published(feed, PublishedBefore(last_entry=signed_feed.last_entry))
     repository.install(proposal.roots, proposal.targets, feeds=feeds)
+    if proposal.role not in TOP_ROLES:
+        feed = proposal.role.partition(".")[2]
+        remember_release(folder, feed, SignedFeed.find(repository, feed).published)
     folder.keys.settle(proposal.role, keys_of(repository.state, proposal.role).keys)
 
 

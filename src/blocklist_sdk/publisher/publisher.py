@@ -23,6 +23,7 @@ from blocklist_sdk.publisher.key_rotation import Rotation, install_proposal, pro
 from blocklist_sdk.publisher.key_status import key_roles
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
+from blocklist_sdk.publisher.older_copy import warn_of_older_copies
 from blocklist_sdk.publisher.protecting import apply_change, plan_change, preview_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
@@ -55,7 +56,7 @@ class Publisher:
             keys/            private keys, mode 0700
             root.json        the root metadata that recipients pin
             rejects/         rows that could not be published, by feed and release
-            publisher.json   settings
+            publisher.json   settings, and the highest release and entry id of each feed
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
             proposal.json    what the holders have to sign, in a folder that `begin` has begun
@@ -540,6 +541,7 @@ class Publisher:
             StorageFailed: the disk refused; what is published is whole.
         """
         with self._folder.locked() as repository:
+            warn_of_older_copies(self._folder, repository)
             renewed, overdue = repository.renew()
             return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
 
