@@ -76,6 +76,47 @@ def test_rotate_with_an_overlap(folder: Path) -> None:
     assert (dropped["removed"], dropped["kept"]) == (kept["kept"], kept["added"])
 
 
+def test_a_feed_is_shown_with_its_era(folder: Path) -> None:
+    ran = keys("rotate", folder, "--role", "feed.id-all")
+    assert "the feed is in era 2; it has no release yet" in ran.lines
+    number = ("--feed", "id-all", "+6281234567890")
+    assert (
+        run("publish", "add", folder, *number, "--dry-run", env=ENV)
+        .lines[0]
+        .startswith("id-all: release nothing → 2.1,")
+    )
+    assert run("publish", "add", folder, *number, env=ENV).lines[0].startswith("id-all: release 2.1 with 1 entry")
+    assert "release 2.1 written" in run("publish", "snapshot", folder, "--feed", "id-all", env=ENV).out
+    other = ("publish", "add", folder, "--feed", "id-all", "+6281234567891", "--json")
+    document = run(*other, "--dry-run", env=ENV).document
+    assert (document["before"], document["after"], document["era"]) == (1, 2, 2)
+    document = run(*other, env=ENV).document
+    assert (document["serial"], document["era"]) == (2, 2)
+    assert "the feed is in era 3; its current release is 3.2" in keys("rotate", folder, "--role", "feed.id-all").lines
+    document = keys("rotate", folder, "--role", "feed.id-all", "--json").document
+    assert (document["era"], document["serial"]) == (4, 2)
+    document = keys("rotate", folder, "--role", "online", "--json").document
+    assert (document["era"], document["serial"]) == (None, None)
+    status = Publisher.open(folder, passphrase=None).status()
+    assert {each.feed: each.era for each in status.feeds} == {"id-all": 4, "id-ott": 1}
+
+
+def test_serials_that_can_go_on_are_not_begun_anew_unasked(folder: Path, tmp_path: Path) -> None:
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
+    before = keys("show", folder, env={}).out
+    feed = ("--role", "feed.id-all")
+    for command in (("rotate", folder, *feed), ("propose", folder, *feed, "-o", tmp_path / "next.json")):
+        ran = keys(*command, "--restart-serials")
+        assert_fails(ran, 2, "can go on after 1", "leave restart_serials", "--even-if-serials-are-left")
+        assert_fails(keys(*command, "--even-if-serials-are-left"), 2, "give both, or neither")
+    assert not (tmp_path / "next.json").exists()
+    assert keys("show", folder, env={}).out == before
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567891", env=ENV).code == 0
+    ran = keys("rotate", folder, *feed, "--restart-serials", "--even-if-serials-are-left")
+    assert ran.code == 0
+    assert "the feed is in era 2; its current release is 2.1" in ran.lines
+
+
 def test_rotate_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     assert_fails(keys("rotate", folder, "--role", "online", env={}), 2, "BLOCKLIST_PASSPHRASE")
     assert_fails(keys("rotate", folder, "--role", "snapshot"), 2, "no role is called 'snapshot'")

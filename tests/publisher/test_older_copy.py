@@ -4,12 +4,15 @@ import json
 import logging
 import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from blocklist_sdk import times
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed, Untrusted
-from blocklist_sdk.publisher import Publisher, PublisherGuard, serving
+from blocklist_sdk.publisher import Publisher, PublisherGuard, Timing, serving
 from blocklist_sdk.release.release_id import ReleaseId
 from support.holders import Killed
 from support.world import PATIENT, Recipient
@@ -217,3 +220,81 @@ def test_a_release_that_cannot_be_remembered_is_not_published(folder: Path, monk
     with pytest.raises(StorageFailed, match=r"publisher\.json"):
         opened(folder).add(FEED, texts(5))
     assert len(ids(folder)) == 4
+
+
+def test_serials_that_a_clock_has_dated_ahead_may_begin_anew(folder: Path) -> None:
+    """No release of the era may be dated before it, so that recipients refuse each one until that day."""
+    ahead = Timing(clock=lambda: times.this_second() + timedelta(days=30))
+    Publisher.open(folder, passphrase=PASSPHRASE, timing=ahead).add(FEED, texts(5))
+    with pytest.raises(InvalidInput, match="can go on after 5"):
+        Publisher.open(folder, passphrase=PASSPHRASE, timing=ahead).rotate_keys(f"feed.{FEED}", restart_serials=True)
+    change = opened(folder).rotate_keys(f"feed.{FEED}", restart_serials=True)
+    assert (change.era, change.serial) == (2, 1)
+    assert remembered(folder) == (2, 1, 5)
+
+
+def test_a_restart_that_is_killed_at_each_step_is_completed_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rename = os.replace
+    eras: list[int] = []
+    for allowed in range(100):
+        copy = tmp_path / f"copy-{allowed}"
+        shutil.copytree(folder, copy)
+        left = allowed
+
+        def cut(source: Path, target: Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            rename(source, target)
+
+        is_killed = False
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", cut)
+            try:
+                opened(copy).rotate_keys(f"feed.{FEED}", restart_serials=True, even_if_serials_are_left=True)
+            except Killed:
+                is_killed = True
+        change = opened(copy).rotate_keys(f"feed.{FEED}", restart_serials=True, even_if_serials_are_left=True)
+        assert change.serial == 1
+        assert remembered(copy) == (change.era, 1, 4)
+        eras.append(change.era)
+        if not is_killed:
+            # The second run replaces the key once more where the first left nothing to complete but files to put away.
+            assert eras == sorted(eras)
+            assert eras.count(3) <= 3 < eras.count(2)
+            return
+    raise AssertionError("the run never came to its end")
+
+
+def test_ids_that_a_list_gives_itself_are_kept_after_a_run_that_was_killed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps the ids elsewhere publishes the same list again: the id was reserved, and not published."""
+    rows = pa.table({"number": texts(1, 2, 3, 4, 9), "entry": [1, 2, 3, 4, 7]})
+    rename = os.replace
+
+    def cut(source: Path, target: Path) -> None:
+        if Path(target).name == "timestamp.json":
+            raise Killed
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(Killed):
+            opened(folder).release(FEED, rows)
+    assert (remembered(folder), opened(folder).status().feeds[0].last_entry) == ((1, 4, 7), 4)
+    assert opened(folder).release(FEED, rows).serial == 5
+    assert ids(folder)[6281234567009] == 7
+
+
+def test_a_list_with_the_ids_of_a_recipient_brings_the_newest_list_back(folder: Path) -> None:
+    rows = opened(folder).entries(FEED)
+    before = ids(folder)
+    bring_back(folder)
+    status = opened(folder).status().feeds[0]
+    assert (status.serial, status.next_serial, status.last_entry) == (2, 5, 4)
+    assert opened(folder).release(FEED, rows).serial == 5
+    assert ids(folder) == before

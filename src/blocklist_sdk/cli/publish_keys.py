@@ -12,6 +12,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -40,7 +41,14 @@ RestartOption = Annotated[
     bool,
     typer.Option(
         "--restart-serials",
-        help="Begin the feed's serials anew at 1, with the list as it stands: where a thief has used them up.",
+        help="Begin the feed's serials anew at 1, with the list as it stands: where a thief has used them up. "
+        "Refused where they could go on.",
+    ),
+]
+EvenIfLeftOption = Annotated[
+    bool,
+    typer.Option(
+        "--even-if-serials-are-left", help="With --restart-serials: begin them anew even where they could go on."
     ),
 ]
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
@@ -97,6 +105,7 @@ def rotate(
         bool, typer.Option("--drop-old", help="Make no new key, and end what --keep-old has begun.")
     ] = False,
     restart_serials: RestartOption = False,
+    even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -114,6 +123,7 @@ def rotate(
         keep_old=keep_old,
         drop_old=drop_old,
         restart_serials=restart_serials,
+        even_if_serials_are_left=even_if_serials_are_left,
     )
     _show_change(publisher, change, as_json=as_json)
 
@@ -142,6 +152,7 @@ def propose(
     key_uri: KeyUriOption = None,
     public_key: PublicKeyOption = None,
     restart_serials: RestartOption = False,
+    even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -160,6 +171,7 @@ def propose(
         remove=remove or (),
         threshold=threshold,
         restart_serials=restart_serials,
+        even_if_serials_are_left=even_if_serials_are_left,
     )
     with storage(output):
         write_file(output, proposal.to_json())
@@ -383,6 +395,13 @@ def _show_change(publisher: "Publisher", change: "KeyChange", *, as_json: bool) 
     ]
     what = "changed the keys of" if change.added or change.removed else "renewed, with the same keys:"
     write_lines([f"{what} {change.role}", *lines])
+    if change.era is not None:
+        current = (
+            "it has no release yet"
+            if change.serial is None
+            else f"its current release is {ReleaseId(change.era, change.serial)}"
+        )
+        write_line(f"the feed is in era {change.era}; {current}")
     write_line(f"root is version {change.root_version}, targets version {change.targets_version}")
     show_fingerprint(publisher.root_file, as_json=False)
 

@@ -62,7 +62,7 @@ def sync(
     accept: Annotated[
         str | None,
         typer.Option(
-            metavar="SERIAL[:DIGEST]",
+            metavar="[ERA.]SERIAL[:DIGEST]",
             help="Put this one list in force although the guard refuses it: a release that was refused on this "
             "machine, or, with the digest that the refusal shows, on any other.",
         ),

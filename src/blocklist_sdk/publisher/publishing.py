@@ -112,7 +112,8 @@ def publish_list(
             draft.before, draft.following, published_at=moments.published, region=region, scope=draft.feed_scope
         )
         remember_release(folder, feed, PublishedBefore.of(index, signed_feed.era))
-    return _result(feed, draft, index, changes, rejects_path=rejects_path, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _result(feed, draft, index, changes, era=signed_feed.era, rejects_path=rejects_path, seconds=seconds)
 
 
 def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: PublisherGuard) -> ReleaseImpact:
@@ -196,7 +197,7 @@ def _judge(
         except (StorageFailed, InvalidInput) as error:
             accepting = f"It cannot be accepted until this is mended: {error}."
         raise Refused(
-            f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(judgement.refusals)}. "
+            f"release {signed_feed.next_release} of {feed} was not published: {'; '.join(judgement.refusals)}. "
             f"{_HINTS[call.edit]} {accepting}",
             reasons=judgement.refusals,
             details=tuple(impact_lines(_impact(draft, judgement, signed_feed, region=region), masked=True)),
@@ -214,7 +215,9 @@ def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, regi
         draft.following.rows,
         judgement.change,
         feed=signed_feed.name,
+        before=None if signed_feed.index is None else signed_feed.index.serial,
         serial=signed_feed.next_serial,
+        era=signed_feed.era,
         region=region,
         invalid=len(draft.invalid),
         refusals=judgement.refusals,
@@ -223,7 +226,14 @@ def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, regi
 
 
 def _result(
-    feed: str, draft: Draft, index: FeedIndex, changes: Difference, *, rejects_path: Path | None, seconds: float
+    feed: str,
+    draft: Draft,
+    index: FeedIndex,
+    changes: Difference,
+    *,
+    era: int,
+    rejects_path: Path | None,
+    seconds: float,
 ) -> ReleaseResult:
     rows = draft.following.rows
     snapshot, delta = index.current.snapshot, index.current.delta
@@ -249,6 +259,7 @@ def _result(
         already_listed=draft.already_listed,
         extended=draft.extended,
         not_listed=draft.not_listed,
+        era=era,
     )
 
 

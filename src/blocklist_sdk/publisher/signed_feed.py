@@ -16,6 +16,7 @@ from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, 
 from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 
 DELTAS_MAX: Final = 90
@@ -79,19 +80,29 @@ class SignedFeed:
         return self.remembered.release > self.published.release
 
     @property
+    def highest_serial(self) -> int:
+        """The highest serial that was published, after which the serials go on; 0 before the first release."""
+        return max(self.published.release.serial, self.remembered.release.serial if self.is_older else 0)
+
+    @property
     def next_serial(self) -> int:
         """The serial of the next release, above every one that is known.
 
         Raises:
             InvalidInput: the feed has used up its serials, which only a thief of its key does.
         """
-        serial = max(self.published.release.serial, self.remembered.release.serial if self.is_older else 0) + 1
+        serial = self.highest_serial + 1
         if serial > SERIAL_MAX:
             raise InvalidInput(
                 f"feed {self.name} has no serial left after {SERIAL_MAX:,}. If its key was stolen, replace it, and "
                 f"begin the serials anew: blocklist publish keys rotate DIR --role feed.{self.name} --restart-serials"
             )
         return serial
+
+    @property
+    def next_release(self) -> ReleaseId:
+        """The next release, by era and serial. Errors are those of `next_serial`."""
+        return ReleaseId(self.era, self.next_serial)
 
     def rows(self) -> Rows:
         """The rows of the current release, empty before the first: from its snapshot, or an earlier one and deltas.
