@@ -228,6 +228,7 @@ class RootReplacement:
             none.
         refused: the serial of the refused release that counts no longer, or None.
         dry_run: whether nothing was changed.
+        root_version: the version of the new root.
     """
 
     feed: str
@@ -238,6 +239,7 @@ class RootReplacement:
     highest_era: int | None
     refused: int | None
     dry_run: bool
+    root_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

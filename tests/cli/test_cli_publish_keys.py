@@ -168,6 +168,49 @@ def test_a_ceremony_from_public_keys_to_a_new_holder(tmp_path: Path, people: lis
     assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
 
 
+def test_no_line_of_a_proposal_stands_twice(folder: Path, tmp_path: Path) -> None:
+    """Both roots ask for signatures of the same root keys, by the root before and by themselves."""
+    ran = keys("propose", folder, "--role", "online", "-o", tmp_path / "next.json")
+    assert ran.code == 0
+    assert len([line for line in ran.lines if "more signature" in line]) == 2
+    assert len(set(ran.lines)) == len(ran.lines)
+    document = keys("propose", folder, "--role", "online", "-o", tmp_path / "next.json", "--json").document
+    assert [each["document"] for each in document["missing"]] == ["2.root", "3.root"]
+
+
+def test_every_fingerprint_stands_with_the_version_of_its_root(folder: Path, tmp_path: Path) -> None:
+    document = keys("rotate", folder, "--role", "online", "--json").document
+    digits = fingerprint((folder / "root.json").read_bytes())
+    assert (document["root_version"], document["fingerprint"]) == (3, digits)
+    ran = keys("propose", folder, "--role", "root", "-o", tmp_path / "next.json")
+    assert "root, version 3, is in force; compare its fingerprint with what you have" in ran.lines
+    document = keys("propose", folder, "--role", "root", "-o", tmp_path / "next.json", "--json").document
+    assert (document["root_version"], document["fingerprint"]) == (3, digits)
+    other = tmp_path / "other"
+    document = run("publish", "init", other, "--feed", "a", "--json", env=ENV).document
+    assert (document["root_version"], document["fingerprint"]) == (1, fingerprint((other / "root.json").read_bytes()))
+    assert_fails(keys("install", other, tmp_path / "next.json"), 2, "its root, version 3, has the fingerprint")
+    settings = ("--url", (folder / "repository").as_uri(), "--feed", "id-all", "--root", folder / "root.json")
+    there = (*settings, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
+    assert re.search(r"^root pinned +version 3$", run("status", *there).out, re.M)
+    assert run("status", *there, "--json").document["root_version"] == 3
+    ran = run("trust", "replace", *there, "--fingerprint", digits)
+    assert f"root, version 3, {digits}" in ran.out
+    assert_fails(run("trust", "replace", *there, "--fingerprint", "0" * 64), 4, "the root, version 3, has")
+
+
+def test_a_feed_without_a_release_is_not_an_unknown_one(folder: Path, tmp_path: Path) -> None:
+    there = ("--url", (folder / "repository").as_uri(), "--root", folder / "root.json")
+    there = (*there, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
+    for more in ((), ("--dry-run",)):
+        ran = run("sync", *there, "--feed", "id-all", *more)
+        assert_fails(ran, 2, "has the feed 'id-all', which has no release yet", "Sync again when")
+        ran = run("sync", *there, "--feed", "id-al", *more)
+        assert_fails(ran, 2, "has no feed 'id-al', only: id-all, id-ott. Check the name")
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
+    assert run("sync", *there, "--feed", "id-all").code == 0
+
+
 def test_nothing_is_signed_without_a_word(folder: Path, tmp_path: Path, people: list[Holder]) -> None:
     file = tmp_path / "f.json"
     assert keys("propose", folder, "--role", "root", "--add", people[0].public, "-o", file).code == 0

@@ -67,7 +67,6 @@ def init(
 ) -> None:
     """Make a publisher's folder: keys, a signed repository, and the root.json that recipients pin."""
     from blocklist_sdk.publisher import Publisher
-    from blocklist_sdk.release.fingerprint import fingerprint
 
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
@@ -95,7 +94,7 @@ def init(
                 "repository": directory / "repository",
                 "keys": directory / "keys",
                 "root": directory / "root.json",
-                "fingerprint": fingerprint(made.root_file),
+                **publish_keys.root_document(made.root_file),
             }
         )
     else:

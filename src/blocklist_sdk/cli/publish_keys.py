@@ -12,6 +12,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.fingerprint import fingerprint as digits_of
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
@@ -274,7 +275,6 @@ def fingerprint(
 
 def show_fingerprint(root: bytes, *, as_json: bool) -> None:
     """Print the fingerprint of a root."""
-    from blocklist_sdk.release.fingerprint import fingerprint as digits_of
     from blocklist_sdk.release.fingerprint import spoken
     from blocklist_sdk.release.roots import root_version
 
@@ -284,6 +284,13 @@ def show_fingerprint(root: bytes, *, as_json: bool) -> None:
         return
     write_line(f"root, version {version}")
     write_lines(f"  {line}" for line in spoken(digits))
+
+
+def root_document(root: bytes) -> dict[str, int | str]:
+    """The version and the fingerprint of a root, for a document about more than it."""
+    from blocklist_sdk.release.roots import root_version
+
+    return {"root_version": root_version(root), "fingerprint": digits_of(root)}
 
 
 def _as_given(role: "KeyRole", directory: Path) -> "KeyRole":
@@ -356,7 +363,7 @@ def _show_proposal(proposal: "Proposal") -> None:
     if proposal.fingerprint is None:
         write_line("a new publisher: there is no root yet to compare")
     else:
-        write_line("the root in force has this fingerprint; compare it with what you have")
+        write_line(f"root, version {proposal.root_version}, is in force; compare its fingerprint with what you have")
         write_lines(f"  {line}" for line in spoken(proposal.fingerprint))
     write_line("what changes")
     write_lines(f"  {line}" for line in proposal.changes)
@@ -372,21 +379,23 @@ def _show_missing(proposal: "Proposal") -> None:
 
 
 def _document(proposal: "Proposal") -> dict[str, Any]:
+    from blocklist_sdk.publisher.ceremony import missing_once
+
     return {
         "role": proposal.role,
+        "root_version": proposal.root_version,
         "fingerprint": proposal.fingerprint,
         "changes": [line.strip() for line in proposal.changes],
         "missing": [
-            {"document": each.document, "missing": each.missing, "keys": sorted(each.keys.keys() - each.signed)}
-            for each in proposal.needed
-            if each.missing
+            {"document": each.document, "missing": each.missing, "keys": each.asked}
+            for each in missing_once(proposal.needed)
         ],
     }
 
 
 def _show_change(publisher: "Publisher", change: "KeyChange", *, as_json: bool) -> None:
     if as_json:
-        write_json(asdict(change))
+        write_json({**asdict(change), "fingerprint": digits_of(publisher.root_file)})
         return
     lines = [
         *(f"  signs from now on    {keyid[:16]}" for keyid in change.added),
@@ -408,7 +417,8 @@ def _show_change(publisher: "Publisher", change: "KeyChange", *, as_json: bool) 
 
 def _show_made(publisher: "Publisher", *, as_json: bool) -> None:
     if as_json:
-        write_json({"directory": publisher.directory, "repository": publisher.repository, "root": publisher.root})
+        made = {"directory": publisher.directory, "repository": publisher.repository, "root": publisher.root}
+        write_json({**made, **root_document(publisher.root_file)})
         return
     write_line(f"made {publisher.directory}")
     write_line(f"  serve this, and nothing else   {publisher.repository}")

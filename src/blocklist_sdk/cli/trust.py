@@ -45,7 +45,7 @@ def replace(
         write_json(asdict(done))
         return
     would = "would be " if dry_run else ""
-    write_line(f"{done.feed}: the root {done.fingerprint} {would}pinned")
+    write_line(f"{done.feed}: root, version {done.root_version}, {done.fingerprint}, {would}pinned")
     if done.highest_serial is not None:
         highest = ReleaseId(done.highest_era or FIRST_ERA, done.highest_serial)
         write_line(f"  {would}given up: release {highest} as the highest, and the repository's metadata")

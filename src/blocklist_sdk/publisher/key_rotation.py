@@ -314,8 +314,8 @@ def _left(folder: PublisherFolder, repository: Repository, proposal: Proposal) -
     path = folder.repository / "metadata" / f"{version}.root.json"
     if not path.exists() or _published(folder, f"{version}.root") != proposal.present.root:
         raise InvalidInput(
-            f"the proposal is of another publisher: its root has the fingerprint {proposal.fingerprint}, which none of "
-            "this folder's roots has"
+            f"the proposal is of another publisher: its root, version {version}, has the fingerprint "
+            f"{proposal.fingerprint}, which none of this folder's roots has"
         )
     return Proposal(
         proposal.role,

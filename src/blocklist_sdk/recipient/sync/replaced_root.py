@@ -15,6 +15,7 @@ from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_stat
 from blocklist_sdk.recipient.sync.run import Syncer, mark_of
 from blocklist_sdk.records import RootReplacement
 from blocklist_sdk.release.fingerprint import fingerprint as digits_of
+from blocklist_sdk.release.roots import root_version
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ def check_fingerprint(root: bytes, fingerprint: str) -> str:
     digits = digits_of(root)
     if given != digits:
         raise Untrusted(
-            f"the root has the fingerprint {digits}, which is not the one that was given: it is another root, or was "
-            "changed on its way. Nothing was changed here. Ask the publisher."
+            f"the root, version {root_version(root)}, has the fingerprint {digits}, which is not the one that was "
+            "given: it is another root, or was changed on its way. Nothing was changed here. Ask the publisher."
         )
     return digits
 
@@ -69,7 +70,12 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
             with storage(syncer.store.metadata):
                 if syncer.store.metadata.exists():
                     shutil.rmtree(syncer.store.metadata)
-            log.warning("feed %s: another root is pinned from now on, with the fingerprint %s", syncer.feed, digits)
+            log.warning(
+                "feed %s: another root is pinned from now on, version %d, with the fingerprint %s",
+                syncer.feed,
+                root_version(syncer.root),
+                digits,
+            )
     return RootReplacement(
         feed=syncer.feed,
         fingerprint=digits,
@@ -79,4 +85,5 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
         highest_era=mark and mark.era,
         refused=state.refused.serial if state.refused else None,
         dry_run=dry_run,
+        root_version=root_version(syncer.root),
     )
