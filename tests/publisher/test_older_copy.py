@@ -298,3 +298,31 @@ def test_a_list_with_the_ids_of_a_recipient_brings_the_newest_list_back(folder: 
     assert (status.serial, status.next_serial, status.last_entry) == (2, 5, 4)
     assert opened(folder).release(FEED, rows).serial == 5
     assert ids(folder) == before
+
+
+def test_a_copy_from_before_keys_were_replaced_says_so_and_can_be_used(folder: Path, tmp_path: Path) -> None:
+    """What the message says is true, for recipients that follow the newest root."""
+    opened(folder).rotate_keys("online")
+    with serving(folder / "repository") as url:
+        recipient = Recipient.open(
+            url,
+            feed=FEED,
+            root=(folder / "root.json").read_bytes(),
+            region="ID",
+            cache_dir=tmp_path / "cache",
+            state_dir=tmp_path / "state",
+            transport=PATIENT,
+            guard=None,
+        )
+        recipient.sync()
+        bring_back(folder)
+        for use in (opened(folder).refresh, opened(folder).status, lambda: opened(folder).add(FEED, texts(7))):
+            with pytest.raises(Malformed, match=r"root\.json is version 3, and the newest root in .* is version 1"):
+                use()
+        shutil.copy(folder / "repository" / "metadata" / "1.root.json", folder / "root.json")
+        assert opened(folder).rotate_keys("online").root_version == 3
+        with pytest.raises(Untrusted):
+            recipient.sync()
+        assert opened(folder).rotate_keys("online").root_version == 5
+        opened(folder).add(FEED, texts(7))
+        assert recipient.sync().after == 5
