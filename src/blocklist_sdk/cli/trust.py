@@ -54,5 +54,10 @@ def replace(
     if done.serial is not None:
         release = ReleaseId(done.era or FIRST_ERA, done.serial)
         write_line(f"  stays: release {release}, which goes on answering, with overrides and ledgers")
+    for feed in done.remaining:
+        say(
+            f"feed {feed} in the same directories has another root still: if it is this publisher's, run the same "
+            f"command with --feed {feed}"
+        )
     if not dry_run:
         say("name this root wherever the list is opened (root in blocklist.toml), then run blocklist sync")

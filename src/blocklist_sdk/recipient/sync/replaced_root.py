@@ -12,6 +12,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Untrusted
 from blocklist_sdk.fetch.trust import check_root
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.sync.run import Syncer, mark_of
 from blocklist_sdk.records import RootReplacement
 from blocklist_sdk.release.fingerprint import fingerprint as digits_of
@@ -86,4 +87,20 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
         refused=state.refused.serial if state.refused else None,
         dry_run=dry_run,
         root_version=root_version(syncer.root),
+        remaining=_remaining(syncer, digits),
     )
+
+
+def _remaining(syncer: Syncer, digits: str) -> tuple[str, ...]:
+    """The other feeds in the same directories whose root is another one still, sorted."""
+    found: list[str] = []
+    for path in sorted(syncer.state_file.parent.parent.glob(f"*/{syncer.state_file.name}")):
+        feed = path.parent.name
+        if feed == syncer.feed:
+            continue
+        state = load_state(path)
+        was_synced = state.last_success is not None or state.highest_serial > 0
+        known = Store(syncer.store.directory.parent / feed).known_roots()
+        if was_synced and state.awaited_root != digits and digits not in map(digits_of, known):
+            found.append(feed)
+    return tuple(found)

@@ -479,7 +479,10 @@ class Syncer:
         """
         offered, mark = ReleaseId(era, index.serial), mark_of(state, about)
         highest = max(mark or BEFORE_ALL, about.release if about is not None else BEFORE_ALL)
-        is_replay = "an old repository is being replayed, or the publisher lost data. Ask the publisher."
+        is_replay = (
+            "an old repository is being replayed, or the publisher lost data. Ask the publisher. If they say that they "
+            "have begun anew with other root keys, give up what is remembered of the old one: blocklist trust replace"
+        )
         if era < highest.era:
             raise Untrusted(
                 f"{shown(self.url)} offers feed {self.feed!r} as its keys of era {era} sign it, but era {highest.era} "
