@@ -134,7 +134,10 @@ class Locked(BlocklistError):
 
 
 class NotSynced(BlocklistError):
-    """Nothing was synced on this machine yet. Raised by every question about numbers: run ``sync()`` first."""
+    """Nothing was synced on this machine yet. Raised by every question about numbers: run ``sync()`` first.
+
+    Raised by syncs where the repository has the feed, and the feed has no release yet.
+    """
 
 
 class StorageFailed(BlocklistError):

@@ -232,6 +232,9 @@ class RootReplacement:
             none.
         refused: the serial of the refused release that counts no longer, or None.
         dry_run: whether nothing was changed.
+        root_version: the version of the new root.
+        remaining: other feeds in the same directories for which another root is pinned still, sorted: call the same for
+            those that are this publisher's.
     """
 
     feed: str
@@ -242,6 +245,8 @@ class RootReplacement:
     highest_era: int | None
     refused: int | None
     dry_run: bool
+    root_version: int = 1
+    remaining: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,47 @@ def test_rotate_with_an_overlap(folder: Path) -> None:
     assert (dropped["removed"], dropped["kept"]) == (kept["kept"], kept["added"])
 
 
+def test_a_feed_is_shown_with_its_era(folder: Path) -> None:
+    ran = keys("rotate", folder, "--role", "feed.id-all")
+    assert "the feed is in era 2; it has no release yet" in ran.lines
+    number = ("--feed", "id-all", "+6281234567890")
+    assert (
+        run("publish", "add", folder, *number, "--dry-run", env=ENV)
+        .lines[0]
+        .startswith("id-all: release nothing → 2.1,")
+    )
+    assert run("publish", "add", folder, *number, env=ENV).lines[0].startswith("id-all: release 2.1 with 1 entry")
+    assert "release 2.1 written" in run("publish", "snapshot", folder, "--feed", "id-all", env=ENV).out
+    other = ("publish", "add", folder, "--feed", "id-all", "+6281234567891", "--json")
+    document = run(*other, "--dry-run", env=ENV).document
+    assert (document["before"], document["after"], document["era"]) == (1, 2, 2)
+    document = run(*other, env=ENV).document
+    assert (document["serial"], document["era"]) == (2, 2)
+    assert "the feed is in era 3; its current release is 3.2" in keys("rotate", folder, "--role", "feed.id-all").lines
+    document = keys("rotate", folder, "--role", "feed.id-all", "--json").document
+    assert (document["era"], document["serial"]) == (4, 2)
+    document = keys("rotate", folder, "--role", "online", "--json").document
+    assert (document["era"], document["serial"]) == (None, None)
+    status = Publisher.open(folder, passphrase=None).status()
+    assert {each.feed: each.era for each in status.feeds} == {"id-all": 4, "id-ott": 1}
+
+
+def test_serials_that_can_go_on_are_not_begun_anew_unasked(folder: Path, tmp_path: Path) -> None:
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
+    before = keys("show", folder, env={}).out
+    feed = ("--role", "feed.id-all")
+    for command in (("rotate", folder, *feed), ("propose", folder, *feed, "-o", tmp_path / "next.json")):
+        ran = keys(*command, "--restart-serials")
+        assert_fails(ran, 2, "can go on after 1", "leave restart_serials", "--even-if-serials-are-left")
+        assert_fails(keys(*command, "--even-if-serials-are-left"), 2, "give both, or neither")
+    assert not (tmp_path / "next.json").exists()
+    assert keys("show", folder, env={}).out == before
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567891", env=ENV).code == 0
+    ran = keys("rotate", folder, *feed, "--restart-serials", "--even-if-serials-are-left")
+    assert ran.code == 0
+    assert "the feed is in era 2; its current release is 2.1" in ran.lines
+
+
 def test_rotate_says_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     assert_fails(keys("rotate", folder, "--role", "online", env={}), 2, "BLOCKLIST_PASSPHRASE")
     assert_fails(keys("rotate", folder, "--role", "snapshot"), 2, "no role is called 'snapshot'")
@@ -125,6 +166,49 @@ def test_a_ceremony_from_public_keys_to_a_new_holder(tmp_path: Path, people: lis
     assert (document["added"], document["threshold"]) == ([third.keyid], 3)
     assert_fails(keys("install", folder, file), 2, "installed before")
     assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
+
+
+def test_no_line_of_a_proposal_stands_twice(folder: Path, tmp_path: Path) -> None:
+    """Both roots ask for signatures of the same root keys, by the root before and by themselves."""
+    ran = keys("propose", folder, "--role", "online", "-o", tmp_path / "next.json")
+    assert ran.code == 0
+    assert len([line for line in ran.lines if "more signature" in line]) == 2
+    assert len(set(ran.lines)) == len(ran.lines)
+    document = keys("propose", folder, "--role", "online", "-o", tmp_path / "next.json", "--json").document
+    assert [each["document"] for each in document["missing"]] == ["2.root", "3.root"]
+
+
+def test_every_fingerprint_stands_with_the_version_of_its_root(folder: Path, tmp_path: Path) -> None:
+    document = keys("rotate", folder, "--role", "online", "--json").document
+    digits = fingerprint((folder / "root.json").read_bytes())
+    assert (document["root_version"], document["fingerprint"]) == (3, digits)
+    ran = keys("propose", folder, "--role", "root", "-o", tmp_path / "next.json")
+    assert "root, version 3, is in force; compare its fingerprint with what you have" in ran.lines
+    document = keys("propose", folder, "--role", "root", "-o", tmp_path / "next.json", "--json").document
+    assert (document["root_version"], document["fingerprint"]) == (3, digits)
+    other = tmp_path / "other"
+    document = run("publish", "init", other, "--feed", "a", "--json", env=ENV).document
+    assert (document["root_version"], document["fingerprint"]) == (1, fingerprint((other / "root.json").read_bytes()))
+    assert_fails(keys("install", other, tmp_path / "next.json"), 2, "its root, version 3, has the fingerprint")
+    settings = ("--url", (folder / "repository").as_uri(), "--feed", "id-all", "--root", folder / "root.json")
+    there = (*settings, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
+    assert re.search(r"^root pinned +version 3$", run("status", *there).out, re.M)
+    assert run("status", *there, "--json").document["root_version"] == 3
+    ran = run("trust", "replace", *there, "--fingerprint", digits)
+    assert f"root, version 3, {digits}" in ran.out
+    assert_fails(run("trust", "replace", *there, "--fingerprint", "0" * 64), 4, "the root, version 3, has")
+
+
+def test_a_feed_without_a_release_is_not_an_unknown_one(folder: Path, tmp_path: Path) -> None:
+    there = ("--url", (folder / "repository").as_uri(), "--root", folder / "root.json")
+    there = (*there, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
+    for more in ((), ("--dry-run",)):
+        ran = run("sync", *there, "--feed", "id-all", *more)
+        assert_fails(ran, 2, "has the feed 'id-all', which has no release yet", "Sync again when")
+        ran = run("sync", *there, "--feed", "id-al", *more)
+        assert_fails(ran, 2, "has no feed 'id-al', only: id-all, id-ott. Check the name")
+    assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
+    assert run("sync", *there, "--feed", "id-all").code == 0
 
 
 def test_nothing_is_signed_without_a_word(folder: Path, tmp_path: Path, people: list[Holder]) -> None:

@@ -193,7 +193,7 @@ def test_what_is_shown_of_a_url(url: str, expected: str) -> None:
         ("redis://127.0.0.1:9/0?protocol=9", "health_check_interval"),
         ("postgresql://127.0.0.1:9/d?sslpassword=x", "sslrootcert"),
         ("postgresql://127.0.0.1:9/d?sslsni=1&nonsense=1", "target_session_attrs"),
-        ("file:///nowhere?mode=7", "format, responses, wait"),
+        ("file:///nowhere?mode=7", "file_mode, format, group, responses, wait"),
     ],
 )
 def test_only_options_that_are_known_are_taken(url: str, known: str) -> None:

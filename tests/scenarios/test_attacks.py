@@ -133,8 +133,8 @@ def test_a_feed_that_signs_for_another(world: World, forger: Forger) -> None:
     stolen: TargetFile = forger.load(FEED).signed.targets[index]
     forger.forge(FEED, lambda signed: signed.targets.pop(index))
     forger.forge(OTHER_FEED, lambda signed: signed.targets.__setitem__(index, stolen))
-    refused(recipient, Untrusted, "signs no feed 'id-telkomsel' any more, but release 1 is in force")
-    with pytest.raises(InvalidInput, match="no feed 'id-telkomsel'"):
+    refused(recipient, Untrusted, "has the feed 'id-telkomsel' and no release of it, but release 1 is in force")
+    with pytest.raises(NotSynced, match="has the feed 'id-telkomsel', which has no release yet"):
         newcomer.sync()
 
 

@@ -222,6 +222,42 @@ def test_by_command(world: World) -> None:
     assert run("check", LISTED, env=env).code == 1
 
 
+def test_feeds_that_remain_to_be_done_are_named(world: World) -> None:
+    folders = {"cache_dir": world.directory / "cache", "state_dir": world.directory / "cache-state"}
+    source = world.directory / "list.txt"
+    source.write_text("\n".join(FIRST[:100]))
+    world.publisher.release(OTHER_FEED, source)
+    for feed in (FEED, OTHER_FEED):
+        world.recipient(feed=feed).sync()
+    root = begun_anew(world, FIRST)
+    file = world.directory / "new-root.json"
+    file.write_bytes(root)
+    settings = {"url": world.url, "root": file, **folders}
+    env = {f"BLOCKLIST_{name.upper()}": str(value) for name, value in settings.items()}
+    digits = fingerprint(root)
+    for feed, other, is_left in ((FEED, OTHER_FEED, True), (OTHER_FEED, FEED, False)):
+        plan = run("trust", "replace", "--feed", feed, "--fingerprint", digits, "--dry-run", env=env)
+        assert (f"run the same command with --feed {other}" in plan.err) is is_left
+        done = run("trust", "replace", "--feed", feed, "--fingerprint", digits, env=env)
+        assert (done.code, f"run the same command with --feed {other}" in done.err) == (0, is_left)
+    assert run("sync", "--feed", FEED, env=env).code == 0
+    again = run("trust", "replace", "--feed", OTHER_FEED, "--fingerprint", digits, "--json", env=env)
+    assert again.document["remaining"] == []
+
+
+def test_before_the_new_root_is_pinned_it_is_said_what_to_do(world: World) -> None:
+    old = world.recipient()
+    old.sync()
+    root = begun_anew(world, FIRST)
+    for each in (old, opened(world, root)):
+        with pytest.raises(Untrusted, match=r"begun anew with other root keys, .*blocklist trust replace"):
+            each.sync()
+        assert "blocklist trust replace" in (each.status().last_error or "")
+    (problem,) = opened(world, root).verify().problems
+    assert "does not follow from the pinned one" in problem
+    assert "run blocklist trust replace" in problem
+
+
 def test_a_folder_of_a_publisher_is_no_root(world: World) -> None:
     world.recipient().sync()
     other = unguarded(world.directory / "publisher")

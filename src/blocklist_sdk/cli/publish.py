@@ -19,6 +19,7 @@ from blocklist_sdk.cli.publish_lists import add, release, remove
 from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
 app: typer.Typer = typer.Typer(help="Publish signed lists: keys, releases, and a small server.", no_args_is_help=False)
@@ -66,7 +67,6 @@ def init(
 ) -> None:
     """Make a publisher's folder: keys, a signed repository, and the root.json that recipients pin."""
     from blocklist_sdk.publisher import Publisher
-    from blocklist_sdk.release.fingerprint import fingerprint
 
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
@@ -94,7 +94,7 @@ def init(
                 "repository": directory / "repository",
                 "keys": directory / "keys",
                 "root": directory / "root.json",
-                "fingerprint": fingerprint(made.root_file),
+                **publish_keys.root_document(made.root_file),
             }
         )
     else:
@@ -194,7 +194,8 @@ def snapshot(
         write_json(asdict(result))
     else:
         rows = counted(result.rows, "entry", "entries")
-        typer.echo(f"{feed}: snapshot of release {result.serial} written, {rows}, {result.snapshot_bytes:,} bytes")
+        release_id = ReleaseId(result.era, result.serial)
+        typer.echo(f"{feed}: snapshot of release {release_id} written, {rows}, {result.snapshot_bytes:,} bytes")
 
 
 @app.command()

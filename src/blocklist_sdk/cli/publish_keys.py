@@ -13,6 +13,8 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.modes import SHARED
+from blocklist_sdk.release.fingerprint import fingerprint as digits_of
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -41,7 +43,14 @@ RestartOption = Annotated[
     bool,
     typer.Option(
         "--restart-serials",
-        help="Begin the feed's serials anew at 1, with the list as it stands: where a thief has used them up.",
+        help="Begin the feed's serials anew at 1, with the list as it stands: where a thief has used them up. "
+        "Refused where they could go on.",
+    ),
+]
+EvenIfLeftOption = Annotated[
+    bool,
+    typer.Option(
+        "--even-if-serials-are-left", help="With --restart-serials: begin them anew even where they could go on."
     ),
 ]
 Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to wait while another run changes DIR.")]
@@ -98,6 +107,7 @@ def rotate(
         bool, typer.Option("--drop-old", help="Make no new key, and end what --keep-old has begun.")
     ] = False,
     restart_serials: RestartOption = False,
+    even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -115,6 +125,7 @@ def rotate(
         keep_old=keep_old,
         drop_old=drop_old,
         restart_serials=restart_serials,
+        even_if_serials_are_left=even_if_serials_are_left,
     )
     _show_change(publisher, change, as_json=as_json)
 
@@ -143,6 +154,7 @@ def propose(
     key_uri: KeyUriOption = None,
     public_key: PublicKeyOption = None,
     restart_serials: RestartOption = False,
+    even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
@@ -161,6 +173,7 @@ def propose(
         remove=remove or (),
         threshold=threshold,
         restart_serials=restart_serials,
+        even_if_serials_are_left=even_if_serials_are_left,
     )
     with storage(output):
         write_file(output, proposal.to_json(), SHARED)
@@ -263,7 +276,6 @@ def fingerprint(
 
 def show_fingerprint(root: bytes, *, as_json: bool) -> None:
     """Print the fingerprint of a root."""
-    from blocklist_sdk.release.fingerprint import fingerprint as digits_of
     from blocklist_sdk.release.fingerprint import spoken
     from blocklist_sdk.release.roots import root_version
 
@@ -273,6 +285,13 @@ def show_fingerprint(root: bytes, *, as_json: bool) -> None:
         return
     write_line(f"root, version {version}")
     write_lines(f"  {line}" for line in spoken(digits))
+
+
+def root_document(root: bytes) -> dict[str, int | str]:
+    """The version and the fingerprint of a root, for a document about more than it."""
+    from blocklist_sdk.release.roots import root_version
+
+    return {"root_version": root_version(root), "fingerprint": digits_of(root)}
 
 
 def _as_given(role: "KeyRole", directory: Path) -> "KeyRole":
@@ -345,7 +364,7 @@ def _show_proposal(proposal: "Proposal") -> None:
     if proposal.fingerprint is None:
         write_line("a new publisher: there is no root yet to compare")
     else:
-        write_line("the root in force has this fingerprint; compare it with what you have")
+        write_line(f"root, version {proposal.root_version}, is in force; compare its fingerprint with what you have")
         write_lines(f"  {line}" for line in spoken(proposal.fingerprint))
     write_line("what changes")
     write_lines(f"  {line}" for line in proposal.changes)
@@ -361,21 +380,23 @@ def _show_missing(proposal: "Proposal") -> None:
 
 
 def _document(proposal: "Proposal") -> dict[str, Any]:
+    from blocklist_sdk.publisher.ceremony import missing_once
+
     return {
         "role": proposal.role,
+        "root_version": proposal.root_version,
         "fingerprint": proposal.fingerprint,
         "changes": [line.strip() for line in proposal.changes],
         "missing": [
-            {"document": each.document, "missing": each.missing, "keys": sorted(each.keys.keys() - each.signed)}
-            for each in proposal.needed
-            if each.missing
+            {"document": each.document, "missing": each.missing, "keys": each.asked}
+            for each in missing_once(proposal.needed)
         ],
     }
 
 
 def _show_change(publisher: "Publisher", change: "KeyChange", *, as_json: bool) -> None:
     if as_json:
-        write_json(asdict(change))
+        write_json({**asdict(change), "fingerprint": digits_of(publisher.root_file)})
         return
     lines = [
         *(f"  signs from now on    {keyid[:16]}" for keyid in change.added),
@@ -384,13 +405,21 @@ def _show_change(publisher: "Publisher", change: "KeyChange", *, as_json: bool) 
     ]
     what = "changed the keys of" if change.added or change.removed else "renewed, with the same keys:"
     write_lines([f"{what} {change.role}", *lines])
+    if change.era is not None:
+        current = (
+            "it has no release yet"
+            if change.serial is None
+            else f"its current release is {ReleaseId(change.era, change.serial)}"
+        )
+        write_line(f"the feed is in era {change.era}; {current}")
     write_line(f"root is version {change.root_version}, targets version {change.targets_version}")
     show_fingerprint(publisher.root_file, as_json=False)
 
 
 def _show_made(publisher: "Publisher", *, as_json: bool) -> None:
     if as_json:
-        write_json({"directory": publisher.directory, "repository": publisher.repository, "root": publisher.root})
+        made = {"directory": publisher.directory, "repository": publisher.repository, "root": publisher.root}
+        write_json({**made, **root_document(publisher.root_file)})
         return
     write_line(f"made {publisher.directory}")
     write_line(f"  serve this, and nothing else   {publisher.repository}")

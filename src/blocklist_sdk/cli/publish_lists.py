@@ -356,7 +356,7 @@ def _show(result: "ReleaseResult", *, as_json: bool) -> None:
         write_json(asdict(result))
     else:
         typer.echo(
-            f"{result.feed}: release {result.serial} with {counted(result.rows, 'entry', 'entries')}: "
+            f"{result.feed}: release {result.release} with {counted(result.rows, 'entry', 'entries')}: "
             f"{result.added:,} added, {result.removed:,} removed, {result.changed:,} changed"
             f"{_column(result.column)} ({result.seconds:.2f} s)"
         )

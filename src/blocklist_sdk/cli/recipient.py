@@ -66,7 +66,7 @@ def sync(
     accept: Annotated[
         str | None,
         typer.Option(
-            metavar="SERIAL[:DIGEST]",
+            metavar="[ERA.]SERIAL[:DIGEST]",
             help="Put this one list in force although the guard refuses it: a release that was refused on this "
             "machine, or, with the digest that the refusal shows, on any other.",
         ),
@@ -126,12 +126,13 @@ def status(
 ) -> None:
     """Show the state of the list; does not use the network."""
     with settings.open() as blocklist:
-        state, root = blocklist.status(), blocklist.root_fingerprint
+        state, root, version = blocklist.status(), blocklist.root_fingerprint, blocklist.root_version
     if as_json:
-        write_json({**asdict(state), "root_fingerprint": root})
+        write_json({**asdict(state), "root_fingerprint": root, "root_version": version})
     else:
         for name, value in _status_lines(state).items():
             write_line(f"{name:<17} {value}")
+        write_line(f"{'root pinned':<17} version {version or 'unknown: it is not root metadata'}")
         for name, line in zip(("root fingerprint", "", "", ""), spoken(root), strict=True):
             write_line(f"{name:<17} {line}")
     if metrics_file is not None:

@@ -45,7 +45,7 @@ def replace(
         write_json(asdict(done))
         return
     would = "would be " if dry_run else ""
-    write_line(f"{done.feed}: the root {done.fingerprint} {would}pinned")
+    write_line(f"{done.feed}: root, version {done.root_version}, {done.fingerprint}, {would}pinned")
     if done.highest_serial is not None:
         highest = ReleaseId(done.highest_era or FIRST_ERA, done.highest_serial)
         write_line(f"  {would}given up: release {highest} as the highest, and the repository's metadata")
@@ -54,5 +54,10 @@ def replace(
     if done.serial is not None:
         release = ReleaseId(done.era or FIRST_ERA, done.serial)
         write_line(f"  stays: release {release}, which goes on answering, with overrides and ledgers")
+    for feed in done.remaining:
+        say(
+            f"feed {feed} in the same directories has another root still: if it is this publisher's, run the same "
+            f"command with --feed {feed}"
+        )
     if not dry_run:
         say("name this root wherever the list is opened (root in blocklist.toml), then run blocklist sync")

@@ -323,7 +323,8 @@ class Trust:
         what = subject or self._fetcher.last_name
         return Untrusted(
             f"{what} from {self._shown_url} does not verify: {error}. {_NOTHING_CHANGED}. Check that the pinned "
-            "root is this repository's, and tell its publisher."
+            "root is this repository's, and tell its publisher. If they say that they have begun anew with other root "
+            "keys, pin the new root: blocklist trust replace."
         )
 
     def _stale(self) -> Stale:

@@ -48,6 +48,7 @@ def with_added(
     last_entry: int,
     defaults: EntryDefaults,
     published_ms: int = 0,
+    published_entry: int | None = None,
 ) -> Amended:
     """The current release with what the rows block, or advise, and it does not yet.
 
@@ -63,6 +64,7 @@ def with_added(
         last_entry: the highest entry id given out on this feed so far.
         defaults: the values of entries where the rows give none.
         published_ms: when the current release was published: what began by then has begun, even if the clock is slow.
+        published_entry: as for `plan_release`.
 
     Raises:
         InvalidInput: the rows' own entry ids contradict each other or earlier releases.
@@ -78,6 +80,7 @@ def with_added(
         Rows.empty(),
         list_rows.take(~(is_listed | is_extended)),
         now_ms=now_ms,
+        published_entry=published_entry,
         last_entry=last_entry,
         defaults=defaults,
     )

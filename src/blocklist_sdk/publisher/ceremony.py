@@ -38,7 +38,7 @@ from blocklist_sdk.publisher.key_changes import NextMetadata, short
 from blocklist_sdk.publisher.keys import ROOT, TARGETS
 from blocklist_sdk.publisher.signed_state import why_not_signed
 from blocklist_sdk.release.fingerprint import fingerprint
-from blocklist_sdk.release.roots import ODD_SHAPES
+from blocklist_sdk.release.roots import ODD_SHAPES, root_version
 from blocklist_sdk.texts import counted
 
 KIND: Final = "blocklist key ceremony"
@@ -99,6 +99,11 @@ class NeededSignatures:
         """How many signatures are missing."""
         return max(0, self.threshold - len(self.signed))
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Key ids of those that have not signed, sorted."""
+        return tuple(sorted(self.keys.keys() - self.signed))
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -128,6 +133,11 @@ class Proposal:
     def fingerprint(self) -> str | None:
         """The fingerprint of the root that is in force when the proposal is made; None before the first."""
         return fingerprint(self.present.root) if self.present else None
+
+    @property
+    def root_version(self) -> int | None:
+        """The version of the root in force when the proposal is made; None before the first."""
+        return root_version(self.present.root) if self.present else None
 
     @property
     def changes(self) -> list[str]:
@@ -326,11 +336,15 @@ class Proposal:
 def missing_in_words(needed: Iterable[NeededSignatures]) -> list[str]:
     """What is missing, a line for each set of keys that has to sign a document."""
     return [
-        f"{each.document} needs {counted(each.missing, 'more signature')} of: "
-        + ", ".join(short(keyid) for keyid in sorted(each.keys.keys() - each.signed))
-        for each in needed
-        if each.missing
+        f"{each.document} needs {counted(each.missing, 'more signature')} of: {', '.join(map(short, each.asked))}"
+        for each in missing_once(needed)
     ]
+
+
+def missing_once(needed: Iterable[NeededSignatures]) -> list[NeededSignatures]:
+    """What is missing, once each: the root before and the root itself often ask for signatures of the same keys."""
+    found = {(each.document, each.missing, each.asked): each for each in needed if each.missing}
+    return list(found.values())
 
 
 def _needs(delegator: Root, role: str, metadata: Metadata[Any]) -> NeededSignatures:

@@ -139,7 +139,7 @@ def draft_release(
         widths = measure(rows, line=cells.line, texts=cells.columns["number"], max_cover=call.max_cover)
         refuse_too_wide(widths, max_cover=call.max_cover)
         widest = widths.widest[0] if widths.widest else None
-    last_entry = signed_feed.index.last_entry if signed_feed.index else 0
+    last_entry = signed_feed.last_entry
     published_ms = times.to_ms(signed_feed.index.published_at) if signed_feed.index else 0
     amended, lawful_before = _amended(
         call,
@@ -147,6 +147,7 @@ def draft_release(
         rows,
         protected=protected,
         last_entry=last_entry,
+        published_entry=signed_feed.index.last_entry if signed_feed.index else 0,
         now_ms=now_ms,
         published_ms=published_ms,
     )
@@ -227,6 +228,7 @@ def _amended(
     *,
     protected: Int64s,
     last_entry: int,
+    published_entry: int,
     now_ms: int,
     published_ms: int,
 ) -> tuple[Amended, Rows]:
@@ -247,7 +249,14 @@ def _amended(
         return replace(amended, following=replace(amended.following, rows=left, last_entry=left_entry)), lawful
     _say_protected(call, concerned)
     if call.edit == "replace":
-        following = plan_release(lawful, rows, now_ms=now_ms, last_entry=lawful_entry, defaults=call.defaults)
+        following = plan_release(
+            lawful,
+            rows,
+            now_ms=now_ms,
+            last_entry=lawful_entry,
+            defaults=call.defaults,
+            published_entry=published_entry,
+        )
         return Amended(following), lawful
     if call.until_ms != FOREVER_MS:
         until = np.full(len(rows), FOREVER_MS, np.int64) if rows.until is None else rows.until
@@ -259,6 +268,7 @@ def _amended(
         last_entry=lawful_entry,
         defaults=call.defaults,
         published_ms=published_ms,
+        published_entry=published_entry,
     )
     return amended, lawful
 

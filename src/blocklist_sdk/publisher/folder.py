@@ -18,6 +18,7 @@ from blocklist_sdk.locks import file_lock
 from blocklist_sdk.modes import PUBLIC
 from blocklist_sdk.numbers.reference import check_region
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
+from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.scopes import declared_scope, feed_scopes
 from blocklist_sdk.release.index import FeedIndex
@@ -60,7 +61,7 @@ class PublisherFolder:
             keys/            private keys, mode 0700
             root.json        the root metadata that recipients pin
             rejects/         rows that could not be published, by feed and release
-            publisher.json   settings
+            publisher.json   settings, and the highest release and entry id of each feed
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
             lock
@@ -132,10 +133,7 @@ class PublisherFolder:
             return index.region
         region = self._settings().get("region")
         if region is not None and not isinstance(region, str):
-            raise Malformed(
-                f"{self.directory / 'publisher.json'} is damaged: region must be a country code, not {region!r}. "
-                "Restore the file from your backup"
-            )
+            raise self._damaged(f"region must be a country code, not {region!r}")
         return region
 
     def scope(self, feed: str, index: FeedIndex | None) -> str | None:
@@ -158,13 +156,50 @@ class PublisherFolder:
         with storage(path):
             write_json(path, settings)
 
+    def published_before(self, feed: str) -> PublishedBefore:
+        """The highest that this folder remembers of a feed, whatever copy of the repository is in it.
+
+        Raises:
+            Malformed: the settings are damaged.
+        """
+        known = self._published().get(feed)
+        if known is None:
+            return PublishedBefore()
+        try:
+            return PublishedBefore.from_document(known)
+        except Malformed as error:
+            raise self._damaged(f"published.{feed}: {error}") from error
+
+    def remember_published(self, feed: str, published: PublishedBefore) -> None:
+        """Store durably what was published of a feed, or is about to be; what is remembered never goes down.
+
+        Raises:
+            Malformed: the settings are damaged.
+            StorageFailed: the disk refused.
+        """
+        known = self.published_before(feed)
+        highest = known.with_other(published)
+        if highest == known:
+            return
+        settings = {"format": _FORMAT, "region": None, **self._settings()}
+        settings["published"] = dict(sorted({**self._published(), feed: highest.to_document()}.items()))
+        path = self.directory / "publisher.json"
+        with storage(path):
+            write_json(path, settings)
+
+    def _published(self) -> dict[str, Any]:
+        published = self._settings().get("published", {})
+        if not isinstance(published, dict):
+            raise self._damaged("published must have the highest release of each feed")
+        return published
+
+    def _damaged(self, what: str) -> Malformed:
+        return Malformed(f"{self.directory / 'publisher.json'} is damaged: {what}. Restore the file from your backup")
+
     def _scopes(self) -> dict[str, str]:
         scopes = self._settings().get("scopes", {})
         if not isinstance(scopes, dict) or not all(isinstance(scope, str) for scope in scopes.values()):
-            raise Malformed(
-                f"{self.directory / 'publisher.json'} is damaged: scopes must name a scope for each feed. Restore the "
-                "file from your backup"
-            )
+            raise self._damaged("scopes must name a scope for each feed")
         return scopes
 
     def _settings(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from blocklist_sdk.publisher.results import ReleaseImpact, SurprisingChange
 from blocklist_sdk.records import Entry, Tally
 from blocklist_sdk.release.blocking import BlockingChange
 from blocklist_sdk.release.merge import difference
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import FOREVER_MS, Int64s, Positions, Rows
 from blocklist_sdk.release.tallies import count_by, tallies
 from blocklist_sdk.texts import counted
@@ -37,7 +38,9 @@ def impact_of(
     change: BlockingChange,
     *,
     feed: str,
+    before: int | None,
     serial: int,
+    era: int,
     region: str | None,
     invalid: int,
     refusals: tuple[str, ...],
@@ -50,7 +53,9 @@ def impact_of(
         new: the release.
         change: what it would change of what is blocked.
         feed: the feed's name.
+        before: the serial of the current release; None before the first.
         serial: the serial that the release would get.
+        era: the feed's era.
         region: the region in which the list's numbers were read.
         invalid: number of rejects.
         refusals: why the guard would refuse it.
@@ -61,8 +66,9 @@ def impact_of(
     removed, added, changed = (count_by(rows.category, at) for rows, at in parts)
     return ReleaseImpact(
         feed=feed,
-        before=serial - 1 if serial > 1 else None,
+        before=before,
         after=serial,
+        era=era,
         rows_before=len(old),
         rows_after=len(new),
         total=Tally(added.total(), removed.total(), changed.total()),
@@ -87,7 +93,8 @@ def impact_lines(impact: ReleaseImpact, *, masked: bool) -> list[str]:
         impact: the impact.
         masked: hide the middle of telephone numbers, as messages and logs do.
     """
-    way = f"{impact.before or 'nothing'} → {impact.after}"
+    before = "nothing" if impact.before is None else ReleaseId(impact.era, impact.before)
+    way = f"{before} → {ReleaseId(impact.era, impact.after)}"
     lines = [
         f"{impact.feed}: release {way}, {impact.rows_before:,} → {counted(impact.rows_after, 'entry', 'entries')}",
         f"  blocked numbers {impact.blocked_before:,} → {impact.blocked_after:,}: {impact.newly_blocked:,} begin to be "
@@ -96,7 +103,7 @@ def impact_lines(impact: ReleaseImpact, *, masked: bool) -> list[str]:
     ]
     if impact.ended:
         lines.append(
-            f"  {counted(impact.ended, 'entry', 'entries')} of release {impact.before} ended by the clock since it was "
+            f"  {counted(impact.ended, 'entry', 'entries')} of release {before} ended by the clock since it was "
             "published"
         )
     parts = [("all", impact.total), *(("category " + name, tally) for name, tally in impact.by_category.items())]

@@ -28,15 +28,21 @@ from blocklist_sdk.publisher.key_changes import (
     renewed,
 )
 from blocklist_sdk.publisher.keys import ROOT, TARGETS, Keyring, KeyUri, read_public_key
+from blocklist_sdk.publisher.older_copy import remember_release
+from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.restart import restarted_feed
 from blocklist_sdk.publisher.results import KeyChange
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.publisher.signed_state import SignedState
 from blocklist_sdk.release.index import SERIAL_MAX
+from blocklist_sdk.release.published import AHEAD_MAX
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Key
+
+_SERIALS_ENOUGH: Final = 1_000_000
+"""How many serials have to be left for a feed to go on with them: one a minute for almost two years."""
 
 _PROPOSE: Final = "To have holders elsewhere sign, use `blocklist publish keys propose` with the same role"
 
@@ -52,6 +58,7 @@ class Rotation:
         keep_old: let the old key sign as well, until another rotation with `drop_old`.
         drop_old: make no new key, and end what `keep_old` has begun.
         restart_serials: begin a feed's serials anew at 1.
+        even_if_serials_are_left: do that even where they could go on.
     """
 
     role: str
@@ -60,6 +67,7 @@ class Rotation:
     keep_old: bool = False
     drop_old: bool = False
     restart_serials: bool = False
+    even_if_serials_are_left: bool = False
 
     def check(self) -> None:
         """Make sure that the options fit together.
@@ -70,6 +78,8 @@ class Rotation:
         is_feed = self.role not in TOP_ROLES
         if self.restart_serials and not is_feed:
             raise InvalidInput("only a feed has serials: restart them with the role feed.NAME")
+        if self.even_if_serials_are_left and not self.restart_serials:
+            raise InvalidInput("even_if_serials_are_left is said of restart_serials: give both, or neither")
         if (self.keep_old or self.drop_old) and (is_feed or self.role == ROOT):
             raise InvalidInput(
                 f"the key of {self.role} needs no overlap, since its metadata changes with it in one step: leave out "
@@ -87,8 +97,9 @@ def rotate_keys(folder: PublisherFolder, rotation: Rotation) -> KeyChange:
     with folder.locked() as repository:
         state, keys, role = repository.state, folder.keys, rotation.role
         before = keys_of(state, role)
-        _complete_last(keys, role, before)
-        _check_serials(repository, rotation)
+        if _complete_last(keys, role, before) and rotation.restart_serials and _has_restarted(folder, repository, role):
+            return _result(role, before, repository)
+        _check_serials(folder, repository, rotation)
         wanted = _newest(keys, role, before) if rotation.drop_old else _replaced(keys, before, rotation)
         if wanted.keys.keys() == before.keys.keys():
             keys.settle(role, before.keys)
@@ -108,9 +119,12 @@ def propose_keys(
     remove: Sequence[str] = (),
     threshold: int | None = None,
     restart_serials: bool = False,
+    even_if_serials_are_left: bool = False,
 ) -> Proposal:
     """Plan other keys, or the renewal of a role. Arguments and errors are those of `Publisher.propose_keys`."""
-    rotation = Rotation(role, uri=uri, restart_serials=restart_serials)
+    rotation = Rotation(
+        role, uri=uri, restart_serials=restart_serials, even_if_serials_are_left=even_if_serials_are_left
+    )
     rotation.check()
     with folder.locked() as repository:
         before = keys_of(repository.state, role)
@@ -124,7 +138,7 @@ def propose_keys(
             )
         else:
             _complete_last(folder.keys, role, before)
-            _check_serials(repository, rotation)
+            _check_serials(folder, repository, rotation)
             wanted = _replaced(folder.keys, before, rotation)
         if role in TOP_ROLES and (wanted.keys.keys(), wanted.threshold) == (before.keys.keys(), before.threshold):
             following = _renewal(repository, role)
@@ -148,17 +162,30 @@ def install_proposal(folder: PublisherFolder, proposals: Sequence[Proposal]) -> 
         return _result(proposal.role, before, repository)
 
 
-def _complete_last(keys: Keyring, role: str, present: RoleKeys) -> None:
+def _complete_last(keys: Keyring, role: str, present: RoleKeys) -> bool:
     """Complete a run that was killed after it had published: what it made the next key signs alone now."""
-    if present.keys.keys() <= keys.next_ids(role):
+    is_left = present.keys.keys() <= keys.next_ids(role)
+    if is_left:
         keys.settle(role, present.keys)
+    return is_left
 
 
-def _check_serials(repository: Repository, rotation: Rotation) -> None:
+def _has_restarted(folder: PublisherFolder, repository: Repository, role: str) -> bool:
+    """Whether a run that was killed has begun the serials anew, and all that was left of it is stored now."""
+    feed = role.partition(".")[2]
+    signed_feed = SignedFeed.find(repository, feed)
+    if signed_feed.index is None or signed_feed.index.serial != 1:
+        return False
+    remember_release(folder, feed, signed_feed.published)
+    return True
+
+
+def _check_serials(folder: PublisherFolder, repository: Repository, rotation: Rotation) -> None:
     if rotation.role in TOP_ROLES:
         return
     feed = rotation.role.partition(".")[2]
-    index = SignedFeed.find(repository, feed).index
+    signed_feed = SignedFeed.find(repository, feed)
+    index = signed_feed.index
     if index is not None and index.serial >= SERIAL_MAX and not rotation.restart_serials:
         raise InvalidInput(
             f"feed {feed} has no serial left after {index.serial:,}, so that nothing could be published with its new "
@@ -167,6 +194,16 @@ def _check_serials(repository: Repository, rotation: Rotation) -> None:
     if rotation.restart_serials and index is None:
         raise InvalidInput(
             f"feed {feed} has no release yet, so its serials begin at 1 anyway: leave restart_serials out"
+        )
+    if index is None or not rotation.restart_serials or rotation.even_if_serials_are_left:
+        return
+    # Within an era no release is dated before another, so a clock that was ahead also ends an era's usefulness.
+    is_dated_ahead = index.published_at - folder.timing.clock() > AHEAD_MAX
+    if index.serial <= SERIAL_MAX - _SERIALS_ENOUGH and not is_dated_ahead:
+        raise InvalidInput(
+            f"the serials of feed {feed} can go on after {signed_feed.published.release}, and no thief has used them "
+            "up: leave restart_serials (--restart-serials) out, and the new era goes on with them. To begin them anew "
+            "all the same, add even_if_serials_are_left=True, or --even-if-serials-are-left"
         )
 
 
@@ -254,8 +291,13 @@ def _publish(folder: PublisherFolder, repository: Repository, proposal: Proposal
     feeds: dict[str, Targets] = {}
     if proposal.restarts and proposal.targets is not None:
         feed = proposal.role.partition(".")[2]
-        feeds[feed] = restarted_feed(SignedFeed.find(repository, feed), now=folder.timing.clock())
+        signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+        feeds[feed] = restarted_feed(signed_feed, now=folder.timing.clock())
+        folder.remember_published(feed, PublishedBefore(last_entry=signed_feed.last_entry))
     repository.install(proposal.roots, proposal.targets, feeds=feeds)
+    if proposal.role not in TOP_ROLES:
+        feed = proposal.role.partition(".")[2]
+        remember_release(folder, feed, SignedFeed.find(repository, feed).published)
     folder.keys.settle(proposal.role, keys_of(repository.state, proposal.role).keys)
 
 
@@ -272,8 +314,8 @@ def _left(folder: PublisherFolder, repository: Repository, proposal: Proposal) -
     path = folder.repository / "metadata" / f"{version}.root.json"
     if not path.exists() or _published(folder, f"{version}.root") != proposal.present.root:
         raise InvalidInput(
-            f"the proposal is of another publisher: its root has the fingerprint {proposal.fingerprint}, which none of "
-            "this folder's roots has"
+            f"the proposal is of another publisher: its root, version {version}, has the fingerprint "
+            f"{proposal.fingerprint}, which none of this folder's roots has"
         )
     return Proposal(
         proposal.role,
@@ -316,6 +358,7 @@ def _stale(what: str) -> InvalidInput:
 
 def _result(role: str, before: RoleKeys, repository: Repository) -> KeyChange:
     after = keys_of(repository.state, role)
+    feed = None if role in TOP_ROLES else SignedFeed.find(repository, role.partition(".")[2])
     return KeyChange(
         role=role,
         added=tuple(keyid for keyid in after.keys if keyid not in before.keys),
@@ -324,4 +367,6 @@ def _result(role: str, before: RoleKeys, repository: Repository) -> KeyChange:
         threshold=after.threshold,
         root_version=repository.state.root.signed.version,
         targets_version=repository.state.targets.signed.version,
+        era=None if feed is None else feed.era,
+        serial=None if feed is None or feed.index is None else feed.index.serial,
     )

@@ -104,7 +104,13 @@ class NextRelease:
 
 
 def plan_release(
-    previous: Rows, list_rows: ListRows, *, now_ms: int, last_entry: int, defaults: EntryDefaults
+    previous: Rows,
+    list_rows: ListRows,
+    *,
+    now_ms: int,
+    last_entry: int,
+    defaults: EntryDefaults,
+    published_entry: int | None = None,
 ) -> NextRelease:
     """Plan the rows of the next release.
 
@@ -119,6 +125,8 @@ def plan_release(
         now_ms: the moment of the release, milliseconds since 1970 UTC, whole seconds.
         last_entry: the highest entry id given out on this feed so far.
         defaults: the values of new entries where the list gives none.
+        published_entry: the highest entry id that the releases in the repository have had: new ids that the list gives
+            itself are above it. None for `last_entry`, which may be higher, after a run that was killed.
 
     Raises:
         InvalidInput: the list's own entry ids contradict each other or earlier releases.
@@ -128,7 +136,7 @@ def plan_release(
     match = np.full(len(distinct), -1, np.intp)
     given, open_rows = np.flatnonzero(entry != NO_ENTRY), np.flatnonzero(entry == NO_ENTRY)
     if len(given):
-        match[given] = _match_by_entry(previous, distinct.take(given), entry[given], last_entry)
+        match[given] = _match_by_entry(previous, distinct.take(given), entry[given], last_entry, published_entry)
     if len(open_rows):
         issuer = distinct.issuer or Texts.repeat(defaults.issuer, len(distinct))
         unclaimed = np.setdiff1d(np.arange(len(previous)), match[given]) if len(given) else np.arange(len(previous))
@@ -203,7 +211,9 @@ def _order(number: Int64s, rest: Sequence[NDArray[np.integer]]) -> Positions | N
     return None if np.array_equal(order, np.arange(len(number))) else order
 
 
-def _match_by_entry(previous: Rows, list_rows: ListRows, entry: Int64s, last_entry: int) -> Positions:
+def _match_by_entry(
+    previous: Rows, list_rows: ListRows, entry: Int64s, last_entry: int, published_entry: int | None
+) -> Positions:
     """The position in `previous` of each row's entry, -1 for a new entry."""
     ascending = np.argsort(entry, kind="stable")
     twice = np.flatnonzero(np.diff(entry[ascending]) == 0)
@@ -221,7 +231,8 @@ def _match_by_entry(previous: Rows, list_rows: ListRows, entry: Int64s, last_ent
     at = by_entry[position[inside]]
     match[inside] = np.where(previous.entry[at] == entry[inside], at, -1)
 
-    reused = np.flatnonzero((match < 0) & (entry <= last_entry))
+    used = last_entry if published_entry is None else published_entry
+    reused = np.flatnonzero((match < 0) & (entry <= used))
     if len(reused):
         row = reused[0]
         raise InvalidInput(

@@ -23,10 +23,11 @@ from blocklist_sdk.publisher.key_rotation import Rotation, install_proposal, pro
 from blocklist_sdk.publisher.key_status import key_roles
 from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
+from blocklist_sdk.publisher.older_copy import warn_of_older_copies
 from blocklist_sdk.publisher.protecting import apply_change, plan_change, preview_change, set_protection
 from blocklist_sdk.publisher.protection import ProtectionChange
 from blocklist_sdk.publisher.publishing import preview_list, publish_list
-from blocklist_sdk.publisher.repository import ROOT_THRESHOLD
+from blocklist_sdk.publisher.repository import ROOT_THRESHOLD, Repository
 from blocklist_sdk.publisher.results import (
     FeedStatus,
     KeyChange,
@@ -55,7 +56,7 @@ class Publisher:
             keys/            private keys, mode 0700
             root.json        the root metadata that recipients pin
             rejects/         rows that could not be published, by feed and release
-            publisher.json   settings
+            publisher.json   settings, and the highest release and entry id of each feed
             retired.json     when files were dropped that wait to be deleted
             refused.json     which list the guard refused last, by feed
             proposal.json    what the holders have to sign, in a folder that `begin` has begun
@@ -540,6 +541,7 @@ class Publisher:
             StorageFailed: the disk refused; what is published is whole.
         """
         with self._folder.locked() as repository:
+            warn_of_older_copies(self._folder, repository)
             renewed, overdue = repository.renew()
             return RefreshResult(renewed, overdue, min(role.expires for role in repository.roles))
 
@@ -563,7 +565,9 @@ class Publisher:
             repository.require_keys(feed)
             index = signed_feed.add_snapshot()
         assert index.current.snapshot is not None
-        return SnapshotResult(feed, index.serial, index.rows, index.current.snapshot.length, index.digest)
+        return SnapshotResult(
+            feed, index.serial, index.rows, index.current.snapshot.length, index.digest, signed_feed.era
+        )
 
     def add_feed(self, feed: str, *, scope: str | Iterable[str] | None = None, key_uris: Sequence[KeyUri] = ()) -> None:
         """Add a feed that has no release yet. Needs the targets key.
@@ -731,6 +735,7 @@ class Publisher:
         keep_old: bool = False,
         drop_old: bool = False,
         restart_serials: bool = False,
+        even_if_serials_are_left: bool = False,
     ) -> KeyChange:
         """Replace keys at once: a stolen one, or one that is old enough. Recipients have nothing to do.
 
@@ -746,11 +751,13 @@ class Publisher:
                 a failure whose cache serves an old timestamp for a while. Not for a stolen key.
             drop_old: make no new key; end what `keep_old` has begun.
             restart_serials: of a feed, begin its serials anew at 1, with the list as it stands: where a thief has used
-                them up.
+                them up, or a clock that was ahead has dated the current release far into the future.
+            even_if_serials_are_left: restart them even where they could go on.
 
         Raises:
             InvalidInput: the role is unknown; a key that has to sign is not available, then see :meth:`propose_keys`;
-                the options do not fit the role; or the feed has no serial left.
+                the options do not fit the role; the feed has no serial left; or its serials could go on, and are to
+                begin anew.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused; what is published is whole.
@@ -763,7 +770,7 @@ class Publisher:
             >>> len(change.added), len(change.removed), change.root_version
             (1, 1, 3)
         """
-        rotation = Rotation(role, uri, remove, keep_old, drop_old, restart_serials)
+        rotation = Rotation(role, uri, remove, keep_old, drop_old, restart_serials, even_if_serials_are_left)
         return rotate_keys(self._folder, rotation)
 
     def propose_keys(
@@ -775,6 +782,7 @@ class Publisher:
         remove: Sequence[str] = (),
         threshold: int | None = None,
         restart_serials: bool = False,
+        even_if_serials_are_left: bool = False,
     ) -> Proposal:
         """Plan other keys, or the renewal of a role, for the holders of keys elsewhere to sign.
 
@@ -789,9 +797,11 @@ class Publisher:
             remove: key ids of keys to remove, or how they begin.
             threshold: how many have to sign from then on; None for as many as now.
             restart_serials: as for :meth:`rotate_keys`.
+            even_if_serials_are_left: as for :meth:`rotate_keys`.
 
         Raises:
-            InvalidInput: the role is unknown, a key cannot be read, or there would be fewer keys than have to sign.
+            InvalidInput: the role is unknown, a key cannot be read, there would be fewer keys than have to sign, or the
+                feed's serials could go on, and are to begin anew.
             Locked: another run took longer than the wait.
             Malformed, Untrusted: the repository was damaged.
             StorageFailed: the disk refused.
@@ -804,6 +814,7 @@ class Publisher:
             remove=remove,
             threshold=threshold,
             restart_serials=restart_serials,
+            even_if_serials_are_left=even_if_serials_are_left,
         )
 
     def install_keys(self, proposals: Sequence[Proposal]) -> KeyChange:
@@ -887,17 +898,32 @@ class Publisher:
         repository = self._folder.load()
         names = (ROOT, TARGETS, ONLINE, *map(feed_key, repository.feeds))
         return PublisherStatus(
-            feeds=tuple(self._feed_status(SignedFeed.find(repository, feed)) for feed in repository.feeds),
+            feeds=tuple(self._feed_status(self._remembered(repository, feed)) for feed in repository.feeds),
             roles=repository.roles,
             absent_keys=tuple(self._folder.keys.absent(names)),
             protected_numbers=len(self._folder.protected(repository)),
         )
 
+    def _remembered(self, repository: Repository, feed: str) -> SignedFeed:
+        return SignedFeed.find(repository, feed, remembered=self._folder.published_before(feed))
+
     def _feed_status(self, feed: SignedFeed) -> FeedStatus:
         index = feed.index
         scope = self._folder.scope(feed.name, index)
         if index is None:
-            return FeedStatus(feed.name, scope=scope)
+            last_entry = feed.last_entry if feed.is_older else None
+            return FeedStatus(
+                feed.name, last_entry=last_entry, scope=scope, era=feed.era, next_serial=feed.highest_serial + 1
+            )
         return FeedStatus(
-            feed.name, index.serial, index.rows, index.published_at, index.digest, index.region, index.last_entry, scope
+            feed.name,
+            index.serial,
+            index.rows,
+            index.published_at,
+            index.digest,
+            index.region,
+            feed.last_entry if feed.is_older else index.last_entry,
+            scope,
+            feed.era,
+            feed.highest_serial + 1,
         )

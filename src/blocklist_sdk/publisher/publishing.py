@@ -15,7 +15,9 @@
    :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
 7. Judge what ceases and begins to be blocked (`judging`, `release.blocking`), and refuse it if that is more than a
    mistake of a person may do, unless the same was refused before and is accepted now (`guard`, `refused_lists`).
-8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`).
+8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`). Before
+   that, the highest entry id that is given out is stored outside the repository, in case an older copy of it is ever
+   brought back (`published_before`, `older_copy`).
 9. Store the files under names that contain their hashes, and sign from the inside out: the feed's role, the snapshot
    role, the timestamp. The release is in force when `timestamp.json` is replaced (`repository.Repository.set_targets`).
 10. Delete files that have not been part of the repository for longer than the grace period (`retention`).
@@ -41,6 +43,8 @@ from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.impact import impact_lines, impact_of
 from blocklist_sdk.publisher.judging import Judgement, Moments, judge
 from blocklist_sdk.publisher.list_options import Edit, ListCall
+from blocklist_sdk.publisher.older_copy import older_copy, remember_release
+from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.refused_lists import remember_refused, require_refused
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
@@ -86,7 +90,7 @@ def publish_list(
     started = time.monotonic()
     published_at = check_moment("published_at", published_at)
     with folder.locked() as repository:
-        signed_feed = SignedFeed.find(repository, feed)
+        signed_feed = _found(folder, call, repository, feed)
         repository.require_keys(feed)
         moments = Moments.of(folder, published_at, signed_feed.index)
         region = folder.region(call.region, signed_feed.index)
@@ -101,10 +105,15 @@ def publish_list(
         )
         _judge(folder, call, draft, signed_feed, moments=moments, region=region, guard=guard, accept=accept)
         rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
+        # Before recipients can see the release: a run that is killed in between leaves out some ids, and repeats none.
+        given_out = PublishedBefore(last_entry=draft.following.last_entry)
+        folder.remember_published(feed, signed_feed.published.with_other(given_out))
         index, changes = signed_feed.add_release(
             draft.before, draft.following, published_at=moments.published, region=region, scope=draft.feed_scope
         )
-    return _result(feed, draft, index, changes, rejects_path=rejects_path, seconds=time.monotonic() - started)
+        remember_release(folder, feed, PublishedBefore.of(index, signed_feed.era))
+    seconds = time.monotonic() - started
+    return _result(feed, draft, index, changes, era=signed_feed.era, rejects_path=rejects_path, seconds=seconds)
 
 
 def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: PublisherGuard) -> ReleaseImpact:
@@ -114,13 +123,22 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
         Refused, InvalidInput, Malformed, Untrusted: as for `Publisher.dry_run`.
     """
     repository = folder.load()
-    signed_feed = SignedFeed.find(repository, feed)
+    signed_feed = _found(folder, call, repository, feed)
     moments = Moments.of(folder, None, signed_feed.index)
     draft = _drafted(folder, call, repository, signed_feed, moments=moments, keep_rejects=lambda _: None)
     judgement = judge(draft, signed_feed.index, moments, guard=guard)
     if not _is_judged(call, draft):
         judgement = replace(judgement, refusals=())
     return _impact(draft, judgement, signed_feed, region=folder.region(call.region, signed_feed.index))
+
+
+def _found(folder: PublisherFolder, call: ListCall, repository: Repository, feed: str) -> SignedFeed:
+    """The feed, and a word to the caller if the repository is an older copy."""
+    signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+    notice = older_copy(signed_feed, folder.directory)
+    if notice is not None:
+        (call.notify or log.warning)(notice)
+    return signed_feed
 
 
 def _drafted(
@@ -179,7 +197,7 @@ def _judge(
         except (StorageFailed, InvalidInput) as error:
             accepting = f"It cannot be accepted until this is mended: {error}."
         raise Refused(
-            f"release {signed_feed.next_serial} of {feed} was not published: {'; '.join(judgement.refusals)}. "
+            f"release {signed_feed.next_release} of {feed} was not published: {'; '.join(judgement.refusals)}. "
             f"{_HINTS[call.edit]} {accepting}",
             reasons=judgement.refusals,
             details=tuple(impact_lines(_impact(draft, judgement, signed_feed, region=region), masked=True)),
@@ -197,7 +215,9 @@ def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, regi
         draft.following.rows,
         judgement.change,
         feed=signed_feed.name,
+        before=None if signed_feed.index is None else signed_feed.index.serial,
         serial=signed_feed.next_serial,
+        era=signed_feed.era,
         region=region,
         invalid=len(draft.invalid),
         refusals=judgement.refusals,
@@ -206,7 +226,14 @@ def _impact(draft: Draft, judgement: Judgement, signed_feed: SignedFeed, *, regi
 
 
 def _result(
-    feed: str, draft: Draft, index: FeedIndex, changes: Difference, *, rejects_path: Path | None, seconds: float
+    feed: str,
+    draft: Draft,
+    index: FeedIndex,
+    changes: Difference,
+    *,
+    era: int,
+    rejects_path: Path | None,
+    seconds: float,
 ) -> ReleaseResult:
     rows = draft.following.rows
     snapshot, delta = index.current.snapshot, index.current.delta
@@ -232,6 +259,7 @@ def _result(
         already_listed=draft.already_listed,
         extended=draft.extended,
         not_listed=draft.not_listed,
+        era=era,
     )
 
 

@@ -17,6 +17,8 @@ def restarted_feed(feed: SignedFeed, *, now: datetime) -> Targets:
 
     Entry ids go on: `last_entry` stays.
 
+    The caller stores `last_entry` in the folder before it is published.
+
     Raises:
         InvalidInput: the feed has no release.
         Malformed, Untrusted: the current release was damaged.
@@ -39,7 +41,7 @@ def restarted_feed(feed: SignedFeed, *, now: datetime) -> Targets:
             published_at=now,
             rows=len(rows),
             digest=before.digest,
-            last_entry=before.last_entry,
+            last_entry=feed.last_entry,
             releases=(release,),
         )
         return feed.repository.with_files(

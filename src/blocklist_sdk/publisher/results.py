@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from blocklist_sdk.records import Entry, Tally
+from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
     from blocklist_sdk.numbers import FormDecision
@@ -50,6 +51,7 @@ class ReleaseResult:
         already_listed: number of rows to be added that the issuer had listed before, for as long and in all scopes.
         extended: number of rows to be added for which an entry of the issuer ends later now.
         not_listed: number of rows to be removed that are not on the list.
+        era: the feed's era, in which the serial counts.
     """
 
     feed: str
@@ -73,6 +75,12 @@ class ReleaseResult:
     already_listed: int = 0
     extended: int = 0
     not_listed: int = 0
+    era: int = FIRST_ERA
+
+    @property
+    def release(self) -> ReleaseId:
+        """The new release, by era and serial."""
+        return ReleaseId(self.era, self.serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,7 @@ class ReleaseImpact:
             none of them hides another.
         refusals: why the guard would refuse it; empty if it would not.
         ended: how many blocks of the current release have ended since it was published, by this machine's clock.
+        era: the feed's era, in which both serials count.
     """
 
     feed: str
@@ -138,6 +147,7 @@ class ReleaseImpact:
     surprising: tuple[SurprisingChange, ...]
     refusals: tuple[str, ...]
     ended: int = 0
+    era: int = FIRST_ERA
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,7 @@ class SnapshotResult:
         rows: the rows in it.
         snapshot_bytes: the length of the snapshot.
         digest: the digest of the release.
+        era: the feed's era, in which the serial counts.
     """
 
     feed: str
@@ -193,6 +204,7 @@ class SnapshotResult:
     rows: int
     snapshot_bytes: int
     digest: str
+    era: int = FIRST_ERA
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +234,8 @@ class KeyChange:
         threshold: how many of them have to sign.
         root_version: version of the root in force.
         targets_version: version of the targets role that is published.
+        era: the era of a feed; None of other roles.
+        serial: the serial of a feed's current release; None before the first, and of other roles.
     """
 
     role: str
@@ -231,6 +245,8 @@ class KeyChange:
     threshold: int
     root_version: int
     targets_version: int
+    era: int | None = None
+    serial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +304,7 @@ class RoleStatus:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """A feed and its current release. Before the first release, all but the name and a declared scope is None.
+    """A feed and its current release. Before the first release, all but the name, the era and a declared scope is None.
 
     Attributes:
         feed: the feed's name.
@@ -297,9 +313,12 @@ class FeedStatus:
         published_at: when it was published, UTC.
         digest: SHA-256 of its canonical rows.
         region: two-letter code of the country in which its national numbers were read; None if no region was given.
-        last_entry: the highest entry id given out on the feed so far.
+        last_entry: the highest entry id given out on the feed so far; of an older copy of the repository, what
+            the folder remembers.
         scope: the scope of new entries for which a list gives none; None if none was declared, and no release has
             relied on the default yet.
+        era: the feed's era, in which the serial counts; None if it is not known.
+        next_serial: the serial of the next release.
     """
 
     feed: str
@@ -310,6 +329,8 @@ class FeedStatus:
     region: str | None = None
     last_entry: int | None = None
     scope: str | None = None
+    era: int | None = None
+    next_serial: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from typing import Final
 from blocklist_sdk.disk import staged, storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrusted
 from blocklist_sdk.publisher.next_release import NextRelease
+from blocklist_sdk.publisher.published_before import NOTHING, PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.release.digest import digest
+from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
 from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
+from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 
 DELTAS_MAX: Final = 90
@@ -29,15 +32,22 @@ class SignedFeed:
         repository: the repository.
         name: the feed's name.
         index: the signed index; None before the first release.
+        remembered: the highest that was ever published, as the folder remembers it beside the repository.
     """
 
     repository: Repository
     name: str
     index: FeedIndex | None
+    remembered: PublishedBefore = NOTHING
 
     @classmethod
-    def find(cls, repository: Repository, name: str) -> "SignedFeed":
+    def find(cls, repository: Repository, name: str, *, remembered: PublishedBefore = NOTHING) -> "SignedFeed":
         """The feed of that name.
+
+        Args:
+            repository: the repository.
+            name: the feed's name.
+            remembered: what the folder remembers; needed to publish.
 
         Raises:
             InvalidInput: the repository has no such feed.
@@ -46,22 +56,53 @@ class SignedFeed:
         if name not in repository.feeds:
             raise InvalidInput(f"the repository has no feed {name!r}, only: {', '.join(repository.feeds)}")
         path = repository.file(name, index_path(name))
-        return cls(repository, name, FeedIndex.from_json(path.read_bytes(), feed=name) if path else None)
+        index = FeedIndex.from_json(path.read_bytes(), feed=name) if path else None
+        return cls(repository, name, index, remembered)
+
+    @property
+    def era(self) -> int:
+        """The feed's era, in which its releases are counted."""
+        return era_of(self.repository.state.targets.signed, self.name)
+
+    @property
+    def published(self) -> PublishedBefore:
+        """What the repository has, as the folder remembers it."""
+        return PublishedBefore.of(self.index, self.era)
+
+    @property
+    def last_entry(self) -> int:
+        """The highest entry id given out so far."""
+        return self.remembered.with_other(self.published).last_entry
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the repository is an older copy: more was published than it has."""
+        return self.remembered.release > self.published.release
+
+    @property
+    def highest_serial(self) -> int:
+        """The highest serial that was published, after which the serials go on; 0 before the first release."""
+        return max(self.published.release.serial, self.remembered.release.serial if self.is_older else 0)
 
     @property
     def next_serial(self) -> int:
-        """The serial of the next release.
+        """The serial of the next release, above every one that is known.
 
         Raises:
             InvalidInput: the feed has used up its serials, which only a thief of its key does.
         """
-        serial = self.index.serial + 1 if self.index else 1
+        serial = self.highest_serial + 1
         if serial > SERIAL_MAX:
             raise InvalidInput(
                 f"feed {self.name} has no serial left after {SERIAL_MAX:,}. If its key was stolen, replace it, and "
                 f"begin the serials anew: blocklist publish keys rotate DIR --role feed.{self.name} --restart-serials"
             )
         return serial
+
+    @property
+    def next_release(self) -> ReleaseId:
+        """The next release, by era and serial. Errors are those of `next_serial`."""
+        return ReleaseId(self.era, self.next_serial)
 
     def rows(self) -> Rows:
         """The rows of the current release, empty before the first: from its snapshot, or an earlier one and deltas.
@@ -156,7 +197,9 @@ class SignedFeed:
             snapshot = FileRef(path=snapshot_path(self.name, serial), length=snapshot_file.stat().st_size)
             files: dict[str, Path | bytes] = {snapshot.path: snapshot_file}
             delta: FileRef | None = None
-            if self.index is None:
+            # A delta leads from one serial to the next. An older copy of the repository lacks the release in between.
+            is_next = self.index is not None and self.index.serial + 1 == serial
+            if not is_next:
                 changes = difference(before, rows)
             else:
                 write_delta(delta_between(before, rows), delta_file)

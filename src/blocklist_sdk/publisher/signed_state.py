@@ -50,9 +50,11 @@ def load_published(metadata: Path, root: bytes) -> SignedState:
         Malformed: a file is missing or cannot be read.
         Untrusted: a signature or a hash does not verify.
     """
+    pinned = _parse(root, Root, "the pinned root")
+    _require_roots(metadata, pinned.signed.version)
     with _verifying(ROOT):
         trusted = follow_roots(
-            _parse(root, Root, "the pinned root"),
+            pinned,
             lambda version: _read(path, Root) if (path := metadata / f"{version}.root.json").exists() else None,
         )
     timestamp = _read(metadata / "timestamp.json", Timestamp)
@@ -68,6 +70,25 @@ def load_published(metadata: Path, root: bytes) -> SignedState:
         feeds[feed] = _follow(metadata, feed, meta[f"{feed}.json"], Targets)
         verify(targets.signed, feed, feeds[feed])
     return SignedState(trusted, timestamp, snapshot, targets, feeds)
+
+
+def _require_roots(metadata: Path, pinned: int) -> None:
+    """Make sure that a repository is not an older copy, from before the pinned root was published.
+
+    Raises:
+        Malformed: it is.
+    """
+    names = [path.name.partition(".")[0] for path in metadata.glob("*.root.json")]
+    newest = max((int(name) for name in names if name.isdecimal()), default=None)
+    if newest is None or newest >= pinned:
+        return
+    raise Malformed(
+        f"root.json is version {pinned}, and the newest root in {metadata} is version {newest}: the repository is an "
+        f"older copy, from before keys were replaced. Bring a copy back that has {pinned}.root.json, as from where it "
+        f"is served, or from a mirror. If there is none, copy {newest}.root.json over root.json, and replace "
+        "the online key (blocklist publish keys rotate DIR --role online) until the root's version is higher than "
+        f"{pinned}: then recipients go on"
+    )
 
 
 def _parse(data: bytes, kind: type[T], name: str) -> Metadata[T]:

@@ -36,6 +36,7 @@ from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
+from blocklist_sdk.release.roots import root_version
 
 if TYPE_CHECKING:
     import ssl
@@ -195,6 +196,14 @@ class Blocklist:
         """The fingerprint of the pinned root, 64 hexadecimal digits, for people to compare with the publisher's."""
         return fingerprint(self._internals.root)
 
+    @property
+    def root_version(self) -> int | None:
+        """The version of the pinned root; each has another fingerprint. None if it is not root metadata."""
+        try:
+            return root_version(self._internals.root)
+        except InvalidInput:
+            return None
+
     def close(self) -> None:
         """Release the generation's files. You may go on using the list; it then opens them again."""
         self._current.close()
@@ -215,6 +224,7 @@ class Blocklist:
         Raises:
             Locked: another process was still syncing after `wait_s` seconds.
             InvalidInput: the repository has no such feed, the root is not root metadata, or `accept` names no list.
+            NotSynced: the repository has the feed, which has no release yet.
             ExchangeError: `auth` asked for a token, and the credentials were refused.
             Unreachable: the network failed, or the server failed or was too slow.
             Untrusted: a signature or a hash does not verify, or an older release was offered, or another list under

@@ -264,7 +264,7 @@ class Publishing:
 
     def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> _Plan:
         """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
-        feed, serial, last_entry = status.feed, (status.serial or 0) + 1, status.last_entry or 0
+        feed, serial, last_entry = status.feed, status.next_serial, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
         if known is None:
             known = FeedRow(name=feed, last_entry=0, begun=0, rows=0)

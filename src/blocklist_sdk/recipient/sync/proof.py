@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
@@ -11,6 +12,12 @@ from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.names import index_path
 from blocklist_sdk.release.roots import ODD_SHAPES, follow_roots
+
+_NO_CHAIN: Final = "the root that signed it does not follow from the pinned one"
+_REPLACE: Final = (
+    "If the publisher has begun anew with other root keys, run blocklist trust replace with the new root and its "
+    "fingerprint; then the next sync proves the list by the new root"
+)
 
 Read = Callable[[str], bytes | None]
 
@@ -59,9 +66,12 @@ def _root(root_bytes: bytes, pinned: bytes, roots: Iterable[bytes]) -> Metadata[
             known.setdefault(candidate.signed.version, candidate)
     # Whichever is older leads to the other; a recipient may have pinned a newer one since.
     older, newer = sorted((trusted, found), key=lambda each: each.signed.version)
-    root = follow_roots(older, lambda version: known.get(version) if version <= newer.signed.version else None)
+    try:
+        root = follow_roots(older, lambda version: known.get(version) if version <= newer.signed.version else None)
+    except RepositoryError as error:
+        raise Malformed(f"{_NO_CHAIN} ({error}). {_REPLACE}") from error
     if root.signed.version < newer.signed.version:
         raise Malformed(f"root {root.signed.version + 1} is missing on this disk")
     if root.signed_bytes != newer.signed_bytes:
-        raise Malformed("the root that signed it does not follow from the pinned one")
+        raise Malformed(f"{_NO_CHAIN}. {_REPLACE}")
     return found

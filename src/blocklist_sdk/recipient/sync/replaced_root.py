@@ -7,16 +7,16 @@ it.
 
 import logging
 import shutil
-from pathlib import Path
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, Untrusted
-from blocklist_sdk.fetch.repository_contents import HISTORY
 from blocklist_sdk.fetch.trust import check_root
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
+from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.sync.run import Syncer, mark_of
 from blocklist_sdk.records import RootReplacement
 from blocklist_sdk.release.fingerprint import fingerprint as digits_of
+from blocklist_sdk.release.roots import root_version
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def check_fingerprint(root: bytes, fingerprint: str) -> str:
     digits = digits_of(root)
     if given != digits:
         raise Untrusted(
-            f"the root has the fingerprint {digits}, which is not the one that was given: it is another root, or was "
-            "changed on its way. Nothing was changed here. Ask the publisher."
+            f"the root, version {root_version(root)}, has the fingerprint {digits}, which is not the one that was "
+            "given: it is another root, or was changed on its way. Nothing was changed here. Ask the publisher."
         )
     return digits
 
@@ -76,14 +76,21 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
                     last_error=state.last_error,
                     former_generation=former,
                     awaited_root=digits,
-                    former_roots=tuple(sorted({*state.former_roots, *_known_roots(syncer.store.metadata)} - {digits})),
+                    former_roots=tuple(
+                        sorted({*state.former_roots, *map(digits_of, syncer.store.known_roots())} - {digits})
+                    ),
                 ),
                 syncer.store.state_access,
             )
             with storage(syncer.store.metadata):
                 if syncer.store.metadata.exists():
                     shutil.rmtree(syncer.store.metadata)
-            log.warning("feed %s: another root is pinned from now on, with the fingerprint %s", syncer.feed, digits)
+            log.warning(
+                "feed %s: another root is pinned from now on, version %d, with the fingerprint %s",
+                syncer.feed,
+                root_version(syncer.root),
+                digits,
+            )
     return RootReplacement(
         feed=syncer.feed,
         fingerprint=digits,
@@ -93,10 +100,21 @@ def replace_root(syncer: Syncer, fingerprint: str, *, wait_s: float, dry_run: bo
         highest_era=mark and mark.era,
         refused=state.refused.serial if state.refused else None,
         dry_run=dry_run,
+        root_version=root_version(syncer.root),
+        remaining=_remaining(syncer, digits),
     )
 
 
-def _known_roots(metadata: Path) -> set[str]:
-    """The fingerprints of every root that was verified under the one that was pinned, itself included."""
-    with storage(metadata):
-        return {digits_of(path.read_bytes()) for path in (metadata / HISTORY).glob("*.json") if path.is_file()}
+def _remaining(syncer: Syncer, digits: str) -> tuple[str, ...]:
+    """The other feeds in the same directories whose root is another one still, sorted."""
+    found: list[str] = []
+    for path in sorted(syncer.state_file.parent.parent.glob(f"*/{syncer.state_file.name}")):
+        feed = path.parent.name
+        if feed == syncer.feed:
+            continue
+        state = load_state(path)
+        was_synced = state.last_success is not None or state.highest_serial > 0
+        known = Store(syncer.store.directory.parent / feed).known_roots()
+        if was_synced and state.awaited_root != digits and digits not in map(digits_of, known):
+            found.append(feed)
+    return tuple(found)

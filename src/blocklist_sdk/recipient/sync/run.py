@@ -14,7 +14,7 @@ import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Refused, StorageFailed, Untrusted
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, NotSynced, Refused, StorageFailed, Untrusted
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
@@ -483,12 +483,26 @@ class Syncer:
     def _index(self, trust: Trust, have: ReleaseId | None) -> tuple[bytes, FeedIndex]:
         path = index_path(self.feed)
         if trust.target(path) is None:
+            is_known = self.feed in trust.feeds
+            if have is not None and is_known:
+                raise Untrusted(
+                    f"{shown(self.url)} has the feed {self.feed!r} and no release of it, but release {have} is in "
+                    "force here: the publisher brought back an older copy, or releases are being withheld. Ask the "
+                    "publisher."
+                )
             if have is not None:
                 raise Untrusted(
                     f"{shown(self.url)} signs no feed {self.feed!r} any more, but release {have} is in force here: "
                     "the publisher gave it up, or it is being withheld. Ask the publisher."
                 )
-            raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
+            if is_known:
+                raise NotSynced(
+                    f"{shown(self.url)} has the feed {self.feed!r}, which has no release yet: the name is right. Sync "
+                    "again when the publisher has released its first list"
+                )
+            raise InvalidInput(
+                f"{shown(self.url)} has no feed {self.feed!r}, only: {', '.join(trust.feeds) or 'none'}. Check the name"
+            )
         data = trust.fetch(path, max_bytes=INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
@@ -501,7 +515,10 @@ class Syncer:
         """
         offered, mark = ReleaseId(era, index.serial), mark_of(state, about)
         highest = max(mark or BEFORE_ALL, about.release if about is not None else BEFORE_ALL)
-        is_replay = "an old repository is being replayed, or the publisher lost data. Ask the publisher."
+        is_replay = (
+            "an old repository is being replayed, or the publisher lost data. Ask the publisher. If they say that they "
+            "have begun anew with other root keys, give up what is remembered of the old one: blocklist trust replace"
+        )
         if era < highest.era:
             raise Untrusted(
                 f"{shown(self.url)} offers feed {self.feed!r} as its keys of era {era} sign it, but era {highest.era} "
