@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.places import advice_on, resolved
 
 STAGED_PREFIX = ".new-"
 """Begins the names of files that are still being written; our servers never serve a name that starts with a dot."""
@@ -23,7 +24,7 @@ def storage_failed(error: OSError, path: Path) -> StorageFailed:
     """The error to raise for an error of the disk."""
     return StorageFailed(
         f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room. "
-        "Nothing half-written is in force.",
+        f"Nothing half-written is in force.{advice_on(path)}",
         path=path,
     )
 
@@ -83,7 +84,7 @@ def regular_target(path: Path) -> Path:
     Raises:
         InvalidInput: `path` exists and is not a regular file.
     """
-    target = path.resolve()
+    target = resolved(path)
     if target.exists() and not target.is_file():
         raise InvalidInput(f"{path} is not a regular file: name a file that may be overwritten")
     return target

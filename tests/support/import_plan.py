@@ -13,7 +13,7 @@ import blocklist_sdk
 PACKAGE = Path(blocklist_sdk.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-_GROUND = {"disk", "errors", "lazy", "locks", "records", "tables", "texts", "times"}
+_GROUND = {"disk", "errors", "lazy", "locks", "places", "records", "tables", "texts", "times"}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
@@ -28,9 +28,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "texts": set(),
     "times": set(),
-    "disk": {"errors"},
+    "places": {"errors"},
+    "disk": {"errors", "places"},
     "locks": {"disk", "errors"},
-    "tables": {"disk", "errors", "lazy", "texts"},
+    "tables": {"disk", "errors", "lazy", "places", "texts"},
     "numbers": {"errors", "lazy", "locks", "texts"},
     "release": _GROUND | {"numbers"},
     "net": _GROUND,

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +17,7 @@ from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTW
 from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.places import is_nowhere
 
 PANELS: Final = {
     "Try it": {"demo": "demo", "sandbox": "sandbox", "version": "app"},
@@ -176,8 +176,6 @@ def _code_and_failure_of_system(error: OSError) -> tuple[int, str]:
     """The library translates its own errors; the others are about standard output, such as on a full disk."""
     if error.filename is not None:
         return STORAGE, f"cannot use {error.filename}: {error.strerror}"
-    try:
-        os.getcwd()
-    except FileNotFoundError:
+    if is_nowhere():
         return USAGE, "the working directory has been deleted: change to one that exists"
     return STORAGE, f"cannot write the output: {error}"

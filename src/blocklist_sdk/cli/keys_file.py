@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import expanded
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import KeyUri
@@ -73,4 +74,4 @@ def _references(path: Path, name: str, tables: Any) -> Iterator[tuple[str, Path]
                 f"{name} in the file of keys {path} must be a table [[{name}]] with uri and public_key, each a text in "
                 "quotes, and nothing else"
             )
-        yield table["uri"], Path(table["public_key"]).expanduser()
+        yield table["uri"], expanded(table["public_key"], what=f"public_key of {name} in the file of keys {path}")

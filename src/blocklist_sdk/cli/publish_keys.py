@@ -12,6 +12,7 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import absolute, resolved
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def show_fingerprint(root: bytes, *, as_json: bool) -> None:
 
 def _as_given(role: "KeyRole", directory: Path) -> "KeyRole":
     """The role with paths of keys that begin as the folder was given."""
-    inside = directory.absolute()
+    inside = absolute(directory)
     keys = [
         replace(key, where=str(directory / Path(key.where).relative_to(inside)))
         if Path(key.where).is_relative_to(inside)
@@ -325,7 +326,7 @@ def _read(file: Path) -> "Proposal":
 
 
 def _check_outside(output: Path, directory: Path) -> None:
-    if output.resolve().is_relative_to(directory.resolve()):
+    if resolved(output).is_relative_to(resolved(directory)):
         raise InvalidInput(f"{output} is in the publisher's folder: write the proposal elsewhere")
 
 

@@ -18,6 +18,7 @@ from blocklist_sdk.cli.limits import Limit, count, growth, period, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
+from blocklist_sdk.places import expanded, resolved
 
 if TYPE_CHECKING:
     import ssl
@@ -438,9 +439,9 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     """
     from blocklist_sdk.recipient.blocklist import internals_of
 
-    target = output.resolve()
+    target = resolved(output)
     for folder in internals_of(blocklist).directories:
-        if target.is_relative_to(folder.resolve()):
+        if target.is_relative_to(resolved(folder)):
             raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")
 
 
@@ -479,11 +480,7 @@ def read_config(path: Path | None) -> Settings:
         if limit := _LIMITS.get(name):
             limit.read(value, where=f"{name} in the settings file {file}")
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
-            try:
-                document[name] = str(file.parent / Path(value).expanduser())
-            except RuntimeError as error:
-                message = f"{name} in the settings file {file} is {value!r}, but that user does not exist"
-                raise InvalidInput(message) from error
+            document[name] = str(file.parent / expanded(value, what=f"{name} in the settings file {file}"))
     return Settings(**document)
 
 

@@ -29,6 +29,7 @@ from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
+from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
@@ -103,7 +104,7 @@ class Exchange:
             InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used.
             StorageFailed: the disk or the database failed.
         """
-        directory = Path(directory).absolute()
+        directory = absolute(directory)
         settings = settings or ExchangeSettings()
         rules = RoutingRules.load(routing) if routing else RoutingRules.default(settings.region)
         _check_region(rules, settings)
@@ -154,7 +155,7 @@ class Exchange:
             InvalidInput: it is not an exchange's folder, or a setting or a rule cannot be used.
             StorageFailed: the disk or the database failed.
         """
-        directory = Path(directory).absolute()
+        directory = absolute(directory)
         kept = ExchangeSettings.load(directory)
         used = ExchangeSettings.of(kept.model_dump() | settings)
         routing = RoutingRules.load(directory / ROUTING)

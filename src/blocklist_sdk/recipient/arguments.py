@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.places import absolute, user_cache, user_state
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.limits import ROWS_MAX
 
@@ -17,22 +18,24 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
-    """The directories for the caches and for the states of an authority's feeds."""
+    """The directories for the caches and for the states of an authority's feeds.
+
+    Raises:
+        InvalidInput: none is given, and the user has no home directory; or one is relative, and the working directory
+            has been deleted.
+    """
     # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
     if state_dir is not None:
-        state_dir = Path(state_dir).absolute()
+        state_dir = absolute(state_dir)
     if cache_dir is not None:
-        cache = Path(cache_dir).absolute()
+        cache = absolute(cache_dir)
         return cache, state_dir or cache / ".state"
-    import platformdirs
-
     parts = urlsplit(url)
     # Without credentials, which change while the authority stays the same.
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     authority = f"{parts.hostname or 'file'}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    cache = platformdirs.user_cache_path("blocklist-sdk") / authority
-    state = platformdirs.user_state_path("blocklist-sdk") / authority
-    return cache, state_dir or state
+    cache = user_cache() / authority
+    return cache, state_dir or user_state() / authority
 
 
 def number_reader(region: str | None, form: Form = "auto") -> Callable[[str | int], int]:

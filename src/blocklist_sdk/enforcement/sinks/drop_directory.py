@@ -35,6 +35,7 @@ from blocklist_sdk.enforcement.sink import (
 from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.places import absolute
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ class FileSink:
             SinkUnavailable: the directory cannot be used.
         """
         try:
-            return SinkIdentity(self.directory.absolute().as_uri(), _mark_of(self.directory))
+            return SinkIdentity(absolute(self.directory).as_uri(), _mark_of(self.directory))
         except OSError as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
@@ -407,7 +408,7 @@ def _check_usable(directory: Path) -> bool:
                 return True
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade the library")
     if not directory.exists():
-        os.scandir(directory.absolute().parent).close()  # which fails if the directory could not be made, either
+        os.scandir(absolute(directory).parent).close()  # which fails if the directory could not be made, either
         return False
     others = [name for name in os.listdir(directory) if name != _MARKER and not name.startswith(STAGED_PREFIX)]
     # Another process may have marked it just now.

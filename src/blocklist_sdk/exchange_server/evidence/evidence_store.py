@@ -29,6 +29,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
 from blocklist_sdk.exchange_server.evidence.media import MediaJudge
+from blocklist_sdk.places import resolved
 
 NAME_CHARS_MAX: Final = 120
 """Longest name of a file: three times as long as those of phones and messaging apps."""
@@ -142,7 +143,7 @@ class EvidenceStore:
     def __init__(self, directory: Path, *, bytes_max: int, judge: Judge = DEFAULT_JUDGE) -> None:
         if bytes_max < 1:
             raise InvalidInput(f"the evidence limit must be a positive number of bytes, not {bytes_max}")
-        directory = directory.resolve()
+        directory = resolved(directory)
         self.directory: Path = directory
         self.bytes_max = bytes_max
         self.judge = judge

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.places import absolute, advice_on
 
 if TYPE_CHECKING:
     import sqlite3
@@ -160,7 +161,7 @@ class LocalDatabase:
     def _connected(self, mode: str) -> Iterator["sqlite3.Connection"]:
         import sqlite3  # here, since most look-ups find no file
 
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        uri = f"{absolute(self.path).as_uri()}?mode={mode}"
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
             with contextlib.closing(connection):
@@ -180,7 +181,7 @@ class LocalDatabase:
             return self.damaged(error)
         return StorageFailed(
             f"cannot use {self.path}: {error}. Check that the directory can be written and has room; "
-            "nothing half-written is in force.",
+            f"nothing half-written is in force.{advice_on(self.path)}",
             path=self.path,
         )
 

@@ -4,7 +4,6 @@ import csv
 import io
 import re
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.form_sample import FormSample
+from blocklist_sdk.places import named_temporary_file
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
 from blocklist_sdk.tables.batches import Batch
 from blocklist_sdk.tables.header import Meanings
@@ -250,7 +250,7 @@ def _target(output: Path | BinaryIO) -> Iterator[Path]:
         with replaced(output) as temporary:
             yield temporary
         return
-    with tempfile.NamedTemporaryFile() as file:
+    with named_temporary_file() as file:
         yield Path(file.name)
         with open(file.name, "rb") as complete:
             shutil.copyfileobj(complete, output)
