@@ -64,6 +64,7 @@ attach(
         "InvalidNumber": "errors",
         "Locked": "errors",
         "Malformed": "errors",
+        "NotPermitted": "errors",
         "NotSynced": "errors",
         "Override": "records",
         "PrivateKeyJwt": "net.oauth",

@@ -4,6 +4,7 @@
 
     BlocklistError
     ├── Unreachable          the network: refused, timed out, 5xx, too slow
+    │   └── NotPermitted     the server answered that this account, or whoever asks, may not have it
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
     ├── Malformed            data that is not as the protocol requires, verified or not
@@ -56,6 +57,14 @@ class Unreachable(BlocklistError):
         self.url = url
         self.status = status
         self.retry_after = retry_after
+
+
+class NotPermitted(Unreachable):
+    """A repository's server does not let this account have a file, or lets nobody have it without an account.
+
+    Raised by syncs and mirrors. To try again does not help: the message says who was refused what. What was in force
+    still is, and a sync in the background goes on trying, at longer and longer times.
+    """
 
 
 class Untrusted(BlocklistError):

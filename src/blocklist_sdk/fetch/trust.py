@@ -27,7 +27,7 @@ from blocklist_sdk.fetch.repository_contents import (
 )
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.release.eras import era_of
-from blocklist_sdk.release.names import index_path
+from blocklist_sdk.release.names import index_path, unknown_feed
 
 _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
@@ -253,7 +253,7 @@ class Trust:
     def _feed(self, feed: str) -> Metadata[Targets]:
         """The verified role of a feed."""
         if self.target(index_path(feed)) is None:
-            raise InvalidInput(f"the repository has no feed {feed!r}: check the name with the publisher")
+            raise InvalidInput(unknown_feed(self._shown_url, feed, [each for each in self.feeds if each != feed]))
         with self._translated():
             role = Metadata[Targets].from_bytes(self._local(feed))
         check_feed_role(feed, role.signed)

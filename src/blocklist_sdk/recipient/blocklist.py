@@ -185,6 +185,7 @@ class Blocklist:
             InvalidInput: the repository has no such feed, the root is not root metadata, or `accept` names no list.
             ExchangeError: `auth` asked for a token, and the credentials were refused.
             Unreachable: the network failed, or the server failed or was too slow.
+            NotPermitted: the server does not let this account have the feed, or wants an account.
             Untrusted: a signature or a hash does not verify, or an older release was offered, or another list under
                 the same serial.
             Stale: signed metadata has expired.

@@ -40,7 +40,7 @@ from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Difference, difference
-from blocklist_sdk.release.names import PROTECTED_PATH, index_path
+from blocklist_sdk.release.names import PROTECTED_PATH, index_path, unknown_feed
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.published import seconds_ahead
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
@@ -452,7 +452,8 @@ class Syncer:
                     f"{shown(self.url)} signs no feed {self.feed!r} any more, but release {have} is in force here: "
                     "the publisher gave it up, or it is being withheld. Ask the publisher."
                 )
-            raise InvalidInput(f"{shown(self.url)} has no feed {self.feed!r}: check the name with the publisher")
+            others = [feed for feed in trust.feeds if feed != self.feed]
+            raise InvalidInput(unknown_feed(shown(self.url), self.feed, others))
         data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
