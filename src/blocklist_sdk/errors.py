@@ -165,7 +165,14 @@ class InvalidInput(BlocklistError, ValueError):
     """A value from the caller cannot be used: an unknown feed, a missing root, a column that does not exist.
 
     Raised by every function; the message says which value to correct.
+
+    Attributes:
+        argument: the name of the argument that cannot be used, as of `Blocklist.open`, where that is known; else None.
     """
+
+    def __init__(self, *args: object, argument: str | None = None) -> None:
+        super().__init__(*args)
+        self.argument = argument
 
 
 class InvalidNumber(InvalidInput):

@@ -448,7 +448,10 @@ def test_a_key_takes_the_place_of_a_secret() -> None:
     ("env", "words"),
     [
         ({}, "none"),
-        ({"BLOCKLIST_CLIENT_SECRET": "x", "BLOCKLIST_CLIENT_KEY": "key.pem"}, "client_secret and client_key"),
+        (
+            {"BLOCKLIST_CLIENT_SECRET": "x", "BLOCKLIST_CLIENT_KEY": "key.pem"},
+            "SECRET in the environment and BLOCK",
+        ),
         ({"BLOCKLIST_CLIENT_SECRET_FILE": "nowhere"}, "nowhere"),
         ({"BLOCKLIST_CLIENT_SECRET_FILE": "empty"}, "empty"),
         ({"BLOCKLIST_CLIENT_KEY": "nowhere"}, "nowhere"),

@@ -16,6 +16,7 @@ from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
+from blocklist_sdk.cli.setting_places import described
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.places import is_nowhere
 
@@ -121,10 +122,10 @@ def run(arguments: Sequence[str]) -> int:
     root = logging.getLogger()
     root.addHandler(warnings)
     try:
-        code, failure = _code_and_failure(arguments)
+        code, failure = _code_and_failure(arguments, warnings)
     finally:
         root.removeHandler(warnings)
-    warnings.write(failure=failure)
+    warnings.write()
     if failure is not None:
         say(failure)
     for stream in (sys.stdout, sys.stderr):
@@ -132,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
+def _code_and_failure(arguments: Sequence[str], warnings: DeferredWarnings) -> tuple[int, str | None]:
     """Run one command; return its exit code, and the message if it failed and has not written one."""
     try:
         return _call(arguments), None
@@ -142,7 +143,8 @@ def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
         message = error.format_message().rstrip(".")
         return USAGE, f"{message}{'' if message.endswith('?') else '.'} See {path} --help"
     except BlocklistError as error:
-        return exit_code(error), str(error)
+        warnings.forget(str(error))
+        return exit_code(error), described(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED, None
     except BrokenPipeError:

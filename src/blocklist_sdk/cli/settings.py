@@ -4,6 +4,7 @@ Typer reads flags and the environment; `Settings.complete` adds the file. Each s
 `Settings`: its flag, variable, name in the file and line in ``docs/reference/settings.md`` follow from that.
 """
 
+import contextlib
 import functools
 import inspect
 import os
@@ -16,6 +17,7 @@ import typer
 
 from blocklist_sdk.cli.limits import Limit, count, growth, period, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
+from blocklist_sdk.cli.setting_places import concerning, file_place, given_place, placing
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
 from blocklist_sdk.places import expanded, resolved
@@ -177,6 +179,9 @@ class Settings:
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
     )
 
+    places: Any = field(default_factory=dict, repr=False, compare=False)
+    """Where each of the values was found, for messages; a mapping of texts."""
+
     def open(self, *, online: bool = False) -> "Blocklist":
         """Open the list; settings that are missing come from the file.
 
@@ -187,6 +192,11 @@ class Settings:
             InvalidInput: a required setting is missing, or one cannot be used.
         """
         settings = self.complete(("url", "feed", "root"))
+        with settings.placing():
+            return settings._opened(online=online)
+
+    def _opened(self, *, online: bool) -> "Blocklist":
+        settings = self
         assert settings.url is not None
         assert settings.feed is not None
         assert settings.root is not None
@@ -244,7 +254,12 @@ class Settings:
         assert settings.exchange is not None
         from blocklist_sdk.exchange.client import ExchangeClient
 
-        return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
+        with settings.placing(), concerning("exchange"):
+            return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
+
+    def placing(self) -> contextlib.AbstractContextManager[None]:
+        """Say in errors about a setting where its value was found."""
+        return placing(lambda: self.complete().places)
 
     def complete(self, required: tuple[str, ...] = ()) -> "Settings":
         """Add what is missing from the file, and check that the required settings are there.
@@ -256,11 +271,14 @@ class Settings:
         given = self
         # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
-            given = replace(given, client_secret=secret)
+            place = f"{SECRET_VARIABLE} in the environment"
+            given = replace(given, client_secret=secret, places={**given.places, "client_secret": place})
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
         if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
-        settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
+        from_file = [name for name in NAMES if getattr(given, name) is None and getattr(file, name) is not None]
+        places = {**{name: file.places[name] for name in from_file}, **given.places}
+        settings = replace(given, places=places, **{name: getattr(file, name) for name in from_file})
         missing = [name for name in required if getattr(settings, name) is None]
         if missing:
             lines = ", ".join(f'{name} = "…"' for name in missing)
@@ -286,16 +304,19 @@ class Settings:
         if len(proofs) != 1:
             raise InvalidInput(
                 f"client_id needs exactly one of client_secret_file, client_key and {SECRET_VARIABLE}; "
-                f"given: {' and '.join(proofs) or 'none'}"
+                f"given: {' and '.join(self.places.get(name, name) for name in proofs) or 'none'}",
+                argument="client_id",
             )
         from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 
         if self.client_key is not None:
-            key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
+            with concerning("client_key"):
+                key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
             return PrivateKeyJwt.for_exchange(address, self.client_id, key)
         secret = self.client_secret
         if self.client_secret_file is not None:
-            secret = first_line(Path(self.client_secret_file), "client secret")
+            with concerning("client_secret_file"):
+                secret = first_line(Path(self.client_secret_file), "client secret")
         assert secret is not None
         return ClientCredentials.for_exchange(address, self.client_id, secret)
 
@@ -309,10 +330,15 @@ class Settings:
             return None
         from blocklist_sdk.net.tls import tls_context
 
-        return tls_context(ca=self.ca, client_cert=self.client_cert)
+        with concerning("ca" if self.ca is not None else "client_cert"):
+            context = tls_context(ca=self.ca)
+        if self.client_cert is None:
+            return context
+        with concerning("client_cert"):
+            return tls_context(ca=self.ca, client_cert=self.client_cert)
 
 
-_FIELDS: Final = {each.name: each for each in fields(Settings)}
+_FIELDS: Final = {each.name: each for each in fields(Settings) if each.metadata}
 
 NAMES: Final = tuple(name for name in _FIELDS if name != "config")
 """The names that a settings file may have. All but `client_secret` have a flag as well."""
@@ -361,12 +387,20 @@ def with_settings(*names: str, guard: str | None = None) -> Callable[[Callable[.
         def run(**values: Any) -> T:
             given = {option.name: values.pop(option.name) for option in options}
             _check_flags(given, flags)
-            if context := values.pop(_CONTEXT, None):
-                _check_limits(given, flags, context)
-            return command(settings=Settings(**given), **values)
+            context = values.get(own_context) if own_context else values.pop(_CONTEXT, None)
+            places = {
+                name: given_place(name, flag=its_flag, variable=variable(name), context=context)
+                for name, its_flag in flags.items()
+                if given[name] is not None
+            }
+            _check_limits(given, places)
+            settings = Settings(**given, places=places)
+            with settings.placing():
+                return command(settings=settings, **values)
 
         parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
-        if not _LIMITS.keys().isdisjoint(names):
+        own_context = next((each.name for each in parameters if each.annotation is typer.Context), None)
+        if own_context is None:
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -389,7 +423,7 @@ def _check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> N
         raise InvalidInput(f"{' and '.join(empty)} must not be empty: give a value, or leave it out")
 
 
-def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], context: typer.Context) -> None:
+def _check_limits(given: Mapping[str, str | None], places: Mapping[str, str]) -> None:
     """Refuse a text that is not a limit, and say where it is.
 
     Raises:
@@ -397,9 +431,7 @@ def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], con
     """
     for name, text in given.items():
         if text is not None and name in _LIMITS:
-            source = context.get_parameter_source(name)
-            is_variable = source is not None and source.name == "ENVIRONMENT"
-            _LIMITS[name].read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
+            _LIMITS[name].read(text, where=places[name])
 
 
 def _option(name: str, its_flag: str) -> Any:
@@ -474,14 +506,15 @@ def read_config(path: Path | None) -> Settings:
         raise InvalidInput(
             f"the settings file {file} sets {', '.join(unknown)}, but the settings are {', '.join(NAMES)}"
         )
+    places = {name: file_place(name, file, text) for name in document}
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
-            raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
+            raise InvalidInput(f'{places[name]} must be text in quotes, such as {name} = "…"')
         if limit := _LIMITS.get(name):
-            limit.read(value, where=f"{name} in the settings file {file}")
+            limit.read(value, where=places[name])
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
-            document[name] = str(file.parent / expanded(value, what=f"{name} in the settings file {file}"))
-    return Settings(**document)
+            document[name] = str(file.parent / expanded(value, what=places[name]))
+    return Settings(**document, places=places)
 
 
 def _text_of(file: Path) -> str:

@@ -374,15 +374,15 @@ def check_root(root: bytes) -> None:
     try:
         metadata = Metadata[Root].from_bytes(root)
         if metadata.signed.type != Root.type:
-            raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
+            raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}", argument="root")
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except InvalidInput:
         raise
     except (RepositoryError, *_ODD_SHAPES) as error:
         if kind := unknown_key(root):
-            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
+            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}", argument="root") from error
         raise InvalidInput(
-            f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}"
+            f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}", argument="root"
         ) from error
 
 

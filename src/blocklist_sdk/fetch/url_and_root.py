@@ -23,10 +23,13 @@ def base_url(url: str) -> str:
     except ValueError as error:
         # Not in Python's words: they may repeat a password.
         raise InvalidInput(
-            "the repository's address is not a URL: give one that starts with https:, http: or file:"
+            "the repository's address is not a URL: give one that starts with https:, http: or file:",
+            argument="url",
         ) from error
     if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path):
-        raise InvalidInput("the repository's address must be a base URL that starts with https:, http: or file:")
+        raise InvalidInput(
+            "the repository's address must be a base URL that starts with https:, http: or file:", argument="url"
+        )
     return url.rstrip("/")
 
 
@@ -41,14 +44,18 @@ def read_root(root: str | Path | bytes) -> bytes:
     try:
         path = Path(root)
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"{root} is not a regular file: give the root.json that you got from the authority")
+            raise InvalidInput(
+                f"{root} is not a regular file: give the root.json that you got from the authority", argument="root"
+            )
         with path.open("rb") as file:
             data = file.read(_ROOT_BYTES_MAX + 1)
+    except InvalidInput:
+        raise
     except (OSError, TypeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidInput(
-            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority."
+            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority.", argument="root"
         ) from error
     if len(data) > _ROOT_BYTES_MAX:
-        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority")
+        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority", argument="root")
     return data

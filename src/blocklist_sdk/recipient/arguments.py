@@ -74,10 +74,15 @@ def protected_numbers(
     from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
 
     if isinstance(numbers, (str, Path)):
-        texts = read_lines(Path(numbers))
+        try:
+            texts = read_lines(Path(numbers))
+            found = frozenset[int]().union(*numbers_of(texts, region=region, form=form))
+        except InvalidInput as error:
+            error.argument = error.argument or "protected"
+            raise
         if not texts:
             log.warning("there is no number in %s, so no number of yours is protected", numbers)
-        return frozenset[int]().union(*numbers_of(texts, region=region, form=form))
+        return found
     read = number_reader(region, form)
     texts = [ProtectedText(number) for number in numbers if isinstance(number, str)]
     integers = {read(number) for number in numbers if not isinstance(number, str)}

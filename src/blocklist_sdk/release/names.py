@@ -38,7 +38,8 @@ def feed_name(name: str) -> str:
         or name in _RESERVED
     ):
         raise InvalidInput(
-            f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
+            f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging",
+            argument="feed",
         )
     return name
 

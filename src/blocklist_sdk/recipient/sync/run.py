@@ -453,7 +453,7 @@ class Syncer:
                     "the publisher gave it up, or it is being withheld. Ask the publisher."
                 )
             others = [feed for feed in trust.feeds if feed != self.feed]
-            raise InvalidInput(unknown_feed(shown(self.url), self.feed, others))
+            raise InvalidInput(unknown_feed(shown(self.url), self.feed, others), argument="feed")
         data = trust.fetch(path, max_bytes=_INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
