@@ -13,7 +13,7 @@ import blocklist_sdk
 PACKAGE = Path(blocklist_sdk.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-_GROUND = {"disk", "errors", "lazy", "locks", "places", "records", "tables", "texts", "times"}
+_GROUND = {"disk", "encodings", "errors", "lazy", "locks", "places", "records", "tables", "texts", "times"}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "texts": set(),
     "times": set(),
+    "encodings": {"errors"},
     "places": {"errors"},
     "disk": {"errors", "places"},
     "locks": {"disk", "errors"},

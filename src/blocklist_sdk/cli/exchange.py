@@ -16,6 +16,8 @@ from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
+from blocklist_sdk.cli.table_options import check_input
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.texts import counted
 
@@ -120,6 +122,9 @@ def serve(
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")
+    for file in (tls_certificate, tls_key, client_ca):
+        if file is not None:
+            check_input(file)
     tls = (
         TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     )
@@ -339,6 +344,6 @@ def _write_secret(name: str, secret: str | None, *, as_json: bool) -> None:
 def _text_of(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(_KEY_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
+            return decoded(opened.read(_KEY_BYTES_MAX), f"the key {file}")
+    except OSError as error:
         raise InvalidInput(f"cannot read the key {file}: {error}") from error

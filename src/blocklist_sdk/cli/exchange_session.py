@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blocklist_sdk.cli.output import say, write_json, write_line
-from blocklist_sdk.cli.table_options import input_of
+from blocklist_sdk.cli.table_options import input_of, place_in
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 
 if TYPE_CHECKING:
@@ -109,9 +109,10 @@ class Rejects:
         count: number of rejected lines.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, file: Path, *, as_json: bool) -> None:
         """Nothing was rejected yet."""
         self.count: int = 0
+        self._file = file
         self._as_json = as_json
 
     def add(self, line: int, kind: str, message: str) -> None:
@@ -120,7 +121,7 @@ class Rejects:
         if self._as_json:
             write_json({"line": line, "error": {"type": kind, "message": message}})
         else:
-            say(f"line {line}: {message}")
+            say(f"{place_in(self._file, line)}: {message}")
 
     def readable(
         self, rows: Iterable[tuple[int, dict[str, Any] | str]], make: Callable[[dict[str, Any]], T], lines: list[int]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.places import expanded
 
@@ -47,8 +48,8 @@ def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
     from blocklist_sdk.publisher import KeyUri
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        document = tomllib.loads(decoded(path.read_bytes(), f"the file of keys {path}"))
+    except OSError as error:
         raise InvalidInput(f"cannot read the file of keys {path}: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"the file of keys {path} is not TOML: {error}") from error

@@ -19,6 +19,7 @@ from blocklist_sdk.cli.table_options import (
     MapOption,
     SheetOption,
     input_of,
+    place_in,
     table_options,
 )
 from blocklist_sdk.errors import InvalidInput
@@ -155,7 +156,7 @@ def import_(
     if rejects is not None:
         write_rejects(result.rejects, rejects)
     for reject in result.rejects:
-        say(f"line {reject.line}: {reject.reason}")
+        say(f"{place_in(file, reject.line)}: {reject.reason}")
     if as_json:
         rejected = [{"line": reject.line, "reason": reject.reason} for reject in result.rejects]
         write_json({"rows": result.rows, "rejects": rejected})

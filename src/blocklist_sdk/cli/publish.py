@@ -18,6 +18,7 @@ from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.publish_lists import add, release, remove
 from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
+from blocklist_sdk.cli.table_options import check_input
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
@@ -71,6 +72,8 @@ def init(
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
     scopes = _feeds_of(feed)
+    for file in (*(root_key or ()), *(targets_key or ())):
+        check_input(file)
     if root_key or targets_key:
         public_keys = {"root": root_key or [], "targets": targets_key or []}
         proposal = Publisher.begin(

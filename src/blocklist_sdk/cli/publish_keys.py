@@ -11,6 +11,7 @@ import typer
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
+from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.places import absolute, resolved
 from blocklist_sdk.texts import counted
@@ -255,7 +256,7 @@ def fingerprint(
         data = Publisher.open(place, passphrase=None).root_file
     else:
         try:
-            data = place.read_bytes()
+            data = without_mark(place.read_bytes(), str(place))
         except OSError as error:
             raise InvalidInput(f"cannot read {place}: {error.strerror}") from error
     show_fingerprint(data, as_json=as_json)

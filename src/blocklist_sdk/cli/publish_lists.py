@@ -21,6 +21,7 @@ from blocklist_sdk.cli.table_options import (
     MapFileOption,
     MapOption,
     SheetOption,
+    check_input,
     input_of,
     table_options,
 )
@@ -194,12 +195,13 @@ def release(
     """
     options = reading.keywords(date_format=entries.date_format) | entries.keywords()
     options |= {"allow_empty": allow_empty, "max_rejects": max_rejects}
+    given = input_of(check_input(source))
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        impact = publisher.dry_run(feed, input_of(source), **options)
+        impact = publisher.dry_run(feed, given, **options)
         _show_impact(impact, as_json=run.as_json, strict=strict, is_whole=True)
     with _details():
-        result = publisher.release(feed, input_of(source), rejects=run.rejects, accept=run.accept, **options)
+        result = publisher.release(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
     if result.invalid and strict:
         raise typer.Exit(REJECTED)

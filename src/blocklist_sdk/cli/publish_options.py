@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from blocklist_sdk.cli.passphrase import PassphraseSource
+from blocklist_sdk.cli.table_options import check_input
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def given_numbers(numbers: list[str] | None, source: Path | None) -> list[str] |
     """The numbers of the command line, or the file that has them; ``-`` is standard input.
 
     Raises:
-        InvalidInput: there are both, or neither; or standard input is closed.
+        InvalidInput: there are both, or neither; the file cannot be read; or standard input is closed.
     """
     if numbers and source is not None:
         raise InvalidInput("numbers are given, and --from as well: give one of them")
@@ -37,7 +38,7 @@ def given_numbers(numbers: list[str] | None, source: Path | None) -> list[str] |
     if numbers and numbers != ["-"]:
         return numbers
     if source is not None and str(source) != "-":
-        return source
+        return check_input(source)
     if sys.stdin is None:
         raise InvalidInput("standard input is closed: give the numbers as arguments, or --from FILE")
     return sys.stdin.buffer

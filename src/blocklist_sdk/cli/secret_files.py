@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from blocklist_sdk.encodings import decoded, without_mark
 from blocklist_sdk.errors import InvalidInput
 
 _LINE_BYTES_MAX = 10_000
@@ -20,9 +21,9 @@ def first_line(file: Path, what: str) -> str:
     try:
         with file.open("rb") as opened:
             line = opened.readline(_LINE_BYTES_MAX + 1)
-        text = line.decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InvalidInput(f"cannot read the {what} file {file}: {error}") from error
+    text = decoded(line, f"the {what} file {file}").rstrip("\r\n")
     if not text:
         raise InvalidInput(f"the {what} file {file} is empty: its first line must be the {what}")
     if len(line) > _LINE_BYTES_MAX:
@@ -43,4 +44,4 @@ def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
         raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error
     if len(data) > max_bytes:
         raise InvalidInput(f"the {what} {file} has more than {max_bytes:,} bytes: give another one")
-    return data
+    return without_mark(data, f"the {what} {file}")

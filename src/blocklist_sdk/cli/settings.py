@@ -18,6 +18,7 @@ import typer
 from blocklist_sdk.cli.limits import Limit, count, growth, period, share
 from blocklist_sdk.cli.secret_files import first_line, read_secret
 from blocklist_sdk.cli.setting_places import concerning, file_place, given_place, placing
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers.text import check_form
 from blocklist_sdk.places import expanded, resolved
@@ -493,7 +494,7 @@ def read_config(path: Path | None) -> Settings:
         if path is None:
             return Settings()
         raise InvalidInput(f"the settings file {file} does not exist: correct --config or BLOCKLIST_CONFIG") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InvalidInput(f"cannot read the settings file {file}: {error}") from error
     import tomllib
 
@@ -525,4 +526,4 @@ def _text_of(file: Path) -> str:
         data = opened.read(_CONFIG_BYTES_MAX + 1)
     if len(data) > _CONFIG_BYTES_MAX:
         raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
-    return data.decode()
+    return decoded(data, f"the settings file {file}")

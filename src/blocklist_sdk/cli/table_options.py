@@ -1,5 +1,6 @@
 """Options of commands that read a table, and standard input in the place of a file."""
 
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.tables.options import TableOptions
 
@@ -52,6 +54,26 @@ def input_of(file: Path) -> Path | BinaryIO:
     return sys.stdin.buffer if str(file) == "-" else file
 
 
+def place_in(file: Path, line: int) -> str:
+    """A line of a file, or of standard input for ``-``, for messages."""
+    return f"{'standard input' if str(file) == '-' else file}, line {line}"
+
+
+def check_input(file: Path) -> Path:
+    """A file that is to be read later; `-` stands for standard input.
+
+    Raises:
+        InvalidInput: it does not exist, or cannot be read.
+    """
+    if str(file) != "-":
+        try:
+            # Without blocking: a pipe may have no writer yet.
+            os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
+        except OSError as error:
+            raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
+    return file
+
+
 def table_options(
     *,
     maps: Sequence[str] | None = None,
@@ -82,8 +104,8 @@ def table_options(
 
 def _from_file(path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]], str | None]:
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document: dict[str, Any] = tomllib.loads(decoded(path.read_bytes(), f"the map file {path}"))
+    except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"the map file {path} is not TOML: {error}") from error
     except OSError as error:
         raise InvalidInput(f"cannot read the map file {path}: {error.strerror}") from error

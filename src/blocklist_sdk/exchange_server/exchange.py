@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
 from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
@@ -118,7 +119,7 @@ class Exchange:
             with storage(directory):
                 (building / FILE).touch(mode=0o600)  # the database's URL may hold a password
                 (building / FILE).write_text(settings.to_toml(), encoding="utf-8")
-                text = routing.read_text(encoding="utf-8") if routing else RoutingRules.shipped(settings.region)
+                text = decoded(routing.read_bytes(), str(routing)) if routing else RoutingRules.shipped(settings.region)
                 (building / ROUTING).write_text(text, encoding="utf-8")
                 (building / _TOKEN_KEY).touch(mode=0o600)
                 (building / _TOKEN_KEY).write_bytes(Tokens.new_key())

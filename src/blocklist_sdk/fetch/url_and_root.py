@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput
 
 _ROOT_BYTES_MAX = 512_000
@@ -40,7 +41,7 @@ def read_root(root: str | Path | bytes) -> bytes:
         InvalidInput: the file cannot be read, is not a regular file, or is too large.
     """
     if isinstance(root, bytes):
-        return root
+        return without_mark(root, "the root metadata")
     try:
         path = Path(root)
         if path.exists() and not path.is_file():
@@ -58,4 +59,4 @@ def read_root(root: str | Path | bytes) -> bytes:
         ) from error
     if len(data) > _ROOT_BYTES_MAX:
         raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority", argument="root")
-    return data
+    return without_mark(data, f"the root metadata {root}")
