@@ -35,6 +35,7 @@ from blocklist_sdk.enforcement.sink import (
 from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.places import absolute
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -291,6 +292,9 @@ class _Waiting:
                 self._database.close()
                 raise
         except sqlite3.Error as error:
+            locked = sqlite_locked(error, path, busy=f"another process uses {path}")
+            if locked is not None:
+                raise locked from error
             raise InvalidInput(
                 f"{path} cannot be used ({error}). If it is damaged, remove it: changes that wait for a response are "
                 "then written again."

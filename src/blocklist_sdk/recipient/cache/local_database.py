@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.places import absolute, advice_on
 
 if TYPE_CHECKING:
@@ -175,8 +176,9 @@ class LocalDatabase:
             raise self.damaged(error) from error
 
     def _refused(self, error: "sqlite3.OperationalError") -> BlocklistError:
-        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return Locked(f"another process is changing {self.path}: try again", path=self.path)
+        locked = sqlite_locked(error, self.path, busy=f"another process is changing {self.path}")
+        if locked is not None:
+            return locked
         if error.sqlite_errorname == "SQLITE_ERROR":
             return self.damaged(error)
         return StorageFailed(
