@@ -1,5 +1,6 @@
 """Homes, the user's directories and the working directory are looked for in one place, which says what is missing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk import Blocklist, InvalidInput, StorageFailed, places
+from blocklist_sdk import Blocklist, InvalidInput, Publisher, StorageFailed, places
 from blocklist_sdk.disk import storage_failed
+from blocklist_sdk.mirror import mirror
 from support.import_plan import MODULES, PACKAGE
 
 _LOOK_UPS = re.compile(
@@ -105,3 +107,14 @@ def test_no_temporary_directory_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pat
         places.named_temporary_file()
     with pytest.raises(StorageFailed, match="TMPDIR"), places.temporary_directory(prefix="x"):
         pass
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_at_once(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(InvalidInput, match="is not UTF-8: rename"):
+        Blocklist.open("file:///x", feed="id-all", root=b"", cache_dir=place)
+    with pytest.raises(InvalidInput, match="is not UTF-8: rename"):
+        Publisher.init(place, feeds=["id-all"], passphrase="correct horse battery")
+    assert not place.exists()
+    with pytest.raises(InvalidInput, match="is not UTF-8: rename"):
+        mirror("file:///x", place, root=b"")

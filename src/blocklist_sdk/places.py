@@ -103,6 +103,18 @@ def resolved(path: str | Path) -> Path:
         raise _nowhere(path) from error
 
 
+def check_name(path: str | Path) -> None:
+    """Refuse a name that is not UTF-8: Arrow, which reads and writes lists, cannot open such a file.
+
+    Raises:
+        InvalidInput: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"the name {os.fsencode(path)!r} is not UTF-8: rename that file or folder") from error
+
+
 def is_nowhere() -> bool:
     """Whether the working directory has been deleted."""
     try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater
 
-from blocklist_sdk.disk import adopt, storage
+from blocklist_sdk.disk import PUBLIC_FILE_MODE, adopt, storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Stale, Unreachable, Untrusted
 from blocklist_sdk.fetch.key_kinds import unknown_key, upgrade
 from blocklist_sdk.fetch.repository_contents import (
@@ -33,6 +34,9 @@ _NOTHING_CHANGED = "Nothing was changed here"
 _GET_ROOT = "get root.json from the authority, by a way you trust"
 _METADATA_BYTES_MAX = 5_000_000
 """What tuf itself allows the largest role (`UpdaterConfig.targets_max_length`)."""
+
+_PRIVATE_FILE_MODE = 0o600
+"""As `tempfile` makes files, with which tuf replaces its own."""
 
 _ODD_SHAPES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What tuf raises of metadata whose values it does not check, such as a role whose name is a number."""
@@ -94,12 +98,15 @@ class Trust:
                 bootstrap=self._root,
             )
             updater.refresh()
+            _make_readable(self._metadata_dir)
         self._updater = updater
 
     def target(self, path: str) -> TargetFile | None:
         """The signed length and hashes of a target; None if no role that is trusted to sign it lists it."""
         with self._translated():
-            return self._refreshed.get_targetinfo(path)
+            found = self._refreshed.get_targetinfo(path)
+            _make_readable(self._metadata_dir)
+            return found
 
     def limit_time(self, length: int = 0) -> None:
         """Let what is fetched from now on take so long together, as `Transport.limit_time` does."""
@@ -404,6 +411,14 @@ def _is_metadata(path: Path) -> bool:
     except (FileNotFoundError, DeserializationError):
         return False
     return True
+
+
+def _make_readable(directory: Path) -> None:
+    """Let others read what tuf keeps private, though it is public: `verify` runs as another user than the sync."""
+    for path in (*directory.glob("*.json"), *(directory / HISTORY).glob("*.json")):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == _PRIVATE_FILE_MODE:
+            path.chmod(PUBLIC_FILE_MODE)
 
 
 def _heal(directory: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.places import absolute, resolved
+from blocklist_sdk.places import absolute, check_name, resolved
 from blocklist_sdk.release.limits import TEXT_BYTES_MAX
 from blocklist_sdk.texts import is_displayable
 
@@ -33,8 +33,10 @@ def check_path(name: str, value: object) -> Path:
 
 
 def check_directory(value: object) -> Path:
-    """The absolute path of the publisher's folder."""
-    return absolute(check_path("the folder", value))
+    """The absolute path of the folder of a publisher or a mirror."""
+    path = absolute(check_path("the folder", value))
+    check_name(path)
+    return path
 
 
 def check_text(name: str, value: object) -> str:

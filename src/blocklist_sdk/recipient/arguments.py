@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
-from blocklist_sdk.places import absolute, user_cache, user_state
+from blocklist_sdk.places import absolute, check_name, user_cache, user_state
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.limits import ROWS_MAX
 
@@ -22,8 +22,15 @@ def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | 
 
     Raises:
         InvalidInput: none is given, and the user has no home directory; or one is relative, and the working directory
-            has been deleted.
+            has been deleted; or a name is not UTF-8.
     """
+    found = _directories(url, cache_dir, state_dir)
+    for directory in found:
+        check_name(directory)
+    return found
+
+
+def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
     # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
     if state_dir is not None:
         state_dir = absolute(state_dir)

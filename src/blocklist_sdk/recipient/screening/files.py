@@ -25,14 +25,14 @@ from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.form_sample import FormSample
-from blocklist_sdk.places import named_temporary_file
+from blocklist_sdk.places import check_name, named_temporary_file
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
 from blocklist_sdk.tables.batches import Batch
 from blocklist_sdk.tables.header import Meanings
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.tables.streams import spooled
-from blocklist_sdk.tables.table import Table, check_name, open_table
+from blocklist_sdk.tables.table import Table, open_table
 from blocklist_sdk.texts import displayable, is_displayable
 
 PREFIX: Final = "blocklist_"
