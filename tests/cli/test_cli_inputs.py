@@ -2,6 +2,7 @@
 
 import codecs
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,28 @@ def settings(world: World, **changed: object) -> dict[str, str]:
         "BLOCKLIST_REGION": "ID",
         **{f"BLOCKLIST_{name.upper()}": str(value) for name, value in changed.items()},
     }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check -",
+        "screen - -o x.csv",
+        "override import -",
+        "report bulk -",
+        "receipts send -",
+        "publish release DIR --feed FEED --from -",
+        "publish add DIR --feed FEED -",
+        "publish protect add DIR --from -",
+    ],
+)
+def test_standard_input_that_is_closed(world: World, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    words = {"DIR": str(world.publisher.directory), "FEED": FEED}
+    env = settings(world, exchange="http://127.0.0.1:9")
+    # As Python has it: the module's `sys.stdin` is None where the descriptor is closed.
+    monkeypatch.setattr("blocklist_sdk.cli.inputs.sys", SimpleNamespace(stdin=None))
+    ran = run(*(words.get(word, word) for word in command.split()), env=env)
+    assert_fails(ran, 2, "standard input is closed")
 
 
 def in_utf16(data: bytes) -> bytes:

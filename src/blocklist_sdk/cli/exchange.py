@@ -11,12 +11,12 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED, REFUSED
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
-from blocklist_sdk.cli.table_options import check_input
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, mask
 from blocklist_sdk.texts import counted

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from blocklist_sdk.cli.inputs import input_of, place_in
 from blocklist_sdk.cli.output import say, write_json, write_line
-from blocklist_sdk.cli.table_options import input_of, place_in
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import REJECTED
+from blocklist_sdk.cli.inputs import input_of, place_in
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, numbers_text, say, write_json, write_line
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
@@ -18,8 +19,6 @@ from blocklist_sdk.cli.table_options import (
     MapFileOption,
     MapOption,
     SheetOption,
-    input_of,
-    place_in,
     table_options,
 )
 from blocklist_sdk.errors import InvalidInput

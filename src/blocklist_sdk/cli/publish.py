@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli import publish_keys, publish_protect
+from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.publish_lists import add, release, remove
 from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
-from blocklist_sdk.cli.table_options import check_input
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blocklist_sdk.cli.exit_codes import ERRORS, FINE, REJECTED
+from blocklist_sdk.cli.inputs import check_input, input_of
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.option_records import with_records
 from blocklist_sdk.cli.output import AsJson, entry_document, say, write_json, write_lines
@@ -21,8 +22,6 @@ from blocklist_sdk.cli.table_options import (
     MapFileOption,
     MapOption,
     SheetOption,
-    check_input,
-    input_of,
     table_options,
 )
 from blocklist_sdk.errors import InvalidInput, Refused

@@ -1,13 +1,12 @@
 """What several of the publisher's commands take."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from blocklist_sdk.cli.inputs import check_input, standard_input
 from blocklist_sdk.cli.passphrase import PassphraseSource
-from blocklist_sdk.cli.table_options import check_input
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -39,6 +38,4 @@ def given_numbers(numbers: list[str] | None, source: Path | None) -> list[str] |
         return numbers
     if source is not None and str(source) != "-":
         return check_input(source)
-    if sys.stdin is None:
-        raise InvalidInput("standard input is closed: give the numbers as arguments, or --from FILE")
-    return sys.stdin.buffer
+    return standard_input()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.exit_codes import BLOCKED, ERRORS, FINE, USAGE
+from blocklist_sdk.cli.inputs import standard_input
 from blocklist_sdk.cli.output import (
     AsJson,
     in_colour,
@@ -201,9 +202,7 @@ def _questions(numbers: list[str]) -> Iterator[tuple[str, str]]:
         if number != "-":
             yield "", number
             continue
-        if sys.stdin is None:
-            raise InvalidInput("standard input is closed: give the numbers as arguments, or on standard input")
-        for line_number, line in enumerate(sys.stdin.buffer, start=1):
+        for line_number, line in enumerate(standard_input(), start=1):
             if line_number == 1:
                 line = without_mark(line, "standard input")
             # Text that is not UTF-8 is not a number either, and the message says so.

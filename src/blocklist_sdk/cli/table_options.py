@@ -1,11 +1,9 @@
 """Options of commands that read a table, and standard input in the place of a file."""
 
-import os
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -47,31 +45,6 @@ HeaderRowOption = Annotated[
 ]
 
 _SECTIONS: Final = {"columns", "values", "dates"}
-
-
-def input_of(file: Path) -> Path | BinaryIO:
-    """The file, or standard input for ``-``."""
-    return sys.stdin.buffer if str(file) == "-" else file
-
-
-def place_in(file: Path, line: int) -> str:
-    """A line of a file, or of standard input for ``-``, for messages."""
-    return f"{'standard input' if str(file) == '-' else file}, line {line}"
-
-
-def check_input(file: Path) -> Path:
-    """A file that is to be read later; `-` stands for standard input.
-
-    Raises:
-        InvalidInput: it does not exist, or cannot be read.
-    """
-    if str(file) != "-":
-        try:
-            # Without blocking: a pipe may have no writer yet.
-            os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK))
-        except OSError as error:
-            raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
-    return file
 
 
 def table_options(
