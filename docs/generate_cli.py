@@ -56,6 +56,10 @@ command, since `enforce --watch` has two of them. On the command line of that co
 above 1, only as a percentage. What a guard lets pass is the larger of share and number; [Decide what comes into
 force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
+An error about a setting begins with the place of its value: `--feed`, `BLOCKLIST_FEED in the environment`, or `feed in
+the settings file blocklist.toml, line 2`. A path that begins with `~` is in a home directory. Text files are UTF-8, with
+or without a byte order mark.
+
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
 (mode 0600).
 
