@@ -58,6 +58,9 @@ above 1, only as a percentage. What a guard lets pass is the larger of share and
 force](../how-to/decide-what-comes-into-force.md) has the reasons.
 
 `blocklist init` writes a file with every setting of a recipient and its meaning.
+An error about a setting begins with the place of its value: `--feed`, `BLOCKLIST_FEED in the environment`, or `feed in
+the settings file blocklist.toml, line 2`. A path that begins with `~` is in a home directory. Text files are UTF-8, and
+may have a byte order mark.
 
 A file with `client_secret` in it, and the file that `client_secret_file` names, must be readable by their user alone
 (mode 0600).

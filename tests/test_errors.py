@@ -17,6 +17,7 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issu
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ExchangeError": {"status": 403, "problem": {"title": "no"}},
     "Locked": {"path": Path("lock")},
+    "NotPermitted": {"url": "https://lists.example", "status": 403},
     "Stale": {"role": "timestamp", "expired": datetime(2026, 1, 2, tzinfo=UTC)},
     "StorageFailed": {"path": Path("cache")},
     "Unreachable": {"url": "https://lists.example", "status": 503, "retry_after": 2.5},

@@ -20,8 +20,8 @@ PUBLIC = {
     "blocklist_sdk": """
         AsyncBlocklist AsyncExchangeClient Blocklist BlocklistError Blocklists Change ClientCredentials Entry
         ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber Locked Malformed
-        NotSynced Override PrivateKeyJwt Publisher Refused Stale Status StorageFailed SyncResult Unreachable
-        Untrusted Verdict Verification __version__ format_e164 normalize operator_of
+        NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused Stale Status StorageFailed SyncResult
+        Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
     """,
     "blocklist_sdk.recipient": """
         ArrowArray ArrowColumn ArrowStream ArrowTable BackgroundSync Changes ImportResult OUTCOMES Overrides

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.errors import InvalidNumber as InvalidNumber
     from blocklist_sdk.errors import Locked as Locked
     from blocklist_sdk.errors import Malformed as Malformed
+    from blocklist_sdk.errors import NotPermitted as NotPermitted
     from blocklist_sdk.errors import NotSynced as NotSynced
     from blocklist_sdk.errors import Refused as Refused
     from blocklist_sdk.errors import Stale as Stale
@@ -64,6 +65,7 @@ attach(
         "InvalidNumber": "errors",
         "Locked": "errors",
         "Malformed": "errors",
+        "NotPermitted": "errors",
         "NotSynced": "errors",
         "Override": "records",
         "PrivateKeyJwt": "net.oauth",

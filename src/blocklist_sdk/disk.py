@@ -14,6 +14,7 @@ from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.modes import PRIVATE, Access
+from blocklist_sdk.places import advice_on, resolved
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def storage_failed(error: OSError, path: Path) -> StorageFailed:
     """The error to raise for an error of the disk."""
     return StorageFailed(
         f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room. "
-        "Nothing half-written is in force.",
+        f"Nothing half-written is in force.{advice_on(path)}",
         path=path,
     )
 
@@ -158,7 +159,7 @@ def regular_target(path: Path) -> Path:
         raise InvalidInput(
             f"{path} is a link that another user made: remove it, or name the file that is to be written itself"
         )
-    target = path.resolve()
+    target = resolved(path)
     if target.exists() and not target.is_file():
         raise InvalidInput(f"{path} is not a regular file: name a file that may be overwritten")
     return target

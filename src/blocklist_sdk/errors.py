@@ -4,6 +4,7 @@
 
     BlocklistError
     ├── Unreachable          the network: refused, timed out, 5xx, too slow
+    │   └── NotPermitted     the server answered that this account, or whoever asks, may not have it
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
     ├── Malformed            data that is not as the protocol requires, verified or not
@@ -18,7 +19,9 @@
 Every message says what happened and what to do. No message contains a whole telephone number.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +60,14 @@ class Unreachable(BlocklistError):
         self.url = url
         self.status = status
         self.retry_after = retry_after
+
+
+class NotPermitted(Unreachable):
+    """A repository's server does not let this account have a file, or lets nobody have it without an account.
+
+    Raised by syncs and mirrors. To try again does not help: the message says who was refused what. What was in force
+    still is, and a sync in the background goes on trying, at longer and longer times.
+    """
 
 
 class Untrusted(BlocklistError):
@@ -160,7 +171,14 @@ class InvalidInput(BlocklistError, ValueError):
     """A value from the caller cannot be used: an unknown feed, a missing root, a column that does not exist.
 
     Raised by every function; the message says which value to correct.
+
+    Attributes:
+        argument: the name of the argument that cannot be used, as of `Blocklist.open`, where that is known; else None.
     """
+
+    def __init__(self, *args: object, argument: str | None = None) -> None:
+        super().__init__(*args)
+        self.argument = argument
 
 
 class InvalidNumber(InvalidInput):
@@ -284,3 +302,13 @@ def foreign_text(error: BaseException | str, *secrets: str | None) -> str:
     text = _QUERY.sub("?…", _USER_IN_URL.sub("…@", text))
     text = without_numbers(text)
     return displayable(text if len(text) <= _FOREIGN_CHARS_MAX else text[:_FOREIGN_CHARS_MAX] + "…")
+
+
+@contextlib.contextmanager
+def concerning(argument: str) -> Iterator[None]:
+    """Mark errors as being about a setting, unless they are about another one already."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.argument = error.argument or argument
+        raise

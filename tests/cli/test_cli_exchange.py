@@ -448,7 +448,10 @@ def test_a_key_takes_the_place_of_a_secret() -> None:
     ("env", "words"),
     [
         ({}, "none"),
-        ({"BLOCKLIST_CLIENT_SECRET": "x", "BLOCKLIST_CLIENT_KEY": "key.pem"}, "client_secret and client_key"),
+        (
+            {"BLOCKLIST_CLIENT_SECRET": "x", "BLOCKLIST_CLIENT_KEY": "key.pem"},
+            "SECRET in the environment and BLOCK",
+        ),
         ({"BLOCKLIST_CLIENT_SECRET_FILE": "nowhere"}, "nowhere"),
         ({"BLOCKLIST_CLIENT_SECRET_FILE": "empty"}, "empty"),
         ({"BLOCKLIST_CLIENT_KEY": "nowhere"}, "nowhere"),
@@ -497,7 +500,7 @@ def test_sync_and_mirror_ask_with_the_account(guarded: tuple[str, list[Asked]], 
     url, asked = guarded
     settings = ("--url", f"{url}/repository", "--root", world.publisher.root)
     env = {"BLOCKLIST_CLIENT_ID": "gopay", "BLOCKLIST_CLIENT_SECRET": SECRET}
-    assert_fails(run("sync", *settings, "--feed", FEED, "--cache-dir", "cache"), 3, "401")
+    assert_fails(run("sync", *settings, "--feed", FEED, "--cache-dir", "cache"), 77, "401")
     ran = run("sync", *settings, "--feed", FEED, "--cache-dir", "cache", env=env)
     assert ran.code == 0, ran.err
     ran = run("mirror", "copy", *settings, env={**env, "BLOCKLIST_EXCHANGE": url})

@@ -12,7 +12,20 @@ from blocklist_sdk import Publisher, errors
 from blocklist_sdk.cli.exit_codes import ERRORS, exit_code
 from blocklist_sdk.recipient.cache.store import Store
 from support.command_line import assert_fails, run
-from support.world import FEED, LISTED, PASSPHRASE, SECOND, Forger, World, copy_world, make_world, past, stranger
+from support.loopback import Handler, answering
+from support.world import (
+    FEED,
+    LISTED,
+    OTHER_FEED,
+    PASSPHRASE,
+    SECOND,
+    Forger,
+    World,
+    copy_world,
+    make_world,
+    past,
+    stranger,
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +107,47 @@ def test_the_root_of_another_authority(world: World, tmp_path: Path) -> None:
 
 
 def test_an_unknown_feed(world: World) -> None:
-    assert_fails(run("sync", *settings(world, feed="id-unknown")), 2, "id-unknown")
+    words = ("no feed 'id-unknown'", f"only: {OTHER_FEED}, {FEED}.")
+    assert_fails(run("sync", *settings(world, feed="id-unknown")), 2, "--feed: ", *words)
+    other = ("--feed", "id-unknown")
+    ran = run("mirror", world.directory / "mirror", "--url", world.url, "--root", world.publisher.root, *other)
+    assert_fails(ran, 2, *words)
+    (source := world.directory / "list.txt").write_text(LISTED)
+    passphrase = {"BLOCKLIST_PASSPHRASE": PASSPHRASE}
+    ran = run("publish", "release", world.publisher.directory, "--from", source, *other, env=passphrase)
+    assert_fails(ran, 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("status", "account", "words"),
+    [
+        (401, False, ("wants an account, and none was given", "--client-id")),
+        (403, False, ("does not let everybody have", "--client-id")),
+        (401, True, ("does not accept the credentials of this account",)),
+        (403, True, ("this account may not have this file", "name of the feed")),
+    ],
+)
+def test_what_a_server_does_not_permit(
+    world: World, tmp_path: Path, status: int, account: bool, words: tuple[str, ...]
+) -> None:
+    """Of the whole repository, and of a feed's own files alone."""
+    for part in ("/", f"/targets/{FEED}"):
+
+        def step_in(handler: Handler, part: str = part) -> bool:
+            return handler.path.startswith(part) and handler.fail(status)
+
+        with answering(world.repository, step_in) as (url, _):
+            address = url.replace("http://", "http://somebody:Pa55@") if account else url
+            mirror = tmp_path / f"mirror{len(part)}"
+            for command in (
+                ("sync", *settings(world, url=address, cache_dir=tmp_path / f"cache{len(part)}")),
+                ("mirror", mirror, "--url", address, "--root", world.publisher.root),
+            ):
+                ran = run(*command)
+                assert (ran.code, ran.out) == (77, ""), ran
+                for word in (f"the server answered {status}", url, *words):
+                    assert word in ran.err
+                assert "Pa55" not in ran.err
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "export"])
@@ -224,6 +277,7 @@ def test_every_error_has_an_exit_code() -> None:
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, errors.BlocklistError):
             assert any(parent in ERRORS for parent in kind.__mro__)
+    assert exit_code(errors.NotPermitted("no", url="https://lists.example", status=403)) == 77
     assert exit_code(errors.Refused("the guard says no")) == 6
     assert exit_code(errors.ExchangeError("no", status=403, problem={})) == 77
     assert exit_code(errors.ExchangeError("no", status=409, problem={})) == 2

@@ -35,7 +35,7 @@ def test_nothing_is_kept_until_the_end_whichever_logger_it_is_from(capsys: pytes
         logging.getLogger("blocklist_sdk").warning("later")
     finally:
         root.removeHandler(deferred)
-    deferred.write(failure=None)
+    deferred.write()
     assert capsys.readouterr().err == "blocklist: later\n"
 
 

@@ -66,7 +66,7 @@ def test_many_changes_are_counted_and_some_shown(folder: Path) -> None:
 def test_numbers_come_from_one_place(folder: Path, tmp_path: Path, command: str) -> None:
     assert_fails(protect(folder, command), 2, "give numbers, or --from FILE")
     assert_fails(protect(folder, command, FIRST, "--from", tmp_path / "list.txt"), 2, "give one of them")
-    assert_fails(protect(folder, command, "--from", tmp_path / "nowhere.txt"), 2, "cannot read the protected numbers")
+    assert_fails(protect(folder, command, "--from", tmp_path / "nowhere.txt"), 2, "cannot read", "nowhere.txt")
 
 
 def test_a_file_with_short_codes_names_file_and_line(folder: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_keys_that_the_file_does_not_name_are_made(tmp_path: Path) -> None:
     ("text", "word"),
     [
         ("[[root]", "is not TOML"),
-        ("\xff", "cannot read"),
+        ("\xff", "is not UTF-8"),
         ("root = 1", "[[root]]"),
         ("[root]\nuri = 'x'\npublic_key = 'x'", "[[root]]"),
         ("[[root]]\nuri = 'x'", "public_key"),

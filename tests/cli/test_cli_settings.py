@@ -75,7 +75,7 @@ def test_a_wrong_limit_is_named_with_its_place(guard: str, command: tuple[str, .
             for flags, env, file, words in (
                 ([flag(name, guard), text], {}, "", flag(name, guard)),
                 ([], {variable(name): text}, "", f"{variable(name)} in the environment"),
-                ([], {}, f'{name} = "{text}"\n', f"{name} in the settings file blocklist.toml"),
+                ([], {}, f'{name} = "{text}"\n', f"{name} in the settings file blocklist.toml, line 1"),
             ):
                 Path("blocklist.toml").write_text(file)
                 ran = run(*command, *flags, env={**ENV, **env})
@@ -223,3 +223,56 @@ def test_a_device_without_an_end() -> None:
     assert_fails(run("status", "--config", "/dev/zero", env=ENV), 2, "not a regular file")
     ran = run("publish", "init", "authority", "--feed", "x", "--passphrase-file", "/dev/zero")
     assert_fails(ran, 2, "10,000 bytes")
+
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "url": (("status",), "ftp://lists.example"),
+    "feed": (("status",), "Not A Feed"),
+    "root": (("status",), "missing.json"),
+    "region": (("status",), "Narnia"),
+    "form": (("status",), "upside-down"),
+    "protected": (("status",), "missing.txt"),
+    "ca": (("sync",), "missing.pem"),
+    "client_cert": (("sync",), "missing.pem"),
+    "client_key": (("sync",), "missing.pem"),
+    "client_secret_file": (("sync",), "missing.txt"),
+    "client_id": (("sync",), "\u00e9"),
+    "exchange": (("case", "list"), "ftp://exchange.example"),
+}
+"""For each setting that can be wrong, a command and a value that it cannot have."""
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_about_a_setting_says_where_it_was_found(name: str, tmp_path: Path) -> None:
+    command, text = WRONG[name]
+    (tmp_path / "root.json").write_text("{}")
+    right = {"url": "https://127.0.0.1:9", "feed": "id-all", "root": str(tmp_path / "root.json"), "region": "ID"}
+    account = {"client_id": "gopay", "client_secret_file": str(tmp_path / "secret")}
+    (tmp_path / "secret").write_text("a secret")
+    if name.startswith("client"):
+        right |= {key: value for key, value in account.items() if name not in ("client_key", "client_secret_file")}
+        right |= {"client_id": "gopay"}
+    right.pop(name, None)
+    (tmp_path / "blocklist.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in right.items()))
+    config = ("--config", str(tmp_path / "blocklist.toml"))
+    assert_fails(run(*command, *config, flag(name), text), 2, f"blocklist: {flag(name)}: ")
+    ran = run(*command, *config, env={variable(name): text})
+    assert_fails(ran, 2, f"blocklist: {variable(name)} in the environment: ")
+    with (tmp_path / "blocklist.toml").open("a") as file:
+        file.write(f'{name}="{text}"\n')
+    ran = run(*command, env={"BLOCKLIST_CONFIG": str(tmp_path / "blocklist.toml")})
+    assert_fails(ran, 2, f"{name} in the settings file {tmp_path / 'blocklist.toml'}, line {len(right) + 1}: ")
+
+
+def test_a_root_that_is_none_is_found_by_a_sync_and_named(tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_text("{}")
+    env = {"BLOCKLIST_URL": "file:///nowhere", "BLOCKLIST_FEED": "id-all", "BLOCKLIST_CACHE_DIR": str(tmp_path)}
+    ran = run("sync", env={**env, "BLOCKLIST_ROOT": str(tmp_path / "root.json")})
+    assert_fails(ran, 2, "blocklist: BLOCKLIST_ROOT in the environment: the pinned root is not root metadata")
+
+
+def test_every_setting_that_can_be_wrong_is_tried() -> None:
+    paths_made = {"cache_dir", "state_dir"}
+    texts = {"client_secret", *STATEMENT}
+    limits = {name for names in LIMITS.values() for name in names}
+    assert WRONG.keys() | paths_made | texts | limits == set(NAMES)

@@ -182,7 +182,8 @@ def test_overrides_from_a_table_of_anybodys(env: dict[str, str], tmp_path: Path)
     rejects = tmp_path / "rejects.csv"
     ran = run("override", "import", "-", "--rejects", rejects, env=env, stdin=OVERRIDES.encode())
     assert (ran.code, ran.out) == (7, "1 imported, 3 rejected\n")
-    assert [line.split(": ")[1] for line in ran.err.splitlines()[2:]] == ["line 2", "line 4", "line 5"]
+    places = [line.split(": ")[1] for line in ran.err.splitlines()[2:]]
+    assert places == [f"standard input, line {number}" for number in (2, 4, 5)]
     assert "read as national" in ran.err
     assert "ignored column: 'team'" in ran.err
     assert "more cells (6) than the header (5)" in ran.err

@@ -115,6 +115,21 @@ def test_json_has_a_line_for_each_sync_too_for_one_that_failed(world: World) -> 
     assert "404" in told
 
 
+def test_what_is_not_permitted_is_tried_again_later_and_later(world: World) -> None:
+    """An account may be permitted more tomorrow, so a service stays."""
+    with (
+        answering(world.repository, lambda handler: handler.fail(403)) as (url, asked),
+        watching(settings(world, url), "--json") as process,
+    ):
+        assert json.loads(line_of(process))["error"]["type"] == "NotPermitted"
+        assert len(asked) < 5
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+        assert "1 in a row, the next one is at 20" in errors_of(process)
+    assert 'blocklist_syncs_total{feed="id-telkomsel",outcome="not-permitted"} 1' in metrics(world)
+
+
 def stalled(handler: Handler) -> bool:
     return handler.path.endswith(".parquet") and handler.hang()
 

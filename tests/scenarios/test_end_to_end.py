@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import support.quick_secrets  # noqa: F401
-from blocklist_sdk import Blocklist, ExchangeClient, ExchangeError
+from blocklist_sdk import Blocklist, ExchangeClient, ExchangeError, NotPermitted
 from blocklist_sdk.enforcement import Batch, Outcome, enforce
 from blocklist_sdk.exchange.models import Case, NewReceipt
 from blocklist_sdk.sandbox import RECIPIENTS, Sandbox, sandbox, screenshot
@@ -124,7 +124,7 @@ def play(
         cache_dir=box.directory / "foreign",
         auth=box.auth(OTHER),
     )
-    with foreign, pytest.raises(Exception, match="access is denied"):
+    with foreign, pytest.raises(NotPermitted, match=f"the account {OTHER!r} may not have this file"):
         foreign.sync()
     entry = next(each.entry for each in case.listings if each.feed == "id-telkomsel" and each.entry is not None)
     stranger = NewReceipt(feed="id-telkomsel", serial=2, entry=entry, outcome="enforced", at=datetime.now(UTC))

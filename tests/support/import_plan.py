@@ -13,7 +13,9 @@ import blocklist_sdk
 PACKAGE = Path(blocklist_sdk.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-_GROUND = {"disk", "errors", "lazy", "locks", "modes", "records", "tables", "texts", "times"}
+_GROUND = {
+    *("disk", "encodings", "errors", "lazy", "locks", "modes", "places", "records", "tables", "texts", "times"),
+}
 _ASKED = {"recipient/cache", "recipient/rules", "recipient/verdicts"}
 _FETCHED = {"fetch", "net", "recipient/guard", "recipient/sync_outcomes"}
 _WING = (
@@ -28,10 +30,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "texts": set(),
     "times": set(),
-    "disk": {"errors", "modes"},
+    "encodings": {"errors"},
+    "places": {"errors"},
+    "disk": {"errors", "modes", "places"},
     "locks": {"disk", "errors", "modes"},
     "modes": {"errors"},
-    "tables": {"disk", "errors", "lazy", "modes", "texts"},
+    "tables": {"disk", "errors", "lazy", "modes", "places", "texts"},
     "numbers": {"errors", "lazy", "locks", "texts"},
     "release": _GROUND | {"numbers"},
     "net": _GROUND,

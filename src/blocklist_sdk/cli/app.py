@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +18,8 @@ from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
 from blocklist_sdk.cli.visible_secrets import warn_of_visible_secrets
 from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.places import is_nowhere
+from blocklist_sdk.settings.setting_places import described
 
 PANELS: Final = {
     "Try it": {"demo": "demo", "sandbox": "sandbox", "version": "app"},
@@ -125,10 +126,10 @@ def run(arguments: Sequence[str]) -> int:
     root = logging.getLogger()
     root.addHandler(warnings)
     try:
-        code, failure = _code_and_failure(arguments)
+        code, failure = _code_and_failure(arguments, warnings)
     finally:
         root.removeHandler(warnings)
-    warnings.write(failure=failure)
+    warnings.write()
     if failure is not None:
         say(failure)
     for stream in (sys.stdout, sys.stderr):
@@ -136,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
+def _code_and_failure(arguments: Sequence[str], warnings: DeferredWarnings) -> tuple[int, str | None]:
     """Run one command; return its exit code, and the message if it failed and has not written one."""
     try:
         return _call(arguments), None
@@ -146,7 +147,8 @@ def _code_and_failure(arguments: Sequence[str]) -> tuple[int, str | None]:
         message = error.format_message().rstrip(".")
         return USAGE, f"{message}{'' if message.endswith('?') else '.'} See {path} --help"
     except BlocklistError as error:
-        return exit_code(error), str(error)
+        warnings.forget(str(error))
+        return exit_code(error), described(error)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED, None
     except BrokenPipeError:
@@ -181,8 +183,6 @@ def _code_and_failure_of_system(error: OSError) -> tuple[int, str]:
     """The library translates its own errors; the others are about standard output, such as on a full disk."""
     if error.filename is not None:
         return STORAGE, f"cannot use {error.filename}: {error.strerror}"
-    try:
-        os.getcwd()
-    except FileNotFoundError:
+    if is_nowhere():
         return USAGE, "the working directory has been deleted: change to one that exists"
     return STORAGE, f"cannot write the output: {error}"

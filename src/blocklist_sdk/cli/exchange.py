@@ -11,12 +11,14 @@ import typer
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import FAILED, REFUSED
 from blocklist_sdk.cli.extras import needs_extra
+from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.disk import staged, storage, write_file
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, StorageFailed, mask
 from blocklist_sdk.texts import counted
 
@@ -139,6 +141,9 @@ def serve(
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")
+    for file in (tls_certificate, tls_key, client_ca):
+        if file is not None:
+            check_input(file)
     tls = (
         TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     )
@@ -442,6 +447,6 @@ def _scopes_of(exchange: "Exchange", name: str) -> list[str]:
 def _text_of(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return opened.read(_KEY_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
+            return decoded(opened.read(_KEY_BYTES_MAX), f"the key {file}")
+    except OSError as error:
         raise InvalidInput(f"cannot read the key {file}: {error}") from error

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from blocklist_sdk.cli.inputs import input_of, place_in
 from blocklist_sdk.cli.output import say, write_json, write_line
-from blocklist_sdk.cli.table_options import input_of
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 from blocklist_sdk.modes import PRIVATE
 
@@ -110,9 +110,10 @@ class Rejects:
         count: number of rejected lines.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, file: Path, *, as_json: bool) -> None:
         """Nothing was rejected yet."""
         self.count: int = 0
+        self._file = file
         self._as_json = as_json
 
     def add(self, line: int, kind: str, message: str) -> None:
@@ -121,7 +122,7 @@ class Rejects:
         if self._as_json:
             write_json({"line": line, "error": {"type": kind, "message": message}})
         else:
-            say(f"line {line}: {message}")
+            say(f"{place_in(self._file, line)}: {message}")
 
     def readable(
         self, rows: Iterable[tuple[int, dict[str, Any] | str]], make: Callable[[dict[str, Any]], T], lines: list[int]

@@ -11,6 +11,7 @@ from blocklist_sdk.errors import (
     InvalidInput,
     Locked,
     Malformed,
+    NotPermitted,
     NotSynced,
     Refused,
     Stale,
@@ -73,8 +74,8 @@ MEANINGS: Final = {
     STORAGE: "The disk is full or may not be used, memory does not suffice for a release, or standard output is full "
     "or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",
-    NOT_PERMITTED: "The exchange does not know the account or does not permit this: it gave no token, or answered with "
-    "status 401 or 403.",
+    NOT_PERMITTED: "The exchange or the repository does not know the account or does not permit this: it gave no "
+    "token, or answered with status 401 or 403.",
     INTERRUPTED: "Interrupted with Ctrl-C. Commands that run until Ctrl-C, such as `publish serve`, end with 0.",
     OUTPUT_CLOSED: "The reader of standard output, such as `head`, has gone.",
 }
@@ -85,6 +86,7 @@ ERRORS: Final[dict[type[BlocklistError], int]] = {
     NotSynced: USAGE,
     ExchangeError: USAGE,
     Unreachable: TRY_AGAIN,
+    NotPermitted: NOT_PERMITTED,
     Untrusted: UNTRUSTED,
     Malformed: UNTRUSTED,
     Stale: STALE,

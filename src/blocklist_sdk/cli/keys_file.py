@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import expanded
 
 if TYPE_CHECKING:
     from blocklist_sdk.publisher import KeyUri
@@ -46,8 +48,8 @@ def read_keys(path: Path) -> dict[str, list["KeyUri"]]:
     from blocklist_sdk.publisher import KeyUri
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        document = tomllib.loads(decoded(path.read_bytes(), f"the file of keys {path}"))
+    except OSError as error:
         raise InvalidInput(f"cannot read the file of keys {path}: {error}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"the file of keys {path} is not TOML: {error}") from error
@@ -73,4 +75,4 @@ def _references(path: Path, name: str, tables: Any) -> Iterator[tuple[str, Path]
                 f"{name} in the file of keys {path} must be a table [[{name}]] with uri and public_key, each a text in "
                 "quotes, and nothing else"
             )
-        yield table["uri"], Path(table["public_key"]).expanduser()
+        yield table["uri"], expanded(table["public_key"], what=f"public_key of {name} in the file of keys {path}")

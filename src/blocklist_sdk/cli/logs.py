@@ -26,11 +26,14 @@ class DeferredWarnings(logging.Handler):
         """Keep one message."""
         self._messages[record.getMessage()] = None
 
-    def write(self, *, failure: str | None) -> None:
-        """Write the messages to standard error, without those that quote the failure, which is written anyway."""
+    def forget(self, failure: str) -> None:
+        """Drop the messages that quote a failure, which is written anyway."""
+        self._messages = {message: None for message in self._messages if failure not in message}
+
+    def write(self) -> None:
+        """Write the messages to standard error."""
         for message in self._messages:
-            if failure is None or failure not in message:
-                say(message)
+            say(message)
 
 
 @contextlib.contextmanager

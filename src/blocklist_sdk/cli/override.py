@@ -9,6 +9,7 @@ import typer
 
 from blocklist_sdk import times
 from blocklist_sdk.cli.exit_codes import REJECTED
+from blocklist_sdk.cli.inputs import input_of, place_in
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, moment, numbers_text, say, write_json, write_line
 from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
@@ -18,7 +19,6 @@ from blocklist_sdk.cli.table_options import (
     MapFileOption,
     MapOption,
     SheetOption,
-    input_of,
     table_options,
 )
 from blocklist_sdk.errors import InvalidInput
@@ -158,7 +158,7 @@ def import_(
     if rejects is not None:
         write_rejects(result.rejects, rejects)
     for reject in result.rejects:
-        say(f"line {reject.line}: {reject.reason}")
+        say(f"{place_in(file, reject.line)}: {reject.reason}")
     if as_json:
         rejected = [{"line": reject.line, "reason": reject.reason} for reject in result.rejects]
         write_json({"rows": result.rows, "rejects": rejected})

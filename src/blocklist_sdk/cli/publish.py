@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli import publish_keys, publish_protect
+from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
@@ -71,6 +72,8 @@ def init(
     source = PassphraseSource(passphrase_file, is_new=True)
     uris = read_keys(keys_file) if keys_file else None
     scopes = _feeds_of(feed)
+    for file in (*(root_key or ()), *(targets_key or ())):
+        check_input(file)
     if root_key or targets_key:
         public_keys = {"root": root_key or [], "targets": targets_key or []}
         proposal = Publisher.begin(

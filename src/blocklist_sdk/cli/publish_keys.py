@@ -11,8 +11,10 @@ import typer
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
 from blocklist_sdk.disk import regular_target, storage, write_file
+from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.modes import SHARED
+from blocklist_sdk.places import absolute, resolved
 from blocklist_sdk.release.fingerprint import fingerprint as digits_of
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
@@ -268,7 +270,7 @@ def fingerprint(
         data = Publisher.open(place, passphrase=None).root_file
     else:
         try:
-            data = place.read_bytes()
+            data = without_mark(place.read_bytes(), str(place))
         except OSError as error:
             raise InvalidInput(f"cannot read {place}: {error.strerror}") from error
     show_fingerprint(data, as_json=as_json)
@@ -296,7 +298,7 @@ def root_document(root: bytes) -> dict[str, int | str]:
 
 def _as_given(role: "KeyRole", directory: Path) -> "KeyRole":
     """The role with paths of keys that begin as the folder was given."""
-    inside = directory.absolute()
+    inside = absolute(directory)
     keys = [
         replace(key, where=str(directory / Path(key.where).relative_to(inside)))
         if Path(key.where).is_relative_to(inside)
@@ -345,7 +347,7 @@ def _read(file: Path) -> "Proposal":
 
 
 def _check_outside(output: Path, directory: Path) -> None:
-    if output.resolve().is_relative_to(directory.resolve()):
+    if resolved(output).is_relative_to(resolved(directory)):
         raise InvalidInput(f"{output} is in the publisher's folder: write the proposal elsewhere")
 
 

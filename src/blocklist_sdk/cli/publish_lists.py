@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blocklist_sdk.cli.exit_codes import ERRORS, FINE, REJECTED
+from blocklist_sdk.cli.inputs import check_input, input_of
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.option_records import with_records
 from blocklist_sdk.cli.output import AsJson, entry_document, say, write_json, write_lines
@@ -21,7 +22,6 @@ from blocklist_sdk.cli.table_options import (
     MapFileOption,
     MapOption,
     SheetOption,
-    input_of,
     table_options,
 )
 from blocklist_sdk.errors import InvalidInput, Refused
@@ -194,12 +194,13 @@ def release(
     """
     options = reading.keywords(date_format=entries.date_format) | entries.keywords()
     options |= {"allow_empty": allow_empty, "max_rejects": max_rejects}
+    given = input_of(check_input(source))
     publisher = _open(directory, settings, run)
     if run.dry_run:
-        impact = publisher.dry_run(feed, input_of(source), **options)
+        impact = publisher.dry_run(feed, given, **options)
         _show_impact(impact, as_json=run.as_json, strict=strict, is_whole=True)
     with _details():
-        result = publisher.release(feed, input_of(source), rejects=run.rejects, accept=run.accept, **options)
+        result = publisher.release(feed, given, rejects=run.rejects, accept=run.accept, **options)
     _show(result, as_json=run.as_json)
     if result.invalid and strict:
         raise typer.Exit(REJECTED)

@@ -1,11 +1,11 @@
 """What several of the publisher's commands take."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from blocklist_sdk.cli.inputs import check_input, standard_input
 from blocklist_sdk.cli.passphrase import PassphraseSource
 from blocklist_sdk.errors import InvalidInput
 
@@ -28,7 +28,7 @@ def given_numbers(numbers: list[str] | None, source: Path | None) -> list[str] |
     """The numbers of the command line, or the file that has them; ``-`` is standard input.
 
     Raises:
-        InvalidInput: there are both, or neither; or standard input is closed.
+        InvalidInput: there are both, or neither; the file cannot be read; or standard input is closed.
     """
     if numbers and source is not None:
         raise InvalidInput("numbers are given, and --from as well: give one of them")
@@ -37,7 +37,5 @@ def given_numbers(numbers: list[str] | None, source: Path | None) -> list[str] |
     if numbers and numbers != ["-"]:
         return numbers
     if source is not None and str(source) != "-":
-        return source
-    if sys.stdin is None:
-        raise InvalidInput("standard input is closed: give the numbers as arguments, or --from FILE")
-    return sys.stdin.buffer
+        return check_input(source)
+    return standard_input()

@@ -15,6 +15,7 @@ from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers, op
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused
 from blocklist_sdk.modes import SHARED
+from blocklist_sdk.places import resolved
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _propose(publisher: "Publisher", plan: "Callable[[], ProtectionChange]", fil
     from blocklist_sdk.publisher import ProtectionChange
 
     target = regular_target(file)
-    if target.is_relative_to(publisher.directory.resolve()):
+    if target.is_relative_to(resolved(publisher.directory)):
         raise InvalidInput(f"{file} is in the publisher's folder: write the proposal elsewhere")
     with storage(file):
         before = target.read_bytes() if target.exists() else None

@@ -61,7 +61,7 @@ def send(
 def _send_file(settings: Settings, file: Path, idempotency_key: str | None, *, as_json: bool) -> None:
     from blocklist_sdk.exchange import calls
 
-    rejects, lines = Rejects(as_json=as_json), list[int]()
+    rejects, lines = Rejects(file, as_json=as_json), list[int]()
     counts = {"accepted": 0, "repeated": 0}
     with settings.client() as exchange:
         rows = rejects.readable(records_in(file, _FIELDS), calls.new_receipt, lines)

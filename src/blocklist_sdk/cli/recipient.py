@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from blocklist_sdk.cli.exit_codes import BLOCKED, ERRORS, FINE, USAGE
+from blocklist_sdk.cli.inputs import standard_input
 from blocklist_sdk.cli.output import (
     AsJson,
     in_colour,
@@ -24,6 +25,7 @@ from blocklist_sdk.cli.output import (
     write_lines,
 )
 from blocklist_sdk.cli.settings import FILES, LIST, SERVER, Settings, with_settings
+from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput, InvalidNumber, NotSynced, Refused, Stale, why_not_synced
 from blocklist_sdk.records import Impact, Scope, Status, SyncResult, Verdict
 from blocklist_sdk.release.fingerprint import spoken
@@ -49,6 +51,9 @@ MetricsFile = Annotated[
         "as well; by default the file that BLOCKLIST_METRICS_FILE names, or none.",
     ),
 ]
+
+_COMMENT = "#"
+"""Begins a line of standard input that is no number."""
 
 _COLOURS = {"blocked": typer.colors.RED, "advisory": typer.colors.YELLOW, "free": typer.colors.GREEN}
 
@@ -148,7 +153,10 @@ def status(
 def check(
     settings: Settings,
     numbers: Annotated[
-        list[str], typer.Argument(metavar="NUMBER... | -", help="Numbers; - reads standard input, one number a line.")
+        list[str],
+        typer.Argument(
+            metavar="NUMBER... | -", help="Numbers; - reads standard input, one number a line, # for a comment."
+        ),
     ],
     scope: Annotated[
         Scope | None, typer.Option(metavar="SCOPE", help="Check for one scope only: voice, sms, data or messaging.")
@@ -190,18 +198,18 @@ def check(
 
 
 def _questions(numbers: list[str]) -> Iterator[tuple[str, str]]:
-    """Where each text is, for messages, and the text; standard input is read line by line."""
+    """Where each text is, for messages, and the text; standard input is read line by line, without comments."""
     for number in numbers:
         if number != "-":
             yield "", number
             continue
-        if sys.stdin is None:
-            raise InvalidInput("standard input is closed: give the numbers as arguments, or on standard input")
-        for line_number, line in enumerate(sys.stdin.buffer, start=1):
+        for line_number, line in enumerate(standard_input(), start=1):
+            if line_number == 1:
+                line = without_mark(line, "standard input")
             # Text that is not UTF-8 is not a number either, and the message says so.
             text = line.decode(errors="replace").strip("\r\n")
-            if text.strip():
-                yield f"line {line_number}: ", text
+            if text.strip() and not text.lstrip().startswith(_COMMENT):
+                yield f"standard input, line {line_number}: ", text
 
 
 def _verdict_line(verdict: Verdict, scope: str | None, *, coloured: bool) -> str:

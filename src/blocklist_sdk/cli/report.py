@@ -125,7 +125,7 @@ def bulk(
     """
     from blocklist_sdk.exchange import calls
 
-    rejects, lines, taken = Rejects(as_json=as_json), list[int](), 0
+    rejects, lines, taken = Rejects(file, as_json=as_json), list[int](), 0
     with settings.client() as exchange:
         records = records_in(file, _FIELDS)
         read_here = settings.complete(())

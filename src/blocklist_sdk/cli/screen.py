@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from blocklist_sdk.cli.exit_codes import REJECTED
+from blocklist_sdk.cli.inputs import input_of
 from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.settings import LIST, Settings, check_output, with_settings
-from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, input_of, table_options
+from blocklist_sdk.cli.table_options import HeaderRowOption, SheetOption, table_options
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import Scope
 from blocklist_sdk.release.release_id import ReleaseId

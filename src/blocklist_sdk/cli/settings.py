@@ -4,6 +4,7 @@ Typer reads flags and the environment; `Settings.complete` adds the file. The se
 read, are in `blocklist_sdk.settings.values`, where the library finds them as well.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, concerning
+from blocklist_sdk.places import resolved
 from blocklist_sdk.settings import values
+from blocklist_sdk.settings.setting_places import placing
 from blocklist_sdk.settings.values import FILES as FILES
 from blocklist_sdk.settings.values import LIMITS as LIMITS
 from blocklist_sdk.settings.values import LIST as LIST
@@ -70,7 +73,12 @@ class Settings(values.Settings):
         assert settings.exchange is not None
         from blocklist_sdk.exchange.client import ExchangeClient
 
-        return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
+        with settings.placing(), concerning("exchange"):
+            return ExchangeClient(settings.exchange, auth=settings.auth(), tls=settings.tls())
+
+    def placing(self) -> contextlib.AbstractContextManager[None]:
+        """Say in errors about a setting where its value was found."""
+        return placing(lambda: self.complete().places)
 
 
 def with_settings(
@@ -97,12 +105,20 @@ def with_settings(
         def run(**values: Any) -> T:
             given = {option.name: values.pop(option.name) for option in options}
             _check_flags(given, flags)
-            if context := values.pop(_CONTEXT, None):
-                _check_limits(given, flags, context)
-            return command(settings=Settings(**given), **values)
+            context = values.get(own_context) if own_context else values.pop(_CONTEXT, None)
+            places = {
+                name: _given_place(name, flag=its_flag, variable=variable(name), context=context)
+                for name, its_flag in flags.items()
+                if given[name] is not None
+            }
+            _check_limits(given, places)
+            settings = Settings(**given, places=places)
+            with settings.placing():
+                return command(settings=settings, **values)
 
         parameters = [*(each for each in signature.parameters.values() if each.name != "settings"), *options]
-        if any(map(limit_of, names)):
+        own_context = next((each.name for each in parameters if each.annotation is typer.Context), None)
+        if own_context is None:
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(_CONTEXT, kind, annotation=typer.Context))
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -110,6 +126,19 @@ def with_settings(
         return run
 
     return decorate
+
+
+def _given_place(name: str, *, flag: str, variable: str, context: typer.Context | None) -> str:
+    """The flag or the variable that gave a setting.
+
+    Args:
+        name: the setting.
+        flag: its flag.
+        variable: its variable in the environment.
+        context: where typer keeps what it has parsed; None for a flag.
+    """
+    source = None if context is None else context.get_parameter_source(name)
+    return f"{variable} in the environment" if source is not None and source.name == "ENVIRONMENT" else flag
 
 
 def _check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> None:
@@ -125,7 +154,7 @@ def _check_flags(given: Mapping[str, str | None], flags: Mapping[str, str]) -> N
         raise InvalidInput(f"{' and '.join(empty)} must not be empty: give a value, or leave it out")
 
 
-def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], context: typer.Context) -> None:
+def _check_limits(given: Mapping[str, str | None], places: Mapping[str, str]) -> None:
     """Refuse a text that is not a limit, and say where it is.
 
     Raises:
@@ -133,9 +162,7 @@ def _check_limits(given: Mapping[str, str | None], flags: Mapping[str, str], con
     """
     for name, text in given.items():
         if text is not None and (limit := limit_of(name)):
-            source = context.get_parameter_source(name)
-            is_variable = source is not None and source.name == "ENVIRONMENT"
-            limit.read(text, where=f"{variable(name)} in the environment" if is_variable else flags[name])
+            limit.read(text, where=places[name])
 
 
 def _option(name: str, its_flag: str) -> Any:
@@ -158,7 +185,7 @@ def check_output(output: Path, blocklist: "Blocklist") -> None:
     """
     from blocklist_sdk.recipient.blocklist import internals_of
 
-    target = output.resolve()
+    target = resolved(output)
     for folder in internals_of(blocklist).directories:
-        if target.is_relative_to(folder.resolve()):
+        if target.is_relative_to(resolved(folder)):
             raise InvalidInput(f"{output} is among the list's own files in {folder}: give a path elsewhere")

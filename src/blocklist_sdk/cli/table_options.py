@@ -1,13 +1,13 @@
 """Options of commands that read a table, and standard input in the place of a file."""
 
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.tables.options import TableOptions
 
@@ -47,11 +47,6 @@ HeaderRowOption = Annotated[
 _SECTIONS: Final = {"columns", "values", "dates"}
 
 
-def input_of(file: Path) -> Path | BinaryIO:
-    """The file, or standard input for ``-``."""
-    return sys.stdin.buffer if str(file) == "-" else file
-
-
 def table_options(
     *,
     maps: Sequence[str] | None = None,
@@ -82,8 +77,8 @@ def table_options(
 
 def _from_file(path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]], str | None]:
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        document: dict[str, Any] = tomllib.loads(decoded(path.read_bytes(), f"the map file {path}"))
+    except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"the map file {path} is not TOML: {error}") from error
     except OSError as error:
         raise InvalidInput(f"cannot read the map file {path}: {error.strerror}") from error

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from blocklist_sdk.disk import storage, write_file
 from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
 from blocklist_sdk.modes import PRIVATE
+from blocklist_sdk.places import absolute, temporary_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ def play(plot: Iterator[str | StepResult]) -> Iterator[Step]:
 def story_folder(directory: Path | None) -> Iterator[Path]:
     """The given folder, which must be new or empty; or a temporary one, which is deleted at the end."""
     if directory is None:
-        with tempfile.TemporaryDirectory(prefix="blocklist-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
+        with temporary_directory(prefix="blocklist-") as temporary:
+            yield temporary
         return
     with storage(directory):
         PRIVATE.make(directory)
         if any(directory.iterdir()):
             raise InvalidInput(f"{directory} is not empty: give a new folder")
-    yield directory.absolute()
+    yield absolute(directory)
 
 
 def new_passphrase(folder: Path) -> str:

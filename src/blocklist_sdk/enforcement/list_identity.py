@@ -36,7 +36,7 @@ class ListIdentity:
         from blocklist_sdk.recipient.blocklist import internals_of
 
         internals = internals_of(blocklist)
-        roots = internals.store.known_roots()
+        roots = list(internals.store.known_roots())
         parts = sorted(hashlib.sha256(root).digest() for root in (internals.root, *roots))
         digest = hashlib.sha256(hashlib.sha256(internals.root).digest() + b"".join(parts)).hexdigest()
         if known is not None and known.digest == digest:

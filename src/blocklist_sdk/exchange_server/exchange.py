@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import storage, write_file
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
 from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
@@ -30,6 +31,7 @@ from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
 from blocklist_sdk.modes import PRIVATE
+from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
@@ -104,7 +106,7 @@ class Exchange:
             InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used.
             StorageFailed: the disk or the database failed.
         """
-        directory = Path(directory).absolute()
+        directory = absolute(directory)
         settings = settings or ExchangeSettings()
         rules = RoutingRules.load(routing) if routing else RoutingRules.default(settings.region)
         _check_region(rules, settings)
@@ -118,7 +120,7 @@ class Exchange:
             with storage(directory):
                 # The database's URL may hold a password.
                 write_file(building / FILE, settings.to_toml().encode(), PRIVATE)
-                text = routing.read_text(encoding="utf-8") if routing else RoutingRules.shipped(settings.region)
+                text = decoded(routing.read_bytes(), str(routing)) if routing else RoutingRules.shipped(settings.region)
                 write_file(building / ROUTING, text.encode(), PRIVATE)
                 write_file(building / _TOKEN_KEY, Tokens.new_key(), PRIVATE)
                 PRIVATE.make(building / _EVIDENCE)
@@ -154,7 +156,7 @@ class Exchange:
             InvalidInput: it is not an exchange's folder, or a setting or a rule cannot be used.
             StorageFailed: the disk or the database failed.
         """
-        directory = Path(directory).absolute()
+        directory = absolute(directory)
         kept = ExchangeSettings.load(directory)
         used = ExchangeSettings.of(kept.model_dump() | settings)
         routing = RoutingRules.load(directory / ROUTING)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 from limits import parse_many
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import EVIDENCE_BYTES_MAX
 from blocklist_sdk.net.oauth import token_url_of
@@ -105,7 +106,7 @@ class ExchangeSettings(BaseModel):
             raise InvalidInput(f"{directory} is not an exchange's folder: make one with `blocklist exchange init`")
         try:
             with file.open("rb") as opened:
-                text = opened.read(_SETTINGS_BYTES_MAX).decode()
+                text = decoded(opened.read(_SETTINGS_BYTES_MAX), str(file))
             return cls.of(tomllib.loads(text))
         except (OSError, ValueError) as error:
             raise InvalidInput(f"the settings in {file} cannot be used: {error}") from error

@@ -19,7 +19,7 @@ import tenacity
 
 from blocklist_sdk import __version__, times
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable, Untrusted
+from blocklist_sdk.errors import InvalidInput, Malformed, NotPermitted, Unreachable, Untrusted
 from blocklist_sdk.fetch.file_urls import FileTransport
 from blocklist_sdk.fetch.minimum_rate import MinimumRate
 from blocklist_sdk.fetch.partial import Partial
@@ -41,10 +41,9 @@ _PORT_MAX = 65_535
 _HOUR_S = 3600.0
 _PASSING_STATUSES = frozenset({408, 425, 429})
 """Client errors that go away by themselves (RFC 9110 section 15.5, RFC 8470, RFC 6585); so do all of 500 and above."""
+_NOT_PERMITTED = frozenset({401, 403})
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _ADVICE = {
-    401: "credentials are needed: check them",
-    403: "access is denied: check the credentials",
     404: "the file does not exist: check the address",
     429: "too many requests: sync less often",
 }
@@ -246,7 +245,7 @@ class Transport:
         with self._watch() as watch:
             try:
                 with contextlib.closing(self._send(url, headers)) as response:
-                    self._check(response, at, ranged=headers is not None)
+                    self._check(response, url, ranged=headers is not None)
                     yield response
                 slow = watch.fired
             except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
@@ -308,8 +307,8 @@ class Transport:
             status=response.status_code,
         )
 
-    def _check(self, response: httpx.Response, at: str, *, ranged: bool) -> None:
-        status = response.status_code
+    def _check(self, response: httpx.Response, url: str, *, ranged: bool) -> None:
+        at, status = shown(url), response.status_code
         if status == 200 or (ranged and status in (206, 416)):
             coding = response.headers.get("Content-Encoding", "").lower()
             if _COMPRESSED & {each.strip() for each in coding.split(",")}:
@@ -327,12 +326,45 @@ class Transport:
                 url=at,
                 status=status,
             )
+        if status in _NOT_PERMITTED:
+            raise NotPermitted(f"{at}: {self._why_not_permitted(response, url)}", url=at, status=status)
         advice = _ADVICE.get(status, "try again later" if status >= 500 else "a repository does not answer like this")
         raise Unreachable(
             f"{at}: the server answered {status} {response.reason_phrase}: {advice}",
             url=at,
             status=status,
             retry_after=retry_after_in(response.headers, cap_s=self._settings.retry_after_cap_s),
+        )
+
+    def _why_not_permitted(self, response: httpx.Response, url: str) -> str:
+        """Who was refused, and what to do."""
+        status = f"the server answered {response.status_code} {response.reason_phrase}"
+        if response.request.url.scheme == "file":
+            return "this user may not read the file: correct its permissions, or those of its folders"
+        has_credentials = self._auth is not None or self._headers or "Authorization" in response.request.headers
+        if has_credentials and _origin(response.request.url) != _origin(_address(url)):
+            return (
+                f"{status}: it is another server, to which the address leads, and credentials are not sent to it. If "
+                "the repository has moved, give its new address"
+            )
+        if not has_credentials:
+            if response.status_code == 401:
+                return (
+                    f"{status}: it wants an account, and none was given: set client_id, and client_secret_file or "
+                    "client_key (--client-id …), or give auth="
+                )
+            return (
+                f"{status}: it does not let everybody have this file. If it wants an account, set client_id, and "
+                "client_secret_file or client_key (--client-id …), or give auth=. Otherwise check the address and the "
+                "name of the feed, and ask whoever runs the server"
+            )
+        client_id = getattr(self._auth, "client_id", None)
+        account = "this account" if client_id is None else f"the account {client_id!r}"
+        if response.status_code == 401:
+            return f"{status}: it does not accept the credentials of {account}: check them, and their end"
+        return (
+            f"{status}: {account} may not have this file. Check the name of the feed, use an account that may, or ask "
+            "the publisher to permit it"
         )
 
     def _read(self, response: httpx.Response, max_bytes: int) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.modes import PRIVATE, Access
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.release.eras import era_of
-from blocklist_sdk.release.names import index_path
+from blocklist_sdk.release.names import index_path, unknown_feed
 from blocklist_sdk.release.roots import ODD_SHAPES
 
 _NOTHING_CHANGED = "Nothing was changed here"
@@ -266,7 +266,7 @@ class Trust:
     def _feed(self, feed: str) -> Metadata[Targets]:
         """The verified role of a feed."""
         if self.target(index_path(feed)) is None:
-            raise InvalidInput(f"the repository has no feed {feed!r}: check the name with the publisher")
+            raise InvalidInput(unknown_feed(self._shown_url, feed, [each for each in self.feeds if each != feed]))
         with self._translated():
             role = Metadata[Targets].from_bytes(self._local(feed))
         check_feed_role(feed, role.signed)
@@ -395,15 +395,15 @@ def check_root(root: bytes) -> None:
     try:
         metadata = Metadata[Root].from_bytes(root)
         if metadata.signed.type != Root.type:
-            raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}")
+            raise InvalidInput(f"the pinned root is {metadata.signed.type} metadata: {_GET_ROOT}", argument="root")
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except InvalidInput:
         raise
     except (RepositoryError, *ODD_SHAPES) as error:
         if kind := unknown_key(root):
-            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}") from error
+            raise InvalidInput(f"the pinned root cannot be used: {upgrade(kind)}", argument="root") from error
         raise InvalidInput(
-            f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}"
+            f"the pinned root is not root metadata signed by its own keys ({error}): {_GET_ROOT}", argument="root"
         ) from error
 
 

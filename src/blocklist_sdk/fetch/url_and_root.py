@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.encodings import without_mark
+from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.net.addresses import read_url
 
 _ROOT_BYTES_MAX = 512_000
@@ -19,9 +20,12 @@ def base_url(url: str) -> str:
     'https://lists.example'
     """
     example = "https://lists.example/repository, with https:, http: or file:"
-    read = read_url(url, what="the repository's base URL", example=example)
+    with concerning("url"):
+        read = read_url(url, what="the repository's base URL", example=example)
     if read.scheme not in ("https", "http", "file") or not (read.host or read.path) or "," in read.hosts:
-        raise InvalidInput("the repository's address must be a base URL that starts with https:, http: or file:")
+        raise InvalidInput(
+            "the repository's address must be a base URL that starts with https:, http: or file:", argument="url"
+        )
     return url.rstrip("/")
 
 
@@ -32,18 +36,22 @@ def read_root(root: str | Path | bytes) -> bytes:
         InvalidInput: the file cannot be read, is not a regular file, or is too large.
     """
     if isinstance(root, bytes):
-        return root
+        return without_mark(root, "the root metadata")
     try:
         path = Path(root)
         if path.exists() and not path.is_file():
-            raise InvalidInput(f"{root} is not a regular file: give the root.json that you got from the authority")
+            raise InvalidInput(
+                f"{root} is not a regular file: give the root.json that you got from the authority", argument="root"
+            )
         with path.open("rb") as file:
             data = file.read(_ROOT_BYTES_MAX + 1)
+    except InvalidInput:
+        raise
     except (OSError, TypeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidInput(
-            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority."
+            f"cannot read the root metadata {root}: {reason}. Get root.json from the authority.", argument="root"
         ) from error
     if len(data) > _ROOT_BYTES_MAX:
-        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority")
-    return data
+        raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority", argument="root")
+    return without_mark(data, f"the root metadata {root}")

@@ -17,7 +17,7 @@ from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.mirror.folder import MirrorFolder
 from blocklist_sdk.publisher.arguments import check_directory, check_list
-from blocklist_sdk.release.names import feed_name
+from blocklist_sdk.release.names import feed_name, unknown_feed
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _verify(
     feeds = signed if feed_names is None else feed_names
     unknown = [feed for feed in feeds if feed not in signed and feed not in before]
     if unknown:
-        raise InvalidInput(f"{shown(address)} has no feed {unknown[0]!r}: check the name with the publisher")
+        raise InvalidInput(unknown_feed(shown(address), unknown[0], signed))
     if dropped := sorted(set(before) - set(feeds)):
         log.warning("no longer mirrored, and soon deleted in %s: %s", folder.directory, ", ".join(dropped))
     for feed in feeds:
@@ -175,11 +175,8 @@ def _verify(
             except Unreachable as error:
                 if feed_names is not None or error.status not in (403, 404):
                     raise
-                raise Unreachable(
-                    f"{error}. If this repository is a mirror of some feeds only, name them",
-                    url=error.url,
-                    status=error.status,
-                ) from error
+                message = f"{error}. If this repository is a mirror of some feeds only, name them"
+                raise type(error)(message, url=error.url, status=error.status) from error
     _stop_if_none_is_left(trust, feeds, failures)
     return trust.contents([feed for feed in feeds if feed not in failures]), feeds
 

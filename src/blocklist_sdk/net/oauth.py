@@ -275,7 +275,10 @@ class PrivateKeyJwt(_TokenAuth):
 
 def _usable(text: str, name: str) -> str:
     if not is_printable_ascii(text):
-        raise InvalidInput(f"the {name} must be printable ASCII, and not empty: check what the exchange gave you")
+        raise InvalidInput(
+            f"the {name} must be printable ASCII, and not empty: check what the exchange gave you",
+            argument=name.lower().replace(" ", "_"),
+        )
     return text
 
 
@@ -301,7 +304,10 @@ def _private_key(pem: str | bytes) -> tuple[Any, str]:
             key = kind.import_key(data)
             if key.is_private and key.curve_name == curve:
                 return key, algorithm
-    raise InvalidInput("the private key cannot be used: it must be PEM, not encrypted, and a P-256 or Ed25519 key")
+    raise InvalidInput(
+        "the private key cannot be used: it must be PEM, not encrypted, and a P-256 or Ed25519 key",
+        argument="client_key",
+    )
 
 
 def _token_in(response: httpx.Response, source: str, advice: Callable[[str, httpx.Response], str]) -> tuple[str, float]:

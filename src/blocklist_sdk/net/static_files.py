@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from blocklist_sdk.places import resolved
+
 MUTABLE: Final = "timestamp.json"
 """The only file of a repository that changes under its name."""
 
@@ -24,7 +26,7 @@ def find_file(root: Path, parts: Sequence[str]) -> tuple[Path, os.stat_result] |
     path = root.joinpath(*parts)
     try:
         status = path.stat()
-        is_within = path.resolve().is_relative_to(root.resolve())
+        is_within = resolved(path).is_relative_to(resolved(root))
     except (OSError, ValueError):
         return None
     return (path, status) if stat.S_ISREG(status.st_mode) and is_within else None

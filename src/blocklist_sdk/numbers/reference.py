@@ -109,7 +109,8 @@ def check_region(region: str) -> str:
     known = region.upper() if isinstance(region, str) else ""
     if known not in SUPPORTED_REGIONS:
         raise InvalidInput(
-            f"unknown region {region!r}: give a two-letter ISO 3166-1 country code, such as 'ID' or 'GB'"
+            f"unknown region {region!r}: give a two-letter ISO 3166-1 country code, such as 'ID' or 'GB'",
+            argument="region",
         )
     return known
 

@@ -88,7 +88,7 @@ def check_form(form: str) -> Form:
         InvalidInput: it is not one.
     """
     if form not in get_args(Form):
-        raise InvalidInput(f"form must be auto, international or national, not {form!r}")
+        raise InvalidInput(f"form must be auto, international or national, not {form!r}", argument="form")
     return cast("Form", form)
 
 

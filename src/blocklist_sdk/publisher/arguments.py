@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import absolute, check_name, resolved
 from blocklist_sdk.release.limits import TEXT_BYTES_MAX
 from blocklist_sdk.texts import is_displayable
 
@@ -32,12 +33,10 @@ def check_path(name: str, value: object) -> Path:
 
 
 def check_directory(value: object) -> Path:
-    """The absolute path of the publisher's folder."""
-    path = check_path("the folder", value)
-    try:
-        return path.absolute()
-    except FileNotFoundError as error:
-        raise InvalidInput("the working directory has been deleted: change to one that exists") from error
+    """The absolute path of the folder of a publisher or a mirror."""
+    path = absolute(check_path("the folder", value))
+    check_name(path)
+    return path
 
 
 def check_text(name: str, value: object) -> str:
@@ -98,6 +97,6 @@ def check_column(column: object) -> str | None:
 
 def check_outside(path: Path, directory: Path, *, but: Path) -> None:
     """Make sure that a file to be written is not in a folder whose files the caller must not replace."""
-    target = path.resolve()
-    if target.is_relative_to(directory.resolve()) and not target.is_relative_to(but.resolve()):
+    target = resolved(path)
+    if target.is_relative_to(resolved(directory)) and not target.is_relative_to(resolved(but)):
         raise InvalidInput(f"{path} is among the publisher's own files: give a file elsewhere, or under {but}")

@@ -36,6 +36,7 @@ from typing import Any, Final
 
 from blocklist_sdk.errors import InvalidInput, Refused, StorageFailed
 from blocklist_sdk.numbers.reach import reach
+from blocklist_sdk.places import resolved
 from blocklist_sdk.publisher.arguments import check_moment, check_outside, check_path
 from blocklist_sdk.publisher.drafts import Draft, content_of, draft_release
 from blocklist_sdk.publisher.folder import PublisherFolder
@@ -268,7 +269,7 @@ def _check_rejects(folder: PublisherFolder, source: Any, rejects: str | Path | N
         return
     path = check_path("rejects", rejects)
     check_outside(path, folder.directory, but=folder.directory / "rejects")
-    if isinstance(source, (str, Path)) and path.resolve() == check_path("the list", source).resolve():
+    if isinstance(source, (str, Path)) and resolved(path) == resolved(check_path("the list", source)):
         raise InvalidInput("the rejects would be written over the list itself: give another file")
 
 

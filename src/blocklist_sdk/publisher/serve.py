@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import cache_control, find_file
+from blocklist_sdk.places import resolved
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class RepositoryServer(ThreadingHTTPServer):
         Raises:
             InvalidInput: the folder is not a repository, or cannot listen on the address.
         """
-        self.repository: Path = Path(repository).resolve()
+        self.repository: Path = resolved(repository)
         if not (self.repository / "metadata").is_dir():
             raise InvalidInput(
                 f"{self.repository} is not a repository: give the folder with metadata/ and targets/, "

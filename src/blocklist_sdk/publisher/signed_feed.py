@@ -15,7 +15,7 @@ from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
 from blocklist_sdk.release.index import SERIAL_MAX, FeedIndex, FileRef, Release
 from blocklist_sdk.release.merge import Difference, apply, delta_between, difference
-from blocklist_sdk.release.names import delta_path, index_path, snapshot_path
+from blocklist_sdk.release.names import delta_path, index_path, snapshot_path, unknown_feed
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.release.rows import Rows
 
@@ -54,7 +54,7 @@ class SignedFeed:
             Malformed, Untrusted: the index was damaged.
         """
         if name not in repository.feeds:
-            raise InvalidInput(f"the repository has no feed {name!r}, only: {', '.join(repository.feeds)}")
+            raise InvalidInput(unknown_feed("the repository", name, repository.feeds))
         path = repository.file(name, index_path(name))
         index = FeedIndex.from_json(path.read_bytes(), feed=name) if path else None
         return cls(repository, name, index, remembered)

@@ -10,6 +10,7 @@ from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.numbers import Form, normalizer
 from blocklist_sdk.numbers.e164 import LARGEST, SMALLEST
+from blocklist_sdk.places import absolute, check_name, user_cache, user_state
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.limits import ROWS_MAX
 
@@ -17,22 +18,31 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 def directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
-    """The directories for the caches and for the states of an authority's feeds."""
+    """The directories for the caches and for the states of an authority's feeds.
+
+    Raises:
+        InvalidInput: none is given, and the user has no home directory; or one is relative, and the working directory
+            has been deleted; or a name is not UTF-8.
+    """
+    found = _directories(url, cache_dir, state_dir)
+    for directory in found:
+        check_name(directory)
+    return found
+
+
+def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> tuple[Path, Path]:
     # Absolute, so that they stay where they are when the process changes its working directory, as daemons do.
     if state_dir is not None:
-        state_dir = Path(state_dir).absolute()
+        state_dir = absolute(state_dir)
     if cache_dir is not None:
-        cache = Path(cache_dir).absolute()
+        cache = absolute(cache_dir)
         return cache, state_dir or cache / ".state"
-    import platformdirs
-
     read = read_url(url)
     # Without credentials, which change while the authority stays the same.
     address = (read.shown + (f"?{read.query}" if read.query else "")).rstrip("/")
     authority = f"{(read.host or 'file').lower()}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    cache = platformdirs.user_cache_path("blocklist-sdk") / authority
-    state = platformdirs.user_state_path("blocklist-sdk") / authority
-    return cache, state_dir or state
+    cache = user_cache() / authority
+    return cache, state_dir or user_state() / authority
 
 
 def number_reader(region: str | None, form: Form = "auto") -> Callable[[str | int], int]:
@@ -71,10 +81,15 @@ def protected_numbers(
     from blocklist_sdk.release.protected_texts import ProtectedText, numbers_of, read_lines
 
     if isinstance(numbers, (str, Path)):
-        texts = read_lines(Path(numbers))
+        try:
+            texts = read_lines(Path(numbers))
+            found = frozenset[int]().union(*numbers_of(texts, region=region, form=form))
+        except InvalidInput as error:
+            error.argument = error.argument or "protected"
+            raise
         if not texts:
             log.warning("there is no number in %s, so no number of yours is protected", numbers)
-        return frozenset[int]().union(*numbers_of(texts, region=region, form=form))
+        return found
     read = number_reader(region, form)
     texts = [ProtectedText(number) for number in numbers if isinstance(number, str)]
     integers = {read(number) for number in numbers if not isinstance(number, str)}

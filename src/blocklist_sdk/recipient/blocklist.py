@@ -227,6 +227,7 @@ class Blocklist:
             NotSynced: the repository has the feed, which has no release yet.
             ExchangeError: `auth` asked for a token, and the credentials were refused.
             Unreachable: the network failed, or the server failed or was too slow.
+            NotPermitted: the server does not let this account have the feed, or wants an account.
             Untrusted: a signature or a hash does not verify, or an older release was offered, or another list under
                 the same serial.
             Stale: signed metadata has expired.

@@ -15,6 +15,7 @@ from blocklist_sdk.errors import (
     InvalidInput,
     Locked,
     Malformed,
+    NotPermitted,
     NotSynced,
     Refused,
     Stale,
@@ -29,6 +30,7 @@ UNEXPECTED: Final = "unexpected"
 
 _ERRORS: Final[dict[type[BlocklistError], str]] = {
     Unreachable: "unreachable",
+    NotPermitted: "not-permitted",
     Untrusted: "untrusted",
     Stale: "stale",
     Malformed: "malformed",

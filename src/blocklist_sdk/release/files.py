@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.places import check_name
 from blocklist_sdk.release.arrow import SCHEMA, TEXT, column, from_table, int64s, texts, to_table
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.merge import Delta, Removals
@@ -153,6 +154,7 @@ def _opened(path: Path, *, rows_max: int) -> Iterator[tuple[pq.ParquetFile, list
         path: the file.
         rows_max: how many rows it may have.
     """
+    check_name(path)
     try:
         check_footer_size(path, rows=rows_max)
         limits = {"thrift_string_size_limit": _THRIFT_MAX, "thrift_container_size_limit": _THRIFT_MAX}
@@ -178,6 +180,7 @@ def _opened(path: Path, *, rows_max: int) -> Iterator[tuple[pq.ParquetFile, list
 
 def _write(table: pa.Table, path: Path) -> None:
     packed = ("number", "last", "entry")
+    check_name(path)
     pq.write_table(
         table,
         path,

@@ -1,6 +1,7 @@
 """The names of files and feeds in a repository."""
 
 import re
+from collections.abc import Collection
 
 from blocklist_sdk.errors import InvalidInput
 
@@ -14,6 +15,9 @@ _TARGET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 _FEED_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FEED_NAME_CHARS_MAX = 64
+_NAMED_MAX = 30
+"""So many feeds are named in a message."""
+
 _RESERVED = frozenset({"root", "targets", "snapshot", "timestamp"})
 """TUF's own role names; a feed is a TUF role and cannot be called so."""
 
@@ -34,9 +38,29 @@ def feed_name(name: str) -> str:
         or name in _RESERVED
     ):
         raise InvalidInput(
-            f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging"
+            f"{name!r} is not a feed name: use lower-case words and digits joined by hyphens, as in id-messaging",
+            argument="feed",
         )
     return name
+
+
+def unknown_feed(repository: str, feed: str, feeds: Collection[str]) -> str:
+    """What to say of a feed that a repository does not have.
+
+    Args:
+        repository: what to call the repository, such as its address.
+        feed: the name that was given.
+        feeds: the names of the feeds that it has.
+
+    >>> unknown_feed("the repository", "id-tsel", ["id-messaging", "id-telkomsel"])
+    "the repository has no feed 'id-tsel', only: id-messaging, id-telkomsel. Correct the name, or ask the publisher"
+    """
+    if not feeds:
+        return f"{repository} has no feed {feed!r}, nor any other: ask the publisher"
+    names = sorted(feeds)
+    more = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
+    named = ", ".join(names[:_NAMED_MAX])
+    return f"{repository} has no feed {feed!r}, only: {named}{more}. Correct the name, or ask the publisher"
 
 
 def is_target_path(path: str, *, feed: str | None = None) -> bool:

@@ -4,8 +4,8 @@ The signed document of protected numbers holds single numbers only, so a range o
 it.
 """
 
+import io
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.patterns import parse_pattern
 from blocklist_sdk.numbers.reference import NOT_FROM_ABROAD
 from blocklist_sdk.numbers.text import digits_of, to_ascii
+from blocklist_sdk.places import temporary_file
 
 PATTERN_NUMBERS_MAX: Final = 10_000
 """How many numbers one range or pattern may stand for: the block of numbers that a large call centre has."""
@@ -74,7 +75,7 @@ def read_lines(source: Path | BinaryIO) -> list[ProtectedText]:
     if lines is None and isinstance(source, Path):
         return _read_table(source, name)
     if lines is None:
-        with tempfile.TemporaryFile() as file:
+        with io.BufferedRandom(temporary_file()) as file:
             file.write(content)
             file.seek(0)
             return _read_table(file, name)

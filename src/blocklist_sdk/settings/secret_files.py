@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from blocklist_sdk.encodings import decoded, without_mark
 from blocklist_sdk.errors import InvalidInput
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -60,9 +61,9 @@ def first_line(file: Path, what: str) -> str:
         with file.open("rb") as opened:
             warn_if_readable(file, os.fstat(opened.fileno()), f"the {what}")
             line = opened.readline(_LINE_BYTES_MAX + 1)
-        text = line.decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InvalidInput(f"cannot read the {what} file {file}: {error}") from error
+    text = decoded(line, f"the {what} file {file}").rstrip("\r\n")
     if not text:
         raise InvalidInput(f"the {what} file {file} is empty: its first line must be the {what}")
     if len(line) > _LINE_BYTES_MAX:
@@ -84,4 +85,4 @@ def read_secret(file: Path, what: str, max_bytes: int) -> bytes:
         raise InvalidInput(f"cannot read the {what} {file}: {error.strerror}") from error
     if len(data) > max_bytes:
         raise InvalidInput(f"the {what} {file} has more than {max_bytes:,} bytes: give another one")
-    return data
+    return without_mark(data, f"the {what} {file}")

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.encodings import decoded
+from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.modes import Access, access
+from blocklist_sdk.places import expanded
 from blocklist_sdk.settings.limits import Limit, count, growth, period, share
 from blocklist_sdk.settings.secret_files import credential, first_line, read_secret, warn_if_readable
+from blocklist_sdk.settings.setting_places import file_place
 
 if TYPE_CHECKING:
     import ssl
@@ -182,6 +185,9 @@ class Settings:
         None, "FILE", f"A file with these settings; by default {CONFIG_NAME} in the working directory, if it exists."
     )
 
+    places: Any = field(default_factory=dict, repr=False, compare=False)
+    """Where each of the values was found, for messages; a mapping of texts."""
+
     @classmethod
     def from_environment(cls) -> Self:
         """The settings that the environment has; an empty variable counts as not set.
@@ -194,7 +200,7 @@ class Settings:
         for name, text in given.items():
             if limit := _LIMITS.get(name):
                 limit.read(text, where=f"{variable(name)} in the environment")
-        return cls(**given)
+        return cls(**given, places={name: f"{variable(name)} in the environment" for name in given})
 
     def access(self) -> Access:
         """Who may read what is written for other programs; settings that are missing come from the file.
@@ -231,12 +237,15 @@ class Settings:
         given = self
         # A file that was named on the command line or in the environment wins over the secret in the environment.
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
-            given = replace(given, client_secret=secret)
+            place = f"{SECRET_VARIABLE} in the environment"
+            given = replace(given, client_secret=secret, places={**given.places, "client_secret": place})
         given = given._with_credentials()
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
         if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
-        settings = replace(given, **{name: getattr(file, name) for name in NAMES if getattr(given, name) is None})
+        from_file = [name for name in NAMES if getattr(given, name) is None and getattr(file, name) is not None]
+        places = {**{name: file.places[name] for name in from_file}, **given.places}
+        settings = replace(given, places=places, **{name: getattr(file, name) for name in from_file})
         missing = [name for name in required if getattr(settings, name) is None]
         if missing:
             lines = ", ".join(f'{name} = "…"' for name in missing)
@@ -265,7 +274,8 @@ class Settings:
                     found[name] = str(path)
         if self.client_cert is None and (path := credential("client_cert")) is not None:
             found["client_cert"] = str(path)
-        return replace(self, **found)
+        places = {name: f"the service's credential {Path(path).name}" for name, path in found.items()}
+        return replace(self, **found, places={**self.places, **places})
 
     def auth(self) -> "ClientCredentials | PrivateKeyJwt | None":
         """How to get tokens; None without an account, or for a repository on this disk.
@@ -282,16 +292,19 @@ class Settings:
         if len(proofs) != 1:
             raise InvalidInput(
                 f"client_id needs exactly one of client_secret_file, client_key and {SECRET_VARIABLE}; "
-                f"given: {' and '.join(proofs) or 'none'}"
+                f"given: {' and '.join(self.places.get(name, name) for name in proofs) or 'none'}",
+                argument="client_id",
             )
         from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 
         if self.client_key is not None:
-            key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
+            with concerning("client_key"):
+                key = read_secret(Path(self.client_key), "key file", _KEY_BYTES_MAX)
             return PrivateKeyJwt.for_exchange(address, self.client_id, key)
         secret = self.client_secret
         if self.client_secret_file is not None:
-            secret = first_line(Path(self.client_secret_file), "client secret")
+            with concerning("client_secret_file"):
+                secret = first_line(Path(self.client_secret_file), "client secret")
         assert secret is not None
         return ClientCredentials.for_exchange(address, self.client_id, secret)
 
@@ -304,7 +317,8 @@ class Settings:
         file = self.sink_password_file or (
             None if variable("sink_password") in os.environ else credential("sink_password")
         )
-        return None if file is None else first_line(Path(file), "sink password")
+        with concerning("sink_password_file"):
+            return None if file is None else first_line(Path(file), "sink password")
 
     def tls(self) -> "ssl.SSLContext | None":
         """Which servers to trust, and the own certificate; None for the usual ones.
@@ -316,10 +330,15 @@ class Settings:
             return None
         from blocklist_sdk.net.tls import tls_context
 
-        return tls_context(ca=self.ca, client_cert=self.client_cert)
+        with concerning("ca" if self.ca is not None else "client_cert"):
+            context = tls_context(ca=self.ca)
+        if self.client_cert is None:
+            return context
+        with concerning("client_cert"):
+            return tls_context(ca=self.ca, client_cert=self.client_cert)
 
 
-_FIELDS: Final = {each.name: each for each in fields(Settings)}
+_FIELDS: Final = {each.name: each for each in fields(Settings) if each.metadata}
 
 NAMES: Final = tuple(name for name in _FIELDS if name != "config")
 """The names that a settings file may have. All but `client_secret` have a flag as well."""
@@ -418,7 +437,7 @@ def read_config(path: Path | None) -> Settings:
         if path is None:
             return Settings()
         raise InvalidInput(f"the settings file {file} does not exist: correct --config or BLOCKLIST_CONFIG") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InvalidInput(f"cannot read the settings file {file}: {error}") from error
     import tomllib
 
@@ -433,18 +452,15 @@ def read_config(path: Path | None) -> Settings:
         )
     if holds_secret(document):
         warn_if_readable(file, status, "a secret")
+    places = {name: file_place(name, file, text) for name in document}
     for name, value in document.items():
         if not isinstance(value, str) or not value or "\0" in value:
-            raise InvalidInput(f'{name} in the settings file {file} must be text in quotes, such as {name} = "…"')
+            raise InvalidInput(f'{places[name]} must be text in quotes, such as {name} = "…"')
         if limit := _LIMITS.get(name):
-            limit.read(value, where=f"{name} in the settings file {file}")
+            limit.read(value, where=places[name])
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
-            try:
-                document[name] = str(file.parent / Path(value).expanduser())
-            except RuntimeError as error:
-                message = f"{name} in the settings file {file} is {value!r}, but that user does not exist"
-                raise InvalidInput(message) from error
-    return Settings(**document)
+            document[name] = str(file.parent / expanded(value, what=places[name]))
+    return Settings(**document, places=places)
 
 
 def _text_of(file: Path) -> tuple[str, os.stat_result]:
@@ -456,4 +472,4 @@ def _text_of(file: Path) -> tuple[str, os.stat_result]:
         status = os.fstat(opened.fileno())
     if len(data) > _CONFIG_BYTES_MAX:
         raise InvalidInput(f"the settings file {file} has more than {_CONFIG_BYTES_MAX:,} bytes: give another one")
-    return data.decode(), status
+    return decoded(data, f"the settings file {file}"), status

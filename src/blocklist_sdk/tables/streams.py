@@ -4,7 +4,6 @@ import codecs
 import gzip
 import io
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import BinaryIO, Final
 import pyarrow as pa
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import temporary_file
 
 HEAD_BYTES: Final = 1 << 18
 """How much of a file is looked at to see what it is, and where its header is."""
@@ -132,7 +132,7 @@ def spooled(source: "Path | BinaryIO") -> Iterator["Path | Spooled"]:
     if isinstance(source, (Path, Spooled)):
         yield source
         return
-    with Spooled(tempfile.TemporaryFile(buffering=0)) as file:
+    with Spooled(temporary_file()) as file:
         with read_errors("standard input"):
             shutil.copyfileobj(source, file, _READ_BYTES)
         yield file

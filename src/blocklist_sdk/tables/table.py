@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import check_name
 from blocklist_sdk.tables import delimited, json_rows, sheets, vcard
 from blocklist_sdk.tables.batches import Batch, record_batch
 from blocklist_sdk.tables.cells import shown
@@ -147,14 +148,6 @@ def open_table(
         table.words = tuple(change for change in changes.values() if isinstance(change, MappedWords))
         table.batches = _guarded(_translated(table.batches, table.places, changes), name)
         yield table
-
-
-def check_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8, since pyarrow cannot open the file."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"the name {os.fsencode(path)!r} is not UTF-8: rename that file or folder") from error
 
 
 def _named(error: InvalidInput, name: str) -> InvalidInput:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocklist_sdk import Blocklist, Blocklists, InvalidInput, NotSynced, SyncResult, Unreachable
+from blocklist_sdk import Blocklist, Blocklists, InvalidInput, NotPermitted, NotSynced, SyncResult, Unreachable
+from support.loopback import Handler, answering
 from support.world import FEED, FIRST, LISTED, OTHER_FEED, World, make_world
 
 BOTH, ONE, OTHER, NONE = FIRST[5], FIRST[0], FIRST[100], "+6281299999999"
@@ -54,6 +55,19 @@ def test_one_feeds_retraction_lifts_no_others_entry(world: World, lists: Blockli
     world.release(FIRST[100:150], OTHER_FEED)
     lists.sync()
     assert blocked(lists) == [False, True, True, False]
+
+
+def test_a_feed_that_is_not_permitted_stops_no_other(world: World) -> None:
+    def step_in(handler: Handler) -> bool:
+        return handler.path.startswith(f"/targets/{OTHER_FEED}") and handler.fail(403)
+
+    with answering(world.repository, step_in) as (url, _):
+        lists = Blocklists([world.recipient(url=url), world.recipient(url=url, feed=OTHER_FEED)])
+        outcome = lists.sync()
+    assert isinstance(outcome[FEED], SyncResult)
+    error = outcome[OTHER_FEED]
+    assert isinstance(error, NotPermitted)
+    assert (error.status, error.url.startswith(url)) == (403, True)
 
 
 def test_a_feed_can_be_switched_off_and_on(lists: Blocklists) -> None:

@@ -45,7 +45,9 @@ from blocklist_sdk.enforcement.sinks import drop_files
 from blocklist_sdk.enforcement.sinks.drop_files import FileFormat, drop_response_name, file_of
 from blocklist_sdk.enforcement.sinks.options import read_sink_url
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE, access
+from blocklist_sdk.places import absolute
 from blocklist_sdk.release.names import feed_name
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -206,7 +208,7 @@ class FileSink:
             SinkUnavailable: the directory cannot be used.
         """
         try:
-            return SinkIdentity(self.directory.absolute().as_uri(), _mark_of(self.directory))
+            return SinkIdentity(absolute(self.directory).as_uri(), _mark_of(self.directory))
         except (OSError, StorageFailed) as error:
             raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
 
@@ -325,6 +327,11 @@ class _Waiting:
                 self._database.close()
                 raise
         except (OSError, sqlite3.Error) as error:
+            locked = None
+            if isinstance(error, sqlite3.Error):
+                locked = sqlite_locked(error, path, busy=f"another process uses {path}")
+            if locked is not None:
+                raise locked from error
             raise InvalidInput(
                 f"{path} cannot be used ({error}). If it is damaged, remove it: changes that wait for a response are "
                 "then written again."
@@ -443,7 +450,7 @@ def _check_usable(directory: Path) -> bool:
                 return True
         raise InvalidInput(f"{directory} is a drop directory of a newer version of this library: upgrade the library")
     if not directory.exists():
-        os.scandir(directory.absolute().parent).close()  # which fails if the directory could not be made, either
+        os.scandir(absolute(directory).parent).close()  # which fails if the directory could not be made, either
         return False
     others = [name for name in os.listdir(directory) if name != _MARKER and not name.startswith(STAGED_PREFIX)]
     # Another process may have marked it just now.

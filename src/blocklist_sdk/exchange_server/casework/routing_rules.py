@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.numbers import operator_of
 from blocklist_sdk.numbers.operators import known_operators
@@ -100,7 +101,7 @@ class RoutingRules:
                 data = file.read(_BYTES_MAX + 1)
             if len(data) > _BYTES_MAX:
                 raise InvalidInput(f"the rules {path} have more than {_BYTES_MAX:,} bytes: give another file")
-            text = data.decode()
+            text = decoded(data, f"the rules {path}")
         except (OSError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise

@@ -11,7 +11,6 @@ Names given by clients are never used on the disk.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import mmap
 import os
@@ -29,6 +28,8 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
 from blocklist_sdk.exchange_server.evidence.media import MediaJudge
+from blocklist_sdk.locks import lock_descriptor
+from blocklist_sdk.places import resolved
 
 NAME_CHARS_MAX: Final = 120
 """Longest name of a file: three times as long as those of phones and messaging apps."""
@@ -142,7 +143,7 @@ class EvidenceStore:
     def __init__(self, directory: Path, *, bytes_max: int, judge: Judge = DEFAULT_JUDGE) -> None:
         if bytes_max < 1:
             raise InvalidInput(f"the evidence limit must be a positive number of bytes, not {bytes_max}")
-        directory = directory.resolve()
+        directory = resolved(directory)
         self.directory: Path = directory
         self.bytes_max = bytes_max
         self.judge = judge
@@ -262,7 +263,7 @@ class EvidenceStore:
             name = _INCOMING + secrets.token_hex(8)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             descriptor = os.open(name, flags, _FILE_MODE, dir_fd=folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_descriptor(descriptor, self.directory / name, wait=True)
             if os.fstat(descriptor).st_nlink:
                 return name, descriptor
             os.close(descriptor)  # another process swept it between the two calls
@@ -352,7 +353,7 @@ def _sweep_one(name: str, folder: int) -> None:
     except OSError:
         return  # removed meanwhile, or not a file of this store
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_descriptor(descriptor, Path(name), wait=False)
         _forget(name, folder)
     except BlockingIOError:
         pass  # it is being received

@@ -19,6 +19,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
+from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class Database:
         Raises:
             StorageFailed: the database cannot be reached.
         """
-        with _faults(), Session(self._engine, expire_on_commit=False) as session:
+        with _faults(self._file), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
@@ -159,7 +160,7 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self, lock_wait_s: float | None = None) -> Iterator[Session]:
-        with _faults(), self._connection(lock_wait_s) as connection, _session(connection) as session:
+        with _faults(self._file), self._connection(lock_wait_s) as connection, _session(connection) as session:
             yield session
 
     def _connection(self, lock_wait_s: float | None = None) -> Connection:
@@ -208,7 +209,7 @@ class Database:
             with _session(connection) as session:
                 return action(session)
 
-        with _faults(), self._connection() as connection, connection.begin():
+        with _faults(self._file), self._connection() as connection, connection.begin():
             return [WorkResult.of(partial(part, connection, action), passing=DBAPIError) for action in actions]
 
     def close(self) -> None:
@@ -294,13 +295,18 @@ def _code_of(error: DBAPIError) -> str:
 
 
 @contextlib.contextmanager
-def _faults() -> Iterator[None]:
+def _faults(file: Path | None) -> Iterator[None]:
+    """Translate the database's errors; `file` is that of SQLite."""
     try:
         yield
     except (DBAPIError, TimeoutError) as error:
         kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
         if isinstance(error, DBAPIError) and _code_of(error):
             kind += f" ({_code_of(error)})"
+            if file is not None and isinstance(error.orig, sqlite3.Error):
+                locked = sqlite_locked(error.orig, file, busy="another process is changing the database")
+                if isinstance(locked, StorageFailed):
+                    raise locked from error
         raise StorageFailed(f"the database failed: {kind}. Nothing was changed.", path=Path("database")) from error
 
 

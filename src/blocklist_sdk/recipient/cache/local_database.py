@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blocklist_sdk.disk import storage_failed
-from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, Malformed, StorageFailed
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, StorageFailed
+from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE, SHARED, Access
+from blocklist_sdk.places import absolute, advice_on
 
 if TYPE_CHECKING:
     import sqlite3
@@ -181,7 +183,7 @@ class LocalDatabase:
     def _connected(self, mode: str) -> Iterator["sqlite3.Connection"]:
         import sqlite3  # here, since most look-ups find no file
 
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        uri = f"{absolute(self.path).as_uri()}?mode={mode}"
         try:
             connection = sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)
             with contextlib.closing(connection):
@@ -211,13 +213,14 @@ class LocalDatabase:
         )
 
     def _refused(self, error: "sqlite3.OperationalError") -> BlocklistError:
-        if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return Locked(f"another process is changing {self.path}: try again", path=self.path)
+        locked = sqlite_locked(error, self.path, busy=f"another process is changing {self.path}")
+        if locked is not None:
+            return locked
         if error.sqlite_errorname == "SQLITE_ERROR":
             return self.damaged(error)
         return StorageFailed(
             f"cannot use {self.path}: {error}. Check that the directory can be written and has room; "
-            "nothing half-written is in force.",
+            f"nothing half-written is in force.{advice_on(self.path)}",
             path=self.path,
         )
 

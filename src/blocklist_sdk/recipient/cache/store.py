@@ -178,10 +178,11 @@ class Store:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def known_roots(self) -> list[bytes]:
-        """The roots that led from the pinned one to the current one, in any order."""
+    def known_roots(self) -> Iterator[bytes]:
+        """Read the roots that led from the pinned one to the current one, in any order, as they are asked for."""
         with storage(self.metadata):
-            return [path.read_bytes() for path in self.metadata.glob("root_history/*.root.json")]
+            for path in self.metadata.glob("root_history/*.root.json"):
+                yield path.read_bytes()
 
     def protected_document(self) -> bytes | None:
         """The authority's protected numbers, as they were signed; None before the first sync."""

@@ -4,7 +4,6 @@ import csv
 import io
 import re
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,13 +26,14 @@ from blocklist_sdk.errors import InvalidInput, Refused
 from blocklist_sdk.modes import SHARED
 from blocklist_sdk.numbers import FormDecision
 from blocklist_sdk.numbers.form_sample import FormSample
+from blocklist_sdk.places import check_name, named_temporary_file
 from blocklist_sdk.recipient.screening.columns import SCHEMA, Screening, threads
 from blocklist_sdk.tables.batches import Batch
 from blocklist_sdk.tables.header import Meanings
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.tables.streams import spooled
-from blocklist_sdk.tables.table import Table, check_name, open_table
+from blocklist_sdk.tables.table import Table, open_table
 from blocklist_sdk.texts import displayable, is_displayable
 
 PREFIX: Final = "blocklist_"
@@ -254,7 +254,7 @@ def _target(output: Path | BinaryIO) -> Iterator[Path]:
         with replaced(output, SHARED) as temporary:
             yield temporary
         return
-    with tempfile.NamedTemporaryFile() as file:
+    with named_temporary_file() as file:
         yield Path(file.name)
         with open(file.name, "rb") as complete:
             shutil.copyfileobj(complete, output)

@@ -40,7 +40,7 @@ from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
 from blocklist_sdk.release.merge import Difference, difference
-from blocklist_sdk.release.names import PROTECTED_PATH, index_path
+from blocklist_sdk.release.names import PROTECTED_PATH, index_path, unknown_feed
 from blocklist_sdk.release.protected import PROTECTED_BYTES_MAX, read_protected, write_protected
 from blocklist_sdk.release.published import clock_behind_text, latest, seconds_behind
 from blocklist_sdk.release.release_id import BEFORE_ALL, FIRST_ERA, ReleaseId
@@ -500,9 +500,7 @@ class Syncer:
                     f"{shown(self.url)} has the feed {self.feed!r}, which has no release yet: the name is right. Sync "
                     "again when the publisher has released its first list"
                 )
-            raise InvalidInput(
-                f"{shown(self.url)} has no feed {self.feed!r}, only: {', '.join(trust.feeds) or 'none'}. Check the name"
-            )
+            raise InvalidInput(unknown_feed(shown(self.url), self.feed, trust.feeds), argument="feed")
         data = trust.fetch(path, max_bytes=INDEX_BYTES_MAX)
         return data, FeedIndex.from_json(data, feed=self.feed)
 
