@@ -200,8 +200,8 @@ def test_every_fingerprint_stands_with_the_version_of_its_root(folder: Path, tmp
 
 
 def test_a_feed_without_a_release_is_not_an_unknown_one(folder: Path, tmp_path: Path) -> None:
-    there = ("--url", (folder / "repository").as_uri(), "--root", folder / "root.json")
-    there = (*there, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
+    settings = ("--url", (folder / "repository").as_uri(), "--root", folder / "root.json")
+    there = (*settings, "--cache-dir", tmp_path / "cache", "--state-dir", tmp_path / "state")
     for more in ((), ("--dry-run",)):
         ran = run("sync", *there, "--feed", "id-all", *more)
         assert_fails(ran, 2, "has the feed 'id-all', which has no release yet", "Sync again when")

@@ -108,9 +108,13 @@ def publish_list(
         rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
         # Before recipients can see the release: a run that is killed in between leaves out some ids, and repeats none.
         given_out = PublishedBefore(last_entry=draft.following.last_entry)
-        folder.remember_published(feed, signed_feed.published.with_other(given_out))
         index, changes = signed_feed.add_release(
-            draft.before, draft.following, published_at=moments.published, region=region, scope=draft.feed_scope
+            draft.before,
+            draft.following,
+            published_at=moments.published,
+            region=region,
+            scope=draft.feed_scope,
+            reserve=lambda: folder.remember_published(feed, signed_feed.published.with_other(given_out)),
         )
         remember_release(folder, feed, PublishedBefore.of(index, signed_feed.era))
     seconds = time.monotonic() - started
@@ -135,7 +139,8 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
 
 def _found(folder: PublisherFolder, call: ListCall, repository: Repository, feed: str) -> SignedFeed:
     """The feed, and a word to the caller if the repository is an older copy."""
-    signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+    signed_feed = SignedFeed.find(repository, feed)
+    signed_feed = replace(signed_feed, remembered=folder.published_before(signed_feed.name))
     notice = older_copy(signed_feed, folder.directory)
     if notice is not None:
         (call.notify or log.warning)(notice)

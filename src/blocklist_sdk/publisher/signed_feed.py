@@ -1,5 +1,6 @@
 """One feed of a repository: its signed index, the rows of its current release, and the files of the next one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -170,6 +171,7 @@ class SignedFeed:
         published_at: datetime,
         region: str | None,
         scope: str | None,
+        reserve: Callable[[], None],
     ) -> tuple[FeedIndex, Difference]:
         """Write, check, sign and publish the next release.
 
@@ -179,6 +181,7 @@ class SignedFeed:
             published_at: the moment of the release, UTC.
             region: the region in which its national numbers were read.
             scope: the feed's scope; None if it has none.
+            reserve: called before anything is published, to store durably which ids are given out.
 
         Returns:
             The new index, and what changed.
@@ -228,6 +231,7 @@ class SignedFeed:
                 releases=(*older, current),
             )
             files[index_path(self.name)] = index.to_json()
+            reserve()
             self.repository.set_targets(self.name, files=files, keep=[each.delta.path for each in older if each.delta])
         return index, changes
 
