@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, NoReturn, Self, get_args
 
-from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, unexpected
+from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, not_pickled, unexpected
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
@@ -48,6 +48,11 @@ class Blocklists:
         for feed in sorted(self._protects):
             self[feed]
         self._authority = _authorities(given)
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(
+            "a Blocklists", "open its feeds in each process, with the same arguments or from the same settings"
+        )
 
     def __enter__(self) -> Self:
         return self
