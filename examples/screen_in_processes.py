@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     publisher = Publisher.init(folder / "authority", feeds=["id-telkomsel"], passphrase=secrets.token_urlsafe())
     publisher.release("id-telkomsel", folder / "list.csv")
 
-    arguments = {
+    arguments: dict[str, Any] = {
         "url": publisher.repository.as_uri(),
         "feed": "id-telkomsel",
         "root": publisher.root,
