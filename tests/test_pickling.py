@@ -4,7 +4,6 @@ import copy
 import os
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 

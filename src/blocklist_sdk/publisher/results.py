@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from blocklist_sdk.numbers.forms import FormDecision
 from blocklist_sdk.records import Entry, Tally
-
-if TYPE_CHECKING:
-    from blocklist_sdk.numbers import FormDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class ReleaseResult:
     serial: int
     rows: int
     column: str | None
-    form: "FormDecision"
+    form: FormDecision
     added: int
     removed: int
     changed: int
