@@ -76,7 +76,7 @@ def test_every_command_with_json_has_a_schema() -> None:
 
 @pytest.mark.parametrize("change", [{"unknown": 1}, {"rows": "1"}, {"expires": "yesterday"}])
 def test_another_shape_is_found(change: dict[str, object]) -> None:
-    document = {"renewed": ["timestamp"], "overdue": [], "expires": "2026-11-24T08:00:00Z"}
+    document: dict[str, object] = {"renewed": ["timestamp"], "overdue": [], "expires": "2026-11-24T08:00:00Z"}
     json_shapes.validate_document("publish refresh", document)
     command, good = "publish refresh", document
     if "rows" in change:
@@ -217,7 +217,7 @@ ROUTES: dict[str, Any] = {
     "GET /v1/receipts": page(RECEIPT),
     "GET /v1/statistics/2026-11": STATISTICS,
     "POST /v1/receipts": {"items": [{"index": 0, "status": "accepted"}]},
-    f"GET /v1/evidence/{EVIDENCE['id']}": Told(b"x" * EVIDENCE["bytes"]),
+    f"GET /v1/evidence/{EVIDENCE['id']}": Told(b"x" * int(str(EVIDENCE["bytes"]))),
 }
 
 OF_REPORT = ("--category", "fraud", "--channel", "sms", "--text", "x", "--happened-at", MOMENT, "--reporter", "c-1")
@@ -233,7 +233,7 @@ def with_an_account(folder: Path) -> None:
         f"number,category,channel,text,happened_at,reporter\n0812-3456-7890,fraud,sms,x,{MOMENT},c-1\nx,,,,,\n"
     )
     (folder / "receipts.csv").write_text(f"feed,serial,entry,outcome,at\nid-all,1,1,enforced,{MOMENT}\nx,,,,\n")
-    data = b"x" * EVIDENCE["bytes"]
+    data = b"x" * int(str(EVIDENCE["bytes"]))
     evidence = EVIDENCE | {"sha256": hashlib.sha256(data).hexdigest()}
     table = ROUTES | {
         "GET /v1/cases/7/reports": page(report(evidence=[evidence])),

@@ -3,6 +3,54 @@
 from typing import Final
 
 EXAMPLES: Final = {
+    "demo": ("blocklist demo", "blocklist demo --rows 100000"),
+    "version": ("blocklist version",),
+    "override remove": ('blocklist override remove "0811-0000-0042"',),
+    "override list": ("blocklist override list --limit 20", "blocklist override list --json"),
+    "override export": ("blocklist override export decisions.csv",),
+    "verify": ("blocklist verify",),
+    "receipts pending": ("blocklist receipts pending --sink hlr",),
+    "receipts list": ("blocklist receipts list --feed id-messaging --limit 20",),
+    "receipts statistics": ("blocklist receipts statistics 2026-10",),
+    "report attach": ("blocklist report attach 17 screenshot.png",),
+    "report bulk": ("blocklist report bulk complaints.csv --region ID",),
+    "report show": ("blocklist report show 17",),
+    "report list": ('blocklist report list --number "0811-0000-0042"', "blocklist report list --limit 20"),
+    "case list": ("blocklist case list --limit 20", "blocklist case list --state verifying --json"),
+    "case show": ("blocklist case show 7",),
+    "case history": ("blocklist case history 7",),
+    "case start-verification": ("blocklist case start-verification 7",),
+    "case decide": (
+        'blocklist case decide 7 block --reason "two screenshots" --category phishing --scope sms+voice',
+        'blocklist case decide 7 retract --reason "the number has a new owner"',
+    ),
+    "case confirm": ("blocklist case confirm 5",),
+    "case withdraw": ("blocklist case withdraw 5",),
+    "case evidence": ("blocklist case evidence 7 --dir evidence",),
+    "appeal send": (
+        'blocklist appeal send "0811-0000-0042" --grounds "a new owner" --appellant case-18 --evidence bill.pdf',
+        'blocklist appeal send --entry id-messaging:11 --grounds "our hotline" --appellant case-19',
+    ),
+    "appeal attach": ("blocklist appeal attach 9 bill.pdf",),
+    "appeal show": ("blocklist appeal show 9",),
+    "appeal list": ("blocklist appeal list --state open",),
+    "appeal answer": ('blocklist appeal answer 9 --grant --reason "the bill shows a new owner"',),
+    "appeal evidence": ("blocklist appeal evidence 9 --dir evidence",),
+    "exchange init": ("blocklist exchange init exchange --region ID",),
+    "exchange serve": ("blocklist exchange serve exchange --port 8080 --passphrase-file passphrase",),
+    "exchange publish": ("blocklist exchange publish exchange --passphrase-file passphrase",),
+    "exchange stats": ("blocklist exchange stats exchange --month 2026-10",),
+    "exchange verify": ("blocklist exchange verify exchange",),
+    "exchange user add": (
+        "blocklist exchange user add exchange telkomsel --scope receipt --scope feed:id-telkomsel",
+        "blocklist exchange user add exchange anna --scope officer",
+    ),
+    "exchange user secret": ("blocklist exchange user secret exchange telkomsel",),
+    "exchange user disable": ("blocklist exchange user disable exchange telkomsel",),
+    "exchange user list": ("blocklist exchange user list exchange",),
+    "publish serve": ("blocklist publish serve authority --port 8080",),
+    "publish protect remove": ('blocklist publish protect remove authority "+62 21 1500-0000"',),
+    "publish protect list": ("blocklist publish protect list authority",),
     "sync": (
         "blocklist sync",
         "blocklist sync --dry-run",
@@ -85,4 +133,4 @@ EXAMPLES: Final = {
     "mirror": ("blocklist mirror /srv/lists",),
     "sandbox": ("blocklist sandbox --script",),
 }
-"""Command lines, by the names of the command. The numbers are made up."""
+"""Command lines, by the names of the command; every command has one. The numbers are made up."""
