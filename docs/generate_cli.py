@@ -26,6 +26,14 @@ Commands write data to standard output and messages to standard error. `--json` 
 answer; [JSON output](json.md) has the fields. Colours appear on a terminal only; `NO_COLOR` turns them off. What
 commands share is in [Settings](settings.md), what they end with in [Exit codes](exit-codes.md).
 
+- `-h` and `--help` show what a command takes, with examples.
+- `-q` makes a command that does something write nothing on standard output. Warnings and failures are on standard error
+  as ever, and the exit code is the same. With `check -q`, the exit code is the answer.
+- `--limit N` shows the first N of a list, and says if there are more.
+- Tables are cut to the width of the terminal, or of `COLUMNS`; in a pipe nothing is cut.
+- `blocklist --install-completion` has the shell complete commands, options, the feeds that this machine has received,
+  and file names: bash, zsh, fish and PowerShell. `--show-completion` writes the script instead.
+
 """
 
 _SETTINGS: Final = f"""\

@@ -24,7 +24,8 @@ PUBLIC = {
         Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
     """,
     "blocklist_sdk.recipient": """
-        ArrowArray ArrowColumn ArrowStream ArrowTable BackgroundSync Changes ImportResult OUTCOMES Overrides
+        ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ImportResult OUTCOMES
+        Overrides
         Reason Screening ScreeningResult StopSignal SyncOutcome SyncStopped Tally TransportSettings instrument
         screen_file write_metrics
     """,

@@ -229,6 +229,22 @@ def _restored(kind: type[BlocklistError], args: tuple[Any, ...], attributes: dic
     return error
 
 
+def not_pickled(thing: str, remedy: str) -> TypeError:
+    """The error to raise if something that is open in this process, or holds a secret, is pickled or copied.
+
+    A `TypeError`, since pickle and copy promise that one.
+
+    Args:
+        thing: what it is.
+        remedy: what to do instead.
+
+    >>> raise not_pickled("a Publisher", "open it in each process")
+    Traceback (most recent call last):
+    TypeError: a Publisher cannot be pickled or copied: open it in each process
+    """
+    return TypeError(f"{thing} cannot be pickled or copied: {remedy}")
+
+
 def unexpected(error: Exception) -> BlocklistError:
     """An exception that is none of this library's as one that is, without its text, which may contain a number."""
     fault = BlocklistError(f"unexpected {type(error).__name__}: a fault of this library: report it")

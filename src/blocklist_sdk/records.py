@@ -1,8 +1,8 @@
 """The records that the library returns: small, frozen, typed."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 Level = Literal["block", "advisory"]
 Scope = Literal["voice", "sms", "data", "messaging"]
@@ -12,6 +12,42 @@ Reason = Literal[
 
 SCOPES: tuple[Scope, ...] = ("data", "messaging", "sms", "voice")
 """Every scope, in the order in which the wire format joins them."""
+
+
+class _MomentAsText:
+    """Has pydantic, and so FastAPI, write a moment as `--json` does: text, UTC, whole seconds."""
+
+    def __repr__(self) -> str:
+        return "moment"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return _written(handler(source), lambda when: when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {"type": "string", "format": "date-time"}
+
+
+class _ScopeAsText:
+    """Has pydantic, and so FastAPI, write a scope as `--json` does: its parts in order, joined by ``+``."""
+
+    def __repr__(self) -> str:
+        return "scope"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return _written(handler(source), lambda scope: "+".join(sorted(scope)))
+
+
+def _written(schema: Any, as_text: Any) -> Any:
+    from pydantic_core import core_schema  # only called by pydantic itself
+
+    writer = core_schema.plain_serializer_function_ser_schema(
+        as_text, return_schema=core_schema.str_schema(), when_used="json"
+    )
+    return {**schema, "serialization": writer}
+
+
+_Moment = Annotated[datetime, _MomentAsText()]
+_ScopeText = Annotated[frozenset[str], _ScopeAsText()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +73,9 @@ class Entry:
     level: str
     category: str
     issuer: str
-    scope: frozenset[str]
-    since: datetime
-    until: datetime | None
+    scope: _ScopeText
+    since: _Moment
+    until: _Moment | None
     feed: str
 
     def in_force(self, at: datetime) -> bool:
@@ -65,8 +101,8 @@ class Override:
     decision: Literal["allow", "block"]
     reason: str
     author: str
-    created: datetime
-    until: datetime | None
+    created: _Moment
+    until: _Moment | None
     last: int | None = None
 
     def in_force(self, at: datetime) -> bool:
@@ -103,7 +139,7 @@ class Verdict:
     entries: tuple[Entry, ...]
     feed: str
     serial: int
-    as_of: datetime
+    as_of: _Moment
     stale: bool
     override: Override | None = None
     scope_listed: bool | None = None
@@ -331,12 +367,12 @@ class Status:
     serial: int | None
     rows: int | None
     digest: str | None
-    as_of: datetime | None
-    expires: datetime | None
+    as_of: _Moment | None
+    expires: _Moment | None
     stale: bool
     generation_bytes: int | None
-    last_success: datetime | None
-    last_attempt: datetime | None
+    last_success: _Moment | None
+    last_attempt: _Moment | None
     last_error: str | None
     refused: int | None = None
     refusals: tuple[str, ...] = ()

@@ -200,11 +200,15 @@ def test_a_file_that_is_not_there() -> None:
 
 SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "report show": (("report", "show", "1"), {"GET /v1/reports/1": report(evidence=[EVIDENCE])}, ("a.png", "You have")),
-    "report list": (("report", "list", "--since", "2026-01-01"), {"GET /v1/reports": page(report())}, ("report 1",)),
+    "report list": (
+        ("report", "list", "--since", "2026-01-01"),
+        {"GET /v1/reports": page(report())},
+        ("1       +6281234567890",),
+    ),
     "case list": (
         ("case", "list", "--overdue"),
-        {"GET /v1/cases": page(case())},
-        ("case 7", "overdue", "2 reports by 2 through 1 account;"),
+        {"GET /v1/cases": page(case()), "GET /v1/account": {"name": "officer-a", "scopes": ["officer"]}},
+        ("7     +6281234567890", "overdue", "2 by 2"),
     ),
     "case show": (
         ("case", "show", "7"),
@@ -255,7 +259,11 @@ SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         {"GET /v1/appeals/9": appeal(reason="granted", answered_at=MOMENT, evidence=[EVIDENCE])},
         ("a new owner", "not lifted yet", "granted", "a.png"),
     ),
-    "appeal list": (("appeal", "list", "--state", "open"), {"GET /v1/appeals": page(appeal())}, ("appeal 9",)),
+    "appeal list": (
+        ("appeal", "list", "--state", "open"),
+        {"GET /v1/appeals": page(appeal())},
+        ("9       +6281234567890",),
+    ),
     "appeal answer": (
         ("appeal", "answer", "9", "--grant", "--reason", "a new owner"),
         {"POST /v1/appeals/9/answer": appeal(state="granted")},
@@ -283,7 +291,7 @@ def test_what_commands_show(name: str) -> None:
         assert word in ran.out
     ran, _ = asked_for(table, *arguments, "--json")
     assert (ran.code, ran.err) == (0, "")
-    (told,) = [each for place, each in table.items() if not place.endswith("/7/reports")]
+    (told,) = [each for place, each in table.items() if not place.endswith(("/7/reports", "/account"))]
     answer = told.body if isinstance(told, Told) else told
     (answer,) = answer.get("items", [answer])
     shown = ran.document

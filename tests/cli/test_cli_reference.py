@@ -62,6 +62,16 @@ def test_help_shows_metavars_and_no_types_of_python(name: str) -> None:
     assert not re.search(r"<\w+|\{", shown.out)
 
 
+GROUPS = ["", *{name.rpartition(" ")[0] for name in COMMANDS if " " in name}]
+
+
+@pytest.mark.parametrize("name", [*GROUPS, *COMMANDS])
+def test_h_is_help(name: str) -> None:
+    short, long = (run(*name.split(), flag, env={"COLUMNS": "100"}) for flag in ("-h", "--help"))
+    assert (short.code, short.out) == (0, long.out)
+    assert "-h" in short.out
+
+
 def test_help_joins_the_lines_of_a_docstring() -> None:
     shown = run("sync", "--help", env={"COLUMNS": "100"})
     assert any(len(line.strip()) > 80 and line.startswith(" With --watch") for line in shown.lines)
@@ -79,6 +89,10 @@ def test_an_example_is_a_command_line_of_its_command(name: str, example: str) ->
         assert arguments.pop(0) == word
         command = command.commands[word]
     command.make_context(name, arguments)
+
+
+def test_every_command_has_an_example() -> None:
+    assert EXAMPLES.keys() == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

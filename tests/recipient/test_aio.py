@@ -2,12 +2,14 @@
 
 import inspect
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
 from blocklist_sdk import AsyncBlocklist, Blocklist, InvalidInput, NotSynced, Unreachable
+from blocklist_sdk.recipient import AsyncOverrides, Overrides, SyncOutcome
 from blocklist_sdk.recipient.background import BackgroundSync
 from support.loopback import Handler, answering
 from support.world import ADDED, FEED, FIRST, LISTED, SECOND, World, copy_world, is_whole, make_world
@@ -54,15 +56,109 @@ def test_it_answers_as_the_list_itself(world: World) -> None:
     anyio.run(main)
 
 
-@pytest.mark.parametrize("name", ["open", "sync", "check", "entries", "screen", "keep_synced"])
-def test_its_calls_take_what_the_lists_own_take(name: str) -> None:
-    """All but `stop`, instead of which a task is cancelled."""
-    ours = inspect.signature(getattr(AsyncBlocklist, name)).parameters
-    theirs = dict(inspect.signature(getattr(Blocklist, name)).parameters)
-    theirs.pop("stop", None)
-    assert [(each.name, each.kind, each.default) for each in ours.values()] == [
-        (each.name, each.kind, each.default) for each in theirs.values()
+NOT_FOR_USERS = {"load_stamped", "stamp"}
+"""Methods of `Overrides` with which this library sees whether decisions have changed."""
+
+
+def public(thing: object) -> set[str]:
+    """What users find on an object: attributes, methods, and the special methods that its class defines."""
+    special = {name for name in vars(type(thing)) if name.startswith("__") and callable(getattr(thing, name))}
+    return {name for name in dir(thing) if not name.startswith("_")} | special
+
+
+def parameters(function: Callable[..., object]) -> list[tuple[object, ...]]:
+    """A function's parameters but `stop`, instead of which a task is cancelled."""
+    found = inspect.signature(function).parameters.values()
+    return [(each.name, each.kind, each.default, each.annotation) for each in found if each.name != "stop"]
+
+
+def test_it_has_every_question_that_the_list_has(world: World) -> None:
+    ours = opened(world)
+    theirs = ours.blocklist
+    assert public(theirs) - public(ours) == {"__enter__", "__exit__"}
+    assert public(ours) - public(theirs) == {"blocklist", "__aenter__", "__aexit__"}
+    lacking = public(theirs.overrides) - public(ours.overrides) - NOT_FOR_USERS
+    assert lacking == {"__iter__", "__len__"}, "`load` has what these have"
+
+
+@pytest.mark.parametrize("pair", [(AsyncBlocklist, Blocklist), (AsyncOverrides, Overrides)], ids=["list", "overrides"])
+def test_its_calls_take_what_the_lists_own_take_and_return_the_same(pair: tuple[type, type]) -> None:
+    ours, theirs = pair
+    both = {name for name in vars(ours) if not name.startswith("_")} & vars(theirs).keys()
+    calls = {name for name in both if callable(getattr(ours, name))}
+    assert {"open", "sync", "dry_run", "verify"} <= calls or "decide" in calls
+    assert not [name for name in calls if parameters(getattr(ours, name)) != parameters(getattr(theirs, name))]
+    result = {name: inspect.signature(getattr(ours, name)).return_annotation for name in calls - {"keep_synced"}}
+    assert not [
+        name for name, kind in result.items() if kind != inspect.signature(getattr(theirs, name)).return_annotation
     ]
+    docs = {name: getattr(ours, name).__doc__ for name in both}
+    assert not [name for name, text in docs.items() if f"`{theirs.__name__}.{name}`" not in text]
+
+
+def test_every_question_has_the_lists_answer(world: World) -> None:
+    outcomes: list[SyncOutcome] = []
+
+    async def main() -> None:
+        async with opened(world) as blocklist:
+            assert not blocklist.is_synced()
+            assert (await blocklist.dry_run()).after == 1
+            assert not blocklist.is_synced()
+            blocklist.add_listener(outcomes.append)
+            await blocklist.sync()
+            await blocklist.hold("billing", 1)
+            world.release(SECOND)
+            await blocklist.sync()
+            same = blocklist.blocklist
+            assert blocklist.explain(LISTED) == same.explain(LISTED)
+            assert await blocklist.verify() == same.verify()
+            assert (await blocklist.to_arrow()).equals(same.to_arrow())
+            assert [*await blocklist.changes(since=1)] == [*same.changes(since=1)] != []
+            assert (await blocklist.changes(since=1)).before == 1
+            assert blocklist.screening(scope="sms").serial == 2
+            assert await blocklist.release_hold("billing")
+            assert not await blocklist.release_hold("billing")
+            assert blocklist.root_fingerprint == same.root_fingerprint
+            replaced = await blocklist.replace_root(blocklist.root_fingerprint, dry_run=True)
+            assert (replaced.serial, replaced.dry_run) == (2, True)
+
+    anyio.run(main)
+    assert [outcome.feed for outcome in outcomes] == [FEED, FEED]
+
+
+def test_overrides_are_made_in_threads_and_take_effect_at_once(world: World, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(world) as blocklist:
+            await blocklist.sync()
+            overrides = blocklist.overrides
+            allowed = await overrides.allow(LISTED, reason="our hotline", author="ayu")
+            assert LISTED not in blocklist
+            assert await overrides.get(LISTED) == allowed
+            (blocked,) = await overrides.decide("block", ADDED, reason="ticket 17", author="ayu")
+            assert ADDED in blocklist
+            assert await overrides.load() == [*blocklist.blocklist.overrides]
+            assert await overrides.export_csv(tmp_path / "decisions.csv") == 2
+            assert await overrides.remove(LISTED)
+            assert await overrides.removals() == blocklist.blocklist.overrides.removals()
+            assert LISTED in blocklist
+            assert (await overrides.import_file(tmp_path / "decisions.csv")).rows == 2
+            assert LISTED not in blocklist
+            assert (await overrides.block(ADDED, reason="still")).number == blocked.number
+
+    anyio.run(main)
+
+
+def test_cancelling_a_dry_run_cuts_it_and_frees_the_list(world: World) -> None:
+    async def main(url: str, asked: list[str]) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(opened(world, url).dry_run)
+            while not any(path.endswith(".parquet") for path in asked):
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert (await opened(world).sync(wait_s=60)).after == 1
+
+    with answering(world.repository, stalled) as (url, asked):
+        anyio.run(main, url, asked)
 
 
 def test_a_failure_is_the_same_error(world: World) -> None:

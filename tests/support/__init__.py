@@ -45,6 +45,7 @@ Running tests
 
 - `command_line`: runs commands in this process. `waiting`: waits for what another thread does. `scale`: how much is
   done, in the short and in the long form.
+- `json_shapes`: whatever a command writes with `--json` in a test is validated.
 - `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.
 - `../with_httpx2`: puts httpx2 in the place of httpx, for `make test-httpx2`.
 """

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from blocklist_sdk.cli.app import run as run_command
+from support import json_shapes
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ def run(*arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | Non
         code = run_command([str(argument) for argument in arguments])
         out.flush()
         err.flush()
-    return Ran(code, *(stream.getvalue().decode() for stream in written))
+    ran = Ran(code, *(stream.getvalue().decode() for stream in written))
+    if "--json" in arguments:
+        json_shapes.validate([str(argument) for argument in arguments], ran.lines)
+    return ran
 
 
 def assert_fails(ran: Ran, code: int, *words: str) -> None:

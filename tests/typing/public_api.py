@@ -38,7 +38,7 @@ from blocklist_sdk.publisher import (
     ReleaseResult,
     SnapshotResult,
 )
-from blocklist_sdk.recipient import ArrowTable, BackgroundSync, Changes, Overrides, Screening
+from blocklist_sdk.recipient import ArrowTable, AsyncOverrides, BackgroundSync, Changes, Overrides, Screening
 
 
 def numbers() -> None:
@@ -76,6 +76,17 @@ async def asynchronous(column: ArrowTable) -> None:
         assert_type(await blocklist.sync(), SyncResult)
         assert_type(blocklist.check("0812-3456-7890"), Verdict)
         assert_type(await blocklist.screen(column), ArrowTable)
+        assert_type(blocklist.overrides, AsyncOverrides)
+        assert_type(await blocklist.overrides.block("0812-3456-7890", reason="ticket 17"), Override)
+        assert_type(await blocklist.overrides.load(), list[Override])
+        assert_type(await blocklist.dry_run(), Impact)
+        assert_type(blocklist.screening(scope="voice"), Screening)
+        assert_type(await blocklist.to_arrow(), ArrowTable)
+        assert_type(await blocklist.changes(since=41), Changes)
+        assert_type(blocklist.explain("0812-3456-7890"), Explanation)
+        assert_type(await blocklist.verify(), Verification)
+        assert_type(blocklist.status(), Status)
+        assert_type(await blocklist.release_hold("billing"), bool)
 
 
 def publisher(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +17,7 @@ from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.exit_codes import FINE, INTERRUPTED, OUTPUT_CLOSED, SOFTWARE, STORAGE, USAGE, exit_code
 from blocklist_sdk.cli.logs import DeferredWarnings
 from blocklist_sdk.cli.messages import flush_or_discard, say, say_bug
+from blocklist_sdk.cli.quiet import QUIET, add_quiet
 from blocklist_sdk.cli.visible_secrets import warn_of_visible_secrets
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.places import is_nowhere
@@ -45,6 +47,12 @@ PANELS: Final = {
 _MODULES: Final = {command: module for panel in PANELS.values() for command, module in panel.items()}
 
 
+_HELP_OPTIONS: Final = ["-h", "--help"]
+
+_COMPLETE_VARIABLE: Final = "_BLOCKLIST_COMPLETE"
+"""With it, the scripts that `--install-completion` installs ask what may come next on a command line."""
+
+
 def import_command(command: str) -> ModuleType:
     """Import the module of a command; for an unknown name, return this module.
 
@@ -56,7 +64,12 @@ def import_command(command: str) -> ModuleType:
 
 def command_line(only: str | None = None) -> TyperGroup:
     """Make the group of all commands, or of one of them; an unknown name means all."""
-    app = typer.Typer(name="blocklist", add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="blocklist",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": _HELP_OPTIONS},
+    )
     app.callback(invoke_without_command=True)(blocklist)
     for panel, commands in PANELS.items():
         for name in commands if only not in _MODULES else commands.keys() & {only}:
@@ -68,6 +81,11 @@ def command_line(only: str | None = None) -> TyperGroup:
     group = get_group(app)
     # Typer puts commands before groups, and shows panels in the order of their first command.
     group.commands = {name: group.commands[name] for name in _MODULES if name in group.commands}
+    if only not in _MODULES:
+        # Two options; only where the whole group is made, since they take a while to import.
+        from typer.main import get_install_completion_arguments
+
+        group.params.extend(get_install_completion_arguments())
     _improve_help(group)
     return group
 
@@ -81,7 +99,10 @@ def _improve_help(command: Any, path: str = "") -> None:
     command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     if path in EXAMPLES:
         command.epilog = "\n\n".join(["Examples:", *EXAMPLES[path]])
-    for parameter in [*command.params, command.get_help_option(typer.Context(command))]:
+    if path in QUIET:
+        add_quiet(command)
+    context = typer.Context(command, help_option_names=_HELP_OPTIONS)
+    for parameter in [*command.params, command.get_help_option(context)]:
         is_argument = parameter.param_type_name == "argument"
         if is_argument or parameter.is_flag:
             parameter.display_type_rich = lambda ctx: ""
@@ -167,6 +188,10 @@ def _code_and_failure(arguments: Sequence[str], warnings: DeferredWarnings) -> t
 
 def _call(arguments: Sequence[str]) -> int:
     """Parse the arguments, call the command and return its exit code."""
+    if _COMPLETE_VARIABLE in os.environ:
+        from blocklist_sdk.cli.completion import complete
+
+        return complete(command_line(), os.environ[_COMPLETE_VARIABLE], variable=_COMPLETE_VARIABLE)
     command = command_line(arguments[0] if arguments else None)
     try:
         with command.make_context("blocklist", list(arguments)) as context:

@@ -1,5 +1,6 @@
 """``blocklist appeal``: ask for a retraction, or answer an appeal."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from blocklist_sdk.cli.exchange_session import (
 )
 from blocklist_sdk.cli.output import AsJson, indented, moment, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
@@ -127,11 +129,37 @@ def show_all(
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="Only those in this state: open, granted or dismissed.")
     ] = None,
+    limit: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show your own appeals, or all for an officer."""
+    """Show your own appeals, or all for an officer; without --state, open ones first."""
     with settings.client() as exchange:
-        write_each(exchange.appeals(state=state), appeal_line, as_json=as_json)  # type: ignore[arg-type]
+        found: Iterable[Appeal] = exchange.appeals(state=state)  # type: ignore[arg-type]
+        if state is None:
+            found = sorted(found, key=lambda each: each.state != "open")
+        found = limited(found, limit)
+        if as_json:
+            write_each(found, appeal_line, as_json=True)
+        else:
+            write_table(_COLUMNS, map(_row, found), whole=4)
+
+
+_COLUMNS = ("appeal", "number", "state", "lifted", "case", "received", "appellant", "files")
+
+
+def _row(appeal: "Appeal") -> tuple[str, ...]:
+    """An appeal in a table."""
+    lifted = sum(each.lifted_at is not None for each in appeal.lifted)
+    return (
+        str(appeal.id),
+        f"+{appeal.number}",
+        appeal.state,
+        f"{lifted} of {len(appeal.lifted)}" if appeal.lifted else "-",
+        str(appeal.case),
+        moment(appeal.received_at) or "",
+        appeal.appellant,
+        str(len(appeal.evidence)),
+    )
 
 
 @app.command()

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blocklist_sdk.cli.case_queue import Queued, queue
 from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, fetch_evidence, write_each, write_model
 from blocklist_sdk.cli.moments import read_moment
-from blocklist_sdk.cli.output import AsJson, indented, moment, scope_text, write_line, write_lines
+from blocklist_sdk.cli.output import AsJson, indented, moment, say, scope_text, write_line, write_lines
 from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.texts import counted
 
@@ -32,11 +34,30 @@ def show_all(
     overdue: Annotated[
         bool, typer.Option("--overdue", help="Only those that officers should have decided already.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those in which nothing is left to do, such as published ones.")
+    ] = False,
+    limit: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show cases: appealed ones first, then those that have been complete for longest."""
+    """Show cases: those that wait for this account first, with what to do next.
+
+    First come decisions of others to confirm, appeals, cases that this account verifies, and cases to take up. Those in
+    which nothing is left to do are shown with --all, and where --state, --number or --overdue selects them.
+    """
     with settings.client() as exchange:
-        write_each(exchange.cases(state=state, number=number, overdue=overdue), case_line, as_json=as_json)
+        account = exchange.get_account()
+        selected = everything or overdue or state is not None or number is not None
+        cases = list(exchange.cases(state=state, number=number, overdue=overdue))
+        queued = queue(cases, account, closed=selected)
+        found = limited(queued, limit)
+        if as_json:
+            for each in found:
+                write_model(each.case)
+        else:
+            write_table(_COLUMNS, map(_row, found), whole=4)
+    if hidden := len(cases) - len(queued):
+        say(f"not shown, since nothing is left to do: {counted(hidden, 'case')}. Give --all to see them")
 
 
 @app.command()
@@ -63,10 +84,10 @@ def show(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> Non
 
 @app.command()
 @with_settings(*SERVER)
-def history(settings: Settings, case: CaseArgument, as_json: AsJson = False) -> None:
+def history(settings: Settings, case: CaseArgument, limit: LimitOption = None, as_json: AsJson = False) -> None:
     """Show everything that happened to a case, oldest first."""
     with settings.client() as exchange:
-        write_each(exchange.case_history(case), _event_line, as_json=as_json)
+        write_each(limited(exchange.case_history(case), limit), _event_line, as_json=as_json)
 
 
 @app.command("start-verification")
@@ -149,6 +170,25 @@ def evidence(
     with settings.client() as exchange:
         files = (file for report in exchange.case_reports(case) for file in report.evidence)
         fetch_evidence(exchange, files, directory, as_json=as_json)
+
+
+_COLUMNS = ("case", "number", "state", "next", "category", "reports", "officer", "operator", "opened")
+
+
+def _row(queued: "Queued") -> tuple[str, ...]:
+    """A case in a table."""
+    case = queued.case
+    return (
+        str(case.id),
+        f"+{case.number}",
+        f"{case.state}{', overdue' if case.overdue else ''}",
+        queued.step or "-",
+        case.category,
+        f"{case.reports} by {case.reporters}",
+        case.officer or "-",
+        case.operator or "unknown",
+        moment(case.opened_at) or "",
+    )
 
 
 def case_line(case: "Case") -> str:

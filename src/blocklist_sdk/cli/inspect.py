@@ -21,6 +21,7 @@ from blocklist_sdk.cli.output import (
     write_lines,
 )
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
+from blocklist_sdk.cli.text_tables import LimitOption, limited, say_more
 from blocklist_sdk.errors import Untrusted
 from blocklist_sdk.records import Entry, Explanation, Scope
 from blocklist_sdk.release.published import clock_behind_text
@@ -144,6 +145,7 @@ def changes(
     format_: Annotated[
         Literal["csv", "jsonl"], typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")
     ] = "csv",
+    limit: LimitOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Like --format jsonl, with overrides.")] = False,
 ) -> None:
     """Write what differs between an earlier release and the one in force; does not use the network."""
@@ -154,9 +156,12 @@ def changes(
     with settings.open() as blocklist:
         found = blocklist.changes(since=since_serial, era=since_era)
         if not as_json:
-            write_table(found.to_arrow(), format_, sys.stdout.buffer)
+            table: Any = found.to_arrow()
+            write_table(table if limit is None else table.slice(0, limit), format_, sys.stdout.buffer)
+            if limit is not None and len(table) > limit:
+                say_more(limit)
             return
-        for change in found:
+        for change in limited(found, limit):
             write_json(_change_document(change))
 
 

@@ -21,6 +21,7 @@ from blocklist_sdk.cli.table_options import (
     SheetOption,
     table_options,
 )
+from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.texts import counted
 
@@ -113,11 +114,15 @@ def remove(context: typer.Context, number: NumberArgument) -> None:
 
 
 @app.command("list")
-def show(context: typer.Context, as_json: AsJson = False) -> None:
+def show(context: typer.Context, limit: LimitOption = None, as_json: AsJson = False) -> None:
     """Show all decisions, those that have ended as well."""
     with context.obj() as blocklist:
-        for each in blocklist.overrides:
-            _write(each, as_json)
+        found = limited(blocklist.overrides, limit)
+        if as_json:
+            for each in found:
+                write_json(asdict(each))
+        else:
+            write_table(_COLUMNS, map(_row, found), whole=3)
 
 
 @app.command("import")
@@ -179,6 +184,21 @@ def export(
 
 def _end(text: str | None) -> datetime | None:
     return None if text is None else read_moment(text)
+
+
+_COLUMNS = ("decision", "number", "until", "reason", "author")
+
+
+def _row(override: Any) -> tuple[str, ...]:
+    """A decision in a table."""
+    ended = "" if override.in_force(times.now()) else " (ended)"
+    return (
+        override.decision,
+        numbers_text(override),
+        f"{moment(override.until) or '-'}{ended}",
+        override.reason,
+        override.author,
+    )
 
 
 def _write(override: Any, as_json: bool) -> None:

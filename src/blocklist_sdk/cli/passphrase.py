@@ -61,7 +61,14 @@ class PassphraseSource:
             )
         from getpass import getpass
 
-        passphrase = getpass("Passphrase of the keys: ", stream=sys.stderr)
+        from blocklist_sdk.publisher.keys import PASSPHRASE_CHARS_MIN
+
+        least = f" (at least {PASSPHRASE_CHARS_MIN} characters)" if self._is_new else ""
+        passphrase = getpass(f"Passphrase of the keys{least}: ", stream=sys.stderr)
+        if self._is_new and len(passphrase) < PASSPHRASE_CHARS_MIN:
+            raise InvalidInput(
+                f"the passphrase is too short, so nothing was made: give at least {PASSPHRASE_CHARS_MIN} characters"
+            )
         if self._is_new and getpass("The same again: ", stream=sys.stderr) != passphrase:
             raise InvalidInput("the two passphrases differ, so nothing was made: start again")
         return passphrase

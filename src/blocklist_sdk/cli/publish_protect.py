@@ -12,6 +12,7 @@ from blocklist_sdk.cli.exit_codes import ERRORS
 from blocklist_sdk.cli.output import AsJson, say, write_json
 from blocklist_sdk.cli.passphrase import PassphraseFileOption
 from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers, open_publisher
+from blocklist_sdk.cli.text_tables import LimitOption, limited
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.errors import InvalidInput, Malformed, Refused
 from blocklist_sdk.modes import SHARED
@@ -125,9 +126,9 @@ def set_(
 
 
 @app.command("list")
-def list_(directory: Directory, as_json: AsJson = False) -> None:
+def list_(directory: Directory, limit: LimitOption = None, as_json: AsJson = False) -> None:
     """List the protected numbers, one on each line; needs no key."""
-    numbers = sorted(open_publisher(directory, None, 0.0).protected())
+    numbers = list(limited(sorted(open_publisher(directory, None, 0.0).protected()), limit))
     if as_json:
         write_json({"numbers": numbers})
     else:

@@ -1,8 +1,10 @@
 """``blocklist receipts``: send the outcomes of entries to the exchange, and show receipts and a month's figures."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +13,11 @@ from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import LIST, SERVER, Settings, with_settings
 from blocklist_sdk.cli.statistics_text import statistics_lines
+from blocklist_sdk.cli.text_tables import LimitOption, limited
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 
 if TYPE_CHECKING:
-    from blocklist_sdk.enforcement import ReceiptsResult
+    from blocklist_sdk.enforcement import LedgerRecord, ReceiptsResult
     from blocklist_sdk.exchange.models import Receipt
 
 app: typer.Typer = typer.Typer(
@@ -118,35 +121,51 @@ def _result_line(result: "ReceiptsResult") -> str:
 def pending(
     settings: Settings,
     sink: Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink, by the name it is enforced under.")],
+    limit: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the receipts of a sink that the exchange has not acknowledged, and those that it has refused."""
     from blocklist_sdk.enforcement import Ledger, ledger_path
-    from blocklist_sdk.enforcement.receipts import count_receipts
 
     with settings.open() as blocklist, Ledger.read(ledger_path(blocklist, sink), feed=blocklist.feed) as ledger:
-        for record in ledger.unacknowledged():
-            batch, count = record.batch, count_receipts(record)
+        lines = chain(
+            (_pending(record, as_json=as_json) for record in ledger.unacknowledged()),
+            (_refused(number, receipt, as_json=as_json) for number, receipt in ledger.refused_receipts()),
+        )
+        for line in limited(lines, limit):
             if as_json:
-                about = {
-                    "operation": batch.operation,
-                    "serial": batch.serial,
-                    "era": batch.era,
-                    "done": record.done,
-                    "receipts": count,
-                }
-                write_json({"status": "pending", "record": batch.number_in_ledger, **about})
+                write_json(line)
             else:
-                typer.echo(
-                    f"{moment(record.done)}  record {batch.number_in_ledger}: {batch.operation}, release "
-                    f"{batch.release}: {count:,} receipt{'' if count == 1 else 's'} to send"
-                )
-        for number, refused in ledger.refused_receipts():
-            if as_json:
-                write_json({"status": "refused", "record": number, **refused})
-            else:
-                entry = "" if refused["entry"] is None else f"entry {refused['entry']}, {refused['outcome']}: "
-                write_line(f"refused  record {number}: {entry}{refused['reason']}")
+                write_line(str(line))
+
+
+def _pending(record: "LedgerRecord", *, as_json: bool) -> dict[str, Any] | str:
+    """A batch of receipts that are to be sent, as JSON or as a line."""
+    from blocklist_sdk.enforcement.receipts import count_receipts
+
+    batch, count = record.batch, count_receipts(record)
+    if as_json:
+        return {
+            "status": "pending",
+            "record": batch.number_in_ledger,
+            "operation": batch.operation,
+            "serial": batch.serial,
+            "era": batch.era,
+            "done": record.done,
+            "receipts": count,
+        }
+    return (
+        f"{moment(record.done)}  record {batch.number_in_ledger}: {batch.operation}, release {batch.release}: "
+        f"{count:,} receipt{'' if count == 1 else 's'} to send"
+    )
+
+
+def _refused(number: int, receipt: Mapping[str, Any], *, as_json: bool) -> dict[str, Any] | str:
+    """A receipt that the exchange has refused, as JSON or as a line."""
+    if as_json:
+        return {"status": "refused", "record": number, **receipt}
+    entry = "" if receipt["entry"] is None else f"entry {receipt['entry']}, {receipt['outcome']}: "
+    return f"refused  record {number}: {entry}{receipt['reason']}"
 
 
 @app.command("list")
@@ -155,11 +174,12 @@ def show_all(
     settings: Settings,
     feed: Annotated[str | None, typer.Option(metavar="NAME", help="Only receipts of this feed.")] = None,
     entry: Annotated[int | None, typer.Option(metavar="ENTRY", help="Only receipts of this entry.")] = None,
+    limit: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show receipts: your own, or for an officer all of them."""
     with settings.client() as exchange:
-        write_each(exchange.receipts(feed=feed, entry=entry), _line, as_json=as_json)
+        write_each(limited(exchange.receipts(feed=feed, entry=entry), limit), _line, as_json=as_json)
 
 
 @app.command()

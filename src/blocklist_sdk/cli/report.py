@@ -23,6 +23,7 @@ from blocklist_sdk.cli.exit_codes import REJECTED
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, say, write_json, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
+from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers.text import Form, check_form
 from blocklist_sdk.texts import counted
@@ -200,12 +201,35 @@ def show_all(
     settings: Settings,
     number: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only those on this number.")] = None,
     since: Annotated[str | None, typer.Option(metavar="MOMENT", help="Only those received since then.")] = None,
+    limit: LimitOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show your own reports."""
+    """Show your own reports, and what their cases still need."""
     with settings.client() as exchange:
-        found = exchange.reports(number=number, since=None if since is None else read_moment(since))
-        write_each(found, report_line, as_json=as_json)
+        found = limited(exchange.reports(number=number, since=None if since is None else read_moment(since)), limit)
+        if as_json:
+            write_each(found, report_line, as_json=True)
+        else:
+            write_table(_COLUMNS, map(_row, found), whole=4)
+
+
+_COLUMNS = ("report", "number", "state", "missing", "case", "category", "channel", "reporter", "files", "happened")
+
+
+def _row(report: "Report") -> tuple[str, ...]:
+    """A report in a table."""
+    return (
+        str(report.id),
+        f"+{report.number}",
+        report.case_state,
+        " and ".join(report.missing) or "-",
+        str(report.case),
+        report.category,
+        f"{report.channel}{f' ({report.app})' if report.app else ''}",
+        report.reporter,
+        str(len(report.evidence)),
+        moment(report.happened_at) or "",
+    )
 
 
 def _with_evidence(exchange: "ExchangeClient", report: "Report", files: list[Path] | None, key: str | None) -> "Report":

@@ -7,12 +7,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 import anyio
 import tenacity
 
 from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.client import as_method
@@ -76,6 +77,9 @@ class AsyncExchangeClient:
         self._client = httpx.AsyncClient(
             **self._wire.options(auth=auth), transport=AsyncRoutes(tls=tls, url=self._wire.base)
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("an AsyncExchangeClient", "make it in each process, with the same arguments")
 
     async def __aenter__(self) -> Self:
         return self

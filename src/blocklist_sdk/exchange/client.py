@@ -3,15 +3,17 @@
 import functools
 import hashlib
 import inspect
+import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 import tenacity
 
 from blocklist_sdk.disk import replaced, storage
+from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
@@ -68,7 +70,7 @@ def _items(
 class ExchangeClient:
     """The client of an exchange: reports, cases, decisions, receipts, appeals, feeds, statistics.
 
-    May be shared by threads. Use it like this::
+    May be shared by threads; a forked process opens connections of its own. Use it like this::
 
         url = "https://exchange.example"
         auth = ClientCredentials.for_exchange(url, "gopay", secret)
@@ -119,12 +121,28 @@ class ExchangeClient:
         self._wire = Wire(url, settings)
         self._sleep = sleep
         self._cutter = SocketCutter()
-        self._client = httpx.Client(**self._wire.options(auth=auth), transport=Routes(tls=tls, url=self._wire.base))
+        self._auth, self._tls = auth, tls
+        self._client = self._new_client()
+        self._process = os.getpid()
+
+    def _new_client(self) -> httpx.Client:
+        routes = Routes(tls=self._tls, url=self._wire.base)
+        return httpx.Client(**self._wire.options(auth=self._auth), transport=routes)
+
+    def _connections(self) -> httpx.Client:
+        """The client, with connections of this process alone: two processes must not write into one."""
+        if self._process != os.getpid():
+            # What was inherited is not closed, since that would end the parent's connections.
+            self._client, self._process = self._new_client(), os.getpid()
+        return self._client
 
     @property
     def url(self) -> str:
         """The exchange's base URL."""
         return self._wire.base
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("an ExchangeClient", "make it in each process, with the same arguments")
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +154,7 @@ class ExchangeClient:
 
     def close(self) -> None:
         """Close the connections. A closed client cannot be used again."""
-        self._client.close()
+        self._connections().close()
 
     # Each is made by its decorator. They are functions, and not assigned, so that every type checker knows their types.
     @_answer(calls.submit_report)
@@ -273,10 +291,11 @@ class ExchangeClient:
         wire.check_file(evidence, length, digest.hexdigest())
 
     def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
-        request = self._wire.request(self._client, call, deadline)
+        client = self._connections()
+        request = self._wire.request(client, call, deadline)
         request.extensions["trace"] = self._cutter.trace
         with masked_logs():
-            return self._client.send(request, stream=True)
+            return client.send(request, stream=True)
 
     def _pages(self, call: Call[Page[T]]) -> Iterator[T]:
         following: Call[Page[T]] | None = call

@@ -13,11 +13,11 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import quote_plus
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable
+from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, not_pickled
 from blocklist_sdk.locks import ForkSafeLock
 from blocklist_sdk.net.addresses import is_loopback, origin_of, read_url, shown
 from blocklist_sdk.net.bounded import Bounded
@@ -86,6 +86,9 @@ class _TokenAuth(httpx.Auth, abc.ABC):
         self._token: tuple[str, float] | None = None
         self._fetch_lock = ForkSafeLock()
         self._fetch_lock_in_loop: Any = None
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(type(self).__name__, "make it in each process, since it holds a secret")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.client_id!r}, token_url={shown(self.token_url)!r}, scopes={self.scopes!r})"

@@ -50,7 +50,7 @@ _FORMAT = 1
 _REPLACED = ".replaced"
 """Ends the name of the file of a key that was replaced."""
 
-_PASSPHRASE_CHARS_MIN = 12
+PASSPHRASE_CHARS_MIN = 12
 """PKCS#8 as OpenSSL writes it stretches a passphrase by 2,048 rounds only, so the passphrase itself must be long."""
 
 
@@ -384,9 +384,9 @@ class Keyring:
 
     def _new_passphrase(self, label: str) -> bytes:
         passphrase = self._ask(label)
-        if len(passphrase) < _PASSPHRASE_CHARS_MIN:
+        if len(passphrase) < PASSPHRASE_CHARS_MIN:
             raise InvalidInput(
-                f"the passphrase for the key {label!r} is too short: give at least {_PASSPHRASE_CHARS_MIN} characters"
+                f"the passphrase for the key {label!r} is too short: give at least {PASSPHRASE_CHARS_MIN} characters"
             )
         return passphrase.encode()
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 import pyarrow as pa
 
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, not_pickled
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.numbers.reach import MAX_COVER
 from blocklist_sdk.publisher.arguments import check_directory, check_text
@@ -87,6 +87,9 @@ class Publisher:
         self.directory: Path = directory
         self.repository: Path = self._folder.repository
         self.root: Path = self._folder.root
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("a Publisher", "open it in each process, since it holds the passphrase")
 
     @classmethod
     def init(

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from blocklist_sdk.numbers.forms import FormDecision
 from blocklist_sdk.records import Entry, Tally
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
-
-if TYPE_CHECKING:
-    from blocklist_sdk.numbers import FormDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class ReleaseResult:
     serial: int
     rows: int
     column: str | None
-    form: "FormDecision"
+    form: FormDecision
     added: int
     removed: int
     changed: int

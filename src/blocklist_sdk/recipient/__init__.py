@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.fetch.stopping import StopSignal as StopSignal
     from blocklist_sdk.fetch.stopping import SyncStopped as SyncStopped
     from blocklist_sdk.fetch.transport import TransportSettings as TransportSettings
+    from blocklist_sdk.recipient.aio_overrides import AsyncOverrides as AsyncOverrides
     from blocklist_sdk.recipient.arrow_types import ArrowArray as ArrowArray
     from blocklist_sdk.recipient.arrow_types import ArrowColumn as ArrowColumn
     from blocklist_sdk.recipient.arrow_types import ArrowStream as ArrowStream
@@ -36,6 +37,7 @@ attach(
         "ArrowColumn": "arrow_types",
         "ArrowStream": "arrow_types",
         "ArrowTable": "arrow_types",
+        "AsyncOverrides": "aio_overrides",
         "BackgroundSync": "background",
         "Changes": "changes",
         "ImportResult": "cache.overrides",

@@ -9,15 +9,28 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack
 
 from anyio import CancelScope, to_thread
 
+from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.fetch.stopping import StopSignal
 from blocklist_sdk.numbers import Form
+from blocklist_sdk.recipient.aio_overrides import AsyncOverrides
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.recipient.current_list import WhenStale
-from blocklist_sdk.records import Entry, Scope, Status, SyncResult, Verdict
+from blocklist_sdk.recipient.sync_outcomes import Listener
+from blocklist_sdk.records import (
+    Entry,
+    Explanation,
+    Impact,
+    RootReplacement,
+    Scope,
+    Status,
+    SyncResult,
+    Verdict,
+    Verification,
+)
 from blocklist_sdk.release.limits import ROWS_MAX
 
 if TYPE_CHECKING:
@@ -27,8 +40,10 @@ if TYPE_CHECKING:
     from blocklist_sdk.net.http import httpx
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.background import BackgroundSync
+    from blocklist_sdk.recipient.changes import Changes
     from blocklist_sdk.recipient.from_settings import ListArguments
     from blocklist_sdk.recipient.guard import Guard
+    from blocklist_sdk.recipient.screening.columns import Screening
 
 
 class AsyncBlocklist:
@@ -40,13 +55,23 @@ class AsyncBlocklist:
             async with blocklist.keep_synced(every=3600):
                 ...
 
+    Look-ups are ordinary calls. What uses the network, writes, or reads the whole list works in a thread, and is
+    awaited.
+
     Attributes:
-        blocklist: the list itself, for methods that this class lacks. They block the event loop.
+        blocklist: the list itself, for code that is not asynchronous. Its slow methods block the event loop.
+        overrides: your own decisions, which go before the feed's.
+        url, feed, region, form: see `Blocklist`.
     """
 
     def __init__(self, blocklist: Blocklist) -> None:
         """Wrap a list that is open already."""
-        self.blocklist = blocklist
+        self.blocklist: Blocklist = blocklist
+        self.overrides: AsyncOverrides = AsyncOverrides(blocklist.overrides)
+        self.url: str = blocklist.url
+        self.feed: str = blocklist.feed
+        self.region: str | None = blocklist.region
+        self.form: Form = blocklist.form
 
     @classmethod
     def open(
@@ -96,6 +121,11 @@ class AsyncBlocklist:
         """Open the feed that the settings name: see `Blocklist.from_settings`."""
         return cls(Blocklist.from_settings(path, **given))
 
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(
+            "an AsyncBlocklist", "open it in each process, with the same arguments or from the same settings"
+        )
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -107,6 +137,11 @@ class AsyncBlocklist:
     def close(self) -> None:
         """Close the list: see `Blocklist.close`."""
         self.blocklist.close()
+
+    @property
+    def root_fingerprint(self) -> str:
+        """The fingerprint of the pinned root: see `Blocklist.root_fingerprint`."""
+        return self.blocklist.root_fingerprint
 
     async def sync(self, *, wait_s: float = 60.0, accept: int | str | None = None) -> SyncResult:
         """Bring the feed up to date, in a worker thread: see `Blocklist.sync`.
@@ -121,6 +156,36 @@ class AsyncBlocklist:
             )
         finally:
             stop.set()
+
+    async def dry_run(self, *, wait_s: float = 60.0) -> Impact:
+        """Say what a sync would change, in a worker thread: see `Blocklist.dry_run`.
+
+        If the task is cancelled, the download is cut and the call returns at once.
+        """
+        stop = StopSignal()
+        try:
+            return await to_thread.run_sync(
+                partial(self.blocklist.dry_run, wait_s=wait_s, stop=stop), abandon_on_cancel=True
+            )
+        finally:
+            stop.set()
+
+    async def replace_root(self, fingerprint: str, *, dry_run: bool = False, wait_s: float = 60.0) -> RootReplacement:
+        """Pin another root for this feed, in a worker thread: see `Blocklist.replace_root`.
+
+        It goes on to its end if the task is cancelled.
+        """
+        return await to_thread.run_sync(
+            partial(self.blocklist.replace_root, fingerprint, dry_run=dry_run, wait_s=wait_s)
+        )
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call a function after every sync, in the thread that ran it: see `Blocklist.add_listener`.
+
+        That is not the event loop's thread: pass work on with `anyio.from_thread.run_sync` or
+        ``loop.call_soon_threadsafe``.
+        """
+        self.blocklist.add_listener(listener)
 
     @contextlib.asynccontextmanager
     async def keep_synced(self, every: float | timedelta = 3600.0) -> AsyncIterator["BackgroundSync"]:
@@ -145,10 +210,48 @@ class AsyncBlocklist:
         """Every entry that covers the number, in force or not: see `Blocklist.entries`."""
         return self.blocklist.entries(number)
 
+    def explain(self, number: str | int, *, scope: Scope | None = None) -> Explanation:
+        """How a number is read, and everything that decides on it: see `Blocklist.explain`."""
+        return self.blocklist.explain(number, scope=scope)
+
     def status(self) -> Status:
         """The state of the list: see `Blocklist.status`."""
         return self.blocklist.status()
 
+    def is_synced(self) -> bool:
+        """Whether there is a verified generation on this machine: see `Blocklist.is_synced`."""
+        return self.blocklist.is_synced()
+
+    def screening(self, *, scope: Scope | None = None) -> "Screening":
+        """Keep the release in force as it is now: see `Blocklist.screening`.
+
+        Its `table` takes long for a long column: call it in a worker thread.
+        """
+        return self.blocklist.screening(scope=scope)
+
     async def screen(self, column: "ArrowArray | ArrowStream", *, scope: Scope | None = None) -> "ArrowTable":
         """Answer for a whole column of numbers, row for row, in a worker thread: see `Blocklist.screen`."""
         return await to_thread.run_sync(partial(self.blocklist.screen, column, scope=scope), abandon_on_cancel=True)
+
+    async def to_arrow(self) -> "ArrowTable":
+        """The whole list as a `pyarrow.Table`, made in a worker thread: see `Blocklist.to_arrow`."""
+        return await to_thread.run_sync(self.blocklist.to_arrow, abandon_on_cancel=True)
+
+    async def changes(self, *, since: int | None, era: int | None = None) -> "Changes":
+        """What differs between an earlier release and the one in force, found in a worker thread.
+
+        See `Blocklist.changes`. Iterating over the result is an ordinary loop.
+        """
+        return await to_thread.run_sync(partial(self.blocklist.changes, since=since, era=era), abandon_on_cancel=True)
+
+    async def hold(self, name: str, serial: int, *, era: int | None = None) -> None:
+        """Keep a release on disk, so that `changes` can start from it: see `Blocklist.hold`."""
+        await to_thread.run_sync(partial(self.blocklist.hold, name, serial, era=era))
+
+    async def release_hold(self, name: str) -> bool:
+        """End a hold; False if nothing was held under that name: see `Blocklist.release_hold`."""
+        return await to_thread.run_sync(partial(self.blocklist.release_hold, name))
+
+    async def verify(self) -> Verification:
+        """Check every byte, the digest and the signatures, in a worker thread: see `Blocklist.verify`."""
+        return await to_thread.run_sync(self.blocklist.verify, abandon_on_cancel=True)

@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import BlocklistError, Locked, Unreachable, unexpected
+from blocklist_sdk.errors import BlocklistError, Locked, Unreachable, not_pickled, unexpected
 from blocklist_sdk.fetch.stopping import StopSignal, SyncStopped
 from blocklist_sdk.recipient.cache.state import SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
@@ -73,6 +73,11 @@ class BackgroundSync:
         self._thread = threading.Thread(target=self._run, name=f"blocklist-sync-{feed}", daemon=True)
         log.info("feed %s: first sync at %s", feed, _shown(self.next_attempt), extra={"feed": feed})
         self._thread.start()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(
+            "a BackgroundSync", "call keep_synced in the process that is to sync; the others notice its releases"
+        )
 
     def __enter__(self) -> Self:
         return self

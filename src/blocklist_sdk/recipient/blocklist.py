@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, Unpack, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, Unpack, get_args
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput, InvalidNumber
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, not_pickled
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
 from blocklist_sdk.modes import access
 from blocklist_sdk.numbers import Form, brand_of, normalizer, operator_of
@@ -63,6 +63,7 @@ class Blocklist:
         url: the repository's base URL.
         feed: the feed's name.
         region: the region in which numbers without a country code are read; None if they are refused.
+        form: how digits without a plus are read; see `open`.
         overrides: your own decisions, which go before the feed's.
     """
 
@@ -183,6 +184,12 @@ class Blocklist:
 
         return cls.open(**open_arguments(settings_of(path, given), given))
 
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(
+            f"the Blocklist of feed {self.feed!r}",
+            "open it in each process, with the same arguments or from the same settings",
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -249,16 +256,20 @@ class Blocklist:
         self._current.reload(wait=True)
         return result
 
-    def dry_run(self, *, wait_s: float = 60.0) -> Impact:
+    def dry_run(self, *, wait_s: float = 60.0, stop: "StopSignal | None" = None) -> Impact:
         """Say what a sync would change: fetch and verify the release, and put nothing in force.
 
         Args:
             wait_s: how long to wait while another process syncs, in seconds.
+            stop: stops it from another thread, as for `sync`.
 
         Raises:
             Locked, InvalidInput, ExchangeError, Unreachable, Untrusted, Stale, Malformed, StorageFailed: as for `sync`.
         """
-        with self._internals.open_transport() as transport:
+        with (
+            self._internals.open_transport() as transport,
+            stop.callback(transport.abort) if stop else contextlib.nullcontext(),
+        ):
             return self._internals.syncer(self.url).dry_run(transport, self.overrides, wait_s=wait_s)
 
     def replace_root(self, fingerprint: str, *, dry_run: bool = False, wait_s: float = 60.0) -> RootReplacement:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Final, NoReturn, Self, Unpack, cast, get_args
 
-from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, unexpected
+from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, not_pickled, unexpected
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of, screening_of, verdict_of
 from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 
@@ -76,6 +76,11 @@ class Blocklists:
         return cls(
             [Blocklist.from_settings(path, **arguments) for path in paths or (None,) for arguments in each],
             protects=protects,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled(
+            "a Blocklists", "open its feeds in each process, with the same arguments or from the same settings"
         )
 
     def __enter__(self) -> Self:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from blocklist_sdk import times
+from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.rules import Rules, RulesOnRanges
 from blocklist_sdk.records import Change, Entry, Override
@@ -34,6 +35,9 @@ class Changes:
         self._new = new
         self._rules = rules
         self._found = difference(old.rows if old else Rows.empty(), new.rows)
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("a Changes", "pass its items on, or what to_arrow returns")
 
     @property
     def before(self) -> int | None:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, NoReturn, get_args
 
 import numpy as np
 
 from blocklist_sdk import times
 from blocklist_sdk.disk import replaced
-from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Refused
+from blocklist_sdk.errors import InvalidInput, InvalidNumber, Locked, Refused, not_pickled
 from blocklist_sdk.numbers.reach import MAX_COVER, covered, range_text
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase, Stamp
 from blocklist_sdk.recipient.cache.override_rows import COLUMNS_OF_FILE, override_of, row_of
@@ -76,6 +76,9 @@ class Overrides:
         self._read_column = read_column
         self._is_protected = is_protected
         self._changed = changed
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("an Overrides", "take those of a list that each process opens")
 
     def allow(
         self,

@@ -1,17 +1,16 @@
 """Columns of numbers, screened row for row."""
 
-import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from blocklist_sdk import times
-from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.errors import InvalidInput, not_pickled
 from blocklist_sdk.numbers import Form, FormDecision
 from blocklist_sdk.numbers.columns import read_column
 from blocklist_sdk.numbers.forms import resolve_form
@@ -81,6 +80,9 @@ class Screening:
         self._any_undecided = bool(self._verdicts.is_undecided.any())
         self._remembered: dict[int, tuple[int, int, int]] = {}
 
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("a Screening", "open the list in each process, and call its screening()")
+
     @property
     def serial(self) -> int:
         """The release's serial."""
@@ -139,7 +141,8 @@ class Screening:
             InvalidInput: the column is of another type.
         """
         decision = resolve_form(arrow_column(column), region=self._region, form=self._form or "auto")
-        other = copy.copy(self)
+        other = object.__new__(Screening)
+        vars(other).update(vars(self))
         other._form = decision.form
         other._remembered = {}
         return other, decision
