@@ -125,6 +125,7 @@ def test_an_exchange_cannot_reach_the_terminal(
         "GET /v1/reports": page(a_report),
         "POST /v1/reports/bulk": {"items": [body]},
         "GET /v1/cases/7": a_case,
+        "GET /v1/account": {"name": "officer-a", "scopes": ["officer"]},
         "GET /v1/cases": page(a_case),
         "GET /v1/cases/7/reports": page(a_report),
         "GET /v1/cases/7/history": page(hostile(EVENT)),
