@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from blocklist_sdk import enforcement, exchange, mirror, publisher, records
 from blocklist_sdk.demo import story
 from blocklist_sdk.recipient import ScreeningResult
+from blocklist_sdk.recipient.offered import OfferedFeed
 
 PATH: Final = Path(__file__).parent / "json-schemas.json"
 
@@ -115,6 +116,7 @@ _RELEASED: Final = [record(publisher.ReleaseResult), record(publisher.ReleaseImp
 _PROTECTED: Final = [record(publisher.ProtectionResult)]
 _PROPOSAL: Final[dict[str, Any]] = {
     "role": str,
+    "root_version": int | None,
     "fingerprint": str,
     "changes": list[str],
     "missing": _list_of(object_of(document=str, missing=int, keys=list[str])),
@@ -124,7 +126,8 @@ _REPORT, _CASE, _DECISION, _APPEAL = (
 )
 _EVIDENCE: Final = record(exchange.Evidence, path=str)
 _STATISTICS: Final = record(exchange.Statistics)
-_SECRET: Final = object_of(name=str, secret=str | None)
+_SECRET: Final = object_of(name=str, secret=str | None, settings=str | None)
+_FEEDS: Final = _list_of(record(OfferedFeed))
 
 COMMANDS: Final[dict[str, list[Schema]]] = {
     "demo": [object_of(ok=bool, generated=bool, directory=str | None, steps=_list_of(record(story.Step)))],
@@ -138,7 +141,31 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
         record(records.SyncResult, feed=str, at=_MOMENT),
         object_of(feed=str, at=_MOMENT, error=_ERROR),
     ],
-    "status": [record(records.Status, root_fingerprint=str)],
+    "status": [record(records.Status, root_fingerprint=str, root_version=int | None)],
+    "init": [
+        object_of(
+            settings=str,
+            root=str,
+            version=int,
+            fingerprint=str,
+            feeds=_FEEDS,
+            next=list[str],
+        )
+    ],
+    "feeds": [object_of(feeds=_FEEDS)],
+    "doctor": [
+        object_of(
+            findings=_list_of(
+                object_of(
+                    name=str,
+                    outcome=Literal["ok", "warn", "fail", "skipped"],
+                    message=str,
+                    remedy=str | None,
+                    error=str | None,
+                )
+            )
+        )
+    ],
     "check": [_CHECKED, object_of(input=str, error=_ERROR)],
     "explain": [_EXPLAINED],
     "override allow": [_OVERRIDE],
@@ -201,6 +228,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "exchange init": [object_of(directory=str, feeds=list[str], root=str)],
     "exchange user add": [_SECRET],
     "exchange user secret": [_SECRET],
+    "exchange user reopen": [_SECRET],
     "exchange user list": [
         object_of(
             accounts=_list_of(
@@ -225,6 +253,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
             repository=str,
             keys=str,
             root=str,
+            root_version=int,
             fingerprint=str,
         ),
         object_of(directory=str, file=str, **_PROPOSAL),
@@ -240,10 +269,13 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "publish protect apply": _PROTECTED,
     "publish protect list": [object_of(numbers=list[int])],
     "publish keys show": [object_of(roles=list[publisher.KeyRole])],
-    "publish keys rotate": [record(publisher.KeyChange)],
+    "publish keys rotate": [record(publisher.KeyChange, fingerprint=str)],
     "publish keys propose": [object_of(file=str, **_PROPOSAL)],
     "publish keys sign": [object_of(file=str, signed=list[str], **_PROPOSAL)],
-    "publish keys install": [record(publisher.KeyChange), object_of(directory=str, repository=str, root=str)],
+    "publish keys install": [
+        record(publisher.KeyChange, fingerprint=str),
+        object_of(directory=str, repository=str, root=str, root_version=int, fingerprint=str),
+    ],
     "publish keys fingerprint": [object_of(version=int, fingerprint=str)],
     "mirror": [record(mirror.MirrorResult)],
 }

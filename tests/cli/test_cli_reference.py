@@ -62,7 +62,7 @@ def test_help_shows_metavars_and_no_types_of_python(name: str) -> None:
     assert not re.search(r"<\w+|\{", shown.out)
 
 
-GROUPS = ["", *{name.rpartition(" ")[0] for name in COMMANDS if " " in name}]
+GROUPS = ["", *sorted({name.rpartition(" ")[0] for name in COMMANDS if " " in name})]
 
 
 @pytest.mark.parametrize("name", [*GROUPS, *COMMANDS])

@@ -80,7 +80,10 @@ def test_another_shape_is_found(change: dict[str, object]) -> None:
     json_shapes.validate_document("publish refresh", document)
     command, good = "publish refresh", document
     if "rows" in change:
-        command, good = "publish snapshot", {"feed": "x", "serial": 1, "rows": 1, "snapshot_bytes": 1, "digest": "0"}
+        command, good = (
+            "publish snapshot",
+            {"feed": "x", "serial": 1, "rows": 1, "snapshot_bytes": 1, "digest": "0", "era": 1},
+        )
         json_shapes.validate_document(command, good)
     with pytest.raises(AssertionError, match=command):
         json_shapes.validate_document(command, good | change)
@@ -147,8 +150,13 @@ def receiving(world: World) -> None:
     def recipient(command: str, *arguments: str | Path, codes: tuple[int, ...] = ()) -> Any:
         return works(run(command, *arguments, "--json", env=env), *codes)
 
+    recipient("feeds")
+    made = folder / "made" / "blocklist.toml"
+    root = ("--root", world.publisher.root)
+    works(run("init", world.url, "--feed", "id-telkomsel", *root, "-o", made, "--json"))
     recipient("sync", "--dry-run")
     recipient("sync")
+    recipient("doctor", "--offline")
     recipient("status")
     recipient("check", LISTED, "GoPay", codes=(1,))
     recipient("override", "allow", LISTED, "--reason", "ours")
@@ -273,6 +281,8 @@ def running_an_exchange(folder: Path) -> None:
     works(run("exchange", "init", exchange, "--json", env=KEYS))
     works(run("exchange", "user", "add", exchange, "anna", "--scope", "officer", "--json"))
     works(run("exchange", "user", "secret", exchange, "anna", "--json"))
+    assert run("exchange", "user", "disable", exchange, "anna").code == 0
+    works(run("exchange", "user", "reopen", exchange, "anna", "--json"))
     works(run("exchange", "user", "list", exchange, "--json"))
     works(run("exchange", "publish", exchange, "--json", env=KEYS))
     works(run("exchange", "stats", exchange, "--json"))

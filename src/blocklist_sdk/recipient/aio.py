@@ -143,6 +143,11 @@ class AsyncBlocklist:
         """The fingerprint of the pinned root: see `Blocklist.root_fingerprint`."""
         return self.blocklist.root_fingerprint
 
+    @property
+    def root_version(self) -> int | None:
+        """The version of the pinned root: see `Blocklist.root_version`."""
+        return self.blocklist.root_version
+
     async def sync(self, *, wait_s: float = 60.0, accept: int | str | None = None) -> SyncResult:
         """Bring the feed up to date, in a worker thread: see `Blocklist.sync`.
 
