@@ -68,6 +68,7 @@ LIMITED: dict[str, list[tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("guard", "command"), [(guard, each) for guard, all_ in LIMITED.items() for each in all_])
 def test_a_wrong_limit_is_named_with_its_place(guard: str, command: tuple[str, ...]) -> None:
+    Path("list.csv").write_text("number\n")
     command = (*command, "--from", "list.csv") if guard == "publish" else command
     for name in LIMITS[guard]:
         for text in ("-1", "much", "2.5", "1e-3", "nan", "10 percent", "٣"):
@@ -203,7 +204,7 @@ def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
 
 def test_a_file_that_is_not_text() -> None:
     Path("blocklist.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInput, match="cannot read"):
+    with pytest.raises(InvalidInput, match=r"blocklist\.toml is UTF-16"):
         read_config(None)
 
 
@@ -249,6 +250,7 @@ def test_an_error_about_a_setting_says_where_it_was_found(name: str, tmp_path: P
     right = {"url": "https://127.0.0.1:9", "feed": "id-all", "root": str(tmp_path / "root.json"), "region": "ID"}
     account = {"client_id": "gopay", "client_secret_file": str(tmp_path / "secret")}
     (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "secret").chmod(0o600)
     if name.startswith("client"):
         right |= {key: value for key, value in account.items() if name not in ("client_key", "client_secret_file")}
         right |= {"client_id": "gopay"}
@@ -274,5 +276,6 @@ def test_a_root_that_is_none_is_found_by_a_sync_and_named(tmp_path: Path) -> Non
 def test_every_setting_that_can_be_wrong_is_tried() -> None:
     paths_made = {"cache_dir", "state_dir"}
     texts = {"client_secret", *STATEMENT}
+    tried_elsewhere = {"group", "file_mode", "sink_password_file"}
     limits = {name for names in LIMITS.values() for name in names}
-    assert WRONG.keys() | paths_made | texts | limits == set(NAMES)
+    assert WRONG.keys() | paths_made | texts | tried_elsewhere | limits == set(NAMES)

@@ -66,11 +66,14 @@ def sync_accepting(recipient: Blocklist) -> SyncResult:
 
 @dataclass
 class World:
-    """One publisher and one recipient."""
+    """One publisher and one recipient; another process opens the publisher anew."""
 
     directory: Path
     publisher: Publisher
     url: str
+
+    def __reduce__(self) -> tuple[Callable[[Path, str], "World"], tuple[Path, str]]:
+        return opened_world, (self.directory, self.url)
 
     @property
     def repository(self) -> Path:
@@ -140,6 +143,10 @@ def is_whole(recipient: Blocklist) -> bool:
 def unguarded(directory: Path, *, timing: Timing | None = None) -> Publisher:
     """A publisher that publishes whatever it is given, so that recipients are seen to guard themselves."""
     return Publisher.open(directory, passphrase=PASSPHRASE, timing=timing, guard=PublisherGuard.off())
+
+
+def opened_world(directory: Path, url: str) -> World:
+    return World(directory, unguarded(directory / "publisher"), url)
 
 
 def make_world(directory: Path) -> World:
