@@ -17,6 +17,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, Refuse
 from blocklist_sdk.net.addresses import shown
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.release.published import clock_behind_text
+from blocklist_sdk.texts import counted
 
 _OLD: Final = timedelta(days=2)
 """A list is synced hourly as a rule."""
@@ -98,7 +99,7 @@ def ledgers(patient: Patient) -> Iterator[Finding]:
                 f"blocklist enforce --name {folder.name} --dry-run, and if it is right, --accept",
             )
         else:
-            yield ok(name, f"{folder.name}: belongs to {where}, {ledger.last:,} batches")
+            yield ok(name, f"{folder.name}: belongs to {where}, {counted(ledger.last, 'batch', 'batches')}")
 
 
 def sinks(patient: Patient) -> Iterator[Finding]:
