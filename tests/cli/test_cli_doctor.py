@@ -523,7 +523,7 @@ def test_ledgers_and_the_sinks_to_which_they_belong(healthy: None) -> None:
     ("sink", "expected", "message", "remedy"),
     [
         ("http://127.0.0.1:9/blocks", 3, "does not answer", "start the system"),
-        ("carrier-pigeon://x", 2, "carrier-pigeon", "correct --sink"),
+        ("carrier-pigeon://x", 2, "carrier-pigeon", "the sink's URL"),
         ("redis://me:S3cret@127.0.0.1:9/0", 3, "does not answer", "start the system"),
         ("postgresql://me:S3cret@127.0.0.1:9/x", 3, "does not answer", "start the system"),
     ],

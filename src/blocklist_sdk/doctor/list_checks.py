@@ -115,9 +115,9 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        sink = open_sink(url, feed=feed)
+        sink = open_sink(url, feed=feed, password=patient.settings.sink_password())
     except BlocklistError as error:
-        yield fail(name, error, "correct --sink or BLOCKLIST_SINK, or install the extra that the message names")
+        yield fail(name, error, "correct what the message names: the sink's URL or password, or an extra to install")
         return
     address = "the sink"
     try:
@@ -136,7 +136,7 @@ def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
             yield from _bound(patient, identity.address)
     except (SinkUnavailable, OSError) as error:
         unreachable = Unreachable(f"{address} does not answer: {foreign_text(error)}", url=address)
-        yield fail(name, unreachable, "start the system, and check address, user and password in --sink")
+        yield fail(name, unreachable, "start the system, and check address, user and password")
     finally:
         sink.close()
 
