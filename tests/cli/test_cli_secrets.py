@@ -80,9 +80,9 @@ def test_the_doctor_finds_the_password_of_a_sink_where_enforce_does(
     doctor = ("doctor", "--offline", "--json", "--sink", f"file:{tmp_path / 'drop'}", "--sink-password-file", file)
     (found,) = (each for each in run(*doctor, env=env).document["findings"] if each["name"] == "sink")
     assert (found["outcome"], "no password" in found["message"]) == ("fail", True), found
-    doctor = ("doctor", "--json", "--sink", f"redis://enforcer@{address}?prefix=doctor")
+    at_redis = ("doctor", "--json", "--sink", f"redis://enforcer@{address}?prefix=doctor")
     for given, expected in ((("--sink-password-file", file), "ok"), ((), "fail")):
-        ran = run(*doctor, *given, env=env)
+        ran = run(*at_redis, *given, env=env)
         (found,) = (each for each in ran.document["findings"] if each["name"] == "sink")
         assert found["outcome"] == expected, found
         assert PASSWORD not in ran.out + ran.err
