@@ -150,7 +150,7 @@ def test_releases_are_logged_and_the_journal_gets_the_level_of_each_line(folder:
         assert httpx.post(f"{url}/oauth/token", data={"grant_type": "client_credentials"}).status_code == 401
         while "published" in (line := said()):
             pass
-        assert line.startswith("<4>blocklist: no token for an account that cannot be at 127.0.0.1: no secret and no")
+        assert line.startswith("<4>blocklist: no token for a request with no account name at 127.0.0.1: ")
 
 
 def test_a_key_without_an_address_to_sign_for_is_warned_of(folder: Path, tmp_path: Path) -> None:
@@ -221,6 +221,7 @@ def test_an_account_comes_with_a_file_that_is_ready_to_use(folder: Path, tmp_pat
         new = tmp_path / "new" / "blocklist.toml"
         reopened = run("exchange", "user", "reopen", folder, "telkomsel", "--settings", new)
         assert (reopened.code, reopened.out) == (0, "")
+        assert f"wrote {new} and {new.parent / 'root.json'}: give both to" in reopened.err
         assert run("feeds", *cache).code == 77, "the old secret may be known to others"
         assert run("feeds", "--config", new).code == 0
         assert tomllib.loads(new.read_text())["feed"] == "id-indosat"
@@ -238,6 +239,7 @@ def test_an_account_with_a_key_keeps_it(folder: Path, tmp_path: Path) -> None:
     added = run("exchange", "user", "add", folder, "chat", "--scope", "report", "--key", public, "--settings", file)
     assert added.code == 0
     assert "client-key.pem" in added.err
+    assert f"wrote {file}: give it to" in added.err
     document = tomllib.loads(file.read_text())
     assert document == {
         "exchange": "https://exchange.example",

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -337,7 +338,47 @@ def test_an_account_without_its_proof(healthy: None) -> None:
         code, found, name="account", outcome="fail", expected=2, message="exactly one", remedy="client_secret_file"
     )
     code, found = examined("--offline", "--client-id", "gopay", "--client-key", "nowhere.pem")
-    assert_found(code, found, name="account", outcome="fail", expected=2, message="nowhere.pem", remedy="client_key")
+    assert_found(
+        code, found, name="account", outcome="fail", expected=2, message="nowhere.pem", remedy="correct client_key"
+    )
+    _, found = examined("--client-id", "gopay", "--client-key", "nowhere.pem")
+    assert [each["name"] for each in found if each["outcome"] == "fail"] == ["account"], "said once"
+    assert {each["name"] for each in found if "cannot be read" in each["message"] and each["outcome"] == "skipped"} == {
+        "connection",
+        "clock",
+        "repository",
+    }
+
+
+def test_an_account_that_is_not_needed(world: World) -> None:
+    """From this disk no token is asked for, so nothing is said of a secret that was not read."""
+    write(world, world.repository.as_uri(), client_id="gopay", client_secret_file="nowhere")
+    said = {each["name"]: each for each in examined()[1]}
+    assert (said["account"]["outcome"], "no token" in said["account"]["message"]) == ("skipped", True)
+
+
+def test_a_variable_that_is_misspelled(healthy: None) -> None:
+    """It is read by nobody, so the list would go to the default directories, or be another one."""
+    code, found = examined(env={"BLOCKLIST_CACHEDIR": "/cache", "BLOCKLIST_PORT": "tcp://10.0.0.1:80"})
+    assert_found(
+        code,
+        found,
+        name="settings",
+        outcome="warn",
+        expected=0,
+        message="BLOCKLIST_CACHEDIR",
+        remedy="BLOCKLIST_CACHE_DIR",
+    )
+    assert "BLOCKLIST_PORT" not in json.dumps(found)
+
+
+def test_no_temporary_directory(healthy: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a read-only root without a tmpfs: it is no fault of this library, and has a remedy."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    code, found = examined()
+    assert_found(code, found, name="repository", outcome="fail", expected=74, message="TMPDIR", remedy="run this again")
+    ran = run("feeds")
+    assert (ran.code, "TMPDIR" in ran.err) == (74, True)
 
 
 def test_secrets_that_others_may_read(world: World, url: str, healthy: None) -> None:
@@ -466,6 +507,7 @@ def test_ledgers_and_the_sinks_to_which_they_belong(healthy: None) -> None:
     assert code == 0
     said = {each["name"]: each for each in found}
     assert said["ledgers"]["message"].startswith("hlr: belongs to file://")
+    assert said["ledgers"]["message"].endswith(", 1 batch")
     assert said["binding"]["outcome"] == "ok"
     code, found = examined("--sink", second, "--name", "hlr")
     assert_found(code, found, name="binding", outcome="fail", expected=2, message="belongs to", remedy="--adopt")
@@ -481,7 +523,7 @@ def test_ledgers_and_the_sinks_to_which_they_belong(healthy: None) -> None:
     ("sink", "expected", "message", "remedy"),
     [
         ("http://127.0.0.1:9/blocks", 3, "does not answer", "start the system"),
-        ("carrier-pigeon://x", 2, "carrier-pigeon", "correct --sink"),
+        ("carrier-pigeon://x", 2, "carrier-pigeon", "the sink's URL"),
         ("redis://me:S3cret@127.0.0.1:9/0", 3, "does not answer", "start the system"),
         ("postgresql://me:S3cret@127.0.0.1:9/x", 3, "does not answer", "start the system"),
     ],

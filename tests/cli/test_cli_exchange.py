@@ -472,6 +472,7 @@ def test_a_key_takes_the_place_of_a_secret() -> None:
 )
 def test_an_account_that_cannot_be_used(env: dict[str, str], words: str) -> None:
     Path("empty").write_text("")
+    Path("empty").chmod(0o600)
     given = {"BLOCKLIST_EXCHANGE": "http://127.0.0.1:9", "BLOCKLIST_CLIENT_ID": "gopay", **env}
     assert_fails(run("report", "show", "1", env=given), 2, words)
 

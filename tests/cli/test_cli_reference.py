@@ -14,6 +14,7 @@ import pytest
 from blocklist_sdk.cli.app import PANELS, command_line
 from blocklist_sdk.cli.examples import EXAMPLES
 from blocklist_sdk.cli.settings import FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT
+from blocklist_sdk.doctor.settings_checks import OTHER_VARIABLES
 from support.command_line import run
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -146,3 +147,9 @@ def test_every_setting_but_the_secret_itself_is_an_option() -> None:
 )
 def test_commands_for_machines_have_json(name: str) -> None:
     assert any(each.opts == ["--json"] for each in COMMANDS[name].params)
+
+
+def test_every_variable_that_the_doctor_knows_is_in_the_reference() -> None:
+    page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    others = page.partition("## Other variables")[2]
+    assert set(re.findall(r"`(BLOCKLIST_[A-Z_]+)`", others)) == set(OTHER_VARIABLES)

@@ -71,6 +71,23 @@ def test_the_password_of_a_sink_comes_from_a_file_or_the_environment(
     assert "WrOnG" not in ran.err
 
 
+def test_the_doctor_finds_the_password_of_a_sink_where_enforce_does(
+    env: dict[str, str], address: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    file.chmod(0o600)
+    doctor = ("doctor", "--offline", "--json", "--sink", f"file:{tmp_path / 'drop'}", "--sink-password-file", file)
+    (found,) = (each for each in run(*doctor, env=env).document["findings"] if each["name"] == "sink")
+    assert (found["outcome"], "no password" in found["message"]) == ("fail", True), found
+    at_redis = ("doctor", "--json", "--sink", f"redis://enforcer@{address}?prefix=doctor")
+    for given, expected in ((("--sink-password-file", file), "ok"), ((), "fail")):
+        ran = run(*at_redis, *given, env=env)
+        (found,) = (each for each in ran.document["findings"] if each["name"] == "sink")
+        assert found["outcome"] == expected, found
+        assert PASSWORD not in ran.out + ran.err
+
+
 def test_a_password_on_the_command_line_is_said_to_be_visible_once(env: dict[str, str], address: str) -> None:
     sink = f"redis://enforcer:{quote(PASSWORD, safe='')}@{address}?prefix=visible"
     ran = run("enforce", "--sink", sink, "--name", "visible", env=env)

@@ -69,7 +69,7 @@ CAUSES: list[tuple[dict[str, Any], str]] = [
     ({"iss": "other"}, "`iss` is not its `sub`"),
     ({"jti": None}, "`jti` is missing"),
     ({"sub": "nobody", "iss": "nobody"}, "account nobody at 127.0.0.1: no account has this name"),
-    ({"sub": "S3cret\n!"}, "an account that cannot be at 127.0.0.1"),
+    ({"sub": "S3cret\n!"}, "a request with no account name at 127.0.0.1"),
     ({"sub": SECRETIVE, "iss": SECRETIVE}, f"account {SECRETIVE} at 127.0.0.1: the account has a secret, and an asser"),
 ]
 

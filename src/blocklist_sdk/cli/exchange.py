@@ -390,8 +390,11 @@ def _write_secret(name: str, secret: str | None, settings: Path | None, *, as_js
         typer.echo(secret)
         say(f"this is the secret of {name}; it cannot be shown again")
     if settings is not None:
+        root = settings.parent / _ROOT_NAME
+        files, them = (f"{settings} and {root}", "both") if root.exists() else (f"{settings}", "it")
         say(
-            f"wrote {settings}: give it to the holder of {name} by a way that nobody else can read, then delete it here"
+            f"wrote {files}: give {them} to the holder of {name} by a way that nobody else can read, then delete "
+            f"{'them' if root.exists() else 'it'} here"
         )
     if settings is not None and secret is None:
         say(f"the holder puts the account's private key beside it, as {_KEY_NAME}")

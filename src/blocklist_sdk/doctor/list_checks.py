@@ -17,6 +17,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, Refuse
 from blocklist_sdk.net.addresses import shown
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.release.published import clock_behind_text
+from blocklist_sdk.texts import counted
 
 _OLD: Final = timedelta(days=2)
 """A list is synced hourly as a rule."""
@@ -98,7 +99,7 @@ def ledgers(patient: Patient) -> Iterator[Finding]:
                 f"blocklist enforce --name {folder.name} --dry-run, and if it is right, --accept",
             )
         else:
-            yield ok(name, f"{folder.name}: belongs to {where}, {ledger.last:,} batches")
+            yield ok(name, f"{folder.name}: belongs to {where}, {counted(ledger.last, 'batch', 'batches')}")
 
 
 def sinks(patient: Patient) -> Iterator[Finding]:
@@ -114,9 +115,9 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        sink = open_sink(url, feed=feed)
+        sink = open_sink(url, feed=feed, password=patient.settings.sink_password())
     except BlocklistError as error:
-        yield fail(name, error, "correct --sink or BLOCKLIST_SINK, or install the extra that the message names")
+        yield fail(name, error, "correct what the message names: the sink's URL or password, or an extra to install")
         return
     address = "the sink"
     try:
@@ -135,7 +136,7 @@ def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
             yield from _bound(patient, identity.address)
     except (SinkUnavailable, OSError) as error:
         unreachable = Unreachable(f"{address} does not answer: {foreign_text(error)}", url=address)
-        yield fail(name, unreachable, "start the system, and check address, user and password in --sink")
+        yield fail(name, unreachable, "start the system, and check address, user and password")
     finally:
         sink.close()
 

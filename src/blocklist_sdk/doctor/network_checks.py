@@ -35,6 +35,7 @@ _ROOT_SOON: Final = timedelta(days=30)
 
 _OF_PROXY: Final = "correct the proxy's address, name or password, or exempt the server with NO_PROXY"
 _OFFLINE: Final = "--offline leaves the network alone"
+_NO_PROOF: Final = "the account's secret or key cannot be read"
 _ON_DISK: Final = "the repository is on this disk"
 _SET_CLOCK: Final = "set this machine's clock, for example: timedatectl set-ntp true"
 
@@ -153,6 +154,9 @@ def connection(patient: Patient) -> Iterator[Finding]:
             yield from (skipped(each, "the server's name is not known") for each in ("connection", "clock"))
             return
         yield ok("name", f"{parts.hostname} is {', '.join(sorted(found))}")
+    if not patient.has_proof:
+        yield from (skipped(each, _NO_PROOF) for each in ("connection", "clock"))
+        return
     try:
         answer = _ask(patient)
     except _Failed as failed:
@@ -241,6 +245,9 @@ def repository(patient: Patient) -> Iterator[Finding]:
         return
     if patient.is_remote and (why := _why_not(patient)) is not None:
         yield skipped(name, why)
+        return
+    if not patient.has_proof:
+        yield skipped(name, _NO_PROOF)
         return
     try:
         pinned = given_root(settings.root)

@@ -65,6 +65,15 @@ class Patient:
         return self.url.lower().startswith(("http:", "https:"))
 
     @property
+    def has_proof(self) -> bool:
+        """Whether the account's secret or key can be read, if the repository is asked with an account."""
+        try:
+            self.settings.repository_auth()
+        except InvalidInput:
+            return False
+        return True
+
+    @property
     def is_url(self) -> bool:
         """Whether the repository's address has a host and a port that can be used."""
         try:

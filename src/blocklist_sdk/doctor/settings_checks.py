@@ -1,8 +1,9 @@
 """Checks of the settings: where they are found, who may read them, and whether the root can be used."""
 
+import difflib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +18,26 @@ from blocklist_sdk.settings.values import CONFIG_NAME, NAMES, Settings, holds_se
 _SECRETS: Final = ("client_secret_file", "client_key", "client_cert")
 """Settings that name a file with a secret."""
 
+_PROOF_FILES: Final = ("client_secret_file", "client_key")
+"""Settings that name the file with which an account proves itself."""
+
 INIT: Final = "blocklist init URL --feed NAME"
+
+OTHER_VARIABLES: Final = tuple(
+    map(variable, ("config", "passphrase", "metrics_file", "sink", "sink_password", "webhook_secret", "debug"))
+)
+"""Variables of this library that are no settings."""
+
+_ALIKE: Final = 0.8
+"""How alike two names must be to count as one misspelled, by `difflib`: FEEDS and FEED are 0.89; ROOT and PORT, which
+Kubernetes sets for a service called blocklist, are 0.5."""
 
 
 def settings_found(patient: Patient) -> Iterator[Finding]:
     """Which settings are set, and where."""
     name = "settings"
+    for found, meant in misspelled(os.environ):
+        yield warn(name, f"{found} is in the environment, and no such variable is read", f"set {meant} instead")
     if patient.fault is not None:
         yield fail(name, patient.fault, f"correct {patient.file}, or write it anew: {INIT} --force -o {patient.file}")
         return
@@ -31,6 +46,21 @@ def settings_found(patient: Patient) -> Iterator[Finding]:
         yield fail(name, error, f"{INIT}, or set {' '.join(map(variable, patient.missing))}")
         return
     yield ok(name, _places(patient))
+
+
+def misspelled(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Variables that look like one of this library's, and are none; each with the one that was probably meant.
+
+    >>> list(misspelled(["BLOCKLIST_FEEDS", "BLOCKLIST_FEED", "BLOCKLIST_PORT", "FEEDS"]))
+    [('BLOCKLIST_FEEDS', 'BLOCKLIST_FEED')]
+    """
+    prefix = variable("")
+    known = [each.removeprefix(prefix) for each in (*map(variable, NAMES), *OTHER_VARIABLES)]
+    for name in sorted(names):
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and rest not in known:
+            for meant in difflib.get_close_matches(rest, known, n=1, cutoff=_ALIKE):
+                yield name, prefix + meant
 
 
 def _places(patient: Patient) -> str:
@@ -108,9 +138,16 @@ def account(patient: Patient) -> Iterator[Finding]:
         yield skipped(name, "no account is set, so no token is asked for")
         return
     try:
-        patient.settings.auth()
+        auth = patient.settings.auth()
     except BlocklistError as error:
-        yield fail(name, error, f"set one of client_secret_file, client_key and client_secret in {CONFIG_NAME}")
+        file = error.argument if isinstance(error, InvalidInput) else None
+        if file in _PROOF_FILES:
+            yield fail(name, error, f"correct {file}, or put a file there that this user may read")
+        else:
+            yield fail(name, error, f"set one of client_secret_file, client_key and client_secret in {CONFIG_NAME}")
+        return
+    if auth is None:
+        yield skipped(name, "the repository is on this disk, so no token is asked for")
         return
     way = "its key" if patient.settings.client_key is not None else "a secret"
     yield ok(name, f"{patient.settings.client_id}, which proves itself with {way}")

@@ -1,6 +1,5 @@
 """What a repository offers, before anything of it is received: its roots, and its feeds as they are signed."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from blocklist_sdk.errors import ExchangeError, InvalidInput, Unreachable
 from blocklist_sdk.fetch.transport import Transport, TransportSettings, shown
 from blocklist_sdk.fetch.trust import Trust, check_root
 from blocklist_sdk.fetch.url_and_root import base_url, read_root
+from blocklist_sdk.places import temporary_directory
 from blocklist_sdk.recipient.arguments import directories
 from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.sync.replaced_root import fingerprint_digits
@@ -154,8 +154,7 @@ class Repository:
         Raises:
             InvalidInput, Unreachable, Untrusted, Stale, Malformed, ExchangeError, StorageFailed: as for `feeds`.
         """
-        with tempfile.TemporaryDirectory(prefix="blocklist-") as directory, self._transport() as transport:
-            metadata = Path(directory)
+        with temporary_directory(prefix="blocklist-") as metadata, self._transport() as transport:
             Trust(base_url=self.url, metadata_dir=metadata, root=root, transport=transport).refresh()
             return (metadata / "root.json").read_bytes()
 
@@ -164,8 +163,8 @@ class Repository:
 
     @contextmanager
     def _trusted(self, root: bytes) -> Iterator[Trust]:
-        with tempfile.TemporaryDirectory(prefix="blocklist-") as directory, self._transport() as transport:
-            trust = Trust(base_url=self.url, metadata_dir=Path(directory), root=root, transport=transport)
+        with temporary_directory(prefix="blocklist-") as directory, self._transport() as transport:
+            trust = Trust(base_url=self.url, metadata_dir=directory, root=root, transport=transport)
             trust.limit_time()
             trust.refresh()
             yield trust

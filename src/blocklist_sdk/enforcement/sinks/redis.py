@@ -280,7 +280,8 @@ class RedisSink:
 
 def _text(error: redis.RedisError) -> str:
     """The message of an error, without the command, which redis-py quotes and which has telephone numbers."""
-    return foreign_text(str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__)
+    said = str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__
+    return foreign_text(said.rstrip("."))  # a sentence of ours goes on behind it
 
 
 def _alternating(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:

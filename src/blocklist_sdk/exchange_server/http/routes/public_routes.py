@@ -161,7 +161,7 @@ async def issue_token(
 
 def _log_refused(address: str, account: str | None, cause: str) -> None:
     """Log why no token was issued. The account is not verified."""
-    shown = f"account {account}" if account and is_account_name(account) else "an account that cannot be"
+    shown = f"account {account}" if account and is_account_name(account) else "a request with no account name"
     log.warning("no token for %s at %s: %s", shown, address, cause)
 
 
