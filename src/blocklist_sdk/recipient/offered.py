@@ -116,6 +116,7 @@ class Repository:
                     absent.append(error)
                     return None
 
+            transport.limit_time()
             files = walk_roots(fetch)
         if not files:
             raise Unreachable(
@@ -156,6 +157,7 @@ class Repository:
         """
         with tempfile.TemporaryDirectory(prefix="blocklist-") as directory, self._transport() as transport:
             metadata = Path(directory)
+            transport.limit_time()
             Trust(base_url=self.url, metadata_dir=metadata, root=root, transport=transport).refresh()
             return (metadata / "root.json").read_bytes()
 
