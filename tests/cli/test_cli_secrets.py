@@ -71,6 +71,25 @@ def test_the_password_of_a_sink_comes_from_a_file_or_the_environment(
     assert "WrOnG" not in ran.err
 
 
+def test_the_doctor_takes_the_password_from_where_enforce_takes_it(
+    env: dict[str, str], address: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.touch(0o600)
+    file.write_text(PASSWORD + "\n")
+    sinks = ("--sink", f"redis://enforcer@{address}?prefix=doctor", "--sink", f"file:{tmp_path / 'drop'}")
+
+    def outcomes(*flags: str, more: dict[str, str] | None = None) -> list[str]:
+        ran = run("doctor", "--json", *sinks, *flags, env=env | (more or {}))
+        assert not any(part in ran.out + ran.err for part in ("JjXx", "QqZz")), ran
+        return [each["outcome"] for each in ran.document["findings"] if each["name"] == "sink"]
+
+    assert outcomes("--sink-password-file", str(file)) == ["ok", "ok"]
+    assert outcomes(more={"BLOCKLIST_SINK_PASSWORD": PASSWORD}) == ["ok", "ok"]
+    assert outcomes(more={"BLOCKLIST_SINK_PASSWORD": "another"}) == ["fail", "ok"]
+    assert outcomes("--sink-password-file", str(tmp_path / "missing")) == ["fail", "ok"]
+
+
 def test_a_password_on_the_command_line_is_said_to_be_visible_once(env: dict[str, str], address: str) -> None:
     sink = f"redis://enforcer:{quote(PASSWORD, safe='')}@{address}?prefix=visible"
     ran = run("enforce", "--sink", sink, "--name", "visible", env=env)

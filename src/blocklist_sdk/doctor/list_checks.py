@@ -114,9 +114,14 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        sink = open_sink(url, feed=feed)
+        password = None if url.startswith("file:") else patient.settings.sink_password()
+        sink = open_sink(url, feed=feed, password=password)
     except BlocklistError as error:
-        yield fail(name, error, "correct --sink or BLOCKLIST_SINK, or install the extra that the message names")
+        yield fail(
+            name,
+            error,
+            "correct --sink or BLOCKLIST_SINK, or what names its password, or install the extra that the message names",
+        )
         return
     address = "the sink"
     try:
