@@ -1,6 +1,7 @@
 """``blocklist doctor``: each fault that it knows is made in turn, and must be found with its remedy."""
 
 import contextlib
+import gzip
 import http.server
 import json
 import os
@@ -8,7 +9,9 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,7 +21,7 @@ import pytest
 import trustme
 
 from blocklist_sdk import Blocklist, Publisher
-from blocklist_sdk.doctor import version_checks
+from blocklist_sdk.doctor import network_checks, version_checks
 from blocklist_sdk.doctor.examination import CHECKS
 from blocklist_sdk.publisher import PublisherGuard, serving
 from blocklist_sdk.recipient.cache.store import Store
@@ -194,6 +197,101 @@ def test_a_repository_that_has_expired(healthy: None, monkeypatch: pytest.Monkey
     assert_found(code, found, name="repository", outcome="fail", expected=5, message="expired", remedy="clock")
     # The server's own clock is this machine's, and so is 8 days behind.
     assert_found(code, found, name="clock", outcome="fail", expected=5, message="ahead of the server", remedy="set-ntp")
+
+
+def _endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+
+def _dripping(begin: bytes, again: bytes) -> Callable[[Handler], None]:
+    def drip(handler: Handler) -> None:
+        handler.wfile.write(begin)
+        while not handler.stopped.wait(0.05):
+            handler.wfile.write(again)
+            handler.wfile.flush()
+
+    return drip
+
+
+def _bomb(handler: Handler) -> None:
+    data = gzip.compress(bytes(100_000_000))
+    handler.send_response(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (_endless, "is longer than"),
+        (_dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n", b"x"), "bytes a second came"),
+        (_dripping(b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"), "bytes a second came"),
+        (_bomb, "comes compressed"),
+    ],
+    ids=["endless", "slow body", "slow head", "compressed"],
+)
+def test_a_server_without_an_end_is_given_up(
+    world: World,
+    healthy: None,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[Handler], None],
+    message: str,
+) -> None:
+    impatient = replace(network_checks._ASKED, minimum_rate_window_s=0.5)
+    monkeypatch.setattr(network_checks, "_ASKED", impatient)
+
+    def step_in(handler: Handler) -> bool:
+        answer(handler)
+        return True
+
+    began = time.monotonic()
+    with answering(world.repository, step_in) as (address, _):
+        _, found = examined("--url", address)
+    assert time.monotonic() - began < 20
+    for name in ("connection", "repository"):
+        (finding,) = [each for each in found if each["name"] == name]
+        assert finding["outcome"] == "fail"
+        assert message in finding["message"]
+
+
+def test_an_answer_that_a_cache_kept_says_nothing_of_the_clock(world: World, healthy: None) -> None:
+    def kept(handler: Handler) -> bool:
+        data = (handler.repository / handler.path.lstrip("/")).read_bytes() if "timestamp" in handler.path else None
+        if data is None:
+            return False
+        handler.send_response_only(200)
+        handler.send_header("Date", format_datetime(datetime.now(UTC) - timedelta(hours=2), usegmt=True))
+        handler.send_header("Age", "7200")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+        return True
+
+    with answering(world.repository, kept) as (address, _):
+        code, found = examined("--url", address)
+    assert [each["outcome"] for each in found if each["name"] == "clock"] == ["ok"], found
+    assert code == 0
+
+
+def test_an_address_that_leads_elsewhere_is_followed_as_by_a_sync(world: World, healthy: None, url: str) -> None:
+    def moved(handler: Handler) -> bool:
+        handler.send_response(302)
+        handler.send_header("Location", url + handler.path)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    with answering(world.repository, moved) as (address, _):
+        assert run("sync", "--url", address).code == 0
+        code, found = examined("--url", address)
+    assert [each["outcome"] for each in found if each["name"] == "connection"] == ["ok"], found
+    assert code == 0
 
 
 @pytest.mark.parametrize(("days", "message"), [(10, "behind the server's"), (-10, "ahead of the server's")])

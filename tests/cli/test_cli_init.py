@@ -19,7 +19,7 @@ from blocklist_sdk import Publisher
 from blocklist_sdk.publisher import serving
 from blocklist_sdk.release.fingerprint import fingerprint, spoken
 from blocklist_sdk.settings.template import settings_text
-from blocklist_sdk.settings.values import LIMITS, NAMES
+from blocklist_sdk.settings.values import LIMITS, NAMES, holds_secret
 from support.command_line import assert_fails, run
 from support.world import FEED, OTHER_FEED, PASSPHRASE, World, make_world
 
@@ -232,6 +232,21 @@ def test_a_password_in_the_address_makes_the_file_private(world: World, url: str
     address = url.replace("://", "://me:pass@")
     assert run("init", address, "--feed", FEED, "--root", world.publisher.root).code == 0
     assert mode_of("blocklist.toml") == 0o600
+
+
+@pytest.mark.parametrize("name", ["url", "exchange"])
+@pytest.mark.parametrize(
+    ("address", "is_secret"),
+    [
+        ("https://lists.example/%40ours", False),
+        ("https://me@lists.example", False),
+        ("https://me:secret@lists.example", True),
+        ("https://me:se/cr?et@lists.example", True),
+        ("https://lists.example/v1?api_key=secret", True),
+    ],
+)
+def test_which_addresses_hold_a_secret(name: str, address: str, is_secret: bool) -> None:
+    assert holds_secret({name: address}) is is_secret
 
 
 def test_values_stand_as_toml_reads_them() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from blocklist_sdk import Blocklist
 from blocklist_sdk.cli.settings import LIMITS, LIST, NAMES, SERVER, STATEMENT, Settings, flag, variable
 from blocklist_sdk.enforcement import EnforcementSettings
 from blocklist_sdk.errors import InvalidInput
@@ -17,6 +18,7 @@ from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.settings import values
 from blocklist_sdk.settings.values import read_config
 from support.command_line import assert_fails, run
+from support.world import FEED, LISTED, make_world
 
 
 @pytest.fixture(autouse=True)
@@ -279,3 +281,44 @@ def test_every_setting_that_can_be_wrong_is_tried() -> None:
     tried_elsewhere = {"group", "file_mode", "sink_password_file"}
     limits = {name for names in LIMITS.values() for name in names}
     assert WRONG.keys() | paths_made | texts | tried_elsewhere | limits == set(NAMES)
+
+
+@pytest.mark.parametrize("address", ["https://lists.example/v1?key=S3cret", "https://lists.example?", "file:///srv?x"])
+def test_an_address_to_which_no_name_can_be_added_is_refused(address: str) -> None:
+    ran = run("sync", env={**ENV, "BLOCKLIST_URL": address})
+    assert_fails(ran, 2, "BLOCKLIST_URL in the environment", "a question mark")
+    assert "S3cret" not in ran.err
+
+
+@pytest.mark.parametrize("as_link", [False, True])
+def test_settings_that_a_stranger_has_laid_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_link: bool
+) -> None:
+    """In a folder such as /tmp anybody can lay a file for whoever comes along, and it decides what is trusted."""
+    world = make_world(tmp_path)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    monkeypatch.chdir(shared)
+    laid = Path("blocklist.toml")
+    text = f'url = "{world.url}"\nfeed = "{FEED}"\nroot = "{world.publisher.root}"\ncache_dir = "cache"\n'
+    if as_link:
+        Path("real.toml").write_text(text)
+        laid.symlink_to("real.toml")
+    else:
+        laid.write_text(text)
+    own = os.geteuid()
+    assert run("sync").code == 0
+    if own == 0:
+        os.lchown(laid, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    for ran in (run("sync"), run("check", LISTED)):
+        assert (ran.code, ran.out) == (2, "")
+        assert "was made by another user, in a folder where everybody may write" in ran.err
+    with pytest.raises(InvalidInput, match="was made by another user"):
+        Blocklist.from_settings()
+    if own == 0:
+        assert run("sync", "--config", "blocklist.toml").code == 0
+    shared.chmod(0o755)
+    assert run("sync").code == 0

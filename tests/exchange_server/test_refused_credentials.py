@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
-from joserfc.jwk import OKPKey
+from joserfc.jwk import ECKey, OKPKey
 
 from blocklist_sdk import ExchangeError, times
 from blocklist_sdk.exchange.client import ExchangeClient
@@ -215,3 +215,26 @@ def test_a_client_that_was_given_another_address_hears_which_is_expected(
     assert TOKEN_URL in str(caught.value), "what is expected"
     assert f"that {talk.url}/oauth/token is the exchange's own address" in str(caught.value)
     json.dumps(caught.value.problem)
+
+
+@pytest.mark.parametrize("name", ["web", "nobody", SECRETIVE])
+@pytest.mark.parametrize("kind", [OKPKey, ECKey])
+def test_the_work_of_a_refusal_does_not_tell_who_has_an_account(
+    asked: Asking, monkeypatch: pytest.MonkeyPatch, name: str, kind: Any
+) -> None:
+    """Every assertion is verified once, and refused once for its algorithm, whosever it says it is."""
+    outcomes: list[str] = []
+    decode = jwt.decode
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        try:
+            return decode(*arguments, **options)
+        except Exception as error:
+            outcomes.append(type(error).__name__)
+            raise
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    key, algorithm = (OKPKey.generate_key("Ed25519"), "Ed25519") if kind is OKPKey else (ECKey.generate_key(), "ES256")
+    text = jwt.encode({"alg": algorithm}, claims(sub=name, iss=name), key, [algorithm])
+    asked.refused(**FORM, client_assertion=text)
+    assert sorted(outcomes) == ["BadSignatureError", "InvalidKeyTypeError"]

@@ -33,6 +33,7 @@ from blocklist_sdk import (
 )
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.fetch.transport import Transport
+from blocklist_sdk.net import oauth
 from blocklist_sdk.net.oauth import token_url_of
 from support.exchanges import EVIDENCE, Asked, Handler, Told, exchanging, routes, token
 from support.world import FEED, make_world
@@ -296,6 +297,16 @@ def test_a_lifetime_that_is_not_told_is_a_short_one(network: respx.MockRouter) -
     auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "bearer", "expires_in": True}))
     auth._store(httpx.Response(200, json={"access_token": "x", "token_type": "BEARER"}))
     assert auth._usable_token(None) == "x"
+
+
+@pytest.mark.parametrize(
+    ("life", "used_s"),
+    [("1" + "0" * 400, 86_400.0), ("-1" + "0" * 400, 0.0), ("NaN", 86_400.0), ("Infinity", 86_400.0)],
+)
+def test_a_lifetime_that_is_no_time_is_bounded(life: str, used_s: float) -> None:
+    text = f'{{"access_token": "a", "token_type": "Bearer", "expires_in": {life}}}'
+    token = oauth._token_in(httpx.Response(200, text=text), "https://exchange.example", lambda *_: "")
+    assert token == ("a", used_s)
 
 
 def test_no_secret_is_shown() -> None:

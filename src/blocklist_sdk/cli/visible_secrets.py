@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from blocklist_sdk.cli.messages import say
-from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.net.addresses import read_url
+from blocklist_sdk.net.addresses import may_have_secret
 
 _WARNING: Final = (
     "the command line has a URL with a password, which other users see in the list of processes: give a sink's with "
@@ -27,10 +26,4 @@ def _has_secret(argument: str) -> bool:
     (True, True, False)
     """
     text = argument.partition("=")[2] if argument.startswith("-") else argument
-    if "://" not in text:
-        return False
-    try:
-        return read_url(text).has_secret
-    except InvalidInput:
-        # What stands before an at sign may be a password with marks that must be percent-encoded.
-        return "@" in text
+    return "://" in text and may_have_secret(text)

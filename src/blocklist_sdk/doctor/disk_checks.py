@@ -65,6 +65,8 @@ def lock(patient: Patient) -> Iterator[Finding]:
             pass
     except Locked:
         yield warn(name, "another process syncs at this moment", "wait; if it lasts for hours, look for that process")
+    except InvalidInput as error:
+        yield fail(name, error, "set cache_dir to a folder that only this user, or the administrator, has made")
     except BlocklistError as error:
         yield fail(name, error, "set cache_dir to a folder on a local disk, whose file system has locks")
     else:

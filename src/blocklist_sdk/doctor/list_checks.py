@@ -115,9 +115,14 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        sink = open_sink(url, feed=feed, password=patient.settings.sink_password())
+        password = None if url.startswith("file:") else patient.settings.sink_password()
+        sink = open_sink(url, feed=feed, password=password)
     except BlocklistError as error:
-        yield fail(name, error, "correct what the message names: the sink's URL or password, or an extra to install")
+        yield fail(
+            name,
+            error,
+            "correct --sink or BLOCKLIST_SINK, or what names its password, or install the extra that the message names",
+        )
         return
     address = "the sink"
     try:

@@ -5,35 +5,42 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
 from blocklist_sdk import times
 from blocklist_sdk.doctor.findings import Finding, fail, ok, skipped, warn
 from blocklist_sdk.doctor.patient import Patient
-from blocklist_sdk.errors import BlocklistError, ExchangeError, InvalidInput, Stale, Unreachable, Untrusted
-from blocklist_sdk.fetch.transport import TransportSettings
+from blocklist_sdk.errors import BlocklistError, ExchangeError, InvalidInput, Malformed, Stale, Unreachable, Untrusted
+from blocklist_sdk.fetch.transport import Transport, TransportSettings
 from blocklist_sdk.fetch.url_and_root import base_url
 from blocklist_sdk.net.addresses import is_loopback, shown
 from blocklist_sdk.net.certificates import certificates_in_use
-from blocklist_sdk.net.failures import TO_TRUST, why_failed, why_refused_by_proxy
-from blocklist_sdk.net.http import httpx
+from blocklist_sdk.net.failures import TO_TRUST
 from blocklist_sdk.net.proxies import Proxy, proxy_for
-from blocklist_sdk.net.routes import Routes
+from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.offered import Repository, given_root
-from blocklist_sdk.release.published import AHEAD_SAID
 from blocklist_sdk.release.roots import root_expiry, root_version
 
 _PATIENCE_S: Final = 10.0
 _ASKED: Final = TransportSettings(
-    connect_timeout_s=_PATIENCE_S, read_timeout_s=_PATIENCE_S, attempts=1, deadline_s=60.0
+    connect_timeout_s=_PATIENCE_S,
+    read_timeout_s=_PATIENCE_S,
+    minimum_rate_window_s=_PATIENCE_S,
+    attempts=1,
+    deadline_s=60.0,
 )
+_TIMESTAMP_BYTES_MAX: Final = 100_000
+"""Far more than the file has, which is signed by a few keys and names one other."""
 
 _ROOT_SOON: Final = timedelta(days=30)
 
 _OF_PROXY: Final = "correct the proxy's address, name or password, or exempt the server with NO_PROXY"
+_BY_PROXY: Final = "the proxy "
+"""Stands in what is said of a proxy's answer."""
+
+_OTHER_ANSWERS: Final = "check url, and whether something else answers in the server's stead, such as a captive portal"
 _OFFLINE: Final = "--offline leaves the network alone"
 _NO_PROOF: Final = "the account's secret or key cannot be read"
 _ON_DISK: Final = "the repository is on this disk"
@@ -47,14 +54,14 @@ class _Answer:
     Attributes:
         status: its HTTP status.
         seconds: how long it took.
-        date: the server's clock, timezone-aware UTC; None if it does not say.
-        at: this machine's clock halfway between question and answer.
+        offset: how far this machine's clock is ahead of the server's; None if the server does not say.
+        why: what a sync would say of a status that is none of a repository's; empty for 200.
     """
 
     status: int
     seconds: float
-    date: datetime | None
-    at: datetime
+    offset: timedelta | None
+    why: str = ""
 
 
 def _why_not(patient: Patient) -> str | None:
@@ -178,35 +185,30 @@ class _Failed(Exception):
 
 
 def _ask(patient: Patient) -> _Answer:
-    """Ask for the file that every sync asks for first."""
+    """Ask for the file that every sync asks for first, as a sync does: bounded in length and in time."""
     url, at = f"{base_url(patient.url)}/metadata/timestamp.json", shown(patient.url)
-    tls = patient.settings.tls()
-    auth = patient.settings.repository_auth()
-    began, started = times.now(), time.monotonic()
-    with httpx.Client(transport=Routes(tls=tls, url=url), timeout=_PATIENCE_S, trust_env=False) as client:
+    auth, tls = patient.settings.repository_auth(), patient.settings.tls()
+    started = time.monotonic()
+    with Transport(settings=_ASKED, auth=auth, tls=tls) as transport:
+        transport.limit_time()
+        status, why = 200, ""
         try:
-            answer = client.get(url, auth=auth)
-        except httpx.RequestError as error:
-            raise _Failed(_unreachable(at, error)) from error
-        seconds = time.monotonic() - started
-    if why := why_refused_by_proxy(answer):
-        raise _Failed(fail("connection", Unreachable(why, url=at), _OF_PROXY))
-    return _Answer(answer.status_code, seconds, _date(answer), began + timedelta(seconds=seconds / 2))
+            transport.get(url, max_bytes=_TIMESTAMP_BYTES_MAX)
+        except (Untrusted, Malformed) as error:
+            raise _Failed(fail("connection", error, _OTHER_ANSWERS)) from error
+        except Unreachable as error:
+            why = str(error).removeprefix(f"{error.url}: ").removeprefix(f"{error.url} ")
+            if error.status is None or _BY_PROXY in why:
+                raise _Failed(_unreachable(at, why)) from error
+            status = error.status
+        return _Answer(status, time.monotonic() - started, transport.clock_offset, why)
 
 
-def _unreachable(at: str, error: httpx.RequestError) -> Finding:
-    why = why_failed(error)
+def _unreachable(at: str, why: str) -> Finding:
     if TO_TRUST in why:
         return fail("connection", Untrusted(why), f"name the file with the authority's certificate with {TO_TRUST}")
-    remedy = _OF_PROXY if "proxy" in why else "check url, and whether a firewall is in between; try again later"
+    remedy = _OF_PROXY if _BY_PROXY in why else "check url, and whether a firewall is in between; try again later"
     return fail("connection", Unreachable(f"{at}: {why}", url=at), remedy)
-
-
-def _date(answer: "httpx.Response") -> datetime | None:
-    try:
-        return parsedate_to_datetime(answer.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError, OverflowError):
-        return None
 
 
 def _status(patient: Patient, answer: _Answer) -> Finding:
@@ -218,23 +220,23 @@ def _status(patient: Patient, answer: _Answer) -> Finding:
             f"{at} answers {answer.status}: it does not let this account read", status=answer.status, problem={}
         )
         return fail(name, error, "set client_id and its secret or key, or ask the exchange for the scope of the feed")
-    error = Unreachable(f"{at} answers {answer.status}", url=at, status=answer.status)
     if answer.status == 404:
+        error = Unreachable(f"{at} answers 404", url=at, status=404)
         return fail(name, error, "check url: below it metadata/timestamp.json must be")
+    error = Unreachable(f"{at}: {answer.why}", url=at, status=answer.status)
+    if answer.status < 500:
+        return fail(name, error, _OTHER_ANSWERS)
     return fail(name, error, "try again later; if it stays so, tell who runs the server")
 
 
 def _clock(patient: Patient, answer: _Answer) -> Finding:
-    name = "clock"
-    if answer.date is None:
+    name, offset = "clock", answer.offset
+    if offset is None:
         return skipped(name, "the server does not say what time it is")
-    behind = answer.date - answer.at
-    off = (
-        f"{abs(round(behind.total_seconds()))} s {'behind' if behind > timedelta(0) else 'ahead of'} the server's clock"
-    )
-    if abs(behind) > AHEAD_SAID:
-        return fail(name, Stale(f"this machine's clock is {off}; one of the two is wrong"), _SET_CLOCK)
-    return ok(name, f"{off}" if abs(behind) > timedelta(seconds=2) else "as the server's")
+    text = offset_text(offset)
+    if abs(offset) > CLOCKS_DIFFER:
+        return fail(name, Stale(f"{text}; one of the two is wrong"), _SET_CLOCK)
+    return ok(name, text if abs(offset) > timedelta(seconds=2) else "as the server's")
 
 
 def repository(patient: Patient) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ def base_url(url: str) -> str:
     """A repository's base URL, without a slash at its end.
 
     Raises:
-        InvalidInput: `url` is not a URL, or has another scheme than https:, http: or file:.
+        InvalidInput: `url` is not a URL, has a query, or has another scheme than https:, http: or file:.
 
     >>> base_url("https://lists.example/")
     'https://lists.example'
@@ -25,6 +25,12 @@ def base_url(url: str) -> str:
     if read.scheme not in ("https", "http", "file") or not (read.host or read.path) or "," in read.hosts:
         raise InvalidInput(
             "the repository's address must be a base URL that starts with https:, http: or file:", argument="url"
+        )
+    if "?" in url:
+        raise InvalidInput(
+            f"{read} is followed by a question mark: a base URL ends with its path, since the names of files are added "
+            "to it. For a token or a key, use an account (client_id) or headers=",
+            argument="url",
         )
     return url.rstrip("/")
 

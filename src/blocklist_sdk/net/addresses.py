@@ -200,6 +200,18 @@ def shown(url: str) -> str:
     return without_numbers(re.split("[?#]", url)[0]) if is_path else "the URL"
 
 
+def may_have_secret(text: str) -> bool:
+    """Whether a URL has a credential in it, or may have one, since it cannot be read.
+
+    >>> may_have_secret("https://me:secret@lists.example"), may_have_secret("https://lists.example/?token=secret")
+    (True, True)
+    >>> may_have_secret("https://lists.example/%40ours"), may_have_secret("https://me:se/cret@lists.example")
+    (False, True)
+    """
+    read = _read(text)
+    return "@" in text if read is None else read.has_secret
+
+
 def is_loopback(host: str | None) -> bool:
     """Whether a host is this machine, by its name or its address.
 

@@ -322,8 +322,10 @@ def _token_in(response: httpx.Response, source: str, advice: Callable[[str, http
         is_bearer = isinstance(kind, str) and kind.lower() == "bearer"
         if is_bearer and isinstance(token, str) and token and all("!" <= each <= "~" for each in token):
             # In Python, bool is a kind of int.
-            has_life = isinstance(life, (int, float)) and not isinstance(life, bool)
-            return token, min(max(float(life or 0), 0.0), _LIFE_MAX_S) if has_life else _LIFE_DEFAULT_S
+            if not isinstance(life, (int, float)) or isinstance(life, bool):
+                return token, _LIFE_DEFAULT_S
+            # Compared before it is converted: it may be too large for a float, or not a number at all.
+            return token, float(max(0.0, min(_LIFE_MAX_S, life)))
         raise Malformed(f"{source}: the response is not an OAuth token: check the address")
     if status in _PASSING or status >= 500:
         raise Unreachable(

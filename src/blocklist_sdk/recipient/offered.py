@@ -116,6 +116,7 @@ class Repository:
                     absent.append(error)
                     return None
 
+            transport.limit_time()
             files = walk_roots(fetch)
         if not files:
             raise Unreachable(
@@ -155,6 +156,7 @@ class Repository:
             InvalidInput, Unreachable, Untrusted, Stale, Malformed, ExchangeError, StorageFailed: as for `feeds`.
         """
         with temporary_directory(prefix="blocklist-") as metadata, self._transport() as transport:
+            transport.limit_time()
             Trust(base_url=self.url, metadata_dir=metadata, root=root, transport=transport).refresh()
             return (metadata / "root.json").read_bytes()
 

@@ -6,6 +6,7 @@ that.
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -412,13 +413,13 @@ def variable(name: str) -> str:
 def holds_secret(settings: Mapping[str, Any]) -> bool:
     """Whether settings must be read by their user alone: they have a secret, or a password in an address.
 
-    >>> holds_secret({"url": "https://me:secret@lists.example"}), holds_secret({"url": "https://lists.example/a@b"})
+    >>> holds_secret({"url": "https://me:secret@lists.example"}), holds_secret({"url": "https://lists.example/a%40b"})
     (True, False)
     """
+    from blocklist_sdk.net.addresses import may_have_secret
+
     addresses = (str(settings.get("url") or ""), str(settings.get("exchange") or ""))
-    return settings.get("client_secret") is not None or any(
-        "@" in address.partition("://")[2].partition("/")[0] for address in addresses
-    )
+    return settings.get("client_secret") is not None or any(map(may_have_secret, addresses))
 
 
 def read_config(path: Path | None) -> Settings:
@@ -428,11 +429,14 @@ def read_config(path: Path | None) -> Settings:
         path: the file; None for `CONFIG_NAME` in the working directory, which need not exist.
 
     Raises:
-        InvalidInput: it cannot be read, is not TOML, or has a name that is not a setting's.
+        InvalidInput: it cannot be read, is not TOML, or has a name that is not a setting's; or nobody has named it, and
+            another user has put it where everybody may.
     """
     file = path or Path(CONFIG_NAME)
     try:
         text, status = _text_of(file)
+        if path is None:
+            _check_owner(file, status)
     except FileNotFoundError as error:
         if path is None:
             return Settings()
@@ -461,6 +465,19 @@ def read_config(path: Path | None) -> Settings:
         if _FIELDS[name].metadata.get("metavar") in ("FILE", "DIR"):
             document[name] = str(file.parent / expanded(value, what=places[name]))
     return Settings(**document, places=places)
+
+
+def _check_owner(file: Path, status: os.stat_result) -> None:
+    """Refuse a settings file that nobody has named, if a stranger may have put it into the working directory.
+
+    Settings decide what is trusted. In a folder such as ``/tmp`` anybody can lay some for whoever comes along.
+    """
+    owners = {status.st_uid, os.lstat(file).st_uid}
+    if os.stat(file.parent).st_mode & stat.S_IWOTH and not owners <= {0, os.geteuid()}:
+        raise InvalidInput(
+            f"{file.absolute()} was made by another user, in a folder where everybody may write, so it was not read: "
+            "work in another folder, or name the settings file with --config or BLOCKLIST_CONFIG if you trust it"
+        )
 
 
 def _text_of(file: Path) -> tuple[str, os.stat_result]:

@@ -59,6 +59,11 @@ _HASHER = PasswordHasher()
 _DUMMY_HASH: Final = _HASHER.hash(secrets.token_hex())
 """Verified if the account does not exist, so that the time of an answer does not reveal that."""
 
+_NOBODYS_KEYS: Final = tuple(
+    json.dumps(key.as_dict(private=False)) for key in (OKPKey.generate_key("Ed25519"), ECKey.generate_key("P-256"))
+)
+"""Public keys whose private parts are lost, one of each kind; texts, as those of accounts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -296,16 +301,13 @@ def verify_assertion(
     if not is_account_name(name):
         return RefusedCredentials(None, "the assertion names no account: its `sub` is not an account's name")
     row = session.scalar(select(AccountRow).where(AccountRow.name == name))
+    signed = _signed(assertion, None if row is None else row.key)
     if row is None:
         return RefusedCredentials(name, "no account has this name")
     if row.key is None:
         return RefusedCredentials(name, "the account has a secret, and an assertion was sent")
-    try:
-        signed = jwt.decode(assertion, _load_key(row.key), algorithms=_ALGORITHMS).claims
-    except BadSignatureError:
-        return RefusedCredentials(name, "the assertion is signed with another key than the account's")
-    except _TOKEN_ERRORS as error:
-        return RefusedCredentials(name, f"the assertion cannot be read ({type(error).__name__})")
+    if isinstance(signed, str):
+        return RefusedCredentials(name, signed)
     refused = why_not(signed, name, audiences, now.timestamp())
     if refused is not None:
         return refused
@@ -315,6 +317,31 @@ def verify_assertion(
         return RefusedCredentials(name, "the assertion was used before: it is sent again, or its `jti` is not new")
     session.add(AssertionRow(account_id=row.id, jti=jti, expires_at=datetime.fromtimestamp(int(end) + 1, UTC)))
     return row
+
+
+def _signed(assertion: str, key: str | None) -> Mapping[str, Any] | str:
+    """What an assertion says, if this key has signed it, or why that cannot be said.
+
+    It is read with one key of each kind, the account's and such as nobody has. So the time of an answer reveals neither
+    whether there is an account nor which kind of key it has.
+    """
+    own = None if key is None else _load_key(key)
+    found: Mapping[str, Any] | str = "there is no key"
+    for text in _NOBODYS_KEYS:
+        nobodys = _load_key(text)
+        is_own = own is not None and own.key_type == nobodys.key_type
+        read = _read_signed(assertion, own if own is not None and is_own else nobodys)
+        found = read if is_own else found
+    return found
+
+
+def _read_signed(assertion: str, key: OKPKey | ECKey) -> Mapping[str, Any] | str:
+    try:
+        return jwt.decode(assertion, key, algorithms=_ALGORITHMS).claims
+    except BadSignatureError:
+        return "the assertion is signed with another key than the account's"
+    except _TOKEN_ERRORS as error:
+        return f"the assertion cannot be read ({type(error).__name__})"
 
 
 def why_not(signed: Mapping[str, Any], name: str, audiences: Sequence[str], now: float) -> RefusedCredentials | None:

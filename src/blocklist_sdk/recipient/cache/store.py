@@ -26,6 +26,7 @@ from types import MappingProxyType
 
 from blocklist_sdk.disk import (
     STAGED_PREFIX,
+    check_owners,
     forbid_links,
     read_json,
     read_unlinked,
@@ -98,13 +99,14 @@ class Store:
         """Hold the feed's lock, so that one sync runs at a time.
 
         Raises:
-            InvalidInput: `wait_s` is not a finite number of seconds.
+            InvalidInput: `wait_s` is not a finite number of seconds; or a stranger could decide which directory it is.
             Locked: another process still held the lock after `wait_s` seconds.
         """
         if not math.isfinite(wait_s):
             raise InvalidInput(f"wait must be a finite number of seconds, not {wait_s}")
         path = self.directory / "lock"
         with storage(self.directory):
+            check_owners(self.directory)
             self.access.make(self.directory, is_ours=True)
         forbid_links(self.directory, path, self.metadata, self.metadata / "root_history", self._generations)
         with file_lock(path, wait_s=wait_s, busy=f"another process is syncing {self.directory}"):
