@@ -115,11 +115,15 @@ class Access:
         return around.st_gid if around.st_mode & stat.S_ISGID else self.group
 
     def give_all(self, directory: Path) -> None:
-        """Give a directory of ours and everything in it their group and mode; links and locks stay as they are.
+        """Give a directory of ours, if it exists, and everything in it their group and mode.
+
+        Links and locks stay as they are.
 
         Raises:
             InvalidInput, OSError: as for `give`.
         """
+        if not directory.exists():
+            return
         self.give(directory)
         for folder, folders, files in os.walk(directory):
             for name in (*folders, *files):
