@@ -114,9 +114,14 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        sink = open_sink(url, feed=feed)
+        sink = open_sink(url, feed=feed, **patient.settings.sink_options(url))
     except BlocklistError as error:
-        yield fail(name, error, "correct --sink or BLOCKLIST_SINK, or install the extra that the message names")
+        yield fail(
+            name,
+            error,
+            "correct --sink or BLOCKLIST_SINK, its password, or group and file_mode, or install the extra that the "
+            "message names",
+        )
         return
     address = "the sink"
     try:

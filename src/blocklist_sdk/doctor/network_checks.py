@@ -5,8 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,9 +20,9 @@ from blocklist_sdk.net.certificates import certificates_in_use
 from blocklist_sdk.net.failures import TO_TRUST, why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import httpx
 from blocklist_sdk.net.proxies import Proxy, proxy_for
-from blocklist_sdk.net.routes import Routes
+from blocklist_sdk.net.routes import Routes, route_of
+from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, clock_offset, offset_text
 from blocklist_sdk.recipient.offered import Repository, given_root
-from blocklist_sdk.release.published import AHEAD_SAID
 from blocklist_sdk.release.roots import root_expiry, root_version
 
 _PATIENCE_S: Final = 10.0
@@ -46,14 +45,12 @@ class _Answer:
     Attributes:
         status: its HTTP status.
         seconds: how long it took.
-        date: the server's clock, timezone-aware UTC; None if it does not say.
-        at: this machine's clock halfway between question and answer.
+        clock_offset: how far this machine's clock is ahead of the server's; None if the answer does not say.
     """
 
     status: int
     seconds: float
-    date: datetime | None
-    at: datetime
+    clock_offset: timedelta | None
 
 
 def _why_not(patient: Patient) -> str | None:
@@ -187,22 +184,17 @@ def _ask(patient: Patient) -> _Answer:
         seconds = time.monotonic() - started
     if why := why_refused_by_proxy(answer):
         raise _Failed(fail("connection", Unreachable(why, url=at), _OF_PROXY))
-    return _Answer(answer.status_code, seconds, _date(answer), began + timedelta(seconds=seconds / 2))
+    halfway = began + timedelta(seconds=seconds / 2)
+    return _Answer(answer.status_code, seconds, clock_offset(answer.headers, now=halfway))
 
 
 def _unreachable(at: str, error: httpx.RequestError) -> Finding:
     why = why_failed(error)
     if TO_TRUST in why:
         return fail("connection", Untrusted(why), f"name the file with the authority's certificate with {TO_TRUST}")
-    remedy = _OF_PROXY if "proxy" in why else "check url, and whether a firewall is in between; try again later"
+    direct = "check url, and whether a firewall is in between; try again later"
+    remedy = direct if route_of(error.request).proxy is None else _OF_PROXY
     return fail("connection", Unreachable(f"{at}: {why}", url=at), remedy)
-
-
-def _date(answer: "httpx.Response") -> datetime | None:
-    try:
-        return parsedate_to_datetime(answer.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError, OverflowError):
-        return None
 
 
 def _status(patient: Patient, answer: _Answer) -> Finding:
@@ -222,15 +214,12 @@ def _status(patient: Patient, answer: _Answer) -> Finding:
 
 def _clock(patient: Patient, answer: _Answer) -> Finding:
     name = "clock"
-    if answer.date is None:
+    offset = answer.clock_offset
+    if offset is None:
         return skipped(name, "the server does not say what time it is")
-    behind = answer.date - answer.at
-    off = (
-        f"{abs(round(behind.total_seconds()))} s {'behind' if behind > timedelta(0) else 'ahead of'} the server's clock"
-    )
-    if abs(behind) > AHEAD_SAID:
-        return fail(name, Stale(f"this machine's clock is {off}; one of the two is wrong"), _SET_CLOCK)
-    return ok(name, f"{off}" if abs(behind) > timedelta(seconds=2) else "as the server's")
+    if abs(offset) > CLOCKS_DIFFER:
+        return fail(name, Stale(f"{offset_text(offset)}; one of the two is wrong"), _SET_CLOCK)
+    return ok(name, offset_text(offset) if abs(offset) > timedelta(seconds=2) else "as the server's")
 
 
 def repository(patient: Patient) -> Iterator[Finding]:
