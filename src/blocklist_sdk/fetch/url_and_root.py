@@ -5,9 +5,7 @@ from pathlib import Path
 from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.net.addresses import read_url
-
-_ROOT_BYTES_MAX = 512_000
-"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
+from blocklist_sdk.release.limits import ROOT_BYTES_MAX
 
 
 def base_url(url: str) -> str:
@@ -26,7 +24,14 @@ def base_url(url: str) -> str:
         raise InvalidInput(
             "the repository's address must be a base URL that starts with https:, http: or file:", argument="url"
         )
-    return url.rstrip("/")
+    if read.query:
+        # Not with its text, which may be a token.
+        raise InvalidInput(
+            "the repository's address must have no question mark: leave out what follows it, and give credentials as "
+            "client_id and its secret or key, or as auth=",
+            argument="url",
+        )
+    return url.rstrip("/?")
 
 
 def read_root(root: str | Path | bytes) -> bytes:
@@ -44,7 +49,7 @@ def read_root(root: str | Path | bytes) -> bytes:
                 f"{root} is not a regular file: give the root.json that you got from the authority", argument="root"
             )
         with path.open("rb") as file:
-            data = file.read(_ROOT_BYTES_MAX + 1)
+            data = file.read(ROOT_BYTES_MAX + 1)
     except InvalidInput:
         raise
     except (OSError, TypeError, ValueError) as error:
@@ -52,6 +57,6 @@ def read_root(root: str | Path | bytes) -> bytes:
         raise InvalidInput(
             f"cannot read the root metadata {root}: {reason}. Get root.json from the authority.", argument="root"
         ) from error
-    if len(data) > _ROOT_BYTES_MAX:
+    if len(data) > ROOT_BYTES_MAX:
         raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority", argument="root")
     return without_mark(data, f"the root metadata {root}")
