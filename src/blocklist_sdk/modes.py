@@ -230,7 +230,8 @@ def _mode(file_mode: str | int) -> int:
         shown = file_mode if isinstance(file_mode, str) else oct(file_mode)
         raise InvalidInput(
             f"file_mode must be an octal mode in which the owner may read and write, others may not write, and nobody "
-            f'may execute, such as "0640" or "0660", not {shown!r}'
+            f'may execute, such as "0640" or "0660", not {shown!r}',
+            argument="file_mode",
         )
     return mode
 
@@ -245,12 +246,13 @@ def _group_id(group: str | int) -> int:
         except KeyError as error:
             raise InvalidInput(
                 f"there is no group {group!r} on this machine: make it with groupadd, or give the name or the number "
-                "of another one"
+                "of another one",
+                argument="group",
             ) from error
     else:
         number = int(group)
         if isinstance(group, bool) or not 0 <= number < 2**32 - 1:
-            raise InvalidInput(f"a group's number is 0 to {2**32 - 2:,}, not {group!r}")
+            raise InvalidInput(f"a group's number is 0 to {2**32 - 2:,}, not {group!r}", argument="group")
     if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
         raise _not_permitted(str(group))
     return number
@@ -261,5 +263,6 @@ def _not_permitted(group: str) -> InvalidInput:
     return InvalidInput(
         f"this user is not a member of the group {group}, so it cannot give files to it: add the user with "
         f"`usermod --append --groups {group} USER` and log in again, or for a service set SupplementaryGroups={group}; "
-        f"or give one of the groups it is in ({mine})"
+        f"or give one of the groups it is in ({mine})",
+        argument="group",
     )

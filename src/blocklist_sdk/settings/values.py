@@ -243,7 +243,7 @@ class Settings:
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             place = f"{SECRET_VARIABLE} in the environment"
             given = replace(given, client_secret=secret, places={**given.places, "client_secret": place})
-        given = given._with_credentials()
+        given = given._without_other_proofs()._with_credentials()
         if given.sink_password_file is None and os.environ.get(SINK_PASSWORD_VARIABLE):
             # The sink finds it there by itself.
             file = replace(file, sink_password_file=None)
@@ -271,6 +271,12 @@ class Settings:
             InvalidInput: as for `auth`.
         """
         return None if (self.url or "").lower().startswith("file:") else self.auth()
+
+    def _without_other_proofs(self) -> Self:
+        """A proof that was given by a flag goes before those of the environment, of whatever kind they are."""
+        given = [name for name in _PROOFS if getattr(self, name) is not None]
+        of_environment = [name for name in given if self.places.get(name) == f"{variable(name)} in the environment"]
+        return self if of_environment == given else replace(self, **dict.fromkeys(of_environment))
 
     def _with_credentials(self) -> Self:
         """Add the secrets that the service manager has put at hand: they go before the file, and after all else."""
