@@ -220,7 +220,7 @@ def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
 
 def test_a_file_that_is_not_text() -> None:
     Path("blocklist.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInput, match="is UTF-16.*save it as UTF-8"):
+    with pytest.raises(InvalidInput, match=r"is UTF-16.*save it as UTF-8"):
         read_config(None)
 
 
