@@ -104,7 +104,7 @@ _VARIABLES: Final = """
 | `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
 | `BLOCKLIST_SINK` | The sink of `enforce` and `doctor`, as `--sink`. |
-| `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password, if nothing else has it. |
+| `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password; its URL and the flag go before. |
 | `BLOCKLIST_WEBHOOK_SECRET` | What a [webhook](../how-to/enforce-into-a-webhook.md) is signed with. |
 | `CREDENTIALS_DIRECTORY` | Set by systemd: where [a service's secrets](../how-to/run-as-a-service.md#secrets) are. |
 | `BLOCKLIST_DEBUG` | `1` shows the traceback of an internal error. It may hold telephone numbers. |

@@ -14,7 +14,7 @@ from typing import Any
 
 from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.modes import PRIVATE, Access
-from blocklist_sdk.places import advice_on, resolved
+from blocklist_sdk.places import absolute, advice_on, resolved
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -24,9 +24,14 @@ STAGED_PREFIX = ".new-"
 
 def storage_failed(error: OSError, path: Path) -> StorageFailed:
     """The error to raise for an error of the disk."""
+    advice = "Check that the directory can be written and has room."
+    if isinstance(error, PermissionError):
+        advice = (
+            "This user has no permission there: be the user to whom it belongs, or have that user let a group of both "
+            "use it (what a sync writes: blocklist sync --group)."
+        )
     return StorageFailed(
-        f"cannot use {path}: {error.strerror or error}. Check that the directory can be written and has room. "
-        f"Nothing half-written is in force.{advice_on(path)}",
+        f"cannot use {path}: {error.strerror or error}. {advice} Nothing half-written is in force.{advice_on(path)}",
         path=path,
     )
 
@@ -118,7 +123,7 @@ def check_owners(directory: Path) -> None:
     """
     trusted = (0, os.geteuid())
     is_everybodys = False
-    for path in (*reversed(directory.absolute().parents), directory.absolute()):
+    for path in (*reversed(absolute(directory).parents), absolute(directory)):
         try:
             status = os.lstat(path)
         except FileNotFoundError:

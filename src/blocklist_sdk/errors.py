@@ -295,6 +295,15 @@ def without_numbers(text: str) -> str:
     return _NUMBER.sub(lambda found: mask(found[0]), text)
 
 
+def without_credentials(text: str) -> str:
+    """A text in which the credentials and the queries of URLs are masked.
+
+    >>> without_credentials("GET https://me:secret@lists.example/a?token=17")
+    'GET https://…@lists.example/a?…'
+    """
+    return _QUERY.sub("?…", _USER_IN_URL.sub("…@", text))
+
+
 def foreign_text(error: BaseException | str, *secrets: str | None) -> str:
     """What another library or system says, for a message or a log: without passwords, tokens and telephone numbers.
 
@@ -315,8 +324,7 @@ def foreign_text(error: BaseException | str, *secrets: str | None) -> str:
         if secret is not None and len(secret) >= _SECRET_CHARS_MIN:
             for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]):
                 text = text.replace(form, "…")
-    text = _QUERY.sub("?…", _USER_IN_URL.sub("…@", text))
-    text = without_numbers(text)
+    text = without_numbers(without_credentials(text))
     return displayable(text if len(text) <= _FOREIGN_CHARS_MAX else text[:_FOREIGN_CHARS_MAX] + "…")
 
 

@@ -115,11 +115,15 @@ class Access:
         return around.st_gid if around.st_mode & stat.S_ISGID else self.group
 
     def give_all(self, directory: Path) -> None:
-        """Give a directory of ours and everything in it their group and mode; links and locks stay as they are.
+        """Give a directory of ours, if it exists, and everything in it their group and mode.
+
+        Links and locks stay as they are.
 
         Raises:
             InvalidInput, OSError: as for `give`.
         """
+        if not directory.exists():
+            return
         self.give(directory)
         for folder, folders, files in os.walk(directory):
             for name in (*folders, *files):
@@ -226,7 +230,8 @@ def _mode(file_mode: str | int) -> int:
         shown = file_mode if isinstance(file_mode, str) else oct(file_mode)
         raise InvalidInput(
             f"file_mode must be an octal mode in which the owner may read and write, others may not write, and nobody "
-            f'may execute, such as "0640" or "0660", not {shown!r}'
+            f'may execute, such as "0640" or "0660", not {shown!r}',
+            argument="file_mode",
         )
     return mode
 
@@ -241,12 +246,13 @@ def _group_id(group: str | int) -> int:
         except KeyError as error:
             raise InvalidInput(
                 f"there is no group {group!r} on this machine: make it with groupadd, or give the name or the number "
-                "of another one"
+                "of another one",
+                argument="group",
             ) from error
     else:
         number = int(group)
         if isinstance(group, bool) or not 0 <= number < 2**32 - 1:
-            raise InvalidInput(f"a group's number is 0 to {2**32 - 2:,}, not {group!r}")
+            raise InvalidInput(f"a group's number is 0 to {2**32 - 2:,}, not {group!r}", argument="group")
     if os.geteuid() != 0 and number not in {os.getegid(), *os.getgroups()}:
         raise _not_permitted(str(group))
     return number
@@ -257,5 +263,6 @@ def _not_permitted(group: str) -> InvalidInput:
     return InvalidInput(
         f"this user is not a member of the group {group}, so it cannot give files to it: add the user with "
         f"`usermod --append --groups {group} USER` and log in again, or for a service set SupplementaryGroups={group}; "
-        f"or give one of the groups it is in ({mine})"
+        f"or give one of the groups it is in ({mine})",
+        argument="group",
     )

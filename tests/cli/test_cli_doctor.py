@@ -486,7 +486,7 @@ def test_secrets_that_others_may_read(world: World, url: str, healthy: None) -> 
     assert "S3cret" not in json.dumps(found)
     assert_found(
         code, found, name="permissions", outcome="warn", expected=0, message="blocklist.toml holds a secret",
-        remedy="chmod 600 blocklist.toml",
+        remedy="chmod o= blocklist.toml",
     )  # fmt: skip
     Path("blocklist.toml").chmod(0o600)
     assert "warn" not in {each["outcome"] for each in examined("--offline")[1]}
@@ -494,8 +494,24 @@ def test_secrets_that_others_may_read(world: World, url: str, healthy: None) -> 
     Path("secret").chmod(0o644)
     code, found = examined("--offline", "--client-secret-file", "secret")
     assert_found(
-        code, found, name="permissions", outcome="warn", expected=0, message="client_secret_file", remedy="chmod 600"
+        code, found, name="permissions", outcome="warn", expected=0, message="client_secret_file", remedy="chmod o="
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"group": "no-such-group"}, "there is no group 'no-such-group'"), ({"file_mode": "0777"}, "file_mode must be")],
+)
+def test_a_group_or_mode_that_cannot_be_given(
+    world: World, url: str, healthy: None, more: dict[str, str], message: str
+) -> None:
+    write(world, url, **more)
+    code, found = examined("--offline")
+    assert_found(code, found, name="group", outcome="fail", expected=2, message=message, remedy="file_mode")
+    write(world, url, file_mode="0644")
+    code, found = examined("--offline")
+    assert code == 0
+    assert "0644" in next(each["message"] for each in found if each["name"] == "group")
 
 
 def test_a_cache_that_everyone_may_write(healthy: None) -> None:
@@ -631,6 +647,16 @@ def test_a_sink_that_does_not_answer(healthy: None, sink: str, expected: int, me
     code, found = examined(env=env)
     assert "S3cret" not in json.dumps(found)
     assert_found(code, found, name="sink", outcome="fail", expected=expected, message=message, remedy=remedy)
+
+
+def test_a_sink_gets_what_enforce_would_give_it(healthy: None, world: World, url: str, tmp_path: Path) -> None:
+    """Its password of the settings, and for a folder the group and the mode."""
+    write(world, url, sink_password_file="password")
+    code, found = examined("--offline", "--sink", "redis://127.0.0.1:9/0")
+    assert_found(code, found, name="sink", outcome="fail", expected=2, message="password", remedy="its password")
+    write(world, url, file_mode="0777")
+    code, found = examined("--offline", "--sink", (tmp_path / "drop").as_uri())
+    assert_found(code, found, name="sink", outcome="fail", expected=2, message="file_mode", remedy="file_mode")
 
 
 def test_a_package_with_known_faults(healthy: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,12 +165,15 @@ def test_a_root_that_is_not_one(world: World, tmp_path: Path) -> None:
     ("changed", "words"),
     [
         ({"url": "ftp://lists.example"}, ("base URL", "https:")),
+        ({"url": "https://lists.example/?token=S3cret"}, ("a question mark", "client_id")),
         ({"feed": "Not A Feed"}, ("Not A Feed",)),
         ({"region": "Narnia"}, ("Narnia",)),
     ],
 )
 def test_settings_that_cannot_be_used(world: World, changed: dict[str, str], words: tuple[str, ...]) -> None:
-    assert_fails(run("status", *settings(world, **changed)), 2, *words)
+    ran = run("status", *settings(world, **changed))
+    assert_fails(ran, 2, *words)
+    assert "S3cret" not in ran.err
 
 
 def test_a_cache_that_cannot_be_written(world: World, tmp_path: Path) -> None:

@@ -50,12 +50,25 @@ def test_the_password_of_a_sink_comes_from_a_file_or_the_environment(
     file, config = tmp_path / "password", tmp_path / "blocklist.toml"
     file.write_text(PASSWORD + "\n")
     config.write_text('sink_password_file = "password"\n')
+    other, credentials, other_credentials = tmp_path / "other.toml", tmp_path / "right", tmp_path / "wrong"
+    other.write_text('sink_password_file = "wrong/sink_password"\n')
+    for folder, password in ((credentials, PASSWORD), (other_credentials, "another")):
+        folder.mkdir()
+        (folder / "sink_password").write_text(password)
     sink = f"redis://enforcer@{address}?prefix=secrets"
     ways: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
         "flag": (("--sink-password-file", str(file)), {}),
         "its-variable": ((), {"BLOCKLIST_SINK_PASSWORD_FILE": str(file)}),
         "settings": (("--config", str(config)), {}),
         "variable": ((), {"BLOCKLIST_SINK_PASSWORD": PASSWORD}),
+        "variable-before-settings": (("--config", str(other)), {"BLOCKLIST_SINK_PASSWORD": PASSWORD}),
+        "credential": ((), {"CREDENTIALS_DIRECTORY": str(credentials)}),
+        "credential-before-settings": (("--config", str(other)), {"CREDENTIALS_DIRECTORY": str(credentials)}),
+        "variable-before-credential": (
+            (),
+            {"BLOCKLIST_SINK_PASSWORD": PASSWORD, "CREDENTIALS_DIRECTORY": str(other_credentials)},
+        ),
+        "empty-variable": ((), {"BLOCKLIST_SINK_PASSWORD": "", "CREDENTIALS_DIRECTORY": str(credentials)}),
         "file-wins": (("--sink-password-file", str(file)), {"BLOCKLIST_SINK_PASSWORD": "another"}),
     }
     for name, (arguments, more) in ways.items():

@@ -70,7 +70,7 @@ LIMITED: dict[str, list[tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("guard", "command"), [(guard, each) for guard, all_ in LIMITED.items() for each in all_])
 def test_a_wrong_limit_is_named_with_its_place(guard: str, command: tuple[str, ...]) -> None:
-    Path("list.csv").write_text("number\n")
+    Path("list.csv").write_text("+6281200000001\n")
     command = (*command, "--from", "list.csv") if guard == "publish" else command
     for name in LIMITS[guard]:
         for text in ("-1", "much", "2.5", "1e-3", "nan", "10 percent", "٣"):
@@ -184,6 +184,22 @@ def test_an_account_proves_itself_in_one_way(settings: Settings, given: str) -> 
         replace(settings, client_id="gopay", exchange="https://exchange.example").auth()
 
 
+def test_a_proof_by_flag_goes_before_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOCKLIST_CLIENT_SECRET", "secret")
+    given = Settings(
+        client_key="key.pem",
+        client_secret_file="secret",
+        places={
+            "client_key": "--client-key",
+            "client_secret_file": "BLOCKLIST_CLIENT_SECRET_FILE in the environment",
+        },
+    )
+    for settings in (given, replace(given, client_secret_file=None)):
+        for complete in (settings.complete(), settings.complete().complete()):
+            found = (complete.client_key, complete.client_secret, complete.client_secret_file)
+            assert found == ("key.pem", None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -206,7 +222,7 @@ def test_a_wrong_file(text: str, words: tuple[str, ...]) -> None:
 
 def test_a_file_that_is_not_text() -> None:
     Path("blocklist.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidInput, match=r"blocklist\.toml is UTF-16"):
+    with pytest.raises(InvalidInput, match=r"is UTF-16.*save it as UTF-8"):
         read_config(None)
 
 
@@ -241,6 +257,9 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "client_secret_file": (("sync",), "missing.txt"),
     "client_id": (("sync",), "\u00e9"),
     "exchange": (("case", "list"), "ftp://exchange.example"),
+    "group": (("sync",), "no-such-group"),
+    "file_mode": (("sync",), "0777"),
+    "sink_password_file": (("enforce", "--sink", "redis://127.0.0.1:9/0"), "missing.txt"),
 }
 """For each setting that can be wrong, a command and a value that it cannot have."""
 

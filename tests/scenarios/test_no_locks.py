@@ -2,18 +2,16 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from support.preloaded import built, needs_preloading
 from support.world import ADDED, FEED, LISTED, World, make_world
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler, and a loader as Linux has it"
-)
+pytestmark = needs_preloading
 
 COMMANDS = {
     "sync": ("sync", "--wait", "1"),
@@ -26,10 +24,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("shim") / "no_locks.so"
-    source = Path(__file__).parents[1] / "support" / "no_locks.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", target, source, "-ldl"], check=True, timeout=60)
-    return target
+    return built("no_locks", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ Servers and networks
 
 - `loopback`, `receiving`, `exchanges`: a repository, a webhook's receiver and an exchange whose answers a test decides.
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
+- `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
 - `proxy`: a proxy that cuts, delays and corrupts.
 - `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs.
 
@@ -35,6 +36,7 @@ Enforcement
 Faults
 
 - `killing`, `killed_sinks`: processes that are killed at a step, at a moment, or in the middle of a batch.
+- `preloaded`: libraries that are loaded before the C library: `no_locks.c`, `wrong_clock.c`.
 - `full_disk`: a disk that refuses from a chosen write on.
 - `sheets`: small spreadsheets, made as their formats require at least.
 - `hostile_releases`, `thrift`, `measured_sync`: releases that are validly signed and meant to do harm, the bytes that

@@ -7,7 +7,7 @@ import typer
 
 from blocklist_sdk.cli.exit_codes import worst_code
 from blocklist_sdk.cli.output import AsJson, in_colour, write_json, write_line
-from blocklist_sdk.cli.settings import LIST, SERVER, SINK, Settings, with_settings
+from blocklist_sdk.cli.settings import FILES, LIST, SERVER, SINK, Settings, with_settings
 from blocklist_sdk.texts import displayable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _COLOURS: Final = {
 }
 
 
-@with_settings(*LIST, *SERVER, *SINK)
+@with_settings(*LIST, *FILES, *SERVER, *SINK)
 def doctor(
     settings: Settings,
     sink: Annotated[

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -120,7 +119,7 @@ def enforce(
         raise InvalidInput("--watch cannot be combined with --reconcile, --dry-run, --accept or --adopt")
     settings = settings.complete()
     limits: dict[str, Any] = settings.limits("enforce")
-    password = settings.sink_password()
+    options = settings.sink_options(sink)
     how = EnforcementSettings(
         batch=batch,
         scopes=scope or None,
@@ -135,7 +134,6 @@ def enforce(
         blocklist = stack.enter_context(settings.open(online=watch, writes=True))
         # A run that is refused, or only looks, must not leave a ledger or anything else.
         begins = not dry_run and (repair or not reconcile)
-        options = _options(sink, settings, password)
         opened = stack.enter_context(_opened(sink, blocklist, name, options, must_be_read=reconcile, begins=begins))
         exchange = stack.enter_context(settings.client()) if receipts else None
         enforce_once = partial(run, blocklist, opened, name=name, settings=how, receipts=exchange, dry_run=dry_run)
@@ -189,18 +187,6 @@ def _opened(
             return
     with contextlib.closing(open_sink(url, feed=blocklist.feed, ledger=ledger_id(blocklist, name), **options)) as sink:
         yield sink
-
-
-def _options(url: str, settings: Settings, password: str | None) -> dict[str, Any]:
-    """The options of `open_sink` that come from the settings; what its URL says goes before them."""
-    options: dict[str, Any] = {"password": password}
-    if not url.startswith("file:"):
-        return options
-    settings = settings.complete()
-    said = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
-    return options | {
-        name: value for name in FILES if (value := getattr(settings, name)) is not None and name not in said
-    }
 
 
 def _rounds(

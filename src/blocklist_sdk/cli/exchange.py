@@ -20,6 +20,7 @@ from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.disk import staged, storage, write_file
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, StorageFailed, mask
+from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
@@ -416,7 +417,7 @@ def _check_settings_file(exchange: "Exchange", file: Path) -> None:
         if each.exists() and not (each != file and each.read_bytes() == exchange.root.read_bytes()):
             raise InvalidInput(f"{each} is there already: name a file in another folder. Nothing was changed")
     with storage(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        PRIVATE.make(file.parent)
         with staged(file.parent):
             pass
 

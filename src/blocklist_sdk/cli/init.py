@@ -208,7 +208,7 @@ def _write(output: Path, values: dict[str, str | None], pin: _Pin, feeds: list[s
     """Write the root first: settings without it are of no use."""
     others = f"; for {' and '.join(feeds[1:])}, commands take --feed" if len(feeds) > 1 else ""
     with storage(output.parent):
-        output.parent.mkdir(parents=True, exist_ok=True)
+        PUBLIC.make(output.parent)
     with storage(pin.file):
         if not pin.file.exists() or pin.file.read_bytes() != pin.root.data:
             write_file(pin.file, pin.root.data, PUBLIC)

@@ -2,14 +2,15 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from blocklist_sdk.disk import staged
 from blocklist_sdk.doctor.findings import Finding, fail, ok, skipped, warn
 from blocklist_sdk.doctor.patient import Patient
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, StorageFailed
+from blocklist_sdk.places import absolute
 from blocklist_sdk.recipient.cache.store import Store
 
 _ROOM_MIN: Final = 64 << 20
@@ -34,7 +35,7 @@ def disk(patient: Patient) -> Iterator[Finding]:
         place = _existing(path)
         try:
             # Not by its modes alone: file systems may be read-only, and the superuser may write everywhere else.
-            with tempfile.TemporaryFile(dir=place):
+            with staged(place):
                 room = shutil.disk_usage(place).free
         except OSError as error:
             failed = StorageFailed(f"{path} cannot be written: {error.strerror}", path=path)
@@ -75,7 +76,7 @@ def lock(patient: Patient) -> Iterator[Finding]:
 
 def _existing(path: Path) -> Path:
     """The directory itself, or the nearest above it that exists, in which it would be made."""
-    return next(each for each in (path, *path.absolute().parents) if each.exists())
+    return next(each for each in (path, *absolute(path).parents) if each.exists())
 
 
 def _size(directory: Path) -> int:

@@ -12,6 +12,7 @@ CHECKS: Final[tuple[Callable[[Patient], Iterator[Finding]], ...]] = (
     version_checks.versions,
     settings_checks.settings_found,
     settings_checks.permissions,
+    settings_checks.group,
     settings_checks.root,
     settings_checks.account,
     settings_checks.own_protected,

@@ -115,13 +115,13 @@ def sinks(patient: Patient) -> Iterator[Finding]:
 def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
     name = "sink"
     try:
-        password = None if url.startswith("file:") else patient.settings.sink_password()
-        sink = open_sink(url, feed=feed, password=password)
+        sink = open_sink(url, feed=feed, **patient.settings.sink_options(url))
     except BlocklistError as error:
         yield fail(
             name,
             error,
-            "correct --sink or BLOCKLIST_SINK, or what names its password, or install the extra that the message names",
+            "correct --sink or BLOCKLIST_SINK, its password, or group and file_mode, or install the extra that the "
+            "message names",
         )
         return
     address = "the sink"

@@ -10,12 +10,14 @@ from typing import Final
 from blocklist_sdk.doctor.findings import Finding, fail, ok, skipped, warn
 from blocklist_sdk.doctor.patient import Patient
 from blocklist_sdk.errors import BlocklistError, InvalidInput
+from blocklist_sdk.modes import access
 from blocklist_sdk.numbers.text import check_form
+from blocklist_sdk.places import absolute
 from blocklist_sdk.recipient.offered import given_root
 from blocklist_sdk.release.protected_texts import numbers_of, read_lines
 from blocklist_sdk.settings.values import CONFIG_NAME, NAMES, Settings, holds_secret, read_config, variable
 
-_SECRETS: Final = ("client_secret_file", "client_key", "client_cert")
+_SECRETS: Final = ("client_secret_file", "client_key", "client_cert", "sink_password_file")
 """Settings that name a file with a secret."""
 
 _PROOF_FILES: Final = ("client_secret_file", "client_key")
@@ -67,7 +69,7 @@ def _places(patient: Patient) -> str:
     by_environment = [each for each in NAMES if os.environ.get(variable(each)) and each != "client_secret"]
     by_flag = [each for each in NAMES if getattr(patient.given, each) is not None and each not in by_environment]
     by_file = [each for each in NAMES if getattr(_of_file(patient), each) is not None]
-    parts = [f"{patient.file.absolute()}: {', '.join(by_file)}" if by_file else f"no settings in {patient.file}"]
+    parts = [f"{absolute(patient.file)}: {', '.join(by_file)}" if by_file else f"no settings in {patient.file}"]
     if by_environment:
         parts.append(f"environment: {', '.join(by_environment)}")
     if by_flag:
@@ -90,12 +92,12 @@ def permissions(patient: Patient) -> Iterator[Finding]:
     values = {each: getattr(settings, each) for each in NAMES}
     if file.is_file() and holds_secret(values) and _others_may(file, stat.S_IROTH | stat.S_IWOTH):
         found = True
-        yield warn(name, f"{file} holds a secret, and every user of this machine may read it", f"chmod 600 {file}")
+        yield warn(name, f"{file} holds a secret, and every user of this machine may read it", f"chmod o= {file}")
     for each in _SECRETS:
         path = getattr(patient.settings, each)
         if path is not None and Path(path).is_file() and _others_may(Path(path), stat.S_IROTH | stat.S_IWOTH):
             found = True
-            yield warn(name, f"{path} ({each}) holds a secret, and every user may read it", f"chmod 600 {path}")
+            yield warn(name, f"{path} ({each}) holds a secret, and every user may read it", f"chmod o= {path}")
     for path in [*(patient.directories() or ()), *([Path(patient.settings.root)] if patient.settings.root else [])]:
         if path.exists() and _others_may(path, stat.S_IWOTH):
             found = True
@@ -106,6 +108,21 @@ def permissions(patient: Patient) -> Iterator[Finding]:
             )
     if not found:
         yield ok(name, "no secret is readable by every user, and nothing of the list's is writable by every user")
+
+
+def group(patient: Patient) -> Iterator[Finding]:
+    """Whether what is written can get the group and the mode that are set."""
+    name, settings = "group", patient.settings
+    if settings.group is None and settings.file_mode is None:
+        yield skipped(name, "neither group nor file_mode is set")
+        return
+    try:
+        wanted = access(settings.group, settings.file_mode)
+    except InvalidInput as error:
+        yield fail(name, error, f"correct group and file_mode in {CONFIG_NAME}, or the groups of this user")
+        return
+    whose = "the user's own group" if settings.group is None else f"the group {settings.group}"
+    yield ok(name, f"files get the mode {wanted.file_mode:04o} and {whose}")
 
 
 def _others_may(path: Path, bits: int) -> bool:

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -343,9 +343,14 @@ class Trust:
                     )
         return Stale(f"the metadata of {self._shown_url} has expired. {_NOTHING_CHANGED}. {self._about_clock()}")
 
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the server's; see `Transport`."""
+        return self._transport.clock_offset
+
     def _about_clock(self) -> str:
         """What to do about expired metadata, by the clock of the server that it came from."""
-        offset = self._transport.clock_offset
+        offset = self.clock_offset
         if offset is not None and offset > CLOCKS_DIFFER:
             return f"But {offset_text(offset)}: set it right (NTP), and sync again."
         return "Check this machine's clock, then ask the publisher."

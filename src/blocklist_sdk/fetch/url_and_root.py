@@ -5,9 +5,7 @@ from pathlib import Path
 from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.net.addresses import read_url
-
-_ROOT_BYTES_MAX = 512_000
-"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
+from blocklist_sdk.release.limits import ROOT_BYTES_MAX
 
 
 def base_url(url: str) -> str:
@@ -50,7 +48,7 @@ def read_root(root: str | Path | bytes) -> bytes:
                 f"{root} is not a regular file: give the root.json that you got from the authority", argument="root"
             )
         with path.open("rb") as file:
-            data = file.read(_ROOT_BYTES_MAX + 1)
+            data = file.read(ROOT_BYTES_MAX + 1)
     except InvalidInput:
         raise
     except (OSError, TypeError, ValueError) as error:
@@ -58,6 +56,6 @@ def read_root(root: str | Path | bytes) -> bytes:
         raise InvalidInput(
             f"cannot read the root metadata {root}: {reason}. Get root.json from the authority.", argument="root"
         ) from error
-    if len(data) > _ROOT_BYTES_MAX:
+    if len(data) > ROOT_BYTES_MAX:
         raise InvalidInput(f"{root} is too large for root metadata: get root.json from the authority", argument="root")
     return without_mark(data, f"the root metadata {root}")

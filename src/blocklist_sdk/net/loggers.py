@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from blocklist_sdk.errors import without_numbers
+from blocklist_sdk.errors import without_credentials, without_numbers
 
 _LIBRARIES: Final = ("httpx", "httpx2")
 _MODULES: Final = ("", ".connection", ".http11", ".http2", ".proxy", ".socks", ".pool")
 NAMES: Final = (*_LIBRARIES, *(f"httpcore{number}{module}" for number in ("", "2") for module in _MODULES))
 """The loggers of httpx and httpcore, and of their successors. A filter holds for its own logger alone."""
 
-_QUERY: Final = re.compile(r"\?[^\s\"'<>)\]]+")
-_USER: Final = re.compile(r"(?<=://)[^/\s@]*@")
 _HEADERS: Final = re.compile(r"\[\(b['\"].*", re.DOTALL)
 """The headers of a response in a record of httpcore, and all that follows them."""
 
@@ -33,7 +31,7 @@ def masked(text: str) -> str:
     >>> masked("GET https://exchange.example/v1/numbers/%2B6281234567890?token=17")
     'GET https://exchange.example/v1/numbers/%2B6281…890?…'
     """
-    return without_numbers(_HEADERS.sub("[…", _QUERY.sub("?…", _USER.sub("…@", text))))
+    return without_numbers(_HEADERS.sub("[…", without_credentials(text)))
 
 
 class _Masking(logging.Filter):

@@ -39,7 +39,7 @@ def _directories(url: str, cache_dir: str | Path | None, state_dir: str | Path |
         return cache, state_dir or cache / ".state"
     read = read_url(url)
     # Without credentials, which change while the authority stays the same.
-    address = (read.shown + (f"?{read.query}" if read.query else "")).rstrip("/")
+    address = read.shown.rstrip("/")
     authority = f"{(read.host or 'file').lower()}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
     cache = user_cache() / authority
     return cache, state_dir or user_state() / authority

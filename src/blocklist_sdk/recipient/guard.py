@@ -162,20 +162,26 @@ class Guard(Limits):
         return reasons
 
 
-def doubts_of_moment(*, ahead: timedelta) -> tuple[str, ...]:
+def doubts_of_moment(*, ahead: timedelta, by_server: str | None = None) -> tuple[str, ...]:
     """Why a release must not come into force by itself because of when it says that it was published.
 
     Args:
         ahead: how far that is ahead of this machine's clock; negative if it is in the past, as it should be.
+        by_server: how far this machine's clock is behind that of the server, for people; None if it is not known to be.
 
     >>> doubts_of_moment(ahead=timedelta(hours=23))
     ()
     """
     if ahead <= AHEAD_MAX:
         return ()
+    advice = (
+        "Compare both with a clock that is right"
+        if by_server is None
+        else f"By the clock of the server it is the latter: {by_server}. Set it right (NTP), and sync again"
+    )
     return (
         f"it says that it was published {_long(ahead)} from now: either the publisher's clock is ahead, or this "
-        "machine's is behind. Compare both with a clock that is right",
+        f"machine's is behind. {advice}",
     )
 
 

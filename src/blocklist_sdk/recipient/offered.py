@@ -17,18 +17,14 @@ from blocklist_sdk.recipient.cache.store import Store
 from blocklist_sdk.recipient.sync.replaced_root import fingerprint_digits
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.names import index_path
+from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROOT_BYTES_MAX
+from blocklist_sdk.release.names import index_path, unknown_feed
 from blocklist_sdk.release.roots import root_version, walk_roots
 
 if TYPE_CHECKING:
     import ssl
 
     from blocklist_sdk.net.http import httpx
-
-_ROOT_BYTES_MAX: Final = 512_000
-"""What tuf itself allows a root (`UpdaterConfig.root_max_length`)."""
-
-_INDEX_BYTES_MAX: Final = 1 << 20
 
 _STATUSES_ABSENT: Final = frozenset({403, 404})
 _STATUSES_NOT_PERMITTED: Final = frozenset({401, 403})
@@ -109,7 +105,7 @@ class Repository:
 
             def fetch(version: int) -> bytes | None:
                 try:
-                    return transport.get(f"{self.url}/metadata/{version}.root.json", max_bytes=_ROOT_BYTES_MAX)
+                    return transport.get(f"{self.url}/metadata/{version}.root.json", max_bytes=ROOT_BYTES_MAX)
                 except Unreachable as error:
                     if error.status not in _STATUSES_ABSENT:
                         raise
@@ -139,14 +135,11 @@ class Repository:
             Unreachable, Untrusted, Stale, Malformed, ExchangeError: as for `Blocklist.sync`.
             StorageFailed: there is no room for temporary files.
         """
-        with self._trusted(root) as trust:
+        with self._trusted(root) as (trust, _):
             names = trust.feeds
             wanted = names if only is None else tuple(only)
             if unknown := sorted(set(wanted) - set(names)):
-                raise InvalidInput(
-                    f"{shown(self.url)} has no feed {' and no feed '.join(map(repr, unknown))}; its feeds are: "
-                    f"{', '.join(names) or 'none yet'}"
-                )
+                raise InvalidInput(unknown_feed(shown(self.url), unknown[0], names), argument="feed")
             return tuple(_offered(trust, name) for name in wanted)
 
     def newest_root(self, root: bytes) -> bytes:
@@ -155,21 +148,20 @@ class Repository:
         Raises:
             InvalidInput, Unreachable, Untrusted, Stale, Malformed, ExchangeError, StorageFailed: as for `feeds`.
         """
-        with temporary_directory(prefix="blocklist-") as metadata, self._transport() as transport:
-            transport.limit_time()
-            Trust(base_url=self.url, metadata_dir=metadata, root=root, transport=transport).refresh()
+        with self._trusted(root) as (_, metadata):
             return (metadata / "root.json").read_bytes()
 
     def _transport(self) -> Transport:
         return Transport(settings=self._settings, auth=self._auth, tls=self._tls)
 
     @contextmanager
-    def _trusted(self, root: bytes) -> Iterator[Trust]:
-        with temporary_directory(prefix="blocklist-") as directory, self._transport() as transport:
-            trust = Trust(base_url=self.url, metadata_dir=directory, root=root, transport=transport)
+    def _trusted(self, root: bytes) -> Iterator[tuple[Trust, Path]]:
+        """The repository, verified from a pinned root down, and the folder that has its metadata until the end."""
+        with temporary_directory(prefix="blocklist-") as metadata, self._transport() as transport:
+            trust = Trust(base_url=self.url, metadata_dir=metadata, root=root, transport=transport)
             trust.limit_time()
             trust.refresh()
-            yield trust
+            yield trust, metadata
 
 
 def synced_serial(url: str, feed: str, cache_dir: str | Path | None, state_dir: str | Path | None) -> int | None:
@@ -188,7 +180,7 @@ def _offered(trust: Trust, name: str) -> OfferedFeed:
     try:
         if trust.target(path) is None:
             return OfferedFeed(name)
-        index = FeedIndex.from_json(trust.fetch(path, max_bytes=_INDEX_BYTES_MAX), feed=name)
+        index = FeedIndex.from_json(trust.fetch(path, max_bytes=INDEX_BYTES_MAX), feed=name)
     except (Unreachable, ExchangeError) as error:
         if error.status not in _STATUSES_NOT_PERMITTED:
             raise

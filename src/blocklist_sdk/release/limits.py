@@ -37,6 +37,9 @@ RELEASES_MAX: Final = 5_000
 INDEX_BYTES_MAX: Final = 1 << 20
 """Bytes of an index: the most releases, each with one file and without white space, take 900 kB."""
 
+ROOT_BYTES_MAX: Final = 512_000
+"""Bytes of root metadata: as many as tuf itself allows (`UpdaterConfig.root_max_length`)."""
+
 FILE_BYTES_BASE: Final = 1 << 20
 FILE_BYTES_PER_ROW: Final = 1_200
 """A release file has at most the first, and the second for each row: nine columns without any compression, all texts of

@@ -9,6 +9,7 @@ from typing import Final
 
 from blocklist_sdk.encodings import decoded, without_mark
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.places import absolute
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -40,9 +41,9 @@ def warn_if_readable(path: Path, status: os.stat_result, what: str) -> None:
         status: its status.
         what: what it has, such as ``the client secret``.
     """
-    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or path.absolute() in _said:
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IROTH or absolute(path) in _said:
         return
-    _said.add(path.absolute())
+    _said.add(absolute(path))
     mend = f"chmod o= {shlex.quote(str(path))}"
     log.warning("every user of this machine can read %s, which has %s: run `%s`", path, what, mend)
 

@@ -9,6 +9,7 @@ from typing import Final
 from blocklist_sdk.disk import storage, write_file
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.modes import PRIVATE, PUBLIC
+from blocklist_sdk.places import absolute
 from blocklist_sdk.settings.values import FILES, LIMITS, LIST, NAMES, SERVER, SINK, STATEMENT, holds_secret, meaning_of
 
 _WIDTH: Final = 100
@@ -77,8 +78,8 @@ def path_from(folder: Path, path: str | Path) -> str:
     >>> path_from(Path("/etc/blocklist"), "/etc/blocklist/root.json"), path_from(Path("/etc/blocklist"), "/srv/cache")
     ('root.json', '/srv/cache')
     """
-    whole = Path(path).absolute()
-    base = folder.absolute()
+    whole = absolute(path)
+    base = absolute(folder)
     return str(whole.relative_to(base)) if whole.is_relative_to(base) else str(whole)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.modes import Access, access
+from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.places import expanded
 from blocklist_sdk.settings.limits import Limit, count, growth, period, share
 from blocklist_sdk.settings.secret_files import credential, first_line, read_secret, warn_if_readable
@@ -30,6 +31,9 @@ CONFIG_NAME: Final = "blocklist.toml"
 
 SECRET_VARIABLE: Final = "BLOCKLIST_CLIENT_SECRET"  # noqa: S105 -- its name
 """The variable for an account's secret. There is no flag for it, since other users see command lines."""
+
+SINK_PASSWORD_VARIABLE: Final = "BLOCKLIST_SINK_PASSWORD"  # noqa: S105 -- its name
+"""The variable for a sink's password, which the sink itself reads. It goes before the service manager and the file."""
 
 _CONFIG_BYTES_MAX: Final = 1_000_000
 """Far more than all settings need."""
@@ -240,7 +244,10 @@ class Settings:
         if given.client_secret_file is None and (secret := os.environ.get(SECRET_VARIABLE)):
             place = f"{SECRET_VARIABLE} in the environment"
             given = replace(given, client_secret=secret, places={**given.places, "client_secret": place})
-        given = given._with_credentials()
+        given = given._without_other_proofs()._with_credentials()
+        if given.sink_password_file is None and os.environ.get(SINK_PASSWORD_VARIABLE):
+            # The sink finds it there by itself.
+            file = replace(file, sink_password_file=None)
         # A key on the command line must not meet a secret of the file: the proof comes from one place as a whole.
         if any(getattr(given, name) is not None for name in _PROOFS):
             file = replace(file, **dict.fromkeys(_PROOFS))
@@ -266,6 +273,12 @@ class Settings:
         """
         return None if (self.url or "").lower().startswith("file:") else self.auth()
 
+    def _without_other_proofs(self) -> Self:
+        """A proof that was given by a flag goes before those of the environment, of whatever kind they are."""
+        given = [name for name in _PROOFS if getattr(self, name) is not None]
+        of_environment = [name for name in given if self.places.get(name) == f"{variable(name)} in the environment"]
+        return self if of_environment == given else replace(self, **dict.fromkeys(of_environment))
+
     def _with_credentials(self) -> Self:
         """Add the secrets that the service manager has put at hand: they go before the file, and after all else."""
         found: dict[str, str] = {}
@@ -275,6 +288,9 @@ class Settings:
                     found[name] = str(path)
         if self.client_cert is None and (path := credential("client_cert")) is not None:
             found["client_cert"] = str(path)
+        has_password = self.sink_password_file is not None or os.environ.get(SINK_PASSWORD_VARIABLE)
+        if not has_password and (path := credential("sink_password")) is not None:
+            found["sink_password_file"] = str(path)
         places = {name: f"the service's credential {Path(path).name}" for name, path in found.items()}
         return replace(self, **found, places={**self.places, **places})
 
@@ -309,17 +325,27 @@ class Settings:
         assert secret is not None
         return ClientCredentials.for_exchange(address, self.client_id, secret)
 
-    def sink_password(self) -> str | None:
-        """The password in the file that was named for it, or from the service manager; None if there is none.
+    def sink_options(self, url: str) -> dict[str, Any]:
+        """The options of `open_sink` that complete settings have; what the sink's URL says goes before them.
+
+        Args:
+            url: the sink's URL.
 
         Raises:
-            InvalidInput: the file cannot be read, or is empty.
+            InvalidInput: the file with the password cannot be read or is empty, or the URL cannot be read.
         """
-        file = self.sink_password_file or (
-            None if variable("sink_password") in os.environ else credential("sink_password")
-        )
-        with concerning("sink_password_file"):
-            return None if file is None else first_line(Path(file), "sink password")
+        options: dict[str, Any] = {"password": None}
+        is_directory = url[:5].lower() == "file:"
+        # Settings and credentials may be those of several sinks; a flag is meant for this one.
+        is_meant = not is_directory or self.places.get("sink_password_file", "").startswith("--")
+        if self.sink_password_file is not None and is_meant:
+            with concerning("sink_password_file"):
+                options["password"] = first_line(Path(self.sink_password_file), "sink password")
+        if is_directory:
+            said = {name for name, _ in read_url(url, what="the sink's URL", example="file:/srv/blocklist").options}
+            given = {name: getattr(self, name) for name in FILES if name not in said}
+            options |= {name: value for name, value in given.items() if value is not None}
+        return options
 
     def tls(self) -> "ssl.SSLContext | None":
         """Which servers to trust, and the own certificate; None for the usual ones.

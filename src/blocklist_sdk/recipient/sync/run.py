@@ -17,6 +17,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, NotSynced, Refused, StorageFailed, Untrusted
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
+from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
@@ -87,13 +88,7 @@ class Syncer:
         """
         accepted = None if accept is None else Acceptance.of(accept)
         started = time.monotonic()
-        trust = Trust(
-            base_url=self.url,
-            metadata_dir=self.store.metadata,
-            root=self.root,
-            transport=transport,
-            access=self.store.access,
-        )
+        trust = self._trust(transport)
         with self.store.lock(wait_s):
             state = load_state(self.state_file)
             self._require_awaited_root(state)
@@ -126,13 +121,7 @@ class Syncer:
 
     def dry_run(self, transport: Transport, overrides: Iterable[Override], *, wait_s: float) -> Impact:
         """The changes that a sync would make; nothing is changed."""
-        trust = Trust(
-            base_url=self.url,
-            metadata_dir=self.store.metadata,
-            root=self.root,
-            transport=transport,
-            access=self.store.access,
-        )
+        trust = self._trust(transport)
         with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             state = load_state(self.state_file)
             self._require_awaited_root(state)
@@ -300,6 +289,7 @@ class Syncer:
             plan=planned,
             protected_document=document,
             protected=np.array(sorted({*read_protected(document).tolist(), *self.protected}), np.int64),
+            clock_offset=trust.clock_offset,
             signed={"index.json": data, **trust.evidence(self.feed)},
         )
 
@@ -354,7 +344,11 @@ class Syncer:
         index, about = offer.index, offer.local.about if offer.local else None
         # A publisher does not go back behind a moment that was let in here, and its unblocks must not wait for it.
         is_known = about is not None and not offer.is_former and index.published_at <= about.published_at
-        doubts = () if is_known else doubts_of_moment(ahead=index.published_at - now)
+        doubts = (
+            ()
+            if is_known
+            else doubts_of_moment(ahead=index.published_at - now, by_server=_behind_server(offer.clock_offset))
+        )
         if about is not None and not offer.is_former:
             last_sync = state.last_success or about.published_at
             doubts += doubts_of_jump(index.serial - about.serial, since_last_sync=now - last_sync)
@@ -587,6 +581,11 @@ def _is_for_content(accept: Acceptance | None, state: SyncState) -> bool:
     return accept.digest is not None or (state.refused is not None and state.refused.is_judged)
 
 
+def _behind_server(offset: timedelta | None) -> str | None:
+    """How far this machine's clock is behind the server's, if it is."""
+    return None if offset is None or offset >= -CLOCKS_DIFFER else offset_text(offset)
+
+
 def _refused_digest(state: SyncState, release: ReleaseId) -> str | None:
     """The digest of a release as it was refused here; None if it was not."""
     refused = state.refused
@@ -609,6 +608,7 @@ class _Offer:
         plan: how to get from there to the current release.
         protected_document: the numbers that no feed may list, as they were signed.
         protected: these and the recipient's own, ascending.
+        clock_offset: how far this machine's clock is ahead of the server's; None if that is not known.
         signed: the metadata that proves later that the release is the authority's, by file name.
     """
 
@@ -621,6 +621,7 @@ class _Offer:
     plan: FetchPlan
     protected_document: bytes
     protected: Int64s
+    clock_offset: timedelta | None
     signed: dict[str, bytes]
 
     @property
