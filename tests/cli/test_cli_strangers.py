@@ -135,7 +135,7 @@ def test_an_exchange_cannot_reach_the_terminal(
         "GET /v1/statistics/2026-11": hostile(STATISTICS),
     }
     with exchanging(routes(table)) as (url, _):
-        ran = run(*arguments, env={"BLOCKLIST_EXCHANGE": url})
+        ran = run(*arguments, env={"BLOCKLIST_EXCHANGE": url, "COLUMNS": "500"})
     assert "\N{REPLACEMENT CHARACTER}" in ran.out + ran.err, ran
     assert_harmless(ran.out + ran.err)
 

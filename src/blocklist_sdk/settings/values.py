@@ -336,9 +336,8 @@ class Settings:
         """
         options: dict[str, Any] = {"password": None}
         is_directory = url[:5].lower() == "file:"
-        # Settings and credentials may be those of several sinks; a flag is meant for this one.
-        is_meant = not is_directory or self.places.get("sink_password_file", "").startswith("--")
-        if self.sink_password_file is not None and is_meant:
+        # A directory has none; the settings may be those of several sinks.
+        if self.sink_password_file is not None and not is_directory:
             with concerning("sink_password_file"):
                 options["password"] = first_line(Path(self.sink_password_file), "sink password")
         if is_directory:
