@@ -36,7 +36,6 @@ from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.limits import ROWS_MAX
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
-from blocklist_sdk.release.roots import root_version
 
 if TYPE_CHECKING:
     import ssl
@@ -206,6 +205,8 @@ class Blocklist:
     @property
     def root_version(self) -> int | None:
         """The version of the pinned root; each has another fingerprint. None if it is not root metadata."""
+        from blocklist_sdk.release.roots import root_version  # here, since look-ups do without it
+
         try:
             return root_version(self._internals.root)
         except InvalidInput:
