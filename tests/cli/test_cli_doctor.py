@@ -75,9 +75,8 @@ def findings(ran: Ran) -> list[dict[str, Any]]:
 def examined(*arguments: str | Path, env: dict[str, str] | None = None) -> tuple[int, list[dict[str, Any]]]:
     ran = run("doctor", "--json", *arguments, env=env)
     # What every command says of secrets that others can see is said here as well.
-    said = [
-        line for line in ran.err.splitlines() if "this machine can read" not in line and "with a password" not in line
-    ]
+    usual = ("this machine can read", "with a password", "every user may write in")
+    said = [line for line in ran.err.splitlines() if not any(words in line for words in usual)]
     assert (said, "S3cret" in ran.err) == ([], False), ran.err
     return ran.code, findings(ran)
 
@@ -253,7 +252,7 @@ def test_a_server_without_an_end_is_given_up(
     began = time.monotonic()
     with answering(world.repository, step_in) as (address, _):
         _, found = examined("--url", address)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100
     for name in ("connection", "repository"):
         (finding,) = [each for each in found if each["name"] == name]
         assert finding["outcome"] == "fail"
@@ -637,7 +636,7 @@ def test_ledgers_and_the_sinks_to_which_they_belong(healthy: None) -> None:
     ("sink", "expected", "message", "remedy"),
     [
         ("http://127.0.0.1:9/blocks", 3, "does not answer", "start the system"),
-        ("carrier-pigeon://x", 2, "carrier-pigeon", "the sink's URL"),
+        ("carrier-pigeon://x", 2, "carrier-pigeon", "correct --sink"),
         ("redis://me:S3cret@127.0.0.1:9/0", 3, "does not answer", "start the system"),
         ("postgresql://me:S3cret@127.0.0.1:9/x", 3, "does not answer", "start the system"),
     ],

@@ -411,6 +411,7 @@ def test_a_passphrase_file_without_a_passphrase(tmp_path: Path, content: bytes |
     file = tmp_path / "passphrase"
     if content is not None:
         file.write_bytes(content)
+        file.chmod(0o600)
     assert_fails(
         run("publish", "init", tmp_path / "authority", "--feed", "id-all", "--passphrase-file", file), 2, str(file)
     )

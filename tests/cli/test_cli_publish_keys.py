@@ -206,7 +206,7 @@ def test_a_feed_without_a_release_is_not_an_unknown_one(folder: Path, tmp_path: 
         ran = run("sync", *there, "--feed", "id-all", *more)
         assert_fails(ran, 2, "has the feed 'id-all', which has no release yet", "Sync again when")
         ran = run("sync", *there, "--feed", "id-al", *more)
-        assert_fails(ran, 2, "has no feed 'id-al', only: id-all, id-ott. Check the name")
+        assert_fails(ran, 2, "has no feed 'id-al', only: id-all, id-ott. Correct the name")
     assert run("publish", "add", folder, "--feed", "id-all", "+6281234567890", env=ENV).code == 0
     assert run("sync", *there, "--feed", "id-all").code == 0
 

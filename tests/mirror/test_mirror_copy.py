@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blocklist_sdk import InvalidInput, Unreachable
+from blocklist_sdk import NotSynced, Unreachable
 from blocklist_sdk.mirror import mirror
 from blocklist_sdk.publisher import serving
 from support.mirrors import (
@@ -164,7 +164,7 @@ def test_a_feed_without_a_release_is_mirrored_and_one_that_is_added_follows(worl
     world.publisher.add_feed("id-xl")
     assert "id-xl" in make_mirror(world).feeds
     assert served(place(world)) == published(world, [FEED, OTHER_FEED, "id-xl"])
-    with pytest.raises(InvalidInput, match="no feed 'id-xl'"):
+    with pytest.raises(NotSynced, match="no release yet"):
         at_mirror(world, feed="id-xl").sync()
     world.release(SECOND, "id-xl")
     make_mirror(world, feeds=["id-xl"])

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
-from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.errors import BlocklistError, without_numbers
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
@@ -160,8 +160,12 @@ async def issue_token(
 
 
 def _log_refused(address: str, account: str | None, cause: str) -> None:
-    """Log why no token was issued. The account is not verified."""
-    shown = f"account {account}" if account and is_account_name(account) else "a request with no account name"
+    """Log why no token was issued. The account is not verified, and its name may be anything, a telephone number too."""
+    shown = (
+        f"account {without_numbers(account)}"
+        if account and is_account_name(account)
+        else "a request with no account name"
+    )
     log.warning("no token for %s at %s: %s", shown, address, cause)
 
 
