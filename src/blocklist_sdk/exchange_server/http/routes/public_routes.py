@@ -160,12 +160,9 @@ async def issue_token(
 
 
 def _log_refused(address: str, account: str | None, cause: str) -> None:
-    """Log why no token was issued. The account is not verified, and its name may be anything, a telephone number too."""
-    shown = (
-        f"account {without_numbers(account)}"
-        if account and is_account_name(account)
-        else "a request with no account name"
-    )
+    """Log why no token was issued. The account is not verified, and its name may be a telephone number."""
+    is_name = account is not None and is_account_name(account)
+    shown = f"account {without_numbers(account or '')}" if is_name else "a request with no account name"
     log.warning("no token for %s at %s: %s", shown, address, cause)
 
 
