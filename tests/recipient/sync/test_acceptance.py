@@ -168,7 +168,7 @@ def test_a_serial_in_force_never_means_another_list_until_a_higher_one_comes(wor
         with pytest.raises(Untrusted):
             each.sync(accept=2)
     world.release(SECOND)
-    assert recipient.sync().after == 3
+    assert recipient.sync().after > 2
 
 
 def test_what_was_wiped_does_not_let_another_list_in_either(world: World) -> None:
