@@ -62,10 +62,13 @@ def test_a_disk_that_is_full_at_every_moment_of_a_sync(world: World, before: int
             shutil.rmtree(world.directory / f"{cache}{suffix}")
         if not disk.has_refused:
             break
-    # After the switch only the outcome is left to write: if that fails, it is logged, and the sync has succeeded.
+    # After the switch only the outcome is left to write: if that fails, it is logged, and the sync has succeeded. So it
+    # does where only the moment of the offer could not be noted before, which is one file.
     assert moment > 30
-    assert done == list(range(done[0], moment + 1))
-    assert len(done) <= 8
+    switched = next(at for at in done if [*range(at, moment + 1)] == done[done.index(at) :])
+    noted = done[: done.index(switched)]
+    assert len(noted) <= (3 if once else 0)
+    assert moment - switched < 8
 
 
 def sync(world: World, _: int, say: Say) -> None:
