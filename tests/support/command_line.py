@@ -39,10 +39,10 @@ class Ran:
 
 
 def run(*arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ran:
-    """Run one command; of settings it sees only those that are given here."""
+    """Run one command; of settings, and of the terminal's width, it sees only what is given here."""
     written = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(stream, encoding="utf-8", newline="") for stream in written)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKLIST_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BLOCKLIST_", "COLUMNS"))}
     with (
         mock.patch.dict(os.environ, {**inherited, **(env or {})}, clear=True),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),

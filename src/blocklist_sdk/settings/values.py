@@ -16,7 +16,7 @@ from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput, concerning
 from blocklist_sdk.modes import Access, access
 from blocklist_sdk.net.addresses import read_url
-from blocklist_sdk.places import expanded
+from blocklist_sdk.places import absolute, expanded
 from blocklist_sdk.settings.limits import Limit, count, growth, period, share
 from blocklist_sdk.settings.secret_files import credential, first_line, read_secret, warn_if_readable
 from blocklist_sdk.settings.setting_places import file_place
@@ -500,7 +500,7 @@ def _check_owner(file: Path, status: os.stat_result) -> None:
     owners = {status.st_uid, os.lstat(file).st_uid}
     if os.stat(file.parent).st_mode & stat.S_IWOTH and not owners <= {0, os.geteuid()}:
         raise InvalidInput(
-            f"{file.absolute()} was made by another user, in a folder where everybody may write, so it was not read: "
+            f"{absolute(file)} was made by another user, in a folder where everybody may write, so it was not read: "
             "work in another folder, or name the settings file with --config or BLOCKLIST_CONFIG if you trust it"
         )
 
