@@ -3,8 +3,9 @@
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from blocklist_sdk.cli.output import AsJson, moment, write_json, write_lines
+from blocklist_sdk.cli.output import AsJson, moment, write_json
 from blocklist_sdk.cli.settings import REPOSITORY, SERVER, Settings, with_settings
+from blocklist_sdk.cli.text_tables import write_table
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def feeds(settings: Settings, as_json: AsJson = False) -> None:
     if as_json:
         write_json({"feeds": [asdict(feed) for feed in found]})
     else:
-        write_lines(_table([_HEADER, *map(_row, found)]))
+        write_table(_HEADER, map(_row, found), whole=2)
 
 
 def _row(feed: "OfferedFeed") -> tuple[str, ...]:
@@ -44,8 +45,3 @@ def _row(feed: "OfferedFeed") -> tuple[str, ...]:
         return feed.name, "none yet", "-", "-", "-", here
     release = ReleaseId(feed.era or FIRST_ERA, feed.serial)
     return feed.name, str(release), f"{feed.rows:,}", moment(feed.published_at) or "-", feed.scope or "-", here
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
