@@ -105,6 +105,8 @@ def fetched(url: str) -> bytes:
         ("fe80::1%eth0", "fe80::1%eth0", True),
         ("::ffff:10.0.0.1", "10.0.0.1", True),
         ("10.0.0.0/8", "::ffff:10.0.0.1", True),
+        ("::/0", "::ffff:10.0.0.1", True),
+        ("::/0", "10.0.0.1", False),
         ("*", "anything.example", True),
         ("*", "fd00::7", True),
         ("", "lists.example", False),

@@ -105,11 +105,11 @@ def is_bypassed(host: str, port: int | None, no_proxy: str) -> bool:
     (True, True)
     """
     name = _plain(host)
-    address = _ip(name)
-    return any(_covers(entry, name, address, port) for entry in re.split(r"[\s,]+", no_proxy.lower()) if entry)
+    addresses = _readings(name)
+    return any(_covers(entry, name, addresses, port) for entry in re.split(r"[\s,]+", no_proxy.lower()) if entry)
 
 
-def _covers(entry: str, name: str, address: "_Address | None", port: int | None) -> bool:
+def _covers(entry: str, name: str, addresses: "frozenset[_Address]", port: int | None) -> bool:
     if entry == "*":
         return True
     if "/" in entry:
@@ -117,7 +117,7 @@ def _covers(entry: str, name: str, address: "_Address | None", port: int | None)
             network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
         except ValueError:
             return False
-        return address is not None and address.version == network.version and address in network
+        return any(address.version == network.version and address in network for address in addresses)
     only_port: str | None = None
     if bracketed := _BRACKETED.fullmatch(entry):
         entry, only_port = bracketed.groups()
@@ -125,22 +125,23 @@ def _covers(entry: str, name: str, address: "_Address | None", port: int | None)
         entry, _, only_port = entry.partition(":")
     if only_port and only_port != str(port):
         return False
-    if (own := _ip(entry)) is not None:
-        return own == address
+    if own := _readings(entry):
+        return not own.isdisjoint(addresses)
     domain = _plain(entry.removeprefix("*").removeprefix("."))
-    return bool(domain) and address is None and (name == domain or name.endswith(f".{domain}"))
+    return bool(domain) and not addresses and (name == domain or name.endswith(f".{domain}"))
 
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def _ip(text: str) -> _Address | None:
-    """An address; one of IPv4 that is written as one of IPv6 is the former."""
+def _readings(text: str) -> frozenset[_Address]:
+    """The address that a text is; two if it is one of IPv4, written as one of IPv6; none if it is a name."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+        return frozenset()
+    mapped: _Address | None = getattr(address, "ipv4_mapped", None)
+    return frozenset({address, mapped or address})
 
 
 def _plain(name: str) -> str:

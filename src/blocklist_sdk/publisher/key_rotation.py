@@ -291,7 +291,7 @@ def _publish(folder: PublisherFolder, repository: Repository, proposal: Proposal
     feeds: dict[str, Targets] = {}
     if proposal.restarts and proposal.targets is not None:
         feed = proposal.role.partition(".")[2]
-        signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+        signed_feed = SignedFeed.find(repository, feed, memory=folder.published_before)
         feeds[feed] = restarted_feed(signed_feed, now=folder.timing.clock())
         folder.remember_published(feed, PublishedBefore(last_entry=signed_feed.last_entry))
     repository.install(proposal.roots, proposal.targets, feeds=feeds)

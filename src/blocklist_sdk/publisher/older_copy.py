@@ -47,7 +47,7 @@ def warn_of_older_copies(folder: PublisherFolder, repository: Repository) -> Non
     """Log each feed of which the repository is an older copy. Settings that are damaged are no reason not to sign."""
     for name in repository.feeds:
         try:
-            feed = SignedFeed.find(repository, name, remembered=folder.published_before(name))
+            feed = SignedFeed.find(repository, name, memory=folder.published_before)
         except (Malformed, Untrusted, InvalidInput) as error:
             log.warning("whether the repository is an older copy of feed %s is not known: %s", name, error)
             continue

@@ -908,7 +908,7 @@ class Publisher:
         )
 
     def _remembered(self, repository: Repository, feed: str) -> SignedFeed:
-        return SignedFeed.find(repository, feed, remembered=self._folder.published_before(feed))
+        return SignedFeed.find(repository, feed, memory=self._folder.published_before)
 
     def _feed_status(self, feed: SignedFeed) -> FeedStatus:
         index = feed.index

@@ -139,7 +139,7 @@ def preview_list(folder: PublisherFolder, feed: str, call: ListCall, *, guard: P
 
 def _found(folder: PublisherFolder, call: ListCall, repository: Repository, feed: str) -> SignedFeed:
     """The feed, and a word to the caller if the repository is an older copy."""
-    signed_feed = SignedFeed.find(repository, feed, remembered=folder.published_before(feed))
+    signed_feed = SignedFeed.find(repository, feed, memory=folder.published_before)
     notice = older_copy(signed_feed, folder.directory)
     if notice is not None:
         (call.notify or log.warning)(notice)

@@ -42,13 +42,15 @@ class SignedFeed:
     remembered: PublishedBefore = NOTHING
 
     @classmethod
-    def find(cls, repository: Repository, name: str, *, remembered: PublishedBefore = NOTHING) -> "SignedFeed":
+    def find(
+        cls, repository: Repository, name: str, *, memory: Callable[[str], PublishedBefore] | None = None
+    ) -> "SignedFeed":
         """The feed of that name.
 
         Args:
             repository: the repository.
             name: the feed's name.
-            remembered: what the folder remembers; needed to publish.
+            memory: says what the folder remembers of a feed; needed to publish.
 
         Raises:
             InvalidInput: the repository has no such feed.
@@ -58,7 +60,7 @@ class SignedFeed:
             raise InvalidInput(unknown_feed("the repository", name, repository.feeds))
         path = repository.file(name, index_path(name))
         index = FeedIndex.from_json(path.read_bytes(), feed=name) if path else None
-        return cls(repository, name, index, remembered)
+        return cls(repository, name, index, memory(name) if memory else NOTHING)
 
     @property
     def era(self) -> int:
