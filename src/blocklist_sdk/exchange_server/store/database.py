@@ -4,21 +4,40 @@ import contextlib
 import functools
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Insert,
+    Row,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
+from blocklist_sdk import times
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
+from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salt
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
-from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
+from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, SchemaRow
+from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note_new, record
+from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical_json
 from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
 
@@ -48,6 +67,14 @@ T = TypeVar("T")
 _Action: TypeAlias = Callable[[Session], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A change that waits for its turn, and who makes it."""
+
+    action: _Action
+    by: Act | None
+
+
 class Database:
     """Makes transactions that read and transactions that write.
 
@@ -55,17 +82,19 @@ class Database:
     wait share a transaction, each with a savepoint of its own, since committing takes longest.
     """
 
-    def __init__(self, url: str, *, directory: Path) -> None:
+    def __init__(self, url: str, *, directory: Path, clock: Callable[[], datetime] = times.this_second) -> None:
         """Opens no connection yet.
 
         Args:
             url: URL for SQLAlchemy; a relative SQLite path is relative to the folder.
             directory: the exchange's folder.
+            clock: returns the time of the audit trail's lines, UTC, to the whole second.
 
         Raises:
             InvalidInput: the URL cannot be used, or is for another kind of database.
         """
         self._group_commit = GroupCommit(self._change_all)
+        self._clock = clock
         self._file: Path | None = None
         try:
             parsed = _parsed(url)
@@ -98,7 +127,7 @@ class Database:
             if inspect(session.connection()).has_table(SchemaRow.__tablename__):
                 raise InvalidInput("the database holds an exchange already: use another database")
             Base.metadata.create_all(session.connection())
-            session.add(SchemaRow(version=SCHEMA))
+            session.add_all([SchemaRow(version=SCHEMA), AuditHeadRow()])
 
     def check(self) -> None:
         """Check that the tables are those of this version.
@@ -149,82 +178,116 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Session]:
+    def snapshot(self) -> Iterator[Session]:
+        """A transaction that reads, and sees the database as it is at its first statement, whatever others do.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        with _faults(self._file), self._engine.connect() as connection:
+            if not self._is_sqlite:  # which does so anyhow
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with Session(connection) as session:
+                yield session
+
+    @contextlib.contextmanager
+    def writing(self, *, by: Act | None = None) -> Iterator[Session]:
         """A transaction that writes; it is committed durably unless the block raises.
+
+        Args:
+            by: who changes what, for the audit trail; as for `change`.
 
         Raises:
             StorageFailed: the database cannot be reached, or refused the change.
         """
-        with self._group_commit.lock if self._is_sqlite else contextlib.nullcontext(), self._transaction() as session:
+        lock = self._group_commit.lock if self._is_sqlite else contextlib.nullcontext()
+        with lock, self._transaction(by) as session:
             yield session
 
     @contextlib.contextmanager
-    def _transaction(self, lock_wait_s: float | None = None) -> Iterator[Session]:
-        with _faults(self._file), self._connection(lock_wait_s) as connection, _session(connection) as session:
+    def _transaction(self, by: Act | None, lock_wait_s: float | None = None) -> Iterator[Session]:
+        with _faults(self._file), self._connection(lock_wait_s) as connection, self._session(connection, by) as session:
             yield session
+
+    @contextlib.contextmanager
+    def _session(self, connection: Connection, by: Act | None) -> Iterator[AuditedSession]:
+        """A session that commits to the connection, or to a savepoint if the connection is in a transaction."""
+        with AuditedSession(
+            connection,
+            act=by,
+            clock=self._clock,
+            expire_on_commit=False,
+            join_transaction_mode="create_savepoint",
+        ) as session:
+            yield session
+            session.flush()
+            add_pending(session)
+            Unit.of(session).write(session)  # last: it locks the trail's head
+            session.commit()
 
     def _connection(self, lock_wait_s: float | None = None) -> Connection:
         return self._engine.connect().execution_options(**{_LOCK_WAIT: _WAIT_S if lock_wait_s is None else lock_wait_s})
 
-    def change(self, action: Callable[[Session], T], *, lock_wait_s: float | None = None) -> T:
+    def change(self, action: Callable[[Session], T], *, by: Act | None = None, lock_wait_s: float | None = None) -> T:
         """Run a transaction that writes; repeat it if it collided with another one.
 
         Args:
             action: makes the change; may run several times.
+            by: who changes what, for the audit trail. Without it the action begins lines itself by `trail.record`, or
+                changes nothing that the trail covers.
             lock_wait_s: how long to wait for the locks of other transactions, seconds; None for half a minute. SQLite
                 does not use it.
 
         Raises:
             StorageFailed: the database cannot be reached, or refused the change.
+            RuntimeError: the action changes what the trail covers, and nobody said who does it.
         """
         if self._is_sqlite:
-            return cast(T, self._group_commit.do(action))
+            return cast(T, self._group_commit.do(_Work(action, by)))
         for _ in range(_TRIES):
             try:
-                with self._transaction(lock_wait_s) as session:
+                with self._transaction(by, lock_wait_s) as session:
                     return action(session)
             except StorageFailed as error:
                 if not (isinstance(error.__cause__, DBAPIError) and _code_of(error.__cause__) in _COLLISIONS):
                     raise
-        with self._transaction(lock_wait_s) as session:
+        with self._transaction(by, lock_wait_s) as session:
             return action(session)
 
-    def _change_all(self, actions: "list[_Action]") -> list[WorkResult[Any]]:
-        if len(actions) > 1:
+    def note(self, act: Act) -> None:
+        """Add a line to the audit trail about something that changes no row.
+
+        Raises:
+            StorageFailed: the database cannot be reached, or refused the change.
+        """
+        self.change(lambda session: record(session, act))
+
+    def _change_all(self, works: list[_Work]) -> list[WorkResult[Any]]:
+        if len(works) > 1:
             try:
-                return self._change_together(actions)
+                return self._change_together(works)
             except StorageFailed as error:
                 if is_unavailable(error):
-                    return [WorkResult.failed(error)] * len(actions)
+                    return [WorkResult.failed(error)] * len(works)
                 # After an error SQLite may have undone more than the change that failed, so each one runs alone.
-                log.warning("one of %d changes failed, so each is made by itself: %s", len(actions), error)
-        return [WorkResult.of(partial(self._change, action)) for action in actions]
+                log.warning("one of %d changes failed, so each is made by itself: %s", len(works), error)
+        return [WorkResult.of(partial(self._change, work)) for work in works]
 
-    def _change(self, action: Callable[[Session], T]) -> T:
-        with self._transaction() as session:
-            return action(session)
+    def _change(self, work: _Work) -> Any:
+        with self._transaction(work.by) as session:
+            return work.action(session)
 
-    def _change_together(self, actions: "list[_Action]") -> list[WorkResult[Any]]:
-        def part(connection: Connection, action: _Action) -> Any:
-            with _session(connection) as session:
-                return action(session)
+    def _change_together(self, works: list[_Work]) -> list[WorkResult[Any]]:
+        def part(connection: Connection, work: _Work) -> Any:
+            with self._session(connection, work.by) as session:
+                return work.action(session)
 
         with _faults(self._file), self._connection() as connection, connection.begin():
-            return [WorkResult.of(partial(part, connection, action), passing=DBAPIError) for action in actions]
+            return [WorkResult.of(partial(part, connection, work), passing=DBAPIError) for work in works]
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
-
-
-@contextlib.contextmanager
-def _session(connection: Connection) -> Iterator[Session]:
-    """A session that commits to the connection, or to a savepoint if the connection is in a transaction."""
-    with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
-        yield session
-        session.flush()
-        add_pending(session)
-        session.commit()
 
 
 def add_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:
@@ -239,15 +302,42 @@ def add_pending(session: Session) -> None:
         add_all(session, row, values)
 
 
-def add_missing(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
-    """Add rows; skip those that any unique index has already."""
+def add_missing(
+    session: Session,
+    row: type[Base],
+    values: Sequence[Mapping[str, Any]],
+    *,
+    line_of: Callable[[Row[Any]], OpenLine] | None = None,
+) -> list[Row[Any]]:
+    """Add rows; skip those that any unique index has already, and return those that were added.
+
+    Args:
+        session: one that writes.
+        row: their class.
+        values: their columns.
+        line_of: the line of the audit trail for a row that was added; by default the one begun last.
+    """
     # Through the table, not the mapped class, which takes four times as long.
-    if values:
-        session.connection().execute(_new(row, session.get_bind().dialect.name), values)
+    if not values:
+        return []
+    images = IMAGES.get(row)
+    salted = [with_salt(each) for each in values] if images and images.audited.is_personal else list(values)
+    added = session.connection().execute(_missing(row, session.get_bind().dialect.name), salted).all()
+    if images is not None:
+        for each in added:
+            line = Unit.of(session).line() if line_of is None else line_of(each)
+            note_new(line, images, partial(getattr, each))
+    return list(added)
 
 
 def add_missing_returning(session: Session, row: type[Base], values: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
-    """Add rows; skip those that exist already, and return the primary keys of the added ones."""
+    """Add rows; skip those that exist already, and return the primary keys of the added ones.
+
+    Raises:
+        RuntimeError: the audit trail covers the table: use `add_missing`.
+    """
+    if row in IMAGES:
+        raise RuntimeError(f"the audit trail covers {row.__tablename__}: add its rows with `add_missing`")
     added = _new_key(row, session.get_bind().dialect.name)
     return {tuple(key) for key in session.connection().execute(added, values)}
 
@@ -265,15 +355,39 @@ def _new_key(row: type[Base], backend: str) -> ReturningInsert[Any]:
     return _new(row, backend).returning(*cast(Table, row.__table__).primary_key)
 
 
-def add_all(session: Session, row: type[Base], values: list[dict[str, Any]]) -> None:
-    """Add many rows at once."""
-    if values:
-        session.connection().execute(_all(row), values)
+@functools.cache
+def _missing(row: type[Base], backend: str) -> ReturningInsert[Any]:
+    return _new(row, backend).returning(*cast(Table, row.__table__).columns)
+
+
+def add_all(session: Session, row: type[Base], values: Sequence[Mapping[str, Any]]) -> None:
+    """Add many rows at once; the audit trail has them in the line begun last."""
+    if not values:
+        return
+    images = IMAGES.get(row)
+    if images is None:
+        session.connection().execute(_all(row), list(values))
+        return
+    line = Unit.of(session).line()
+    salted = [with_salt(each) for each in values] if images.audited.is_personal else [dict(each) for each in values]
+    if all(each.keys() >= images.columns for each in salted):
+        session.connection().execute(_all(row), salted)
+        for each in salted:
+            note_new(line, images, each.__getitem__)
+        return
+    for added in session.connection().execute(_all_returning(row), salted):
+        note_new(line, images, partial(getattr, added))
 
 
 @functools.cache
 def _all(row: type[Base]) -> Insert:
     return insert(cast(Table, row.__table__))
+
+
+@functools.cache
+def _all_returning(row: type[Base]) -> ReturningInsert[Any]:
+    table = cast(Table, row.__table__)
+    return insert(table).returning(*table.columns)
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -330,6 +444,7 @@ def _postgresql(url: URL) -> Engine:
         max_overflow=10,
         connect_args={name: value for name, value in defaults.items() if name not in url.query},
         hide_parameters=True,  # keeps reports and numbers out of the log
+        json_serializer=canonical_json,
     )
 
     @event.listens_for(engine, "begin")
@@ -349,6 +464,7 @@ def _sqlite(url: URL) -> Engine:
         max_overflow=10,
         connect_args={"timeout": _WAIT_S, "check_same_thread": False},
         hide_parameters=True,
+        json_serializer=canonical_json,
     )
 
     @event.listens_for(engine, "connect")

@@ -1,8 +1,10 @@
 """The exchange's database tables, for SQLAlchemy; the same in SQLite and PostgreSQL.
 
-Moments are UTC to the whole second. Rows of `history` are only added: the database itself refuses to change one.
+Moments are UTC to the whole second. Rows of `history` and `audit_trail` are only added: the database itself refuses to
+change one. A column `salt` hides the row's personal values in the audit trail; see `store.audited`.
 """
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
@@ -30,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of these tables."""
 
 
@@ -55,6 +57,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 BigKey: BigInteger = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows only in columns of type INTEGER, which have 64 bits there."""
+
+
+def new_salt() -> str:
+    """Random bytes that hide a row's personal values in the audit trail: 16, in hexadecimal digits."""
+    return secrets.token_hex(16)
 
 
 class Base(DeclarativeBase):
@@ -122,6 +129,7 @@ class CaseRow(Base):
     closed_at: Mapped[datetime | None]
     events: Mapped[int] = mapped_column(default=0)
     head: Mapped[str] = mapped_column(String(64), default="")
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
     __table_args__: Any = (
         Index(
             "one_open_case",
@@ -150,6 +158,7 @@ class ReportRow(Base):
     received_at: Mapped[datetime] = mapped_column(index=True)
     reporter: Mapped[str] = mapped_column(String(200))
     repeats: Mapped[int | None] = mapped_column(ForeignKey("reports.id"))
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
     __table_args__: Any = (
         Index(
             "one_vote",
@@ -178,6 +187,7 @@ class AppealRow(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     answered_by: Mapped[str | None] = mapped_column(String(64))
     answered_at: Mapped[datetime | None]
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
 
 
 class EvidenceRow(Base):
@@ -192,6 +202,7 @@ class EvidenceRow(Base):
     bytes: Mapped[int]
     name: Mapped[str] = mapped_column(String(200))
     received_at: Mapped[datetime]
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
     __table_args__: Any = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
 
 
@@ -212,6 +223,7 @@ class DecisionRow(Base):
     state: Mapped[Literal["proposed", "effective", "withdrawn"]] = mapped_column(String(16))
     confirmed_by: Mapped[str | None] = mapped_column(String(64))
     confirmed_at: Mapped[datetime | None]
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
 
 
 class ListingRow(Base):
@@ -240,6 +252,7 @@ class ListingRow(Base):
     ended: Mapped[bool] = mapped_column(default=False)
     lifted_serial: Mapped[int | None]
     lifted_at: Mapped[datetime | None]
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
     __table_args__: Any = (
         UniqueConstraint("feed", "entry"),
         Index(
@@ -296,6 +309,7 @@ class WaitingRow(Base):
     is_known: Mapped[bool] = mapped_column(default=False)
     accepted_by: Mapped[str | None] = mapped_column(String(64))
     accepted_at: Mapped[datetime | None]
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
 
 
 class CycleRow(Base):
@@ -318,6 +332,7 @@ class ReceiptRow(Base):
     at: Mapped[datetime]
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(index=True)
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
     __table_args__: Any = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
 
 
@@ -334,24 +349,68 @@ class HistoryRow(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
 
-def _after_create(statement: str, dialect: str) -> None:
-    ddl = DDL(statement)  # type: ignore[no-untyped-call]
-    event.listen(HistoryRow.__table__, "after_create", ddl.execute_if(dialect=dialect))
+ALARMING: Final = (
+    *("account added", "account renewed", "account closed", "account reopened", "scopes changed"),
+    *("configuration", "release accepted"),
+)
+"""Events of the audit trail that raise an alarm wherever they happen."""
+
+ALARMING_ONLY: Final = sql(f"event IN ({', '.join(repr(name) for name in ALARMING)})")
+"""The condition of the index that finds them among millions of lines; queries have to name it word for word."""
 
 
-for _verb in ("UPDATE", "DELETE"):
-    _after_create(
-        f"CREATE TRIGGER history_no_{_verb.lower()} BEFORE {_verb} ON history "
-        "BEGIN SELECT RAISE(ABORT, 'history can only be added to'); END",
-        "sqlite",
+class AuditRow(Base):
+    """A line of the audit trail, over all tables; its hash covers what it says and the line before."""
+
+    __tablename__ = "audit_trail"
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(64))
+    event: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[dict[str, Any]]
+    changes: Mapped[list[list[Any]]] = mapped_column(JSON)
+    hash: Mapped[str] = mapped_column(String(64))
+    __table_args__: Any = (
+        Index("alarming_lines", "sequence", sqlite_where=ALARMING_ONLY, postgresql_where=ALARMING_ONLY),
     )
-_after_create(
-    "CREATE OR REPLACE FUNCTION history_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
-    "BEGIN RAISE EXCEPTION 'history can only be added to'; END $$",
-    "postgresql",
-)
-_after_create(
-    "CREATE TRIGGER history_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON history "
-    "FOR EACH STATEMENT EXECUTE FUNCTION history_is_kept()",
-    "postgresql",
-)
+
+
+class AuditHeadRow(Base):
+    """Where the audit trail ends: one row. `alarmed` is the last line whose alarm was raised."""
+
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
+    length: Mapped[int] = mapped_column(default=0)
+    hash: Mapped[str] = mapped_column(String(64), default="")
+    alarmed: Mapped[int] = mapped_column(default=0)
+
+
+def _only_added(row: type[Base]) -> None:
+    """Let the database refuse to change or remove a row of a table."""
+    table = row.__table__
+    name = row.__tablename__
+
+    def after_create(statement: str, dialect: str) -> None:
+        ddl = DDL(statement)  # type: ignore[no-untyped-call]
+        event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
+
+    for verb in ("UPDATE", "DELETE"):
+        after_create(
+            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} can only be added to'); END",
+            "sqlite",
+        )
+    after_create(
+        f"CREATE OR REPLACE FUNCTION {name}_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN RAISE EXCEPTION '{name} can only be added to'; END $$",
+        "postgresql",
+    )
+    after_create(
+        f"CREATE TRIGGER {name}_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}_is_kept()",
+        "postgresql",
+    )
+
+
+for _row in (HistoryRow, AuditRow):
+    _only_added(_row)

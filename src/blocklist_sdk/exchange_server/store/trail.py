@@ -1,0 +1,232 @@
+"""The audit trail: every transaction that changes an audited row writes the lines that say so, or does not commit.
+
+A transaction that writes has a unit, which collects lines. What the ORM flushes goes to the line that was begun last;
+if none was, to a line for the transaction's `Act`. At the end the lines are chained to the trail's head, which is
+locked last, so that no transaction waits for another one's head while it holds what that one needs.
+
+Statements that do not go through the ORM's rows would pass by the trail. So the ORM's bulk statements on audited tables
+are refused here, and `store.database` has the functions that add many rows at once and note them.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, cast
+
+from sqlalchemy import Table, bindparam, event, insert, select, update
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+from sqlalchemy.orm.state import InstanceState
+
+from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
+from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
+from blocklist_sdk.exchange_server.store.trail_lines import (
+    Act,
+    AuditHead,
+    Change,
+    OpenLine,
+    TrailLine,
+    canonical_json,
+    hash_of,
+)
+
+_UNIT: Final = "trail"
+
+_CHANGES_MAX: Final = 20_000
+"""Most changes of one line; what is more is continued in the next line. A batch of receipts never is."""
+
+_BATCH: Final = 200
+"""Lines that are read at a time."""
+
+
+class Unit:
+    """The lines that a transaction will write.
+
+    Attributes:
+        act: what the transaction does, unless it begins lines of its own; None if it may not change audited rows.
+        lines: the lines begun.
+    """
+
+    def __init__(self, act: Act | None, clock: Callable[[], datetime]) -> None:
+        """Nothing has changed yet."""
+        self.act = act
+        self.lines: list[OpenLine] = []
+        self._clock = clock
+        self._owners: dict[Base, OpenLine] = {}
+
+    @classmethod
+    def of(cls, session: Session) -> "Unit":
+        """The unit of a session that writes."""
+        unit: Unit = session.info[_UNIT]
+        return unit
+
+    def begin(self, act: Act) -> OpenLine:
+        """Begin a line."""
+        line = OpenLine(act)
+        self.lines.append(line)
+        return line
+
+    def keep(self, row: Base, line: OpenLine) -> None:
+        """Let the changes of a row go to this line, also after others were begun."""
+        self._owners[row] = line
+
+    def line_of(self, row: Base) -> OpenLine:
+        """The line that a row's changes go to."""
+        return self._owners.get(row) or self.line()
+
+    def line(self) -> OpenLine:
+        """The line begun last.
+
+        Raises:
+            RuntimeError: the transaction has no act: whoever wrote it forgot to say who changes what.
+        """
+        if self.lines:
+            return self.lines[-1]
+        if self.act is None:
+            raise RuntimeError("a transaction changes an audited table and does not say who does it: give it an `Act`")
+        return self.begin(self.act)
+
+    def write(self, session: Session) -> None:
+        """Chain the lines to the trail's head, and write them."""
+        if not self.lines:
+            return
+        connection = session.connection()
+        length, before = connection.execute(_LOCKED_HEAD).one()
+        at = self._clock()
+        values = []
+        for line in self.lines:
+            for detail, changes in _parts(line):
+                length += 1
+                act = line.act
+                before = hash_of(before, length, at, act.actor, act.event, detail, changes)
+                values.append(
+                    {"sequence": length, "at": at, "actor": act.actor, "event": act.event}
+                    | {"detail": detail, "changes": changes, "hash": before}
+                )
+        connection.execute(_NEW_LINES, values)
+        connection.execute(_MOVED_HEAD, {"new_length": length, "new_hash": before})
+        self.lines = []
+
+
+def _parts(line: OpenLine) -> Iterator[tuple[dict[str, Any], list[Change]]]:
+    """A line's detail and changes; in parts if there are too many for one line."""
+    detail, changes = dict(line.act.detail), line.changes
+    yield detail, changes[:_CHANGES_MAX]
+    for part, start in enumerate(range(_CHANGES_MAX, len(changes), _CHANGES_MAX), 2):
+        yield detail | {"part": part}, changes[start : start + _CHANGES_MAX]
+
+
+class AuditedSession(Session):
+    """A session that writes: what it changes in audited tables is in the trail, or it raises."""
+
+    def __init__(self, bind: Any, *, act: Act | None, clock: Callable[[], datetime], **options: Any) -> None:
+        """See `Session`.
+
+        Args:
+            bind: the connection.
+            act: what the transaction does; None if it begins its lines itself, or changes no audited row.
+            clock: returns the time of the lines.
+            options: of `Session`.
+        """
+        super().__init__(bind, **options)
+        self.info[_UNIT] = Unit(act, clock)
+
+
+@event.listens_for(AuditedSession, "after_flush")
+def _note_flushed(session: Session, context: UOWTransaction) -> None:
+    """Note what was flushed; the session still knows what was new, changed and deleted."""
+    unit = Unit.of(session)
+    for row in session.new:
+        images = IMAGES.get(type(row))
+        if images is not None:
+            note_new(unit.line_of(row), images, partial(getattr, row))
+    for row in session.dirty:
+        images = IMAGES.get(type(row))
+        if images is not None:
+            _note_changed(unit, images, row)
+    for row in session.deleted:
+        images = IMAGES.get(type(row))
+        if images is not None:
+            unit.line_of(row).note(images.table, images.key_of(partial(getattr, row)), "delete", {})
+
+
+def _note_changed(unit: Unit, images: Images, row: Base) -> None:
+    state = cast(InstanceState[Any], row.__dict__["_sa_instance_state"])
+    before = state.committed_state
+    values = row.__dict__
+    changed = [name for name, old in before.items() if name not in values or values[name] != old]
+    if not changed:
+        return
+    value_of = partial(getattr, row)
+    image, operation = images.of(value_of, changed), "update"
+    if images.audited.is_personal and not row.__dict__.get(SALT):
+        image = images.without_personal(image)
+        operation = "erased" if SALT in changed else "update"
+    if image or operation == "erased":
+        unit.line_of(row).note(images.table, images.key_of(value_of), cast(Any, operation), image)
+
+
+def note_new(line: OpenLine, images: Images, value_of: Callable[[str], Any]) -> None:
+    """Note a new row.
+
+    Args:
+        line: the line that it belongs to.
+        images: of the row's table.
+        value_of: returns a column's value.
+    """
+    line.note(images.table, images.key_of(value_of), "insert", images.of(value_of))
+
+
+@event.listens_for(AuditedSession, "do_orm_execute")
+def _refuse_bulk(state: ORMExecuteState) -> None:
+    """Refuse the ORM's bulk statements on audited tables, which would pass by the trail."""
+    if state.is_select:
+        return
+    mapper = state.bind_mapper
+    if mapper is not None and mapper.class_ in IMAGES and (state.is_insert or state.is_update or state.is_delete):
+        raise RuntimeError(
+            f"a bulk statement on {mapper.class_.__tablename__} would not be in the audit trail: change its rows one "
+            "by one, or use the functions of `store.database`"
+        )
+
+
+def record(session: Session, act: Act) -> OpenLine:
+    """Begin a line, which is written even if no row changes; what is flushed from now on belongs to it.
+
+    Args:
+        session: one that writes.
+        act: who does what.
+    """
+    return Unit.of(session).begin(act)
+
+
+_LINES: Final = cast(Table, AuditRow.__table__)
+_HEAD: Final = cast(Table, AuditHeadRow.__table__)
+_SHOWN_HEAD: Final = select(_HEAD.c.length, _HEAD.c.hash)
+_LOCKED_HEAD: Final = _SHOWN_HEAD.with_for_update()
+_NEW_LINES: Final = insert(_LINES)
+_MOVED_HEAD: Final = update(_HEAD).values(length=bindparam("new_length"), hash=bindparam("new_hash"))
+
+
+def head(session: Session) -> AuditHead:
+    """Where the trail ends.
+
+    Args:
+        session: one that reads or writes. In one that writes, lines of its own are not counted yet.
+    """
+    found = session.execute(_SHOWN_HEAD).one_or_none()
+    return AuditHead(0, "") if found is None else AuditHead(*found)
+
+
+def lines(session: Session, after: int = 0) -> Iterator[TrailLine]:
+    """The lines of the trail in order, read a few at a time.
+
+    Args:
+        session: one that reads.
+        after: the number of a line; only later ones are read.
+    """
+    wanted = select(_LINES).where(_LINES.c.sequence > after).order_by(_LINES.c.sequence)
+    for row in session.execute(wanted, execution_options={"yield_per": _BATCH}):
+        yield TrailLine(row.sequence, row.at, row.actor, row.event, row.detail, row.changes, row.hash)
+
+
+__all__ = ["Act", "AuditHead", "TrailLine", "canonical_json", "head", "lines", "record"]
