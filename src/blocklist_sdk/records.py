@@ -241,6 +241,8 @@ class SyncResult:
         clock_behind_s: by how many seconds, at least, this machine's clock is behind the newest release that was
             verified here, or behind the last sync; None if it is not, or by at most five minutes. Either it is wrong,
             or the publisher's clock is ahead.
+        audit_warning: why the release's audit head contradicts an earlier one that was seen here, or could not be kept;
+            None if neither is so. The release is in force all the same.
     """
 
     before: int | None
@@ -254,6 +256,7 @@ class SyncResult:
     era: int = 1
     before_era: int | None = None
     clock_behind_s: int | None = None
+    audit_warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +364,7 @@ class Status:
         clock_behind_s: by how many seconds, at least, this machine's clock is behind the newest release that was
             verified here, or behind the last sync; None if it is not, or by at most five minutes. Either it is wrong,
             or the publisher's clock is ahead.
+        audit_warning: the last audit head that contradicted an earlier one seen here, in words; None if none ever did.
     """
 
     feed: str
@@ -388,3 +392,4 @@ class Status:
     generation_eras: tuple[int, ...] = ()
     held_eras: dict[str, int] = field(default_factory=dict)
     clock_behind_s: int | None = None
+    audit_warning: str | None = None

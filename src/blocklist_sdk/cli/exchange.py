@@ -278,6 +278,14 @@ def publish(
             help="Publish what the guard refused on a feed, if it is still the same. May be repeated.",
         ),
     ] = None,
+    accept_trail: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH:HEAD",
+            help="After an older database was restored: go on with the audit trail as it is, up to the line and hash "
+            "that the alarm named.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -293,6 +301,8 @@ def publish(
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
         exchange.note_configuration()
         exchange.raise_alarms()
+        if accept_trail is not None:
+            exchange.accept_trail(accept_trail)
         refusals = []
         for feed, digest in accepted.items():
             try:
@@ -365,6 +375,15 @@ def stats(
 @app.command()
 def verify(
     directory: Directory,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--heads",
+            metavar="FILE",
+            help="Compare with the audit trail what a recipient's `blocklist verify --audit --export` wrote. May be "
+            "repeated.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE", help="Also write the audit trail as JSON lines, for an auditor."),
@@ -374,8 +393,9 @@ def verify(
     """Recompute the database from the audit trail, and read every evidence file; exits with 1 if anything differs."""
     with _open(directory, None) as exchange:
         found = list(exchange.findings())
+        unproved = list(exchange.unproved_heads(heads or ()))
         head = exchange.audit_head() if export is None else exchange.export_trail(export)
-    problems = [finding.text for finding in found if finding.is_damage]
+    problems = [finding.text for finding in found if finding.is_damage] + unproved
     erased = [finding.text for finding in found if not finding.is_damage]
     if as_json:
         write_json({"problems": problems, "erased": erased, "lines": head.length, "head": head.hash})

@@ -1,7 +1,9 @@
 """``blocklist explain``, ``verify``, ``changes``: why a number is blocked, whether the list is whole, what is new."""
 
+import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -22,8 +24,12 @@ from blocklist_sdk.cli.output import (
 )
 from blocklist_sdk.cli.settings import LIST, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, say_more
-from blocklist_sdk.errors import Untrusted
+from blocklist_sdk.disk import replaced, sync_file
+from blocklist_sdk.errors import InvalidInput, Untrusted
+from blocklist_sdk.recipient.audit import record_of_directory
+from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.records import Entry, Explanation, Scope
+from blocklist_sdk.release.audit import AuditRecord
 from blocklist_sdk.release.published import clock_behind_text
 from blocklist_sdk.release.release_id import ReleaseId
 from blocklist_sdk.texts import counted
@@ -113,13 +119,36 @@ def _entry_line(entry: Entry) -> str:
 @with_settings(*LIST)
 def verify(
     settings: Settings,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit",
+            help="Check instead the audit heads that were seen here, of all feeds in the same state directory: whether "
+            "releases contradict each other about the exchange's audit trail.",
+        ),
+    ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --audit, write these heads as JSON lines, for `blocklist exchange verify --heads`; - for "
+            "standard output.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the list on this disk: every byte, its digest, and the signatures from root.json down.
 
-    Does not use the network. Exits with 4 if anything is not as it was signed.
+    Does not use the network. Exits with 4 if anything is not as it was signed, or releases contradict each other.
     """
+    if export is not None and not audit:
+        raise InvalidInput("--export writes the audit heads: use it with --audit")
+    if export == "-" and as_json:
+        raise InvalidInput("--export - and --json both write to standard output: leave one of them out")
     with settings.open() as blocklist:
+        if audit:
+            _verify_audit(record_of_directory(internals_of(blocklist).audit_file), export, as_json=as_json)
+            return
         found = blocklist.verify()
     release = ReleaseId(found.era, found.serial)
     if as_json:
@@ -130,6 +159,34 @@ def verify(
     for problem in found.problems:
         say(f"release {release} of {found.feed}: {problem}")
     if found.problems:
+        raise typer.Exit(ERRORS[Untrusted])
+
+
+def _verify_audit(record: AuditRecord, export: str | None, *, as_json: bool) -> None:
+    """Write the heads that were seen, and what is wrong with them."""
+    lines = (json.dumps(seen.document()) for seen in record.heads)
+    if export == "-":
+        write_lines(lines)
+    elif export is not None:
+        with replaced(Path(export)) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            sync_file(temporary)
+    if as_json:
+        heads = [seen.document() for seen in record.heads]
+        write_json({"heads": heads, "problems": record.problems, "ok": bool(record)})
+    if not record.heads:
+        say("no release that was seen here had an audit head: its publisher is no exchange, or an older one")
+    elif record and not as_json:
+        feeds = sorted({seen.feed for seen in record.heads})
+        longest = max(seen.length for seen in record.heads)
+        text = (
+            f"{', '.join(feeds)}: {counted(len(record.heads), 'audit head')}, up to {longest:,} lines, of which none "
+            "contradicts another"
+        )
+        say(text) if export == "-" else write_line(text)
+    for problem in record.problems:
+        say(problem)
+    if record.problems:
         raise typer.Exit(ERRORS[Untrusted])
 
 

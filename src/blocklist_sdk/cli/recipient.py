@@ -297,6 +297,7 @@ def _status_lines(state: Status) -> dict[str, object]:
         "last success": moment(state.last_success) or "never",
         "last attempt": moment(state.last_attempt) or "never",
         "last error": state.last_error or "none",
+        **({} if state.audit_warning is None else {"audit trail": state.audit_warning}),
         "refused": "none" if refused is None else f"release {refused}: {'; '.join(state.refusals)}",
         "refused digest": state.refused_digest or "-",
         "overrides": f"{state.overrides:,}",

@@ -42,6 +42,8 @@ from blocklist_sdk.publisher.results import (
 from blocklist_sdk.publisher.scopes import declared_scope
 from blocklist_sdk.publisher.signed_feed import SignedFeed
 from blocklist_sdk.release.arrow import to_table
+from blocklist_sdk.release.audit import AuditHead
+from blocklist_sdk.release.merge import Delta
 from blocklist_sdk.release.names import feed_name
 from blocklist_sdk.tables.options import PLAIN, TableOptions
 
@@ -260,6 +262,8 @@ class Publisher:
         notify: Callable[[str], None] | None = None,
         guard: PublisherGuard | None = None,
         accept: bool = False,
+        audit: AuditHead | None = None,
+        review: Callable[[Delta], None] | None = None,
     ) -> ReleaseResult:
         """Publish the next release of a feed: the whole list as it should be from now on.
 
@@ -294,6 +298,10 @@ class Publisher:
             guard: how much this release may change before a person has to accept it; by default the publisher's.
             accept: publish what the guard refused. It is taken only after the same was refused on the current release,
                 with the same result, so that nobody accepts what nobody has seen.
+            audit: how far the audit trail of the exchange that publishes reaches, to be signed with the release; by
+                default what the current release has, which is nothing where no exchange publishes.
+            review: called with the rows that the release puts and removes, as against the current signed release,
+                before anything is signed. It raises `Refused`, and nothing is published, if one must not be.
 
         Raises:
             Refused: the share of rejects is larger, and the rejects are written to the file; or a pattern or range
@@ -319,7 +327,9 @@ class Publisher:
             options=options,
             notify=notify,
         )
-        return self._publish(feed, source, "replace", given, rejects, guard, accept, published_at)
+        return self._publish(
+            feed, source, "replace", given, rejects, guard, accept, published_at, audit=audit, review=review
+        )
 
     def add(
         self,
@@ -523,6 +533,9 @@ class Publisher:
         guard: PublisherGuard | None,
         accept: bool,
         published_at: datetime | None = None,
+        *,
+        audit: AuditHead | None = None,
+        review: Callable[[Delta], None] | None = None,
     ) -> ReleaseResult:
         return publish_list(
             self._folder,
@@ -532,6 +545,8 @@ class Publisher:
             published_at=published_at,
             guard=guard or self._guard,
             accept=accept,
+            audit=audit,
+            review=review,
         )
 
     def refresh(self) -> RefreshResult:
@@ -929,4 +944,5 @@ class Publisher:
             scope,
             feed.era,
             feed.highest_serial + 1,
+            index.audit,
         )

@@ -14,7 +14,8 @@
    from the current release what the list does not give (`next_release.plan_release`). :meth:`Publisher.add` and
    :meth:`Publisher.remove` plan the current release with some entries more, or fewer (`amendments`).
 7. Judge what ceases and begins to be blocked (`judging`, `release.blocking`), and refuse it if that is more than a
-   mistake of a person may do, unless the same was refused before and is accepted now (`guard`, `refused_lists`).
+   mistake of a person may do, unless the same was refused before and is accepted now (`guard`, `refused_lists`). Then
+   the caller may review what the release puts and removes, as an exchange does against its audit trail.
 8. Write snapshot and delta, read both back, and compare the digests (`signed_feed.SignedFeed.add_release`). Before
    that, the highest entry id that is given out is stored outside the repository, in case an older copy of it is ever
    brought back (`published_before`, `older_copy`).
@@ -50,8 +51,9 @@ from blocklist_sdk.publisher.refused_lists import remember_refused, require_refu
 from blocklist_sdk.publisher.repository import Repository
 from blocklist_sdk.publisher.results import ReleaseImpact, ReleaseResult
 from blocklist_sdk.publisher.signed_feed import SignedFeed
+from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.index import FeedIndex
-from blocklist_sdk.release.merge import Difference
+from blocklist_sdk.release.merge import Delta, Difference, delta_between
 from blocklist_sdk.tables.rejects import Reject, write_rejects
 
 _ACCEPT: Final = "If all of this is right, publish the same once more with accept=True, or --accept."
@@ -73,6 +75,8 @@ def publish_list(
     published_at: datetime | None = None,
     guard: PublisherGuard,
     accept: bool,
+    audit: AuditHead | None = None,
+    review: Callable[[Delta], None] | None = None,
 ) -> ReleaseResult:
     """Publish the next release of a feed.
 
@@ -84,6 +88,8 @@ def publish_list(
         published_at: the moment of the release; None for now.
         guard: how much the release may change before a person has to accept it.
         accept: publish what the guard refused before.
+        audit: the head of the exchange's audit trail; None for that of the current release, if it has one.
+        review: called with what the release puts and removes, before anything is signed; None for nothing.
 
     Raises:
         Refused, InvalidInput, Locked, Malformed, Untrusted, StorageFailed: as for `Publisher.release`.
@@ -105,6 +111,9 @@ def publish_list(
             keep_rejects=lambda invalid: _write_rejects(folder, invalid, rejects, f"{feed}.refused.csv"),
         )
         _judge(folder, call, draft, signed_feed, moments=moments, region=region, guard=guard, accept=accept)
+        if review is not None:
+            review(delta_between(draft.before, draft.following.rows))
+        _check_audit(call, signed_feed, audit)
         rejects_path = _write_rejects(folder, draft.invalid, rejects, f"{feed}.{signed_feed.next_serial}.csv")
         # Before recipients can see the release: a run that is killed in between leaves out some ids, and repeats none.
         given_out = PublishedBefore(last_entry=draft.following.last_entry)
@@ -114,6 +123,7 @@ def publish_list(
             published_at=moments.published,
             region=region,
             scope=draft.feed_scope,
+            audit=audit,
             reserve=lambda: folder.remember_published(feed, signed_feed.published.with_other(given_out)),
         )
         remember_release(folder, feed, PublishedBefore.of(index, signed_feed.era))
@@ -206,6 +216,17 @@ def _judge(
             f"{_HINTS[call.edit]} {accepting}",
             reasons=judgement.refusals,
             details=tuple(impact_lines(_impact(draft, judgement, signed_feed, region=region), masked=True)),
+        )
+
+
+def _check_audit(call: ListCall, signed_feed: SignedFeed, audit: AuditHead | None) -> None:
+    """Say that recipients will find a contradiction. It is published all the same: no unblock waits for it."""
+    before = signed_feed.index.audit if signed_feed.index else None
+    if audit is not None and before is not None and before.contradicts(audit):
+        (call.notify or log.warning)(
+            f"the audit trail of {audit.length:,} lines to {audit.head} contradicts that of the current release of "
+            f"{signed_feed.name}, {before.length:,} lines to {before.head}: recipients will see it. Was an older copy "
+            "of the exchange's database brought back?"
         )
 
 

@@ -43,6 +43,7 @@ def restarted_feed(feed: SignedFeed, *, now: datetime) -> Targets:
             digest=before.digest,
             last_entry=feed.last_entry,
             releases=(release,),
+            audit=before.audit,
         )
         return feed.repository.with_files(
             feed.name, {snapshot.path: snapshot_file, index_path(feed.name): index.to_json()}

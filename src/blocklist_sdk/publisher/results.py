@@ -7,6 +7,7 @@ from typing import Literal
 
 from blocklist_sdk.numbers.forms import FormDecision
 from blocklist_sdk.records import Entry, Tally
+from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
 
@@ -317,6 +318,8 @@ class FeedStatus:
             relied on the default yet.
         era: the feed's era, in which the serial counts; None if it is not known.
         next_serial: the serial of the next release.
+        audit: how far the exchange's audit trail reached when the current release was made; None if no exchange
+            publishes.
     """
 
     feed: str
@@ -329,6 +332,7 @@ class FeedStatus:
     scope: str | None = None
     era: int | None = None
     next_serial: int = 1
+    audit: AuditHead | None = None
 
 
 @dataclass(frozen=True, slots=True)

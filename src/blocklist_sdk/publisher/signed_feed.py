@@ -11,6 +11,7 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, Untrus
 from blocklist_sdk.publisher.next_release import NextRelease
 from blocklist_sdk.publisher.published_before import NOTHING, PublishedBefore
 from blocklist_sdk.publisher.repository import Repository
+from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.digest import digest
 from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.files import read_delta, read_snapshot, write_delta, write_snapshot
@@ -173,6 +174,7 @@ class SignedFeed:
         published_at: datetime,
         region: str | None,
         scope: str | None,
+        audit: AuditHead | None,
         reserve: Callable[[], None],
     ) -> tuple[FeedIndex, Difference]:
         """Write, check, sign and publish the next release.
@@ -183,6 +185,7 @@ class SignedFeed:
             published_at: the moment of the release, UTC.
             region: the region in which its national numbers were read.
             scope: the feed's scope; None if it has none.
+            audit: the head of the exchange's audit trail; None for that of the index before, if it has one.
             reserve: called before anything is published, to store durably which ids are given out.
 
         Returns:
@@ -231,6 +234,7 @@ class SignedFeed:
                 digest=expected,
                 last_entry=following.last_entry,
                 releases=(*older, current),
+                audit=audit or (self.index.audit if self.index else None),
             )
             files[index_path(self.name)] = index.to_json()
             reserve()

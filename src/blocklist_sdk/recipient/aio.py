@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.from_settings import ListArguments
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
+    from blocklist_sdk.release.audit import AuditRecord
 
 
 class AsyncBlocklist:
@@ -256,6 +257,10 @@ class AsyncBlocklist:
     async def release_hold(self, name: str) -> bool:
         """End a hold; False if nothing was held under that name: see `Blocklist.release_hold`."""
         return await to_thread.run_sync(partial(self.blocklist.release_hold, name))
+
+    async def audit_record(self) -> "AuditRecord":
+        """Every audit head that was seen here, in a worker thread: see `Blocklist.audit_record`."""
+        return await to_thread.run_sync(self.blocklist.audit_record, abandon_on_cancel=True)
 
     async def verify(self) -> Verification:
         """Check every byte, the digest and the signatures, in a worker thread: see `Blocklist.verify`."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from blocklist_sdk.recipient.from_settings import ListArguments
     from blocklist_sdk.recipient.guard import Guard
     from blocklist_sdk.recipient.screening.columns import Screening
+    from blocklist_sdk.release.audit import AuditRecord
 
 
 class Blocklist:
@@ -506,6 +507,7 @@ class Blocklist:
             generation_eras=tuple(release.era for release in on_disk),
             held_eras={name: release.era for name, release in held.items()},
             clock_behind_s=self._current.clock_behind_s(now),
+            audit_warning=state.audit_warning,
         )
 
     def changes(self, *, since: int | None, era: int | None = None) -> "Changes":
@@ -622,6 +624,20 @@ class Blocklist:
         return Verification(
             self.feed, generation.about.serial, len(generation.rows), found, tuple(problems), era=generation.about.era
         )
+
+    def audit_record(self) -> "AuditRecord":
+        """Every audit head that was seen here in a verified index, and which releases contradict each other.
+
+        An exchange signs with each release how many lines its audit trail has, and the hash of the last one. A head
+        that was once seen shows later whether lines before it were changed. The record outlives a wiped cache; nothing
+        removes a head from it.
+
+        Raises:
+            StorageFailed: the record cannot be read.
+        """
+        from blocklist_sdk.recipient.audit import record_of
+
+        return record_of([self._internals.audit_file])
 
     def is_synced(self) -> bool:
         """Whether there is a verified generation on this machine."""

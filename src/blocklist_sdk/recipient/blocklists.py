@@ -14,6 +14,7 @@ from blocklist_sdk.records import Entry, Reason, Scope, SyncResult, Verdict
 if TYPE_CHECKING:
     from blocklist_sdk.recipient.arrow_types import ArrowArray, ArrowStream, ArrowTable
     from blocklist_sdk.recipient.from_settings import ListArguments
+    from blocklist_sdk.release.audit import AuditRecord
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -149,6 +150,18 @@ class Blocklists:
             except Exception as error:  # noqa: BLE001 -- whatever it is, the other feeds must be synced
                 outcome[feed] = unexpected(error)
         return outcome
+
+    def audit_record(self) -> "AuditRecord":
+        """The audit heads that were seen of every feed, see `Blocklist.audit_record`.
+
+        Of feeds with the same URL, heads of equal length must be equal as well.
+
+        Raises:
+            StorageFailed: a record cannot be read.
+        """
+        from blocklist_sdk.recipient.audit import record_of
+
+        return record_of(internals_of(blocklist).audit_file for blocklist in self._all.values())
 
     def __contains__(self, number: str | int) -> bool:
         """Whether the number is blocked now by any enabled feed, for any scope.

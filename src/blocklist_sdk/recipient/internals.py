@@ -9,6 +9,8 @@ from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.modes import SHARED, Access
 from blocklist_sdk.numbers import Form
 from blocklist_sdk.recipient.arguments import number_reader
+from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
+from blocklist_sdk.recipient.cache.audit_file import AuditFile
 from blocklist_sdk.recipient.cache.generation import Generation
 from blocklist_sdk.recipient.cache.holds import Holds
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase
@@ -40,6 +42,7 @@ class Internals:
         read: reads a question's number.
         store: the generations.
         state_file: what must survive a wiped cache: the highest serial, and how the last sync went.
+        audit_file: the audit heads that were seen.
         overrides: the recipient's own decisions.
         holds: names of those who still need an older release.
         current: answers questions.
@@ -73,6 +76,7 @@ class Internals:
         self.read: Callable[[str | int], int] = number_reader(region, form)
         self.store: Store = Store(cache_directory, access)
         self.state_file: Path = state_directory / "state.json"
+        self.audit_file: AuditFile = AuditFile(state_directory / AUDIT_FILE, self.store.state_access)
         self._database = database = LocalDatabase(state_directory / "recipient.sqlite", self.store.state_access)
         self.holds: Holds = Holds(database)
         self.overrides: Overrides = Overrides(

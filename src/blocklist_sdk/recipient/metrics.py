@@ -26,6 +26,7 @@ _LINE: Final = re.compile(
 _HELP: Final = {
     "up": "Whether a verified list is in force.",
     "stale": "Whether the list is past its signed expiry.",
+    "audit_contradicted": "1 if an audit head contradicted an earlier one that was seen here.",
     "clock_behind_seconds": "By how much this machine's clock is known to be behind; 0 if by five minutes at most.",
     "serial": "Release in force.",
     "rows": "Entries in the release in force.",
@@ -117,6 +118,7 @@ def _gauges(status: Status, now: datetime) -> dict[str, float | None]:
     return {
         "up": status.serial is not None,
         "stale": status.stale,
+        "audit_contradicted": status.audit_warning is not None,
         "clock_behind_seconds": status.clock_behind_s or (None if status.serial is None else 0),
         "serial": status.serial,
         "rows": status.rows,

@@ -11,11 +11,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     model_validator,
 )
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.audit import AuditHead
 from blocklist_sdk.release.limits import RELEASES_MAX
 from blocklist_sdk.release.names import PROTOCOL as PROTOCOL
 from blocklist_sdk.release.names import is_target_path
@@ -43,6 +45,10 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("it is not between the years 1 and 9999 in UTC") from error
 
 
+def _audit_head(value: Any) -> Any:
+    return value if value is None or isinstance(value, AuditHead) else AuditHead.of_document(value)
+
+
 SERIAL_MAX = 2**31 - 1
 """A release a second for 68 years."""
 
@@ -53,6 +59,7 @@ Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
 EntryId = Annotated[int, Field(ge=0, lt=2**63)]
 Serial = Annotated[int, Field(ge=1, le=SERIAL_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Audit = Annotated[AuditHead, PlainSerializer(AuditHead.document)]
 UtcDatetime = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_moment), AfterValidator(_in_utc)]
 
 
@@ -86,6 +93,8 @@ class FeedIndex(_Document):
         serial, published_at, rows, digest: of the current release.
         last_entry: the highest entry id ever given out, so that none is given out twice.
         releases: what is still offered, oldest first; the current one is the last. `RELEASES_MAX` at most.
+        audit: how far the audit trail of the exchange that publishes reached when the current release was made; None if
+            no exchange publishes.
     """
 
     protocol: int = PROTOCOL
@@ -98,6 +107,7 @@ class FeedIndex(_Document):
     digest: Digest
     last_entry: EntryId
     releases: tuple[Release, ...]
+    audit: Annotated[Audit | None, BeforeValidator(_audit_head)] = None
 
     @model_validator(mode="after")
     def _current_is_last(self) -> Self:
@@ -126,7 +136,8 @@ class FeedIndex(_Document):
 
     def to_json(self) -> bytes:
         """The document as it is signed."""
-        return self.model_dump_json(indent=1, exclude_none=False).encode() + b"\n"
+        absent = {"audit"} if self.audit is None else None
+        return self.model_dump_json(indent=1, exclude_none=False, exclude=absent).encode() + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes, *, feed: str) -> Self:

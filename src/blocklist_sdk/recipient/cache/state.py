@@ -87,6 +87,7 @@ class SyncState:
         begun: the release that is being built, or was when the process ended; None if none is.
         offered_at: when the newest release that was verified says that it was published, also if it was refused; None
             in a file that was written before that was kept.
+        audit_warning: the last audit head that contradicted an earlier one, in words; None if none ever did.
     """
 
     highest_serial: int = 0
@@ -103,6 +104,7 @@ class SyncState:
     former_roots: tuple[str, ...] = ()
     begun: BegunBuild | None = None
     offered_at: datetime | None = None
+    audit_warning: str | None = None
 
     @property
     def latest_moment(self) -> datetime | None:
@@ -141,6 +143,7 @@ def load_state(path: Path) -> SyncState:
             former_roots=tuple(map(str, document.get("former_roots", ()))),
             begun=_begun(document.get("begun")),
             offered_at=_moment(document.get("offered_at")),
+            audit_warning=_optional(str, document.get("audit_warning")),
         )
     except InvalidInput:
         # It is a ValueError, too; but a newer version's file is not damaged, and must not be overwritten.

@@ -18,6 +18,8 @@ from blocklist_sdk.errors import BlocklistError, InvalidInput, Malformed, NotSyn
 from blocklist_sdk.fetch.transport import Transport, shown
 from blocklist_sdk.fetch.trust import Trust
 from blocklist_sdk.net.server_clock import CLOCKS_DIFFER, offset_text
+from blocklist_sdk.recipient.cache.audit_file import NAME as AUDIT_FILE
+from blocklist_sdk.recipient.cache.audit_file import AuditFile
 from blocklist_sdk.recipient.cache.generation import About, DeltaStep, Generation
 from blocklist_sdk.recipient.cache.state import BegunBuild, RefusedRelease, SyncState, load_state, save_state
 from blocklist_sdk.recipient.cache.store import Store
@@ -37,6 +39,7 @@ from blocklist_sdk.recipient.sync.room import free_disk, free_memory, within_mem
 from blocklist_sdk.recipient.sync.schedule import held_until
 from blocklist_sdk.recipient.sync_outcomes import log_fields
 from blocklist_sdk.records import Impact, Override, SyncResult
+from blocklist_sdk.release.audit import SeenAuditHead, contradictions
 from blocklist_sdk.release.fingerprint import fingerprint
 from blocklist_sdk.release.index import FeedIndex
 from blocklist_sdk.release.limits import INDEX_BYTES_MAX, ROWS_MAX
@@ -49,6 +52,11 @@ from blocklist_sdk.release.rows import Int64s, Rows
 
 _REFUSAL_HOLDS: Final = timedelta(hours=1)
 """For so long a refused release is not fetched again. What it would block depends on the clock."""
+
+AUDIT_ADVICE: Final = (
+    "the list is in force all the same. Ask the authority why, and give the heads that were seen here to whoever "
+    "audits it: blocklist verify --audit --export FILE"
+)
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -78,6 +86,11 @@ class Syncer:
     protected: frozenset[int] = frozenset()
     held: Callable[[], set[ReleaseId]] = set
     max_rows: int = ROWS_MAX
+
+    @property
+    def audit_file(self) -> AuditFile:
+        """The audit heads that were seen here, beside the state."""
+        return AuditFile(self.state_file.with_name(AUDIT_FILE), self.store.state_access)
 
     def run(
         self, transport: Transport, *, wait_s: float, accept: int | str | None = None, is_scheduled: bool = False
@@ -125,7 +138,7 @@ class Syncer:
         with self.store.lock(wait_s), within_memory(self.feed, self.store.directory):
             state = load_state(self.state_file)
             self._require_awaited_root(state)
-            offer = self._offer(trust, state)
+            offer = self._offer(trust, state, is_dry=True)
             old = offer.local.rows if offer.local else Rows.empty()
             if offer.plan.kind == "none":
                 rows, changes = old, difference(old, old)
@@ -259,8 +272,11 @@ class Syncer:
             access=self.store.access,
         )
 
-    def _offer(self, trust: Trust, state: SyncState) -> "_Offer":
-        """What the repository offers, verified, beside what is here."""
+    def _offer(self, trust: Trust, state: SyncState, *, is_dry: bool = False) -> "_Offer":
+        """What the repository offers, verified, beside what is here.
+
+        Its audit head is kept, unless this is a dry run: also that of a release that is refused, since it is signed.
+        """
         with storage(self.store.metadata):
             self.store.access.make(self.store.metadata, is_ours=True)
         trust.limit_time()
@@ -269,6 +285,7 @@ class Syncer:
         local = opened[0] if opened else None
         data, index = self._index(trust, local.about.release if local else None)
         era = trust.era(self.feed)
+        audit_warning = None if is_dry else self._keep_audit_head(index, era, state)
         # What was in force under another root is nothing to compare serials and moments with.
         is_former = local is not None and local.name == state.former_generation
         self._forbid_going_back(index, era, state, local.about if local and not is_former else None)
@@ -291,7 +308,40 @@ class Syncer:
             protected=np.array(sorted({*read_protected(document).tolist(), *self.protected}), np.int64),
             clock_offset=trust.clock_offset,
             signed={"index.json": data, **trust.evidence(self.feed)},
+            audit_warning=audit_warning,
         )
+
+    def _keep_audit_head(self, index: FeedIndex, era: int, state: SyncState) -> str | None:
+        """Keep an index's audit head for good; returns what is wrong with it, or with keeping it.
+
+        A release whose head contradicts an earlier one is taken all the same: it may lift blocks, and the list has its
+        own signature. What it proves about the exchange is said everywhere, and stays in the file.
+        """
+        if index.audit is None:
+            return None
+        seen = SeenAuditHead(
+            feed=self.feed,
+            era=era,
+            serial=index.serial,
+            length=index.audit.length,
+            head=index.audit.head,
+            published_at=index.published_at,
+            seen_at=times.this_second(),
+            url=self.url,
+            root=state.awaited_root,
+        )
+        try:
+            before = self.audit_file.add(seen)
+        except BlocklistError as error:
+            log.error("feed %s: the audit head of release %s could not be kept: %s", self.feed, seen.release, error)
+            return f"the audit head of release {seen.release} could not be kept: {error}"
+        found = () if before is None else tuple(contradictions((before, seen)))
+        if not found:
+            return None
+        warning = f"{'; '.join(found)}. Lines of the exchange's audit trail were changed or lost: {AUDIT_ADVICE}"
+        log.error("feed %s: %s", self.feed, warning)
+        self._note(audit_warning=warning)
+        return warning
 
     def _build(self, trust: Trust, offer: "_Offer", old: Rows) -> Built:
         planned = offer.plan
@@ -610,6 +660,7 @@ class _Offer:
         protected: these and the recipient's own, ascending.
         clock_offset: how far this machine's clock is ahead of the server's; None if that is not known.
         signed: the metadata that proves later that the release is the authority's, by file name.
+        audit_warning: what is wrong with its audit head; None if nothing is.
     """
 
     index: FeedIndex
@@ -623,6 +674,7 @@ class _Offer:
     protected: Int64s
     clock_offset: timedelta | None
     signed: dict[str, bytes]
+    audit_warning: str | None
 
     @property
     def release(self) -> ReleaseId:
@@ -661,4 +713,5 @@ class _Offer:
             era=self.era,
             before_era=before and before.era,
             clock_behind_s=seconds_behind(latest(self.index.published_at, state.last_success), now),
+            audit_warning=self.audit_warning,
         )
