@@ -22,6 +22,7 @@ from blocklist_sdk.exchange_server.casework.accounts import add_account, check_o
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
+from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from support.evidence_files import png_of
 
 PASSPHRASE: Final = "generated for a test"
@@ -188,7 +189,14 @@ class Talk:
         return case
 
     def decide(self, case: int, kind: str = "block", *, who: str = "anna", **fields: Any) -> Any:
-        return self.make(who, f"/v1/cases/{case}/decisions", {"kind": kind, "reason": "proved"} | fields)
+        """Decide on a case as it is now."""
+        body = {"kind": kind, "reason": "proved", "version": self.case(case)["version"]} | fields
+        return self.make(who, f"/v1/cases/{case}/decisions", body)
+
+    def confirm(self, decision: Any, *, who: str = "budi") -> Any:
+        """Confirm a decision on a case as it is now."""
+        body = {"version": self.case(decision["case"])["version"]}
+        return self.make(who, f"/v1/decisions/{decision['id']}/confirmation", body)
 
     def publish(self, *, everything: bool = False) -> dict[str, Any]:
         """Publish; the serials by feed."""
@@ -246,7 +254,7 @@ def refused(response: httpx.Response, status: int, kind: str | None = None) -> d
 
 def make_template(directory: Path) -> dict[str, str]:
     """An exchange's folder with an account for each role; the secrets and private keys by name."""
-    exchange = Exchange.init(directory, passphrase=PASSPHRASE)
+    exchange = Exchange.init(directory, passphrase=PASSPHRASE, settings=ExchangeSettings(two_person=False))
     with exchange:
         return add_accounts(exchange)
 

@@ -93,6 +93,11 @@ class Caller:
         return frozenset(each.removeprefix(FEED) for each in self.oauth_scopes if each.startswith(FEED))
 
 
+def caller_of(row: AccountRow) -> Caller:
+    """An account as a caller that may do all that it has the scopes for."""
+    return Caller(row.id, row.name, frozenset(row.scopes.split()))
+
+
 def check_oauth_scopes(oauth_scopes: Collection[str], *, feeds: Collection[str]) -> str:
     """An account's OAuth scopes as they are stored: sorted, separated by spaces.
 
@@ -226,6 +231,11 @@ def find_account(session: Session, name: str) -> AccountRow:
     if row is None:
         raise InvalidInput(f"the account {name!r} does not exist")
     return row
+
+
+def lock_account(session: Session, account_id: int) -> None:
+    """Let no other transaction count what an account does, until the end of this one; its requests go on."""
+    session.execute(select(AccountRow.id).where(AccountRow.id == account_id).with_for_update(key_share=True))
 
 
 def recipients_of(session: Session) -> dict[str, list[AccountRow]]:

@@ -10,15 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import BlocklistError
 from blocklist_sdk.exchange.models import Publication, PublishedFeed, WaitingRelease
-from blocklist_sdk.exchange_server.casework import cases, waiting_releases
+from blocklist_sdk.exchange_server.casework import cases, held_ends, recycled, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
+from blocklist_sdk.exchange_server.casework.held_ends import Ends
 from blocklist_sdk.exchange_server.casework.release_guard import (
     Content,
     NextEntry,
@@ -89,6 +90,8 @@ class Publishing:
         cycle_day: day of the month, UTC, on which routine decisions are published.
         routing: which feeds decisions reach.
         guard: how many numbers a release may begin to block; its limits on removals are not used.
+        max_ended: the share of the listings that may end in one run.
+        min_ended: so many listings may always end.
         process_lock: a file that is locked during a run, against other processes.
         thread_lock: held during a run, against other threads.
     """
@@ -99,6 +102,8 @@ class Publishing:
     cycle_day: int
     routing: RoutingRules
     guard: PublisherGuard
+    max_ended: float
+    min_ended: int
     process_lock: Path
     thread_lock: threading.Lock
 
@@ -114,16 +119,37 @@ class Publishing:
             Locked: another process has been publishing for a minute.
         """
         with self.thread_lock, self._locked():
+            ends = self._ends(now)
             self._lift_protected(now)
             routine = everything or self.is_due(now)
-            published = self._publish_all(self._waiting_feeds(now, routine=routine), now, routine=routine)
+            feeds = self._waiting_feeds(now, ends, routine=routine)
+            published = self._publish_all(feeds, now, ends, routine=routine)
             if routine:
                 self.database.change(
                     lambda session: add_missing_returning(session, CycleRow, [{"month": _month(now), "at": now}])
                 )
             with self.database.reading() as session:
                 waiting = waiting_releases.waiting_releases(session)
-        return Publication(at=now, routine=routine, feeds=tuple(published), waiting=waiting)
+        return Publication(
+            at=now,
+            routine=routine,
+            feeds=tuple(published),
+            waiting=waiting,
+            ends_held=ends.held,
+            ends_held_why=ends.why,
+        )
+
+    def _ends(self, now: datetime) -> Ends:
+        """Which ends take effect in this run; alarms about what waits for a person are raised here."""
+        with self.database.reading() as session:
+            ends = held_ends.judge_ends(session, now, share=self.max_ended, least=self.min_ended)
+            is_to_be_noted = held_ends.is_to_be_noted(session, ends, now)
+            is_overdue = recycled.are_overdue(session, now)
+        if is_to_be_noted:
+            self.database.change(lambda session: held_ends.note(session, ends, now))
+        if is_overdue:
+            self.database.change(lambda session: recycled.remind(session, now))
+        return ends
 
     def begin(self, now: datetime) -> None:
         """Give each feed without a release its first one, so that recipients can join before any number is listed.
@@ -134,7 +160,9 @@ class Publishing:
         with self.thread_lock, self._locked():
             with self.database.reading() as session:
                 begun = set(session.scalars(select(FeedRow.name).where(FeedRow.serial.is_not(None))))
-            self._publish_all([feed for feed in self.routing.feeds if feed not in begun], now, routine=False)
+            new = [feed for feed in self.routing.feeds if feed not in begun]
+            if new:
+                self._publish_all(new, now, self._ends(now), routine=False)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -157,10 +185,10 @@ class Publishing:
 
     def _lift(self, case_id: int, now: datetime, session: Session) -> None:
         case = cases.lock_case(session, case_id)
-        retract(session, case, cases.SYSTEM, _PROTECTED, now=now, routing=self.routing)
-        grant_open_appeals(session, case, cases.SYSTEM, _PROTECTED, now=now)
+        retract(session, case, _PROTECTED, now=now, routing=self.routing)
+        grant_open_appeals(session, case, None, _PROTECTED, now=now)
 
-    def _publish_all(self, feeds: Sequence[str], now: datetime, *, routine: bool) -> list[PublishedFeed]:
+    def _publish_all(self, feeds: Sequence[str], now: datetime, ends: Ends, *, routine: bool) -> list[PublishedFeed]:
         """Publish each feed, even if another one fails."""
         if not feeds:
             return []
@@ -169,7 +197,7 @@ class Publishing:
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine)
+                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, ends, routine=routine)
                 published += [] if made is None else [made]
             except BlocklistError as error:
                 log.error("feed %s was not published: %s", feed, error)
@@ -183,17 +211,17 @@ class Publishing:
         with self.database.reading() as session:
             return now.day >= self.cycle_day and session.get(CycleRow, _month(now)) is None
 
-    def _waiting_feeds(self, now: datetime, *, routine: bool) -> list[str]:
+    def _waiting_feeds(self, now: datetime, ends: Ends, *, routine: bool) -> list[str]:
         """Feeds that need a release now; with the cycle, also those that have not had one for a while."""
-        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= now)
+        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= ends.until)
         wanted = select(ListingRow.feed).where(
-            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= now)
+            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= ends.until)
         )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
             for waiting in session.scalars(select(WaitingRow)):
                 # What waits alone is no reason to look again every few seconds. A removal is, and so are these:
-                removed = or_(ListingRow.retracted_at.is_not(None), ListingRow.until <= now)
+                removed = or_(ListingRow.retracted_at.is_not(None), ListingRow.until <= ends.until)
                 is_removed = session.scalar(wanted.where(removed, ListingRow.feed == waiting.feed).limit(1)) is not None
                 if is_removed or self._is_to_be_judged(session, waiting, now, routine=routine):
                     feeds.add(waiting.feed)
@@ -218,10 +246,10 @@ class Publishing:
     def _limits(self) -> str:
         return f"{self.guard.max_added:g} {self.guard.min_added}"
 
-    def _publish(self, status: FeedStatus, now: datetime, *, routine: bool) -> PublishedFeed | None:
+    def _publish(self, status: FeedStatus, now: datetime, ends: Ends, *, routine: bool) -> PublishedFeed | None:
         """Publish what may be published; None if that would change nothing."""
         feed = status.feed
-        plan = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
+        plan = self.database.change(lambda session: self._prepare(session, status, now, ends, routine=routine))
         if plan.waiting is not None and plan.is_new:
             log.error(
                 "feed %s: the guard holds back %s, until an officer accepts this: %s. Retractions are published. To "
@@ -262,7 +290,7 @@ class Publishing:
             guard=PublisherGuard.off(),
         )
 
-    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> _Plan:
+    def _prepare(self, session: Session, status: FeedStatus, now: datetime, ends: Ends, *, routine: bool) -> _Plan:
         """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
         feed, serial, last_entry = status.feed, status.next_serial, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
@@ -281,13 +309,11 @@ class Publishing:
         waiting = session.get(WaitingRow, feed, with_for_update=True)
         state = waiting_releases.decisions_state(session, feed)  # before the listings: what comes between counts as new
         listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
-        # In the database, since another process may be extending one of them at this moment.
-        session.execute(
-            update(ListingRow)
-            .where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= now)
-            .values(retracted_at=ListingRow.until, ended=True, waiting=True)
-            .execution_options(synchronize_session=False)
-        )
+        # Locked, since another process may be extending one of them at this moment.
+        ending = listed & ListingRow.retracted_at.is_(None) & (ListingRow.until <= ends.until)
+        for row in session.scalars(select(ListingRow).where(ending).order_by(ListingRow.id).with_for_update()):
+            row.retracted_at, row.ended, row.waiting = row.until, True, True
+        session.flush()
         rows = {row.id: row for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id))}
         # A cycle that waits goes on waiting as it was: routine decisions made since then belong to the next one.
         last_listing = max(rows, default=0) if routine else waiting.last_listing if waiting else 0
@@ -430,7 +456,7 @@ class Publishing:
         for case in touched.values():
             if case.id not in active:
                 close_expired(session, case, now=now)
-                grant_open_appeals(session, case, cases.SYSTEM, _ENDED, now=now)
+                grant_open_appeals(session, case, None, _ENDED, now=now)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
                 cases.move_case(session, case, cases.PUBLISHED, now=now, actor=cases.SYSTEM, event="published")
         cases.mark_enforced(session, touched.values(), recipient_ids(session), now=now)

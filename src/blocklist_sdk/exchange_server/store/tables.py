@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of these tables."""
 
 
@@ -164,12 +164,16 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """An appeal against a listing; `by_itself` if a receipt opened it."""
+    """An appeal against a listing; `by_itself` if a receipt opened it.
+
+    `decision_id` is the decision that was in force when it came.
+    """
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
     appellant: Mapped[str] = mapped_column(String(200))
@@ -251,6 +255,12 @@ class ListingRow(Base):
             postgresql_where=sql("retracted_at IS NULL"),
         ),
         Index(
+            "to_end",
+            "until",
+            sqlite_where=sql("retracted_at IS NULL"),
+            postgresql_where=sql("retracted_at IS NULL"),
+        ),
+        Index(
             "in_force",
             "feed",
             sqlite_where=sql("lifted_at IS NULL"),
@@ -319,6 +329,50 @@ class ReceiptRow(Base):
     detail: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(index=True)
     __table_args__: Any = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
+
+
+class RecycledRow(Base):
+    """A `recycled` receipt for a listed number: it retracted or appealed by itself, or waits for an officer.
+
+    `reminded_at` is when the alarm about what waits was last given again.
+    """
+
+    __tablename__ = "recycled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    feed: Mapped[str] = mapped_column(String(64))
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    entry: Mapped[int]
+    received_at: Mapped[datetime]
+    state: Mapped[Literal["effective", "waiting", "confirmed", "refused"]] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    answered_by: Mapped[str | None] = mapped_column(String(64))
+    answered_at: Mapped[datetime | None]
+    reminded_at: Mapped[datetime | None]
+    __table_args__: Any = (
+        Index("recycled_in_a_day", "account_id", "feed", "received_at"),
+        Index(
+            "recycled_waiting",
+            "state",
+            sqlite_where=sql("state = 'waiting'"),
+            postgresql_where=sql("state = 'waiting'"),
+        ),
+    )
+
+
+class ClockRow(Base):
+    """What the exchange's clock has shown; the only row has the ID 1.
+
+    `seen_at` is the last moment known, `accepted_at` the moment up to which a person said that it is right, and
+    `acceptances` counts how often one did. `alarmed_at` is when the alarm about ends that are held was last given.
+    """
+
+    __tablename__ = "clock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    acceptances: Mapped[int] = mapped_column(default=0)
+    alarmed_at: Mapped[datetime | None]
 
 
 class HistoryRow(Base):
