@@ -65,8 +65,8 @@ PUBLIC = {
     "blocklist_sdk.exchange": """
         Account Appeal BulkItem Case Certificates ClientSettings Decision Event Evidence Feed FieldProblem Health Lifted
         Listing NewReceipt NewReport NumberStatus Problem Publication Receipt ReceiptItem ReceiptOutcome
-        RecipientStatistics Report Spread Statistics WaitingListing WaitingRelease new_receipt new_report tls_context
-        certificates_in_use token_url_of
+        RecipientStatistics RecycledAnswer RecycledBatch RecycledNumber Report Spread Statistics WaitingListing
+        WaitingRelease new_receipt new_report tls_context certificates_in_use token_url_of
     """,
     "blocklist_sdk.exchange_server": """
         Exchange ExchangeSettings FeedRule Judge RoutingRules TlsFiles create_app openapi_document serving_exchange

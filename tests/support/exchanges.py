@@ -186,6 +186,7 @@ def case(number: int = 7, **changed: Any) -> dict[str, Any]:
     }
     return {
         "id": number,
+        "version": 12,
         "number": NUMBER,
         "operator": "telkomsel",
         "state": "received",
@@ -231,6 +232,17 @@ RECEIPT = {
     "at": MOMENT,
     "detail": "",
     "received_at": MOMENT,
+}
+
+RECYCLED = {
+    "digest": "0" * 64,
+    "feed": "id-telkomsel",
+    "recipient": "telkomsel",
+    "is_home": True,
+    "since": MOMENT,
+    "numbers": 60,
+    "bound": 50,
+    "examples": [{"case": 7, "number": NUMBER, "entry": 11, "received_at": MOMENT}],
 }
 
 EVENT = {

@@ -189,14 +189,29 @@ class Talk:
         return case
 
     def decide(self, case: int, kind: str = "block", *, who: str = "anna", **fields: Any) -> Any:
-        """Decide on a case as it is now."""
-        body = {"kind": kind, "reason": "proved", "version": self.case(case)["version"]} | fields
-        return self.make(who, f"/v1/cases/{case}/decisions", body)
+        return good(self.try_to_decide(case, kind, who=who, **fields))
 
-    def confirm(self, decision: Any, *, who: str = "budi") -> Any:
+    def try_to_decide(self, case: int, kind: str = "block", *, who: str = "anna", **fields: Any) -> httpx.Response:
+        """Decide on a case as it is now."""
+        body = {"kind": kind, "reason": "proved", "version": self.version(case)} | fields
+        return self.post(who, f"/v1/cases/{case}/decisions", body)
+
+    def confirm(self, decision: Any, *, who: str = "budi") -> httpx.Response:
         """Confirm a decision on a case as it is now."""
-        body = {"version": self.case(decision["case"])["version"]}
-        return self.make(who, f"/v1/decisions/{decision['id']}/confirmation", body)
+        body = {"version": self.version(decision["case"])}
+        return self.post(who, f"/v1/decisions/{decision['id']}/confirmation", body)
+
+    def appeal(self, case: int, *, who: str = "web", **fields: Any) -> httpx.Response:
+        body = {"number": f"+{self.case(case)['number']}", "grounds": "It is mine.", "appellant": "p1"} | fields
+        return self.post(who, "/v1/appeals", body)
+
+    def answer(self, appeal: Any, *, grant: bool, who: str = "anna", **fields: Any) -> httpx.Response:
+        """Answer an appeal on a case as it is now."""
+        body = {"grant": grant, "reason": "looked at", "version": self.version(appeal["case"])} | fields
+        return self.post(who, f"/v1/appeals/{appeal['id']}/answer", body)
+
+    def version(self, case: int) -> int:
+        return int(self.case(case)["version"])
 
     def publish(self, *, everything: bool = False) -> dict[str, Any]:
         """Publish; the serials by feed."""

@@ -1,8 +1,8 @@
 """The exchange's clock: the machine's, as long as that runs evenly.
 
 Listings, tokens and assertions end by the clock. A machine's clock may jump: a time server errs, a virtual machine
-wakes, a person types a wrong year. While the exchange runs it notices, since the machine also counts seconds that nobody can
-set, and then goes by those. What a clock may do while the exchange was stopped, `casework.held_ends` judges.
+wakes, a person types a wrong year. While the exchange runs it notices, since the machine also counts seconds that
+nobody can set, and then goes by those. What a clock may do while the exchange was stopped, `casework.held_ends` judges.
 """
 
 import logging

@@ -113,6 +113,18 @@ def check_oauth_scopes(oauth_scopes: Collection[str], *, feeds: Collection[str])
     return " ".join(sorted(set(oauth_scopes)))
 
 
+def check_account_name(name: str) -> None:
+    """Check that an account can have this name.
+
+    Raises:
+        InvalidInput: it cannot, and why.
+    """
+    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
+        raise InvalidInput(f"{name!r} is not an account name: use lower-case words and digits joined by . _ or -")
+    if name == SYSTEM:
+        raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
+
+
 def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | None, now: datetime) -> str | None:
     """Add an account that authenticates with its private key, or with a secret that is made here.
 
@@ -129,10 +141,7 @@ def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | No
     Raises:
         InvalidInput: the name or the key cannot be used, or the name is taken.
     """
-    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
-        raise InvalidInput(f"{name!r} is not an account name: use lower-case words and digits joined by . _ or -")
-    if name == SYSTEM:
-        raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
+    check_account_name(name)
     secret = None if key is not None else secrets.token_urlsafe(32)
     row = AccountRow(
         name=name,
