@@ -269,7 +269,8 @@ def case_line(case: "Case") -> str:
     through = f"{case.reporters} through {counted(case.accounts, 'account')}"
     return (
         f"case {case.id}, version {case.version}  +{case.number}  {case.state}{late}  {case.category}, "
-        f"{case.operator or 'operator unknown'}; {reports} by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+        f"{case.operator or 'operator unknown'}; {reports} by {through}; opened {moment(case.opened_at)}, "
+        f"{case.officer or 'no officer'}"
     )
 
 

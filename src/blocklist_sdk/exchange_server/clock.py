@@ -94,7 +94,8 @@ class SteadyClock:
         elapsed, wall = self._elapsed(), self._wall()
         steady = self._origin + timedelta(seconds=elapsed)
         ahead = wall - steady
-        if abs(ahead) > STEP:
+        most = timedelta(seconds=max(elapsed - self._checked_s, 0.0) * _GLIDE)
+        if abs(ahead) > STEP + most:
             if self._jumped is None or abs(ahead - self._jumped) > STEP:
                 alarm(
                     "the machine's clock has jumped %s by %s, to %s. The exchange goes on by %s. If the machine's "
@@ -107,7 +108,6 @@ class SteadyClock:
         if self._jumped is not None:
             log.warning("the machine's clock is right again, and the exchange goes by it")
             self._jumped = None
-        most = timedelta(seconds=max(elapsed - self._checked_s, 0.0) * _GLIDE)
         self._origin += max(-most, min(most, ahead))
         self._checked_s = elapsed
         return wall
