@@ -32,7 +32,7 @@ from blocklist_sdk.exchange_server.casework.idempotency import (
 )
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import BearerToken, permitted
+from blocklist_sdk.exchange_server.http.authentication import BearerToken, declare, permitted
 from blocklist_sdk.exchange_server.http.state import state_of
 
 REPLAYED: Final = "Idempotent-Replayed"
@@ -124,6 +124,7 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
         target = f"{request.method} {request.url.path}?{request.url.query}"
         return IdempotentRequest(exchange, caller, key, exchange.clock(), target)
 
+    declare(check, permissions)
     return check
 
 
