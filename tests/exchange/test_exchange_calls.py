@@ -37,6 +37,7 @@ from support.exchanges import (
     NUMBER,
     RECEIPT,
     RECYCLED,
+    RECYCLED_ANSWER,
     STATISTICS,
     Asked,
     Told,
@@ -149,7 +150,7 @@ CALLS: dict[str, tuple[Use, str, Any, Any]] = {
     "answer_recycled": (
         lambda x: x.answer_recycled("0" * 64, confirm=True, reason="asked the operator"),
         "POST /v1/receipts/recycled/answers",
-        {"feed": "id-telkomsel", "recipient": "telkomsel", "numbers": 60, "retracted": 59},
+        RECYCLED_ANSWER,
         {"digest": "0" * 64, "confirm": True, "reason": "asked the operator"},
     ),
     "receipts": (lambda x: x.receipts(feed="id-all", entry=11), "GET /v1/receipts", page(RECEIPT), None),

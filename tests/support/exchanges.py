@@ -245,6 +245,8 @@ RECYCLED = {
     "examples": [{"case": 7, "number": NUMBER, "entry": 11, "received_at": MOMENT}],
 }
 
+RECYCLED_ANSWER = {"feed": "id-telkomsel", "recipient": "telkomsel", "numbers": 60, "retracted": 59}
+
 EVENT = {
     "sequence": 1,
     "at": MOMENT,
