@@ -243,7 +243,7 @@ SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     ),
     "case recycled": (
         ("case", "recycled"),
-        {"GET /v1/receipts/recycled": [RECYCLED]},
+        {"GET /v1/receipts/recycled": Told([RECYCLED])},
         ("60 numbers recycled according to telkomsel, the home operator", f"--confirm {'0' * 64}"),
     ),
     "case recycled --confirm": (

@@ -225,7 +225,7 @@ ROUTES: dict[str, Any] = {
     "GET /v1/appeals": page(appeal()),
     "POST /v1/appeals/9/answer": appeal(),
     "GET /v1/receipts": page(RECEIPT),
-    "GET /v1/receipts/recycled": [RECYCLED],
+    "GET /v1/receipts/recycled": Told([RECYCLED]),
     "POST /v1/receipts/recycled/answers": RECYCLED_ANSWER,
     "GET /v1/statistics/2026-11": STATISTICS,
     "POST /v1/receipts": {"items": [{"index": 0, "status": "accepted"}]},

@@ -217,6 +217,7 @@ def appeal(**changed: Any) -> dict[str, Any]:
         "evidence": [],
         "reason": None,
         "answered_at": None,
+        "proposed": None,
         "lifted": [lifted],
         **changed,
     }
