@@ -224,6 +224,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "case decide": [_DECISION],
     "case confirm": [_DECISION],
     "case withdraw": [_DECISION],
+    "case recycled": [record(exchange.RecycledBatch), record(exchange.RecycledAnswer)],
     "case evidence": [_EVIDENCE],
     "appeal send": [_APPEAL],
     "appeal attach": [_APPEAL],
@@ -231,7 +232,9 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "appeal list": [_APPEAL],
     "appeal answer": [_APPEAL],
     "appeal evidence": [_EVIDENCE],
-    "exchange init": [object_of(directory=str, feeds=list[str], root=str)],
+    "exchange init": [
+        object_of(directory=str, feeds=list[str], root=str, officers=_list_of(object_of(name=str, settings=str)))
+    ],
     "exchange user add": [_SECRET],
     "exchange user secret": [_SECRET],
     "exchange user reopen": [_SECRET],

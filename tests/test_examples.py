@@ -196,8 +196,8 @@ def test_a_provider_reports_suspends_and_restores(box: Sandbox, tmp_path: Path) 
             assert (acted.returncode, acted.stderr) == (0, "")
 
     with box.client("officer") as officer:
-        officer.start_verification(case)
-        officer.decide(case, "block", reason="The conversation shows it.", urgent=True)
+        version = officer.start_verification(case).version
+        officer.decide(case, "block", reason="The conversation shows it.", urgent=True, version=version)
         act_until(is_suspended=True)
         officer.decide(case, "retract", reason="Two digits were swapped.")
         act_until(is_suspended=False)

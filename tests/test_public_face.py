@@ -18,10 +18,10 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 PUBLIC = {
     "blocklist_sdk": """
-        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change ClientCredentials Entry
-        ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber Locked Malformed
-        NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status StorageFailed SyncResult
-        Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
+        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change
+        ClientCredentials Entry ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber
+        Locked Malformed NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status
+        StorageFailed SyncResult Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
     """,
     "blocklist_sdk.recipient": """
         ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ImportResult OUTCOMES
@@ -65,8 +65,8 @@ PUBLIC = {
     "blocklist_sdk.exchange": """
         Account Appeal BulkItem Case Certificates ClientSettings Decision Event Evidence Feed FieldProblem Health Lifted
         Listing NewReceipt NewReport NumberStatus Problem Publication Receipt ReceiptItem ReceiptOutcome
-        RecipientStatistics Report Spread Statistics WaitingListing WaitingRelease new_receipt new_report tls_context
-        certificates_in_use token_url_of
+        RecipientStatistics RecycledAnswer RecycledBatch RecycledNumber Report Spread Statistics WaitingListing
+        WaitingRelease new_receipt new_report tls_context certificates_in_use token_url_of
     """,
     "blocklist_sdk.exchange_server": """
         Exchange ExchangeSettings FeedRule Judge RoutingRules TlsFiles create_app openapi_document serving_exchange

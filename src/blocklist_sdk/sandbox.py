@@ -86,10 +86,15 @@ def sandbox(
     """
     from blocklist_sdk.exchange_server.exchange import Exchange
     from blocklist_sdk.exchange_server.serving import serving_exchange
+    from blocklist_sdk.exchange_server.settings import ExchangeSettings
 
     with (
         story_folder(directory) as folder,
-        Exchange.init(folder / "exchange", passphrase=new_passphrase(folder)) as exchange,
+        Exchange.init(
+            folder / "exchange",
+            passphrase=new_passphrase(folder),
+            settings=ExchangeSettings(two_person=False),  # its one officer decides alone
+        ) as exchange,
     ):
         secrets = {name: exchange.add_account(name, scopes) or "" for name, scopes in ACCOUNTS.items()}
         _list_generated(exchange, cases)
@@ -102,15 +107,14 @@ def sandbox(
 def _list_generated(exchange: "Exchange", count: int) -> None:
     """Put generated numbers on the feeds, and publish the first release of every feed."""
     from blocklist_sdk.exchange_server.casework import decisions, intake
-    from blocklist_sdk.exchange_server.casework.accounts import Caller, find_account
+    from blocklist_sdk.exchange_server.casework.accounts import caller_of, find_account
     from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
     from blocklist_sdk.exchange_server.store.trail import Act
 
     at = exchange.clock()
     stored = exchange.evidence.receive([screenshot()], name="screenshot.png")
     with exchange.database.writing(by=Act(COMMAND_LINE, "generated")) as session:
-        row = find_account(session, "hotline")
-        hotline = Caller(row.id, row.name, frozenset(row.scopes.split()))
+        hotline, officer = (caller_of(find_account(session, name)) for name in ("hotline", "officer"))
         incoming = [
             intake.IncomingReport.read(hotline, report, region=exchange.settings.region, now=at)
             for report in generate_reports(count, happened_at=at - timedelta(days=1))
@@ -120,11 +124,10 @@ def _list_generated(exchange: "Exchange", count: int) -> None:
             decisions.decide(
                 session,
                 case,
-                "officer",
-                NewDecision(kind="block", reason="generated"),
+                officer,
+                NewDecision(kind="block", reason="generated", version=case.events),
                 now=at,
-                default_listing=exchange.settings.listing,
-                two_person=False,
+                settings=exchange.settings,
                 protected=frozenset(),
                 routing=exchange.routing,
             )

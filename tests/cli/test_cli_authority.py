@@ -298,6 +298,25 @@ def test_verify_finds_what_was_changed(shared: Path, served: str) -> None:
     )
 
 
+def test_an_exchange_begins_with_two_officers(folder: Path, tmp_path: Path) -> None:
+    for name in ("officer-1", "officer-2"):
+        file = folder / "officers" / name / "blocklist.toml"
+        assert f'client_id = "{name}"' in file.read_text()
+        assert "client_secret" in file.read_text()
+        assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    accounts = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    assert {each["name"]: each["scopes"] for each in accounts} == {"officer-1": ["officer"], "officer-2": ["officer"]}
+    assert "two_person = true" in (folder / "exchange.toml").read_text()
+    new = tmp_path / "new"
+    assert_fails(run("exchange", "init", new, "--officer", "anna", env=ENV), 2, "--one-person")
+    assert_fails(run("exchange", "init", new, "--officer", "Anna B", "--officer", "x", env=ENV), 2, "account name")
+    assert not new.exists()
+    alone = run("exchange", "init", new, "--one-person", "--url", "https://exchange.example", "--json", env=ENV)
+    assert [each["name"] for each in alone.document["officers"]] == ["officer-1"]
+    assert 'exchange = "https://exchange.example"' in Path(alone.document["officers"][0]["settings"]).read_text()
+    assert "two_person = false" in (new / "exchange.toml").read_text()
+
+
 def test_an_unknown_operator_is_warned_of(tmp_path: Path) -> None:
     rules = tmp_path / "routing.toml"
     rules.write_text('region = "ID"\n[[feed]]\nname = "id-telkomsel"\noperators = ["telkomsell"]\nscopes = ["sms"]\n')

@@ -27,6 +27,8 @@ from support.exchanges import (
     EVIDENCE,
     MOMENT,
     RECEIPT,
+    RECYCLED,
+    RECYCLED_ANSWER,
     STATISTICS,
     Told,
     appeal,
@@ -223,6 +225,8 @@ ROUTES: dict[str, Any] = {
     "GET /v1/appeals": page(appeal()),
     "POST /v1/appeals/9/answer": appeal(),
     "GET /v1/receipts": page(RECEIPT),
+    "GET /v1/receipts/recycled": Told([RECYCLED]),
+    "POST /v1/receipts/recycled/answers": RECYCLED_ANSWER,
     "GET /v1/statistics/2026-11": STATISTICS,
     "POST /v1/receipts": {"items": [{"index": 0, "status": "accepted"}]},
     f"GET /v1/evidence/{EVIDENCE['id']}": Told(b"x" * int(str(EVIDENCE["bytes"]))),
@@ -260,7 +264,9 @@ def with_an_account(folder: Path) -> None:
         for name in ("show", "history", "start-verification"):
             command("case", name, "7")
         command("case", "list")
-        command("case", "decide", "7", "block", "--reason", "x")
+        command("case", "decide", "7", "block", "--version", "12", "--reason", "x")
+        command("case", "recycled")
+        command("case", "recycled", "--refuse", "0" * 64, "--reason", "x")
         command("case", "confirm", "5")
         command("case", "withdraw", "5")
         command("case", "evidence", "7", "--dir", folder / "evidence")

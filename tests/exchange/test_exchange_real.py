@@ -46,7 +46,9 @@ def test_a_report_goes_all_the_way(box: Sandbox, tmp_path: Path) -> None:
         assert (file.media_type, file.name) == ("image/png", "é ü.png")
         assert officer.download_evidence(file, tmp_path / "a.png").read_bytes() == screenshot()
         assert officer.start_verification(report.case).state == "verifying"
-        decision = officer.decide(report.case, "block", reason="seen", scope=("sms",))
+        decision = officer.decide(
+            report.case, "block", reason="seen", scope=("sms",), version=officer.get_case(report.case).version
+        )
         assert (decision.state, decision.scope) == ("effective", ("sms",))
         assert [event.event for event in officer.case_history(report.case)][-1] == "decided"
         appeal = hotline.submit_appeal(number="0812-7777-0001", grounds="a new owner", appellant="owner-1")

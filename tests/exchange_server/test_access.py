@@ -52,6 +52,8 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/appeals/{appeal}/evidence"): {"report"},
     ("POST", "/v1/appeals/{appeal}/answer"): {"officer"},
     ("POST", "/v1/receipts"): {"recipient"},
+    ("GET", "/v1/receipts/recycled"): {"officer"},
+    ("POST", "/v1/receipts/recycled/answers"): {"officer"},
     ("GET", "/v1/receipts"): {"recipient", "officer"},
     ("GET", "/v1/feeds"): ANYONE,
     ("POST", "/v1/publications"): {"publish"},
@@ -77,6 +79,7 @@ WORTHLESS = ("disabled", "expired", "garbage", "of another key", "of an unknown 
 BODIES: dict[str, Any] = {
     "/v1/cases/{case}/decisions": {"kind": "reject", "reason": "x"},
     "/v1/appeals/{appeal}/answer": {"grant": True, "reason": "x"},
+    "/v1/receipts/recycled/answers": {"digest": "0" * 64, "confirm": True, "reason": "x"},
     "/v1/publications": {},
     "/v1/publications/acceptances": {"feed": "id-all", "digest": "0" * 64},
     "/v1/reports/bulk": {"reports": []},

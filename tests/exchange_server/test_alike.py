@@ -25,6 +25,9 @@ def script(talk: Talk) -> Iterator[Step]:
         one = talk.receipt(entry, feed=feed, serial=serial, outcome=outcome)
         return "POST", who, "/v1/receipts", {"receipts": [one, one]}
 
+    def decision(case: int) -> dict[str, Any]:
+        return {"kind": "block", "reason": "proved", "version": talk.version(case)}
+
     yield new(first)
     yield new(first, category="spam")
     yield new(first, who="bank", category="spam", reporter="r9")
@@ -42,10 +45,10 @@ def script(talk: Talk) -> Iterator[Step]:
     yield "POST", "budi", "/v1/cases/1/verification", None
     talk.clock.forward(hours=25)
     yield from read("/v1/cases?overdue=true&limit=1", "/v1/statistics/2026-11")
-    yield "POST", "anna", "/v1/cases/1/decisions", {"kind": "block", "reason": "proved", "urgent": True}
-    yield "POST", "anna", "/v1/cases/2/decisions", {"kind": "advisory", "reason": "likely", "scope": ["messaging"]}
+    yield "POST", "anna", "/v1/cases/1/decisions", decision(1) | {"urgent": True}
+    yield "POST", "anna", "/v1/cases/2/decisions", decision(2) | {"kind": "advisory", "scope": ["messaging"]}
     yield "POST", "anna", "/v1/cases/3/decisions", {"kind": "reject", "reason": "no fraud"}
-    yield "POST", "anna", "/v1/cases/3/decisions", {"kind": "block", "reason": "too late"}
+    yield "POST", "anna", "/v1/cases/3/decisions", decision(3)
     yield "POST", "press", "/v1/publications", {}
     yield from read("/v1/cases", "/v1/cases/1/history", "/v1/feeds", "/v1/publications/waiting", "/metrics")
     yield "POST", "anna", "/v1/publications/acceptances", {"feed": "id-all", "digest": "0" * 64}
@@ -64,7 +67,7 @@ def script(talk: Talk) -> Iterator[Step]:
     yield "POST", "web", "/v1/appeals", appeal | {"number": f"+{third}"}
     yield "FILE", "web", "/v1/appeals/1/evidence?name=bill.png", png_of(400)
     yield from read("/v1/cases", "/v1/appeals", "/v1/appeals?state=open")
-    yield "POST", "budi", "/v1/appeals/1/answer", {"grant": False, "reason": "no"}
+    yield "POST", "budi", "/v1/appeals/1/answer", {"grant": False, "reason": "no", "version": talk.version(1)}
     yield "POST", "budi", "/v1/appeals/2/answer", {"grant": True, "reason": "yes"}
     yield "POST", "budi", "/v1/appeals/2/answer", {"grant": True, "reason": "yes"}
     yield "POST", "press", "/v1/publications", {"everything": True}
@@ -73,7 +76,7 @@ def script(talk: Talk) -> Iterator[Step]:
     yield new(first)
     until = (talk.clock() + timedelta(days=3)).isoformat()
     yield "FILE", "web", "/v1/reports/10/evidence?name=a.png", png_of(500)
-    yield "POST", "anna", "/v1/cases/4/decisions", {"kind": "block", "reason": "again", "until": until}
+    yield "POST", "anna", "/v1/cases/4/decisions", decision(4) | {"until": until}
     yield "POST", "press", "/v1/publications", {"everything": True}
     yield receipt("telkomsel", "id-telkomsel", 2, 3, "recycled")
     talk.clock.forward(days=4)

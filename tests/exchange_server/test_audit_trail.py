@@ -155,7 +155,8 @@ def test_what_the_trail_holds_as_it_is() -> None:
         | {"routine", "last_listing", "limits", "state", "is_known", "accepted_by", "accepted_at"},
         "receipts": {"at", "received_at"},
     }
-    longest = AuditRow.__table__.c.event.type.length
+    longest = cast(String, AuditRow.__table__.c.event.type).length
+    assert longest is not None
     for part in (report_routes, case_routes, appeal_routes, feed_routes):
         assert all(len(route.name) <= longest for route in part.router.routes)
 

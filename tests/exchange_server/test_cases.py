@@ -88,8 +88,8 @@ def brought(talk: Talk, state: str, count: int) -> list[int]:
 UNDECIDED, LISTED = {"received", "verifying"}, {"decided", "published", "enforced"}
 TO_DO: dict[str, tuple[set[str], str]] = {
     "verification": (UNDECIDED, "verifying"),
-    "block": (UNDECIDED | LISTED, "decided"),
-    "advisory": (UNDECIDED | LISTED, "decided"),
+    "block": (UNDECIDED | LISTED | {"appealed"}, "decided"),
+    "advisory": (UNDECIDED | LISTED | {"appealed"}, "decided"),
     "reject": (UNDECIDED | {"incomplete"}, "rejected"),
     "retract": (LISTED | {"appealed"}, "retracted"),
 }
@@ -103,10 +103,11 @@ def test_officers_do_in_each_state_what_may_be_done_there(lite: Talk) -> None:
             if what == "verification":
                 answer = lite.post("anna", f"/v1/cases/{case}/verification")
             else:
-                answer = lite.post("anna", f"/v1/cases/{case}/decisions", {"kind": what, "reason": "because"})
+                answer = lite.try_to_decide(case, what)
             if state in where:
                 good(answer)
-                assert lite.state(case) == after, (state, what)
+                is_kept = state == "appealed" and after == "decided"  # until the appeal is answered
+                assert lite.state(case) == ("appealed" if is_kept else after), (state, what)
             else:
                 refused(answer, 409, "conflict")
                 assert (lite.state(case), len(lite.history(case))) == (state, events)
@@ -148,12 +149,12 @@ def test_a_decision_says_what_was_decided_and_until_when(talk: Talk) -> None:
 
 def test_what_cannot_be_decided_is_refused(lite: Talk) -> None:
     case = lite.complete()
-    path = f"/v1/cases/{case}/decisions"
     past = lite.clock().isoformat()
-    assert refused(lite.post("anna", path, {"kind": "block", "reason": "x", "until": past}), 422)["errors"]
-    refused(lite.post("anna", path, {"kind": "block", "reason": "x", "scope": []}), 422)
-    refused(lite.post("anna", path, {"kind": "block", "reason": ""}), 422)
-    refused(lite.post("anna", "/v1/cases/999/decisions", {"kind": "block", "reason": "x"}), 404, "not-found")
+    assert refused(lite.try_to_decide(case, until=past), 422)["errors"]
+    refused(lite.try_to_decide(case, scope=[]), 422)
+    refused(lite.try_to_decide(case, reason=""), 422)
+    body = {"kind": "block", "reason": "x", "version": 1}
+    refused(lite.post("anna", "/v1/cases/999/decisions", body), 404, "not-found")
     refused(lite.post("anna", "/v1/decisions/999/confirmation"), 404, "not-found")
     assert lite.case(case)["decisions"] == []
 
@@ -162,8 +163,8 @@ def test_protected_numbers_cannot_be_decided_on(talk: Talk) -> None:
     number = talk.number()
     case = talk.complete(number)
     talk.exchange.publisher.protect([f"+{number}"])
-    refused(talk.post("anna", f"/v1/cases/{case}/decisions", {"kind": "block", "reason": "x"}), 409, "conflict")
-    refused(talk.post("anna", f"/v1/cases/{case}/decisions", {"kind": "advisory", "reason": "x"}), 409, "conflict")
+    refused(talk.try_to_decide(case), 409, "conflict")
+    refused(talk.try_to_decide(case, "advisory"), 409, "conflict")
     assert talk.decide(case, "reject")["state"] == "effective"
 
 
@@ -173,11 +174,11 @@ def test_under_the_two_person_rule_another_officer_confirms(start: Any, database
     made = talk.decide(case)
     assert (made["state"], talk.state(case), talk.case(case)["listings"]) == ("proposed", "verifying", [])
     path = f"/v1/decisions/{made['id']}"
-    refused(talk.post("anna", f"{path}/confirmation"), 409, "conflict")
-    refused(talk.post("budi", f"/v1/cases/{case}/decisions", {"kind": "block", "reason": "x"}), 409, "conflict")
-    confirmed = talk.make("budi", f"{path}/confirmation")
+    refused(talk.confirm(made, who="anna"), 409, "conflict")
+    refused(talk.try_to_decide(case, who="budi"), 409, "conflict")
+    confirmed = good(talk.confirm(made))
     assert (confirmed["state"], confirmed["confirmed_by"], talk.state(case)) == ("effective", "budi", "decided")
-    refused(talk.post("budi", f"{path}/confirmation"), 409, "conflict")
+    refused(talk.confirm(made), 409, "conflict")
     refused(talk.post("anna", f"{path}/withdrawal"), 409, "conflict")
 
 
@@ -186,7 +187,7 @@ def test_a_proposal_may_be_withdrawn(start: Any, database: str) -> None:
     case = talk.complete()
     made = talk.decide(case)
     assert talk.make("anna", f"/v1/decisions/{made['id']}/withdrawal")["state"] == "withdrawn"
-    refused(talk.post("budi", f"/v1/decisions/{made['id']}/confirmation"), 409, "conflict")
+    refused(talk.confirm(made), 409, "conflict")
     assert talk.decide(case, who="budi")["state"] == "proposed"
     assert talk.decide(talk.complete(), "reject")["state"] == "effective"  # it lists nothing
 
@@ -196,11 +197,13 @@ def test_what_has_changed_since_a_proposal_stops_it(start: Any, database: str) -
     number = talk.number()
     case = talk.complete(number)
     first = talk.decide(case, urgent=True)
-    talk.make("budi", f"/v1/decisions/{first['id']}/confirmation")
+    good(talk.confirm(first))
     talk.publish()
     wider = talk.decide(case, "advisory")
+    seen = {"version": talk.version(case)}
     talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
-    refused(talk.post("budi", f"/v1/decisions/{wider['id']}/confirmation"), 409, "conflict")
+    stale = refused(talk.post("budi", f"/v1/decisions/{wider['id']}/confirmation", seen), 409, "conflict")
+    assert f"has version {talk.version(case)} now" in stale["detail"]
     assert talk.state(case) == "appealed"
     talk.decide(case, "retract", who="budi")
     assert [each["state"] for each in talk.case(case)["decisions"]] == ["effective", "withdrawn", "effective"]
@@ -210,7 +213,7 @@ def test_what_has_changed_since_a_proposal_stops_it(start: Any, database: str) -
     case = talk.complete(other)
     made = talk.decide(case)
     talk.exchange.publisher.protect([f"+{other}"])
-    refused(talk.post("budi", f"/v1/decisions/{made['id']}/confirmation"), 409, "conflict")
+    refused(talk.confirm(made), 409, "conflict")
 
 
 def test_taking_a_case_up_again_does_nothing_and_another_officer_takes_it_over(talk: Talk) -> None:

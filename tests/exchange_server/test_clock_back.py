@@ -21,5 +21,5 @@ def test_a_proposal_whose_end_has_passed_is_not_confirmed(start: Callable[..., T
     talk = start(database, two_person=True)
     proposed = talk.decide(talk.complete(), until=(talk.clock() + timedelta(hours=1)).isoformat())
     talk.clock.forward(hours=2)
-    refused(talk.post("budi", f"/v1/decisions/{proposed['id']}/confirmation"), 409, "conflict")
+    refused(talk.confirm(proposed), 409, "conflict")
     talk.make("budi", f"/v1/decisions/{proposed['id']}/withdrawal")

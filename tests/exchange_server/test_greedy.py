@@ -112,12 +112,12 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
         body = {"number": number, "grounds": "mine by now", "appellant": appellant}
         return talk.post(who, "/v1/appeals", body).status_code
 
-    assert [appeal(f"a{place}") for place in range(12)] == [201] * 10 + [409] * 2
+    assert [appeal(f"a{place}") for place in range(3)] == [201] + [409] * 2
     assert appeal("b", "bank") == 201
     for each in talk.read("anna", "/v1/appeals")["items"]:
-        talk.make("anna", f"/v1/appeals/{each['id']}/answer", {"grant": False, "reason": "no proof"})
+        good(talk.answer(each, grant=False))
     assert talk.state(case) == "published"
-    assert appeal("a") == 201
+    assert appeal("a") == 409
 
 
 @pytest.mark.timing

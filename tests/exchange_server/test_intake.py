@@ -21,7 +21,7 @@ def test_a_report_without_evidence_is_incomplete_and_says_so(talk: Talk) -> None
     made = talk.report()
     assert (made["case_state"], made["missing"], made["evidence"]) == ("incomplete", ["evidence"], [])
     refused(talk.post("anna", f"/v1/cases/{made['case']}/verification"), 409, "conflict")
-    refused(talk.post("anna", f"/v1/cases/{made['case']}/decisions", {"kind": "block", "reason": "x"}), 409)
+    refused(talk.try_to_decide(made["case"]), 409)
     file = talk.attach(made["id"], content=png_of(300), name="bukti.png")
     assert (file["media_type"], file["name"]) == ("image/png", "bukti.png")
     now = talk.read("web", f"/v1/reports/{made['id']}")

@@ -11,7 +11,7 @@ from blocklist_sdk.exchange_server.casework.accounts import disable_account
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, FeedRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import Act
-from support.talking import START, Talk, refused
+from support.talking import START, Talk, good, refused
 
 
 def test_each_receipt_is_answered_by_itself(talk: Talk) -> None:
@@ -105,7 +105,7 @@ def test_who_answers_for_nothing_any_more_stands_in_for_nobody(talk: Talk) -> No
         session.add(AccountRow(name="heir", scopes="feed:id-telkomsel receipt", created_at=START))
         disable_account(session, "telkomsel", talk.clock())
     made = talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
-    talk.make("anna", f"/v1/appeals/{made['id']}/answer", {"grant": False, "reason": "x"})
+    good(talk.answer(made, grant=False))
     assert talk.state(case) == "published"
     header = talk.token("heir", "receipt", "feed:id-telkomsel") | {"Idempotency-Key": "heir"}
     talk.request("POST", "/v1/receipts", json={"receipts": [talk.receipt()]}, headers=header).raise_for_status()
@@ -138,7 +138,7 @@ def test_a_number_that_another_recipient_calls_recycled_is_one_appeal_for_an_off
     assert (made["case"], made["appellant"]) == (case, "messenger")
     assert made["grounds"].startswith("according to messenger the number belongs to another subscriber now: feed id-me")
     assert talk.read("anna", "/v1/cases")["items"][0]["id"] == case
-    talk.make("anna", f"/v1/appeals/{made['id']}/answer", {"grant": False, "reason": "the operator says no"})
+    good(talk.answer(made, grant=False, reason="the operator says no"))
     assert talk.state(case) == "published"
     talk.answer_for("messenger", recycled)  # repeated
     assert talk.state(case) == "published"

@@ -97,8 +97,9 @@ def play(
     assert (evidence.media_type, hotline.get_report(report.id).case_state) == ("image/png", "received")
 
     # An officer verifies it, and decides.
-    assert officer.start_verification(report.case).state == "verifying"
-    officer.decide(report.case, "block", reason="It asks for a one-time code.", urgent=True)
+    seen = officer.start_verification(report.case)
+    assert seen.state == "verifying"
+    officer.decide(report.case, "block", reason="It asks for a one-time code.", urgent=True, version=seen.version)
     case = published(officer, report.case, lambda case: case.state == "published")
     assert {each.feed: each.listed_serial for each in case.listings} == {
         "id-telkomsel": 2,

@@ -186,6 +186,7 @@ def case(number: int = 7, **changed: Any) -> dict[str, Any]:
     }
     return {
         "id": number,
+        "version": 12,
         "number": NUMBER,
         "operator": "telkomsel",
         "state": "received",
@@ -216,6 +217,7 @@ def appeal(**changed: Any) -> dict[str, Any]:
         "evidence": [],
         "reason": None,
         "answered_at": None,
+        "proposed": None,
         "lifted": [lifted],
         **changed,
     }
@@ -232,6 +234,19 @@ RECEIPT = {
     "detail": "",
     "received_at": MOMENT,
 }
+
+RECYCLED = {
+    "digest": "0" * 64,
+    "feed": "id-telkomsel",
+    "recipient": "telkomsel",
+    "is_home": True,
+    "since": MOMENT,
+    "numbers": 60,
+    "bound": 50,
+    "examples": [{"case": 7, "number": NUMBER, "entry": 11, "received_at": MOMENT}],
+}
+
+RECYCLED_ANSWER = {"feed": "id-telkomsel", "recipient": "telkomsel", "numbers": 60, "retracted": 59}
 
 EVENT = {
     "sequence": 1,

@@ -62,8 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": _GROUND | {"net", "numbers", "release"},
     "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
     "exchange_server/alarms": set(),
+    "exchange_server/clock": {"exchange_server/alarms", "times"},
     "exchange_server/store": _GROUND | {"exchange"},
-    "exchange_server/alarms": set(),
     "exchange_server/evidence/judge": set(),
     "exchange_server/evidence/media": {"exchange_server/evidence/judge"},
     "exchange_server/evidence": _GROUND | {"exchange_server/evidence/judge", "exchange_server/evidence/media"},
@@ -71,8 +71,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange", "exchange_server/alarms", "exchange_server/evidence", "exchange_server/settings"}
     | {"exchange_server/store", "numbers", "publisher", "release"},
     "exchange_server/exchange": _GROUND
-    | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/evidence/judge"}
-    | {"exchange_server/settings", "exchange_server/store", "publisher"},
+    | {"exchange", "exchange_server/casework", "exchange_server/clock", "exchange_server/evidence"}
+    | {"exchange_server/evidence/judge", "exchange_server/settings", "exchange_server/store", "publisher"},
     "exchange_server/http": _GROUND
     | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/exchange"}
     | {"exchange_server/store", "net", "numbers"},

@@ -22,6 +22,7 @@ from blocklist_sdk.exchange_server.casework.accounts import add_account, check_o
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
+from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.trail import Act
 from support.evidence_files import png_of
 
@@ -189,7 +190,29 @@ class Talk:
         return case
 
     def decide(self, case: int, kind: str = "block", *, who: str = "anna", **fields: Any) -> Any:
-        return self.make(who, f"/v1/cases/{case}/decisions", {"kind": kind, "reason": "proved"} | fields)
+        return good(self.try_to_decide(case, kind, who=who, **fields))
+
+    def try_to_decide(self, case: int, kind: str = "block", *, who: str = "anna", **fields: Any) -> httpx.Response:
+        """Decide on a case as it is now."""
+        body = {"kind": kind, "reason": "proved", "version": self.version(case)} | fields
+        return self.post(who, f"/v1/cases/{case}/decisions", body)
+
+    def confirm(self, decision: Any, *, who: str = "budi") -> httpx.Response:
+        """Confirm a decision on a case as it is now."""
+        body = {"version": self.version(decision["case"])}
+        return self.post(who, f"/v1/decisions/{decision['id']}/confirmation", body)
+
+    def appeal(self, case: int, *, who: str = "web", **fields: Any) -> httpx.Response:
+        body = {"number": f"+{self.case(case)['number']}", "grounds": "It is mine.", "appellant": "p1"} | fields
+        return self.post(who, "/v1/appeals", body)
+
+    def answer(self, appeal: Any, *, grant: bool, who: str = "anna", **fields: Any) -> httpx.Response:
+        """Answer an appeal on a case as it is now."""
+        body = {"grant": grant, "reason": "looked at", "version": self.version(appeal["case"])} | fields
+        return self.post(who, f"/v1/appeals/{appeal['id']}/answer", body)
+
+    def version(self, case: int) -> int:
+        return int(self.case(case)["version"])
 
     def publish(self, *, everything: bool = False) -> dict[str, Any]:
         """Publish; the serials by feed."""
@@ -264,7 +287,7 @@ def refused(response: httpx.Response, status: int, kind: str | None = None) -> d
 
 def make_template(directory: Path) -> dict[str, str]:
     """An exchange's folder with an account for each role; the secrets and private keys by name."""
-    exchange = Exchange.init(directory, passphrase=PASSPHRASE)
+    exchange = Exchange.init(directory, passphrase=PASSPHRASE, settings=ExchangeSettings(two_person=False))
     with exchange:
         return add_accounts(exchange)
 

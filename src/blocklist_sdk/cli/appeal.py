@@ -17,7 +17,7 @@ from blocklist_sdk.cli.exchange_session import (
     write_each,
     write_model,
 )
-from blocklist_sdk.cli.output import AsJson, indented, moment, write_line, write_lines
+from blocklist_sdk.cli.output import AsJson, indented, moment, say, write_line, write_lines
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput
@@ -170,15 +170,29 @@ def answer(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")],
     grant: Annotated[bool, typer.Option("--grant", help="Retract the number.")] = False,
     dismiss: Annotated[bool, typer.Option("--dismiss", help="Keep the number listed.")] = False,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            "--version",
+            metavar="N",
+            help="The version of the appeal's case, as you looked at it with case show; needed to dismiss.",
+        ),
+    ] = None,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer an appeal, as an officer."""
     if grant == dismiss:
         raise InvalidInput("give either --grant or --dismiss")
+    if dismiss and version is None:
+        raise InvalidInput("give --version, the version of the case that you looked at: blocklist case show CASE")
     with settings.client() as exchange:
-        found = exchange.answer_appeal(appeal, grant=grant, reason=reason, idempotency_key=idempotency_key)
+        found = exchange.answer_appeal(
+            appeal, grant=grant, reason=reason, version=version, idempotency_key=idempotency_key
+        )
     write_each([found], appeal_line, as_json=as_json)
+    if found.proposed is not None:
+        say(f"a second officer has to confirm it: blocklist case confirm {found.proposed}")
 
 
 @app.command()

@@ -11,15 +11,24 @@ from blocklist_sdk.cli.output import AsJson, indented, moment, say, scope_text, 
 from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
+from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.texts import counted
 
 if TYPE_CHECKING:
-    from blocklist_sdk.exchange.models import Case, Decision, Event
+    from blocklist_sdk.exchange.models import Case, Decision, Event, RecycledBatch
 
 app: typer.Typer = typer.Typer(no_args_is_help=True, help="Verify and decide cases, as an officer.")
 
 CaseArgument = Annotated[int, typer.Argument(metavar="CASE", help="The case's ID.")]
+VersionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        metavar="N",
+        help="The case's version, as you looked at it; if it has changed since, nothing is decided.",
+    ),
+]
 DecisionArgument = Annotated[int, typer.Argument(metavar="DECISION", help="The decision's ID.")]
 
 
@@ -118,10 +127,16 @@ def decide(
         typer.Option(metavar="MOMENT", help="When the listing ends; by default after listing_days."),
     ] = None,
     urgent: Annotated[bool, typer.Option("--urgent", help="Publish at once, not with the next cycle.")] = False,
+    version: VersionOption = None,
     idempotency_key: KeyOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on a case; a decision that another officer must confirm is only proposed until then."""
+    """Decide on a case; a decision that another officer must confirm is only proposed until then.
+
+    To block, give --version: the version of the case that you looked at, from case show.
+    """
+    if version is None and kind in ("block", "advisory"):
+        raise InvalidInput(f"give --version, the version of the case that you looked at: blocklist case show {case}")
     with settings.client() as exchange:
         found = exchange.decide(
             case,
@@ -131,6 +146,7 @@ def decide(
             scope=scope.split("+"),  # type: ignore[arg-type]
             until=None if until is None else read_moment(until),
             urgent=urgent,
+            version=version,
             idempotency_key=idempotency_key,
         )
     write_each([found], decision_line, as_json=as_json)
@@ -139,11 +155,18 @@ def decide(
 @app.command()
 @with_settings(*SERVER)
 def confirm(
-    settings: Settings, decision: DecisionArgument, idempotency_key: KeyOption = None, as_json: AsJson = False
+    settings: Settings,
+    decision: DecisionArgument,
+    version: VersionOption = None,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Confirm another officer's decision."""
+    """Confirm another officer's decision.
+
+    If it blocks, give --version: the version of the case that you looked at, from case show.
+    """
     with settings.client() as exchange:
-        found = exchange.confirm_decision(decision, idempotency_key=idempotency_key)
+        found = exchange.confirm_decision(decision, version=version, idempotency_key=idempotency_key)
     write_each([found], decision_line, as_json=as_json)
 
 
@@ -156,6 +179,54 @@ def withdraw(
     with settings.client() as exchange:
         found = exchange.withdraw_decision(decision, idempotency_key=idempotency_key)
     write_each([found], decision_line, as_json=as_json)
+
+
+@app.command()
+@with_settings(*SERVER)
+def recycled(
+    settings: Settings,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="DIGEST", help="Retract the numbers of this batch at once."),
+    ] = None,
+    refuse: Annotated[
+        str | None, typer.Option("--refuse", metavar="DIGEST", help="Keep the numbers of this batch listed.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, with --confirm or --refuse.")] = None,
+    idempotency_key: KeyOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the batches of recycled numbers that wait for an officer, or answer one.
+
+    So many numbers in a day are retracted at once when their operator says that they have a new owner. What is more
+    waits here, by feed and recipient.
+    """
+    digest = confirm or refuse
+    if (confirm is not None and refuse is not None) or (digest is None) != (reason is None):
+        raise InvalidInput("give --confirm or --refuse with the digest of a batch, and --reason; or none of them")
+    with settings.client() as exchange:
+        if digest is None or reason is None:
+            write_each(exchange.recycled_batches(), _batch_line, as_json=as_json)
+            return
+        made = exchange.answer_recycled(
+            digest, confirm=confirm is not None, reason=reason, idempotency_key=idempotency_key
+        )
+    if as_json:
+        write_model(made)
+        return
+    done = f"retracted {made.retracted} of {counted(made.numbers, 'number')}" if confirm else "kept them listed"
+    write_line(f"{made.feed}, {made.recipient}: {done}")
+
+
+def _batch_line(batch: "RecycledBatch") -> str:
+    """A batch in one line, with what answers it."""
+    cases = ", ".join(str(each.case) for each in batch.examples)
+    home = "the home operator" if batch.is_home else "not the home operator of all of them"
+    return (
+        f"{batch.feed}: {counted(batch.numbers, 'number')} recycled according to {batch.recipient}, {home}, since "
+        f"{moment(batch.since)}; {batch.bound} a day retract by themselves; cases {cases}. If this is right: blocklist "
+        f"case recycled --confirm {batch.digest} --reason …"
+    )
 
 
 @app.command()
@@ -197,8 +268,9 @@ def case_line(case: "Case") -> str:
     reports = counted(case.reports, "report")
     through = f"{case.reporters} through {counted(case.accounts, 'account')}"
     return (
-        f"case {case.id}  +{case.number}  {case.state}{late}  {case.category}, {case.operator or 'operator unknown'}; "
-        f"{reports} by {through}; opened {moment(case.opened_at)}, {case.officer or 'no officer'}"
+        f"case {case.id}, version {case.version}  +{case.number}  {case.state}{late}  {case.category}, "
+        f"{case.operator or 'operator unknown'}; {reports} by {through}; opened {moment(case.opened_at)}, "
+        f"{case.officer or 'no officer'}"
     )
 
 

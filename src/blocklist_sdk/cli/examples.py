@@ -27,10 +27,14 @@ EXAMPLES: Final = {
     "case history": ("blocklist case history 7",),
     "case start-verification": ("blocklist case start-verification 7",),
     "case decide": (
-        'blocklist case decide 7 block --reason "two screenshots" --category phishing --scope sms+voice',
+        'blocklist case decide 7 block --version 12 --reason "two screenshots" --category phishing --scope sms+voice',
         'blocklist case decide 7 retract --reason "the number has a new owner"',
     ),
-    "case confirm": ("blocklist case confirm 5",),
+    "case confirm": ("blocklist case confirm 5 --version 13",),
+    "case recycled": (
+        "blocklist case recycled",
+        'blocklist case recycled --confirm 9f2c… --reason "the operator has given them out anew"',
+    ),
     "case withdraw": ("blocklist case withdraw 5",),
     "case evidence": ("blocklist case evidence 7 --dir evidence",),
     "appeal send": (

@@ -55,6 +55,10 @@ _KEY_BYTES_MAX: Final = 100_000
 _KEY_NAME: Final = "client-key.pem"
 """Where the settings of an account with a key expect its private part."""
 
+_OFFICER: Final = ("officer",)
+_OFFICERS: Final = ["officer-1", "officer-2"]
+_OFFICERS_FOLDER: Final = "officers"
+_SETTINGS_NAME: Final = "blocklist.toml"
 _ROOT_NAME: Final = "root.json"
 _FEED: Final = "feed:"
 
@@ -88,18 +92,37 @@ def init(
         Path | None,
         typer.Option(metavar="FILE", help="Which decisions reach which feeds; by default the region's rules."),
     ] = None,
-    two_person: Annotated[
-        bool, typer.Option("--two-person", help="A second officer must confirm decisions that list a number.")
+    officer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--officer",
+            metavar="NAME",
+            help="An officer's account to make; may be repeated. By default officer-1 and officer-2.",
+        ),
+    ] = None,
+    one_person: Annotated[
+        bool,
+        typer.Option("--one-person", help="One officer decides alone, without a second one: for trying things out."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an exchange's folder: settings, rules, a database, and a publisher with its keys."""
+    """Make an exchange's folder: settings, rules, a database, a publisher with its keys, and two officers' accounts.
+
+    What lists a number needs two officers, unless --one-person is given. Each officer's settings, with the secret, are
+    in a file that is readable by you alone.
+    """
     with needs_extra("exchange"):
+        from blocklist_sdk.exchange_server.casework.accounts import check_account_name
         from blocklist_sdk.exchange_server.exchange import Exchange
         from blocklist_sdk.exchange_server.settings import ExchangeSettings
 
-    options: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
+    officers = list(dict.fromkeys(officer or (_OFFICERS[:1] if one_person else _OFFICERS)))
+    for name in officers:
+        check_account_name(name)
+    if len(officers) < 2 and not one_person:
+        raise InvalidInput("what lists a number needs two officers: give --officer twice, or --one-person")
+    options: dict[str, Any] = {"region": region, "url": url, "two_person": not one_person}
     if database is not None:
         options["database"] = database
     source = PassphraseSource(passphrase_file, is_new=True)
@@ -108,6 +131,11 @@ def init(
         directory, passphrase=source, settings=settings, routing=routing, database_owner=database_owner
     ) as exchange:
         feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
+        files = {name: exchange.directory / _OFFICERS_FOLDER / name / _SETTINGS_NAME for name in officers}
+        for name, file in files.items():
+            PRIVATE.make(file.parent.parent)
+            PRIVATE.make(file.parent)
+            _write_account(exchange, name, _OFFICER, exchange.add_account(name, _OFFICER), file)
     _warn(unknown)
     if database is not None and not database.startswith("sqlite") and database_owner is None:
         say(
@@ -115,12 +143,19 @@ def init(
             "role with --database-owner"
         )
     if as_json:
-        write_json({"directory": directory, "feeds": feeds, "root": root})
+        made = [{"name": name, "settings": file} for name, file in files.items()]
+        write_json({"directory": directory, "feeds": feeds, "root": root, "officers": made})
         return
     typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
     typer.echo(f"  give this to recipients       {root}")
     typer.echo(f"  keep the keys safe            {directory / 'publisher' / 'keys'}")
+    for name, file in files.items():
+        typer.echo(f"  give this to {name + ' alone':<17} {file}")
     typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
+    if url is None:
+        say("the officers' files do not have the exchange's address: put it into them as `exchange`")
+    if len(officers) == 2:
+        say("nobody dismisses an appeal against their own decision: for that, add a third officer")
 
 
 @app.command()
@@ -286,13 +321,17 @@ def publish(
             "that the alarm named.",
         ),
     ] = None,
+    accept_clock: Annotated[
+        bool,
+        typer.Option("--accept-clock", help="Say that this machine's clock is right: ends that were held take effect."),
+    ] = False,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish urgent decisions and retractions, and with the monthly cycle everything else.
 
-    For a timer, beside `serve --no-publish`. What begins to block more numbers than the settings allow waits: the
-    command shows it and exits with 6, after everything else was published.
+    For a timer, beside `serve --no-publish`. What begins to block more numbers than the settings allow waits, and so do
+    ends if the clock may be wrong: the command shows it and exits with 6, after everything else was published.
     """
     accepted = dict(map(_feed_and_digest, accept or ()))
     with needs_extra("exchange"):
@@ -309,6 +348,8 @@ def publish(
                 exchange.accept(feed, digest, accepted_by=COMMAND_LINE)
             except InvalidInput as error:  # retractions must not wait for the right digest
                 refusals.append(error)
+        if accept_clock:
+            exchange.accept_clock()
         exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()
@@ -324,9 +365,14 @@ def publish(
             say("nothing to publish")
     if made.waiting:
         _say_waiting(made.waiting, accepted if not refusals else {}, directory)
+    if made.ends_held_why is not None:
+        say(
+            f"ends are held, {counted(made.ends_held, 'listing')} by now: {made.ends_held_why}. Everything else was "
+            f"published. If the clock is right: blocklist exchange publish {shlex.quote(str(directory))} --accept-clock"
+        )
     if refusals:
         raise refusals[0]
-    if made.waiting:
+    if made.waiting or made.ends_held_why is not None:
         raise typer.Exit(REFUSED)
 
 

@@ -16,7 +16,7 @@ QUIET: Final = frozenset({
     "sync", "check", "verify", "trust replace", "screen", "enforce", "mirror", "demo",
     "override allow", "override block", "override import",
     "receipts send", "report send", "report attach", "report bulk",
-    "case start-verification", "case decide", "case confirm", "case withdraw", "case evidence",
+    "case start-verification", "case decide", "case confirm", "case withdraw", "case recycled", "case evidence",
     "appeal send", "appeal attach", "appeal answer", "appeal evidence",
     "exchange init", "exchange publish", "exchange verify",
     "publish init", "publish add-feed", "publish set-scope", "publish release", "publish add", "publish remove",

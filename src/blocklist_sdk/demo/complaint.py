@@ -58,8 +58,9 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         state = officer.get_case(report.case).state
         yield Step("hotline", f"adds a screenshot of {evidence.bytes} bytes: the case is {state}")
 
-        officer.start_verification(report.case)
-        decision = officer.decide(report.case, "block", reason="The message asks for a one-time code.", urgent=True)
+        seen = officer.start_verification(report.case)
+        reason = "The message asks for a one-time code."
+        decision = officer.decide(report.case, "block", reason=reason, urgent=True, version=seen.version)
         yield Step("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
         case = _published(officer, report.case, lambda case: all(each.listed_serial for each in case.listings))
         yield Step("exchange", "publishes releases: " + ", ".join(f"{e.feed} {e.listed_serial}" for e in case.listings))

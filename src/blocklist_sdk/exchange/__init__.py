@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import ReceiptItem as ReceiptItem
     from blocklist_sdk.exchange.models import ReceiptOutcome as ReceiptOutcome
     from blocklist_sdk.exchange.models import RecipientStatistics as RecipientStatistics
+    from blocklist_sdk.exchange.models import RecycledAnswer as RecycledAnswer
+    from blocklist_sdk.exchange.models import RecycledBatch as RecycledBatch
+    from blocklist_sdk.exchange.models import RecycledNumber as RecycledNumber
     from blocklist_sdk.exchange.models import Report as Report
     from blocklist_sdk.exchange.models import Spread as Spread
     from blocklist_sdk.exchange.models import Statistics as Statistics
@@ -68,6 +71,9 @@ attach(
         "Receipt": "models",
         "ReceiptItem": "models",
         "RecipientStatistics": "models",
+        "RecycledAnswer": "models",
+        "RecycledBatch": "models",
+        "RecycledNumber": "models",
         "Report": "models",
         "Spread": "models",
         "Statistics": "models",

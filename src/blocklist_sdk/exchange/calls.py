@@ -48,6 +48,8 @@ from blocklist_sdk.exchange.models import (
     Receipt,
     ReceiptItem,
     ReceiptItems,
+    RecycledAnswer,
+    RecycledBatch,
     Report,
     Statistics,
     WaitingRelease,
@@ -267,9 +269,13 @@ def decide(
     scope: Iterable[Scope] = SCOPES,
     until: datetime | None = None,
     urgent: bool = False,
+    version: int | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Decision]:
     """Decide on a case; a decision that a second officer must confirm is only proposed until then.
+
+    Send the version of the case that was looked at: if the case has changed since, the exchange refuses (409). So of
+    several officers who decide at one moment, one does.
 
     Args:
         case: the case's ID.
@@ -279,6 +285,7 @@ def decide(
         scope: where the number is to be blocked; by default everywhere.
         until: when the listing ends; by default after the exchange's `listing_days`.
         urgent: publish at once, not with the next cycle.
+        version: `Case.version`, as it was looked at; required for ``block`` and ``advisory``.
         idempotency_key: your own key; by default a new one.
 
     Raises:
@@ -292,13 +299,26 @@ def decide(
         scope=(scope,) if isinstance(scope, str) else tuple(sorted(scope)),
         until=until,
         urgent=urgent,
+        version=_version(version),
     )
     return _post(f"/v1/cases/{_id('case', case)}/decisions", Decision, body, key=idempotency_key)
 
 
-def confirm_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
-    """Confirm another officer's decision."""
-    return _post(f"/v1/decisions/{_id('decision', decision)}/confirmation", Decision, key=idempotency_key)
+def confirm_decision(
+    decision: int, *, version: int | None = None, idempotency_key: str | None = None
+) -> Call[Decision]:
+    """Confirm another officer's decision.
+
+    Args:
+        decision: the decision's ID.
+        version: `Case.version` of its case, as it was looked at; required unless the decision retracts.
+        idempotency_key: your own key; by default a new one.
+
+    Raises:
+        InvalidInput: an argument cannot be used; nothing was sent.
+    """
+    body = _made(models.NewConfirmation, version=_version(version))
+    return _post(f"/v1/decisions/{_id('decision', decision)}/confirmation", Decision, body, key=idempotency_key)
 
 
 def withdraw_decision(decision: int, *, idempotency_key: str | None = None) -> Call[Decision]:
@@ -369,16 +389,22 @@ def attach_appeal_evidence(
     return _upload(path, file, name, media_type, progress, idempotency_key)
 
 
-def answer_appeal(appeal: int, *, grant: bool, reason: str, idempotency_key: str | None = None) -> Call[Appeal]:
+def answer_appeal(
+    appeal: int, *, grant: bool, reason: str, version: int | None = None, idempotency_key: str | None = None
+) -> Call[Appeal]:
     """Answer an appeal, as an officer.
 
     Args:
         appeal: the appeal's ID.
         grant: True to retract the number, False to dismiss the appeal.
         reason: why.
+        version: `Case.version` of its case, as it was looked at; required to dismiss.
         idempotency_key: your own key; by default a new one.
+
+    Raises:
+        InvalidInput: an argument cannot be used; nothing was sent.
     """
-    body = _made(models.NewAnswer, grant=grant, reason=reason)
+    body = _made(models.NewAnswer, grant=grant, reason=reason, version=_version(version))
     return _post(f"/v1/appeals/{_id('appeal', appeal)}/answer", Appeal, body, key=idempotency_key)
 
 
@@ -398,6 +424,29 @@ def receipts(*, feed: str | None = None, entry: int | None = None) -> Call[Page[
         entry: only those for this entry.
     """
     return _get("/v1/receipts", Page[Receipt], feed=feed, entry=None if entry is None else str(_id("entry", entry)))
+
+
+def recycled_batches() -> Call[tuple[RecycledBatch, ...]]:
+    """What recipients said was recycled, beyond what retracts by itself in a day: it waits for an officer."""
+    return _get("/v1/receipts/recycled", tuple[RecycledBatch, ...])
+
+
+def answer_recycled(
+    digest: str, *, confirm: bool, reason: str, idempotency_key: str | None = None
+) -> Call[RecycledAnswer]:
+    """Answer a batch of recycled numbers, as an officer.
+
+    Args:
+        digest: which batch: `RecycledBatch.digest`. If something else waits by now, the exchange refuses.
+        confirm: True to retract its numbers at once, False to keep them listed.
+        reason: why.
+        idempotency_key: your own key; by default a new one.
+
+    Raises:
+        InvalidInput: an argument cannot be used; nothing was sent.
+    """
+    body = _made(models.NewRecycledAnswer, digest=digest, confirm=confirm, reason=reason)
+    return _post("/v1/receipts/recycled/answers", RecycledAnswer, body, key=idempotency_key)
 
 
 def feeds() -> Call[tuple[Feed, ...]]:
@@ -543,6 +592,10 @@ def _key_of_batch(key: str | None, index: int) -> str | None:
 
 
 # Helpers
+
+
+def _version(version: int | None) -> int | None:
+    return None if version is None else _id("version", version)
 
 
 @functools.cache

@@ -116,6 +116,14 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_u
 Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
 SentId = Annotated[Id, Strict()]
 """An ID within a body, where texts and booleans are refused."""
+Version = Annotated[
+    SentId | None,
+    Field(
+        default=None,
+        description="The `version` of the case that you looked at; 409 if the case has changed since. Required for "
+        "whatever blocks a number or keeps it blocked; a retraction may leave it out.",
+    ),
+]
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
 
@@ -254,6 +262,13 @@ class NewDecision(RequestModel):
         default=None, description="When the listing ends; by default after the exchange's `listing_days`."
     )
     urgent: StrictBool = Field(default=False, description="Publish at once, not with the next cycle.")
+    version: Version = None
+
+
+class NewConfirmation(RequestModel):
+    """A second officer's confirmation."""
+
+    version: Version = None
 
 
 class Decision(ResponseModel):
@@ -293,6 +308,9 @@ class Case(ResponseModel):
     """All reports on one number, with decisions and listings."""
 
     id: int
+    version: int = Field(
+        default=0, description="Rises with whatever happens to the case; send it with what you decide on it."
+    )
     number: int
     operator: str | None
     state: CaseState
@@ -381,6 +399,10 @@ class Publication(ResponseModel):
     routine: bool = Field(description="Whether routine decisions were published as well.")
     feeds: tuple[PublishedFeed, ...]
     waiting: tuple[WaitingRelease, ...] = Field(default=(), description="What waits for an officer, on any feed.")
+    ends_held: int = Field(
+        default=0, description="Listings that have ended by this clock, and stay until a person says that it is right."
+    )
+    ends_held_why: str | None = Field(default=None, description="Why they are held; null if none are.")
 
 
 class NewAcceptance(RequestModel):
@@ -456,6 +478,45 @@ class Receipt(ResponseModel):
     received_at: datetime
 
 
+class RecycledNumber(ResponseModel):
+    """A number that a recipient says has a new owner."""
+
+    case: int
+    number: int
+    entry: int
+    received_at: datetime
+
+
+class RecycledBatch(ResponseModel):
+    """Receipts of one recipient for one feed that say `recycled`, more in a day than retract by themselves."""
+
+    digest: str = Field(description="What waits, as a hash: to answer it, name it.")
+    feed: str
+    recipient: str
+    is_home: bool = Field(description="Whether the feed speaks for the home operator of every number.")
+    since: datetime = Field(description="When the first of them came.")
+    numbers: int = Field(description="Number of numbers that wait.")
+    bound: int = Field(description="So many in a day retract by themselves.")
+    examples: tuple[RecycledNumber, ...] = Field(description="The first twenty.")
+
+
+class NewRecycledAnswer(RequestModel):
+    """An officer's answer to a batch of `recycled` receipts."""
+
+    digest: Digest = Field(description="The digest of the batch.")
+    confirm: StrictBool = Field(description="True to retract the numbers, false to keep them listed.")
+    reason: LongText
+
+
+class RecycledAnswer(ResponseModel):
+    """What an answer to a batch has done."""
+
+    feed: str
+    recipient: str
+    numbers: int = Field(description="Number of numbers answered.")
+    retracted: int = Field(description="How many of them were retracted; the others were not listed any more.")
+
+
 # Appeals
 
 
@@ -481,6 +542,7 @@ class NewAnswer(RequestModel):
 
     grant: StrictBool
     reason: LongText
+    version: Version = None
 
 
 class Lifted(ResponseModel):
@@ -506,6 +568,9 @@ class Appeal(ResponseModel):
     evidence: tuple[Evidence, ...]
     reason: str | None = Field(description="The officer's answer.")
     answered_at: datetime | None
+    proposed: int | None = Field(
+        default=None, description="The decision that grants it, if that waits until a second officer confirms it."
+    )
     lifted: tuple[Lifted, ...] = Field(description="Every recipient concerned, if the appeal was granted.")
 
 

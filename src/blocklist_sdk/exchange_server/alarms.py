@@ -1,19 +1,19 @@
-"""Alarms: what somebody has to look at now. They are logged as errors by one logger, for whatever watches the log."""
+"""Alarms: what a person has to look at soon. A logger of their own, so that they can be sent somewhere of their own."""
 
 import logging
 from typing import Final
 
-ALARMS: Final = "blocklist_sdk.exchange_server.alarms"
-"""The logger of alarms."""
+ALARMS: Final = __name__
+"""The name of the logger: ``blocklist_sdk.exchange_server.alarms``."""
 
 log: logging.Logger = logging.getLogger(__name__)
 
 
 def alarm(message: str, *args: object) -> None:
-    """Raise an alarm.
+    """Raise an alarm: an error in the log, by the logger `ALARMS`.
 
     Args:
-        message: what has happened, as a format of `logging`.
-        args: its arguments.
+        message: what happened and what to do, with placeholders as for `logging`.
+        args: for the placeholders; never a telephone number.
     """
     log.error(message, *args)

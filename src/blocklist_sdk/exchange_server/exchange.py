@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
-from blocklist_sdk import times
 from blocklist_sdk.disk import replaced, storage, write_file
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
-from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
+from blocklist_sdk.exchange_server.casework import accounts, cases, held_ends, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.alarming_lines import mark_alarmed, raise_alarms
 from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
@@ -33,15 +33,17 @@ from blocklist_sdk.exchange_server.casework.statistics import statistics_of
 from blocklist_sdk.exchange_server.casework.trail_book import FILE as BOOK
 from blocklist_sdk.exchange_server.casework.trail_book import TrailBook
 from blocklist_sdk.exchange_server.casework.verification import Finding, findings
+from blocklist_sdk.exchange_server.clock import SteadyClock
 from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
 from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store import trail
 from blocklist_sdk.exchange_server.store.database import Database, service_role
-from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, AccountRow, AnswerRow
+from blocklist_sdk.exchange_server.store.tables import CLOCK_ACCEPTED, RELEASE_ACCEPTED, AccountRow, AnswerRow
 from blocklist_sdk.exchange_server.store.trail_lines import Act, AuditHead, canonical_json
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
+from blocklist_sdk.publisher.folder import Timing
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.keys import Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
@@ -82,7 +84,7 @@ class Exchange:
         publisher: publishes its feeds.
         tokens: makes and reads access tokens.
         report_queue: takes single reports.
-        clock: returns the time, UTC, to the whole second.
+        clock: returns the time, UTC, to the whole second; a `SteadyClock` unless another was given.
     """
 
     directory: Path
@@ -158,7 +160,7 @@ class Exchange:
         directory: str | Path,
         *,
         passphrase: Passphrase | None,
-        clock: Callable[[], datetime] = times.this_second,
+        clock: Callable[[], datetime] | None = None,
         judge: Judge = DEFAULT_JUDGE,
         **settings: Any,
     ) -> Self:
@@ -167,7 +169,8 @@ class Exchange:
         Args:
             directory: the folder that :meth:`init` made.
             passphrase: of the publisher's keys; None if nothing will be published.
-            clock: returns the time, UTC, to the whole second.
+            clock: returns the time, UTC, to the whole second; by default a `SteadyClock`, by which releases are dated
+                and signed as well.
             judge: decides which files are evidence; by default `MediaJudge`.
             settings: override those in the folder.
 
@@ -180,10 +183,14 @@ class Exchange:
         used = ExchangeSettings.of(kept.model_dump() | settings)
         routing = RoutingRules.load(directory / ROUTING)
         _check_region(routing, used)
+        timing = None
+        if clock is None:
+            clock = SteadyClock()
+            timing = Timing(clock=clock)
         database = Database(used.database, directory=directory, clock=clock)
         database.check()
         database.add_missing_tables()
-        publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase)
+        publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase, timing=timing)
         missing = sorted(set(routing.feeds) - set(publisher.feeds))
         if missing:
             raise InvalidInput(
@@ -208,6 +215,8 @@ class Exchange:
                 guard=PublisherGuard(max_removed=1.0, max_added=used.max_added, min_added=used.min_added),
                 book=TrailBook(directory / BOOK),
                 reminders=Reminders(),
+                max_ended=used.max_ended,
+                min_ended=used.min_ended,
                 process_lock=directory / _PUBLISHING,
                 thread_lock=threading.Lock(),
             ),
@@ -227,7 +236,7 @@ class Exchange:
         """Publish urgent decisions and retractions, and once a month everything else.
 
         What begins to block more numbers than the settings allow waits until it is accepted; `Publication.waiting` has
-        it. All else is published.
+        it. If the clock may be wrong, ends wait as well (`Publication.ends_held`). All else is published.
 
         Args:
             everything: publish everything now, whether or not the monthly cycle is due.
@@ -235,7 +244,33 @@ class Exchange:
         Raises:
             BlocklistError: the error of `Publisher.release` for the first feed that failed; the others are published.
         """
+        self._follow_clock()
         return self._publishing.run(self.clock(), everything=everything)
+
+    def accept_clock(self) -> None:
+        """Say that the machine's clock is right, after an alarm: ends that were held take effect.
+
+        Servers that run and publish follow it within seconds, others when they are restarted.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        if isinstance(self.clock, SteadyClock):
+            self.clock.follow()
+        now = self.clock()
+
+        def accept(session: Session) -> None:
+            trail.record(session, Act(COMMAND_LINE, CLOCK_ACCEPTED))
+            held_ends.accept_clock(session, now)
+
+        self.database.change(accept)
+
+    def _follow_clock(self) -> None:
+        """Go by the machine's clock if a person has said, since it jumped, that it is right."""
+        clock = self.clock
+        if isinstance(clock, SteadyClock):
+            with self.database.reading() as session:
+                clock.follow_if_accepted(held_ends.acceptances(session))
 
     def waiting(self) -> tuple[WaitingRelease, ...]:
         """What the guard refused, and what waits for an officer, by feed.

@@ -49,7 +49,16 @@ class ExchangeSettings(BaseModel):
         database: URL for SQLAlchemy; a relative SQLite path is relative to the folder. It is not shown, since it may
             hold a password.
         issuer: the issuer in all entries.
-        two_person: whether a second officer has to confirm decisions that list a number.
+        two_person: whether a second officer has to confirm decisions that list a number, and retractions of many.
+        retractions_alone: how many numbers an officer may retract alone in a day.
+        retractions_share: the same as a share of the numbers listed; the smaller of the two counts.
+        open_appeals: most open appeals of one account.
+        max_recycled: the share of a feed's listed numbers that one recipient may retract in a day by saying that they
+            were recycled. What is more waits for an officer.
+        min_recycled: so many numbers may always be retracted in this way.
+        max_ended: the share of the listings that may end in one run of the publisher. What is more waits until a person
+            says that the clock is right.
+        min_ended: so many listings may always end.
         decide_within_h: how long officers have to decide a complete case, hours.
         listing_days: how long a listing lasts if its decision does not say, days.
         cycle_day: day of the month, UTC, on which routine decisions are published.
@@ -71,7 +80,14 @@ class ExchangeSettings(BaseModel):
     url: Annotated[str, AfterValidator(_address)] | None = None
     database: Annotated[str, Field(repr=False)] = "sqlite:///exchange.sqlite"
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = "authority"
-    two_person: bool = False
+    two_person: bool = True
+    retractions_alone: Annotated[int, Field(ge=1, le=10**6)] = 20
+    retractions_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    open_appeals: Annotated[int, Field(ge=1, le=10**6)] = 200
+    max_recycled: Annotated[float, Field(ge=0, le=1)] = 0.05
+    min_recycled: Annotated[int, Field(ge=0, le=10**6)] = 50
+    max_ended: Annotated[float, Field(ge=0, le=1)] = 0.1
+    min_ended: Annotated[int, Field(ge=0, le=10**9)] = 20
     decide_within_h: Annotated[float, Field(gt=0, le=8760)] = 24
     listing_days: Annotated[int, Field(ge=1, le=3650)] = 180
     cycle_day: Annotated[int, Field(ge=1, le=28)] = 1

@@ -93,6 +93,11 @@ class Caller:
         return frozenset(each.removeprefix(FEED) for each in self.oauth_scopes if each.startswith(FEED))
 
 
+def caller_of(row: AccountRow) -> Caller:
+    """An account as a caller that may do all that it has the scopes for."""
+    return Caller(row.id, row.name, frozenset(row.scopes.split()))
+
+
 def check_oauth_scopes(oauth_scopes: Collection[str], *, feeds: Collection[str]) -> str:
     """An account's OAuth scopes as they are stored: sorted, separated by spaces.
 
@@ -106,6 +111,18 @@ def check_oauth_scopes(oauth_scopes: Collection[str], *, feeds: Collection[str])
     if not oauth_scopes:
         raise InvalidInput("give the account at least one scope")
     return " ".join(sorted(set(oauth_scopes)))
+
+
+def check_account_name(name: str) -> None:
+    """Check that an account can have this name.
+
+    Raises:
+        InvalidInput: it cannot, and why.
+    """
+    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
+        raise InvalidInput(f"{name!r} is not an account name: use lower-case words and digits joined by . _ or -")
+    if name == SYSTEM:
+        raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
 
 
 def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | None, now: datetime) -> str | None:
@@ -124,10 +141,7 @@ def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | No
     Raises:
         InvalidInput: the name or the key cannot be used, or the name is taken.
     """
-    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
-        raise InvalidInput(f"{name!r} is not an account name: use lower-case words and digits joined by . _ or -")
-    if name == SYSTEM:
-        raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
+    check_account_name(name)
     secret = None if key is not None else secrets.token_urlsafe(32)
     row = AccountRow(
         name=name,
@@ -226,6 +240,11 @@ def find_account(session: Session, name: str) -> AccountRow:
     if row is None:
         raise InvalidInput(f"the account {name!r} does not exist")
     return row
+
+
+def lock_account(session: Session, account_id: int) -> None:
+    """Let no other transaction count what an account does, until the end of this one; its requests go on."""
+    session.execute(select(AccountRow.id).where(AccountRow.id == account_id).with_for_update(key_share=True))
 
 
 def recipients_of(session: Session) -> dict[str, list[AccountRow]]:

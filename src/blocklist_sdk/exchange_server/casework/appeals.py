@@ -1,39 +1,55 @@
 """Appeals: requests for a retraction, and the proof of who has lifted the block."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal
-from blocklist_sdk.exchange_server.casework import cases
+from blocklist_sdk.exchange.models import AppealState, Lifted, NewAnswer, NewAppeal, NewDecision
+from blocklist_sdk.exchange_server.alarms import alarm
+from blocklist_sdk.exchange_server.casework import cases, permissions
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids, recipients_of
-from blocklist_sdk.exchange_server.casework.decisions import retract
+from blocklist_sdk.exchange_server.casework.decisions import decision_in_force, retract_by_officer, ties_of
 from blocklist_sdk.exchange_server.casework.intake import read_number
+from blocklist_sdk.exchange_server.casework.permissions import Tie
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
-from blocklist_sdk.exchange_server.store.tables import AccountRow, AppealRow, CaseRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange_server.settings import ExchangeSettings
+from blocklist_sdk.exchange_server.store.tables import (
+    AccountRow,
+    AppealRow,
+    CaseRow,
+    DecisionRow,
+    ListingRow,
+    ReceiptRow,
+)
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
-_OPEN_MAX: Final = 10
-"""Most open appeals of one account on one case: an officer has to answer each of them."""
+_AGAIN: Final = timedelta(days=60)
+"""After so long an account whose appeal was dismissed may appeal against the same decision again: a number that went
+back to its operator may belong to somebody else by then."""
 
 
-def open_appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, now: datetime) -> AppealRow:
+def open_appeal(
+    session: Session, caller: Caller, new: NewAppeal, *, settings: ExchangeSettings, now: datetime
+) -> AppealRow:
     """Open an appeal against a number that is listed, or will be with the next release.
 
     An appeal by entry is for accounts that may read the feed: its response has the number, so others could read the
     whole list with it.
 
+    An account has one open appeal on a case, and one against a decision: who sends appeals again and again vetoes
+    nothing. Other accounts may appeal, and so may this one when officers have decided anew.
+
     Raises:
-        Refusal: the number is not valid or not listed, or the account may not read the feed, or has too many open
-            appeals on the number.
+        Refusal: the number is not valid or not listed, or the account may not read the feed, has appealed against the
+            same decision, or has too many open appeals.
     """
     if new.number is not None:
         wanted = select(CaseRow.id).where(
-            CaseRow.number == read_number(new.number, region=region), CaseRow.state.in_(cases.LISTED)
+            CaseRow.number == read_number(new.number, region=settings.region), CaseRow.state.in_(cases.LISTED)
         )
         what = "the number is not listed"
     else:
@@ -45,31 +61,71 @@ def open_appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str
     case = cases.lock_case(session, case_id) if case_id is not None else None
     if case is None or cases.state_of(case) not in cases.LISTED:
         raise Refusal("conflict", f"{what}, so there is nothing to appeal against")
-    if _open_count(session, case, account=caller.id) >= _OPEN_MAX:
-        raise Refusal("conflict", f"this account has {_OPEN_MAX} open appeals on that number: wait for their answers")
+    earlier = _earlier_appeal(session, caller, case, now=now)
+    if earlier is not None and earlier.state == "open":
+        raise Refusal("conflict", f"appeal {earlier.id} of this account is open: add what is new as evidence to it")
+    if earlier is not None:
+        raise Refusal(
+            "conflict",
+            f"appeal {earlier.id} of this account against the same decision was dismissed: another account may appeal, "
+            f"or this one {_AGAIN.days} days after the answer",
+        )
+    if _open_appeals_of(session, caller) >= settings.open_appeals:
+        raise Refusal("conflict", f"this account has {settings.open_appeals} open appeals: wait for their answers")
     row = AppealRow(account_id=caller.id, grounds=new.grounds, appellant=new.appellant)
     _begin(session, case, row, caller.name, now=now)
     return row
 
 
-def open_automatic_appeal(session: Session, caller: Caller, case: CaseRow, grounds: str, *, now: datetime) -> None:
-    """Open an appeal because of a receipt, unless there is one already or the case is not listed.
+def _earlier_appeal(session: Session, caller: Caller, case: CaseRow, *, now: datetime) -> AppealRow | None:
+    """The appeal of an account that stands in the way of another one."""
+    decided = decision_in_force(session, case)
+    same = AppealRow.decision_id == (None if decided is None else decided.id)
+    dismissed = (AppealRow.state == "dismissed") & same & (AppealRow.answered_at > now - _AGAIN)
+    return session.scalar(
+        select(AppealRow)
+        .where(
+            AppealRow.case_id == case.id,
+            AppealRow.account_id == caller.id,
+            (AppealRow.state == "open") | dismissed,
+        )
+        .order_by(AppealRow.state.desc())
+        .limit(1)
+    )
+
+
+def open_automatic_appeal(
+    session: Session, caller: Caller, case: CaseRow, grounds: str, *, settings: ExchangeSettings, now: datetime
+) -> None:
+    """Open an appeal because of a receipt, unless the case is not listed, or the recipient has appealed already.
 
     Args:
         session: one that writes.
         caller: the recipient that sent the receipt.
         case: the case, locked.
         grounds: what the receipt says, for the officer.
+        settings: the exchange's.
         now: this moment.
     """
     waiting = select(AppealRow.id).where(AppealRow.case_id == case.id, AppealRow.state == "open", AppealRow.by_itself)
-    if cases.state_of(case) in cases.LISTED and session.scalar(waiting) is None:
-        row = AppealRow(account_id=caller.id, grounds=grounds, appellant=caller.name, by_itself=True)
-        _begin(session, case, row, cases.SYSTEM, now=now)
+    if cases.state_of(case) not in cases.LISTED or session.scalar(waiting) is not None:
+        return
+    if _earlier_appeal(session, caller, case, now=now) is not None:
+        return
+    if _open_appeals_of(session, caller) >= settings.open_appeals:
+        alarm(
+            "%s has %d open appeals, so its receipt `recycled` on case %d opened none: answer them, and look at it",
+            *(caller.name, settings.open_appeals, case.id),
+        )
+        return
+    row = AppealRow(account_id=caller.id, grounds=grounds, appellant=caller.name, by_itself=True)
+    _begin(session, case, row, cases.SYSTEM, now=now)
 
 
 def _begin(session: Session, case: CaseRow, row: AppealRow, actor: str, *, now: datetime) -> None:
     row.case_id, row.state, row.received_at = case.id, "open", now
+    decided = decision_in_force(session, case)
+    row.decision_id = None if decided is None else decided.id
     session.add(row)
     session.flush()
     if cases.state_of(case) == cases.APPEALED:
@@ -82,34 +138,64 @@ def answer_appeal(
     session: Session,
     case: CaseRow,
     row: AppealRow,
-    officer: str,
+    officer: Caller,
+    new: NewAnswer,
     *,
-    grant: bool,
-    reason: str,
     now: datetime,
+    settings: ExchangeSettings,
     routing: RoutingRules,
 ) -> None:
     """Grant an appeal, which retracts the case, or dismiss it; after the last one the case gets its earlier state back.
 
+    Beyond an officer's bound of retractions a day the appeal stays open, and its retraction waits for a second officer.
+
     Raises:
-        Refusal: the appeal has been answered already.
+        Refusal: the appeal has been answered already, the case has changed since the officer looked at it, or the
+            officer has a part in it.
     """
     if row.state != "open":
         raise Refusal("conflict", f"appeal {row.id} has been {row.state} already")
-    _close(session, case, row, officer, "granted" if grant else "dismissed", reason, now=now)
-    if grant:
-        retract(session, case, officer, reason, now=now, routing=routing)
-        grant_open_appeals(session, case, officer, reason, now=now)
-    elif cases.state_of(case) == cases.APPEALED and not _open_count(session, case):
+    permissions.check_version(case.id, case.events, new.version, required=not new.grant)
+    rule = permissions.GRANT if new.grant else permissions.DISMISS
+    rule.check(_ties(session, case, row, officer), two_person=settings.two_person)
+    if new.grant:
+        decision = NewDecision(kind="retract", reason=new.reason)
+        made = retract_by_officer(session, case, officer, decision, now=now, settings=settings, routing=routing)
+        if made.state == "effective":
+            _close(session, case, row, officer.name, "granted", new.reason, now=now)
+            grant_open_appeals(session, case, officer, new.reason, now=now)
+        return
+    _close(session, case, row, officer.name, "dismissed", new.reason, now=now)
+    if cases.state_of(case) == cases.APPEALED and not _open_count(session, case):
         recipients = recipient_ids(session)
         back = cases.listed_state(session, case, recipients)
-        cases.move_case(session, case, back, now=now, actor=officer, event="upheld", appeal=row.id)
+        cases.move_case(session, case, back, now=now, actor=officer.name, event="upheld", appeal=row.id)
 
 
-def grant_open_appeals(session: Session, case: CaseRow, officer: str, reason: str, *, now: datetime) -> None:
-    """Grant every open appeal of a case that was retracted."""
+def _ties(session: Session, case: CaseRow, row: AppealRow, officer: Caller) -> set[Tie]:
+    """What an officer has to do with an appeal: with the case, and with the decision that it is against."""
+    ties = ties_of(session, case, officer)
+    if row.account_id == officer.id:
+        ties.add(Tie.APPELLANT)
+    against = None if row.decision_id is None else session.get(DecisionRow, row.decision_id)
+    if against is not None and officer.name in (against.officer, against.confirmed_by):
+        ties.add(Tie.DECIDED)
+    return ties
+
+
+def grant_open_appeals(session: Session, case: CaseRow, officer: Caller | None, reason: str, *, now: datetime) -> None:
+    """Grant every open appeal of a case that was retracted.
+
+    Args:
+        session: one that writes.
+        case: the case, locked.
+        officer: who retracted it; None for the exchange, which also grants those that the officer's own account sent.
+        reason: why.
+        now: this moment.
+    """
     for row in session.scalars(select(AppealRow).where(AppealRow.case_id == case.id, AppealRow.state == "open")):
-        _close(session, case, row, officer, "granted", reason, now=now)
+        actor = cases.SYSTEM if officer is None or row.account_id == officer.id else officer.name
+        _close(session, case, row, actor, "granted", reason, now=now)
 
 
 def _close(
@@ -120,10 +206,16 @@ def _close(
     session.flush()
 
 
-def _open_count(session: Session, case: CaseRow, *, account: int | None = None) -> int:
-    """Number of open appeals on a case, of one account or of all."""
+def _open_count(session: Session, case: CaseRow) -> int:
+    """Number of open appeals on a case."""
     count = select(func.count()).select_from(AppealRow).where(AppealRow.case_id == case.id, AppealRow.state == "open")
-    return session.scalar(count if account is None else count.where(AppealRow.account_id == account)) or 0
+    return session.scalar(count) or 0
+
+
+def _open_appeals_of(session: Session, caller: Caller) -> int:
+    """Number of open appeals of an account."""
+    count = select(func.count()).select_from(AppealRow)
+    return session.scalar(count.where(AppealRow.account_id == caller.id, AppealRow.state == "open")) or 0
 
 
 def lifted(session: Session, case_id: int) -> list[Lifted]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Refused, StorageFailed
 from blocklist_sdk.exchange.models import Publication, PublishedFeed, WaitingRelease
 from blocklist_sdk.exchange_server.alarms import alarm
-from blocklist_sdk.exchange_server.casework import cases, waiting_releases
+from blocklist_sdk.exchange_server.casework import cases, held_ends, recycled, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounted import (
     ListingImage,
     agrees,
@@ -26,6 +26,7 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
+from blocklist_sdk.exchange_server.casework.held_ends import Ends
 from blocklist_sdk.exchange_server.casework.release_guard import (
     Content,
     NextEntry,
@@ -109,6 +110,8 @@ class Publishing:
         guard: how many numbers a release may begin to block; its limits on removals are not used.
         book: what the audit trail says of each listing.
         reminders: which alarms were raised a short while ago.
+        max_ended: the share of the listings that may end in one run.
+        min_ended: so many listings may always end.
         process_lock: a file that is locked during a run, against other processes.
         thread_lock: held during a run, against other threads.
     """
@@ -121,6 +124,8 @@ class Publishing:
     guard: PublisherGuard
     book: TrailBook
     reminders: Reminders
+    max_ended: float
+    min_ended: int
     process_lock: Path
     thread_lock: threading.Lock
 
@@ -137,9 +142,11 @@ class Publishing:
         """
         with self.thread_lock, self._locked():
             self._catch_up()
+            ends = self._ends(now)
             self._lift_protected(now)
             routine = everything or self.is_due(now)
-            published = self._publish_all(self._waiting_feeds(now, routine=routine), now, routine=routine)
+            feeds = self._waiting_feeds(now, ends, routine=routine)
+            published = self._publish_all(feeds, now, ends, routine=routine)
             if routine:
                 self.database.change(
                     lambda session: add_missing(session, CycleRow, [{"month": _month(now), "at": now}]),
@@ -147,7 +154,26 @@ class Publishing:
                 )
             with self.database.reading() as session:
                 waiting = waiting_releases.waiting_releases(session)
-        return Publication(at=now, routine=routine, feeds=tuple(published), waiting=waiting)
+        return Publication(
+            at=now,
+            routine=routine,
+            feeds=tuple(published),
+            waiting=waiting,
+            ends_held=ends.held,
+            ends_held_why=ends.why,
+        )
+
+    def _ends(self, now: datetime) -> Ends:
+        """Which ends take effect in this run; alarms about what waits for a person are raised here."""
+        with self.database.reading() as session:
+            ends = held_ends.judge_ends(session, now, share=self.max_ended, least=self.min_ended)
+            is_to_be_noted = held_ends.is_to_be_noted(session, ends, now)
+            is_overdue = recycled.are_overdue(session, now)
+        if is_to_be_noted:
+            self.database.change(lambda session: held_ends.note(session, ends, now))
+        if is_overdue:
+            self.database.change(lambda session: recycled.remind(session, now))
+        return ends
 
     def begin(self, now: datetime) -> None:
         """Give each feed without a release its first one, so that recipients can join before any number is listed.
@@ -158,7 +184,9 @@ class Publishing:
         with self.thread_lock, self._locked():
             with self.database.reading() as session:
                 begun = set(session.scalars(select(FeedRow.name).where(FeedRow.serial.is_not(None))))
-            self._publish_all([feed for feed in self.routing.feeds if feed not in begun], now, routine=False)
+            new = [feed for feed in self.routing.feeds if feed not in begun]
+            if new:
+                self._publish_all(new, now, self._ends(now), routine=False)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -181,10 +209,10 @@ class Publishing:
 
     def _lift(self, case_id: int, now: datetime, session: Session) -> None:
         case = cases.lock_case(session, case_id)
-        retract(session, case, cases.SYSTEM, _PROTECTED, now=now, routing=self.routing)
-        grant_open_appeals(session, case, cases.SYSTEM, _PROTECTED, now=now)
+        retract(session, case, _PROTECTED, now=now, routing=self.routing)
+        grant_open_appeals(session, case, None, _PROTECTED, now=now)
 
-    def _publish_all(self, feeds: Sequence[str], now: datetime, *, routine: bool) -> list[PublishedFeed]:
+    def _publish_all(self, feeds: Sequence[str], now: datetime, ends: Ends, *, routine: bool) -> list[PublishedFeed]:
         """Publish each feed, even if another one fails."""
         if not feeds:
             return []
@@ -194,7 +222,7 @@ class Publishing:
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine, anchors=anchors)
+                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, ends, routine=routine, anchors=anchors)
                 published += [] if made is None else [made]
             except BlocklistError as error:
                 log.error("feed %s was not published: %s", feed, error)
@@ -208,17 +236,17 @@ class Publishing:
         with self.database.reading() as session:
             return now.day >= self.cycle_day and session.get(CycleRow, _month(now)) is None
 
-    def _waiting_feeds(self, now: datetime, *, routine: bool) -> list[str]:
+    def _waiting_feeds(self, now: datetime, ends: Ends, *, routine: bool) -> list[str]:
         """Feeds that need a release now; with the cycle, also those that have not had one for a while."""
-        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= now)
+        at_once = or_(ListingRow.retracted_at.is_not(None), ListingRow.urgent, ListingRow.until <= ends.until)
         wanted = select(ListingRow.feed).where(
-            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= now)
+            ListingRow.lifted_at.is_(None), ListingRow.waiting | (ListingRow.until <= ends.until)
         )
         with self.database.reading() as session:
             feeds = set(session.scalars(wanted if routine else wanted.where(at_once)))
             for waiting in session.scalars(select(WaitingRow)):
                 # What waits alone is no reason to look again every few seconds. A removal is, and so are these:
-                removed = or_(ListingRow.retracted_at.is_not(None), ListingRow.until <= now)
+                removed = or_(ListingRow.retracted_at.is_not(None), ListingRow.until <= ends.until)
                 is_removed = session.scalar(wanted.where(removed, ListingRow.feed == waiting.feed).limit(1)) is not None
                 if is_removed or self._is_to_be_judged(session, waiting, now, routine=routine):
                     feeds.add(waiting.feed)
@@ -244,14 +272,14 @@ class Publishing:
         return f"{self.guard.max_added:g} {self.guard.min_added}"
 
     def _publish(
-        self, status: FeedStatus, now: datetime, *, routine: bool, anchors: Sequence[AuditHead]
+        self, status: FeedStatus, now: datetime, ends: Ends, *, routine: bool, anchors: Sequence[AuditHead]
     ) -> PublishedFeed | None:
         """Publish what may be published; None if that would change nothing."""
         feed = status.feed
         is_sound = self._catch_up(anchors)
         of_feed = {"feed": feed}
         plan = self.database.change(
-            lambda session: self._prepare(session, status, now, routine=routine, is_sound=is_sound),
+            lambda session: self._prepare(session, status, now, ends, routine=routine, is_sound=is_sound),
             by=Act(cases.SYSTEM, "release prepared", of_feed | {"serial": status.next_serial}),
         )
         if plan.waiting is not None and plan.is_new:
@@ -379,7 +407,9 @@ class Publishing:
                     f" and {len(unexplained) - _NAMED_MAX:,} more" if len(unexplained) > _NAMED_MAX else "",
                 )
 
-    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool, is_sound: bool) -> _Plan:
+    def _prepare(
+        self, session: Session, status: FeedStatus, now: datetime, ends: Ends, *, routine: bool, is_sound: bool
+    ) -> _Plan:
         """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
         feed, serial, last_entry = status.feed, status.next_serial, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
@@ -399,8 +429,8 @@ class Publishing:
         state = waiting_releases.decisions_state(session, feed)  # before the listings: what comes between counts as new
         listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
         # Locked, since another process may be extending one of them at this moment.
-        ends = select(ListingRow).where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= now)
-        for row in session.scalars(ends.order_by(ListingRow.id).with_for_update()):
+        ending = listed & ListingRow.retracted_at.is_(None) & (ListingRow.until <= ends.until)
+        for row in session.scalars(select(ListingRow).where(ending).order_by(ListingRow.id).with_for_update()):
             row.retracted_at, row.ended, row.waiting = row.until, True, True
         session.flush()
         rows = {row.id: row for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id))}
@@ -599,7 +629,7 @@ class Publishing:
         for case in touched.values():
             if case.id not in active:
                 close_expired(session, case, now=now)
-                grant_open_appeals(session, case, cases.SYSTEM, _ENDED, now=now)
+                grant_open_appeals(session, case, None, _ENDED, now=now)
             elif cases.state_of(case) == cases.DECIDED and case.id not in waiting:
                 cases.move_case(session, case, cases.PUBLISHED, now=now, actor=cases.SYSTEM, event="published")
         cases.mark_enforced(session, touched.values(), recipient_ids(session), now=now)

@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import NewReceipt, ReceiptItem
 from blocklist_sdk.exchange_server.casework import cases
+from blocklist_sdk.exchange_server.casework import recycled as recycled_receipts
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals, open_automatic_appeal
 from blocklist_sdk.exchange_server.casework.decisions import retract
 from blocklist_sdk.exchange_server.casework.intake import CLOCK_SKEW
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
+from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
 
@@ -39,12 +41,19 @@ _KEYS = (ReceiptRow.listing_id, ReceiptRow.serial, ReceiptRow.outcome)
 
 
 def take_receipts(
-    session: Session, caller: Caller, batch: Sequence[NewReceipt], *, now: datetime, routing: RoutingRules
+    session: Session,
+    caller: Caller,
+    batch: Sequence[NewReceipt],
+    *,
+    now: datetime,
+    settings: ExchangeSettings,
+    routing: RoutingRules,
 ) -> list[ReceiptItem]:
     """Store a batch of receipts; return the result for each, in their order.
 
     The same outcome of the same entry and release counts once, however often it is sent. If a number's home operator
-    says that it was recycled, it is retracted at once; from any other recipient this opens an appeal.
+    says that it was recycled, it is retracted at once; from any other recipient this opens an appeal. What is more than
+    the settings allow in a day waits for an officer.
     """
     own = caller.feeds
     listings = _listings(session, {(new.feed, new.entry) for new in batch if new.feed in own})
@@ -92,15 +101,17 @@ def take_receipts(
         if new.outcome == "recycled" and (case.id not in recycled or routing.is_home(new.feed, case.number)):
             recycled[case.id] = new
     add_all(session, ReceiptRow, fresh)
-    for case_id, new in recycled.items():
+    for case_id, new in recycled_receipts.within_bound(
+        session, caller, recycled, cases_of, now=now, settings=settings
+    ).items():
         case = cases_of[case_id]
         reason = f"according to {caller.name} the number belongs to another subscriber now"
         if routing.is_home(new.feed, case.number):
-            retract(session, case, cases.SYSTEM, reason, now=now, routing=routing)
-            grant_open_appeals(session, case, cases.SYSTEM, reason, now=now)
+            retract(session, case, reason, now=now, routing=routing)
+            grant_open_appeals(session, case, None, reason, now=now)
         else:
             grounds = f"{reason}: feed {new.feed}, entry {new.entry}, release {new.serial}"
-            open_automatic_appeal(session, caller, case, grounds, now=now)
+            open_automatic_appeal(session, caller, case, grounds, settings=settings, now=now)
     with session.no_autoflush:  # all changes to cases are written at the end
         cases.mark_enforced(session, cases_of.values(), recipients, now=now)
     return items

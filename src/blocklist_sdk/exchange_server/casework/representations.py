@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange import models
 from blocklist_sdk.exchange_server.casework import appeals, cases, intake
+from blocklist_sdk.exchange_server.casework.decisions import proposed_retraction
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.tables import (
     AccountRow,
@@ -87,6 +88,7 @@ def case(session: Session, row: CaseRow, *, settings: ExchangeSettings, now: dat
     )
     return models.Case(
         id=row.id,
+        version=row.events,
         number=row.number,
         operator=operator_of(row.number),
         state=cases.state_of(row),
@@ -174,6 +176,7 @@ def appeal(session: Session, row: AppealRow) -> models.Appeal:
         evidence=_evidence_of(session, row),
         reason=row.reason,
         answered_at=row.answered_at,
+        proposed=proposed_retraction(session, row.case_id) if row.state == "open" else None,
         lifted=tuple(appeals.lifted(session, row.case_id)) if row.state == "granted" else (),
     )
 

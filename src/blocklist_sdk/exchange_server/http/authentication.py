@@ -33,6 +33,19 @@ async def _the_exchange(request: Request) -> Exchange:
     return state_of(request.app).exchange
 
 
+_needed: dict[Callable[..., object], tuple[str, ...]] = {}
+
+
+def declare(dependency: Callable[..., object], permissions: tuple[str, ...]) -> None:
+    """Note which permissions a dependency requires, for docs/reference/permissions.md."""
+    _needed[dependency] = permissions
+
+
+def permissions_of(dependency: Callable[..., object] | None) -> tuple[str, ...] | None:
+    """The permissions of which a dependency requires one; empty for any account, None if it requires no account."""
+    return None if dependency is None else _needed.get(dependency)
+
+
 CurrentState = Annotated[AppState, Depends(_the_state)]
 CurrentExchange = Annotated[Exchange, Depends(_the_exchange)]
 BearerToken = Annotated[str | None, Depends(_bearer)]
@@ -71,6 +84,7 @@ def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     async def check(request: Request, token: BearerToken) -> Caller:
         return await permitted(request, token, permissions)
 
+    declare(check, permissions)
     return check
 
 

@@ -32,7 +32,7 @@ from blocklist_sdk.exchange_server.casework.idempotency import (
 )
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import BearerToken, permitted
+from blocklist_sdk.exchange_server.http.authentication import BearerToken, declare, permitted
 from blocklist_sdk.exchange_server.http.state import state_of
 from blocklist_sdk.exchange_server.store.trail import Act
 
@@ -133,6 +133,7 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
         event = request.scope["route"].name.replace("_", " ")
         return IdempotentRequest(exchange, caller, key, exchange.clock(), event, target)
 
+    declare(check, permissions)
     return check
 
 

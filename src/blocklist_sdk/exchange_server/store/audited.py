@@ -16,6 +16,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     AuditRow,
     Base,
     CaseRow,
+    ClockRow,
     CycleRow,
     DecisionRow,
     EvidenceRow,
@@ -23,6 +24,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     HistoryRow,
     ListingRow,
     ReceiptRow,
+    RecycledRow,
     ReportRow,
     SchemaRow,
     WaitingRow,
@@ -91,12 +93,14 @@ AUDITED: Final = (
         personal=("detail",),
         left_out=("id",),
     ),
+    Audited(RecycledRow, "recycled receipt", personal=("reason",), left_out=("reminded_at",)),
 )
 """The tables that the trail covers."""
 
 NOT_AUDITED: Final[Mapping[type[Base], str]] = {
     SchemaRow: "the version of the tables",
     AssertionRow: "what was used once, for minutes",
+    ClockRow: "what the clock has shown; that a person accepted it is a line",
     AnswerRow: "copies of responses, for a week",
     HistoryRow: "has a chain of its own for each case, which ends in `cases.head`",
     AuditRow: "the trail itself",

@@ -173,12 +173,16 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """An appeal against a listing; `by_itself` if a receipt opened it."""
+    """An appeal against a listing; `by_itself` if a receipt opened it.
+
+    `decision_id` is the decision that was in force when it came.
+    """
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
     appellant: Mapped[str] = mapped_column(String(200))
@@ -264,6 +268,12 @@ class ListingRow(Base):
             postgresql_where=sql("retracted_at IS NULL"),
         ),
         Index(
+            "to_end",
+            "until",
+            sqlite_where=sql("retracted_at IS NULL"),
+            postgresql_where=sql("retracted_at IS NULL"),
+        ),
+        Index(
             "in_force",
             "feed",
             sqlite_where=sql("lifted_at IS NULL"),
@@ -336,6 +346,51 @@ class ReceiptRow(Base):
     __table_args__: Any = (UniqueConstraint("account_id", "listing_id", "serial", "outcome"),)
 
 
+class RecycledRow(Base):
+    """A `recycled` receipt for a listed number: it retracted or appealed by itself, or waits for an officer.
+
+    `reminded_at` is when the alarm about what waits was last given again.
+    """
+
+    __tablename__ = "recycled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    feed: Mapped[str] = mapped_column(String(64))
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    entry: Mapped[int]
+    received_at: Mapped[datetime]
+    state: Mapped[Literal["effective", "waiting", "confirmed", "refused"]] = mapped_column(String(16))
+    salt: Mapped[str] = mapped_column(String(32), default=new_salt)
+    reason: Mapped[str | None] = mapped_column(Text)
+    answered_by: Mapped[str | None] = mapped_column(String(64))
+    answered_at: Mapped[datetime | None]
+    reminded_at: Mapped[datetime | None]
+    __table_args__: Any = (
+        Index("recycled_in_a_day", "account_id", "feed", "received_at"),
+        Index(
+            "recycled_waiting",
+            "state",
+            sqlite_where=sql("state = 'waiting'"),
+            postgresql_where=sql("state = 'waiting'"),
+        ),
+    )
+
+
+class ClockRow(Base):
+    """What the exchange's clock has shown; the only row has the ID 1.
+
+    `seen_at` is the last moment known, `accepted_at` the moment up to which a person said that it is right, and
+    `acceptances` counts how often one did. `alarmed_at` is when the alarm about ends that are held was last given.
+    """
+
+    __tablename__ = "clock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    acceptances: Mapped[int] = mapped_column(default=0)
+    alarmed_at: Mapped[datetime | None]
+
+
 class HistoryRow(Base):
     """One line of a case's history; its hash covers the line before."""
 
@@ -353,11 +408,12 @@ CONFIGURATION: Final = "configuration"
 """The event of a line with the settings, rules and keys that an exchange is run with."""
 
 RELEASE_ACCEPTED: Final = "release accepted"
+CLOCK_ACCEPTED: Final = "clock accepted"
 """The event of a line about what somebody let through that the guard refused."""
 
 ALARMING: Final = (
     *("account added", "account renewed", "account closed", "account reopened", "scopes changed"),
-    *(CONFIGURATION, RELEASE_ACCEPTED),
+    *(CONFIGURATION, RELEASE_ACCEPTED, CLOCK_ACCEPTED),
 )
 """Events of the audit trail that raise an alarm wherever they happen."""
 

@@ -24,12 +24,16 @@ Reader = Annotated[Caller, Depends(needs("report", "officer"))]
 
 @router.post("/v1/appeals", response_model=Appeal, status_code=201)
 def submit_appeal(new: NewAppeal, request: ReporterRequest) -> Response:
-    """Ask for a retraction. Officers see appealed cases before all others."""
+    """Ask for a retraction. Officers see appealed cases before all others.
+
+    409 if the number is not listed, if an appeal of the account is open, or if one against the same decision was
+    dismissed.
+    """
 
     def act(session: Session) -> Appeal:
-        region = request.exchange.settings.region
+        settings = request.exchange.settings
         return representations.appeal(
-            session, appeals.open_appeal(session, request.caller, new, region=region, now=request.received_at)
+            session, appeals.open_appeal(session, request.caller, new, settings=settings, now=request.received_at)
         )
 
     return request.once(new, act, status=201)
@@ -69,7 +73,11 @@ async def attach_to_appeal(http_request: Request, appeal: Id, name: FileName, re
 
 @router.post("/v1/appeals/{appeal}/answer", response_model=Appeal)
 def answer_appeal(appeal: Id, new: NewAnswer, request: OfficerRequest) -> Response:
-    """Grant an appeal, which retracts the case's listings at once, or dismiss it."""
+    """Grant an appeal, which retracts the case's listings at once, or dismiss it.
+
+    Nobody answers an appeal of their own account, or dismisses one against their own decision. Beyond an officer's
+    bound of retractions a day the appeal stays open, and `proposed` names the decision that a second officer confirms.
+    """
 
     def act(session: Session) -> Appeal:
         case = cases.lock_case(session, _find(session, appeal).case_id)
@@ -78,10 +86,10 @@ def answer_appeal(appeal: Id, new: NewAnswer, request: OfficerRequest) -> Respon
             session,
             case,
             row,
-            request.caller.name,
-            grant=new.grant,
-            reason=new.reason,
+            request.caller,
+            new,
             now=request.received_at,
+            settings=request.exchange.settings,
             routing=request.exchange.routing,
         )
         return representations.appeal(session, row)

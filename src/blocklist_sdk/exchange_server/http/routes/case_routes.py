@@ -8,7 +8,17 @@ from sqlalchemy import case as either
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.exchange.models import Case, CaseState, Decision, Event, Id, NewDecision, Page, Report
+from blocklist_sdk.exchange.models import (
+    Case,
+    CaseState,
+    Decision,
+    Event,
+    Id,
+    NewConfirmation,
+    NewDecision,
+    Page,
+    Report,
+)
 from blocklist_sdk.exchange_server.casework import appeals, cases, decisions, intake, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
@@ -100,7 +110,10 @@ def start_verification(case: Id, request: OfficerRequest) -> Response:
 
 @router.post("/v1/cases/{case}/decisions", response_model=Decision, status_code=201)
 def decide(case: Id, new: NewDecision, request: OfficerRequest) -> Response:
-    """Decide on a case. Under the two-person rule a decision that lists a number waits for a second officer."""
+    """Decide on a case. What lists a number waits for a second officer, and so do retractions beyond a bound a day.
+
+    409 if the case has changed since the officer looked at it: the `version` is that of the case.
+    """
     exchange = request.exchange
     protected = exchange.publisher.protected()
 
@@ -109,24 +122,28 @@ def decide(case: Id, new: NewDecision, request: OfficerRequest) -> Response:
         made = decisions.decide(
             session,
             row,
-            request.caller.name,
+            request.caller,
             new,
             now=request.received_at,
-            default_listing=exchange.settings.listing,
-            two_person=exchange.settings.two_person,
+            settings=exchange.settings,
             protected=protected,
             routing=exchange.routing,
         )
-        if new.kind == "retract":
-            appeals.grant_open_appeals(session, row, request.caller.name, new.reason, now=request.received_at)
+        if made.kind == "retract" and made.state == "effective":
+            appeals.grant_open_appeals(session, row, request.caller, new.reason, now=request.received_at)
         return representations.decision(made)
 
     return request.once(new, act, status=201)
 
 
 @router.post("/v1/decisions/{decision}/confirmation", response_model=Decision)
-def confirm_decision(decision: Id, request: OfficerRequest) -> Response:
-    """Confirm another officer's decision, which makes it effective."""
+def confirm_decision(decision: Id, request: OfficerRequest, new: NewConfirmation | None = None) -> Response:
+    """Confirm another officer's decision, which makes it effective.
+
+    409 if the case has changed since the officer looked at it, or if the officer's account reported the number or
+    appealed.
+    """
+    version = None if new is None else new.version
     protected = request.exchange.publisher.protected()
 
     def act(session: Session) -> Decision:
@@ -135,14 +152,17 @@ def confirm_decision(decision: Id, request: OfficerRequest) -> Response:
             session,
             case,
             row,
-            request.caller.name,
+            request.caller,
+            version=version,
             now=request.received_at,
             protected=protected,
             routing=request.exchange.routing,
         )
+        if row.kind == "retract":
+            appeals.grant_open_appeals(session, case, request.caller, row.reason, now=request.received_at)
         return representations.decision(row)
 
-    return request.once("", act)
+    return request.once(new or "", act)
 
 
 @router.post("/v1/decisions/{decision}/withdrawal", response_model=Decision)

@@ -16,19 +16,27 @@ from blocklist_sdk.exchange.models import (
     NewAcceptance,
     NewPublication,
     NewReceipts,
+    NewRecycledAnswer,
     Page,
     Publication,
     Receipt,
     ReceiptItems,
+    RecycledAnswer,
+    RecycledBatch,
     Statistics,
     WaitingRelease,
 )
-from blocklist_sdk.exchange_server.casework import receipts, representations, waiting_releases
+from blocklist_sdk.exchange_server.casework import receipts, recycled, representations, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
-from blocklist_sdk.exchange_server.http.idempotency_key import AcceptingRequest, PublisherRequest, RecipientRequest
+from blocklist_sdk.exchange_server.http.idempotency_key import (
+    AcceptingRequest,
+    OfficerRequest,
+    PublisherRequest,
+    RecipientRequest,
+)
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, FeedRow, ListingRow, ReceiptRow
@@ -114,7 +122,12 @@ def submit_receipts(new: NewReceipts, request: RecipientRequest) -> Response:
 
     def act(session: Session) -> ReceiptItems:
         items = receipts.take_receipts(
-            session, request.caller, new.receipts, now=request.received_at, routing=request.exchange.routing
+            session,
+            request.caller,
+            new.receipts,
+            now=request.received_at,
+            settings=request.exchange.settings,
+            routing=request.exchange.routing,
         )
         return ReceiptItems(items=tuple(items))
 
@@ -140,6 +153,36 @@ def list_receipts(
     with exchange.database.reading() as session:
         rows = page_by_id(session, wanted, ReceiptRow.id, page, lambda row: row)
         return Page(items=representations.receipts(session, rows.items), next=rows.next)
+
+
+@router.get("/v1/receipts/recycled", response_model=tuple[RecycledBatch, ...], tags=["receipts"])
+def list_recycled(
+    exchange: CurrentExchange, officer: Annotated[Caller, Depends(needs("officer"))]
+) -> tuple[RecycledBatch, ...]:
+    """What recipients said was recycled, beyond what retracts by itself in a day: it waits for an officer."""
+    with exchange.database.reading() as session:
+        return recycled.batches(session, settings=exchange.settings, routing=exchange.routing)
+
+
+@router.post("/v1/receipts/recycled/answers", response_model=RecycledAnswer, tags=["receipts"])
+def answer_recycled(new: NewRecycledAnswer, request: OfficerRequest) -> Response:
+    """Confirm a batch of recycled numbers, which retracts them at once, or refuse it.
+
+    409 if the batch is not what waits any more.
+    """
+    exchange = request.exchange
+
+    def act(session: Session) -> RecycledAnswer:
+        return recycled.answer(
+            session,
+            request.caller,
+            new,
+            now=request.received_at,
+            settings=exchange.settings,
+            routing=exchange.routing,
+        )
+
+    return request.once(new, act)
 
 
 @router.get("/v1/statistics/{month}", response_model=Statistics, tags=["statistics"])
