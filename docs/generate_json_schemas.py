@@ -225,7 +225,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "appeal list": [_APPEAL],
     "appeal answer": [_APPEAL],
     "appeal evidence": [_EVIDENCE],
-    "exchange init": [object_of(directory=str, feeds=list[str], root=str)],
+    "exchange init": [object_of(directory=str, feeds=list[str], root=str, offline_keys=str)],
     "exchange user add": [_SECRET],
     "exchange user secret": [_SECRET],
     "exchange user reopen": [_SECRET],

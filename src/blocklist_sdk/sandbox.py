@@ -89,7 +89,11 @@ def sandbox(
 
     with (
         story_folder(directory) as folder,
-        Exchange.init(folder / "exchange", passphrase=new_passphrase(folder)) as exchange,
+        Exchange.init(
+            folder / "exchange",
+            passphrase=new_passphrase(folder),
+            offline_passphrase=new_passphrase(folder, "offline-passphrase"),
+        ) as exchange,
     ):
         secrets = {name: exchange.add_account(name, scopes) or "" for name, scopes in ACCOUNTS.items()}
         _list_generated(exchange, cases)

@@ -19,7 +19,7 @@ IMPATIENT = ClientSettings(attempts=1)
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     folder = tmp_path_factory.mktemp("mutual") / "exchange"
-    with Exchange.init(folder, passphrase="generated for a test") as exchange:
+    with Exchange.init(folder, passphrase="generated for a test", offline_passphrase="of root and targets") as exchange:
         exchange.begin()
         yield exchange
 

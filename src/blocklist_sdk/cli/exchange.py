@@ -14,7 +14,7 @@ from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
-from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.disk import staged, storage, write_file
@@ -83,9 +83,13 @@ def init(
         bool, typer.Option("--two-person", help="A second officer must confirm decisions that list a number.")
     ] = False,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an exchange's folder: settings, rules, a database, and a publisher with its keys."""
+    """Make an exchange's folder: settings, rules, a database, and a publisher with its keys.
+
+    The root and targets keys have a passphrase of their own, which the server never gets. Take them off this machine.
+    """
     with needs_extra("exchange"):
         from blocklist_sdk.exchange_server.exchange import Exchange
         from blocklist_sdk.exchange_server.settings import ExchangeSettings
@@ -93,18 +97,27 @@ def init(
     options: dict[str, Any] = {"region": region, "url": url, "two_person": two_person}
     if database is not None:
         options["database"] = database
-    source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(options)
-    with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
+    with Exchange.init(
+        directory,
+        passphrase=PassphraseSource(passphrase_file, is_new=True),
+        offline_passphrase=PassphraseSource.offline(offline_passphrase_file, is_new=True),
+        settings=settings,
+        routing=routing,
+    ) as exchange:
         feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
+    keys = directory / "publisher" / "keys"
+    offline = keys / exchange.offline_keys.name
     _warn(unknown)
     if as_json:
-        write_json({"directory": directory, "feeds": feeds, "root": root})
+        write_json({"directory": directory, "feeds": feeds, "root": root, "offline_keys": offline})
         return
     typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
     typer.echo(f"  give this to recipients       {root}")
-    typer.echo(f"  keep the keys safe            {directory / 'publisher' / 'keys'}")
+    typer.echo(f"  keep the keys safe            {keys}")
     typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
+    say("take the root and targets keys off this machine now, since publishing needs none of them:")
+    say(f"  mv {shlex.quote(str(offline))} /media/SAFE/")
 
 
 @app.command()
@@ -133,6 +146,12 @@ def serve(
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Log each request on standard error, without its content.")
     ] = False,
+    allow_root_key: Annotated[
+        bool,
+        typer.Option(
+            "--allow-root-key", help="Publish from here even if the passphrase opens a root or targets key in DIR."
+        ),
+    ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
@@ -156,7 +175,14 @@ def serve(
     ):
         _warn(exchange.routing.unknown_operators)
         with serving_exchange(
-            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, on_ended=stop.set
+            exchange,
+            host=host,
+            port=port,
+            tls=tls,
+            behind_proxy=behind_proxy,
+            publish=publish,
+            allow_root_key=allow_root_key,
+            on_ended=stop.set,
         ) as url:
             typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")
@@ -278,6 +304,9 @@ def publish(
                 exchange.accept(feed, digest, accepted_by=_COMMAND_LINE)
             except InvalidInput as error:  # retractions must not wait for the right digest
                 refusals.append(error)
+        if opened := exchange.publisher.offline_keys_opened():
+            # Refusing would hold back an unblock.
+            say(f"warning: this passphrase also opens {opened[0]}: take root and targets keys off this machine")
         exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -33,8 +34,9 @@ from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, Ca
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.guard import PublisherGuard
-from blocklist_sdk.publisher.keys import Passphrase
+from blocklist_sdk.publisher.keys import OFFLINE_FOLDER, Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Exchange:
             routing.toml      which decisions reach which feeds
             exchange.sqlite   the database, unless the settings name another
             evidence/         files, named by their hash, mode 0700
-            publisher/        keys and the signed repository
+            publisher/        keys and the signed repository; root and targets keys in publisher/keys/offline
             token-key.pem     signs access tokens, mode 0600
 
     Attributes:
@@ -91,6 +93,7 @@ class Exchange:
         directory: str | Path,
         *,
         passphrase: Passphrase,
+        offline_passphrase: Passphrase,
         settings: ExchangeSettings | None = None,
         routing: Path | None = None,
     ) -> Self:
@@ -98,12 +101,16 @@ class Exchange:
 
         Args:
             directory: the folder; it must be new or empty.
-            passphrase: encrypts the publisher's keys, at least 12 characters; or a function that takes a key's name.
+            passphrase: encrypts the feeds' keys and the online key, with which an exchange publishes; at least 12
+                characters, or a function that takes a key's name.
+            offline_passphrase: encrypts the root and targets keys, which lie in `offline_keys`, to be carried away;
+                another one than `passphrase`. The exchange that is returned does not know it.
             settings: by default those of `ExchangeSettings`.
             routing: a file with routing rules; by default those that come with the package for the region.
 
         Raises:
-            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used.
+            InvalidInput: the folder is not empty, a setting, a rule or a passphrase cannot be used, or both passphrases
+                are the same.
             StorageFailed: the disk or the database failed.
         """
         directory = absolute(directory)
@@ -116,7 +123,13 @@ class Exchange:
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
             PRIVATE.make(building)
         try:
-            Publisher.init(building / _PUBLISHER, feeds=rules.scopes, passphrase=passphrase, region=settings.region)
+            Publisher.init(
+                building / _PUBLISHER,
+                feeds=rules.scopes,
+                passphrase=passphrase,
+                offline_passphrase=offline_passphrase,
+                region=settings.region,
+            )
             with storage(directory):
                 # The database's URL may hold a password.
                 write_file(building / FILE, settings.to_toml().encode(), PRIVATE)
@@ -147,7 +160,8 @@ class Exchange:
 
         Args:
             directory: the folder that :meth:`init` made.
-            passphrase: of the publisher's keys; None if nothing will be published.
+            passphrase: of the feeds' keys and the online key; None if nothing will be published. What it does not open
+                is not available, as the root and targets keys. A function that takes a key's name may have both.
             clock: returns the time, UTC, to the whole second.
             judge: decides which files are evidence; by default `MediaJudge`.
             settings: override those in the folder.
@@ -201,6 +215,27 @@ class Exchange:
     def root(self) -> Path:
         """The root metadata that recipients pin."""
         return self.directory / _PUBLISHER / "root.json"
+
+    @property
+    def offline_keys(self) -> Path:
+        """Where the root and targets keys lie until they are carried away."""
+        return self.directory / _PUBLISHER / "keys" / OFFLINE_FOLDER
+
+    def check_keys_apart(self) -> None:
+        """Check that the passphrase at hand opens no root or targets key in the folder.
+
+        Raises:
+            InvalidInput: it opens one, so whoever takes over this machine could replace every key.
+        """
+        opened = self.publisher.offline_keys_opened()
+        if opened:
+            files = " ".join(shlex.quote(str(file)) for file in opened)
+            raise InvalidInput(
+                f"the passphrase with which this exchange publishes also opens {opened[0]}"
+                + (f" and {counted(len(opened) - 1, 'other key')} of root and targets" if opened[1:] else "")
+                + ": whoever takes over this machine could replace every key. Publishing needs none of them: take them "
+                f"off this machine, with mv {files} /media/SAFE/"
+            )
 
     def publish(self, *, everything: bool = False) -> Publication:
         """Publish urgent decisions and retractions, and once a month everything else.

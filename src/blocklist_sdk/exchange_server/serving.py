@@ -17,6 +17,7 @@ import uvicorn
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ def serving_exchange(
     tls: TlsFiles | None = None,
     behind_proxy: str | None = None,
     publish: bool = True,
+    allow_root_key: bool = False,
     on_ended: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Serve an exchange in the background.
@@ -134,13 +136,15 @@ def serving_exchange(
         tls: certificates; None for plain HTTP.
         behind_proxy: addresses of proxies trusted to say where a request comes from, separated by commas.
         publish: also publish decisions in the background.
+        allow_root_key: publish even if the exchange's passphrase opens a root or targets key that is in the folder.
         on_ended: called when the server has stopped for any reason.
 
     Yields:
         The base URL.
 
     Raises:
-        InvalidInput: cannot listen on the address, or the certificates cannot be used.
+        InvalidInput: cannot listen on the address, the certificates cannot be used, or a root or targets key can be
+            opened here.
         RuntimeError: the server stopped by itself.
     """
     urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -158,7 +162,7 @@ def serving_exchange(
             on_ended()
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
-    with publishing(exchange) if publish else contextlib.nullcontext():
+    with publishing(exchange, allow_root_key=allow_root_key) if publish else contextlib.nullcontext():
         try:
             thread.start()
             url = urls.get()
@@ -174,11 +178,28 @@ def serving_exchange(
 
 
 @contextlib.contextmanager
-def publishing(exchange: Exchange, *, every_s: float = _EVERY_S) -> Iterator[None]:
+def publishing(exchange: Exchange, *, every_s: float = _EVERY_S, allow_root_key: bool = False) -> Iterator[None]:
     """Publish decisions and renew signatures in the background.
 
     A run that fails is logged and repeated a minute later.
+
+    Args:
+        exchange: the exchange.
+        every_s: seconds between two looks for what has to be published.
+        allow_root_key: publish even if the exchange's passphrase opens a root or targets key that is in the folder.
+
+    Raises:
+        InvalidInput: it opens one.
     """
+    if not allow_root_key:
+        exchange.check_keys_apart()
+    here = exchange.publisher.offline_keys_here()
+    if here:
+        log.warning(
+            "%s of root and targets in %s: take them off this machine, since publishing needs none of them",
+            counted(len(here), "key"),
+            here[0].parent,
+        )
     stop = threading.Event()
     thread = threading.Thread(target=_publish, args=(exchange, stop, every_s), name="publisher", daemon=True)
     try:
