@@ -236,6 +236,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
                     name=str,
                     scopes=list[str],
                     authenticates=Literal["key", "secret"],
+                    certificates=list[str],
                     created_at=str,
                     disabled_at=str | None,
                 )

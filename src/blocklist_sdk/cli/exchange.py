@@ -40,6 +40,14 @@ Scopes = Annotated[
     list[str],
     typer.Option("--scope", metavar="SCOPE", help="report, receipt, officer, publish, or feed:NAME; may be repeated."),
 ]
+Certificates = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        help="A client certificate, PEM, that the account is bound to where mutual TLS is on; may be repeated.",
+    ),
+]
 SettingsFile = Annotated[
     Path | None,
     typer.Option(
@@ -198,6 +206,7 @@ def add(
         Path | None,
         typer.Option(metavar="FILE", help="Its public key, PEM or JWK, instead of a secret (private_key_jwt)."),
     ] = None,
+    certificate: Certificates = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -208,7 +217,9 @@ def add(
     with _open(directory, None) as exchange:
         if settings is not None:
             _check_settings_file(exchange, settings)
-        secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
+        certificates = [_text_of(file, "certificate") for file in certificate or ()]
+        public_key = None if key is None else _text_of(key, "key")
+        secret = exchange.add_account(name, scope, key=public_key, certificates=certificates)
         lacks_url = key is not None and exchange.settings.url is None
         if settings is not None:
             _write_account(exchange, name, scope, secret, settings)
@@ -241,6 +252,24 @@ def scopes(directory: Directory, name: Name, scope: Scopes) -> None:
 
 
 @user.command()
+def certificate(
+    directory: Directory,
+    name: Name,
+    certificate: Certificates = None,
+    none: Annotated[bool, typer.Option("--none", help="Bind it to no certificate.")] = False,
+) -> None:
+    """Bind an account to client certificates, in place of those that it was bound to; it takes a second.
+
+    To renew one, bind the account to both, and to the new one alone once its holder uses it.
+    """
+    if none == bool(certificate):
+        raise InvalidInput("give --certificate FILE, or --none to bind the account to no certificate")
+    with _open(directory, None) as exchange:
+        exchange.bind_certificates(name, [_text_of(file, "certificate") for file in certificate or ()])
+    say(f"{name} is bound to {counted(len(certificate or ()), 'client certificate')} from now on")
+
+
+@user.command()
 def disable(directory: Directory, name: Name) -> None:
     """Close an account; its tokens stop working within a second."""
     with _open(directory, None) as exchange:
@@ -263,6 +292,9 @@ def reopen(directory: Directory, name: Name, settings: SettingsFile = None, as_j
 @user.command("list")
 def list_users(directory: Directory, as_json: AsJson = False) -> None:
     """Show all accounts."""
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange_server.casework.secret_hashes import is_old
+
     with _open(directory, None) as exchange:
         rows = exchange.accounts()
     if as_json:
@@ -271,7 +303,9 @@ def list_users(directory: Directory, as_json: AsJson = False) -> None:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         closed = f", closed {moment(row.disabled_at)}" if row.disabled_at else ""
-        write_line(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
+        proof = "key" if row.key else "secret, with a hash from before" if is_old(row.secret_hash) else "secret"
+        bound = "".join(f", certificate {each}" for each in (row.certificates or "").split())
+        write_line(f"{row.name:<{width}}  {row.scopes}  (by {proof}{bound}{closed})")
 
 
 @app.command()
@@ -403,6 +437,7 @@ def _account(row: "AccountRow") -> dict[str, object]:
         "name": row.name,
         "scopes": row.scopes.split(),
         "authenticates": "key" if row.key else "secret",
+        "certificates": (row.certificates or "").split(),
         "created_at": moment(row.created_at),
         "disabled_at": moment(row.disabled_at),
     }
@@ -477,9 +512,9 @@ def _scopes_of(exchange: "Exchange", name: str) -> list[str]:
     return next((row.scopes.split() for row in exchange.accounts() if row.name == name), [])
 
 
-def _text_of(file: Path) -> str:
+def _text_of(file: Path, what: str) -> str:
     try:
         with file.open("rb") as opened:
-            return decoded(opened.read(_KEY_BYTES_MAX), f"the key {file}")
+            return decoded(opened.read(_KEY_BYTES_MAX), f"the {what} {file}")
     except OSError as error:
-        raise InvalidInput(f"cannot read the key {file}: {error}") from error
+        raise InvalidInput(f"cannot read the {what} {file}: {error}") from error

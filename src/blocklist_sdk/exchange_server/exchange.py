@@ -5,7 +5,7 @@ import secrets
 import shlex
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,12 @@ from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, Waitin
 from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.cases import first_broken_line
+from blocklist_sdk.exchange_server.casework.certificates import fingerprint_of
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
+from blocklist_sdk.exchange_server.casework.secret_hashes import is_old
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
 from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
 from blocklist_sdk.exchange_server.evidence.judge import Judge
@@ -191,7 +193,9 @@ class Exchange:
             database=database,
             evidence=EvidenceStore(directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge),
             publisher=publisher,
-            tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
+            tokens=Tokens(
+                directory / _TOKEN_KEY, lifetime_s=used.token_s, issuer=database.instance(), audience=used.url
+            ),
             report_queue=ReportQueue(database),
             clock=clock,
             _publishing=Publishing(
@@ -305,25 +309,43 @@ class Exchange:
                 session, month, recipient=recipient, now=self.clock(), decide_within=self.settings.decide_within
             )
 
-    def add_account(self, name: str, oauth_scopes: Collection[str], *, key: str | None = None) -> str | None:
+    def add_account(
+        self, name: str, oauth_scopes: Collection[str], *, key: str | None = None, certificates: Sequence[str] = ()
+    ) -> str | None:
         """Add an account that authenticates with its private key, or with a secret that is made here.
 
         Args:
             name: what it authenticates as.
             oauth_scopes: ``report``, ``receipt``, ``officer``, ``publish``, ``feed:NAME``.
             key: its public Ed25519 or P-256 key, PEM or JWK; None to make a secret.
+            certificates: the client certificates that it is bound to where mutual TLS is on, PEM.
 
         Returns:
             The secret, which is not stored and cannot be shown again; None if the account has a key.
 
         Raises:
-            InvalidInput: the name, a scope or the key cannot be used, or the name is taken.
+            InvalidInput: the name, a scope, the key or a certificate cannot be used, or the name is taken.
             StorageFailed: the database failed.
         """
         checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
+        bound = [fingerprint_of(each) for each in certificates]
         return self.database.change(
-            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock())
+            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock(), certificates=bound)
         )
+
+    def bind_certificates(self, name: str, certificates: Sequence[str]) -> None:
+        """Bind an account to client certificates, in place of those that it was bound to, within a second.
+
+        Args:
+            name: the account's name.
+            certificates: PEM; two while one is renewed; none to bind the account to none.
+
+        Raises:
+            InvalidInput: the account does not exist, or a certificate cannot be used.
+            StorageFailed: the database failed.
+        """
+        bound = [fingerprint_of(each) for each in certificates]
+        self.database.change(lambda session: accounts.bind_certificates(session, name, bound))
 
     def renew_secret(self, name: str) -> str:
         """Give an account a new secret in place of its old one or its key; its tokens stop working.
@@ -377,6 +399,14 @@ class Exchange:
         """
         with self.database.reading() as session:
             return list(session.scalars(select(AccountRow).order_by(AccountRow.name)))
+
+    def old_hashes(self) -> int:
+        """How many open accounts have a hash of their secret from before, which is replaced at their next log-in.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        return sum(is_old(row.secret_hash) and row.disabled_at is None for row in self.accounts())
 
     def damage(self) -> Iterator[str]:
         """Read all histories and evidence files; yield one line for each that is not as it was written.

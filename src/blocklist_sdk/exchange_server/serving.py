@@ -1,5 +1,6 @@
 """The exchange as a server: Uvicorn, and a thread that publishes."""
 
+import asyncio
 import contextlib
 import logging
 import queue
@@ -10,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.client_certificates import certificate_extension
 from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -51,6 +54,22 @@ class TlsFiles:
     certificate: Path
     key: Path
     client_ca: Path | None = None
+
+
+class ShowsCertificate(HttpToolsProtocol):
+    """An HTTP connection whose requests carry the fingerprint of the client's certificate: Uvicorn passes none on."""
+
+    _extensions: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the certificate from the handshake, which is over."""
+        super().connection_made(transport)
+        self._extensions = certificate_extension(transport)
+
+    def on_message_begin(self) -> None:
+        """Give it to the request."""
+        super().on_message_begin()
+        self.scope["extensions"] = dict(self._extensions)
 
 
 class Server(uvicorn.Server):
@@ -94,6 +113,7 @@ def server_of(
     """
     config = uvicorn.Config(
         create_app(exchange),
+        http=ShowsCertificate,
         host=host,
         port=port,
         log_level="warning",
@@ -147,6 +167,13 @@ def serving_exchange(
             opened here.
         RuntimeError: the server stopped by itself.
     """
+    old = exchange.old_hashes()
+    if old:
+        log.warning(
+            "%s with a hash of its secret from before, which is replaced at its next log-in: until then, each wrong "
+            "secret takes a tenth of a second, and many at a time are refused. See `blocklist exchange user list`",
+            counted(old, "account"),
+        )
     urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     stopped = threading.Event()
     server = server_of(exchange, host=host, port=port, on_started=urls.put, tls=tls, behind_proxy=behind_proxy)

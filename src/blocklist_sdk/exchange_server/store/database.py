@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
-from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, SchemaRow
+from blocklist_sdk.exchange_server.store.tables import SCHEMA, Base, InstanceRow, SchemaRow
 from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
 
@@ -81,6 +82,10 @@ class Database:
             else:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
+        except ModuleNotFoundError as error:
+            raise InvalidInput(
+                f"{error.name} is not installed, and PostgreSQL needs it: pip install 'blocklist-sdk[exchange]'"
+            ) from None
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
@@ -99,6 +104,7 @@ class Database:
                 raise InvalidInput("the database holds an exchange already: use another database")
             Base.metadata.create_all(session.connection())
             session.add(SchemaRow(version=SCHEMA))
+            session.add(InstanceRow(id=f"urn:uuid:{uuid.uuid4()}"))
 
     def check(self) -> None:
         """Check that the tables are those of this version.
@@ -118,6 +124,19 @@ class Database:
             raise InvalidInput("the database does not hold an exchange: run `blocklist exchange init`")
         if version != SCHEMA:
             raise InvalidInput(f"the database has schema version {version}, this blocklist-sdk needs {SCHEMA}: upgrade")
+
+    def instance(self) -> str:
+        """The identity that the database got when it was made: a URN.
+
+        Raises:
+            InvalidInput: it has none.
+            StorageFailed: the database cannot be reached.
+        """
+        with self.reading() as session:
+            found: str | None = session.scalar(select(InstanceRow.id))
+        if found is None:
+            raise InvalidInput("the database does not say which exchange it is: restore it from your backup")
+        return found
 
     def add_missing_tables(self) -> None:
         """Make the tables that a later version of this library has added to the same schema.

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of these tables."""
 
 
@@ -70,8 +70,18 @@ class SchemaRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
 
 
+class InstanceRow(Base):
+    """The identity of this database, which stands in access tokens."""
+
+    __tablename__ = "instance"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
 class AccountRow(Base):
-    """An account; `renewed_at` is when its secret was last renewed."""
+    """An account; `renewed_at` is when its secret was last renewed.
+
+    `certificates` are the fingerprints of the client certificates that it is bound to, separated by spaces.
+    """
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,6 +89,7 @@ class AccountRow(Base):
     scopes: Mapped[str] = mapped_column(Text)
     secret_hash: Mapped[str | None] = mapped_column(Text)
     key: Mapped[str | None] = mapped_column(Text)
+    certificates: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     renewed_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]

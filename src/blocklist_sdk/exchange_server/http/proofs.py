@@ -1,0 +1,68 @@
+"""Turns for work that comes before proof: so many at a time, and so many that wait. Beyond that a request is shed."""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+
+PROOFS_AT_A_TIME: Final = 4
+PROOFS_WAITING: Final = 64
+"""Secrets and signatures: a query and less than a millisecond each, so the last one waits a tenth of a second."""
+
+OLD_HASHES_AT_A_TIME: Final = 2
+OLD_HASHES_WAITING: Final = 8
+"""Old hashes take 64 MiB and a tenth of a second of a whole processor each."""
+
+_RETRY_S: Final = "1"
+
+T = TypeVar("T")
+
+
+class ProofQueue:
+    """Does work in threads of its own. A request that has to wait occupies no thread."""
+
+    def __init__(self, at_a_time: int, waiting_max: int) -> None:
+        """An empty queue.
+
+        Args:
+            at_a_time: how much is done at a time.
+            waiting_max: how many requests may wait.
+        """
+        self._turns = CapacityLimiter(at_a_time)
+        self._threads = CapacityLimiter(at_a_time)
+        self._waiting = 0
+        self._waiting_max = waiting_max
+
+    async def run(self, request: Request, work: Callable[[], T], *, may_wait: bool = True) -> T:
+        """Do work for a request, unless its client has hung up by then.
+
+        Args:
+            request: the request.
+            work: what to do.
+            may_wait: whether the request may wait for its turn.
+
+        Raises:
+            HttpRefusal: too many requests wait already (503).
+            ClientDisconnect: the client has hung up.
+        """
+        is_free = self._turns.available_tokens > 0 and not self._waiting
+        if not is_free and not (may_wait and self._waiting < self._waiting_max):
+            raise HttpRefusal(
+                "unavailable", "too many requests for tokens at the moment", headers={"Retry-After": _RETRY_S}
+            )
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        finally:
+            self._turns.release()
