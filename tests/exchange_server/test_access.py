@@ -548,9 +548,8 @@ def test_failed_log_ins_fill_no_log(lite: Talk, caplog: pytest.LogCaptureFixture
         log.add("anna", "192.0.2.1", "the secret is wrong")
     log.add("budi", "192.0.2.1", "the secret is wrong")
     assert len(caplog.records) == 11
-    assert caplog.records[
-        -1
-    ].message == "log-in refused: account budi at 192.0.2.1: the secret is wrong (40 more since " + ("the last line)")
+    last = "log-in refused: account budi at 192.0.2.1: the secret is wrong (40 more since the last line)"
+    assert caplog.records[-1].message == last
 
 
 def test_tokens_hold_at_their_own_exchange_only(lite: Talk, start: Callable[..., Talk], tmp_path: Path) -> None:

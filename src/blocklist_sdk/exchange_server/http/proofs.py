@@ -16,7 +16,9 @@ PROOFS_WAITING: Final = 64
 
 OLD_HASHES_AT_A_TIME: Final = 2
 OLD_HASHES_WAITING: Final = 8
-"""Old hashes take 64 MiB and a tenth of a second of a whole processor each."""
+OLD_HASHES_RATE: Final = "3/second"
+"""Old hashes take 64 MiB and a tenth of a second of several processors each. So few leave time for all other requests,
+and an account with a new hash needs none."""
 
 _RETRY_S: Final = "1"
 
@@ -38,20 +40,20 @@ class ProofQueue:
         self._waiting = 0
         self._waiting_max = waiting_max
 
-    async def run(self, request: Request, work: Callable[[], T], *, may_wait: bool = True) -> T:
+    async def run(self, request: Request, work: Callable[[], T], *, share: float = 1.0) -> T:
         """Do work for a request, unless its client has hung up by then.
 
         Args:
             request: the request.
             work: what to do.
-            may_wait: whether the request may wait for its turn.
+            share: how much of the queue there may be if the request is to wait; 0 if it may not.
 
         Raises:
             HttpRefusal: too many requests wait already (503).
             ClientDisconnect: the client has hung up.
         """
         is_free = self._turns.available_tokens > 0 and not self._waiting
-        if not is_free and not (may_wait and self._waiting < self._waiting_max):
+        if not is_free and self._waiting >= self._waiting_max * share:
             raise HttpRefusal(
                 "unavailable", "too many requests for tokens at the moment", headers={"Retry-After": _RETRY_S}
             )

@@ -21,13 +21,14 @@ class RateLimits:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._parsed: dict[tuple[str, int], RateLimitItem] = {}
 
-    def check(self, rate: str, *client: str, factor: int = 1) -> None:
+    def check(self, rate: str, *client: str, factor: int = 1, kind: str = "too-many") -> None:
         """Count one request of a client.
 
         Args:
             rate: most requests in a time, such as ``30/minute``.
             client: what is counted together: a name, an address, or several of these.
             factor: multiplies the rate.
+            kind: the kind of problem if it is one too many: ``unavailable`` where the client is not to blame.
 
         Raises:
             Refusal: it is one request too many.
@@ -35,7 +36,7 @@ class RateLimits:
         item = self._item(rate, factor)
         if not self.take(rate, *client, factor=factor):
             wait = max(1, round(self._limiter.get_window_stats(item, *client).reset_time - time.time() + 0.5))
-            raise HttpRefusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
+            raise HttpRefusal(kind, f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
 
     def take(self, rate: str, *client: str, factor: int = 1) -> bool:
         """Count one request of a client, and return whether it is allowed. Arguments are those of `check`."""

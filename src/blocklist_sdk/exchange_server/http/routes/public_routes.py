@@ -45,6 +45,7 @@ from blocklist_sdk.exchange_server.http.authentication import (
 from blocklist_sdk.exchange_server.http.client_certificates import certificate_of
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.proofs import OLD_HASHES_RATE
 from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.http.state import AppState
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
@@ -61,6 +62,9 @@ _ADDRESS_UNKNOWN: Final = "without the setting `url`, the exchange takes signed 
 
 _CLIENTS_FACTOR: Final = 10
 """All clients at one address together may request this many times as many tokens as one of them."""
+
+_SUSPECT_SHARE: Final = 0.25
+"""How much of the queue there may be for an address with as many refused requests as one client may send."""
 
 _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
@@ -142,9 +146,7 @@ async def issue_token(
     name, secret = _basic(request) or (client_id, client_secret)
     assertion = client_assertion if client_assertion_type == _ASSERTION else None
     exchange, address = state.exchange, address_of(request)
-    # Whoever has sent too much that was refused is served while nobody waits. So a right key is never locked out by
-    # wrong ones from its address, and a flood delays no other address.
-    asked = _Asked(request, state, may_wait=not _is_spent(state, address))
+    asked = _Asked(request, state, _share(state, address))
     if grant_type != "client_credentials":
         _count_refused(state, address, "")
         return _refused("unsupported_grant_type", "the grant type must be client_credentials")
@@ -175,9 +177,16 @@ async def issue_token(
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-def _is_spent(state: AppState, address: str) -> bool:
+def _share(state: AppState, address: str) -> float:
+    """How much of the queue an address may find before it and still wait.
+
+    Whoever has sent much that was refused waits behind few, or is served only while nobody waits. So a flood delays no
+    other address, and wrong keys lock out no right one from their address.
+    """
     rate = state.exchange.settings.token_rate
-    return state.limits.is_spent(rate, "refused", address, factor=_CLIENTS_FACTOR)
+    if state.limits.is_spent(rate, "refused", address, factor=_CLIENTS_FACTOR):
+        return 0.0
+    return _SUSPECT_SHARE if state.limits.is_spent(rate, "suspect", address) else 1.0
 
 
 def _count_refused(state: AppState, address: str, account: str) -> None:
@@ -187,6 +196,7 @@ def _count_refused(state: AppState, address: str, account: str) -> None:
         HttpRefusal: there were too many.
     """
     rate = state.exchange.settings.token_rate
+    state.limits.take(rate, "suspect", address)
     state.limits.check(rate, "refused", address, factor=_CLIENTS_FACTOR)
     state.limits.check(rate, "refused", address, account[:NAME_CHARS_MAX])
 
@@ -197,7 +207,7 @@ class _Asked:
 
     request: Request
     state: AppState
-    may_wait: bool
+    share: float
 
 
 async def _by_secret(asked: _Asked, name: str | None, secret: str | None) -> AccountRow | RefusedCredentials:
@@ -208,11 +218,12 @@ async def _by_secret(asked: _Asked, name: str | None, secret: str | None) -> Acc
         with database.reading() as session:
             return check_secret(session, name, secret)
 
-    found = await state.proofs.run(asked.request, check, may_wait=asked.may_wait)
+    found = await state.proofs.run(asked.request, check, share=asked.share)
     if not isinstance(found, UndecidedSecret):
         return found
+    state.limits.check(OLD_HASHES_RATE, "old hashes", kind="unavailable")
     verify = partial(matches_old, found.stored, secret or "")
-    if not await state.old_hashes.run(asked.request, verify, may_wait=asked.may_wait) or found.row is None:
+    if not await state.old_hashes.run(asked.request, verify, share=asked.share) or found.row is None:
         return found.refused
     replace = partial(replace_hash, account_id=found.row.id, old=found.stored or "", secret=secret or "")
     try:
@@ -241,7 +252,7 @@ async def _by_assertion(asked: _Asked, assertion: str, client_id: str | None) ->
         with exchange.database.reading() as session:
             return prove_assertion(session, read, audiences=audiences, now=now)
 
-    proved = await state.proofs.run(asked.request, prove, may_wait=asked.may_wait)
+    proved = await state.proofs.run(asked.request, prove, share=asked.share)
     if isinstance(proved, RefusedCredentials):
         return proved
     use = partial(use_assertion, proved=proved, now=now)
