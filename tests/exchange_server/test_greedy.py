@@ -144,6 +144,7 @@ def test_guessing_where_hashes_from_before_are_left_delays_nobody_with_a_new_one
 
     keep_old_hash(lite, "bank", "from before")
     monkeypatch.setattr(public_routes, "matches_old", dear)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
 
     def ask(name: str, secret: str) -> httpx.Response:
         body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
@@ -179,6 +180,7 @@ def test_a_client_that_hung_up_while_it_waited_is_not_worked_for(lite: Talk, mon
 
     keep_old_hash(lite, "bank", "from before")
     monkeypatch.setattr(public_routes, "matches_old", dear)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
     address = urlsplit(lite.url)
 
     def ask(secret: str) -> socket.socket:
@@ -224,6 +226,7 @@ def test_a_hash_from_before_is_verified_once_and_replaced(
         return secret_hashes.matches_old(stored, secret)
 
     monkeypatch.setattr(public_routes, "matches_old", counting)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
 
     def ask(name: str, secret: str) -> int:
         body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
@@ -240,3 +243,17 @@ def test_a_hash_from_before_is_verified_once_and_replaced(
     worked.clear()
     assert [ask("bank", "from before"), ask("bank", "wrong"), ask("nobody", "wrong")] == [200, 401, 401]
     assert worked == []
+
+
+def test_hashes_from_before_leave_time_for_others(lite: Talk, secrets: dict[str, str]) -> None:
+    keep_old_hash(lite, "bank", "from before")
+
+    def ask(name: str, secret: str) -> httpx.Response:
+        body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+        return lite.request("POST", "/oauth/token", data=body)
+
+    answers = [ask(f"made-up-{place}", "wrong") for place in range(6)]
+    shed = [answer for answer in answers if answer.status_code == 503]
+    assert len(shed) >= 3
+    assert {int(answer.headers["Retry-After"]) for answer in shed} <= {1, 2}
+    assert ask(SECRETIVE, secrets[SECRETIVE]).status_code == 200

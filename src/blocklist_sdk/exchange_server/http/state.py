@@ -61,7 +61,7 @@ class AppState:
             limits=limits,
             accounts=AccountCache(exchange.database),
             proofs=ProofQueue(PROOFS_AT_A_TIME, PROOFS_WAITING),
-            old_hashes=ProofQueue(OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING),
+            old_hashes=ProofQueue(OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING, last=True),
             log_ins=CapacityLimiter(LOG_INS_AT_A_TIME),
             refused_log_ins=RefusedLogIns(limits),
             uploads=Uploads(),
