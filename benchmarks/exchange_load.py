@@ -29,6 +29,7 @@ from typing import Any
 from benchmarks.results import quantity
 
 _PASSPHRASE = "generated for a benchmark"
+_OFFLINE_PASSPHRASE = "of root and targets, in a benchmark"
 _FEED = "id-telkomsel"
 _LISTED = 20_000
 """Entries that receipts are for; each serial of the feed gives as many."""
@@ -124,7 +125,9 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
     settings = ExchangeSettings(token_s=86_400, account_rate="1000000/minute")
     if database is not None:
         settings = settings.model_copy(update={"database": database})
-    with Exchange.init(directory, passphrase=_PASSPHRASE, settings=settings) as exchange:
+    with Exchange.init(
+        directory, passphrase=_PASSPHRASE, offline_passphrase=_OFFLINE_PASSPHRASE, settings=settings
+    ) as exchange:
         at = exchange.clock()
         scopes = {"web": ("report",), "telkomsel": ("receipt", f"feed:{_FEED}")}
         with exchange.database.writing(by=Act("test", "prepared")) as session:

@@ -48,7 +48,9 @@ def main() -> None:
         settings = settings.model_copy(update={"database": given.database})
     with (
         tempfile.TemporaryDirectory() as folder,
-        Exchange.init(Path(folder) / "exchange", passphrase=_PASSPHRASE, settings=settings) as exchange,
+        Exchange.init(
+            Path(folder) / "exchange", passphrase=_PASSPHRASE, offline_passphrase=f"{_PASSPHRASE} 2", settings=settings
+        ) as exchange,
     ):
         exchange.begin()
         cases = _list(exchange, given.listed)

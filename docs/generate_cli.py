@@ -102,6 +102,7 @@ _VARIABLES: Final = """
 |---|---|
 | `BLOCKLIST_CONFIG` | The settings file, as `--config`. |
 | `BLOCKLIST_PASSPHRASE` | The passphrase of a publisher's keys, where `--passphrase-file` is not given. |
+| `BLOCKLIST_OFFLINE_PASSPHRASE` | That of root and targets keys, if they have their own. |
 | `BLOCKLIST_METRICS_FILE` | Where `sync` and `status` write [metrics](metrics.md), as `--metrics-file`. |
 | `BLOCKLIST_SINK` | The sink of `enforce` and `doctor`, as `--sink`. |
 | `BLOCKLIST_SINK_PASSWORD` | A [sink's](../how-to/enforce-a-list.md) password; its URL and the flag go before. |

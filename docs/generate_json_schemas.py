@@ -233,7 +233,13 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "appeal answer": [_APPEAL],
     "appeal evidence": [_EVIDENCE],
     "exchange init": [
-        object_of(directory=str, feeds=list[str], root=str, officers=_list_of(object_of(name=str, settings=str)))
+        object_of(
+            directory=str,
+            feeds=list[str],
+            root=str,
+            officers=_list_of(object_of(name=str, settings=str)),
+            offline_keys=str,
+        )
     ],
     "exchange user add": [_SECRET],
     "exchange user secret": [_SECRET],
@@ -245,6 +251,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
                     name=str,
                     scopes=list[str],
                     authenticates=Literal["key", "secret"],
+                    certificates=list[str],
                     created_at=str,
                     disabled_at=str | None,
                 )

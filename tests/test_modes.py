@@ -190,7 +190,7 @@ def test_what_commands_write_is_for_a_group_and_rejects_are_private(tmp_path: Pa
 @pytest.mark.usefixtures("under")
 def test_an_exchange_and_its_databases_files_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "exchange"
-    with Exchange.init(folder, passphrase=PASSPHRASE):
+    with Exchange.init(folder, passphrase=PASSPHRASE, offline_passphrase="of root and targets"):
         private = {path: mode(path) for path in folder.iterdir() if path.name != "publisher"}
         assert {name.name for name in private} >= {"exchange.toml", "exchange.sqlite", "evidence"}
         assert [path for path in folder.iterdir() if path.name.startswith("exchange.sqlite-")]  # -wal and -shm

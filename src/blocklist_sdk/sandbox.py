@@ -94,6 +94,7 @@ def sandbox(
             folder / "exchange",
             passphrase=new_passphrase(folder),
             settings=ExchangeSettings(two_person=False),  # its one officer decides alone
+            offline_passphrase=new_passphrase(folder, "offline-passphrase"),
         ) as exchange,
     ):
         secrets = {name: exchange.add_account(name, scopes) or "" for name, scopes in ACCOUNTS.items()}

@@ -27,7 +27,7 @@ from blocklist_sdk.sandbox import screenshot
 from support.command_line import assert_fails, run
 from support.waiting import until
 
-ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
+ENV = {"BLOCKLIST_PASSPHRASE": "generated for a test", "BLOCKLIST_OFFLINE_PASSPHRASE": "of root and targets"}
 BLOCKLIST = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from blocklist_sdk.cli import main; main()"

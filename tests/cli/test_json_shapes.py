@@ -42,7 +42,7 @@ from support.exchanges import (
 from support.world import LISTED, World, make_world
 
 DOCS = Path(__file__).parents[2] / "docs"
-KEYS = {"BLOCKLIST_PASSPHRASE": "generated for a test"}
+KEYS = {"BLOCKLIST_PASSPHRASE": "generated for a test", "BLOCKLIST_OFFLINE_PASSPHRASE": "of root and targets"}
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 

@@ -121,7 +121,9 @@ def test_an_account_with_a_key(made: Any, tmp_path: Path) -> None:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with Exchange.init(tmp_path / "exchange", passphrase="correct horse battery") as exchange:
+    with Exchange.init(
+        tmp_path / "exchange", passphrase="correct horse battery", offline_passphrase="of root and targets"
+    ) as exchange:
         exchange.add_account("bank", ("report",), key=public.decode())
         with serving_exchange(exchange, host="127.0.0.1", port=0) as url:
             auth = PrivateKeyJwt.for_exchange(url, "bank", pem)

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,12 @@ from joserfc.jwk import ECKey, OKPKey
 from sqlalchemy import event
 
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange_server.casework.accounts import Claims, add_account, disable_account, renew_secret
+from blocklist_sdk.exchange_server.casework import secret_hashes
+from blocklist_sdk.exchange_server.casework.accounts import Claims, Tokens, add_account, disable_account, renew_secret
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
+from blocklist_sdk.exchange_server.http.rates import RateLimits
+from blocklist_sdk.exchange_server.http.refused_log_ins import RefusedLogIns
+from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.trail import Act
 from support import quick_secrets
 from support.talking import SECRETIVE, START, Talk, good, refused
@@ -74,7 +79,15 @@ WHO = {
     "recipient": "telkomsel",
     "reader": "mirror",
 }
-WORTHLESS = ("disabled", "expired", "garbage", "of another key", "of an unknown account", "not a bearer")
+WORTHLESS = (
+    "disabled",
+    "expired",
+    "garbage",
+    "of another key",
+    "of a moment to come",
+    "of an unknown account",
+    "not a bearer",
+)
 
 BODIES: dict[str, Any] = {
     "/v1/cases/{case}/decisions": {"kind": "reject", "reason": "x"},
@@ -108,13 +121,16 @@ def routes(talk: Talk) -> list[tuple[str, str]]:
 def worthless(talk: Talk) -> dict[str, dict[str, str]]:
     at = talk.clock().timestamp()
     other = OKPKey.generate_key("Ed25519")
-    claims = {"sub": "anna", "scope": "officer", "renewed": 0, "iat": int(at), "exp": int(at) + 900}
+    instance = talk.exchange.database.instance()
+    claims: dict[str, Any] = {"iss": instance, "aud": instance, "sub": "anna", "scope": "officer", "renewed": 0}
+    claims |= {"iat": int(at), "exp": int(at) + 900}
     forged = jwt.encode({"alg": "Ed25519"}, claims, other, algorithms=["Ed25519"])
     tokens = {
         "disabled": talk.token("gone")["Authorization"],
         "expired": f"Bearer {talk.exchange.tokens.issue('anna', ['officer'], at - 900)}",
         "garbage": "Bearer x.y.z",
         "of another key": f"Bearer {forged}",
+        "of a moment to come": f"Bearer {talk.exchange.tokens.issue('anna', ['officer'], at + 600)}",
         "of an unknown account": f"Bearer {talk.exchange.tokens.issue('unknown', ['officer'], at)}",
         "not a bearer": talk.token("anna")["Authorization"].replace("Bearer", "Basic"),
     }
@@ -312,6 +328,20 @@ def test_in_earnest_secrets_are_hashed_as_the_library_recommends() -> None:
         assert getattr(quick_secrets.REAL_HASHER, name) == getattr(PasswordHasher(), name)
 
 
+def test_a_secret_is_compared_with_its_hash_in_microseconds() -> None:
+    secret = secret_hashes.new_secret()
+    assert len(base64.urlsafe_b64decode(secret + "=")) == 32, "256 bits"
+    stored = secret_hashes.hash_of(secret)
+    assert secret_hashes.matches(stored, secret)
+    assert not any(secret_hashes.matches(stored, each) for each in ("", secret[:-1], secret + "x", stored, "\ud800"))
+    assert not any(secret_hashes.matches(each, secret) for each in (None, "", "sha256$", secret, "$argon2id$v=19$x"))
+    assert not any(secret_hashes.matches_old(each, secret) for each in (None, "", stored, secret, "$argon2id$v=19$x"))
+    started = time.perf_counter()
+    for _ in range(1_000):
+        secret_hashes.matches(stored, "wrong")
+    assert time.perf_counter() - started < 1, "a thousand guesses"
+
+
 def test_a_new_secret_replaces_the_old_one(lite: Talk, secrets: dict[str, str]) -> None:
     with lite.exchange.database.writing(by=Act("test", "prepared")) as session:
         fresh = renew_secret(session, SECRETIVE, lite.clock())
@@ -484,13 +514,73 @@ def test_tokens_are_counted_for_who_asks_and_for_the_address(start: Callable[...
     assert nameless.status_code == 429
     good(prove("signer"))
     token_refused(prove("signer", client_id="other"), 401, "invalid_client")
-    good(prove("signer", client_id="signer"))
-    for form in ({}, {"client_id": "signer"}, {"client_id": "another"}):
+    for _ in range(2):
+        good(prove("signer", client_id="signer"))
+    for form in ({}, {"client_id": "signer"}):
         assert prove("signer", **form).status_code == 429
     good(prove("other"))
     answers = [ask(talk, auth=(f"invented-{index}", "x")).status_code for index in range(30)]
     assert set(answers) == {401, 429}
-    assert prove("other").status_code == 429
+    good(prove("other"))
+
+
+def test_wrong_tries_lock_no_right_key(start: Callable[..., Talk], secrets: dict[str, str]) -> None:
+    """Many share an address, behind a NAT or a proxy: what one of them does wrong denies another nothing."""
+    talk = start(token_rate="3/minute")
+    wrong = [ask(talk, auth=(SECRETIVE, "wrong")) for _ in range(5)]
+    assert [answer.status_code for answer in wrong] == [401] * 3 + [429] * 2
+    assert 1 <= int(wrong[-1].headers["Retry-After"]) <= 61
+    good(ask(talk, auth=(SECRETIVE, secrets[SECRETIVE])))
+    assert {ask(talk, auth=(f"flood-{index}", "x")).status_code for index in range(60)} == {401, 429}
+    assert ask(talk, auth=("another", "x")).status_code == 429, "the address has no tries left"
+    good(ask(talk, auth=(SECRETIVE, secrets[SECRETIVE])))
+    claims = {"iss": "web", "sub": "web", "aud": talk.url, "exp": int(talk.clock().timestamp()) + 60, "jti": "1"}
+    assertion = signed(OKPKey.import_key(secrets["web"]), "Ed25519", claims)
+    good(ask(talk, client_assertion_type=ASSERTION, client_assertion=assertion))
+    good(ask(talk, auth=(SECRETIVE, secrets[SECRETIVE])))
+    assert ask(talk, auth=(SECRETIVE, secrets[SECRETIVE])).status_code == 429, "so many tokens in a minute"
+
+
+def test_failed_log_ins_fill_no_log(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    log = RefusedLogIns(RateLimits())
+    for index in range(1_000):
+        log.add(f"made-up-{index}", "192.0.2.1", "no account has this name")
+    assert len(caplog.records) == 100
+    caplog.clear()
+    log = RefusedLogIns(RateLimits())
+    for _ in range(50):
+        log.add("anna", "192.0.2.1", "the secret is wrong")
+    log.add("budi", "192.0.2.1", "the secret is wrong")
+    assert len(caplog.records) == 11
+    last = "log-in refused: account budi at 192.0.2.1: the secret is wrong (40 more since the last line)"
+    assert caplog.records[-1].message == last
+
+
+def test_tokens_hold_at_their_own_exchange_only(lite: Talk, start: Callable[..., Talk], tmp_path: Path) -> None:
+    def status(header: dict[str, str]) -> int:
+        return lite.request("GET", "/v1/account", headers=header).status_code
+
+    own = lite.token("web")
+    assert status(own) == 200
+    now, key = lite.clock().timestamp(), lite.exchange.directory / "token-key.pem"
+
+    def made(issuer: str, audience: str | None, at: float) -> dict[str, str]:
+        token = Tokens(key, lifetime_s=900, issuer=issuer, audience=audience).issue("web", ["report"], at)
+        return {"Authorization": f"Bearer {token}"}
+
+    instance = lite.exchange.database.instance()
+    assert status(made(instance, None, now)) == 200
+    elsewhere = [("urn:uuid:another", None), (instance, "https://x.example"), ("urn:uuid:another", instance)]
+    assert {status(made(issuer, audience, now)) for issuer, audience in elsewhere} == {401}
+    assert [status(made(instance, None, now + ahead)) for ahead in (299, 300, 301, 86_400)] == [200, 200, 401, 401]
+    # A copied folder, with the same key: its tokens hold neither with another address nor with another database.
+    renamed = start(url="https://copy.example")
+    assert renamed.request("GET", "/v1/account", headers=own).status_code == 401
+    assert renamed.get("web", "/v1/account").status_code == 200
+    another = Database("sqlite:///another.sqlite", directory=tmp_path)
+    another.create()
+    assert another.instance() != instance
+    another.close()
 
 
 def test_a_database_that_cannot_be_reached_is_said_to_be_away(

@@ -7,14 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import String, select, text, update
 
 from blocklist_sdk.exchange_server.alarms import ALARMS
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.refused_logins import LINES_MAX, RefusedLogIns
+from blocklist_sdk.exchange_server.http.log_in_lines import LINES_MAX, LogInLines
 from blocklist_sdk.exchange_server.http.routes import appeal_routes, case_routes, feed_routes, report_routes
 from blocklist_sdk.exchange_server.store import audited, trail
 from blocklist_sdk.exchange_server.store.audited import AUDITED, NOT_AUDITED
@@ -221,7 +221,7 @@ def test_refused_log_ins_are_a_line_for_each_account_address_and_minute(lite: Ta
 
 def test_no_flood_of_guesses_fills_the_trail(lite: Talk) -> None:
     now = [0.0]
-    logins = RefusedLogIns(lite.exchange.database, clock=lambda: now[0])
+    logins = LogInLines(lite.exchange.database, clock=lambda: now[0])
     before = length(lite)
 
     def guess() -> None:

@@ -4,17 +4,22 @@ import itertools
 import select
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from blocklist_sdk.exchange_server.casework import secret_hashes
+from blocklist_sdk.exchange_server.casework.accounts import find_account
 from blocklist_sdk.exchange_server.http import uploads
+from blocklist_sdk.exchange_server.http.proofs import OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING
 from blocklist_sdk.exchange_server.http.routes import public_routes
-from blocklist_sdk.exchange_server.http.state import PROOFS_AT_A_TIME, REPORTS_AT_A_TIME
-from support.talking import Talk, good, refused
+from blocklist_sdk.exchange_server.http.state import REPORTS_AT_A_TIME, state_of
+from support.talking import SECRETIVE, Talk, good, refused
 from support.waiting import until
 
 MANY = 45
@@ -121,11 +126,13 @@ def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:
 
 
 @pytest.mark.timing
-def test_guessing_secrets_keeps_no_other_request_waiting(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_where_hashes_from_before_are_left_delays_nobody_with_a_new_one(
+    lite: Talk, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_once = most = 0
     lock, go_on = threading.Lock(), threading.Event()
 
-    def dear(row: object, secret: str) -> bool:
+    def dear(stored: str | None, secret: str) -> bool:
         nonlocal at_once, most
         with lock:
             at_once += 1
@@ -135,19 +142,118 @@ def test_guessing_secrets_keeps_no_other_request_waiting(lite: Talk, monkeypatch
             at_once -= 1
         return False
 
-    monkeypatch.setattr(public_routes, "verify_secret", dear)
+    keep_old_hash(lite, "bank", "from before")
+    monkeypatch.setattr(public_routes, "matches_old", dear)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
 
-    def guess(place: int) -> int:
-        body = {"grant_type": "client_credentials", "client_id": f"guess-{place}", "client_secret": "word"}
-        return lite.request("POST", "/oauth/token", data=body).status_code
+    def ask(name: str, secret: str) -> httpx.Response:
+        body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+        return lite.request("POST", "/oauth/token", data=body)
 
     with ThreadPoolExecutor(MANY) as pool:
-        guesses = [pool.submit(guess, place) for place in range(MANY)]
-        until(lambda: most > 0)
+        guesses = [pool.submit(ask, f"guess-{place}", "word") for place in range(MANY)]
+        until(lambda: sum(each.done() for each in guesses) == MANY - OLD_HASHES_AT_A_TIME - OLD_HASHES_WAITING)
         try:
             good(lite.get(None, "/healthz", timeout=60))
             good(lite.get("web", "/v1/account", timeout=60))
+            assert ask(SECRETIVE, secrets[SECRETIVE]).status_code == 200
+            shed = ask(SECRETIVE, "wrong")
+            refused(shed, 503, "unavailable")
+            assert shed.headers["Retry-After"] == "1"
         finally:
             go_on.set()
-        assert {each.result() for each in guesses} == {401}
-    assert most <= PROOFS_AT_A_TIME
+        assert Counter(each.result().status_code for each in guesses) == {
+            401: OLD_HASHES_AT_A_TIME + OLD_HASHES_WAITING,
+            503: MANY - OLD_HASHES_AT_A_TIME - OLD_HASHES_WAITING,
+        }
+    assert most == OLD_HASHES_AT_A_TIME
+
+
+def test_a_client_that_hung_up_while_it_waited_is_not_worked_for(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+    go_on = threading.Event()
+
+    def dear(stored: str | None, secret: str) -> bool:
+        began.append(secret)
+        go_on.wait(600)
+        return False
+
+    keep_old_hash(lite, "bank", "from before")
+    monkeypatch.setattr(public_routes, "matches_old", dear)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
+    address = urlsplit(lite.url)
+
+    def ask(secret: str) -> socket.socket:
+        line = socket.create_connection((address.hostname, address.port or 0), timeout=60)
+        body = f"grant_type=client_credentials&client_id=x&client_secret={secret}"
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        head = f"POST /oauth/token HTTP/1.1\r\nHost: x\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        line.sendall((head + body).encode())
+        return line
+
+    queue = state_of(lite.server.app).old_hashes
+    lines = [ask("first") for _ in range(OLD_HASHES_AT_A_TIME)]
+    try:
+        until(lambda: len(began) == OLD_HASHES_AT_A_TIME)
+        gone, stays = ask("gone"), ask("stays")
+        until(lambda: queue._waiting == 2)
+        gone.close()
+        good(lite.get(None, "/healthz"))  # so that the server has seen it
+    finally:
+        go_on.set()
+    assert status_of(stays) == 401
+    assert "gone" not in began
+    for line in (*lines, stays):
+        line.close()
+
+
+def keep_old_hash(talk: Talk, name: str, secret: str) -> str:
+    """Give an account a secret whose hash is of the kind from before."""
+    with talk.exchange.database.writing() as session:
+        row = find_account(session, name)
+        row.secret_hash, row.key = secret_hashes._HASHER.hash(secret), None
+        return row.secret_hash
+
+
+def test_a_hash_from_before_is_verified_once_and_replaced(
+    talk: Talk, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = keep_old_hash(talk, "bank", "from before")
+    worked: list[str | None] = []
+
+    def counting(stored: str | None, secret: str) -> bool:
+        worked.append(stored)
+        return secret_hashes.matches_old(stored, secret)
+
+    monkeypatch.setattr(public_routes, "matches_old", counting)
+    monkeypatch.setattr(public_routes, "OLD_HASHES_RATE", "1000/second")
+
+    def ask(name: str, secret: str) -> int:
+        body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+        return talk.request("POST", "/oauth/token", data=body).status_code
+
+    assert talk.exchange.old_hashes() == 1
+    # As long as one is left, every wrong try costs the same, whoever it says it is, so that nobody learns who there is.
+    assert [ask(name, "wrong") for name in ("bank", "nobody", "anna", SECRETIVE, "gone")] == [401] * 5
+    assert worked == [old, None, None, None, None]
+    assert ask("bank", "from before") == 200
+    assert talk.exchange.old_hashes() == 0
+    with talk.exchange.database.reading() as session:
+        assert (find_account(session, "bank").secret_hash or "").startswith("sha256$")
+    worked.clear()
+    assert [ask("bank", "from before"), ask("bank", "wrong"), ask("nobody", "wrong")] == [200, 401, 401]
+    assert worked == []
+
+
+def test_hashes_from_before_leave_time_for_others(lite: Talk, secrets: dict[str, str]) -> None:
+    keep_old_hash(lite, "bank", "from before")
+
+    def ask(name: str, secret: str) -> httpx.Response:
+        body = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+        return lite.request("POST", "/oauth/token", data=body)
+
+    answers = [ask(f"made-up-{place}", "wrong") for place in range(6)]
+    shed = [answer for answer in answers if answer.status_code == 503]
+    assert len(shed) >= 3
+    assert {int(answer.headers["Retry-After"]) for answer in shed} <= {1, 2}
+    assert ask(SECRETIVE, secrets[SECRETIVE]).status_code == 200

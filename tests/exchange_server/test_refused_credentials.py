@@ -14,7 +14,8 @@ from joserfc.jwk import ECKey, OKPKey
 
 from blocklist_sdk import ExchangeError, times
 from blocklist_sdk.exchange.client import ExchangeClient
-from blocklist_sdk.exchange_server.casework.accounts import RefusedCredentials, why_not
+from blocklist_sdk.exchange_server.casework.accounts import RefusedCredentials
+from blocklist_sdk.exchange_server.casework.assertions import why_not
 from blocklist_sdk.net.oauth import ClientCredentials, PrivateKeyJwt
 from support.talking import SECRETIVE, START, Talk
 
@@ -51,7 +52,7 @@ class Asking:
         self.caplog.clear()
         answer = self.talk.request("POST", "/oauth/token", data={"grant_type": "client_credentials", **form})
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
-        (logged,) = [record.message for record in self.caplog.records if "no token" in record.message]
+        (logged,) = [record.message for record in self.caplog.records if "log-in refused" in record.message]
         return logged, answer.json()["error_description"]
 
     def refused_assertion(self, key: str, **changed: Any) -> tuple[str, str]:
@@ -68,6 +69,8 @@ CAUSES: list[tuple[dict[str, Any], str]] = [
     ({"exp": 1e300}, "`exp` is not a moment"),
     ({"iss": "other"}, "`iss` is not its `sub`"),
     ({"jti": None}, "`jti` is missing"),
+    ({"exp": int(NOW) + 60, "iat": int(NOW) + 90}, "ends before it begins"),
+    ({"jti": "x" * 5_000}, "a request with no account name at 127.0.0.1: the assertion has more than 4,000 characters"),
     ({"sub": "nobody", "iss": "nobody"}, "account nobody at 127.0.0.1: no account has this name"),
     ({"sub": "S3cret\n!"}, "a request with no account name at 127.0.0.1"),
     ({"sub": SECRETIVE, "iss": SECRETIVE}, f"account {SECRETIVE} at 127.0.0.1: the account has a secret, and an asser"),
@@ -98,9 +101,10 @@ def test_a_wrong_audience_is_named_with_both(asked: Asking, secrets: dict[str, s
 
 def test_whoever_lacks_the_key_hears_nothing(asked: Asking) -> None:
     other = OKPKey.generate_key("Ed25519").as_pem(private=True).decode()
-    for changed in ({}, {"aud": "https://elsewhere.example"}, {"exp": 0}):
+    cause = "signed with another key than the account's"
+    for changed, why in (({}, cause), ({"aud": "https://elsewhere.example"}, cause), ({"exp": 0}, "not looked at")):
         logged, heard = asked.refused_assertion(other, **changed)
-        assert "signed with another key than the account's" in logged
+        assert why in logged
         assert heard == "the credentials are not valid"
 
 

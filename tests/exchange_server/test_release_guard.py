@@ -485,7 +485,7 @@ def test_a_server_that_publishes_by_itself_goes_on(start: Callable[..., Talk]) -
     case = talk.listed()
     add_listings(talk, 3)
     done = threading.Event()
-    with publishing(talk.exchange, every_s=0.01):
+    with publishing(talk.exchange, every_s=0.01, allow_root_key=True):
         while not waiting(talk):
             done.wait(0.01)
         talk.decide(case, "retract")

@@ -57,4 +57,4 @@ def test_invalid_credentials_are_logged_with_their_address(lite: Talk, caplog: p
     form = {"grant_type": "client_credentials", "client_id": "6281234567890", "client_secret": "guessed"}
     assert lite.request("POST", "/oauth/token", data=form).status_code == 401
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
-    assert record.getMessage() == "no token for account 6281…890 at 127.0.0.1: no account has this name"
+    assert record.getMessage() == "log-in refused: account 6281…890 at 127.0.0.1: no account has this name"

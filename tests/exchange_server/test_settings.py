@@ -11,7 +11,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.database import Database
-from support.talking import PASSPHRASE, Talk
+from support.talking import OFFLINE_PASSPHRASE, PASSPHRASE, Talk
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -38,7 +38,9 @@ def test_an_assertion_for_another_exchange_is_refused_whatever_host_the_request_
 @pytest.mark.parametrize("issuer", ['the "authority"', "a\\nb", "two\nlines", "Komdigi ☎"])
 def test_settings_are_read_as_they_were_written(tmp_path: Path, issuer: str) -> None:
     settings = ExchangeSettings(issuer=issuer)
-    Exchange.init(tmp_path / "exchange", passphrase=PASSPHRASE, settings=settings).close()
+    Exchange.init(
+        tmp_path / "exchange", passphrase=PASSPHRASE, offline_passphrase=OFFLINE_PASSPHRASE, settings=settings
+    ).close()
     assert ExchangeSettings.load(tmp_path / "exchange") == settings
     assert (tmp_path / "exchange" / "exchange.toml").stat().st_mode & 0o077 == 0
 

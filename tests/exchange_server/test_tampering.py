@@ -18,7 +18,7 @@ from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.trail import Act
 from support.command_line import run
 from support.postgres import database_url, run_sql
-from support.talking import PASSPHRASE, Talk, refused
+from support.talking import OFFLINE_PASSPHRASE, PASSPHRASE, Talk, refused
 
 TRIGGERS = [f"DROP TRIGGER {table}_no_{verb}" for table in ("history", "audit_trail") for verb in ("update", "delete")]
 
@@ -240,7 +240,9 @@ def test_an_exchange_whose_role_owns_the_trail_says_so(postgres: str, tmp_path: 
     run_sql(postgres, "CREATE DATABASE together")
     url = database_url(postgres, "together")
     settings = ExchangeSettings(database=url)
-    with Exchange.init(tmp_path / "exchange", passphrase=PASSPHRASE, settings=settings) as exchange:
+    with Exchange.init(
+        tmp_path / "exchange", passphrase=PASSPHRASE, offline_passphrase=OFFLINE_PASSPHRASE, settings=settings
+    ) as exchange:
         assert exchange.database.may_alter_trail()
 
 

@@ -116,8 +116,9 @@ BORDERS: dict[str, set[str]] = {
     "fastapi": {"exchange_server/app.py", "exchange_server/http/"},
     "starlette": {"exchange_server/app.py", "exchange_server/http/"},
     "sqlalchemy": {"exchange_server/"},
-    "joserfc": {"net/oauth.py", "exchange_server/casework/accounts.py"},
-    "argon2": {"exchange_server/casework/accounts.py"},
+    "joserfc": {"net/oauth.py"}
+    | {f"exchange_server/casework/{name}.py" for name in ("accounts", "assertions", "public_keys")},
+    "argon2": {"exchange_server/casework/secret_hashes.py"},
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
     "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "exchange/", "exchange_server/"},

@@ -24,9 +24,11 @@ from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.trail import Act
+from blocklist_sdk.publisher.keys import is_offline
 from support.evidence_files import png_of
 
 PASSPHRASE: Final = "generated for a test"
+OFFLINE_PASSPHRASE: Final = "of root and targets, in a test"
 START: Final = datetime(2026, 11, 2, 8, tzinfo=UTC)
 """A Monday. The first cycle of the month is due by then."""
 
@@ -287,7 +289,12 @@ def refused(response: httpx.Response, status: int, kind: str | None = None) -> d
 
 def make_template(directory: Path) -> dict[str, str]:
     """An exchange's folder with an account for each role; the secrets and private keys by name."""
-    exchange = Exchange.init(directory, passphrase=PASSPHRASE, settings=ExchangeSettings(two_person=False))
+    exchange = Exchange.init(
+        directory,
+        passphrase=PASSPHRASE,
+        offline_passphrase=OFFLINE_PASSPHRASE,
+        settings=ExchangeSettings(two_person=False),
+    )
     with exchange:
         return add_accounts(exchange)
 
@@ -312,9 +319,14 @@ def add_accounts(exchange: Exchange) -> dict[str, str]:
 Opens = Callable[..., Exchange]
 
 
+def every_passphrase(key: str) -> str:
+    """Of every key: tests protect numbers and add feeds, where an exchange has only what publishing needs."""
+    return OFFLINE_PASSPHRASE if is_offline(key) else PASSPHRASE
+
+
 def copy_exchange(template: Path, directory: Path, clock: Clock, *, database: str, **settings: Any) -> Exchange:
     shutil.copytree(template, directory)
-    return Exchange.open(directory, passphrase=PASSPHRASE, clock=clock, database=database, **settings)
+    return Exchange.open(directory, passphrase=every_passphrase, clock=clock, database=database, **settings)
 
 
 @contextmanager

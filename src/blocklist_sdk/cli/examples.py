@@ -52,6 +52,9 @@ EXAMPLES: Final = {
     "exchange stats": ("blocklist exchange stats exchange --month 2026-10",),
     "exchange verify": ("blocklist exchange verify exchange",),
     "exchange user secret": ("blocklist exchange user secret exchange telkomsel",),
+    "exchange user certificate": (
+        "blocklist exchange user certificate exchange telkomsel --certificate old.pem --certificate new.pem",
+    ),
     "exchange user disable": ("blocklist exchange user disable exchange telkomsel",),
     "exchange user list": ("blocklist exchange user list exchange",),
     "publish serve": ("blocklist publish serve authority --port 8080",),

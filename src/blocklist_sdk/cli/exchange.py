@@ -14,7 +14,7 @@ from blocklist_sdk.cli.extras import needs_extra
 from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.logs import log_to_stderr
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
-from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.signals import StopOnSignal
 from blocklist_sdk.cli.statistics_text import statistics_lines
 from blocklist_sdk.disk import staged, storage, write_file
@@ -39,6 +39,14 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")
 Scopes = Annotated[
     list[str],
     typer.Option("--scope", metavar="SCOPE", help="report, receipt, officer, publish, or feed:NAME; may be repeated."),
+]
+Certificates = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--certificate",
+        metavar="FILE",
+        help="A client certificate, PEM, that the account is bound to where mutual TLS is on; may be repeated.",
+    ),
 ]
 SettingsFile = Annotated[
     Path | None,
@@ -105,12 +113,14 @@ def init(
         typer.Option("--one-person", help="One officer decides alone, without a second one: for trying things out."),
     ] = False,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an exchange's folder: settings, rules, a database, a publisher with its keys, and two officers' accounts.
 
     What lists a number needs two officers, unless --one-person is given. Each officer's settings, with the secret, are
-    in a file that is readable by you alone.
+    in a file that is readable by you alone. The root and targets keys have a passphrase of their own, which the server
+    never gets. Take them off this machine.
     """
     with needs_extra("exchange"):
         from blocklist_sdk.exchange_server.casework.accounts import check_account_name
@@ -125,10 +135,14 @@ def init(
     options: dict[str, Any] = {"region": region, "url": url, "two_person": not one_person}
     if database is not None:
         options["database"] = database
-    source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(options)
     with Exchange.init(
-        directory, passphrase=source, settings=settings, routing=routing, database_owner=database_owner
+        directory,
+        passphrase=PassphraseSource(passphrase_file, is_new=True),
+        offline_passphrase=PassphraseSource.offline(offline_passphrase_file, is_new=True),
+        settings=settings,
+        routing=routing,
+        database_owner=database_owner,
     ) as exchange:
         feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
         files = {name: exchange.directory / _OFFICERS_FOLDER / name / _SETTINGS_NAME for name in officers}
@@ -136,6 +150,8 @@ def init(
             PRIVATE.make(file.parent.parent)
             PRIVATE.make(file.parent)
             _write_account(exchange, name, _OFFICER, exchange.add_account(name, _OFFICER), file)
+    keys = directory / "publisher" / "keys"
+    offline = keys / exchange.offline_keys.name
     _warn(unknown)
     if database is not None and not database.startswith("sqlite") and database_owner is None:
         say(
@@ -144,11 +160,11 @@ def init(
         )
     if as_json:
         made = [{"name": name, "settings": file} for name, file in files.items()]
-        write_json({"directory": directory, "feeds": feeds, "root": root, "officers": made})
+        write_json({"directory": directory, "feeds": feeds, "root": root, "officers": made, "offline_keys": offline})
         return
     typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
     typer.echo(f"  give this to recipients       {root}")
-    typer.echo(f"  keep the keys safe            {directory / 'publisher' / 'keys'}")
+    typer.echo(f"  keep the keys safe            {keys}")
     for name, file in files.items():
         typer.echo(f"  give this to {name + ' alone':<17} {file}")
     typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
@@ -156,6 +172,8 @@ def init(
         say("the officers' files do not have the exchange's address: put it into them as `exchange`")
     if len(officers) == 2:
         say("nobody dismisses an appeal against their own decision: for that, add a third officer")
+    say("take the root and targets keys off this machine now, since publishing needs none of them:")
+    say(f"  mv {shlex.quote(str(offline))} /media/SAFE/")
 
 
 @app.command()
@@ -184,6 +202,12 @@ def serve(
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Log each request on standard error, without its content.")
     ] = False,
+    allow_root_key: Annotated[
+        bool,
+        typer.Option(
+            "--allow-root-key", help="Publish from here even if the passphrase opens a root or targets key in DIR."
+        ),
+    ] = False,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
@@ -207,7 +231,14 @@ def serve(
     ):
         _warn(exchange.routing.unknown_operators)
         with serving_exchange(
-            exchange, host=host, port=port, tls=tls, behind_proxy=behind_proxy, publish=publish, on_ended=stop.set
+            exchange,
+            host=host,
+            port=port,
+            tls=tls,
+            behind_proxy=behind_proxy,
+            publish=publish,
+            allow_root_key=allow_root_key,
+            on_ended=stop.set,
         ) as url:
             typer.echo(url)
             say(f"serving {exchange.directory} until Ctrl-C")
@@ -223,6 +254,7 @@ def add(
         Path | None,
         typer.Option(metavar="FILE", help="Its public key, PEM or JWK, instead of a secret (private_key_jwt)."),
     ] = None,
+    certificate: Certificates = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -233,7 +265,9 @@ def add(
     with _open(directory, None) as exchange:
         if settings is not None:
             _check_settings_file(exchange, settings)
-        secret = exchange.add_account(name, scope, key=None if key is None else _text_of(key))
+        certificates = [_text_of(file, "certificate") for file in certificate or ()]
+        public_key = None if key is None else _text_of(key, "key")
+        secret = exchange.add_account(name, scope, key=public_key, certificates=certificates)
         lacks_url = key is not None and exchange.settings.url is None
         if settings is not None:
             _write_account(exchange, name, scope, secret, settings)
@@ -266,6 +300,24 @@ def scopes(directory: Directory, name: Name, scope: Scopes) -> None:
 
 
 @user.command()
+def certificate(
+    directory: Directory,
+    name: Name,
+    certificate: Certificates = None,
+    none: Annotated[bool, typer.Option("--none", help="Bind it to no certificate.")] = False,
+) -> None:
+    """Bind an account to client certificates, in place of those that it was bound to; it takes a second.
+
+    To renew one, bind the account to both, and to the new one alone once its holder uses it.
+    """
+    if none == bool(certificate):
+        raise InvalidInput("give --certificate FILE, or --none to bind the account to no certificate")
+    with _open(directory, None) as exchange:
+        exchange.bind_certificates(name, [_text_of(file, "certificate") for file in certificate or ()])
+    say(f"{name} is bound to {counted(len(certificate or ()), 'client certificate')} from now on")
+
+
+@user.command()
 def disable(directory: Directory, name: Name) -> None:
     """Close an account; its tokens stop working within a second."""
     with _open(directory, None) as exchange:
@@ -288,6 +340,9 @@ def reopen(directory: Directory, name: Name, settings: SettingsFile = None, as_j
 @user.command("list")
 def list_users(directory: Directory, as_json: AsJson = False) -> None:
     """Show all accounts."""
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange_server.casework.secret_hashes import is_old
+
     with _open(directory, None) as exchange:
         rows = exchange.accounts()
     if as_json:
@@ -296,7 +351,9 @@ def list_users(directory: Directory, as_json: AsJson = False) -> None:
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         closed = f", closed {moment(row.disabled_at)}" if row.disabled_at else ""
-        write_line(f"{row.name:<{width}}  {row.scopes}  (by {'key' if row.key else 'secret'}{closed})")
+        proof = "key" if row.key else "secret, with a hash from before" if is_old(row.secret_hash) else "secret"
+        bound = "".join(f", certificate {each}" for each in (row.certificates or "").split())
+        write_line(f"{row.name:<{width}}  {row.scopes}  (by {proof}{bound}{closed})")
 
 
 @app.command()
@@ -350,6 +407,9 @@ def publish(
                 refusals.append(error)
         if accept_clock:
             exchange.accept_clock()
+        if opened := exchange.publisher.offline_keys_opened():
+            # Refusing would hold back an unblock.
+            say(f"warning: this passphrase also opens {opened[0]}: take root and targets keys off this machine")
         exchange.begin()
         made = exchange.publish(everything=everything)
         exchange.publisher.refresh()
@@ -475,6 +535,7 @@ def _account(row: "AccountRow") -> dict[str, object]:
         "name": row.name,
         "scopes": row.scopes.split(),
         "authenticates": "key" if row.key else "secret",
+        "certificates": (row.certificates or "").split(),
         "created_at": moment(row.created_at),
         "disabled_at": moment(row.disabled_at),
     }
@@ -549,9 +610,9 @@ def _scopes_of(exchange: "Exchange", name: str) -> list[str]:
     return next((row.scopes.split() for row in exchange.accounts() if row.name == name), [])
 
 
-def _text_of(file: Path) -> str:
+def _text_of(file: Path, what: str) -> str:
     try:
         with file.open("rb") as opened:
-            return decoded(opened.read(_KEY_BYTES_MAX), f"the key {file}")
+            return decoded(opened.read(_KEY_BYTES_MAX), f"the {what} {file}")
     except OSError as error:
-        raise InvalidInput(f"cannot read the key {file}: {error}") from error
+        raise InvalidInput(f"cannot read the {what} {file}: {error}") from error

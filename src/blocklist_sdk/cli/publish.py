@@ -15,7 +15,7 @@ from blocklist_sdk.cli import publish_keys, publish_protect
 from blocklist_sdk.cli.inputs import check_input
 from blocklist_sdk.cli.keys_file import KeysOption, read_keys
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json
-from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption, PassphraseSource
 from blocklist_sdk.cli.publish_lists import add, release, remove
 from blocklist_sdk.cli.publish_options import Directory, Wait, open_publisher
 from blocklist_sdk.cli.signals import StopOnSignal
@@ -64,6 +64,7 @@ def init(
         int, typer.Option(min=2, metavar="N", help="How many of the keys of --root-key have to sign.")
     ] = 2,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a publisher's folder: keys, a signed repository, and the root.json that recipients pin."""
@@ -74,6 +75,8 @@ def init(
     scopes = _feeds_of(feed)
     for file in (*(root_key or ()), *(targets_key or ())):
         check_input(file)
+    if (root_key or targets_key) and offline_passphrase_file is not None:
+        raise InvalidInput("leave out --offline-passphrase-file: the keys of --root-key are with their holders")
     if root_key or targets_key:
         public_keys = {"root": root_key or [], "targets": targets_key or []}
         proposal = Publisher.begin(
@@ -87,7 +90,10 @@ def init(
         )
         publish_keys.show_begun(directory, proposal, as_json=as_json)
         return
-    made = Publisher.init(directory, feeds=scopes, passphrase=source, region=region, key_uris=uris)
+    offline = PassphraseSource.offline(offline_passphrase_file, is_new=True) if offline_passphrase_file else None
+    made = Publisher.init(
+        directory, feeds=scopes, passphrase=source, region=region, key_uris=uris, offline_passphrase=offline
+    )
     if as_json:
         write_json(
             {
@@ -124,17 +130,17 @@ def add_feed(
     ] = None,
     keys_file: KeysOption = None,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
 ) -> None:
     """Add a feed with its own key; needs the targets key.
 
     Only the new feed's table in the --keys file is read.
     """
-    from blocklist_sdk.publisher import Publisher
-
     uris = read_keys(keys_file).get(f"feed.{feed}", []) if keys_file else []
     if keys_file and not uris:
         raise InvalidInput(f"the file of keys {keys_file} has no table [[feed.{feed}]]: add it, or leave out --keys")
-    Publisher.open(directory, passphrase=PassphraseSource(passphrase_file)).add_feed(feed, scope=scope, key_uris=uris)
+    publisher = open_publisher(directory, passphrase_file, 60.0, offline_passphrase_file=offline_passphrase_file)
+    publisher.add_feed(feed, scope=scope, key_uris=uris)
     typer.echo(f"added feed {feed} to {directory}")
 
 
@@ -168,10 +174,11 @@ def refresh(
     directory: Directory,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign the timestamp again, and every role that expires soon. Run it every hour."""
-    result = open_publisher(directory, passphrase_file, wait).refresh()
+    result = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file).refresh()
     if as_json:
         write_json(asdict(result))
     else:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blocklist_sdk.cli.output import AsJson, moment, say, write_json, write_line, write_lines
-from blocklist_sdk.cli.passphrase import PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption, PassphraseSource
+from blocklist_sdk.cli.publish_options import open_publisher
 from blocklist_sdk.disk import regular_target, storage, write_file
 from blocklist_sdk.encodings import without_mark
 from blocklist_sdk.errors import InvalidInput
@@ -112,6 +113,7 @@ def rotate(
     even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace a stolen or old key at once. Recipients have nothing to do.
@@ -119,7 +121,7 @@ def rotate(
     Root keys sign for root, targets and online, and the targets key for a feed. If they are not here, use `propose`.
     After a run that was killed, the same command completes it.
     """
-    publisher = _open(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     change = publisher.rotate_keys(
         role,
         uri=_uri(key_uri, public_key),
@@ -159,6 +161,7 @@ def propose(
     even_if_serials_are_left: EvenIfLeftOption = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the next root or targets metadata to a file, for holders of keys elsewhere to sign. Publishes nothing.
@@ -166,7 +169,9 @@ def propose(
     Of online and feed.NAME, the new key is made here. Of root and targets without --add, --remove and --threshold, the
     role is renewed.
     """
-    publisher = _open(directory, passphrase_file, wait, is_new=True)
+    publisher = open_publisher(
+        directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file, is_new=True
+    )
     _check_outside(output, directory)
     proposal = publisher.propose_keys(
         role,
@@ -236,6 +241,7 @@ def install(
     ],
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish what holders have signed, once the signatures are enough by the old keys and by the new.
@@ -251,7 +257,7 @@ def install(
         made = Publisher.complete(directory, proposals, passphrase=source, timing=Timing(lock_wait_s=wait))
         _show_made(made, as_json=as_json)
         return
-    publisher = _open(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     _show_change(publisher, publisher.install_keys(proposals), as_json=as_json)
 
 
@@ -317,13 +323,6 @@ def show_begun(directory: Path, proposal: "Proposal", *, as_json: bool) -> None:
         return
     write_line(f"made {directory}, which waits for signatures on {directory / PROPOSAL}")
     _show_proposal(proposal)
-
-
-def _open(directory: Path, passphrase_file: Path | None, wait: float, *, is_new: bool = False) -> "Publisher":
-    from blocklist_sdk.publisher import Publisher, Timing
-
-    source = PassphraseSource(passphrase_file, is_new=is_new)
-    return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
 
 
 def _uri(key_uri: str | None, public_key: Path | None) -> "KeyUri | None":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from blocklist_sdk.cli.inputs import check_input, standard_input
-from blocklist_sdk.cli.passphrase import PassphraseSource
+from blocklist_sdk.cli.passphrase import KeyPassphrases
 from blocklist_sdk.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -16,11 +16,18 @@ Wait = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long to
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The publisher's folder.")]
 
 
-def open_publisher(directory: Path, passphrase_file: Path | None, wait: float) -> "Publisher":
-    """Open the folder of a command."""
+def open_publisher(
+    directory: Path,
+    passphrase_file: Path | None,
+    wait: float,
+    *,
+    offline_passphrase_file: Path | None = None,
+    is_new: bool = False,
+) -> "Publisher":
+    """Open the folder of a command; `is_new` if it may make keys."""
     from blocklist_sdk.publisher import Publisher, Timing
 
-    source = PassphraseSource(passphrase_file)
+    source = KeyPassphrases(directory, passphrase_file, offline_passphrase_file, is_new=is_new)
     return Publisher.open(directory, passphrase=source, timing=Timing(lock_wait_s=wait))
 
 

@@ -10,7 +10,7 @@ import typer
 
 from blocklist_sdk.cli.exit_codes import ERRORS
 from blocklist_sdk.cli.output import AsJson, say, write_json
-from blocklist_sdk.cli.passphrase import PassphraseFileOption
+from blocklist_sdk.cli.passphrase import OfflinePassphraseFileOption, PassphraseFileOption
 from blocklist_sdk.cli.publish_options import Directory, Wait, given_numbers, open_publisher
 from blocklist_sdk.cli.text_tables import LimitOption, limited
 from blocklist_sdk.disk import regular_target, storage, write_file
@@ -68,10 +68,11 @@ def add(
     propose: Propose = None,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Protect further numbers."""
-    publisher = open_publisher(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     given = given_numbers(numbers, source)
     if propose is not None:
         _propose(publisher, lambda: publisher.plan_protection(add=given), propose, as_json=as_json)
@@ -87,10 +88,11 @@ def remove(
     propose: Propose = None,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Protect numbers no longer; what is not protected is an error."""
-    publisher = open_publisher(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     given = given_numbers(numbers, source)
     if propose is not None:
         _propose(publisher, lambda: publisher.plan_protection(remove=given), propose, as_json=as_json)
@@ -110,13 +112,14 @@ def set_(
     accept: Accept = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Set the protected numbers: these and no others.
 
     If more than a tenth of them, and more than 20, would be protected no longer, the list is refused with 6.
     """
-    publisher = open_publisher(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     given = [] if allow_empty and not numbers and source is None else given_numbers(numbers, source)
     if propose is not None:
         plan = partial(publisher.plan_protection, only=given, allow_empty=allow_empty)
@@ -150,6 +153,7 @@ def apply(
     ] = False,
     wait: Wait = 60.0,
     passphrase_file: PassphraseFileOption = None,
+    offline_passphrase_file: OfflinePassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply a proposal where the targets and online keys are. It is not signed: look at it first with --dry-run.
@@ -165,7 +169,7 @@ def apply(
     except OSError as error:
         raise InvalidInput(f"cannot read the proposal {proposal}: {error.strerror}") from error
     change = ProtectionChange.from_json(document)
-    publisher = open_publisher(directory, passphrase_file, wait)
+    publisher = open_publisher(directory, passphrase_file, wait, offline_passphrase_file=offline_passphrase_file)
     if not dry_run:
         _done(publisher.change_protection(change, accept=accept), as_json=as_json)
         return

@@ -108,10 +108,10 @@ def story_folder(directory: Path | None) -> Iterator[Path]:
     yield absolute(directory)
 
 
-def new_passphrase(folder: Path) -> str:
-    """A new passphrase, also written to the file ``passphrase`` in the folder."""
+def new_passphrase(folder: Path, name: str = "passphrase") -> str:
+    """A new passphrase, also written to a file in the folder."""
     passphrase = secrets.token_urlsafe(24)
-    path = folder / "passphrase"
+    path = folder / name
     with storage(path):
         write_file(path, f"{passphrase}\n".encode(), PRIVATE)
     return passphrase

@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import secrets
+import shlex
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,12 +23,14 @@ from blocklist_sdk.exchange_server.casework import accounts, cases, held_ends, w
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.alarming_lines import mark_alarmed, raise_alarms
 from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
+from blocklist_sdk.exchange_server.casework.certificates import fingerprint_of
 from blocklist_sdk.exchange_server.casework.configuration import configuration_of, note_configuration
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
+from blocklist_sdk.exchange_server.casework.secret_hashes import is_old
 from blocklist_sdk.exchange_server.casework.seen_heads import read_heads, unproved_heads
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
 from blocklist_sdk.exchange_server.casework.trail_book import FILE as BOOK
@@ -45,8 +48,9 @@ from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.folder import Timing
 from blocklist_sdk.publisher.guard import PublisherGuard
-from blocklist_sdk.publisher.keys import Passphrase
+from blocklist_sdk.publisher.keys import OFFLINE_FOLDER, Passphrase
 from blocklist_sdk.publisher.publisher import Publisher
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ class Exchange:
             routing.toml      which decisions reach which feeds
             exchange.sqlite   the database, unless the settings name another
             evidence/         files, named by their hash, mode 0700
-            publisher/        keys and the signed repository
+            publisher/        keys and the signed repository; root and targets keys in publisher/keys/offline
             token-key.pem     signs access tokens, mode 0600
             trail-book.sqlite what the audit trail says of listings, mode 0600; written again if it is missing
 
@@ -104,6 +108,7 @@ class Exchange:
         directory: str | Path,
         *,
         passphrase: Passphrase,
+        offline_passphrase: Passphrase,
         settings: ExchangeSettings | None = None,
         routing: Path | None = None,
         database_owner: str | None = None,
@@ -112,15 +117,18 @@ class Exchange:
 
         Args:
             directory: the folder; it must be new or empty.
-            passphrase: encrypts the publisher's keys, at least 12 characters; or a function that takes a key's name.
+            passphrase: encrypts the feeds' keys and the online key, with which an exchange publishes; at least 12
+                characters, or a function that takes a key's name.
+            offline_passphrase: encrypts the root and targets keys, which lie in `offline_keys`, to be carried away;
+                another one than `passphrase`. The exchange that is returned does not know it.
             settings: by default those of `ExchangeSettings`.
             routing: a file with routing rules; by default those that come with the package for the region.
             database_owner: URL of the same PostgreSQL database for another role, which makes and owns the tables. The
                 role of `settings.database` can then add to the audit trail, and not alter it. This URL is not stored.
 
         Raises:
-            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used; or the role
-                that serves could act as the owner.
+            InvalidInput: the folder is not empty, a setting, a rule or a passphrase cannot be used, or both passphrases
+                are the same; or the role that serves could act as the owner.
             StorageFailed: the disk or the database failed.
         """
         directory = absolute(directory)
@@ -134,7 +142,13 @@ class Exchange:
             building = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
             PRIVATE.make(building)
         try:
-            Publisher.init(building / _PUBLISHER, feeds=rules.scopes, passphrase=passphrase, region=settings.region)
+            Publisher.init(
+                building / _PUBLISHER,
+                feeds=rules.scopes,
+                passphrase=passphrase,
+                offline_passphrase=offline_passphrase,
+                region=settings.region,
+            )
             with storage(directory):
                 # The database's URL may hold a password.
                 write_file(building / FILE, settings.to_toml().encode(), PRIVATE)
@@ -168,7 +182,8 @@ class Exchange:
 
         Args:
             directory: the folder that :meth:`init` made.
-            passphrase: of the publisher's keys; None if nothing will be published.
+            passphrase: of the feeds' keys and the online key; None if nothing will be published. What it does not open
+                is not available, as the root and targets keys. A function that takes a key's name may have both.
             clock: returns the time, UTC, to the whole second; by default a `SteadyClock`, by which releases are dated
                 and signed as well.
             judge: decides which files are evidence; by default `MediaJudge`.
@@ -203,7 +218,9 @@ class Exchange:
             database=database,
             evidence=EvidenceStore(directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge),
             publisher=publisher,
-            tokens=Tokens(directory / _TOKEN_KEY, lifetime_s=used.token_s),
+            tokens=Tokens(
+                directory / _TOKEN_KEY, lifetime_s=used.token_s, issuer=database.instance(), audience=used.url
+            ),
             report_queue=ReportQueue(database),
             clock=clock,
             _publishing=Publishing(
@@ -231,6 +248,27 @@ class Exchange:
     def root(self) -> Path:
         """The root metadata that recipients pin."""
         return self.directory / _PUBLISHER / "root.json"
+
+    @property
+    def offline_keys(self) -> Path:
+        """Where the root and targets keys lie until they are carried away."""
+        return self.directory / _PUBLISHER / "keys" / OFFLINE_FOLDER
+
+    def check_keys_apart(self) -> None:
+        """Check that the passphrase at hand opens no root or targets key in the folder.
+
+        Raises:
+            InvalidInput: it opens one, so whoever takes over this machine could replace every key.
+        """
+        opened = self.publisher.offline_keys_opened()
+        if opened:
+            files = " ".join(shlex.quote(str(file)) for file in opened)
+            raise InvalidInput(
+                f"the passphrase with which this exchange publishes also opens {opened[0]}"
+                + (f" and {counted(len(opened) - 1, 'other key')} of root and targets" if opened[1:] else "")
+                + ": whoever takes over this machine could replace every key. Publishing needs none of them: take them "
+                f"off this machine, with mv {files} /media/SAFE/"
+            )
 
     def publish(self, *, everything: bool = False) -> Publication:
         """Publish urgent decisions and retractions, and once a month everything else.
@@ -327,25 +365,46 @@ class Exchange:
                 session, month, recipient=recipient, now=self.clock(), decide_within=self.settings.decide_within
             )
 
-    def add_account(self, name: str, oauth_scopes: Collection[str], *, key: str | None = None) -> str | None:
+    def add_account(
+        self, name: str, oauth_scopes: Collection[str], *, key: str | None = None, certificates: Sequence[str] = ()
+    ) -> str | None:
         """Add an account that authenticates with its private key, or with a secret that is made here.
 
         Args:
             name: what it authenticates as.
             oauth_scopes: ``report``, ``receipt``, ``officer``, ``publish``, ``feed:NAME``.
             key: its public Ed25519 or P-256 key, PEM or JWK; None to make a secret.
+            certificates: the client certificates that it is bound to where mutual TLS is on, PEM.
 
         Returns:
             The secret, which is not stored and cannot be shown again; None if the account has a key.
 
         Raises:
-            InvalidInput: the name, a scope or the key cannot be used, or the name is taken.
+            InvalidInput: the name, a scope, the key or a certificate cannot be used, or the name is taken.
             StorageFailed: the database failed.
         """
         checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
+        bound = [fingerprint_of(each) for each in certificates]
         return self.database.change(
-            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock()),
+            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock(), certificates=bound),
             by=Act(COMMAND_LINE, "account added", {"account": name, "scopes": checked}),
+        )
+
+    def bind_certificates(self, name: str, certificates: Sequence[str]) -> None:
+        """Bind an account to client certificates, in place of those that it was bound to, within a second.
+
+        Args:
+            name: the account's name.
+            certificates: PEM; two while one is renewed; none to bind the account to none.
+
+        Raises:
+            InvalidInput: the account does not exist, or a certificate cannot be used.
+            StorageFailed: the database failed.
+        """
+        bound = [fingerprint_of(each) for each in certificates]
+        self.database.change(
+            lambda session: accounts.bind_certificates(session, name, bound),
+            by=_on_account("certificates changed", name),
         )
 
     def renew_secret(self, name: str) -> str:
@@ -411,6 +470,14 @@ class Exchange:
         """
         with self.database.reading() as session:
             return list(session.scalars(select(AccountRow).order_by(AccountRow.name)))
+
+    def old_hashes(self) -> int:
+        """How many open accounts have a hash of their secret from before, which is replaced at their next log-in.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        return sum(is_old(row.secret_hash) and row.disabled_at is None for row in self.accounts())
 
     def damage(self) -> Iterator[str]:
         """Recompute the database from the audit trail; yield one line for each difference, and for each damaged file.

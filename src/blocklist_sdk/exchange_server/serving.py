@@ -1,5 +1,6 @@
 """The exchange as a server: Uvicorn, and a thread that publishes."""
 
+import asyncio
 import contextlib
 import logging
 import queue
@@ -10,13 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.client_certificates import certificate_extension
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -50,6 +54,22 @@ class TlsFiles:
     certificate: Path
     key: Path
     client_ca: Path | None = None
+
+
+class ShowsCertificate(HttpToolsProtocol):
+    """An HTTP connection whose requests carry the fingerprint of the client's certificate: Uvicorn passes none on."""
+
+    _extensions: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the certificate from the handshake, which is over."""
+        super().connection_made(transport)
+        self._extensions = certificate_extension(transport)
+
+    def on_message_begin(self) -> None:
+        """Give it to the request."""
+        super().on_message_begin()
+        self.scope["extensions"] = dict(self._extensions)
 
 
 class Server(uvicorn.Server):
@@ -93,6 +113,7 @@ def server_of(
     """
     config = uvicorn.Config(
         create_app(exchange),
+        http=ShowsCertificate,
         host=host,
         port=port,
         log_level="warning",
@@ -123,6 +144,7 @@ def serving_exchange(
     tls: TlsFiles | None = None,
     behind_proxy: str | None = None,
     publish: bool = True,
+    allow_root_key: bool = False,
     on_ended: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Serve an exchange in the background.
@@ -134,19 +156,28 @@ def serving_exchange(
         tls: certificates; None for plain HTTP.
         behind_proxy: addresses of proxies trusted to say where a request comes from, separated by commas.
         publish: also publish decisions in the background.
+        allow_root_key: publish even if the exchange's passphrase opens a root or targets key that is in the folder.
         on_ended: called when the server has stopped for any reason.
 
     Yields:
         The base URL.
 
     Raises:
-        InvalidInput: cannot listen on the address, or the certificates cannot be used.
+        InvalidInput: cannot listen on the address, the certificates cannot be used, or a root or targets key can be
+            opened here.
         StorageFailed: the database failed.
         RuntimeError: the server stopped by itself.
     """
     exchange.note_configuration()
     if exchange.database.may_alter_trail():
         log.info("the role of the database could alter the audit trail: see `exchange init --database-owner`")
+    old = exchange.old_hashes()
+    if old:
+        log.warning(
+            "%s with a hash of its secret from before, which is replaced at its next log-in: until then, each wrong "
+            "secret takes a tenth of a second, and many at a time are refused. See `blocklist exchange user list`",
+            counted(old, "account"),
+        )
     urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     stopped = threading.Event()
     server = server_of(exchange, host=host, port=port, on_started=urls.put, tls=tls, behind_proxy=behind_proxy)
@@ -162,7 +193,7 @@ def serving_exchange(
             on_ended()
 
     thread = threading.Thread(target=run, name="exchange", daemon=True)
-    with publishing(exchange) if publish else contextlib.nullcontext():
+    with publishing(exchange, allow_root_key=allow_root_key) if publish else contextlib.nullcontext():
         try:
             thread.start()
             url = urls.get()
@@ -178,11 +209,28 @@ def serving_exchange(
 
 
 @contextlib.contextmanager
-def publishing(exchange: Exchange, *, every_s: float = _EVERY_S) -> Iterator[None]:
+def publishing(exchange: Exchange, *, every_s: float = _EVERY_S, allow_root_key: bool = False) -> Iterator[None]:
     """Publish decisions and renew signatures in the background.
 
     A run that fails is logged and repeated a minute later.
+
+    Args:
+        exchange: the exchange.
+        every_s: seconds between two looks for what has to be published.
+        allow_root_key: publish even if the exchange's passphrase opens a root or targets key that is in the folder.
+
+    Raises:
+        InvalidInput: it opens one.
     """
+    if not allow_root_key:
+        exchange.check_keys_apart()
+    here = exchange.publisher.offline_keys_here()
+    if here:
+        log.warning(
+            "%s of root and targets in %s: take them off this machine, since publishing needs none of them",
+            counted(len(here), "key"),
+            here[0].parent,
+        )
     stop = threading.Event()
     thread = threading.Thread(target=_publish, args=(exchange, stop, every_s), name="publisher", daemon=True)
     try:

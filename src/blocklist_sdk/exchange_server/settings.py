@@ -69,9 +69,11 @@ class ExchangeSettings(BaseModel):
         evidence_bytes: longest evidence file, bytes.
         evidence_files: most files of one report or appeal.
         public_rate: most look-ups without an account from one address.
-        token_rate: most requests for tokens by one client at one address; all clients at one address together may send
-            ten times as many.
+        token_rate: most tokens of one account at one address; and most refused requests for one, of which all accounts
+            at one address together may send ten times as many. Refused requests never count against a valid one.
         account_rate: most other requests of one account.
+        unbound_accounts: with mutual TLS, whether an account that is bound to no client certificate may be used with
+            any certificate of the authority.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
@@ -99,6 +101,7 @@ class ExchangeSettings(BaseModel):
     public_rate: Rate = "30/minute"
     token_rate: Rate = "60/minute"  # noqa: S105
     account_rate: Rate = "30000/minute"
+    unbound_accounts: bool = False
 
     @property
     def decide_within(self) -> timedelta:

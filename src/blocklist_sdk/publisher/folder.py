@@ -17,7 +17,17 @@ from blocklist_sdk.errors import InvalidInput, Malformed, StorageFailed
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.modes import PUBLIC
 from blocklist_sdk.numbers.reference import check_region
-from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, Keyring, KeyUri, Passphrase, feed_key
+from blocklist_sdk.publisher.keys import (
+    OFFLINE,
+    ONLINE,
+    ROOT,
+    TARGETS,
+    Keyring,
+    KeyUri,
+    Passphrase,
+    feed_key,
+    is_offline,
+)
 from blocklist_sdk.publisher.published_before import PublishedBefore
 from blocklist_sdk.publisher.repository import ROOT_KEYS, Lifetimes, Repository
 from blocklist_sdk.publisher.scopes import declared_scope, feed_scopes
@@ -238,6 +248,7 @@ def make_folder(
     timing: Timing,
     fill: Callable[[Path, Keyring, list[str]], None] | None = None,
     elsewhere: Collection[str] = (),
+    offline_passphrase: Passphrase | None = None,
 ) -> None:
     """Make a publisher's folder, whole or not at all. Arguments and errors are those of `Publisher.init`.
 
@@ -250,6 +261,7 @@ def make_folder(
         timing: as for `Publisher.init`.
         fill: writes what else the folder has, given the folder, its keys and the feeds; by default a repository.
         elsewhere: the names of keys that `fill` adds.
+        offline_passphrase: as for `Publisher.init`.
     """
     scopes = feed_scopes(feeds)
     names = list(scopes)
@@ -269,10 +281,16 @@ def make_folder(
         # A web server must be able to get to the repository in it.
         PUBLIC.make(building)
     try:
-        keys = Keyring.create(building / "keys", passphrase)
+        is_apart = offline_passphrase is not None
+        keys = Keyring.create(building / "keys", _by_name(passphrase, offline_passphrase), apart=is_apart)
         for name in (ROOT, TARGETS, ONLINE, *map(feed_key, names)):
             if name not in elsewhere:
                 keys.add(name, count=ROOT_KEYS if name == ROOT else 1, uris=uris.get(name, ()))
+        if is_apart and Keyring(building / "keys", passphrase).opened(OFFLINE):
+            raise InvalidInput(
+                "the root and targets keys would have the passphrase of the other keys, which is at hand where lists "
+                "are published: give them another one"
+            )
         with storage(directory):
             if fill is None:
                 repository = Repository.create(
@@ -290,6 +308,20 @@ def make_folder(
             os.replace(building, directory)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _by_name(passphrase: Passphrase | None, offline_passphrase: Passphrase | None) -> Passphrase | None:
+    """One passphrase for root and targets keys, and another for all others."""
+    if offline_passphrase is None:
+        return passphrase
+
+    def find(label: str) -> str:
+        found = offline_passphrase if is_offline(label) else passphrase
+        if found is None:
+            raise InvalidInput(f"the key {label!r} is encrypted: give its passphrase")
+        return found(label) if callable(found) else found
+
+    return find
 
 
 def _check_key_names(uris: Mapping[str, Sequence[KeyUri]], feeds: Collection[str]) -> None:

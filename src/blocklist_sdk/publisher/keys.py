@@ -5,6 +5,7 @@
     DIR/keys/                mode 0700
         keys.json            which key signs what; public halves only
         root.1.pem, …        PKCS#8, encrypted with a passphrase, mode 0600
+        offline/             where root and targets keys have a passphrase of their own, they lie here
 
 A key is available if it can be opened now. It is not if its file has been moved away (offline, into a safe), if its
 hardware module is not plugged in, if its passphrase is missing or wrong, or if only its public half was ever here,
@@ -14,6 +15,7 @@ A key that is made to replace another is marked as the next one until it does. W
 `keys.json`, and its file is called `NAME.pem.replaced`.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -42,6 +44,11 @@ Passphrase = str | Callable[[str], str]
 """A passphrase, or a function that takes a key's name (``root.1``, ``online``, …) and returns its passphrase."""
 
 ROOT, TARGETS, ONLINE = "root", "targets", "online"
+OFFLINE = (ROOT, TARGETS)
+"""The names of keys that no release needs."""
+
+OFFLINE_FOLDER = "offline"
+"""Where the keys of `OFFLINE` lie in the folder of keys if they are kept apart: one folder to carry away."""
 
 _FEED_PREFIX = "feed."
 """A feed's name has no dot, so the key of a feed called `online` is not taken for the online key."""
@@ -130,11 +137,21 @@ def feed_key(feed: str) -> str:
     return _FEED_PREFIX + feed
 
 
+def is_offline(label: str) -> bool:
+    """Whether a passphrase is asked for a key of root or targets; labels are such as ``root.1`` and ``targets``."""
+    return label.partition(".")[0] in OFFLINE
+
+
 class Keyring:
     """The keys of one publisher; each is opened when it is first needed."""
 
-    def __init__(self, directory: Path, passphrase: Passphrase | None) -> None:
+    def __init__(self, directory: Path, passphrase: Passphrase | None, *, apart: bool = False) -> None:
         """Read ``keys.json`` in an existing folder; :meth:`create` makes a new one.
+
+        Args:
+            directory: the folder of keys.
+            passphrase: as for `Publisher.open`.
+            apart: make root and targets keys in a folder of their own. Where one lies there already, others follow it.
 
         Raises:
             InvalidInput: the folder has no ``keys.json``.
@@ -151,10 +168,13 @@ class Keyring:
             self._records = [_KeyRecord.from_json(key) for key in document["keys"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Malformed(f"{directory / 'keys.json'} is damaged: bring it back from your backup") from error
+        self.is_apart: bool = apart or any(
+            key.file is not None and Path(key.file).parent.name == OFFLINE_FOLDER for key in self._records
+        )
 
     @classmethod
-    def create(cls, directory: Path, passphrase: Passphrase | None) -> Self:
-        """Make an empty folder for keys.
+    def create(cls, directory: Path, passphrase: Passphrase | None, *, apart: bool = False) -> Self:
+        """Make an empty folder for keys. Arguments are those of the class.
 
         Raises:
             StorageFailed: the folder cannot be written.
@@ -163,7 +183,7 @@ class Keyring:
             PRIVATE.make(directory)
             PRIVATE.give(directory)
             _write(directory, [])
-        return cls(directory, passphrase)
+        return cls(directory, passphrase, apart=apart)
 
     def add(self, name: str, *, count: int = 1, uris: Sequence[KeyUri] = ()) -> None:
         """Make `count` key pairs under a name, or add references to existing keys.
@@ -216,8 +236,19 @@ class Keyring:
             key.file
             for name in names
             for key in self._records
-            if key.name == name and key.file and not (self.directory / key.file).exists()
+            if key.name == name and key.file and not self._path(key.file).exists()
         ]
+
+    def opened(self, names: Collection[str]) -> list[Path]:
+        """The key files of some names that are here, and that the passphrase opens."""
+        found: list[Path] = []
+        for key in self._records:
+            path = None if key.uri else self._path(key.file or key.borrowed_file)
+            if key.name in names and path is not None and path.exists():
+                with contextlib.suppress(InvalidInput):
+                    self._signer(key)
+                    found.append(path)
+        return found
 
     def add_public(self, name: str, keys: Iterable[Key]) -> None:
         """Add keys with which holders elsewhere sign.
@@ -251,7 +282,7 @@ class Keyring:
             waiting = [
                 key
                 for key in self._records
-                if key.name == name and key.is_next and key.file and (self.directory / key.file).exists()
+                if key.name == name and key.is_next and key.file and self._path(key.file).exists()
             ]
             found = waiting[:count]
             kept = [key for key in self._records if key not in found]
@@ -296,8 +327,7 @@ class Keyring:
             _write(self.directory, records)
             self._records = records
             for key in gone:
-                if key.file and (self.directory / key.file).exists():
-                    path = self.directory / key.file
+                if key.file and (path := self._path(key.file)).exists():
                     os.replace(path, path.with_name(path.name + _REPLACED))
 
     def places(self, name: str) -> list[KeyPlace]:
@@ -305,18 +335,22 @@ class Keyring:
         places: list[KeyPlace] = []
         for key in self._records:
             if key.name == name:
-                is_borrowed = not key.file and not key.uri and (self.directory / key.borrowed_file).exists()
+                is_borrowed = not key.file and not key.uri and self._path(key.borrowed_file).exists()
                 file = key.borrowed_file if is_borrowed else key.file
-                is_available = (self.directory / file).exists() if file else key.uri is not None
-                places.append(KeyPlace(key.public.keyid, file, key.uri, is_available))
+                path = self._path(file) if file else None
+                is_available = path.exists() if path else key.uri is not None
+                shown = str(path.relative_to(self.directory)) if path else None
+                places.append(KeyPlace(key.public.keyid, shown, key.uri, is_available))
         return places
 
     def _free_labels(self, name: str) -> Iterator[str]:
         """Names for new key files, such as `online.2`, under which there never was one."""
         for ordinal in itertools.count(2):
             file = f"{name}.{ordinal}.pem"
-            paths = (self.directory / file, self.directory / (file + _REPLACED))
-            if not any(path.exists() for path in paths) and file not in {key.file for key in self._records}:
+            paths = (self._path(file), self._path(file + _REPLACED))
+            if not any(path.exists() for path in paths) and file not in {
+                Path(key.file).name for key in self._records if key.file
+            }:
                 yield f"{name}.{ordinal}"
 
     def _generate(self, name: str, ordinal: int | None) -> _KeyRecord:
@@ -327,16 +361,23 @@ class Keyring:
         pem = private.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._new_passphrase(label))
         )
-        path = self.directory / f"{label}.pem"
+        file = f"{OFFLINE_FOLDER}/{label}.pem" if self.is_apart and name in OFFLINE else f"{label}.pem"
+        path = self.directory / file
         with storage(path):
+            PRIVATE.make(path.parent)
             write_file(path, pem, PRIVATE)
-        return _KeyRecord(name, SSlibKey.from_crypto(private.public_key()), path.name, None)
+        return _KeyRecord(name, SSlibKey.from_crypto(private.public_key()), file, None)
+
+    def _path(self, file: str) -> Path:
+        """Where a key's file is, or has to be put. Whoever brings it back may put it into either folder."""
+        places = (self.directory / file, self.directory / Path(file).name, self.directory / OFFLINE_FOLDER / file)
+        return next((path for path in places if path.exists()), places[0])
 
     def _signer(self, key: _KeyRecord) -> Signer:
         keyid = key.public.keyid
         if keyid not in self._signers:
             file = key.file or key.borrowed_file
-            if not key.uri and not key.file and not (self.directory / file).exists():
+            if not key.uri and not key.file and not self._path(file).exists():
                 raise InvalidInput(
                     f"the holder of the key {keyid[:16]} has to sign: see `blocklist publish keys propose`, or put the "
                     f"private key here as {file}"
@@ -345,7 +386,7 @@ class Keyring:
         return self._signers[keyid]
 
     def _open_file(self, key: _KeyRecord, file: str) -> Signer:
-        path = self.directory / file
+        path = self._path(file)
         try:
             pem = path.read_bytes()
         except FileNotFoundError as error:
@@ -360,10 +401,14 @@ class Keyring:
             public = key.public
             return CryptoSigner(private, public if isinstance(public, SSlibKey) else None)
         except (ValueError, TypeError, KeyMismatchError) as error:
+            own = " Root and targets keys have a passphrase of their own here." if self._has_own(key) else ""
             raise InvalidInput(
                 f"cannot open the key {path}: wrong passphrase, or the file is damaged. Give the key's passphrase, or "
-                "restore the file from your backup"
+                f"restore the file from your backup.{own}"
             ) from error
+
+    def _has_own(self, key: _KeyRecord) -> bool:
+        return self.is_apart and key.name in OFFLINE
 
     def _open_uri(self, key: _KeyRecord, uri: str) -> Signer:
         try:

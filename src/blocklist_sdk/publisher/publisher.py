@@ -21,7 +21,7 @@ from blocklist_sdk.publisher.folder import PublisherFolder, Timing, make_folder
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.key_rotation import Rotation, install_proposal, propose_keys, rotate_keys
 from blocklist_sdk.publisher.key_status import key_roles
-from blocklist_sdk.publisher.keys import ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
+from blocklist_sdk.publisher.keys import OFFLINE, ONLINE, ROOT, TARGETS, KeyUri, Passphrase, feed_key
 from blocklist_sdk.publisher.list_options import MAX_REJECTS, Edit, ListOptions
 from blocklist_sdk.publisher.older_copy import warn_of_older_copies
 from blocklist_sdk.publisher.protecting import apply_change, plan_change, preview_change, set_protection
@@ -103,6 +103,7 @@ class Publisher:
         region: str | None = None,
         key_uris: Mapping[str, Sequence[KeyUri]] | None = None,
         timing: Timing | None = None,
+        offline_passphrase: Passphrase | None = None,
     ) -> Self:
         """Make a publisher's folder, whole or not at all: keys, and a repository whose feeds have no release yet.
 
@@ -117,15 +118,26 @@ class Publisher:
             key_uris: existing keys elsewhere, by their names: ``root`` (at least two), ``targets``, ``online``,
                 ``feed.NAME``. All other keys are made here.
             timing: the clock, lifetimes of signatures, and waits.
+            offline_passphrase: of the root and targets keys, another one than `passphrase`, which the publisher that is
+                returned does not know. These keys lie in ``keys/offline``, to be carried away. None if all keys lie in
+                one folder and have one passphrase.
 
         Raises:
-            InvalidInput: the folder is not empty, or a feed's name or scope, the region, a key or the passphrase is
+            InvalidInput: the folder is not empty, or a feed's name or scope, the region, a key or a passphrase is
                 invalid.
             StorageFailed: the disk refused.
         """
         directory = check_directory(directory)
         timing = timing or Timing()
-        make_folder(directory, feeds=feeds, passphrase=passphrase, region=region, key_uris=key_uris, timing=timing)
+        make_folder(
+            directory,
+            feeds=feeds,
+            passphrase=passphrase,
+            region=region,
+            key_uris=key_uris,
+            timing=timing,
+            offline_passphrase=offline_passphrase,
+        )
         return cls(directory, passphrase=passphrase, timing=timing)
 
     @classmethod
@@ -240,6 +252,22 @@ class Publisher:
         if not (directory / "root.json").is_file():
             raise InvalidInput(f"{directory} is not a publisher's folder: make one with `blocklist publish init`")
         return cls(directory, passphrase=passphrase, timing=timing or Timing(), guard=guard)
+
+    def offline_keys_opened(self) -> tuple[Path, ...]:
+        """The files of root and targets keys that are in the folder and that its passphrase opens.
+
+        Publishing needs none of them; with two root keys, whoever runs code here can replace every key.
+
+        Raises:
+            Malformed: `keys.json` was damaged.
+        """
+        return tuple(self._folder.keys.opened(OFFLINE))
+
+    def offline_keys_here(self) -> tuple[Path, ...]:
+        """The files of root and targets keys that are in the folder, whatever their passphrase."""
+        keys = self._folder.keys
+        places = [place for name in OFFLINE for place in keys.places(name)]
+        return tuple(keys.directory / place.file for place in places if place.file and place.is_available)
 
     def release(
         self,

@@ -1,21 +1,17 @@
 """Accounts: what they may do, their secrets or keys, and the short-lived tokens that these are exchanged for."""
 
 import functools
-import json
 import re
-import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from joserfc import jwt
-from joserfc.errors import BadSignatureError, JoseError
-from joserfc.jwk import ECKey, OKPKey
-from sqlalchemy import delete, select
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,16 +19,18 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import Permission
 from blocklist_sdk.exchange_server.casework.cases import SYSTEM
-from blocklist_sdk.exchange_server.store.tables import AccountRow, AssertionRow
-from blocklist_sdk.texts import displayable
+from blocklist_sdk.exchange_server.casework.certificates import confirmation, stored
+from blocklist_sdk.exchange_server.casework.public_keys import public_key_of
+from blocklist_sdk.exchange_server.casework.secret_hashes import hash_of, new_secret
+from blocklist_sdk.exchange_server.store.tables import AccountRow
 
 PERMISSIONS: Final[tuple[Permission, ...]] = ("report", "receipt", "officer", "publish")
 FEED: Final = "feed:"
 
 NAME_CHARS_MAX: Final = 64
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-_ALGORITHMS: Final = ["Ed25519", "ES256"]
-"""Names of RFC 9864 and RFC 7518."""
+_ALGORITHMS: Final = ["Ed25519"]
+"""Names of RFC 9864."""
 
 _TOKEN_ERRORS: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
 """Errors from reading a text that is not a valid token."""
@@ -40,29 +38,8 @@ _TOKEN_ERRORS: Final = (JoseError, ValueError, TypeError, KeyError, RecursionErr
 _CACHED_TOKENS_MAX: Final = 1024
 """Number of tokens whose signature is not verified again."""
 
-_JTI: Final = re.compile(r"[^\x00\ud800-\udfff]{1,200}")
-
-_ASSERTION_S: Final = 300
-"""How far ahead a signed assertion may expire, seconds: it proves who asks now (RFC 7523, 3)."""
-
 _SKEW_S: Final = 300
-"""Clocks may differ by so much, either way, seconds: as everywhere in this project. Each assertion is accepted once."""
-
-_MOMENT_MAX: Final = 1e11
-"""No moment of an assertion is later, Unix time."""
-
-_SHOWN_CHARS_MAX: Final = 200
-
-_HASHER = PasswordHasher()
-"""argon2id with the library's defaults, the second recommended set of parameters in RFC 9106."""
-
-_DUMMY_HASH: Final = _HASHER.hash(secrets.token_hex())
-"""Verified if the account does not exist, so that the time of an answer does not reveal that."""
-
-_NOBODYS_KEYS: Final = tuple(
-    json.dumps(key.as_dict(private=False)) for key in (OKPKey.generate_key("Ed25519"), ECKey.generate_key("P-256"))
-)
-"""Public keys whose private parts are lost, one of each kind; texts, as those of accounts."""
+"""So far ahead of this clock may a token have been issued, seconds: by another process, or before the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +102,15 @@ def check_account_name(name: str) -> None:
         raise InvalidInput(f"{name!r} is how histories name the exchange itself: choose another name")
 
 
-def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | None, now: datetime) -> str | None:
+def add_account(
+    session: Session,
+    name: str,
+    oauth_scopes: str,
+    *,
+    key: str | None,
+    now: datetime,
+    certificates: Sequence[str] = (),
+) -> str | None:
     """Add an account that authenticates with its private key, or with a secret that is made here.
 
     Args:
@@ -134,6 +119,7 @@ def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | No
         oauth_scopes: from `check_oauth_scopes`.
         key: its public key, PEM or JWK; None to make a secret.
         now: this moment.
+        certificates: fingerprints of the client certificates that it is bound to.
 
     Returns:
         The secret, which is not stored and cannot be shown again; None if the account has a key.
@@ -142,12 +128,13 @@ def add_account(session: Session, name: str, oauth_scopes: str, *, key: str | No
         InvalidInput: the name or the key cannot be used, or the name is taken.
     """
     check_account_name(name)
-    secret = None if key is not None else secrets.token_urlsafe(32)
+    secret = None if key is not None else new_secret()
     row = AccountRow(
         name=name,
         scopes=oauth_scopes,
-        key=None if key is None else _public_key(key),
-        secret_hash=None if secret is None else _HASHER.hash(secret),
+        key=None if key is None else public_key_of(key),
+        secret_hash=None if secret is None else hash_of(secret),
+        certificates=stored(certificates),
         created_at=now,
     )
     try:
@@ -207,9 +194,23 @@ def change_oauth_scopes(session: Session, name: str, oauth_scopes: str) -> None:
     find_account(session, name).scopes = oauth_scopes
 
 
+def bind_certificates(session: Session, name: str, certificates: Sequence[str]) -> None:
+    """Bind an account to client certificates, in place of those that it was bound to.
+
+    Args:
+        session: one that writes.
+        name: the account's name.
+        certificates: their fingerprints; none to bind it to none.
+
+    Raises:
+        InvalidInput: the account does not exist, or these are too many.
+    """
+    find_account(session, name).certificates = stored(certificates)
+
+
 def _new_secret(row: AccountRow, now: datetime) -> str:
-    secret = secrets.token_urlsafe(32)
-    row.secret_hash, row.key = _HASHER.hash(secret), None
+    secret = new_secret()
+    row.secret_hash, row.key = hash_of(secret), None
     _end_tokens(row, now)
     return secret
 
@@ -264,27 +265,12 @@ def recipient_ids(session: Session) -> dict[str, frozenset[int]]:
     return {feed: frozenset(row.id for row in rows) for feed, rows in recipients_of(session).items()}
 
 
-# Secrets and signed assertions
-
-
-def verify_secret(row: AccountRow | None, secret: str) -> bool:
-    """Whether this is the account's secret; takes equally long if there is no account."""
-    kept = row.secret_hash if row is not None else None
-    try:
-        return _HASHER.verify(kept or _DUMMY_HASH, secret) and kept is not None
-    except (VerificationError, InvalidHashError):
-        return False
+# Proofs
 
 
 def is_account_name(text: str) -> bool:
     """Whether an account can have this name. Other texts are not logged: somebody may have mistaken the fields."""
     return len(text) <= NAME_CHARS_MAX and _NAME.fullmatch(text) is not None
-
-
-def subject_of(assertion: str) -> str:
-    """The account name in an assertion, not verified; empty if it has none."""
-    name = _unverified(assertion).get("sub")
-    return name if isinstance(name, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,115 +288,6 @@ class RefusedCredentials:
     answer: str | None = None
 
 
-def verify_assertion(
-    session: Session, assertion: str, *, audiences: Sequence[str], now: datetime
-) -> AccountRow | RefusedCredentials:
-    """The account that signed an assertion (RFC 7523, ``private_key_jwt``), or why it is not valid.
-
-    An assertion is valid from its ``iat`` and ``nbf`` to its ``exp``, with five minutes more at both ends, since clocks
-    differ. Only whoever has the account's key hears more than that it is not valid.
-
-    Args:
-        session: one that writes, since each assertion is accepted once.
-        assertion: a JWT.
-        audiences: the audiences that it may be made out to; the first is named where it is made out to another.
-        now: this moment.
-    """
-    name = subject_of(assertion)
-    if not is_account_name(name):
-        return RefusedCredentials(None, "the assertion names no account: its `sub` is not an account's name")
-    row = session.scalar(select(AccountRow).where(AccountRow.name == name))
-    signed = _signed(assertion, None if row is None else row.key)
-    if row is None:
-        return RefusedCredentials(name, "no account has this name")
-    if row.key is None:
-        return RefusedCredentials(name, "the account has a secret, and an assertion was sent")
-    if isinstance(signed, str):
-        return RefusedCredentials(name, signed)
-    refused = why_not(signed, name, audiences, now.timestamp())
-    if refused is not None:
-        return refused
-    jti, end = signed["jti"], signed["exp"]
-    session.execute(delete(AssertionRow).where(AssertionRow.expires_at < now - timedelta(seconds=_SKEW_S)))
-    if session.get(AssertionRow, (row.id, jti)) is not None:
-        return RefusedCredentials(name, "the assertion was used before: it is sent again, or its `jti` is not new")
-    session.add(AssertionRow(account_id=row.id, jti=jti, expires_at=datetime.fromtimestamp(int(end) + 1, UTC)))
-    return row
-
-
-def _signed(assertion: str, key: str | None) -> Mapping[str, Any] | str:
-    """What an assertion says, if this key has signed it, or why that cannot be said.
-
-    It is read with one key of each kind, the account's and such as nobody has. So the time of an answer reveals neither
-    whether there is an account nor which kind of key it has.
-    """
-    own = None if key is None else _load_key(key)
-    found: Mapping[str, Any] | str = "there is no key"
-    for text in _NOBODYS_KEYS:
-        nobodys = _load_key(text)
-        is_own = own is not None and own.key_type == nobodys.key_type
-        read = _read_signed(assertion, own if own is not None and is_own else nobodys)
-        found = read if is_own else found
-    return found
-
-
-def _read_signed(assertion: str, key: OKPKey | ECKey) -> Mapping[str, Any] | str:
-    try:
-        return jwt.decode(assertion, key, algorithms=_ALGORITHMS).claims
-    except BadSignatureError:
-        return "the assertion is signed with another key than the account's"
-    except _TOKEN_ERRORS as error:
-        return f"the assertion cannot be read ({type(error).__name__})"
-
-
-def why_not(signed: Mapping[str, Any], name: str, audiences: Sequence[str], now: float) -> RefusedCredentials | None:
-    """Why a signed assertion is not valid; None if it is, as far as its claims say."""
-    meant = signed.get("aud")
-    meant = [each for each in (meant if isinstance(meant, list) else [meant]) if isinstance(each, str)]
-    if signed.get("iss") != name:
-        return RefusedCredentials(name, "the assertion's `iss` is not its `sub`")
-    if not set(audiences) & set(meant):
-        made_out = displayable(" ".join(meant))[:_SHOWN_CHARS_MAX] or "nobody"
-        return RefusedCredentials(
-            name,
-            f"wrong audience: the assertion is made out to {made_out}, expected is {audiences[0]}",
-            answer=f"the assertion is made out to another address, expected is {audiences[0]}",
-        )
-    jti = signed.get("jti")
-    if not isinstance(jti, str) or not _JTI.fullmatch(jti):
-        return RefusedCredentials(name, "the assertion's `jti` is missing, or is not a text of 1 to 200 characters")
-    cause = _why_not_now(signed, now)
-    return None if cause is None else RefusedCredentials(name, cause)
-
-
-def _why_not_now(signed: Mapping[str, Any], now: float) -> str | None:
-    """Why an assertion is not valid at this moment; None if it is."""
-    moments = {claim: signed[claim] for claim in ("exp", "iat", "nbf") if signed.get(claim) is not None}
-    for claim, moment in moments.items():
-        # In Python, bool is a kind of int.
-        if not isinstance(moment, int | float) or isinstance(moment, bool) or not abs(moment) < _MOMENT_MAX:
-            return f"the assertion's `{claim}` is not a moment"
-    if "exp" not in moments:
-        return "the assertion has no `exp`"
-    if moments["exp"] <= now - _SKEW_S:
-        return (
-            f"the assertion expired {_long(now - moments['exp'])} ago: its maker's clock is behind, or this one ahead"
-        )
-    ahead = max(moments.get("iat", now), moments.get("nbf", now)) - now
-    if ahead > _SKEW_S:
-        return f"the assertion is valid from {_long(ahead)} on only: its maker's clock is ahead, or this one behind"
-    if moments["exp"] > now + _ASSERTION_S + _SKEW_S:
-        return (
-            f"the assertion expires in {_long(moments['exp'] - now)}, and at most {_ASSERTION_S // 60} minutes are "
-            "allowed: it is made out for too long, or its maker's clock is ahead"
-        )
-    return None
-
-
-def _long(seconds: float) -> timedelta:
-    return timedelta(seconds=round(seconds))
-
-
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The content of an access token.
@@ -419,11 +296,13 @@ class Claims:
         name: the account's name.
         oauth_scopes: what the token allows.
         renewal_time: when the account's secret had last been renewed, Unix time; 0 if it never was.
+        confirmation: the client certificate that has to be shown with it (``x5t#S256``); None if none has to.
     """
 
     name: str
     oauth_scopes: frozenset[str]
     renewal_time: int
+    confirmation: str | None = None
 
 
 def renewal_time(row: AccountRow) -> int:
@@ -432,14 +311,16 @@ def renewal_time(row: AccountRow) -> int:
 
 
 class Tokens:
-    """Makes and reads access tokens: JWTs signed with this exchange's key."""
+    """Makes and reads access tokens: JWTs signed with this exchange's key, for this exchange."""
 
-    def __init__(self, file: Path, *, lifetime_s: int) -> None:
+    def __init__(self, file: Path, *, lifetime_s: int, issuer: str, audience: str | None = None) -> None:
         """Read the key.
 
         Args:
             file: the key's file, PEM.
             lifetime_s: how long a token is valid, seconds.
+            issuer: the identity of the exchange's database: tokens of a copied folder with another one are refused.
+            audience: the exchange's address; tokens for another are refused. None if it has none.
 
         Raises:
             InvalidInput: the file does not hold a key.
@@ -452,6 +333,8 @@ class Tokens:
         except (JoseError, ValueError) as error:
             raise InvalidInput(f"{file} does not hold a key for tokens: restore it from your backup") from error
         self.lifetime_s = lifetime_s
+        self._issuer = issuer
+        self._audience = audience or issuer
         # Caches valid signatures only; expiry is checked each time.
         self._claims = functools.lru_cache(maxsize=_CACHED_TOKENS_MAX)(self._verified)
 
@@ -463,7 +346,15 @@ class Tokens:
         """A new key in the form of its file."""
         return OKPKey.generate_key("Ed25519").as_pem(private=True)
 
-    def issue(self, name: str, oauth_scopes: Collection[str], now: float, *, renewal_time: int = 0) -> str:
+    def issue(
+        self,
+        name: str,
+        oauth_scopes: Collection[str],
+        now: float,
+        *,
+        renewal_time: int = 0,
+        certificate: str | None = None,
+    ) -> str:
         """A token for an account; it becomes invalid when the account's secret is renewed.
 
         Args:
@@ -471,49 +362,32 @@ class Tokens:
             oauth_scopes: what the token allows.
             now: this moment, Unix time.
             renewal_time: when the account's secret was last renewed, Unix time; 0 if it never was.
+            certificate: the fingerprint of the client certificate that has to be shown with it; None if none has to.
         """
-        claims: dict[str, Any] = {"sub": name, "scope": " ".join(sorted(oauth_scopes)), "renewed": renewal_time}
+        claims: dict[str, Any] = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": name,
+            "scope": " ".join(sorted(oauth_scopes)),
+            "renewed": renewal_time,
+        }
         claims |= {"iat": int(now), "exp": int(now) + self.lifetime_s}
+        if certificate is not None:
+            claims["cnf"] = {"x5t#S256": confirmation(certificate)}  # RFC 8705, 3.1
         return jwt.encode({"alg": "Ed25519"}, claims, self._key, algorithms=_ALGORITHMS)
 
     def read(self, token: str, now: float) -> Claims | None:
-        """The content of a token; None if it is not valid or has expired. Its account has to be checked as well."""
+        """The content of a token; None if it is not valid, has expired, or is of a moment to come.
+
+        Its account has to be checked as well, and the client certificate that it may need.
+        """
         try:
             claims = self._claims(token)
-            if float(claims["exp"]) <= now:
+            if (claims["iss"], claims["aud"]) != (self._issuer, self._audience):
                 return None
-            return Claims(str(claims["sub"]), frozenset(str(claims["scope"]).split()), int(claims["renewed"]))
+            if float(claims["exp"]) <= now or float(claims["iat"]) > now + _SKEW_S:
+                return None
+            bound = str(claims["cnf"]["x5t#S256"]) if "cnf" in claims else None
+            return Claims(str(claims["sub"]), frozenset(str(claims["scope"]).split()), int(claims["renewed"]), bound)
         except _TOKEN_ERRORS:
             return None
-
-
-def _unverified(assertion: str) -> dict[str, Any]:
-    """An assertion's claims, not verified: only to learn whose key verifies it."""
-    import base64
-    import binascii
-
-    try:
-        part = assertion.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError, binascii.Error, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _public_key(text: str) -> str:
-    try:
-        return json.dumps(_load_key(text).as_dict(private=False))
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInput("the key is not an Ed25519 or P-256 public key: give one as PEM or as a JWK") from error
-
-
-def _load_key(text: str) -> OKPKey | ECKey:
-    """A key from PEM or a JWK."""
-    given: Any = json.loads(text) if text.lstrip().startswith("{") else text
-    kinds: tuple[type[OKPKey], type[ECKey]] = OKPKey, ECKey
-    if isinstance(given, dict):
-        return kinds[given.get("kty") == "EC"].import_key(given)
-    try:
-        return OKPKey.import_key(given)
-    except (JoseError, ValueError, TypeError):
-        return ECKey.import_key(given)

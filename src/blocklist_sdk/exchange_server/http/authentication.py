@@ -3,12 +3,16 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import OAuth2
 
 from blocklist_sdk.exchange_server.casework.accounts import PERMISSIONS, Caller, Claims
+from blocklist_sdk.exchange_server.casework.certificates import confirmation, why_not_shown
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.client_certificates import certificate_of
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.http.state import AppState, state_of
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
@@ -57,6 +61,19 @@ def token_of(exchange: Exchange, header: str | None) -> Claims | None:
     return exchange.tokens.read(value.strip(), exchange.clock().timestamp()) if kind.lower() == "bearer" else None
 
 
+async def refused_log_in(state: AppState, account: str | None, address: str, cause: str) -> None:
+    """Note that credentials were refused, in the log and in the audit trail. Every refusal comes here.
+
+    Args:
+        state: what requests share.
+        account: whom the client says it is; None if it says nothing.
+        address: where the request came from.
+        cause: why.
+    """
+    state.refused_log_ins.add(account, address, cause)
+    await anyio.to_thread.run_sync(state.log_in_lines.note, account, address, limiter=state.log_ins)
+
+
 async def caller_of(request: Request, token: str | None) -> Caller:
     """The account that a token is for.
 
@@ -73,6 +90,13 @@ async def caller_of(request: Request, token: str | None) -> Caller:
             f"get a token at {TOKEN_PATH} and send it as `Authorization: Bearer …`",
             headers={"WWW-Authenticate": f"Bearer{error}"},
         )
+    shown = certificate_of(request)
+    cause = why_not_shown(row.certificates, shown, unbound_accounts=state.exchange.settings.unbound_accounts)
+    if claims.confirmation is not None and (shown is None or confirmation(shown) != claims.confirmation):
+        cause = "the token is bound to another client certificate than the one shown"
+    if cause is not None:
+        await refused_log_in(state, row.name, address_of(request), cause)
+        raise HttpRefusal("unauthenticated", cause, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     request.state.account = row.name
     state.limits.check(state.exchange.settings.account_rate, row.name)
     return Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))

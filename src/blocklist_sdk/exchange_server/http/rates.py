@@ -21,25 +21,38 @@ class RateLimits:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._parsed: dict[tuple[str, int], RateLimitItem] = {}
 
-    def check(self, rate: str, *client: str, factor: int = 1) -> None:
+    def check(self, rate: str, *client: str, factor: int = 1, kind: str = "too-many") -> None:
         """Count one request of a client.
 
         Args:
             rate: most requests in a time, such as ``30/minute``.
             client: what is counted together: a name, an address, or several of these.
             factor: multiplies the rate.
+            kind: the kind of problem if it is one too many: ``unavailable`` where the client is not to blame.
 
         Raises:
             Refusal: it is one request too many.
         """
+        item = self._item(rate, factor)
+        if not self.take(rate, *client, factor=factor):
+            wait = max(1, round(self._limiter.get_window_stats(item, *client).reset_time - time.time() + 0.5))
+            raise HttpRefusal(kind, f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
+
+    def take(self, rate: str, *client: str, factor: int = 1) -> bool:
+        """Count one request of a client, and return whether it is allowed. Arguments are those of `check`."""
+        return self._limiter.hit(self._item(rate, factor), *client)
+
+    def is_spent(self, rate: str, *client: str, factor: int = 1) -> bool:
+        """Whether one more request of a client would be too many; counts nothing. Arguments are those of `check`."""
+        return not self._limiter.test(self._item(rate, factor), *client)
+
+    def _item(self, rate: str, factor: int) -> RateLimitItem:
         item = self._parsed.get((rate, factor))
         if item is None:
             base = parse(rate)
             item = type(base)(base.amount * factor, base.multiples)
             self._parsed[rate, factor] = item
-        if not self._limiter.hit(item, *client):
-            wait = max(1, round(self._limiter.get_window_stats(item, *client).reset_time - time.time() + 0.5))
-            raise HttpRefusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
+        return item
 
 
 def address_of(request: Request) -> str:

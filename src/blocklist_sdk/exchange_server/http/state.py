@@ -8,13 +8,20 @@ from fastapi import FastAPI
 
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
+from blocklist_sdk.exchange_server.http.log_in_lines import LogInLines
+from blocklist_sdk.exchange_server.http.proofs import (
+    OLD_HASHES_AT_A_TIME,
+    OLD_HASHES_WAITING,
+    PROOFS_AT_A_TIME,
+    PROOFS_WAITING,
+    ProofQueue,
+)
 from blocklist_sdk.exchange_server.http.rates import RateLimits
-from blocklist_sdk.exchange_server.http.refused_logins import RefusedLogIns
+from blocklist_sdk.exchange_server.http.refused_log_ins import RefusedLogIns
 from blocklist_sdk.exchange_server.http.uploads import Uploads
 
-PROOFS_AT_A_TIME: Final = 2
-"""Secrets and signatures verified at a time. Each secret takes 64 MiB and a whole processor, so that guessing is
-expensive. Requests that wait here occupy no thread."""
+LOG_INS_AT_A_TIME: Final = 16
+"""Log-ins of accounts that have proved who they are, which are noted in the database at a time."""
 
 REPORTS_AT_A_TIME: Final = 64
 """Single reports taken at a time, which is also the most that share a transaction. They have threads of their own."""
@@ -28,31 +35,41 @@ class AppState:
         exchange: the exchange that is served.
         limits: counts requests.
         accounts: accounts, read from the database at most once a second each.
-        proofs: threads that verify credentials.
+        proofs: verifies secrets and signatures.
+        old_hashes: verifies secrets by the hashes from before.
+        log_ins: threads that note which credentials were used.
+        refused_log_ins: logs why no token was issued.
+        log_in_lines: notes refused log-ins in the audit trail.
         uploads: threads that receive files.
         reports: threads that take single reports.
-        refused_logins: notes refused log-ins in the audit trail.
     """
 
     exchange: Exchange
     limits: RateLimits
     accounts: AccountCache
-    proofs: CapacityLimiter
+    proofs: ProofQueue
+    old_hashes: ProofQueue
+    log_ins: CapacityLimiter
+    refused_log_ins: RefusedLogIns
+    log_in_lines: LogInLines
     uploads: Uploads
     reports: CapacityLimiter
-    refused_logins: RefusedLogIns
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
         """A new state, in which nothing was counted or cached yet."""
+        limits = RateLimits()
         return cls(
             exchange=exchange,
-            limits=RateLimits(),
+            limits=limits,
             accounts=AccountCache(exchange.database),
-            proofs=CapacityLimiter(PROOFS_AT_A_TIME),
+            proofs=ProofQueue(PROOFS_AT_A_TIME, PROOFS_WAITING),
+            old_hashes=ProofQueue(OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING, last=True),
+            log_ins=CapacityLimiter(LOG_INS_AT_A_TIME),
+            refused_log_ins=RefusedLogIns(limits),
+            log_in_lines=LogInLines(exchange.database),
             uploads=Uploads(),
             reports=CapacityLimiter(REPORTS_AT_A_TIME),
-            refused_logins=RefusedLogIns(exchange.database),
         )
 
 

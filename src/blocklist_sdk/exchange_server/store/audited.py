@@ -22,6 +22,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     EvidenceRow,
     FeedRow,
     HistoryRow,
+    InstanceRow,
     ListingRow,
     ReceiptRow,
     RecycledRow,
@@ -98,6 +99,7 @@ AUDITED: Final = (
 """The tables that the trail covers."""
 
 NOT_AUDITED: Final[Mapping[type[Base], str]] = {
+    InstanceRow: "the identity of the database, which never changes",
     SchemaRow: "the version of the tables",
     AssertionRow: "what was used once, for minutes",
     ClockRow: "what the clock has shown; that a person accepted it is a line",

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salt
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
 from blocklist_sdk.exchange_server.store.roles import grant, may_alter_trail
-from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, SchemaRow
+from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, InstanceRow, SchemaRow
 from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note_new, record
 from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical_json
 from blocklist_sdk.locks import sqlite_locked
@@ -114,6 +115,10 @@ class Database:
             else:
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self._engine = _engine(parsed, is_sqlite=self._is_sqlite)
+        except ModuleNotFoundError as error:
+            raise InvalidInput(
+                f"{error.name} is not installed, and PostgreSQL needs it: pip install 'blocklist-sdk[exchange]'"
+            ) from None
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
@@ -137,6 +142,7 @@ class Database:
                 raise InvalidInput("the database holds an exchange already: use another database")
             Base.metadata.create_all(session.connection())
             session.add_all([SchemaRow(version=SCHEMA), AuditHeadRow()])
+            session.add(InstanceRow(id=f"urn:uuid:{uuid.uuid4()}"))
             if service is not None:
                 grant(session.connection(), service)
 
@@ -158,6 +164,19 @@ class Database:
             raise InvalidInput("the database does not hold an exchange: run `blocklist exchange init`")
         if version != SCHEMA:
             raise InvalidInput(f"the database has schema version {version}, this blocklist-sdk needs {SCHEMA}: upgrade")
+
+    def instance(self) -> str:
+        """The identity that the database got when it was made: a URN.
+
+        Raises:
+            InvalidInput: it has none.
+            StorageFailed: the database cannot be reached.
+        """
+        with self.reading() as session:
+            found: str | None = session.scalar(select(InstanceRow.id))
+        if found is None:
+            raise InvalidInput("the database does not say which exchange it is: restore it from your backup")
+        return found
 
     def add_missing_tables(self) -> None:
         """Make the tables that a later version of this library has added to the same schema.

@@ -77,8 +77,18 @@ class SchemaRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
 
 
+class InstanceRow(Base):
+    """The identity of this database, which stands in access tokens."""
+
+    __tablename__ = "instance"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
 class AccountRow(Base):
-    """An account; `renewed_at` is when its secret was last renewed."""
+    """An account; `renewed_at` is when its secret was last renewed.
+
+    `certificates` are the fingerprints of the client certificates that it is bound to, separated by spaces.
+    """
 
     __tablename__ = "accounts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -86,6 +96,7 @@ class AccountRow(Base):
     scopes: Mapped[str] = mapped_column(Text)
     secret_hash: Mapped[str | None] = mapped_column(Text)
     key: Mapped[str | None] = mapped_column(Text)
+    certificates: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     renewed_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
@@ -413,6 +424,7 @@ CLOCK_ACCEPTED: Final = "clock accepted"
 
 ALARMING: Final = (
     *("account added", "account renewed", "account closed", "account reopened", "scopes changed"),
+    "certificates changed",
     *(CONFIGURATION, RELEASE_ACCEPTED, CLOCK_ACCEPTED),
 )
 """Events of the audit trail that raise an alarm wherever they happen."""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -13,24 +14,38 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
-from blocklist_sdk.errors import BlocklistError, without_numbers
+from blocklist_sdk.errors import BlocklistError, StorageFailed
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
     NAME_CHARS_MAX,
     Caller,
     RefusedCredentials,
-    is_account_name,
     renewal_time,
-    subject_of,
-    verify_assertion,
-    verify_secret,
 )
+from blocklist_sdk.exchange_server.casework.assertions import (
+    ProvedAssertion,
+    prove_assertion,
+    read_assertion,
+    subject_of,
+    use_assertion,
+)
+from blocklist_sdk.exchange_server.casework.certificates import why_not_shown
 from blocklist_sdk.exchange_server.casework.intake import read_number
+from blocklist_sdk.exchange_server.casework.log_ins import UndecidedSecret, check_secret, replace_hash
+from blocklist_sdk.exchange_server.casework.secret_hashes import matches_old
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.authentication import (
+    TOKEN_PATH,
+    CurrentExchange,
+    CurrentState,
+    needs,
+    refused_log_in,
+)
+from blocklist_sdk.exchange_server.http.client_certificates import certificate_of
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.proofs import OLD_HASHES_RATE
 from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.http.state import AppState
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
@@ -47,6 +62,9 @@ _ADDRESS_UNKNOWN: Final = "without the setting `url`, the exchange takes signed 
 
 _CLIENTS_FACTOR: Final = 10
 """All clients at one address together may request this many times as many tokens as one of them."""
+
+_SUSPECT_SHARE: Final = 0.25
+"""How much of the queue there may be for an address with as many refused requests as one client may send."""
 
 _FieldText = Annotated[str | None, Form(max_length=10_000)]
 
@@ -127,48 +145,119 @@ async def issue_token(
     """Exchange a secret, or a signed assertion (RFC 7523), for a short-lived token (RFC 6749)."""
     name, secret = _basic(request) or (client_id, client_secret)
     assertion = client_assertion if client_assertion_type == _ASSERTION else None
-    client = (name or "") if assertion is None else subject_of(assertion)
-    exchange, rate, address = state.exchange, state.exchange.settings.token_rate, address_of(request)
-    state.limits.check(rate, "token", address, factor=_CLIENTS_FACTOR)
-    state.limits.check(rate, "token", address, client[:NAME_CHARS_MAX])
+    exchange, address = state.exchange, address_of(request)
+    asked = _Asked(request, state, _share(state, address))
     if grant_type != "client_credentials":
+        _count_refused(state, address, "")
         return _refused("unsupported_grant_type", "the grant type must be client_credentials")
     if assertion is not None:
-        if client_id not in (None, client):  # RFC 7521, 4.2
-            await _note_refused(state, address, client, "the assertion is for another client than `client_id`")
-            return _refused("invalid_client", "the assertion is for another client", status=401)
-        audiences = _audiences(request, exchange)
-        if not audiences:
-            await _note_refused(state, address, client, _ADDRESS_UNKNOWN)
-            return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
-        prove = partial(_find_by_assertion, exchange, assertion, audiences)
+        row = await _by_assertion(asked, assertion, client_id)
     else:
-        prove = partial(_find_by_secret, exchange, name, secret)
-    row = await anyio.to_thread.run_sync(prove, limiter=state.proofs)
+        row = await _by_secret(asked, name, secret)
     if not isinstance(row, RefusedCredentials) and row.disabled_at is not None:
         row = RefusedCredentials(row.name, "the account is closed")
+    shown = certificate_of(request)
+    if not isinstance(row, RefusedCredentials):
+        cause = why_not_shown(row.certificates, shown, unbound_accounts=exchange.settings.unbound_accounts)
+        row = row if cause is None else RefusedCredentials(row.name, cause, answer=cause)
     if isinstance(row, RefusedCredentials):
-        await _note_refused(state, address, row.account, row.cause)
+        await refused_log_in(state, row.account, address, row.cause)
+        _count_refused(state, address, row.account or "")
         return _refused("invalid_client", row.answer or "the credentials are not valid", status=401)
+    state.limits.check(exchange.settings.token_rate, "token", address, row.name)
     request.state.account = row.name
     allowed = row.scopes.split()
     wanted = (scope or "").split() or allowed
     if not set(wanted) <= set(allowed):
         return _refused("invalid_scope", f"the account has the scopes {row.scopes}")
-    made = exchange.tokens.issue(row.name, wanted, exchange.clock().timestamp(), renewal_time=renewal_time(row))
+    made = exchange.tokens.issue(
+        row.name, wanted, exchange.clock().timestamp(), renewal_time=renewal_time(row), certificate=shown
+    )
     answer = Token(access_token=made, expires_in=exchange.tokens.lifetime_s, scope=" ".join(sorted(wanted)))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-async def _note_refused(state: AppState, address: str, account: str | None, cause: str) -> None:
-    """Note in the audit trail that no token was issued, and log why.
+def _share(state: AppState, address: str) -> float:
+    """How much of the queue an address may find before it and still wait.
 
-    The account is not verified, and its name may be a telephone number.
+    Whoever has sent much that was refused waits behind few, or is served only while nobody waits. So a flood delays no
+    other address, and wrong keys lock out no right one from their address.
     """
-    await anyio.to_thread.run_sync(state.refused_logins.note, account, address)
-    is_name = account is not None and is_account_name(account)
-    shown = f"account {without_numbers(account or '')}" if is_name else "a request with no account name"
-    log.warning("no token for %s at %s: %s", shown, address, cause)
+    rate = state.exchange.settings.token_rate
+    if state.limits.is_spent(rate, "refused", address, factor=_CLIENTS_FACTOR):
+        return 0.0
+    return _SUSPECT_SHARE if state.limits.is_spent(rate, "suspect", address) else 1.0
+
+
+def _count_refused(state: AppState, address: str, account: str) -> None:
+    """Count a request that was refused, for its address and for the account at this address.
+
+    Raises:
+        HttpRefusal: there were too many.
+    """
+    rate = state.exchange.settings.token_rate
+    state.limits.take(rate, "suspect", address)
+    state.limits.check(rate, "refused", address, factor=_CLIENTS_FACTOR)
+    state.limits.check(rate, "refused", address, account[:NAME_CHARS_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request for a token."""
+
+    request: Request
+    state: AppState
+    share: float
+
+
+async def _by_secret(asked: _Asked, name: str | None, secret: str | None) -> AccountRow | RefusedCredentials:
+    """The account with a name and secret, or why they are not valid."""
+    state, database = asked.state, asked.state.exchange.database
+
+    def check() -> AccountRow | RefusedCredentials | UndecidedSecret:
+        with database.reading() as session:
+            return check_secret(session, name, secret)
+
+    found = await state.proofs.run(asked.request, check, share=asked.share)
+    if not isinstance(found, UndecidedSecret):
+        return found
+    state.limits.check(OLD_HASHES_RATE, "old hashes", kind="unavailable")
+    verify = partial(matches_old, found.stored, secret or "")
+    if not await state.old_hashes.run(asked.request, verify, share=asked.share) or found.row is None:
+        return found.refused
+    replace = partial(replace_hash, account_id=found.row.id, old=found.stored or "", secret=secret or "")
+    try:
+        await anyio.to_thread.run_sync(partial(database.change, replace), limiter=state.log_ins)
+    except StorageFailed as error:
+        log.warning("the hash of the secret of %s is replaced another time: %s", found.row.name, error)
+    return found.row
+
+
+async def _by_assertion(asked: _Asked, assertion: str, client_id: str | None) -> AccountRow | RefusedCredentials:
+    """The account that signed an assertion, or why it is not valid."""
+    state, exchange = asked.state, asked.state.exchange
+    client = subject_of(assertion)
+    if client_id not in (None, client):  # RFC 7521, 4.2
+        another = "the assertion is for another client"
+        return RefusedCredentials(client, f"{another} than `client_id`", answer=another)
+    audiences = _audiences(asked.request, exchange)
+    if not audiences:
+        return RefusedCredentials(client, _ADDRESS_UNKNOWN, answer=_ADDRESS_UNKNOWN)
+    now = exchange.clock()
+    read = read_assertion(assertion, now=now)
+    if isinstance(read, RefusedCredentials):
+        return read
+
+    def prove() -> ProvedAssertion | RefusedCredentials:
+        with exchange.database.reading() as session:
+            return prove_assertion(session, read, audiences=audiences, now=now)
+
+    proved = await state.proofs.run(asked.request, prove, share=asked.share)
+    if isinstance(proved, RefusedCredentials):
+        return proved
+    use = partial(use_assertion, proved=proved, now=now)
+    used = await anyio.to_thread.run_sync(partial(exchange.database.change, use), limiter=state.log_ins)
+    return proved.row if used is None else used
 
 
 def _audiences(request: Request, exchange: Exchange) -> tuple[str, ...]:
@@ -186,28 +275,6 @@ def _audiences(request: Request, exchange: Exchange) -> tuple[str, ...]:
     token_url = token_url_of(url)
     origin = token_url.removesuffix(TOKEN_PATH)
     return token_url, origin, f"{origin}/"
-
-
-def _find_by_assertion(
-    exchange: Exchange, assertion: str, audiences: tuple[str, ...]
-) -> AccountRow | RefusedCredentials:
-    """The account that signed an assertion, or why it is not valid."""
-    now = exchange.clock()
-    return exchange.database.change(lambda session: verify_assertion(session, assertion, audiences=audiences, now=now))
-
-
-def _find_by_secret(exchange: Exchange, name: str | None, secret: str | None) -> AccountRow | RefusedCredentials:
-    """The account with a name and secret, or why they are not valid."""
-    if name is None or secret is None:
-        return RefusedCredentials(name, "no secret and no assertion was sent")
-    with exchange.database.reading() as session:
-        row = session.scalar(select(AccountRow).where(AccountRow.name == name)) if "\0" not in name else None
-    if verify_secret(row, secret) and row is not None:
-        return row
-    if row is None:
-        return RefusedCredentials(name, "no account has this name")
-    wrong = "the secret is wrong" if row.key is None else "the account has a key, and a secret was sent"
-    return RefusedCredentials(name, wrong)
 
 
 def _basic(request: Request) -> tuple[str, str] | None:

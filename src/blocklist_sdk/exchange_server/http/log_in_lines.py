@@ -25,7 +25,7 @@ UNKNOWN: Final = ""
 """Stands for every name that no account has."""
 
 
-class RefusedLogIns:
+class LogInLines:
     """Notes refused log-ins in the audit trail. One object for all threads of a process."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
