@@ -1,7 +1,7 @@
 """Authentication: the account that sends a request, and whether it may. Nearly every route needs this first."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import OAuth2
@@ -45,11 +45,14 @@ def token_of(exchange: Exchange, header: str | None) -> Claims | None:
 
 
 async def caller_of(request: Request, token: str | None) -> Caller:
-    """The account that a token is for.
+    """The account that a token is for; a request that is asked about twice is counted once.
 
     Raises:
         Refusal: the token is missing or not valid.
     """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
     state = state_of(request.app)
     claims = token_of(state.exchange, token)
     row = await state.accounts.find(claims) if claims else None
@@ -62,7 +65,9 @@ async def caller_of(request: Request, token: str | None) -> Caller:
         )
     request.state.account = row.name
     state.limits.check(state.exchange.settings.account_rate, row.name)
-    return Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))
+    caller = Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))
+    request.state.caller = caller
+    return caller
 
 
 def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
@@ -71,7 +76,23 @@ def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     async def check(request: Request, token: BearerToken) -> Caller:
         return await permitted(request, token, permissions)
 
-    return check
+    return declare(check, permissions)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PERMISSIONS: Final[dict[object, tuple[str, ...]]] = {}
+
+
+def declare(dependency: F, permissions: tuple[str, ...]) -> F:
+    """Note which permissions a dependency requires, so that they are checked before a body is read; returns it."""
+    _PERMISSIONS[dependency] = permissions
+    return dependency
+
+
+def permissions_of(dependency: object) -> tuple[str, ...] | None:
+    """The permissions that a dependency requires, any of which is enough; None if it does not ask for an account."""
+    return _PERMISSIONS.get(dependency)
 
 
 async def permitted(request: Request, token: str | None, permissions: Sequence[str]) -> Caller:

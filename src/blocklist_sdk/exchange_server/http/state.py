@@ -8,6 +8,8 @@ from fastapi import FastAPI
 
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
+from blocklist_sdk.exchange_server.http.body_memory import Bodies
+from blocklist_sdk.exchange_server.http.cursors import Cursors
 from blocklist_sdk.exchange_server.http.rates import RateLimits
 from blocklist_sdk.exchange_server.http.uploads import Uploads
 
@@ -30,6 +32,8 @@ class AppState:
         proofs: threads that verify credentials.
         uploads: threads that receive files.
         reports: threads that take single reports.
+        bodies: counts the bytes of bodies.
+        cursors: writes and reads cursors.
     """
 
     exchange: Exchange
@@ -38,6 +42,8 @@ class AppState:
     proofs: CapacityLimiter
     uploads: Uploads
     reports: CapacityLimiter
+    bodies: Bodies
+    cursors: Cursors
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
@@ -49,6 +55,8 @@ class AppState:
             proofs=CapacityLimiter(PROOFS_AT_A_TIME),
             uploads=Uploads(),
             reports=CapacityLimiter(REPORTS_AT_A_TIME),
+            bodies=Bodies(),
+            cursors=Cursors(exchange.tokens.derived_key("cursors")),
         )
 
 

@@ -29,6 +29,7 @@ from blocklist_sdk.exchange_server.casework.accounts import (
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.http.rates import address_of
@@ -38,7 +39,7 @@ from blocklist_sdk.net.oauth import token_url_of
 
 log: logging.Logger = logging.getLogger(__name__)
 
-router: APIRouter = APIRouter()
+router: APIRouter = APIRouter(route_class=BodyRoute)
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
