@@ -201,13 +201,14 @@ def abused_server(
     passphrase.chmod(0o600)
     command = [sys.executable, "-c", _COMMAND, "exchange", "serve", str(directory), "--port", "0"]
     command += ["--passphrase-file", str(passphrase), *arguments]
-    process = subprocess.Popen(
-        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
-        stdout=subprocess.PIPE,
-        stderr=(directory.parent / "serve.err").open("w"),
-        text=True,
-        env=environment,
-    )
+    with (directory.parent / "serve.err").open("w") as errors:
+        process = subprocess.Popen(
+            ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        )
     try:
         assert process.stdout
         url = process.stdout.readline().strip()
@@ -216,7 +217,7 @@ def abused_server(
             yield AbusedServer(url, process, exchange)
     finally:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
 
 
 Abuse = Callable[[AbusedServer], Any]

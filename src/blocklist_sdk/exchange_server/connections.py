@@ -13,6 +13,7 @@ import logging
 import secrets
 import socket
 import ssl
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -69,6 +70,14 @@ _NO_FILES_PAUSE_S: Final = 0.2
 _LOG_EVERY_S: Final = 60.0
 
 _RETRY_S: Final = "5"
+
+_NO_HTTP: Final = "this is not a request in HTTP/1.1"
+
+_NOT_SENT_BYTES_MAX: Final = 1 << 17
+"""How much the system keeps for a client that reads nothing; without this, up to 4 MB of its memory."""
+
+_NOT_SENT_OPTION: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
+"""The option's number on Linux is in include/uapi/linux/tcp.h; Python's module does not have it everywhere."""
 
 
 class _Refused(Exception):
@@ -155,7 +164,7 @@ class GuardedConnection(HttpToolsProtocol):
                 self.cycle.keep_alive = False
             self._linger()
         except httptools.HttpParserError:
-            self._refuse(self._refusal or Refusal("malformed", "this is not a request in HTTP/1.1"))
+            self._refuse(self._refusal or Refusal("malformed", _NO_HTTP))
         else:
             if self._overhead > HEAD_BYTES_MAX + _PIECE_BYTES:
                 self._refuse(_head_too_long())
@@ -192,6 +201,8 @@ class GuardedConnection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
         self._table.set_busy(self)
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self._stop(Refusal("malformed", _NO_HTTP))
         if self.parser.should_upgrade():
             wanted = [value.lower() for name, value in self.headers if name == b"upgrade"]
             if self.parser.get_method() == b"CONNECT" or b"websocket" in wanted:
@@ -396,6 +407,9 @@ class Acceptor:
             await asyncio.sleep(0)  # so that a flood of connections leaves time for those that are taken
 
     def _admit(self, taken: socket.socket, address: str) -> None:
+        if _NOT_SENT_OPTION is not None:
+            with contextlib.suppress(OSError):
+                taken.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_OPTION, _NOT_SENT_BYTES_MAX)
         connection = self._new_connection()
         admission = self._table.enter(connection, address, now=asyncio.get_running_loop().time())
         if admission.gives_way is not None:

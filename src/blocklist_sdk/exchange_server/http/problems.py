@@ -1,7 +1,7 @@
 """Problem documents (RFC 9457): every error becomes one."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -76,11 +76,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
-        found = error.errors()
-        errors = [FieldProblem(field=_field(each["loc"]), reason=_reason(each)) for each in found[:ERRORS_MAX]]
-        first = errors[0]
-        more = f" ({counted(len(found) - 1, 'more error')})" if len(found) > 1 else ""
-        return problem_response(request, Refusal("invalid", f"{first.field}: {first.reason}{more}", errors=errors))
+        return problem_response(request, invalid_fields(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -90,6 +86,17 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(BlocklistError)
     async def ours(request: Request, error: BlocklistError) -> Response:
         return problem_response(request, _refusal_of(request, error))
+
+
+def invalid_fields(errors: Sequence[Mapping[str, Any]]) -> Refusal:
+    """The refusal of a request with errors as pydantic describes them, of which it shows some and counts the rest.
+
+    >>> invalid_fields([{"loc": ("body", "text"), "msg": "Field required"}] * 3).detail
+    'body.text: Field required (2 more errors)'
+    """
+    shown = [FieldProblem(field=_field(each["loc"]), reason=_reason(each)) for each in errors[:ERRORS_MAX]]
+    more = f" ({counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
+    return Refusal("invalid", f"{shown[0].field}: {shown[0].reason}{more}", errors=shown)
 
 
 def _refusal_of(request: Request, error: BlocklistError) -> Refusal:

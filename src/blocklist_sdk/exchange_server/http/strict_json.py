@@ -70,8 +70,10 @@ def _check_structure(content: bytes) -> None:
         NotStrictJson: there are too many, or they are nested too deeply.
     """
     # What is left without strings is structure. In a text that is not JSON more may be left; a parser stops there.
-    plain, count = _STRING.subn(b"", content.replace(b"\\\\", b"").replace(b'\\"', b""), count=2 * VALUES_MAX + 1)
-    if count > 2 * VALUES_MAX or plain.count(b",") + plain.count(b"[") + plain.count(b"{") > VALUES_MAX:
+    plain = content.replace(b"\\\\", b"").replace(b'\\"', b"")
+    has_many = plain.count(b'"') > 4 * VALUES_MAX  # each value may have a key, and each of both two quotes
+    plain = b"" if has_many else _STRING.sub(b"", plain)
+    if has_many or plain.count(b",") + plain.count(b"[") + plain.count(b"{") > VALUES_MAX:
         raise NotStrictJson(f"the body has more than {counted(VALUES_MAX, 'value')}")
     brackets = plain.translate(None, _NO_BRACKETS)
     for _ in range(NESTING_MAX):
