@@ -1,8 +1,11 @@
 """The exchange as a web application, and its OpenAPI document."""
 
+import functools
+import json
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.responses import Response
 
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
@@ -34,9 +37,7 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     Args:
         exchange: the exchange that it serves; None if only its OpenAPI document is wanted.
     """
-    app = FastAPI(
-        title="blocklist exchange", version=__version__, description=_DESCRIPTION.strip(), docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="blocklist exchange", version=__version__, description=_DESCRIPTION.strip(), openapi_url=None)
     if exchange is not None:
         set_state(app, AppState.of(exchange))
     for part in (public_routes, report_routes, case_routes, appeal_routes, feed_routes):
@@ -44,6 +45,16 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     handle_problems(app)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+
+    @functools.cache
+    def document() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    # FastAPI's route for it would write the whole document anew, on the event loop, for whoever asks.
+    @app.get("/openapi.json", include_in_schema=False)
+    def get_document() -> Response:
+        return Response(document(), media_type="application/json")
+
     return app
 
 

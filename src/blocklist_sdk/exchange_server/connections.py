@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import httptools
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.connection_limits import ConnectionTable
@@ -104,6 +104,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._served_app = self.app
         self.app = self._run
         self._refusal: Refusal | None = None
+        self._cycles: list[RequestResponseCycle] = []
         self._is_lingering = False
         self._lingered = 0
         self._head_timer: asyncio.TimerHandle | None = None
@@ -123,6 +124,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        self._end_cycles()
         self._table.leave(self)
         for timer in (self._head_timer, self._write_timer, self._end_timer):
             if timer is not None:
@@ -132,9 +134,7 @@ class GuardedConnection(HttpToolsProtocol):
     def give_way(self) -> None:
         """Close it: another connection takes its place."""
         if self.transport is not None:
-            is_sent = not self.transport.get_write_buffer_size()
-            end = self.transport.close if is_sent else self.transport.abort
-            end()
+            self._abort() if self._unsent() else self.transport.close()
         elif self.handshake is not None:
             self.handshake.cancel()
 
@@ -208,6 +208,7 @@ class GuardedConnection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT" or b"websocket" in wanted:
                 self._stop(Refusal("malformed", "this server speaks no WebSocket, and is no proxy"))
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
 
     def on_chunk_header(self) -> None:
         """Allow for the lines around a chunk."""
@@ -224,6 +225,10 @@ class GuardedConnection(HttpToolsProtocol):
         """Run the application. If it answers before the body has ended, hang up after the answer, but not at once."""
 
         async def send_and_close(message: Message) -> None:
+            if self.transport.is_closing():
+                # With uvloop, to write now would raise; `connection_lost` may be called a moment later.
+                self._end_cycles()
+                return
             # Only the last request that was parsed can have a body that has not ended.
             cycle = self.cycle
             if message["type"] == "http.response.start" and cycle.scope is scope and cycle.more_body:
@@ -235,6 +240,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         super().on_response_complete()
         self._expect_reading()
         is_idle = not (self.transport.is_closing() or self._is_lingering or self._is_in_head)
@@ -255,13 +261,20 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _expect_reading(self) -> None:
         """Hang up on a client that does not read."""
-        if self._write_timer is None and self.transport.get_write_buffer_size():
+        if self._write_timer is None and self._unsent():
             self._write_timer = self.loop.call_later(WRITE_S, self._on_unread)
 
     def _on_unread(self) -> None:
         self._write_timer = None
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+        if self._unsent():
+            self._abort()
+
+    def _unsent(self) -> int:
+        """How many bytes the client has not taken yet."""
+        try:
+            return self.transport.get_write_buffer_size()
+        except RuntimeError:  # uvloop's, on a transport that is closed
+            return 0
 
     # Ends
 
@@ -284,7 +297,7 @@ class GuardedConnection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what is no request that can be served, and hang up."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # another answer is on its way
+            self._abort()  # another answer is on its way
             return
         self.transport.write(response_bytes(refusal))
         self._linger()
@@ -305,7 +318,18 @@ class GuardedConnection(HttpToolsProtocol):
     def _discard(self, count: int) -> None:
         self._lingered += count
         if self._lingered > _LINGER_BYTES:
-            self.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        self._end_cycles()
+        self.transport.abort()
+
+    def _end_cycles(self) -> None:
+        """Let all requests under way know that nobody waits for them; Uvicorn knows of the last one only."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._cycles.clear()
 
 
 class _Lingering:
