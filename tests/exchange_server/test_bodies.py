@@ -3,8 +3,10 @@
 import base64
 import itertools
 import json
+import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -15,7 +17,9 @@ from pydantic import FailFast
 
 from blocklist_sdk.exchange import models
 from blocklist_sdk.exchange.models import NewReceipts, NewReport, NewReports, RequestModel
+from blocklist_sdk.exchange_server import connections
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
+from blocklist_sdk.exchange_server.connection_limits import FILES_KEPT, connection_limits
 from blocklist_sdk.exchange_server.http import bodies, body_memory
 from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.body_memory import ACCOUNT_BYTES, FREE_BYTES, TOTAL_BYTES, Bodies
@@ -28,7 +32,7 @@ from blocklist_sdk.exchange_server.http.routes import (
     public_routes,
     report_routes,
 )
-from blocklist_sdk.exchange_server.http.strict_json import NESTING_MAX, NotStrictJson, read_json
+from blocklist_sdk.exchange_server.http.strict_json import NESTING_MAX, VALUES_MAX, NotStrictJson, read_json
 from support.abused_server import answer_on, status_in
 from support.talking import Talk, good, refused
 
@@ -186,6 +190,19 @@ def test_the_longest_body_that_is_valid_fits_its_route() -> None:
         "/v1/reports/bulk",
         "/v1/receipts",
     }
+
+
+def test_the_page_of_limits_has_these_numbers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+    (part,) = page.split("## Of an exchange")[1:]
+    limits = connection_limits(16_384)
+    numbers = {
+        *(connections.HEAD_BYTES_MAX, connections.HEADERS_MAX, connections.TARGET_BYTES_MAX, connections.PIPELINED_MAX),
+        *(int(each) for each in (connections.HEAD_S, connections.HANDSHAKE_S, connections.WRITE_S, bodies.GRACE_S)),
+        *(bodies.BODY_BYTES_MAX, bodies.BULK_BYTES_MAX, bodies.RECEIPTS_BYTES_MAX, bodies.BYTES_A_S, bodies.FIELDS_MAX),
+        *(ACCOUNT_BYTES, TOTAL_BYTES, FREE_BYTES, NESTING_MAX, VALUES_MAX, ERRORS_MAX, FILES_KEPT, limits.total),
+    }
+    assert {number for number in numbers if not re.search(rf"\b{number:,}\b", part)} == set()
 
 
 # On a running server
