@@ -23,7 +23,6 @@ import httptools
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.connection_limits import ConnectionTable
 from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, HttpRefusal, problem_of
 from blocklist_sdk.texts import counted
@@ -103,7 +102,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._table = table
         self._served_app = self.app
         self.app = self._run
-        self._refusal: Refusal | None = None
+        self._refusal: HttpRefusal | None = None
         self._cycles: list[RequestResponseCycle] = []
         self._is_lingering = False
         self._lingered = 0
@@ -164,7 +163,7 @@ class GuardedConnection(HttpToolsProtocol):
                 self.cycle.keep_alive = False
             self._linger()
         except httptools.HttpParserError:
-            self._refuse(self._refusal or Refusal("malformed", _NO_HTTP))
+            self._refuse(self._refusal or HttpRefusal("malformed", _NO_HTTP))
         else:
             if self._overhead > HEAD_BYTES_MAX + _PIECE_BYTES:
                 self._refuse(_head_too_long())
@@ -182,7 +181,7 @@ class GuardedConnection(HttpToolsProtocol):
         """Keep a part of the target."""
         super().on_url(url)
         if len(self.url) > TARGET_BYTES_MAX:
-            self._stop(Refusal("target-too-long", f"an address may have at most {TARGET_BYTES_MAX:,} bytes"))
+            self._stop(HttpRefusal("target-too-long", f"an address may have at most {TARGET_BYTES_MAX:,} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what comes after a body is no header of the request."""
@@ -202,11 +201,11 @@ class GuardedConnection(HttpToolsProtocol):
             self._head_timer = None
         self._table.set_busy(self)
         if self.parser.get_http_version() not in ("1.0", "1.1"):
-            self._stop(Refusal("malformed", _NO_HTTP))
+            self._stop(HttpRefusal("malformed", _NO_HTTP))
         if self.parser.should_upgrade():
             wanted = [value.lower() for name, value in self.headers if name == b"upgrade"]
             if self.parser.get_method() == b"CONNECT" or b"websocket" in wanted:
-                self._stop(Refusal("malformed", "this server speaks no WebSocket, and is no proxy"))
+                self._stop(HttpRefusal("malformed", "this server speaks no WebSocket, and is no proxy"))
         super().on_headers_complete()
         self._cycles.append(self.cycle)
 
@@ -285,16 +284,16 @@ class GuardedConnection(HttpToolsProtocol):
     def _on_no_head(self) -> None:
         self._head_timer = None
         if self._is_in_head:
-            self._refuse(Refusal("too-slow", f"send the head of a request within {HEAD_S:.0f} s"))
+            self._refuse(HttpRefusal("too-slow", f"send the head of a request within {HEAD_S:.0f} s"))
         else:
             self.transport.close()
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _stop(self, refusal: HttpRefusal) -> None:
         """Stop the parser because of a refusal; for its callbacks."""
         self._refusal = refusal
         raise _Refused
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: HttpRefusal) -> None:
         """Answer what is no request that can be served, and hang up."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._abort()  # another answer is on its way
@@ -348,14 +347,14 @@ class _Lingering:
         self._connection._linger()
 
 
-def _head_too_long() -> Refusal:
-    return Refusal(
+def _head_too_long() -> HttpRefusal:
+    return HttpRefusal(
         "head-too-large",
         f"a request may have {HEADERS_MAX} headers, which with its address take {HEAD_BYTES_MAX:,} bytes",
     )
 
 
-def response_bytes(refusal: Refusal) -> bytes:
+def response_bytes(refusal: HttpRefusal) -> bytes:
     """A refusal as an HTTP response after which the server hangs up."""
     problem = problem_of(refusal, secrets.token_hex(8))
     body = json.dumps(problem.model_dump(mode="json")).encode()
@@ -364,7 +363,7 @@ def response_bytes(refusal: Refusal) -> bytes:
         "Content-Length": str(len(body)),
         "Connection": "close",
         "X-Request-Id": problem.request_id,
-        **(refusal.headers if isinstance(refusal, HttpRefusal) else {}),
+        **refusal.headers,
     }
     lines = [f"HTTP/1.1 {problem.status} {problem.title}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
