@@ -317,3 +317,31 @@ def test_cron_enforces_whatever_the_sync_does_and_passes_failures_on(
     assert (tmp_path / "calls").read_text().endswith("sync \nenforce file:/srv/commands\n")
     assert hourly(enforce="8", SINK="file:/srv/commands").returncode == 8
     assert hourly(SINK="file:/srv/commands").returncode == 0
+
+
+NGINX = FOLDER.parent / "nginx" / "blocklist-exchange.conf"
+
+
+def test_the_proxy_takes_the_longest_body_that_the_exchange_takes() -> None:
+    from blocklist_sdk.exchange.models import EVIDENCE_BYTES_MAX
+    from blocklist_sdk.exchange_server.http.bodies import BULK_BYTES_MAX, RECEIPTS_BYTES_MAX
+
+    found = re.search(r"client_max_body_size (\d+);", NGINX.read_text())
+    assert found
+    assert int(found[1]) == max(BULK_BYTES_MAX, RECEIPTS_BYTES_MAX, EVIDENCE_BYTES_MAX)
+
+
+def test_nginx_takes_the_proxys_configuration(tmp_path: Path) -> None:
+    program = shutil.which("nginx")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    import trustme
+
+    made = trustme.CA().issue_cert("exchange.example")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    text = NGINX.read_text().replace("/etc/ssl/private/exchange.example.key", str(tmp_path / "key.pem"))
+    text = text.replace("/etc/ssl/exchange.example.pem", str(tmp_path / "certificate.pem"))
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{text}\n}}\n")
+    subprocess.run([program, "-t", "-c", str(whole), "-p", str(tmp_path)], check=True, timeout=30)

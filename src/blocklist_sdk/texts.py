@@ -17,6 +17,20 @@ def is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t"
 
 
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""The characters for which `is_control` holds, to find one in a long text quickly."""
+
+
+def first_control(text: str) -> str | None:
+    r"""The first character that must not appear in a text; None if there is none.
+
+    >>> first_control("won\n"), first_control("a\x1b[2J")
+    (None, '\x1b')
+    """
+    found = None if text.isprintable() else _CONTROL.search(text)
+    return found[0] if found else None
+
+
 def printable(text: str) -> str:
     r"""The text with U+FFFD, the replacement character, for each character that must not appear in one.
 

@@ -75,7 +75,7 @@ def test_a_file_that_does_not_come_is_given_up(
 ) -> None:
     report = lite.report()
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "_GRACE_S", 0.2)
+        patch.setattr(uploads, "GRACE_S", 0.2)
         assert status_of(begin("web", report["id"])) == 408
     lite.attach(report["id"])
 
@@ -105,8 +105,11 @@ def test_without_a_token_a_long_body_is_not_read(lite: Talk, path: str, status: 
         assert status_of(line) == status
 
 
-def test_with_a_token_a_long_body_is_read(lite: Talk) -> None:
-    refused(lite.post("web", "/v1/reports", content=b'["' + b"x" * (5 << 20) + b'"]'), 422)
+def test_a_body_is_as_long_as_its_route_needs(lite: Talk) -> None:
+    long = b'["' + b"x" * (5 << 20) + b'"]'
+    headers = {"Content-Type": "application/json"}
+    refused(lite.post("web", "/v1/reports", content=long, headers=headers), 413, "too-large")
+    refused(lite.post("web", "/v1/reports/bulk", content=long, headers=headers), 422, "invalid")
 
 
 def test_one_account_cannot_bury_a_case_in_appeals(talk: Talk) -> None:

@@ -11,6 +11,9 @@ from support.evidence_files import allowed_files
 from support.hostile_files import hostile_files
 from support.talking import Talk, refused
 
+NOT_JSON = {"a huge integer", "not a number"}
+"""What JSON has no name for, or readers round."""
+
 STRANGE: dict[str, Any] = {
     "NUL": "a\0b",
     "half a character": "\ud800",
@@ -74,7 +77,7 @@ def test_no_text_field_takes_what_is_no_text(talk: Talk) -> None:
                 if value is None and field in MAY_BE_NULL:
                     continue
                 answer = sent(talk, who, path, body | {field: value})
-                problem = refused(answer, 400 if name == "a huge integer" and answer.status_code == 400 else 422)
+                problem = refused(answer, 400 if name in NOT_JSON else 422)
                 assert problem["detail"], (path, field, name)
         refused(sent(talk, who, path, body | {"\ud800\0": 1}), 422)
         refused(sent(talk, who, path, [body]), 422)
@@ -91,8 +94,8 @@ def test_no_text_field_takes_what_is_no_text(talk: Talk) -> None:
         b"",
         b"{",
         b"null",
-        b"[" * 100_000,
-        b'{"a":' * 50_000,
+        b"[" * 50_000,
+        b'{"a":' * 10_000,
         b"\xff\xfe",
         b"\x00" * 1000,
         b"9" * 5000,

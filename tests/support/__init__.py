@@ -23,6 +23,7 @@ Publisher and recipient
 Servers and networks
 
 - `loopback`, `receiving`, `exchanges`: a repository, a webhook's receiver and an exchange whose answers a test decides.
+- `abused_server`: an exchange in a process of its own, abused and measured while an honest account goes on.
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
 - `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
 - `proxy`: a proxy that cuts, delays and corrupts.

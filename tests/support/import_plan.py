@@ -114,7 +114,7 @@ BORDERS: dict[str, set[str]] = {
     "phonenumbers": {"numbers/", "demo/"},
     "pydantic": {"release/index.py", "exchange/", "exchange_server/"},
     "fastapi": {"exchange_server/app.py", "exchange_server/http/"},
-    "starlette": {"exchange_server/app.py", "exchange_server/http/"},
+    "starlette": {"exchange_server/app.py", "exchange_server/connections.py", "exchange_server/http/"},
     "sqlalchemy": {"exchange_server/"},
     "joserfc": {"net/oauth.py"}
     | {f"exchange_server/casework/{name}.py" for name in ("accounts", "assertions", "public_keys")},
@@ -123,7 +123,8 @@ BORDERS: dict[str, set[str]] = {
     "rich": {"cli/", "demo/"},
     "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "exchange/", "exchange_server/"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
-    "uvicorn": {"exchange_server/serving.py"},
+    "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},
+    "httptools": {"exchange_server/connections.py"},
     "python_calamine": {"tables/sheets.py"},
     "redis": {"enforcement/sinks/redis.py"},
     "psycopg": {"enforcement/sinks/postgresql.py"},

@@ -90,6 +90,11 @@ class Server:
     def _config(self) -> uvicorn.Config:
         return self._server.config
 
+    @property
+    def connections(self) -> set[Any]:
+        """The connections that are open."""
+        return set(self._server.server_state.connections)
+
     def serve(self, exchange: Exchange) -> None:
         """From now on, this one; nothing of the one before is remembered."""
         set_state(self.app, AppState.of(exchange))

@@ -213,7 +213,7 @@ def serve(
     """Serve the exchange until Ctrl-C or SIGTERM, then exit with 0; its address goes to standard output."""
     with needs_extra("exchange"):
         from blocklist_sdk.exchange_server.http.request_log import REQUESTS
-        from blocklist_sdk.exchange_server.serving import TlsFiles, serving_exchange
+        from blocklist_sdk.exchange_server.serving import TlsFiles, raise_open_files, serving_exchange
 
     if (tls_certificate is None) != (tls_key is None) or (client_ca is not None and tls_key is None):
         raise InvalidInput("give --tls-certificate and --tls-key together; --client-ca needs both")
@@ -223,6 +223,7 @@ def serve(
     tls = (
         TlsFiles(certificate=tls_certificate, key=tls_key, client_ca=client_ca) if tls_certificate and tls_key else None
     )
+    raise_open_files()
     levels = {_EXCHANGE: logging.INFO, REQUESTS: logging.INFO if log_requests else logging.WARNING}
     with (
         log_to_stderr(levels),

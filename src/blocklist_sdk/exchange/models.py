@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     SerializerFunctionWrapHandler,
     Strict,
@@ -26,7 +27,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.records import Level, Scope
-from blocklist_sdk.texts import is_control
+from blocklist_sdk.texts import counted, first_control
 
 T = TypeVar("T")
 
@@ -73,9 +74,9 @@ class CaseState(StrEnum):
 
 def _printable(text: str) -> str:
     """Refuse control characters other than line ends and tabs, and surrogates."""
-    for character in text:
-        if is_control(character):
-            raise ValueError(f"must not hold the control character U+{ord(character):04X}")
+    control = first_control(text)
+    if control is not None:
+        raise ValueError(f"must not hold the control character U+{ord(control):04X}")
     return text
 
 
@@ -124,13 +125,29 @@ Version = Annotated[
         "whatever blocks a number or keeps it blocked; a retraction may leave it out.",
     ),
 ]
-Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
+# In a list, the first item that is wrong ends the validation: a short text may be a list of many.
+Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4), FailFast()]
+
+
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z_-]{0,31}")
+_NAMES_SHOWN: Final = 3
 
 
 class RequestModel(BaseModel):
     """The body of a request."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_fields(cls, document: Any) -> Any:
+        """Refuse unknown fields all at once, and name a few; a name that may be anything else is not repeated."""
+        if not isinstance(document, dict) or document.keys() <= cls.__pydantic_fields__.keys():
+            return document
+        unknown = [key for key in document if key not in cls.__pydantic_fields__]
+        names = [key for key in unknown if isinstance(key, str) and _FIELD_NAME.fullmatch(key)][:_NAMES_SHOWN]
+        shown = f": {', '.join(names)}" if names else ""
+        raise ValueError(f"{counted(len(unknown), 'unknown field')}{shown}; remove it, or correct the name")
 
 
 class ResponseModel(BaseModel):
@@ -198,7 +215,7 @@ class NewReport(RequestModel):
 class NewReports(RequestModel):
     """Many reports at once."""
 
-    reports: Annotated[tuple[NewReport, ...], Field(min_length=1, max_length=BULK_MAX)]
+    reports: Annotated[tuple[NewReport, ...], Field(min_length=1, max_length=BULK_MAX), FailFast()]
 
 
 class Evidence(ResponseModel):
@@ -445,7 +462,7 @@ class NewReceipt(RequestModel):
 class NewReceipts(RequestModel):
     """A batch of receipts."""
 
-    receipts: Annotated[tuple[NewReceipt, ...], Field(min_length=1, max_length=RECEIPTS_MAX)]
+    receipts: Annotated[tuple[NewReceipt, ...], Field(min_length=1, max_length=RECEIPTS_MAX), FailFast()]
 
 
 class ReceiptItem(ResponseModel):

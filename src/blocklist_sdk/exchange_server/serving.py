@@ -1,26 +1,33 @@
 """The exchange as a server: Uvicorn, and a thread that publishes."""
 
-import asyncio
 import contextlib
+import functools
+import ipaddress
 import logging
 import queue
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from blocklist_sdk.errors import BlocklistError, InvalidInput
 from blocklist_sdk.exchange_server.app import create_app
+from blocklist_sdk.exchange_server.connection_limits import ConnectionTable, connection_limits
+from blocklist_sdk.exchange_server.connections import Acceptor, GuardedConnection, listening
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.client_certificates import certificate_extension
 from blocklist_sdk.texts import counted
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -35,6 +42,12 @@ _AFTER_FAULT_S: Final = 60.0
 _KEEP_S: Final = 75
 """How long an idle connection is kept, seconds: longer than clients keep theirs (httpx 5 s), so that the server never
 closes one just as a request arrives."""
+
+_OPEN_FILES_MAX: Final = 65_536
+"""More open files than any number of connections here needs."""
+
+_LEAST_OPEN_FILES: Final = 1_024
+"""What systems let a process open at least, by custom."""
 
 _STOP_S: Final = 10
 """How long requests under way may take after the server was asked to stop, seconds."""
@@ -56,37 +69,90 @@ class TlsFiles:
     client_ca: Path | None = None
 
 
-class ShowsCertificate(HttpToolsProtocol):
-    """An HTTP connection whose requests carry the fingerprint of the client's certificate: Uvicorn passes none on."""
-
-    _extensions: dict[str, Any]
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the certificate from the handshake, which is over."""
-        super().connection_made(transport)
-        self._extensions = certificate_extension(transport)
-
-    def on_message_begin(self) -> None:
-        """Give it to the request."""
-        super().on_message_begin()
-        self.scope["extensions"] = dict(self._extensions)
-
-
 class Server(uvicorn.Server):
-    """Uvicorn's server, which calls a function once it listens."""
+    """Uvicorn's server with guarded connections, which calls a function once it listens."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[str], object], table: ConnectionTable[GuardedConnection]
+    ) -> None:
         """See `server_of`."""
         super().__init__(config)
         self._on_started = on_started
+        self._table = table
+        self._acceptor: Acceptor | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and pass on the base URL."""
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            self._on_started(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
+        config = self.config
+        try:
+            listeners = await listening(config.host, config.port, backlog=config.backlog)
+        except OSError as error:
+            log.error("cannot listen on %s, port %d: %s", config.host, config.port, error)
+            sys.exit(uvicorn.config.STARTUP_FAILURE)
+        await super().startup(sockets=[])  # it listens on nothing by itself
+        self._acceptor = Acceptor(listeners, self._new_connection, self._table, config.ssl)
+        self._acceptor.start()
+        host, port = listeners[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self._on_started(f"{'https' if config.is_ssl else 'http'}://{shown}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, and end those that there are."""
+        if self._acceptor is not None:
+            await self._acceptor.close()
+        await super().shutdown(sockets)
+
+    def _new_connection(self) -> GuardedConnection:
+        return GuardedConnection(
+            self._table, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it may, of which the number of connections follows; 65,536 at most."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _open_files() -> int:
+    """How many files this process may open, 65,536 at most."""
+    if resource is None:
+        return _LEAST_OPEN_FILES
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _OPEN_FILES_MAX if soft == resource.RLIM_INFINITY else min(soft, _OPEN_FILES_MAX)
+
+
+def proxies_of(addresses: str | None) -> Callable[[str], bool]:
+    """Whether an address is one of these proxies, as Uvicorn reads them.
+
+    >>> is_proxy = proxies_of("127.0.0.1, 192.0.2.0/24")
+    >>> is_proxy("127.0.0.1"), is_proxy("192.0.2.7"), is_proxy("198.51.100.7"), proxies_of(None)("127.0.0.1")
+    (True, True, False, False)
+    """
+    if addresses is None:
+        return lambda address: False
+    trusted = [each.strip() for each in addresses.split(",")]
+    if "*" in trusted:
+        return lambda address: True
+    networks = []
+    for each in trusted:
+        with contextlib.suppress(ValueError):
+            networks.append(ipaddress.ip_network(each, strict=False))
+
+    @functools.lru_cache(maxsize=1024)
+    def is_proxy(address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in networks)
+
+    return is_proxy
 
 
 def server_of(
@@ -113,7 +179,6 @@ def server_of(
     """
     config = uvicorn.Config(
         create_app(exchange),
-        http=ShowsCertificate,
         host=host,
         port=port,
         log_level="warning",
@@ -123,6 +188,7 @@ def server_of(
         forwarded_allow_ips=behind_proxy,
         timeout_keep_alive=_KEEP_S,
         timeout_graceful_shutdown=_STOP_S,
+        ws="none",
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
         ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
@@ -132,7 +198,8 @@ def server_of(
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInput(f"the certificates cannot be used: {error}") from error
-    return Server(config, on_started)
+    table = ConnectionTable[GuardedConnection](connection_limits(_open_files()), proxies_of(behind_proxy))
+    return Server(config, on_started, table)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Accounts: what they may do, their secrets or keys, and the short-lived tokens that these are exchanged for."""
 
 import functools
+import hmac
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -345,6 +346,10 @@ class Tokens:
     def new_key() -> bytes:
         """A new key in the form of its file."""
         return OKPKey.generate_key("Ed25519").as_pem(private=True)
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A secret key of 32 bytes for another purpose, the same in every process that serves the exchange."""
+        return hmac.digest(self._key.as_pem(private=True), purpose.encode(), "sha256")
 
     def issue(
         self,

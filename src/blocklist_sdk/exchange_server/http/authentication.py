@@ -1,7 +1,7 @@
 """Authentication: the account that sends a request, and whether it may. Nearly every route needs this first."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import anyio.to_thread
 from fastapi import Depends, Request
@@ -37,19 +37,6 @@ async def _the_exchange(request: Request) -> Exchange:
     return state_of(request.app).exchange
 
 
-_needed: dict[Callable[..., object], tuple[str, ...]] = {}
-
-
-def declare(dependency: Callable[..., object], permissions: tuple[str, ...]) -> None:
-    """Note which permissions a dependency requires, for docs/reference/permissions.md."""
-    _needed[dependency] = permissions
-
-
-def permissions_of(dependency: Callable[..., object] | None) -> tuple[str, ...] | None:
-    """The permissions of which a dependency requires one; empty for any account, None if it requires no account."""
-    return None if dependency is None else _needed.get(dependency)
-
-
 CurrentState = Annotated[AppState, Depends(_the_state)]
 CurrentExchange = Annotated[Exchange, Depends(_the_exchange)]
 BearerToken = Annotated[str | None, Depends(_bearer)]
@@ -75,11 +62,14 @@ async def refused_log_in(state: AppState, account: str | None, address: str, cau
 
 
 async def caller_of(request: Request, token: str | None) -> Caller:
-    """The account that a token is for.
+    """The account that a token is for; a request that is asked about twice is counted once.
 
     Raises:
         Refusal: the token is missing or not valid.
     """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
     state = state_of(request.app)
     claims = token_of(state.exchange, token)
     row = await state.accounts.find(claims) if claims else None
@@ -99,7 +89,9 @@ async def caller_of(request: Request, token: str | None) -> Caller:
         raise HttpRefusal("unauthenticated", cause, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     request.state.account = row.name
     state.limits.check(state.exchange.settings.account_rate, row.name)
-    return Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))
+    caller = Caller(row.id, row.name, claims.oauth_scopes & frozenset(row.scopes.split()))
+    request.state.caller = caller
+    return caller
 
 
 def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
@@ -108,8 +100,26 @@ def needs(*permissions: str) -> Callable[..., Coroutine[Any, Any, Caller]]:
     async def check(request: Request, token: BearerToken) -> Caller:
         return await permitted(request, token, permissions)
 
-    declare(check, permissions)
-    return check
+    return declare(check, permissions)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PERMISSIONS: Final[dict[object, tuple[str, ...]]] = {}
+
+
+def declare(dependency: F, permissions: tuple[str, ...]) -> F:
+    """Note which permissions a dependency requires, and return it.
+
+    They are checked before a body is read, and docs/reference/permissions.md has them.
+    """
+    _PERMISSIONS[dependency] = permissions
+    return dependency
+
+
+def permissions_of(dependency: object) -> tuple[str, ...] | None:
+    """The permissions of which a dependency requires one; empty for any account, None if it requires no account."""
+    return _PERMISSIONS.get(dependency)
 
 
 async def permitted(request: Request, token: str | None, permissions: Sequence[str]) -> Caller:

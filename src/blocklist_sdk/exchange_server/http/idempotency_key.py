@@ -36,6 +36,7 @@ from blocklist_sdk.exchange_server.http.authentication import BearerToken, decla
 from blocklist_sdk.exchange_server.http.state import state_of
 from blocklist_sdk.exchange_server.store.trail import Act
 
+KEY_HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
 
 _KEY: Final = r"^[!-~]+$"
@@ -118,7 +119,7 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
         key: Annotated[
             str | None,
             Header(
-                alias="Idempotency-Key",
+                alias=KEY_HEADER,
                 description="New for each request, and the same when it is sent again.",
                 max_length=KEY_CHARS_MAX,
                 pattern=_KEY,
@@ -127,14 +128,23 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
     ) -> IdempotentRequest:
         # One dependency for all of it: each one costs more time than what it does.
         caller, exchange = await permitted(request, token, permissions), state_of(request.app).exchange
-        if key is None:
-            raise Refusal("no-idempotency-key", "send an Idempotency-Key header with a new value for each request")
+        key = needed_key(key)
         target = f"{request.method} {request.url.path}?{request.url.query}"
         event = request.scope["route"].name.replace("_", " ")
         return IdempotentRequest(exchange, caller, key, exchange.clock(), event, target)
 
-    declare(check, permissions)
-    return check
+    return declare(check, permissions)
+
+
+def needed_key(key: str | None) -> str:
+    """The idempotency key of a request.
+
+    Raises:
+        Refusal: it has none.
+    """
+    if key is None:
+        raise Refusal("no-idempotency-key", "send an Idempotency-Key header with a new value for each request")
+    return key
 
 
 ReporterRequest = Annotated[IdempotentRequest, Depends(idempotent("report"))]

@@ -1,19 +1,19 @@
 """Lists in pages: the requested page, and the cursor of the next one."""
 
-import base64
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from blocklist_sdk.exchange.models import PAGE_MAX, Page
-from blocklist_sdk.exchange_server.casework.refusals import invalid
+from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
+from blocklist_sdk.exchange_server.http.cursors import CURSOR_CHARS_MAX, Cursors, ForeignCursor
+from blocklist_sdk.exchange_server.http.state import state_of
 
-_FOREIGN_CURSOR: Final = "this cursor was not issued by this server"
+_FOREIGN_CURSOR: Final = "this cursor was not given out by this exchange for this list"
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -25,38 +25,51 @@ class Paging:
 
     Attributes:
         limit: most items on it.
-        after: the position of the last item of the page before, as it was given to `cursor_after`; None for the first
-            page.
+        cursor: `next` of the page before; None for the first page.
+        cursors: reads and writes cursors.
     """
 
     limit: int
-    after: tuple[Any, ...] | None
+    cursor: str | None
+    cursors: Cursors
+
+    def after(self, name: str, parts: int) -> tuple[int, ...] | None:
+        """The position of the last item of the page before, as it was given to `next`; None for the first page.
+
+        Args:
+            name: the list's name.
+            parts: number of integers of a position in this list.
+
+        Raises:
+            Refusal: the cursor was not given out for this list.
+        """
+        if self.cursor is None:
+            return None
+        try:
+            return self.cursors.read(name, self.cursor, parts)
+        except ForeignCursor as error:
+            raise foreign_cursor() from error
+
+    def next(self, name: str, *position: int) -> str:
+        """The cursor of the page after the item with this position."""
+        return self.cursors.write(name, position)
 
 
 async def paging(
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Most items on the page.")] = 100,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+    cursor: Annotated[str | None, Query(max_length=CURSOR_CHARS_MAX, description="`next` of the page before.")] = None,
 ) -> Paging:
     """A dependency of routes that return pages."""
-    return Paging(limit, None if cursor is None else _read_cursor(cursor))
+    return Paging(limit, cursor, state_of(request.app).cursors)
 
 
 RequestedPage = Annotated[Paging, Depends(paging)]
 
 
-def cursor_after(*position: Any) -> str:
-    """The cursor of the page after the item with this position in the order."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[Any, ...]:
-    try:
-        position = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
-    except (ValueError, RecursionError) as error:
-        raise invalid("query.cursor", _FOREIGN_CURSOR) from error
-    if not isinstance(position, list) or not all(type(part) is int and abs(part) < 1 << 63 for part in position):
-        raise invalid("query.cursor", _FOREIGN_CURSOR)
-    return tuple(position)
+def foreign_cursor() -> Refusal:
+    """The refusal of a cursor that is of no use."""
+    return invalid("query.cursor", _FOREIGN_CURSOR)
 
 
 def page_by_id(
@@ -78,26 +91,11 @@ def page_by_id(
     Raises:
         Refusal: the cursor is for another list.
     """
-    if paging.after is not None:
-        (after,) = check_cursor(paging, 1)
-        rows = rows.where(key > after)
+    name = f"{key.class_.__name__}.{key.key}"
+    after = paging.after(name, 1)
+    if after is not None:
+        rows = rows.where(key > after[0])
     found = session.scalars(rows.order_by(key).limit(paging.limit + 1)).all()
     items = found[: paging.limit]
-    following = cursor_after(getattr(items[-1], key.key)) if len(found) > len(items) else None
+    following = paging.next(name, getattr(items[-1], key.key)) if len(found) > len(items) else None
     return Page(items=tuple(view(row) for row in items), next=following)
-
-
-def check_cursor(paging: Paging, parts: int) -> tuple[Any, ...]:
-    """The position in a cursor.
-
-    Args:
-        paging: the requested page, with a cursor.
-        parts: number of parts of a position in this list.
-
-    Raises:
-        Refusal: the cursor is for another list.
-    """
-    after = paging.after or ()
-    if len(after) != parts:
-        raise invalid("query.cursor", "this cursor is for another list")
-    return after

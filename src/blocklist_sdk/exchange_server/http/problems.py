@@ -1,7 +1,7 @@
 """Problem documents (RFC 9457): every error becomes one."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -12,11 +12,18 @@ from starlette.exceptions import HTTPException
 from blocklist_sdk.errors import BlocklistError, InvalidInput, Locked, StorageFailed
 from blocklist_sdk.exchange.models import FieldProblem, Problem
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
+from blocklist_sdk.texts import counted
 
 log: logging.Logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE: Final = "urn:blocklist:problem:"
+
+ERRORS_MAX: Final = 20
+"""Most errors that a problem document shows."""
+
+_FIELD_CHARS_MAX: Final = 200
+_REASON_CHARS_MAX: Final = 400
 
 FAULT: Final = "internal error: give the request ID to the operator of the exchange"
 
@@ -33,11 +40,13 @@ _TITLES: Final[dict[str, tuple[int, str]]] = {
     "too-slow": (408, "Request too slow"),
     "conflict": (409, "Conflict with the present state"),
     "too-large": (413, "Too large"),
-    "wrong-type": (415, "File type not accepted"),
+    "target-too-long": (414, "Address too long"),
+    "wrong-type": (415, "Type not accepted"),
     "out-of-range": (416, "Range outside the file"),
     "invalid": (422, "Invalid request"),
     "key-reused": (422, "The Idempotency-Key was used for another request"),
     "too-many": (429, "Too many requests"),
+    "head-too-large": (431, "Headers too large"),
     "fault": (500, "Internal error"),
     "unavailable": (503, "Temporarily unavailable"),
 }
@@ -67,11 +76,7 @@ def handle_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
-        errors = [FieldProblem(field=_field(each["loc"]), reason=_reason(each)) for each in error.errors()]
-        if any(each["type"] == "json_invalid" for each in error.errors()):
-            return problem_response(request, Refusal("malformed", "the body is not JSON", errors=errors))
-        first = errors[0]
-        return problem_response(request, Refusal("invalid", f"{first.field}: {first.reason}", errors=errors))
+        return problem_response(request, invalid_fields(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -81,6 +86,17 @@ def handle_problems(app: FastAPI) -> None:
     @app.exception_handler(BlocklistError)
     async def ours(request: Request, error: BlocklistError) -> Response:
         return problem_response(request, _refusal_of(request, error))
+
+
+def invalid_fields(errors: Sequence[Mapping[str, Any]]) -> Refusal:
+    """The refusal of a request with errors as pydantic describes them, of which it shows some and counts the rest.
+
+    >>> invalid_fields([{"loc": ("body", "text"), "msg": "Field required"}] * 3).detail
+    'body.text: Field required (2 more errors)'
+    """
+    shown = [FieldProblem(field=_field(each["loc"]), reason=_reason(each)) for each in errors[:ERRORS_MAX]]
+    more = f" ({counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
+    return Refusal("invalid", f"{shown[0].field}: {shown[0].reason}{more}", errors=shown)
 
 
 def _refusal_of(request: Request, error: BlocklistError) -> Refusal:
@@ -120,8 +136,8 @@ def route_of(asgi_scope: Mapping[str, Any]) -> str:
 
 
 def _field(location: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in location)
+    return ".".join(str(part) for part in location)[:_FIELD_CHARS_MAX]
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
+    return str(error["msg"]).removeprefix("Value error, ")[:_REASON_CHARS_MAX]

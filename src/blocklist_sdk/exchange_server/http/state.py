@@ -8,6 +8,8 @@ from fastapi import FastAPI
 
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
+from blocklist_sdk.exchange_server.http.body_memory import Bodies
+from blocklist_sdk.exchange_server.http.cursors import Cursors
 from blocklist_sdk.exchange_server.http.log_in_lines import LogInLines
 from blocklist_sdk.exchange_server.http.proofs import (
     OLD_HASHES_AT_A_TIME,
@@ -42,6 +44,8 @@ class AppState:
         log_in_lines: notes refused log-ins in the audit trail.
         uploads: threads that receive files.
         reports: threads that take single reports.
+        bodies: counts the bytes of bodies.
+        cursors: writes and reads cursors.
     """
 
     exchange: Exchange
@@ -54,6 +58,8 @@ class AppState:
     log_in_lines: LogInLines
     uploads: Uploads
     reports: CapacityLimiter
+    bodies: Bodies
+    cursors: Cursors
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
@@ -70,6 +76,8 @@ class AppState:
             log_in_lines=LogInLines(exchange.database),
             uploads=Uploads(),
             reports=CapacityLimiter(REPORTS_AT_A_TIME),
+            bodies=Bodies(),
+            cursors=Cursors(exchange.tokens.derived_key("cursors")),
         )
 
 

@@ -19,9 +19,9 @@ _UPLOADS: Final = 32
 UPLOADS_OF_ACCOUNT: Final = 8
 """Files received at a time from one account."""
 
-_GRACE_S: Final = 30.0
-_BYTES_A_S: Final = 4_000
-"""How fast a file has to come after the first half minute; a telephone reaches that in the poorest network (GPRS)."""
+GRACE_S: Final = 30.0
+BYTES_A_S: Final = 4_000
+"""How fast a body has to come after the first half minute; a telephone reaches that in the poorest network (GPRS)."""
 
 
 class Uploads:
@@ -59,7 +59,7 @@ def chunks_of(request: Request) -> Iterator[bytes]:
         Refusal: it comes too slowly.
     """
     stream = request.stream().__aiter__()
-    end = time.monotonic() + _GRACE_S
+    end = time.monotonic() + GRACE_S
 
     async def following() -> bytes | None:
         with anyio.fail_after(end - time.monotonic()):
@@ -67,7 +67,7 @@ def chunks_of(request: Request) -> Iterator[bytes]:
 
     try:
         while (chunk := anyio.from_thread.run(following)) is not None:
-            end += len(chunk) / _BYTES_A_S
+            end += len(chunk) / BYTES_A_S
             yield chunk
     except TimeoutError as error:
-        raise Refusal("too-slow", f"send a file at {_BYTES_A_S:,} bytes a second or more") from error
+        raise Refusal("too-slow", f"send a file at {BYTES_A_S:,} bytes a second or more") from error

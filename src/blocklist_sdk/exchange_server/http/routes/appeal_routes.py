@@ -12,12 +12,13 @@ from blocklist_sdk.exchange_server.casework import appeals, cases, representatio
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.idempotency_key import OfficerRequest, ReporterRequest
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.routes.report_routes import FILE_BODY, FileName, attach, own
 from blocklist_sdk.exchange_server.store.tables import AppealRow
 
-router: APIRouter = APIRouter(tags=["appeals"])
+router: APIRouter = APIRouter(tags=["appeals"], route_class=BodyRoute)
 
 Reader = Annotated[Caller, Depends(needs("report", "officer"))]
 

@@ -1,6 +1,6 @@
 """Officers' work: cases, decisions, answers to appeals."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -24,11 +24,15 @@ from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.idempotency_key import OfficerRequest
-from blocklist_sdk.exchange_server.http.pagination import RequestedPage, check_cursor, cursor_after, page_by_id
+from blocklist_sdk.exchange_server.http.pagination import RequestedPage, foreign_cursor, page_by_id
 from blocklist_sdk.exchange_server.store.tables import CaseRow, DecisionRow, HistoryRow, ReportRow
 
-router: APIRouter = APIRouter(tags=["cases"])
+router: APIRouter = APIRouter(tags=["cases"], route_class=BodyRoute)
+
+_CASES: Final = "cases"
+"""The list of cases, in cursors."""
 
 Officer = Annotated[Caller, Depends(needs("officer"))]
 
@@ -55,18 +59,19 @@ def list_cases(
     rank = either((CaseRow.state == cases.APPEALED, 0), else_=1)
     since = func.coalesce(CaseRow.complete_at, CaseRow.opened_at)
     with exchange.database.reading() as session:
-        if page.after is not None:
-            last = session.get(CaseRow, check_cursor(page, 2)[1])
+        after = page.after(_CASES, 2)
+        if after is not None:
+            last_rank, last = after[0], session.get(CaseRow, after[1])
             if last is None:
-                raise Refusal("not-found", "the case that the cursor names does not exist")
-            last_rank, moment = page.after[0], last.complete_at or last.opened_at
+                raise foreign_cursor()
+            moment = last.complete_at or last.opened_at
             later = or_(since > moment, (since == moment) & (CaseRow.id > last.id))
             wanted = wanted.where(or_(rank > last_rank, (rank == last_rank) & later))
         found = session.scalars(wanted.order_by(rank, since, CaseRow.id).limit(page.limit + 1)).all()
         items = found[: page.limit]
         following = None
         if len(found) > len(items):
-            following = cursor_after(0 if items[-1].state == cases.APPEALED else 1, items[-1].id)
+            following = page.next(_CASES, 0 if items[-1].state == cases.APPEALED else 1, items[-1].id)
         return Page(items=tuple(_view(session, row, exchange) for row in items), next=following)
 
 

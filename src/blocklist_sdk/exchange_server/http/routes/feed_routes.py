@@ -31,6 +31,7 @@ from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.bodies import RECEIPTS_BYTES_MAX, BodyRoute, takes
 from blocklist_sdk.exchange_server.http.idempotency_key import (
     AcceptingRequest,
     OfficerRequest,
@@ -44,7 +45,7 @@ from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
-router: APIRouter = APIRouter()
+router: APIRouter = APIRouter(route_class=BodyRoute)
 
 _COMMON: Final = ("root", "targets", "snapshot")
 """Roles whose metadata all recipients read; every other role belongs to a feed."""
@@ -117,6 +118,7 @@ def accept(new: NewAcceptance, request: AcceptingRequest) -> Response:
 
 
 @router.post("/v1/receipts", response_model=ReceiptItems, tags=["receipts"])
+@takes(RECEIPTS_BYTES_MAX)
 def submit_receipts(new: NewReceipts, request: RecipientRequest) -> Response:
     """Send the outcome of entries; each receipt gets a result of its own."""
 

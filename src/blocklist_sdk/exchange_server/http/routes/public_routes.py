@@ -42,6 +42,7 @@ from blocklist_sdk.exchange_server.http.authentication import (
     needs,
     refused_log_in,
 )
+from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.client_certificates import certificate_of
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
@@ -54,7 +55,7 @@ from blocklist_sdk.net.oauth import token_url_of
 
 log: logging.Logger = logging.getLogger(__name__)
 
-router: APIRouter = APIRouter()
+router: APIRouter = APIRouter(route_class=BodyRoute)
 
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -26,6 +26,7 @@ from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.bodies import BULK_BYTES_MAX, BodyRoute, takes
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, ReporterRequest, http_response
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import problem_of
@@ -34,7 +35,7 @@ from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
 from blocklist_sdk.exchange_server.store.trail import Act
 
-router: APIRouter = APIRouter(tags=["reports"])
+router: APIRouter = APIRouter(tags=["reports"], route_class=BodyRoute)
 
 Reporting = Annotated[Caller, Depends(needs("report"))]
 
@@ -68,6 +69,7 @@ def _receive(new: NewReport, request: IdempotentRequest) -> Response:
 
 
 @router.post("/v1/reports/bulk", response_model=BulkReports)
+@takes(BULK_BYTES_MAX)
 def submit_reports(new: NewReports, request: ReporterRequest) -> Response:
     """Report many numbers; each report gets a result of its own, and an invalid one does not hold up the others."""
     region = request.exchange.settings.region
