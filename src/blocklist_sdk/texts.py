@@ -51,6 +51,50 @@ def is_displayable(text: str) -> bool:
     return text.isprintable() or displayable(text) == text
 
 
+_FORMULA_SIGNS: Final = frozenset(
+    "=+-@|\u2212\u207a\u207b\u207c\u208a\u208b\u208c\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20\uff5c"
+)
+"""What spreadsheets take for the start of a formula or a command, and the same in other widths, which some fold."""
+
+_E164: Final = re.compile(r"\+[0-9]{5,15}")
+"""A telephone number as it is written everywhere. A spreadsheet may read it as a number, and as nothing that acts."""
+
+_CELL_ENDS: Final = frozenset("\t\r\n")
+"""Where an import that splits loosely begins another cell."""
+
+
+def _looks_like_a_formula(text: str) -> bool:
+    """Whether a spreadsheet may take a cell for a formula, behind what it may skip: white space and invisible marks."""
+    if _E164.fullmatch(text):
+        return False
+    for character in text:
+        if character in _FORMULA_SIGNS or character in _CELL_ENDS:
+            return True
+        if character != "'" and unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp"):
+            return False
+    return False
+
+
+def spreadsheet_cell(text: str) -> str:
+    r"""The text in a form that no spreadsheet takes for a formula: with an apostrophe before it, if it needs one.
+
+    `from_spreadsheet_cell` returns the text again.
+
+    >>> [spreadsheet_cell(text) for text in ("fraud", "=1+1", " \uff1d1+1", "|calc", "'tis")]
+    ['fraud', "'=1+1", "' ＝1+1", "'|calc", "'tis"]
+    """
+    return f"'{text}" if _looks_like_a_formula(text) else text
+
+
+def from_spreadsheet_cell(cell: str) -> str:
+    """The text of a cell that `spreadsheet_cell` wrote.
+
+    >>> from_spreadsheet_cell("'=1+1"), from_spreadsheet_cell("'tis")
+    ('=1+1', "'tis")
+    """
+    return cell[1:] if cell[:1] == "'" and _looks_like_a_formula(cell[1:]) else cell
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A count and its noun, in the plural unless the count is 1.
 

@@ -137,9 +137,9 @@ def pdf_around(*objects: bytes, trailer: bytes = b"") -> bytes:
     """A PDF of objects, the first of which is its catalog, with a table of those that begin with a number."""
     body, places = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", dict[int, int]()
     for each in objects:
-        number = re.match(rb"(\d+) 0 obj", each)
-        if number is not None:
-            places[int(number[1])] = len(body)
+        found = re.match(rb"(\d+) 0 obj", each)
+        if found is not None:
+            places[int(found[1])] = len(body)
         body += each
     size = max(places) + 1
     table = b"xref\n0 %d\n0000000000 65535 f \n" % size

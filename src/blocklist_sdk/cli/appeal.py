@@ -11,6 +11,7 @@ from blocklist_sdk.cli.exchange_session import (
     EvidenceOption,
     FolderOption,
     KeyOption,
+    OriginalOption,
     SendsByDefault,
     fetch_evidence,
     send_evidence,
@@ -187,11 +188,12 @@ def evidence(
     settings: Settings,
     appeal: AppealArgument,
     directory: FolderOption,
+    original: OriginalOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Download an appeal's evidence, as an officer."""
     with settings.client() as exchange:
-        fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, as_json=as_json)
+        fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, original=original, as_json=as_json)
 
 
 def _entry(text: str | None) -> tuple[str | None, int | None]:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.case_queue import Queued, queue
-from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.exchange_session import (
+    FolderOption,
+    KeyOption,
+    OriginalOption,
+    fetch_evidence,
+    write_each,
+    write_model,
+)
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, say, scope_text, write_line, write_lines
 from blocklist_sdk.cli.report import report_line
@@ -164,12 +171,13 @@ def evidence(
     settings: Settings,
     case: CaseArgument,
     directory: FolderOption,
+    original: OriginalOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Download the evidence of all reports of a case, and verify each file."""
     with settings.client() as exchange:
         files = (file for report in exchange.case_reports(case) for file in report.evidence)
-        fetch_evidence(exchange, files, directory, as_json=as_json)
+        fetch_evidence(exchange, files, directory, original=original, as_json=as_json)
 
 
 _COLUMNS = ("case", "number", "state", "next", "category", "reports", "officer", "operator", "opened")

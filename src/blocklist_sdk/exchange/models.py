@@ -42,6 +42,15 @@ PAGE_MAX: Final = 500
 EVIDENCE_BYTES_MAX: Final = 20 * 1000 * 1000
 """Longest evidence file, bytes: a minute of a phone's video, or a long recorded call. An exchange may accept less."""
 
+CLEANED_BYTES_MAX: Final = 4 * EVIDENCE_BYTES_MAX
+"""Longest copy of an evidence file, bytes: a PDF written anew may be longer than one that was packed tightly."""
+
+EVIDENCE_COPY: Final = "Evidence-Copy"
+"""The header that says what is given out: `cleaned`, a copy without where and by whom it was made, or `original`."""
+
+CONTENT_DIGEST: Final = "Content-Digest"
+"""The header with the SHA-256 of what is given out (RFC 9530)."""
+
 KEY_CHARS_MAX: Final = 128
 """Most characters of an `Idempotency-Key`."""
 
