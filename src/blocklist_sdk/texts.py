@@ -8,6 +8,9 @@ _DIRECTION_CONTROLS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-
 """Characters that change the direction in which the text after them is written (Unicode Standard Annex 9)."""
 
 
+_WORD: Final = re.compile(r"\w[\w.@/+-]*")
+
+
 def is_control(character: str) -> bool:
     r"""Whether a character must not appear in a text: controls but line ends and tabs, and halves of characters.
 
@@ -15,6 +18,23 @@ def is_control(character: str) -> bool:
     [False, False, True, True]
     """
     return unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\r\t"
+
+
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Format characters that names of people and emoji need."""
+
+
+def is_invisible(character: str) -> bool:
+    r"""Whether a character must not appear in a text of one line.
+
+    Such are controls, ends of lines and paragraphs, and marks without width, which make two texts look the same or
+    turn the direction of writing; joiners are none.
+
+    >>> [is_invisible(character) for character in "a\n\u202e\u200b\u200d"]
+    [False, True, True, True, False]
+    """
+    category = unicodedata.category(character)
+    return category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS)
 
 
 def printable(text: str) -> str:
@@ -40,6 +60,18 @@ def displayable(text: str) -> str:
         return text
     line = " ".join(printable(part) for part in text.splitlines())
     return _DIRECTION_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def quoted(text: str) -> str:
+    r"""The text as a part of a line: in quotation marks, unless it is one word, so that it is not taken for the rest.
+
+    >>> quoted("crm-17"), quoted('x; case 1: retracted, by "me"')
+    ('crm-17', '"x; case 1: retracted, by \\"me\\""')
+    """
+    if _WORD.fullmatch(text):
+        return text
+    escaped = displayable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def is_displayable(text: str) -> bool:

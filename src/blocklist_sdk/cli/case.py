@@ -19,7 +19,7 @@ from blocklist_sdk.cli.report import report_line
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.texts import counted
+from blocklist_sdk.texts import counted, quoted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Case, Decision, Event
@@ -222,5 +222,9 @@ def decision_line(decision: "Decision") -> str:
 
 
 def _event_line(event: "Event") -> str:
-    detail = ", ".join(f"{name} {value}" for name, value in event.detail.items() if value is not None)
+    detail = ", ".join(f"{name} {_shown(value)}" for name, value in event.detail.items() if value is not None)
     return f"{moment(event.at)}  {event.event} by {event.actor}{f': {detail}' if detail else ''}"
+
+
+def _shown(value: str | int | bool) -> str:
+    return quoted(value) if isinstance(value, str) else str(value)

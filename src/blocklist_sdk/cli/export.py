@@ -140,7 +140,10 @@ def _cells(column: Any, form: str) -> Any:
 
 
 def _quoted(value: str, form: str) -> str:
-    """A text as JSON or as RFC 4180 CSV; whatever a list has in it, an entry is one line, and no terminal or spreadsheet obeys it."""
+    """A text as JSON or as RFC 4180 CSV.
+
+    Whatever a list has in it, an entry is one line, and no terminal or spreadsheet obeys it.
+    """
     if form == "jsonl":
         return json.dumps(value, ensure_ascii=not is_displayable(value)).replace("\x7f", "\\u007f")
     value = spreadsheet_cell(displayable(value))

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.records import Level, Scope
-from blocklist_sdk.texts import is_control
+from blocklist_sdk.texts import is_control, is_invisible
 
 T = TypeVar("T")
 
@@ -88,6 +88,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _single(text: str) -> str:
+    """Refuse what is not one line: line ends, and marks that turn the direction of writing or cannot be seen."""
+    for character in text:
+        if is_invisible(character):
+            raise ValueError(f"must be one line without the invisible character U+{ord(character):04X}")
+    return text
+
+
+def _unbroken(text: str) -> str:
+    """Refuse line ends, but not the invisible marks that numbers are pasted with."""
+    if len(text.splitlines()) > 1:
+        raise ValueError("must be one line")
+    return _printable(text)
+
+
 _ISO_START: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
@@ -113,9 +128,9 @@ def _line(most: int, least: int = 1) -> object:
     return StringConstraints(min_length=least, max_length=most, strip_whitespace=True)
 
 
-Line = Annotated[str, _line(200), AfterValidator(_printable)]
+Line = Annotated[str, _line(200), AfterValidator(_single)]
 LongText = Annotated[str, _line(4_000), AfterValidator(_printable)]
-NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
+NumberText = Annotated[str, _line(64), AfterValidator(_unbroken)]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

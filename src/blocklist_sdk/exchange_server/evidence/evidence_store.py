@@ -32,6 +32,7 @@ from blocklist_sdk.exchange_server.evidence.media import MediaJudge
 from blocklist_sdk.exchange_server.evidence.media.cleaning import cleaned
 from blocklist_sdk.locks import lock_descriptor
 from blocklist_sdk.places import resolved
+from blocklist_sdk.texts import is_invisible
 
 NAME_CHARS_MAX: Final = 120
 """Longest name of a file: three times as long as those of phones and messaging apps."""
@@ -43,9 +44,6 @@ _RESERVE_BYTES: Final = 256 << 20
 """Disk space that evidence leaves free, bytes: decisions and releases may need it."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-_JOINERS: Final = frozenset("\u200c\u200d")
-"""Format characters that names of people and emoji need."""
 
 _PATH: Final = re.compile(r"[/\\]|%2f|%5c|^[a-z]:", re.IGNORECASE)
 """Parts of paths, also as browsers and Windows programs write them."""
@@ -110,8 +108,7 @@ def check_name(name: str) -> str:
 
 def _reason_to_refuse_name(name: str) -> str | None:
     for character in name:
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS):
+        if is_invisible(character):
             return f"it has the invisible character U+{ord(character):04X}"
     bare = name.strip()
     if not bare:

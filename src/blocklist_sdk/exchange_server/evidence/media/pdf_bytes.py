@@ -10,7 +10,7 @@ from typing import Final
 
 from blocklist_sdk.exchange_server.evidence.judge import Unfit
 from blocklist_sdk.exchange_server.evidence.media.parts import check
-from blocklist_sdk.exchange_server.evidence.media.pdf_rules import ACTIVE_NAMES, Active
+from blocklist_sdk.exchange_server.evidence.media.pdf_rules import ACTIVE_KINDS, ACTIVE_NAMES, Active
 
 _UNPACKED_MAX: Final = 32_000_000
 """Most bytes that all packed objects of a document may unpack to; those of a thousand pages have some megabytes."""
@@ -24,6 +24,9 @@ _ONE_DEFLATE: Final = re.compile(rb"/Filter\s*(?:/FlateDecode|\[\s*/FlateDecode\
 _CLOSE: Final = b"endstream"
 _OBJECT: Final = re.compile(rb"[0-9][\s\0]+[0-9]{1,5}[\s\0]+obj")
 _NAME: Final = re.compile(rb"/((?:[A-Za-z0-9]|#[0-9A-Fa-f]{2}){2,60})(?![A-Za-z0-9])")
+_KIND: Final = re.compile(
+    rb"/(?:S[\s\0]*/(Movie|Sound|Thread)|(?:Type|Subtype2?)[\s\0]*/(F|PS|Screen|Movie|Sound))(?![A-Za-z0-9])"
+)
 _ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
 _HIDDEN: Final = "the PDF hides its content"
 
@@ -63,6 +66,9 @@ def _refuse(text: bytes, *, shortest: int = 2) -> None:
         why = ACTIVE_NAMES.get(name)
         if why is not None and len(name) >= shortest:
             raise Active(why)
+    kind = _KIND.search(_plain(text))
+    if kind is not None:
+        raise Active(ACTIVE_KINDS[(kind[1] or kind[2]).decode()])
 
 
 def _packed(content: bytes, header: bytes, limit: int) -> int:

@@ -5,7 +5,7 @@ each of these the keys that it may have are listed, and another one is refused. 
 and the structure, is only painted; there, and in objects that nothing refers to, what could act is refused by name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import pikepdf
@@ -17,7 +17,7 @@ from blocklist_sdk.exchange_server.evidence.media.parts import check, check_pixe
 OBJECTS_MAX: Final = 200_000
 """Most objects of a document: a book of a thousand pages has 20,000."""
 
-_NODES_MAX: Final = 2_000_000
+_NODES_MAX: Final = 1_000_000
 """Most values in all of them together, which bounds the time."""
 
 _DEPTH_MAX: Final = 100
@@ -98,11 +98,17 @@ _KINDS: Final = {
 }
 """Values of `Type` and `Subtype` that no dictionary may have."""
 
+_KEY_NAMES: Final = frozenset("/" + key for key in _KEYS)
+_KIND_NAMES: Final = frozenset({"/Type", "/Subtype", "/Subtype2", "/S"})
+
 _ALSO_HARMLESS: Final = frozenset({"F", "PS", "Screen", "Thread", "Sound", "Movie"})
 """Names that have other meanings as well: `Screen` is a way of blending colours."""
 
 ACTIVE_NAMES: Final = {name: why for name, why in (_ACTIONS | _KEYS | _KINDS).items() if name not in _ALSO_HARMLESS}
 """Names that stand for something that acts, wherever they are written."""
+
+ACTIVE_KINDS: Final = {name: (_ACTIONS | _KINDS)[name] for name in _ALSO_HARMLESS}
+"""Names that stand for something that acts as the kind of an object or action."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -180,55 +186,48 @@ def check_document(pdf: Pdf) -> None:
 def _everywhere(pdf: Pdf) -> None:
     """Look at every object, also at those that nothing refers to."""
     nodes = unpacked = 0
+    parts: Collection[Object]
     for whole in (pdf.trailer, *pdf.objects):
         pending: list[tuple[Object, int]] = [(whole, 0)]
         while pending:
             value, depth = pending.pop()
             check(depth < _DEPTH_MAX, "the PDF is nested too deeply")
             if isinstance(value, Stream | Dictionary):
-                nodes += len(value.keys())
-                _inert(value)
+                members = dict(value.items())
+                _inert(members)
+                parts = members.values()
             elif isinstance(value, Array):
-                nodes += len(value)
+                parts = value.as_list()
             else:
                 continue
+            nodes += len(parts)
             check(nodes <= _NODES_MAX, "the PDF has too many parts")
-            pending.extend((part, depth + 1) for part in _direct(value))
+            # Objects that it only refers to have their own turn.
+            pending.extend(
+                (part, depth + 1) for part in parts if isinstance(part, Dictionary | Array) and not part.is_indirect
+            )
         if isinstance(whole, Stream):
             unpacked += _stream(whole)
             check(unpacked <= UNPACKED_MAX, _BOMB)
 
 
-def _keys(value: Object) -> list[str]:
-    return list(value.keys())
-
-
-def _direct(value: Object) -> Iterator[Object]:
-    """The parts of a value, without objects that it only refers to; these have their own turn."""
-    parts = value.as_list() if isinstance(value, Array) else (value.get(key) for key in _keys(value))
-    for part in parts:
-        if isinstance(part, Dictionary | Array) and not part.is_indirect:
-            yield part
-
-
-def _inert(value: Object) -> None:
-    for key in _keys(value):
-        why = _KEYS.get(key[1:])
-        if why is not None:
-            raise Active(why)
-    for key in ("/Type", "/Subtype", "/Subtype2", "/S"):
-        kind = value.get(key)
+def _inert(members: Mapping[str, Object]) -> None:
+    """Refuse a dictionary that has a key or is of a kind that acts."""
+    for key in _KEY_NAMES & members.keys():
+        raise Active(_KEYS[key[1:]])
+    for key in _KIND_NAMES & members.keys():
+        kind = members[key]
         if isinstance(kind, Name):
             why = (_ACTIONS if key == "/S" else _KINDS).get(str(kind)[1:])
-            if why is not None and not (key == "/S" and _is_structure(value)):
+            if why is not None and not (key == "/S" and _is_structure(members)):
                 raise Active(why)
-    if value.get("/Subtype") == Name.Form and "/Ref" in value:
+    if "/Ref" in members and members.get("/Subtype") == Name.Form:
         raise Active(REMOTE)
 
 
-def _is_structure(value: Object) -> bool:
+def _is_structure(members: Mapping[str, Object]) -> bool:
     """Whether this is an element of the structure, whose kinds have names of the author's choice: 14.7.2."""
-    return value.get("/Type") == Name.StructElem
+    return members.get("/Type") == Name.StructElem
 
 
 def _stream(value: Object) -> int:
@@ -257,7 +256,7 @@ def _stream(value: Object) -> int:
 
 
 def _allowed(value: Object, place: _Place) -> None:
-    for key in _keys(value):
+    for key in value.keys():  # noqa: SIM118 -- a PDF's dictionary, over whose keys alone nothing goes
         if key[1:] not in place.keys:
             raise Active(
                 _KEYS.get(key[1:]) or f"{place.name} holds {_shown(key)}, which documents to be looked at do not need"
