@@ -219,7 +219,7 @@ def test_a_copy_has_neither_author_nor_place_nor_what_nothing_refers_to() -> Non
 
 
 @pytest.mark.parametrize(
-    ("limit", "most", "reason"), [("MEMORY_MAX", 200_000_000, "memory"), ("CPU_MAX_S", 1, "longer")]
+    ("limit", "most", "reason"), [("MEMORY_MAX", 110_000_000, "memory"), ("CPU_MAX_S", 1, "longer")]
 )
 def test_a_document_that_costs_too_much_is_refused_by_its_process(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int, reason: str
