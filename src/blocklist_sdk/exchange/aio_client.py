@@ -18,7 +18,6 @@ from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.client import as_method
 from blocklist_sdk.exchange.models import (
-    CLEANED_BYTES_MAX,
     BulkItem,
     Evidence,
     NewReceipt,
@@ -203,7 +202,6 @@ class AsyncExchangeClient:
             return await self._client.send(self._wire.request(self._client, call, deadline), stream=True)
 
     async def _fetch(self, call: Call[None], evidence: Evidence, path: Path, *, original: bool) -> None:
-        most = evidence.bytes if original else CLEANED_BYTES_MAX
         wire, deadline = self._wire, self._wire.copy_deadline(evidence, original=original)
         digest, length = hashlib.sha256(), 0
         with wire.translated(call), _over_by(deadline):
@@ -213,7 +211,7 @@ class AsyncExchangeClient:
                     wire.bound(response, deadline)
                     await response.aread()
                     wire.refuse(call, response)
-                wire.bound(response, deadline, most)
+                wire.bound(response, deadline, wire.copy_bytes_max(evidence, response, original=original))
                 with storage(path), path.open("wb") as file:
                     async for chunk in response.aiter_raw():
                         digest.update(chunk)

@@ -17,7 +17,6 @@ from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.models import (
-    CLEANED_BYTES_MAX,
     BulkItem,
     Evidence,
     NewReceipt,
@@ -285,7 +284,6 @@ class ExchangeClient:
         return wire.read(call, response)
 
     def _fetch(self, call: Call[None], evidence: Evidence, path: Path, *, original: bool) -> None:
-        most = evidence.bytes if original else CLEANED_BYTES_MAX
         wire, deadline = self._wire, self._wire.copy_deadline(evidence, original=original)
         digest, length = hashlib.sha256(), 0
         with wire.translated(call), self._cutter.cut_after(deadline):
@@ -295,7 +293,7 @@ class ExchangeClient:
                     wire.bound(response, deadline)
                     response.read()
                     wire.refuse(call, response)
-                wire.bound(response, deadline, most)
+                wire.bound(response, deadline, wire.copy_bytes_max(evidence, response, original=original))
                 with storage(path), path.open("wb") as file:
                     for chunk in response.iter_raw():
                         digest.update(chunk)

@@ -15,7 +15,7 @@ from blocklist_sdk import __version__
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
-from blocklist_sdk.exchange.models import CONTENT_DIGEST, EVIDENCE_COPY, Evidence
+from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX, CONTENT_DIGEST, EVIDENCE_COPY, Evidence
 from blocklist_sdk.net.addresses import read_url, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
@@ -216,6 +216,10 @@ class Wire:
         """The deadline of a download; a copy may be longer than the file."""
         return self.deadline(evidence.bytes if original else 4 * evidence.bytes + _COPY_FREE_BYTES)
 
+    def copy_bytes_max(self, evidence: Evidence, response: httpx.Response, *, original: bool) -> int:
+        """The most bytes that a download may have."""
+        return CLEANED_BYTES_MAX if not original and _is_cleaned(response) else evidence.bytes
+
     def check_file(
         self, evidence: Evidence, response: httpx.Response, length: int, sha256: str, *, original: bool
     ) -> None:
@@ -224,7 +228,7 @@ class Wire:
         Raises:
             Untrusted: it is another one.
         """
-        if not original and response.headers.get(EVIDENCE_COPY) == "cleaned":
+        if not original and _is_cleaned(response):
             digest = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
             if response.headers.get(CONTENT_DIGEST) != digest:
                 raise Untrusted(
@@ -366,3 +370,8 @@ def _not_an_exchange(address: str, response: httpx.Response) -> str:
 
 def _network() -> str:
     return "check the address and the network in between; a captive portal may have answered"
+
+
+def _is_cleaned(response: httpx.Response) -> bool:
+    """Whether this is a copy of evidence, and not the file."""
+    return bool(response.headers.get(EVIDENCE_COPY) == "cleaned")
