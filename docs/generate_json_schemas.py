@@ -125,7 +125,7 @@ _PROPOSAL: Final[dict[str, Any]] = {
 _REPORT, _CASE, _DECISION, _APPEAL = (
     record(each) for each in (exchange.Report, exchange.Case, exchange.Decision, exchange.Appeal)
 )
-_EVIDENCE: Final = record(exchange.Evidence, path=str)
+_EVIDENCE: Final = record(exchange.Evidence, path=str, copy_sha256=str, copy_bytes=int)
 _STATISTICS: Final = record(exchange.Statistics)
 _SECRET: Final = object_of(name=str, secret=str | None, settings=str | None)
 _FEEDS: Final = _list_of(record(OfferedFeed))

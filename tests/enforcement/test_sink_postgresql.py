@@ -340,8 +340,30 @@ def test_a_table_may_have_a_schema_and_any_name(opens: Opens, postgres: str, run
     assert run('SELECT number FROM lists."My ""Table""; --"').fetchone() == (FIRST,)
 
 
+def test_a_table_may_have_per_cent_signs(opens: Opens, postgres: str, run: Any) -> None:
+    sink = opens(f"{postgres}?table=a%25s b%25%25(c)s%25")
+    assert sink.is_empty()
+    sink.apply(batch_of(1, "block", items_of([FIRST])))
+    assert run('SELECT number FROM "a%s b%%(c)s%"').fetchone() == (FIRST,)
+    assert (sink.applied(), [held.number for held in sink.current()], sink.is_empty()) == (1, [FIRST], False)
+    sink.apply(batch_of(2, "unblock", items_of([FIRST])))
+    assert sink.is_empty()
+
+
+def test_a_name_with_a_control_character_is_refused_for_what_it_is() -> None:
+    with pytest.raises(InvalidInput, match=r"the sink's table has the control character U\+0000: leave it out"):
+        open_sink("postgresql://127.0.0.1/none?table=block%00list", feed=FEED)
+    for url in ("postgresql://127.0.0.1/no%00ne", "postgresql://a%0Ab@127.0.0.1/none", "file:///tmp/a%00b"):
+        with pytest.raises(InvalidInput, match="control character"):
+            open_sink(url, feed=FEED)
+    with pytest.raises(InvalidInput, match="password has the control"):
+        open_sink("postgresql://me:a%00b@127.0.0.1/none", feed=FEED)
+
+
 NONSENSE = (
     "table=a.b.c",
+    "table=block%00list",
+    "table=block%0Alist",
     "table=",
     f"table={'t' * 57}",
     "create=perhaps",

@@ -1,5 +1,6 @@
 """What a client does with answers, failures and slow lines: by both clients alike, on a real server on loopback."""
 
+import base64
 import contextlib
 import dataclasses
 import hashlib
@@ -498,6 +499,25 @@ def test_evidence_that_is_not_what_was_described_is_not_written(
 ) -> None:
     with exchanging(routes({"GET /v1/evidence/3": told})) as (url, _), pytest.raises(kind):
         ask(url, lambda client: client.download_evidence(FILE, tmp_path / "a.png"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@both
+def test_a_copy_of_evidence_is_verified_by_its_own_hash(ask: Any, tmp_path: Path) -> None:
+    copy, path = DATA + b"longer", tmp_path / "a.png"
+    digest = base64.b64encode(hashlib.sha256(copy).digest()).decode()
+    headers = {"Evidence-Copy": "cleaned", "Content-Digest": f"sha-256=:{digest}:"}
+    with exchanging(routes({"GET /v1/evidence/3": Told(copy, 200, headers, media_type="x")})) as (url, _):
+        ask(url, lambda client: client.download_evidence(FILE, path))
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (copy, 0o600)
+        path.unlink()
+        with pytest.raises(Malformed):
+            ask(url, lambda client: client.download_evidence(FILE, path, original=True))
+    with (
+        exchanging(routes({"GET /v1/evidence/3": Told(copy[:-1] + b"x", 200, headers, media_type="x")})) as (url, _),
+        pytest.raises(Untrusted, match="the copy of evidence"),
+    ):
+        ask(url, lambda client: client.download_evidence(FILE, path))
     assert list(tmp_path.iterdir()) == []
 
 

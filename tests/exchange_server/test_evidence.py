@@ -152,8 +152,9 @@ def test_an_exchange_takes_a_judge_of_its_own(lite: Talk) -> None:
         lite.server.serve(exchange)
         letter = lite.attach(report, content=b"Dear Sir")
         assert letter["media_type"] == "text/plain"
+        assert lite.get("anna", f"/v1/evidence/{letter['id']}").status_code == 409  # what it tells is unknown
         for file, name in ((letter, f"evidence-{letter['id']}.txt"), (picture, f"evidence-{picture['id']}.bin")):
-            headers = lite.get("anna", f"/v1/evidence/{file['id']}").headers
+            headers = lite.get("anna", f"/v1/evidence/{file['id']}?original=true").headers
             assert headers["Content-Disposition"] == f'attachment; filename="{name}"'
 
 

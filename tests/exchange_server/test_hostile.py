@@ -205,7 +205,7 @@ def test_every_kind_of_evidence_is_taken_whatever_it_is_said_to_be(start: Any) -
         headers = {"Content-Type": "text/html"}
         made = talk.make("web", path, content=content, params={"name": name}, headers=headers)
         assert made["media_type"] == media_type
-        assert talk.get("anna", f"/v1/evidence/{made['id']}").content == content
+        assert talk.get("anna", f"/v1/evidence/{made['id']}?original=true").content == content
 
 
 def test_evidence_that_is_too_long_is_not_read_to_its_end(start: Any) -> None:

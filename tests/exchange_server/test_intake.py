@@ -176,7 +176,7 @@ def test_reports_since_a_moment(talk: Talk) -> None:
 def test_evidence_is_saved_by_officers_and_never_shown(talk: Talk) -> None:
     content = png_of(5000)
     file = talk.attach(talk.report()["id"], content=content, name="x.png")
-    answer = talk.get("anna", f"/v1/evidence/{file['id']}")
+    answer = talk.get("anna", f"/v1/evidence/{file['id']}?original=true")
     assert answer.content == content
     assert answer.headers["Content-Disposition"] == f'attachment; filename="evidence-{file["id"]}.png"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

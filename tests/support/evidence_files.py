@@ -1,5 +1,6 @@
 """Small, whole, generated files of every kind that is evidence."""
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -115,21 +116,62 @@ AMR_WIDE_FRAME = b"\x04" + bytes(17)
 
 
 def packed_objects(content: bytes, *, extra: bytes = b"", kind: bytes = b"/ObjStm") -> bytes:
-    """A PDF object that holds others, compressed."""
+    """A PDF object that holds others, compressed, and to which no table leads."""
     data = zlib.compress(content)
     header = b"<< /Type %s /N 1 /First 4 /Filter /FlateDecode /Length %d %s >>" % (kind, len(data), extra)
-    return b"5 0 obj\n%s\nstream\n%s\nendstream\nendobj\n" % (header, data)
+    return b"4 0 obj\n%s\nstream\n%s\nendstream\nendobj\n" % (header, data)
 
 
-def pdf(*objects: bytes, catalog: bytes = b"", trailer: bytes = b"") -> bytes:
-    """A page of paper without anything on it."""
-    body = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
-    body += b"1 0 obj\n<< /Type /Catalog /Pages 2 0 R %s >>\nendobj\n" % catalog
-    body += b"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n"
-    body += b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>\nendobj\n"
-    body += b"".join(objects)
-    table = b"xref\n0 1\n0000000000 65535 f \ntrailer\n<< /Size 4 /Root 1 0 R %s >>\n" % trailer
+def pdf(*objects: bytes, catalog: bytes = b"", page: bytes = b"", trailer: bytes = b"") -> bytes:
+    """A page of paper without anything on it, and objects of your own from number 4 on."""
+    return pdf_around(
+        b"1 0 obj\n<< /Type /Catalog /Pages 2 0 R %s >>\nendobj\n" % catalog,
+        b"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n",
+        b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] %s >>\nendobj\n" % page,
+        *objects,
+        trailer=trailer,
+    )
+
+
+def pdf_around(*objects: bytes, trailer: bytes = b"") -> bytes:
+    """A PDF of objects, the first of which is its catalog, with a table of those that begin with a number."""
+    body, places = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", dict[int, int]()
+    for each in objects:
+        found = re.match(rb"(\d+) 0 obj", each)
+        if found is not None:
+            places[int(found[1])] = len(body)
+        body += each
+    size = max(places) + 1
+    table = b"xref\n0 %d\n0000000000 65535 f \n" % size
+    for number in range(1, size):
+        table += b"%010d 00000 n \n" % places[number] if number in places else b"0000000000 00000 f \n"
+    table += b"trailer\n<< /Size %d /Root 1 0 R %s >>\n" % (size, trailer)
     return body + table + b"startxref\n%d\n%%%%EOF\n" % len(body)
+
+
+def packed_pdf(*packed: bytes, catalog: bytes = b"", kind: bytes = b"/ObjStm", extra: bytes = b"") -> bytes:
+    """The same page, with objects of your own from number 6 on that lie packed in another one, and a packed table."""
+    starts = [sum(len(each) + 1 for each in packed[:index]) for index in range(len(packed))]
+    head = b" ".join(b"%d %d" % (6 + index, start) for index, start in enumerate(starts)) + b" "
+    data = zlib.compress(head + b" ".join(packed))
+    objects = [
+        b"1 0 obj\n<< /Type /Catalog /Pages 2 0 R %s >>\nendobj\n" % catalog,
+        b"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n",
+        b"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>\nendobj\n",
+        b"4 0 obj\n<< /Type %s /N %d /First %d /Filter /FlateDecode /Length %d %s >>\nstream\n%s\nendstream\nendobj\n"
+        % (kind, len(packed), len(head), len(data), extra, data),
+    ]
+    body, rows = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", [struct.pack(">BIH", 0, 0, 65535)]
+    for each in objects:
+        rows.append(struct.pack(">BIH", 1, len(body), 0))
+        body += each
+    rows.append(struct.pack(">BIH", 1, len(body), 0))
+    rows.extend(struct.pack(">BIH", 2, 4, index) for index in range(len(packed)))
+    table = b"".join(rows)
+    return body + (
+        b"5 0 obj\n<< /Type /XRef /W [1 4 2] /Root 1 0 R /Size %d /Length %d >>\nstream\n%s\nendstream\nendobj\n"
+        b"startxref\n%d\n%%%%EOF\n" % (len(rows), len(table), table, len(body))
+    )
 
 
 def allowed_files() -> Iterator[tuple[str, str, bytes, str]]:
@@ -144,7 +186,7 @@ def allowed_files() -> Iterator[tuple[str, str, bytes, str]]:
     yield "webp lossy", "b.webp", riff(b"WEBP", WEBP_LOSSY), "image/webp"
     yield "webp extended", "c.webp", riff(b"WEBP", WEBP_EXTENDED, WEBP_LOSSY, (b"EXIF", b"abc")), "image/webp"
     yield "pdf", "surat.pdf", pdf(), "application/pdf"
-    yield "pdf of packed objects", "b.pdf", pdf(packed_objects(b"6 0 << /Type /Font >>")), "application/pdf"
+    yield "pdf of packed objects", "b.pdf", packed_pdf(b"<< /Type /Font >>"), "application/pdf"
     yield "mp4", "VID-20260102-WA0002.mp4", film(b"isom", b"vide", b"soun"), "video/mp4"
     yield "mp4 with long lengths", "b.mp4", film(b"mp42", b"vide", more=wide_box(b"free", b"abc")), "video/mp4"
     yield "m4a", "Rekaman.m4a", film(b"M4A ", b"soun", compatible=b"mp42"), "audio/mp4"

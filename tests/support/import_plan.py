@@ -122,6 +122,7 @@ BORDERS: dict[str, set[str]] = {
     "typer": {"cli/"},
     "rich": {"cli/", "demo/"},
     "anyio": {"recipient/aio.py", "recipient/aio_overrides.py", "net/oauth.py", "exchange/", "exchange_server/"},
+    "pikepdf": {"exchange_server/evidence/media/pdf_reading.py", "exchange_server/evidence/media/pdf_rules.py"},
     "limits": {"exchange_server/http/rates.py", "exchange_server/settings.py"},
     "uvicorn": {"exchange_server/connections.py", "exchange_server/serving.py"},
     "httptools": {"exchange_server/connections.py"},

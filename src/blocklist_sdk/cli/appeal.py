@@ -11,6 +11,7 @@ from blocklist_sdk.cli.exchange_session import (
     EvidenceOption,
     FolderOption,
     KeyOption,
+    OriginalOption,
     SendsByDefault,
     fetch_evidence,
     send_evidence,
@@ -21,7 +22,7 @@ from blocklist_sdk.cli.output import AsJson, indented, moment, say, write_line, 
 from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.texts import counted
+from blocklist_sdk.texts import counted, quoted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Appeal
@@ -114,9 +115,10 @@ def show(settings: Settings, appeal: AppealArgument, as_json: AsJson = False) ->
     write_line("  grounds:")
     write_lines(indented(found.grounds, "    "))
     if found.reason is not None:
-        write_line(f"  answer of {moment(found.answered_at)}: {found.reason}")
+        write_line(f"  answer of {moment(found.answered_at)}:")
+        write_lines(indented(found.reason, "    "))
     for file in found.evidence:
-        write_line(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+        write_line(f"  evidence {file.id}: {quoted(file.name)}, {file.media_type}, {file.bytes:,} bytes")
     for each in found.lifted:
         when = f"lifted {moment(each.lifted_at)}" if each.lifted_at else "not lifted yet"
         write_line(f"  {each.recipient}, {each.feed} entry {each.entry}: {when}")
@@ -157,7 +159,7 @@ def _row(appeal: "Appeal") -> tuple[str, ...]:
         f"{lifted} of {len(appeal.lifted)}" if appeal.lifted else "-",
         str(appeal.case),
         moment(appeal.received_at) or "",
-        appeal.appellant,
+        quoted(appeal.appellant),
         str(len(appeal.evidence)),
     )
 
@@ -201,11 +203,12 @@ def evidence(
     settings: Settings,
     appeal: AppealArgument,
     directory: FolderOption,
+    original: OriginalOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Download an appeal's evidence, as an officer."""
     with settings.client() as exchange:
-        fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, as_json=as_json)
+        fetch_evidence(exchange, exchange.get_appeal(appeal).evidence, directory, original=original, as_json=as_json)
 
 
 def _entry(text: str | None) -> tuple[str | None, int | None]:
@@ -223,5 +226,5 @@ def appeal_line(appeal: "Appeal") -> str:
     news = f", lifted by {lifted} of {len(appeal.lifted)}" if appeal.lifted else ""
     return (
         f"appeal {appeal.id}  +{appeal.number}  {appeal.state}{news}; case {appeal.case}, "
-        f"{moment(appeal.received_at)}, by {appeal.appellant}; {counted(len(appeal.evidence), 'file')}"
+        f"{moment(appeal.received_at)}, by {quoted(appeal.appellant)}; {counted(len(appeal.evidence), 'file')}"
     )

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blocklist_sdk.cli.case_queue import Queued, queue
-from blocklist_sdk.cli.exchange_session import FolderOption, KeyOption, fetch_evidence, write_each, write_model
+from blocklist_sdk.cli.exchange_session import (
+    FolderOption,
+    KeyOption,
+    OriginalOption,
+    fetch_evidence,
+    write_each,
+    write_model,
+)
 from blocklist_sdk.cli.moments import read_moment
 from blocklist_sdk.cli.output import AsJson, indented, moment, say, scope_text, write_line, write_lines
 from blocklist_sdk.cli.report import report_line
@@ -13,7 +20,7 @@ from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.records import SCOPES
-from blocklist_sdk.texts import counted
+from blocklist_sdk.texts import counted, quoted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.models import Case, Decision, Event, RecycledBatch
@@ -235,12 +242,13 @@ def evidence(
     settings: Settings,
     case: CaseArgument,
     directory: FolderOption,
+    original: OriginalOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Download the evidence of all reports of a case, and verify each file."""
     with settings.client() as exchange:
         files = (file for report in exchange.case_reports(case) for file in report.evidence)
-        fetch_evidence(exchange, files, directory, as_json=as_json)
+        fetch_evidence(exchange, files, directory, original=original, as_json=as_json)
 
 
 _COLUMNS = ("case", "number", "state", "next", "category", "reports", "officer", "operator", "opened")
@@ -286,5 +294,9 @@ def decision_line(decision: "Decision") -> str:
 
 
 def _event_line(event: "Event") -> str:
-    detail = ", ".join(f"{name} {value}" for name, value in event.detail.items() if value is not None)
+    detail = ", ".join(f"{name} {_shown(value)}" for name, value in event.detail.items() if value is not None)
     return f"{moment(event.at)}  {event.event} by {event.actor}{f': {detail}' if detail else ''}"
+
+
+def _shown(value: str | int | bool) -> str:
+    return quoted(value) if isinstance(value, str) else str(value)

@@ -1,6 +1,8 @@
 """What the commands for an exchange share: reading files of rows, sending and fetching evidence, and output."""
 
 import contextlib
+import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +14,8 @@ from typer.core import TyperGroup
 
 from blocklist_sdk.cli.inputs import input_of, place_in
 from blocklist_sdk.cli.output import say, write_json, write_line
-from blocklist_sdk.errors import BlocklistError, InvalidInput, StorageFailed
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import BlocklistError, ExchangeError, InvalidInput, StorageFailed
 from blocklist_sdk.modes import PRIVATE
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ DEFAULT = "send"
 """The command that `blocklist report NUMBER` and `blocklist appeal NUMBER` run; its name may be left out."""
 
 _NAME_CHARS_MAX = 100
+_NO_COPY = 409
 
 KeyOption = Annotated[
     str | None,
@@ -38,6 +42,12 @@ KeyOption = Annotated[
 ]
 FolderOption = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="The folder for the files; made if it does not exist.")
+]
+OriginalOption = Annotated[
+    bool,
+    typer.Option(
+        "--original", help="The files as they were sent, not copies without positions, names of authors and comments."
+    ),
 ]
 EvidenceOption = Annotated[
     list[Path] | None, typer.Option("--evidence", metavar="FILE", help="A file of evidence; may be repeated.")
@@ -194,22 +204,58 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda sent, total: bars.update(task, completed=sent, total=total)
 
 
-def fetch_evidence(exchange: "ExchangeClient", files: Iterable["Evidence"], folder: Path, *, as_json: bool) -> None:
+def fetch_evidence(
+    exchange: "ExchangeClient", files: Iterable["Evidence"], folder: Path, *, original: bool, as_json: bool
+) -> None:
     """Download files into a folder, under safe names, and write their paths.
+
+    Args:
+        exchange: the client.
+        files: the files.
+        folder: the folder; it is made if it does not exist.
+        original: as they were sent, instead of copies without positions, names and comments.
+        as_json: write lines of JSON.
 
     Raises:
         StorageFailed: the folder cannot be made.
+        ExchangeError: of a file no such copy can be made; the others were downloaded.
     """
     try:
         PRIVATE.make(folder)
     except OSError as error:
         raise StorageFailed(f"cannot make the folder {folder}: {error.strerror}", path=folder) from error
+    refused: ExchangeError | None = None
     for file in files:
-        path = exchange.download_evidence(file, folder / f"{file.id}-{_safe_name(file.name)}")
-        if as_json:
-            write_json({**file.model_dump(mode="json"), "path": str(path)})
-        else:
-            write_line(f"{path}  {file.media_type}, {file.bytes:,} bytes, SHA-256 {file.sha256}")
+        target = folder / f"{file.id}-{_safe_name(file.name)}"
+        try:
+            path = exchange.download_evidence(file, target, original=original)
+        except ExchangeError as error:
+            if error.status != _NO_COPY:
+                raise
+            if refused is not None:
+                say(str(refused))
+            refused = error
+            continue
+        _write_file(file, path, as_json=as_json)
+    if refused is not None:
+        raise refused
+
+
+def _write_file(file: "Evidence", path: Path, *, as_json: bool) -> None:
+    """Write where a file is, and whether it is a copy."""
+    with storage(path), path.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        length = os.fstat(content.fileno()).st_size
+    if as_json:
+        copy = {"path": str(path), "copy_sha256": sha256, "copy_bytes": length}
+        write_json({**file.model_dump(mode="json"), **copy})
+    elif sha256 == file.sha256:
+        write_line(f"{path}  {file.media_type}, {file.bytes:,} bytes, SHA-256 {file.sha256}")
+    else:
+        write_line(
+            f"{path}  {file.media_type}, {length:,} bytes, a copy without positions, names and comments; "
+            f"the original has {file.bytes:,} bytes, SHA-256 {file.sha256}"
+        )
 
 
 def _safe_name(name: str) -> str:

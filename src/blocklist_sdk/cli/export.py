@@ -11,7 +11,7 @@ from blocklist_sdk.cli.output import say
 from blocklist_sdk.cli.settings import FILES, LIST, Settings, check_output, with_settings
 from blocklist_sdk.disk import replaced
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.texts import counted, displayable, is_displayable
+from blocklist_sdk.texts import counted, displayable, is_displayable, spreadsheet_cell
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -140,8 +140,11 @@ def _cells(column: Any, form: str) -> Any:
 
 
 def _quoted(value: str, form: str) -> str:
-    """A text as JSON or as RFC 4180 CSV; whatever a list has in it, an entry is one line, and no terminal obeys it."""
+    """A text as JSON or as RFC 4180 CSV.
+
+    Whatever a list has in it, an entry is one line, and no terminal or spreadsheet obeys it.
+    """
     if form == "jsonl":
         return json.dumps(value, ensure_ascii=not is_displayable(value)).replace("\x7f", "\\u007f")
-    value = displayable(value)
+    value = spreadsheet_cell(displayable(value))
     return f'"{value.replace(chr(34), chr(34) * 2)}"' if any(mark in value for mark in ',"\r\n') else value

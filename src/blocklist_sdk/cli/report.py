@@ -26,7 +26,7 @@ from blocklist_sdk.cli.settings import SERVER, Settings, with_settings
 from blocklist_sdk.cli.text_tables import LimitOption, limited, write_table
 from blocklist_sdk.errors import InvalidInput, InvalidNumber
 from blocklist_sdk.numbers.text import Form, check_form
-from blocklist_sdk.texts import counted
+from blocklist_sdk.texts import counted, quoted
 
 if TYPE_CHECKING:
     from blocklist_sdk.exchange.client import ExchangeClient
@@ -191,7 +191,7 @@ def show(settings: Settings, report: ReportArgument, as_json: AsJson = False) ->
         return
     write_line(report_line(found))
     for file in found.evidence:
-        write_line(f"  evidence {file.id}: {file.name}, {file.media_type}, {file.bytes:,} bytes")
+        write_line(f"  evidence {file.id}: {quoted(file.name)}, {file.media_type}, {file.bytes:,} bytes")
     write_lines(indented(found.text, "  "))
 
 
@@ -225,8 +225,8 @@ def _row(report: "Report") -> tuple[str, ...]:
         " and ".join(report.missing) or "-",
         str(report.case),
         report.category,
-        f"{report.channel}{f' ({report.app})' if report.app else ''}",
-        report.reporter,
+        f"{report.channel}{f' ({quoted(report.app)})' if report.app else ''}",
+        quoted(report.reporter),
         str(len(report.evidence)),
         moment(report.happened_at) or "",
     )
@@ -251,8 +251,8 @@ def report_line(report: "Report") -> str:
     missing = f", missing {' and '.join(report.missing)}" if report.missing else ""
     repeats = f", repeats report {report.repeats}" if report.repeats else ""
     files = counted(len(report.evidence), "file")
-    way = f"{report.channel}{f' ({report.app})' if report.app else ''}"
+    way = f"{report.channel}{f' ({quoted(report.app)})' if report.app else ''}"
     return (
         f"report {report.id}  +{report.number}  {report.category} by {way}, {moment(report.happened_at)}, "
-        f"by {report.reporter}; {files}; case {report.case}: {report.case_state}{missing}{repeats}"
+        f"by {quoted(report.reporter)}; {files}; case {report.case}: {report.case_state}{missing}{repeats}"
     )

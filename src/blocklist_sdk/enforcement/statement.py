@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from blocklist_sdk import times
 from blocklist_sdk.exchange.models import Spread
-from blocklist_sdk.texts import displayable
+from blocklist_sdk.texts import displayable, spreadsheet_cell
 
 OTHER_REASONS: Final = "other reasons"
 """Stands for reasons beyond the first thousand."""
@@ -243,5 +243,4 @@ def _value(value: object) -> object:
 
 def _cell(text: str) -> str:
     """The text as one line, in a form that no spreadsheet takes for a formula and no terminal obeys."""
-    text = displayable(text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return spreadsheet_cell(displayable(text))

@@ -17,7 +17,14 @@ from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
 from blocklist_sdk.exchange.client import as_method
-from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
+from blocklist_sdk.exchange.models import (
+    BulkItem,
+    Evidence,
+    NewReceipt,
+    NewReport,
+    Page,
+    ReceiptItem,
+)
 from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
 from blocklist_sdk.net.bounded import Deadline
 from blocklist_sdk.net.http import httpx
@@ -167,12 +174,12 @@ class AsyncExchangeClient:
             for item in calls.renumbered(batch, (await self.send(batch.call)).items):
                 yield item
 
-    async def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
+    async def download_evidence(self, evidence: Evidence, to: str | Path, *, original: bool = False) -> Path:
         """As `ExchangeClient.download_evidence`."""
-        call = calls.download_evidence(evidence.id)
+        call = calls.download_evidence(evidence.id, original=original)
         path = Path(to)
         with replaced(path) as temporary:
-            await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary))
+            await self._retrying(call, functools.partial(self._fetch, call, evidence, temporary, original=original))
         return path
 
     async def send(self, call: Call[T]) -> T:
@@ -198,8 +205,8 @@ class AsyncExchangeClient:
         with masked_logs():
             return await self._client.send(self._wire.request(self._client, call, deadline), stream=True)
 
-    async def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
-        wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
+    async def _fetch(self, call: Call[None], evidence: Evidence, path: Path, *, original: bool) -> None:
+        wire, deadline = self._wire, self._wire.copy_deadline(evidence, original=original)
         digest, length = hashlib.sha256(), 0
         with wire.translated(call), _over_by(deadline):
             response = await self._send(call, deadline)
@@ -208,14 +215,14 @@ class AsyncExchangeClient:
                     wire.bound(response, deadline)
                     await response.aread()
                     wire.refuse(call, response)
-                wire.bound(response, deadline, evidence.bytes)
+                wire.bound(response, deadline, wire.copy_bytes_max(evidence, response, original=original))
                 with storage(path), path.open("wb") as file:
                     async for chunk in response.aiter_raw():
                         digest.update(chunk)
                         length += file.write(chunk)
             finally:
                 await response.aclose()
-        wire.check_file(evidence, length, digest.hexdigest())
+        wire.check_file(evidence, response, length, digest.hexdigest(), original=original)
 
     async def _pages(self, call: Call[Page[T]]) -> AsyncIterator[T]:
         following: Call[Page[T]] | None = call

@@ -326,9 +326,15 @@ def withdraw_decision(decision: int, *, idempotency_key: str | None = None) -> C
     return _post(f"/v1/decisions/{_id('decision', decision)}/withdrawal", Decision, key=idempotency_key)
 
 
-def download_evidence(evidence: int) -> Call[None]:
-    """A file of a report or an appeal."""
-    return Call(method="GET", path=f"/v1/evidence/{_id('evidence', evidence)}", answer=None)
+def download_evidence(evidence: int, *, original: bool = False) -> Call[None]:
+    """A file of a report or an appeal.
+
+    Args:
+        evidence: its ID.
+        original: the file as it was sent; otherwise a copy without positions, names and comments.
+    """
+    query = {"original": "true"} if original else {}
+    return Call(method="GET", path=f"/v1/evidence/{_id('evidence', evidence)}", query=query, answer=None)
 
 
 # Appeals

@@ -16,7 +16,14 @@ from blocklist_sdk.disk import replaced, storage
 from blocklist_sdk.errors import not_pickled
 from blocklist_sdk.exchange import calls
 from blocklist_sdk.exchange.calls import Call
-from blocklist_sdk.exchange.models import BulkItem, Evidence, NewReceipt, NewReport, Page, ReceiptItem
+from blocklist_sdk.exchange.models import (
+    BulkItem,
+    Evidence,
+    NewReceipt,
+    NewReport,
+    Page,
+    ReceiptItem,
+)
 from blocklist_sdk.exchange.wire import DEFAULTS, ClientSettings, Wire
 from blocklist_sdk.net.bounded import Deadline
 from blocklist_sdk.net.cutter import SocketCutter
@@ -240,21 +247,26 @@ class ExchangeClient:
         for batch in calls.receipt_batches(receipts, idempotency_key):
             yield from calls.renumbered(batch, self.send(batch.call).items)
 
-    def download_evidence(self, evidence: Evidence, to: str | Path) -> Path:
+    def download_evidence(self, evidence: Evidence, to: str | Path, *, original: bool = False) -> Path:
         """Download a file of a report or an appeal and verify it; nothing is written if that fails.
+
+        By default it is a copy without positions, names of authors, devices and comments, whose hash is not that of the
+        stored file. The file that is written can be read by its owner alone.
 
         Args:
             evidence: one of the report's or appeal's `evidence`.
             to: the file to write; it is replaced if it exists.
+            original: the file as it was sent, with the hash in `evidence`.
 
         Raises:
-            Untrusted: it is not the file that the exchange described.
+            Untrusted: it is not the file that the exchange described, or the copy did not come whole.
+            ExchangeError: it does not exist, or no such copy can be made of it (status 409).
             StorageFailed: the disk failed.
         """
-        call = calls.download_evidence(evidence.id)
+        call = calls.download_evidence(evidence.id, original=original)
         path = Path(to)
         with replaced(path) as temporary:
-            self._retrying(call, lambda: self._fetch(call, evidence, temporary))
+            self._retrying(call, lambda: self._fetch(call, evidence, temporary, original=original))
         return path
 
     def send(self, call: Call[T]) -> T:
@@ -275,8 +287,8 @@ class ExchangeClient:
                 response.close()
         return wire.read(call, response)
 
-    def _fetch(self, call: Call[None], evidence: Evidence, path: Path) -> None:
-        wire, deadline = self._wire, self._wire.deadline(evidence.bytes)
+    def _fetch(self, call: Call[None], evidence: Evidence, path: Path, *, original: bool) -> None:
+        wire, deadline = self._wire, self._wire.copy_deadline(evidence, original=original)
         digest, length = hashlib.sha256(), 0
         with wire.translated(call), self._cutter.cut_after(deadline):
             response = self._send(call, deadline)
@@ -285,14 +297,14 @@ class ExchangeClient:
                     wire.bound(response, deadline)
                     response.read()
                     wire.refuse(call, response)
-                wire.bound(response, deadline, evidence.bytes)
+                wire.bound(response, deadline, wire.copy_bytes_max(evidence, response, original=original))
                 with storage(path), path.open("wb") as file:
                     for chunk in response.iter_raw():
                         digest.update(chunk)
                         length += file.write(chunk)
             finally:
                 response.close()
-        wire.check_file(evidence, length, digest.hexdigest())
+        wire.check_file(evidence, response, length, digest.hexdigest(), original=original)
 
     def _send(self, call: Call[Any], deadline: Deadline) -> httpx.Response:
         client = self._connections()

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from blocklist_sdk.records import Level, Scope
-from blocklist_sdk.texts import counted, first_control
+from blocklist_sdk.texts import counted, first_control, is_invisible
 
 T = TypeVar("T")
 
@@ -42,6 +42,15 @@ PAGE_MAX: Final = 500
 
 EVIDENCE_BYTES_MAX: Final = 20 * 1000 * 1000
 """Longest evidence file, bytes: a minute of a phone's video, or a long recorded call. An exchange may accept less."""
+
+CLEANED_BYTES_MAX: Final = 4 * EVIDENCE_BYTES_MAX
+"""Longest copy of an evidence file, bytes: a PDF written anew may be longer than one that was packed tightly."""
+
+EVIDENCE_COPY: Final = "Evidence-Copy"
+"""The header that says what is given out: `cleaned`, a copy without where and by whom it was made, or `original`."""
+
+CONTENT_DIGEST: Final = "Content-Digest"
+"""The header with the SHA-256 of what is given out (RFC 9530)."""
 
 KEY_CHARS_MAX: Final = 128
 """Most characters of an `Idempotency-Key`."""
@@ -80,6 +89,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _single(text: str) -> str:
+    """Refuse what is not one line: line ends, and marks that turn the direction of writing or cannot be seen."""
+    for character in text:
+        if is_invisible(character):
+            raise ValueError(f"must be one line without the invisible character U+{ord(character):04X}")
+    return text
+
+
+def _unbroken(text: str) -> str:
+    """Refuse line ends, but not the invisible marks that numbers are pasted with."""
+    if len(text.splitlines()) > 1:
+        raise ValueError("must be one line")
+    return _printable(text)
+
+
 _ISO_START: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
@@ -105,9 +129,9 @@ def _line(most: int, least: int = 1) -> object:
     return StringConstraints(min_length=least, max_length=most, strip_whitespace=True)
 
 
-Line = Annotated[str, _line(200), AfterValidator(_printable)]
+Line = Annotated[str, _line(200), AfterValidator(_single)]
 LongText = Annotated[str, _line(4_000), AfterValidator(_printable)]
-NumberText = Annotated[str, _line(64), AfterValidator(_printable)]
+NumberText = Annotated[str, _line(64), AfterValidator(_unbroken)]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

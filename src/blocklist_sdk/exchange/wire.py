@@ -1,5 +1,6 @@
 """What both clients share: how requests are made, responses read, errors translated, and when to retry."""
 
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,7 @@ from blocklist_sdk import __version__
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
-from blocklist_sdk.exchange.models import Evidence
+from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX, CONTENT_DIGEST, EVIDENCE_COPY, Evidence
 from blocklist_sdk.net.addresses import read_url, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
@@ -30,6 +31,7 @@ PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of errors that may pass (RFC 9110 section 15, RFC 8470, RFC 6585)."""
 
 _PIECE_BYTES: Final = 1 << 16
+_COPY_FREE_BYTES: Final = 1_000_000
 _FIELDS_SHOWN_MAX: Final = 10
 _REASON_CHARS_MAX: Final = 1000
 _ADVICE: Final = {
@@ -210,13 +212,30 @@ class Wire:
         except httpx.RequestError as error:
             raise Unreachable(f"{address}: {why_failed(error)}", url=address) from error
 
-    def check_file(self, evidence: Evidence, length: int, sha256: str) -> None:
-        """Check that a file is the one that the exchange described.
+    def copy_deadline(self, evidence: Evidence, *, original: bool) -> Deadline:
+        """The deadline of a download; a copy may be longer than the file."""
+        return self.deadline(evidence.bytes if original else 4 * evidence.bytes + _COPY_FREE_BYTES)
+
+    def copy_bytes_max(self, evidence: Evidence, response: httpx.Response, *, original: bool) -> int:
+        """The most bytes that a download may have."""
+        return CLEANED_BYTES_MAX if not original and _is_cleaned(response) else evidence.bytes
+
+    def check_file(
+        self, evidence: Evidence, response: httpx.Response, length: int, sha256: str, *, original: bool
+    ) -> None:
+        """Check that a file is the one that the exchange described, or the copy of it that came whole.
 
         Raises:
             Untrusted: it is another one.
         """
-        if length != evidence.bytes or sha256 != evidence.sha256:
+        if not original and _is_cleaned(response):
+            digest = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+            if response.headers.get(CONTENT_DIGEST) != digest:
+                raise Untrusted(
+                    f"the copy of evidence {evidence.id} is not what the exchange sent: {length:,} bytes with SHA-256 "
+                    f"{sha256}. Nothing was written; tell the exchange's operator."
+                )
+        elif length != evidence.bytes or sha256 != evidence.sha256:
             raise Untrusted(
                 f"evidence {evidence.id} is not what the exchange described: {length:,} bytes with SHA-256 {sha256}, "
                 f"not {evidence.bytes:,} with {evidence.sha256}. Nothing was written; tell the exchange's operator."
@@ -351,3 +370,8 @@ def _not_an_exchange(address: str, response: httpx.Response) -> str:
 
 def _network() -> str:
     return "check the address and the network in between; a captive portal may have answered"
+
+
+def _is_cleaned(response: httpx.Response) -> bool:
+    """Whether this is a copy of evidence, and not the file."""
+    return bool(response.headers.get(EVIDENCE_COPY) == "cleaned")

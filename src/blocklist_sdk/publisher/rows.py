@@ -27,6 +27,7 @@ from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.rows import FOREVER_MS, LATEST_MS, TEXT_COLUMNS, Int64s, Texts
 from blocklist_sdk.tables.dates import why_no_moment
 from blocklist_sdk.tables.rejects import Reject
+from blocklist_sdk.texts import from_spreadsheet_cell
 
 LEVELS = ("block", "advisory")
 
@@ -99,7 +100,7 @@ def read_rows(
     optional: dict[str, Any] = {}
     for name in TEXT_COLUMNS:
         if name in columns:
-            read = {"level": read_level, "scope": read_scope}.get(name, partial(check_text, name))
+            read = {"level": read_level, "scope": read_scope}.get(name, partial(_own_text, name))
             optional[name] = _read_texts(columns[name], name, getattr(defaults, name), read, rejected)
     for name, empty in (("since", NOT_GIVEN_MS), ("until", FOREVER_MS)):
         if name in columns:
@@ -280,6 +281,15 @@ def read_scope(text: str) -> str:
     if not parts or not parts <= set(SCOPES):
         raise InvalidInput(f"scope must be {', '.join(SCOPES)}, or several of these joined by +, not {text!r}")
     return "+".join(sorted(parts))
+
+
+def _own_text(name: str, text: str) -> str:
+    """A text of the list, as it was before an export guarded it against spreadsheets.
+
+    Raises:
+        InvalidInput: the release's format has no room for it.
+    """
+    return check_text(name, from_spreadsheet_cell(text))
 
 
 def _read_texts(column: pa.Array, name: str, default: str, read: Callable[[str], str], rejected: _Rejections) -> Texts:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blocklist_sdk.disk import adopt, regular_target, staged, storage
 from blocklist_sdk.modes import PRIVATE
-from blocklist_sdk.texts import displayable
+from blocklist_sdk.texts import displayable, spreadsheet_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ def write_rejects(rejects: Sequence[Reject], path: Path) -> None:
                 writer = csv.writer(file)
                 writer.writerow(("line", "reason", "text"))
                 # Whoever looks at the file with `cat` must not have a terminal that obeys what a stranger wrote.
-                texts = ((reject.line, displayable(reject.reason), displayable(reject.text)) for reject in rejects)
+                # Nor a spreadsheet.
+                texts = ((reject.line, _cell(reject.reason), _cell(reject.text)) for reject in rejects)
                 writer.writerows(texts)
             adopt(temporary, path, PRIVATE)
+
+
+def _cell(text: str) -> str:
+    return spreadsheet_cell(displayable(text))

@@ -133,6 +133,17 @@ def test_in_and_out_as_csv(recipient: Blocklist, tmp_path: Path) -> None:
     assert [(o.number, o.decision, o.reason, o.author, o.until) for o in recipient.overrides] == before
 
 
+@pytest.mark.parametrize("reason", ["=1+1", "\uff1d1+1", "|calc", "'=1", "\u200b@x", "- see above", "'tis"])
+def test_a_reason_that_looks_like_a_formula_comes_back(recipient: Blocklist, tmp_path: Path, reason: str) -> None:
+    recipient.overrides.allow(LISTED, reason=reason, author=reason)
+    file = tmp_path / "overrides.csv"
+    recipient.overrides.export_csv(file)
+    assert reason == "'tis" or f",'{reason}," in file.read_text(encoding="utf-8")
+    recipient.overrides.remove(LISTED)
+    recipient.overrides.import_file(file)
+    assert [(o.reason, o.author) for o in recipient.overrides] == [(reason, reason)]
+
+
 def test_bad_lines_are_rejected_one_by_one(recipient: Blocklist, tmp_path: Path) -> None:
     file = tmp_path / "overrides.csv"
     file.write_text(

@@ -22,6 +22,7 @@ from blocklist_sdk.enforcement.sink import OUTCOME_KINDS, Outcome, plain
 from blocklist_sdk.errors import Malformed, StorageFailed
 from blocklist_sdk.modes import SHARED
 from blocklist_sdk.release.release_id import FIRST_ERA
+from blocklist_sdk.texts import from_spreadsheet_cell, spreadsheet_cell
 
 FileFormat = Literal["csv", "jsonl"]
 FORMATS: Final = get_args(FileFormat)
@@ -136,7 +137,9 @@ def write_drop_response(path: str | Path, outcomes: Mapping[int, Outcome]) -> No
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(RESPONSE_COLUMNS)
-    rows.writerows((f"+{number}", outcome.kind, outcome.detail) for number, outcome in outcomes.items())
+    rows.writerows(
+        (f"+{number}", outcome.kind, spreadsheet_cell(outcome.detail)) for number, outcome in outcomes.items()
+    )
     with replaced(Path(path), SHARED) as temporary:
         temporary.write_text(f"{text.getvalue()}{_END} count={len(outcomes)}\n", encoding="utf-8")
 
@@ -185,7 +188,10 @@ def read_drop_response(path: str | Path) -> DropResponse:
         rows.fieldnames = names
         if not {"number", "outcome"} <= set(names):
             raise Malformed(f"{path} is not a response: its first line must be {','.join(RESPONSE_COLUMNS)}")
-        outcomes = [(_number(row["number"]), _outcome(row["outcome"], row.get("detail"))) for row in rows]
+        outcomes = [
+            (_number(row["number"]), _outcome(row["outcome"], from_spreadsheet_cell(row.get("detail") or "")))
+            for row in rows
+        ]
     except (ValueError, KeyError, csv.Error) as error:
         raise Malformed(f"{path} cannot be read ({error}): its lines must be {','.join(RESPONSE_COLUMNS)}") from error
     if count is not None and count != len(outcomes):
@@ -201,7 +207,10 @@ def _csv(batch: Batch) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     rows.writerows(
-        (batch.operation, f"+{number}", f"+{last}", "+".join(scope), category, " ".join(map(str, entries)), until)
+        (
+            *(batch.operation, f"+{number}", f"+{last}", "+".join(scope)),
+            *(spreadsheet_cell(category), " ".join(map(str, entries)), until),
+        )
         for number, last, scope, category, entries, until in _rows(batch)
     )
     return text.getvalue()
@@ -278,7 +287,12 @@ def _from_csv(text: str) -> DropFile:
     head = _pairs(lines.readline(), _MARK)
     rows = csv.DictReader(lines, strict=True)
     changes = (
-        row | {"scope": tuple(row["scope"].split("+")), "entries": tuple(map(int, row["entries"].split()))}
+        row
+        | {
+            "scope": tuple(row["scope"].split("+")),
+            "category": from_spreadsheet_cell(row["category"]),
+            "entries": tuple(map(int, row["entries"].split())),
+        }
         for row in rows
     )
     return _drop_file(head, changes)

@@ -18,6 +18,9 @@ from blocklist_sdk.enforcement.sinks.options import checked_options, password_of
 from blocklist_sdk.errors import InvalidInput, foreign_text
 from blocklist_sdk.release.release_id import FIRST_ERA, ReleaseId
 
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""Apache Kafka, org.apache.kafka.common.internals.Topic."""
+
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "client.id": "blocklist-sdk",
     "compression.type": "lz4",
@@ -108,6 +111,10 @@ def open_kafka_sink(
     topic = unquote(read.path.strip("/"))
     if not read.hosts or not topic or "/" in topic:
         raise InvalidInput("the sink's URL must name brokers and one topic: kafka://host:port/topic")
+    if not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+        raise InvalidInput(
+            f"the topic {topic!r} is not one of Kafka: it may have letters, digits, '.', '_' and '-', at most 249"
+        )
     file = options.pop("properties", None)
     settings: dict[str, Any] = {**_DEFAULTS, "bootstrap.servers": read.hosts}
     if file is not None:

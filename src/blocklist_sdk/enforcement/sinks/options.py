@@ -7,9 +7,11 @@ or switch the checks of certificates off, and a URL often comes from somewhere e
 import os
 from collections.abc import Collection, Iterable
 from typing import Final
+from urllib.parse import unquote
 
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.net.addresses import SECRET_OPTIONS, Url, are_options, read_url, unreadable
+from blocklist_sdk.texts import is_control
 
 PASSWORD_VARIABLE: Final = "BLOCKLIST_SINK_PASSWORD"  # noqa: S105 -- the name of a variable
 """The variable with the password of a sink whose URL has none."""
@@ -27,8 +29,8 @@ def read_sink_url(url: str, *, kind: str, known: Collection[str], example: str) 
         example: what such a URL looks like, for errors.
 
     Raises:
-        InvalidInput: `url` is not such a URL, or has an option twice, or one that the sink does not know. The message
-            has no value of it.
+        InvalidInput: `url` is not such a URL, or has an option twice, or one that the sink does not know, or a control
+            character in a name. The message has no value of it.
 
     >>> read_sink_url("redis://127.0.0.1/0?prefix=a", kind="a Redis sink", known={"prefix"}, example="redis://h/0")[1]
     {'prefix': 'a'}
@@ -37,7 +39,27 @@ def read_sink_url(url: str, *, kind: str, known: Collection[str], example: str) 
     if not are_options(read.query):
         # An option without a value may be the rest of a password.
         raise unreadable("the sink's URL", f"{example}?option=value")
-    return read, checked_options(read.options, kind=kind, known=known)
+    options = checked_options(read.options, kind=kind, known=known)
+    names = {"path": unquote(read.path), "user": read.user or ""}
+    for name, text in (*names.items(), *options.items()):
+        if name.lower() not in SECRET_OPTIONS:
+            check_sent_name(name, text)
+    if any("\0" in text for text in (read.password or "", *options.values())):
+        raise InvalidInput("the sink's password has the control character U+0000: choose another one")
+    return read, options
+
+
+def check_sent_name(name: str, text: str) -> None:
+    """Refuse a name of something in another system that has control characters.
+
+    Many systems end a name at NUL, so that two names become one, and take line ends for the end of a command.
+
+    Raises:
+        InvalidInput: it has one.
+    """
+    found = next((character for character in text if is_control(character) or character in "\n\r\t"), None)
+    if found is not None:
+        raise InvalidInput(f"the sink's {name} has the control character U+{ord(found):04X}: leave it out")
 
 
 def checked_options(given: Iterable[tuple[str, str]], *, kind: str, known: Collection[str]) -> dict[str, str]:

@@ -201,10 +201,9 @@ class PostgresSink:
     def __init__(self, settings: dict[str, Any], table: Sequence[str], *, feed: str, ledger: str, create: bool) -> None:
         self._settings = settings
         self._table = ".".join(table)
-        self._names = {
-            "table": sql.Identifier(*table),
-            "cursor": sql.Identifier(*table[:-1], f"{table[-1]}_cursor"),
-        }
+        self._names = _identifiers(table)
+        # In a statement with parameters psycopg reads every per cent sign, also those within names.
+        self._names_beside_parameters = _identifiers([part.replace("%", "%%") for part in table])
         self._feed = feed
         self._ledger = ledger
         self._create = create
@@ -330,7 +329,8 @@ class PostgresSink:
         return {position: "a trigger or rule of the table left it out" for (position,) in missing}
 
     def _sql(self, text: LiteralString) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
+        """A statement that is executed with parameters."""
+        return sql.SQL(text).format(**self._names_beside_parameters)
 
     def _connect(self) -> psycopg.Connection[Any]:
         # Behind a pooler, prepared statements get lost.
@@ -366,13 +366,18 @@ class PostgresSink:
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('blocklist-sdk'))")
             try:
                 for statement in _CREATE:
-                    connection.execute(self._sql(statement))
+                    connection.execute(sql.SQL(statement).format(**self._names))
             except psycopg.errors.InvalidSchemaName as error:
                 schema = self._names["table"].as_string(connection).rpartition(".")[0]
                 raise InvalidInput(
                     f"PostgreSQL: {_text(error)}: create the schema, as with CREATE SCHEMA {schema}, or correct the "
                     f"sink's table={self._table}"
                 ) from error
+
+
+def _identifiers(table: Sequence[str]) -> dict[str, sql.Identifier]:
+    """The names of the tables for statements."""
+    return {"table": sql.Identifier(*table), "cursor": sql.Identifier(*table[:-1], f"{table[-1]}_cursor")}
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:

@@ -23,7 +23,7 @@ from blocklist_sdk import times
 from blocklist_sdk.enforcement.items import Batch
 from blocklist_sdk.enforcement.sink import HeldItem, Outcome, SinkIdentity, SinkUnavailable, all_done
 from blocklist_sdk.enforcement.sinks import columns
-from blocklist_sdk.enforcement.sinks.options import password_of, read_sink_url, seconds, truth, whole
+from blocklist_sdk.enforcement.sinks.options import check_sent_name, password_of, read_sink_url, seconds, truth, whole
 from blocklist_sdk.errors import InvalidInput, foreign_text
 from blocklist_sdk.records import SCOPES
 
@@ -113,7 +113,9 @@ def open_redis_sink(
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(f"{read} cannot be used: check its database and the values of its options") from None
-    return RedisSink(client, redis_keys(feed, prefix=prefix or options.get("prefix") or _PREFIX), ledger=ledger)
+    used = prefix or options.get("prefix") or _PREFIX
+    check_sent_name("prefix", used)
+    return RedisSink(client, redis_keys(feed, prefix=used), ledger=ledger)
 
 
 def redis_keys(feed: str, *, prefix: str = _PREFIX) -> tuple[str, str, str]:

@@ -26,10 +26,13 @@ from typing import Final, Literal
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
+from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX
 from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
 from blocklist_sdk.exchange_server.evidence.media import MediaJudge
+from blocklist_sdk.exchange_server.evidence.media.cleaning import cleaned
 from blocklist_sdk.locks import lock_descriptor
 from blocklist_sdk.places import resolved
+from blocklist_sdk.texts import is_invisible
 
 NAME_CHARS_MAX: Final = 120
 """Longest name of a file: three times as long as those of phones and messaging apps."""
@@ -41,9 +44,6 @@ _RESERVE_BYTES: Final = 256 << 20
 """Disk space that evidence leaves free, bytes: decisions and releases may need it."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-_JOINERS: Final = frozenset("\u200c\u200d")
-"""Format characters that names of people and emoji need."""
 
 _PATH: Final = re.compile(r"[/\\]|%2f|%5c|^[a-z]:", re.IGNORECASE)
 """Parts of paths, also as browsers and Windows programs write them."""
@@ -108,8 +108,7 @@ def check_name(name: str) -> str:
 
 def _reason_to_refuse_name(name: str) -> str | None:
     for character in name:
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cs", "Zl", "Zp") or (category == "Cf" and character not in _JOINERS):
+        if is_invisible(character):
             return f"it has the invisible character U+{ord(character):04X}"
     bare = name.strip()
     if not bare:
@@ -238,6 +237,30 @@ class EvidenceStore:
         with self.open(sha256) as file, storage(path):
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
+    def cleaned(self, sha256: str, media_type: str) -> bytes:
+        """The copy of a stored file that is given out: without where, by whom and with what it was made.
+
+        The stored file stays as it is. The same file gives the same copy, until a version of this library knows more.
+
+        Args:
+            sha256: the stored file.
+            media_type: its type, as it was judged.
+
+        Raises:
+            Unfit: no such copy can be made of it, with the reason.
+            InvalidInput: `sha256` is not a SHA-256 in lower-case hexadecimal digits.
+            StorageFailed: the file does not exist, or cannot be read.
+        """
+        with (
+            self.open(sha256) as file,
+            storage(self._path(sha256)),
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
+            copy = cleaned(media_type, content)
+        if len(copy) > CLEANED_BYTES_MAX:
+            raise Unfit(f"its copy would have more than {CLEANED_BYTES_MAX:,} bytes")
+        return copy
+
     def _path(self, sha256: str) -> Path:
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
             raise InvalidInput("the SHA-256 of evidence must be 64 lower-case hexadecimal digits")
@@ -326,7 +349,7 @@ class IncomingFile:
         try:
             with storage(self._store.directory):
                 content = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-            media_type = self._store.judge.judge(content)
+                media_type = self._store.judge.judge(content)
         except Unfit as unfit:
             raise EvidenceRefused(unfit.reason, field="body", status=422 if unfit.known else 415) from None
         sha256 = self._hash.hexdigest()

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -82,18 +82,25 @@ class BodyRoute(APIRoute):
             return handle
         if isinstance(self.body_field.field_info, params.Form):
             return partial(_with_form, handle, bytes_max)
-        (model,) = (
-            each.annotation
-            for each in inspect.signature(self.endpoint).parameters.values()
-            if inspect.isclass(each.annotation) and issubclass(each.annotation, RequestModel)
-        )
-        return partial(_with_json, handle, bytes_max, model, _access(self.dependant))
+        model, is_optional = _model_of(self.endpoint)
+        return partial(_with_json, handle, bytes_max, model, is_optional, _access(self.dependant))
+
+
+def _model_of(endpoint: Callable[..., Any]) -> tuple[type[RequestModel], bool]:
+    """The model of an endpoint's body, and whether the body may be left out."""
+    for each in inspect.signature(endpoint).parameters.values():
+        options = get_args(each.annotation) or (each.annotation,)
+        for option in options:
+            if inspect.isclass(option) and issubclass(option, RequestModel):
+                return option, type(None) in options
+    raise TypeError(f"{endpoint} takes a body that is no model")
 
 
 async def _with_json(
     handle: Callable[[Request], Coroutine[Any, Any, Response]],
     bytes_max: int,
     model: type[RequestModel],
+    is_optional: bool,
     permissions: tuple[str, ...] | None,
     request: Request,
 ) -> Response:
@@ -104,6 +111,8 @@ async def _with_json(
         account = caller.id
     with state_of(request.app).bodies.charging(account) as charge:
         content = await _content(request, bytes_max, charge)
+        if is_optional and not content:
+            return await handle(_EmptyRequest(request.scope, request.receive))
         _check_type(request, _JSON_TYPE)
         read = partial(_model, content, model)
         if len(content) <= _AT_ONCE_BYTES:
@@ -140,6 +149,13 @@ class _ReadRequest(Request):
 
     async def json(self) -> Any:
         return self._value
+
+
+class _EmptyRequest(Request):
+    """A request without a body, which was found out by reading it."""
+
+    async def body(self) -> bytes:
+        return b""
 
 
 def _access(dependant: Dependant) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ from blocklist_sdk.numbers.reach import MAX_COVER, covered, range_text
 from blocklist_sdk.recipient.cache.local_database import LocalDatabase, Stamp
 from blocklist_sdk.recipient.cache.override_rows import COLUMNS_OF_FILE, override_of, row_of
 from blocklist_sdk.records import Override
+from blocklist_sdk.texts import from_spreadsheet_cell, spreadsheet_cell
 
 if TYPE_CHECKING:
     from blocklist_sdk.numbers import Form, FormDecision
@@ -219,7 +220,8 @@ class Overrides:
             for override in overrides:
                 until = "" if override.until is None else override.until.isoformat()
                 numbers = f"+{override.number}" if override.last is None else f"+{override.number}-+{override.last}"
-                writer.writerow((numbers, override.decision, override.reason, override.author, until))
+                texts = spreadsheet_cell(override.reason), spreadsheet_cell(override.author)
+                writer.writerow((numbers, override.decision, *texts, until))
         return len(overrides)
 
     def import_file(
@@ -349,9 +351,9 @@ class Overrides:
         return self._overrides(
             self._ranges(row.get("number", ""), read, form),
             "allow" if decision == "allow" else "block",
-            row.get("reason", ""),
+            from_spreadsheet_cell(row.get("reason", "")),
             until,
-            row.get("author", "").strip() or author,
+            from_spreadsheet_cell(row.get("author", "").strip()) or author,
             max_cover,
         )
 

@@ -34,7 +34,7 @@ from blocklist_sdk.tables.options import PLAIN, TableOptions
 from blocklist_sdk.tables.rejects import Reject
 from blocklist_sdk.tables.streams import spooled
 from blocklist_sdk.tables.table import Table, open_table
-from blocklist_sdk.texts import displayable, is_displayable
+from blocklist_sdk.texts import displayable, is_displayable, spreadsheet_cell
 
 PREFIX: Final = "blocklist_"
 """The names of added columns begin with this; columns that have such names already are replaced."""
@@ -387,7 +387,9 @@ def _csv_writer(path: Path, names: Sequence[str], table: Table, *, compression: 
         special = f'["\r\n{re.escape(delimiter)}]'
 
         def write(batch: pa.RecordBatch) -> None:
-            cells = [_written(column, name) for column, name in zip(batch.columns, names, strict=True)]
+            own = len(names) - len(ADDED)
+            columns = [*batch.columns[:own], *map(_guarded, batch.columns[own:])]
+            cells = [_written(column, name) for column, name in zip(columns, names, strict=True)]
             is_bare = not any(pc.any(pc.match_substring_regex(cell, special)).as_py() for cell in cells)
             if not is_bare:
                 # Empty texts would get quotation marks as well, but nulls get none.
@@ -395,6 +397,14 @@ def _csv_writer(path: Path, names: Sequence[str], table: Table, *, compression: 
             (bare if is_bare else quoted).write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
 
         yield write
+
+
+def _guarded(column: pa.Array) -> pa.Array:
+    """A column that is added, with the feed's words as no spreadsheet takes them for formulas."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    words = [spreadsheet_cell(word) for word in column.dictionary.to_pylist()]
+    return pa.array(words, pa.string()).take(column.indices)
 
 
 def _written(column: pa.Array, name: str) -> pa.Array:

@@ -34,7 +34,10 @@ _EXTENSIONS: Final = {
 }
 ALLOWED: Final = "PNG, JPEG, WebP, PDF, MP4, M4A, 3GP, MP3, OGG (Opus or Vorbis), AMR or WAV"
 
-_ACTIVE_TEXT: Final = re.compile(rb"<(?:script|html[\s>]|iframe|!doctype\s+html|svg\s+xmlns|\?php\s)", re.IGNORECASE)
+_ACTIVE_TEXT: Final = re.compile(
+    rb"<(?:script|html[\s>]|iframe|!doctype\s+html|svg[\s/]+xmlns|\?php\s|[a-z]{1,16}[\s/]+on[a-z]{3,20}\s*=)",
+    re.IGNORECASE,
+)
 """No picture or recording needs these; the shortest occurs by chance in one of 100,000 files of 20 MB."""
 
 _ARCHIVE: Final = re.compile(rb"Rar!\x1a\x07|7z\xbc\xaf\x27\x1c")
@@ -88,6 +91,7 @@ class MediaJudge:
 
         Raises:
             Unfit: the file is not evidence, with the reason.
+            OSError: a process that reads PDFs could not be started, or something ended it.
         """
         media_type = _walk(content)
         if _ACTIVE_TEXT.search(content) is not None:

@@ -23,7 +23,7 @@ _TOP: Final = frozenset(
 
 def film_or_recording(data: Content) -> str:
     """Judge an MP4, M4A or 3GP: its brand says which family, its tracks whether it is video or audio."""
-    outer = list(_boxes(data, Part(b"", 0, len(data))))
+    outer = list(boxes(data, Part(b"", 0, len(data))))
     check(outer[0].kind == b"ftyp", "the file does not begin with its type")
     family = _family(data, outer[0])
     unknown = [box.kind for box in outer if box.kind not in _TOP]
@@ -31,7 +31,7 @@ def film_or_recording(data: Content) -> str:
     films = [box for box in outer if box.kind == b"moov"]
     check(len(films) == 1, "it has no index of its content, or more than one")
     check(any(box.kind == b"mdat" for box in outer), "it has no content to play")
-    handlers = set(_handlers(data, films[0]))
+    handlers = set(handlers_of(data, films[0]))
     check(bool(handlers & {b"vide", b"soun"}), "it has neither pictures nor sound")
     return f"{'video' if b'vide' in handlers else 'audio'}/{family}"
 
@@ -48,21 +48,21 @@ def _family(data: Content, box: Part) -> str:
     raise Unfit(f"it is of the type {name!r}, neither MP4 nor M4A nor 3GP", known=False)
 
 
-def _handlers(data: Content, film: Part) -> Iterator[bytes]:
-    """The kind of each track: `vide`, `soun` or another."""
-    inner = list(_boxes(data, film))
+def handlers_of(data: Content, film: Part) -> Iterator[bytes]:
+    """The kind of each track of a film: `vide`, `soun` or another."""
+    inner = list(boxes(data, film))
     check(any(box.kind == b"mvhd" for box in inner), "its index is damaged")
     for track in inner:
         if track.kind != b"trak":
             continue
-        media = [box for box in _boxes(data, track) if box.kind == b"mdia"]
+        media = [box for box in boxes(data, track) if box.kind == b"mdia"]
         check(len(media) == 1, "a track is damaged")
-        found = [box for box in _boxes(data, media[0]) if box.kind == b"hdlr"]
+        found = [box for box in boxes(data, media[0]) if box.kind == b"hdlr"]
         check(len(found) == 1 and found[0].end - found[0].start >= 12, "a track is damaged")
         yield data[found[0].start + 8 : found[0].start + 12]
 
 
-def _boxes(data: Content, around: Part) -> Iterator[Part]:
+def boxes(data: Content, around: Part) -> Iterator[Part]:
     """Walk over the boxes inside another one, or over the outermost ones."""
     offset = around.start
     for _ in range(PARTS_MAX):

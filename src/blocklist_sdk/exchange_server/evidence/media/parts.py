@@ -13,6 +13,14 @@ PIXELS_MAX: Final = 120_000_000
 """Most pixels of a picture. Phones take pictures of 108 megapixels, which need 360 MB as RGB in a viewer."""
 
 
+UNPACKED_FREE: Final = 128_000_000
+UNPACKED_PER_BYTE: Final = 32
+"""Most bytes that a picture may unpack to: these, and so many for each byte of its file.
+
+A screenshot of 40 megapixels has 120 MB in one or two; the picture of a phone of 108 megapixels has 324 MB in ten.
+"""
+
+
 def check(holds: bool, reason: str) -> None:
     """Refuse a file if a condition does not hold."""
     if not holds:
@@ -23,6 +31,17 @@ def check_pixels(width: int, height: int) -> None:
     """Refuse a picture without pixels, or with more than a viewer can take."""
     check(width > 0 and height > 0, "the picture has no pixels")
     check(width * height <= PIXELS_MAX, f"the picture has more than {PIXELS_MAX // 1_000_000} megapixels")
+
+
+def check_unpacked(bits: int, file_bytes: int) -> None:
+    """Refuse a picture or animation that unpacks to far more than its file's size, before anything is unpacked.
+
+    Args:
+        bits: bits of all pixels of all frames, by their headers.
+        file_bytes: bytes of the file.
+    """
+    most = UNPACKED_FREE + UNPACKED_PER_BYTE * file_bytes
+    check(bits // 8 <= most, f"the picture unpacks to {bits // 8_000_000:,} MB, far more than its size")
 
 
 class Part(NamedTuple):

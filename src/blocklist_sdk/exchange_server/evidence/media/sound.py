@@ -34,9 +34,7 @@ def is_mp3_frame(head: bytes) -> bool:
 
 def mp3(data: Content) -> str:
     """Judge an MP3: an ID3 tag or none, frames of one kind without a gap, an ID3v1 tag or none."""
-    offset, end = _after_tags(data), len(data)
-    if end - offset >= _TAG_V1_BYTES and data[end - _TAG_V1_BYTES : end - _TAG_V1_BYTES + 3] == b"TAG":
-        end -= _TAG_V1_BYTES
+    offset, end = sound_of_mp3(data)
     frames, first = 0, None
     while offset < end:
         check(frames < _FRAMES_MAX, "the MP3 has too many frames")
@@ -49,6 +47,14 @@ def mp3(data: Content) -> str:
     check(offset == end, "the MP3 is cut off")
     check(frames >= _LEAST_FRAMES, "the MP3 has no sound")
     return "audio/mpeg"
+
+
+def sound_of_mp3(data: Content) -> tuple[int, int]:
+    """The offsets of an MP3's sound, between its tags."""
+    offset, end = _after_tags(data), len(data)
+    if end - offset >= _TAG_V1_BYTES and data[end - _TAG_V1_BYTES : end - _TAG_V1_BYTES + 3] == b"TAG":
+        end -= _TAG_V1_BYTES
+    return offset, end
 
 
 def _after_tags(data: Content) -> int:

@@ -1,5 +1,8 @@
 """Reports and evidence."""
 
+import base64
+import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
@@ -10,6 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import (
+    CONTENT_DIGEST,
+    EVIDENCE_COPY,
     BulkItem,
     BulkReports,
     Evidence,
@@ -24,7 +29,8 @@ from blocklist_sdk.exchange.models import (
 from blocklist_sdk.exchange_server.casework import intake, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused
+from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused, EvidenceStore
+from blocklist_sdk.exchange_server.evidence.judge import Unfit
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
 from blocklist_sdk.exchange_server.http.bodies import BULK_BYTES_MAX, BodyRoute, takes
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, ReporterRequest, http_response
@@ -176,34 +182,73 @@ def _attach(
 @router.get(
     "/v1/evidence/{evidence}",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={
+        200: {
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {
+                EVIDENCE_COPY: {"description": "`cleaned` or `original`.", "schema": {"type": "string"}},
+                CONTENT_DIGEST: {
+                    "description": "The SHA-256 of what is given out, as RFC 9530 writes it.",
+                    "schema": {"type": "string"},
+                },
+            },
+        }
+    },
 )
 def download_evidence(
-    evidence: Id, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("officer"))]
+    evidence: Id,
+    exchange: CurrentExchange,
+    caller: Annotated[Caller, Depends(needs("officer"))],
+    original: Annotated[bool, Query(description="The file as it was sent, with all that it tells of its author.")] = (
+        False
+    ),
 ) -> Response:
-    """A file of evidence, for saving; its headers keep browsers from showing or running it."""
+    """A file of evidence, for saving; its headers keep browsers from showing or running it.
+
+    Without `original` it is a copy without positions, names of authors, devices and comments. The stored file is not
+    changed: its SHA-256 is the one in reports and appeals.
+    """
     with exchange.database.reading() as session:
         row = session.get(EvidenceRow, evidence)
     if row is None:
         raise Refusal("not-found", f"evidence {evidence} does not exist")
     extension = exchange.evidence.judge.extensions.get(row.media_type, "bin")
-    file = exchange.evidence.open(row.sha256)
-    try:  # before a byte of it goes out
-        exchange.database.note(Act(caller.name, "evidence read", {"evidence": row.id, "sha256": row.sha256}))
-    except BaseException:
-        file.close()
-        raise
+    copy = None if original else _cleaned(exchange.evidence, row)
+    # Opened before the line is written, and the line written before a byte goes out.
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(exchange.evidence.open(row.sha256)) if copy is None else None
+        read = {"evidence": row.id, "sha256": row.sha256, "original": original}
+        exchange.database.note(Act(caller.name, "evidence read", read))
+        stack.pop_all()
+    if file is not None:
+        pieces, length, digest = _pieces(file), row.bytes, bytes.fromhex(row.sha256)
+    else:
+        assert copy is not None
+        pieces, length, digest = iter([copy]), len(copy), hashlib.sha256(copy).digest()
     return StreamingResponse(
-        _pieces(file),
+        pieces,
         media_type="application/octet-stream",
         headers={
-            "Content-Length": str(row.bytes),
+            "Content-Length": str(length),
             "Content-Disposition": f'attachment; filename="evidence-{row.id}.{extension}"',
+            EVIDENCE_COPY: "original" if original else "cleaned",
+            CONTENT_DIGEST: f"sha-256=:{base64.b64encode(digest).decode()}:",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cache-Control": "no-store",
         },
     )
+
+
+def _cleaned(store: EvidenceStore, row: EvidenceRow) -> bytes:
+    try:
+        return store.cleaned(row.sha256, row.media_type)
+    except Unfit as unfit:
+        raise Refusal(
+            "conflict",
+            f"no copy without its author's data can be made of evidence {row.id}: {unfit.reason}; ask for it with "
+            "original=true, and handle it with care",
+        ) from unfit
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
