@@ -146,7 +146,7 @@ def serving_exchange(
     """
     exchange.note_configuration()
     if exchange.database.may_alter_trail():
-        log.info("the role of the database could alter the audit trail: see `exchange init --database-owner`")
+        log.warning("the database's role could alter the audit trail: let another one own it (`--database-owner`)")
     urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     stopped = threading.Event()
     server = server_of(exchange, host=host, port=port, on_started=urls.put, tls=tls, behind_proxy=behind_proxy)
