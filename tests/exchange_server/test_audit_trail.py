@@ -3,14 +3,16 @@
 import hashlib
 import json
 import logging
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import String, select, text, update
+from sqlalchemy import String, event, select, text, update
 
 from blocklist_sdk.exchange_server.alarms import ALARMS
 from blocklist_sdk.exchange_server.exchange import Exchange
@@ -335,3 +337,22 @@ def test_publishing_by_a_timer_writes_what_it_runs_with(lite: Talk) -> None:
     done = run("exchange", "publish", lite.exchange.directory, env={"BLOCKLIST_PASSPHRASE": PASSPHRASE})
     assert done.code == 0, done.err
     assert not [line for line in lines_of(lite, before) if line.event == "configuration"], "as it was made"
+
+
+def test_no_request_and_no_look_for_alarms_reads_the_whole_trail(lite: Talk) -> None:
+    asked: list[tuple[str, Any]] = []
+    engine = lite.exchange.database._engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def ask(connection: Any, cursor: Any, statement: str, parameters: Any, *others: Any) -> None:
+        if "audit_trail" in statement and statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    lite.live()
+    lite.exchange.note_configuration()
+    lite.exchange.raise_alarms()
+    assert asked
+    with closing(sqlite3.connect(lite.exchange.directory / "exchange.sqlite")) as connection:
+        for statement, parameters in asked:
+            plan = " ".join(row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            assert "USING INDEX alarming_lines" in plan, statement

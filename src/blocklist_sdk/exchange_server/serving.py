@@ -237,7 +237,7 @@ def serving_exchange(
     """
     exchange.note_configuration()
     if exchange.database.may_alter_trail():
-        log.info("the role of the database could alter the audit trail: see `exchange init --database-owner`")
+        log.warning("the database's role could alter the audit trail: let another one own it (`--database-owner`)")
     old = exchange.old_hashes()
     if old:
         log.warning(

@@ -285,13 +285,13 @@ class Database:
             return action(session)
 
     def may_alter_trail(self) -> bool:
-        """Whether this role could alter the audit trail; always with SQLite, where a file has no roles.
+        """Whether this is a role of PostgreSQL that could alter the audit trail. SQLite has no roles.
 
         Raises:
             StorageFailed: the database cannot be reached.
         """
         if self._is_sqlite:
-            return True
+            return False
         with self.reading() as session:
             return may_alter_trail(session.connection())
 
