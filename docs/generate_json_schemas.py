@@ -15,6 +15,7 @@ from blocklist_sdk import enforcement, exchange, mirror, publisher, records
 from blocklist_sdk.demo import story
 from blocklist_sdk.recipient import ScreeningResult
 from blocklist_sdk.recipient.offered import OfferedFeed
+from blocklist_sdk.release.audit import SeenAuditHead
 
 PATH: Final = Path(__file__).parent / "json-schemas.json"
 
@@ -128,6 +129,8 @@ _EVIDENCE: Final = record(exchange.Evidence, path=str)
 _STATISTICS: Final = record(exchange.Statistics)
 _SECRET: Final = object_of(name=str, secret=str | None, settings=str | None)
 _FEEDS: Final = _list_of(record(OfferedFeed))
+_SEEN: Final = record(SeenAuditHead)["properties"]
+_SEEN_HEAD: Final = _object({name: each for name, each in _SEEN.items() if name != "url"})
 
 COMMANDS: Final[dict[str, list[Schema]]] = {
     "demo": [object_of(ok=bool, generated=bool, directory=str | None, steps=_list_of(record(story.Step)))],
@@ -172,7 +175,10 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     "override block": [_OVERRIDE],
     "override list": [_OVERRIDE],
     "override import": [object_of(rows=int, rejects=_REJECTS)],
-    "verify": [record(records.Verification, ok=bool)],
+    "verify": [
+        record(records.Verification, ok=bool),
+        object_of(heads=_list_of(_SEEN_HEAD), problems=list[str], ok=bool),
+    ],
     "trust replace": [record(records.RootReplacement)],
     "screen": [record(ScreeningResult, feed=str, output=str, rejects=_REJECTS)],
     "changes": [

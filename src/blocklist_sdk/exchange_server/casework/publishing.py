@@ -13,12 +13,20 @@ from typing import Final
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.errors import BlocklistError
+from blocklist_sdk.errors import BlocklistError, Refused, StorageFailed
 from blocklist_sdk.exchange.models import Publication, PublishedFeed, WaitingRelease
+from blocklist_sdk.exchange_server.alarms import alarm
 from blocklist_sdk.exchange_server.casework import cases, waiting_releases
+from blocklist_sdk.exchange_server.casework.accounted import (
+    ListingImage,
+    agrees,
+    is_no_more_than,
+    is_retracted,
+)
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
+from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.release_guard import (
     Content,
     NextEntry,
@@ -26,9 +34,11 @@ from blocklist_sdk.exchange_server.casework.release_guard import (
     judge,
     publishable,
     published_contents,
+    signed_contents,
     table_of,
 )
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
+from blocklist_sdk.exchange_server.casework.trail_book import TrailBook
 from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
 from blocklist_sdk.locks import file_lock
@@ -36,6 +46,8 @@ from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
 from blocklist_sdk.publisher.results import FeedStatus, ReleaseResult
 from blocklist_sdk.release.arrow import from_table
+from blocklist_sdk.release.audit import AuditHead
+from blocklist_sdk.release.merge import Delta
 from blocklist_sdk.release.rows import Rows
 from blocklist_sdk.texts import counted
 
@@ -46,6 +58,9 @@ _TURN_S: Final = 60
 
 _QUIET: Final = timedelta(hours=1)
 """A feed with a newer release than this gets no release without changes, and what waits is not judged again before."""
+
+_NAMED_MAX: Final = 20
+"""So many listings or entries are named in an alarm."""
 
 _ENDED: Final = "the listing has ended"
 
@@ -62,6 +77,7 @@ class _Plan:
         is_new: whether the alarm about what waits is still to be given.
         accepted_by: who let through what the guard refused; None if it refused nothing.
         is_needed: False if the release would be the current one.
+        unaccounted: listings that are not what the audit trail says; of them it shows what is signed already, at most.
     """
 
     shown: list[tuple[NextEntry, Content]]
@@ -69,6 +85,7 @@ class _Plan:
     is_new: bool
     accepted_by: str | None
     is_needed: bool
+    unaccounted: tuple[ListingRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,8 @@ class Publishing:
         cycle_day: day of the month, UTC, on which routine decisions are published.
         routing: which feeds decisions reach.
         guard: how many numbers a release may begin to block; its limits on removals are not used.
+        book: what the audit trail says of each listing.
+        reminders: which alarms were raised a short while ago.
         process_lock: a file that is locked during a run, against other processes.
         thread_lock: held during a run, against other threads.
     """
@@ -99,6 +118,8 @@ class Publishing:
     cycle_day: int
     routing: RoutingRules
     guard: PublisherGuard
+    book: TrailBook
+    reminders: Reminders
     process_lock: Path
     thread_lock: threading.Lock
 
@@ -114,6 +135,7 @@ class Publishing:
             Locked: another process has been publishing for a minute.
         """
         with self.thread_lock, self._locked():
+            self._catch_up()
             self._lift_protected(now)
             routine = everything or self.is_due(now)
             published = self._publish_all(self._waiting_feeds(now, routine=routine), now, routine=routine)
@@ -165,11 +187,12 @@ class Publishing:
         if not feeds:
             return []
         statuses = {feed.feed: feed for feed in self.publisher.status().feeds}
+        anchors = tuple({feed.audit for feed in statuses.values() if feed.audit is not None})
         published = []
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine)
+                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, routine=routine, anchors=anchors)
                 published += [] if made is None else [made]
             except BlocklistError as error:
                 log.error("feed %s was not published: %s", feed, error)
@@ -218,10 +241,13 @@ class Publishing:
     def _limits(self) -> str:
         return f"{self.guard.max_added:g} {self.guard.min_added}"
 
-    def _publish(self, status: FeedStatus, now: datetime, *, routine: bool) -> PublishedFeed | None:
+    def _publish(
+        self, status: FeedStatus, now: datetime, *, routine: bool, anchors: Sequence[AuditHead]
+    ) -> PublishedFeed | None:
         """Publish what may be published; None if that would change nothing."""
         feed = status.feed
-        plan = self.database.change(lambda session: self._prepare(session, status, now, routine=routine))
+        is_sound = self._catch_up(anchors)
+        plan = self.database.change(lambda session: self._prepare(session, status, now, routine=routine, is_sound=is_sound))
         if plan.waiting is not None and plan.is_new:
             log.error(
                 "feed %s: the guard holds back %s, until an officer accepts this: %s. Retractions are published. To "
@@ -229,9 +255,11 @@ class Publishing:
                 *(feed, counted(plan.waiting.listings, "listing"), "; ".join(plan.waiting.reasons)),
                 plan.waiting.digest,
             )
+        if plan.unaccounted:
+            self._alarm_of(feed, plan.unaccounted)
         if plan.accepted_by is not None:
             log.warning("feed %s: %s accepted a release that the guard refused", feed, plan.accepted_by)
-        released = self._release(status, plan) if plan.is_needed else None
+        released = self._release(status, plan, anchors) if plan.is_needed else None
         self.database.change(lambda session: self._settle(session, status, plan, released, now))
         if released is None:
             return None
@@ -249,7 +277,33 @@ class Publishing:
             changed=released.changed,
         )
 
-    def _release(self, status: FeedStatus, plan: _Plan) -> ReleaseResult:
+    def _catch_up(self, anchors: Sequence[AuditHead] = ()) -> bool:
+        """Have the book read the lines since; whether the trail is the one that it has read before."""
+        try:
+            with self.database.snapshot() as session:
+                broken = self.book.catch_up(session, anchors)
+        except StorageFailed as error:  # what it says may be unknown, and unblocks are published all the same
+            broken = f"what the audit trail says cannot be known: {error}"
+        if broken is not None and self.reminders.is_due(broken):
+            alarm(
+                "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify. After an "
+                "older copy of the database was brought back on purpose: blocklist exchange publish --accept-trail",
+                broken,
+            )
+        return broken is None
+
+    def _alarm_of(self, feed: str, rows: Sequence[ListingRow]) -> None:
+        named = ", ".join(f"{row.id} (case {row.case_id})" for row in rows[:_NAMED_MAX])
+        more = f" and {len(rows) - _NAMED_MAX:,} more" if len(rows) > _NAMED_MAX else ""
+        if self.reminders.is_due(f"{feed}: {named}{more}"):
+            alarm(
+                "feed %s: what the database says of listing %s%s is not what the audit trail says, so it is not "
+                "published. Everything else is. To look: blocklist exchange verify",
+                *(feed, named, more),
+            )
+
+    def _release(self, status: FeedStatus, plan: _Plan, anchors: Sequence[AuditHead]) -> ReleaseResult:
+        is_sound = self._catch_up(anchors)
         scope = self.routing.scopes.get(status.feed)
         if scope is not None and status.scope != scope:
             self.publisher.set_scope(status.feed, scope)
@@ -260,9 +314,39 @@ class Publishing:
             max_rejects=0,
             # It has been judged here, where what may wait is known from what may not.
             guard=PublisherGuard.off(),
+            # Of a trail that was changed, the head that was signed before stays: it shows what was changed.
+            audit=self.book.head() if is_sound else None,
+            review=partial(self._review, status.feed, plan, is_sound),
         )
 
-    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool) -> _Plan:
+    def _review(self, feed: str, plan: _Plan, is_sound: bool, delta: Delta) -> None:
+        """Look at what a release changes of the one before: what it puts is what the lines allow.
+
+        What it removes may have no line, and is published all the same, with an alarm.
+
+        Raises:
+            Refused: a row is put that was not compared with the lines. That is a bug.
+        """
+        allowed = {each.entry: each for each, _ in plan.shown}
+        for entry, (number, content) in signed_contents(delta.puts).items():
+            each = allowed.get(entry)
+            if each is None or each.number != number or not is_no_more_than(content, each.wished):
+                raise Refused(f"feed {feed}: entry {entry} is not what was compared with the audit trail: report this bug")
+        gone = {*delta.removes.entry.tolist()}
+        if is_sound:
+            unexplained = sorted(gone - self.book.lifts(feed, gone))
+            if unexplained:
+                alarm(
+                    "feed %s: no line of the audit trail retracts entry %s%s, which the database does not list any "
+                    "more. It is lifted all the same. To look: blocklist exchange verify",
+                    feed,
+                    ", ".join(map(str, unexplained[:_NAMED_MAX])),
+                    f" and {len(unexplained) - _NAMED_MAX:,} more" if len(unexplained) > _NAMED_MAX else "",
+                )
+
+    def _prepare(
+        self, session: Session, status: FeedStatus, now: datetime, *, routine: bool, is_sound: bool
+    ) -> _Plan:
         """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
         feed, serial, last_entry = status.feed, status.next_serial, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
@@ -298,13 +382,14 @@ class Publishing:
             if row.retracted_at is None
             and (row.entry is not None or row.urgent or (is_routine and row.id <= last_listing))
         ]
-        wished, verdict = self._judged(feed, wanted, known.last_entry, now, is_first=not last_entry)
+        accounted, unaccounted, kept = self._by_lines(session, feed, wanted, is_sound=is_sound)
+        wished, verdict = self._judged(feed, accounted, known.last_entry, now, is_first=not last_entry)
         accepted_by = None
         if waiting is not None and verdict.held and waiting.digest == verdict.digest:
             accepted_by = waiting.accepted_by
         held = frozenset[int]() if accepted_by is not None else verdict.held
         shown = publishable(wished, held)
-        is_needed = not held or any(content != each.published for each, content in shown)
+        is_needed = not (held or unaccounted) or any(content != each.published for each, content in (*shown, *kept))
         is_needed |= any(_is_to_be_lifted(row, serial) for row in rows.values())
         is_needed |= routine and (known.published_at is None or known.published_at <= now - _QUIET)
         if is_needed:
@@ -327,12 +412,63 @@ class Publishing:
                 now=now,
             )
         return _Plan(
-            shown=shown,
+            shown=[*shown, *kept],
             waiting=waiting_releases.shown_release(waiting) if held and waiting is not None else None,
             is_new=bool(held) and waiting is not None and not waiting.is_known,
             accepted_by=accepted_by,
             is_needed=is_needed,
+            unaccounted=tuple(unaccounted),
         )
+
+    def _by_lines(
+        self, session: Session, feed: str, wanted: Sequence[ListingRow], *, is_sound: bool
+    ) -> tuple[list[ListingRow], list[ListingRow], list[tuple[NextEntry, Content]]]:
+        """Compare listings with what the audit trail says of them.
+
+        Returns:
+            Those that it accounts for; the others; and what the next release shows of the others: what is signed of
+            them already, or less, where the database says less.
+        """
+        images: dict[int, ListingImage] = {}
+        later: dict[int, list[ListingImage]] = {}
+        if is_sound:
+            images = self.book.listings(feed)
+            # What others have changed while the rows were read may be in them or not.
+            later = self.book.later_images(session, images)
+
+        def is_accounted_for(row: ListingRow) -> bool:
+            known = images.get(row.id)
+            return (known is not None and agrees(known, row)) or any(agrees(each, row) for each in later.get(row.id, ()))
+
+        accounted: list[ListingRow] = []
+        others: list[ListingRow] = []
+        for row in wanted:
+            (accounted if is_accounted_for(row) else others).append(row)
+        if not others:
+            return accounted, [], []
+        signed = signed_contents(from_table(self.publisher.entries(feed)))
+        kept: list[tuple[NextEntry, Content]] = []
+        unaccounted: list[ListingRow] = []
+        for row in others:
+            known = images.get(row.id)
+            if known is not None and is_retracted(known):
+                unaccounted.append(row)  # the lines say that it is to be lifted
+                continue
+            entry = row.entry if not is_sound else None if known is None else known.get("entry")
+            number, content = signed.get(entry, (None, None)) if entry is not None else (None, None)
+            if number is None or content is None:
+                unaccounted.append(row)
+            else:
+                is_less = row.number == number and is_no_more_than(_content(row), content)
+                shown = _content(row) if is_less else content
+                assert entry is not None
+                kept.append((NextEntry(row.id, row.case_id, number, entry, row.urgent, shown, content), shown))
+                if is_sound or not is_less:
+                    unaccounted.append(row)
+            if is_sound and row.entry != entry:
+                row.entry = None  # or it would be in the way of the listing to which the ID belongs
+        session.flush()
+        return accounted, unaccounted, kept
 
     def _judged(
         self, feed: str, wanted: Sequence[ListingRow], last_entry: int, now: datetime, *, is_first: bool

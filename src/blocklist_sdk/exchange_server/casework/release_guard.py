@@ -180,6 +180,12 @@ def published_contents(current: Rows, entries: Sequence[int]) -> Mapping[int, Co
     return found
 
 
+def signed_contents(rows: Rows) -> dict[int, tuple[int, Content]]:
+    """The number and the content of each entry."""
+    numbers, entries = rows.number.tolist(), rows.entry.tolist()
+    return {entry: (number, _content_at(rows, at)) for at, (entry, number) in enumerate(zip(entries, numbers, strict=True))}
+
+
 def _content_at(rows: Rows, at: int) -> Content:
     level, category, scope = (texts.values[texts.codes[at]] for texts in (rows.level, rows.category, rows.scope))
     until = int(rows.until[at])

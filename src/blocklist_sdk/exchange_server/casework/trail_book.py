@@ -1,0 +1,234 @@
+"""The book: what the audit trail says of each listing that may be on a feed, outside the database.
+
+It is a file in the exchange's folder. It advances over the lines after the last one that it has read, whose hash it
+remembers: so each line is read once, and a line that was changed after that is noticed. Where the file is lost, it is
+written again from the first line.
+
+Whoever can write the database alone cannot bring a row into a release by it, nor change lines behind it unseen. A
+whole new line with the right hash is beyond this: who can write the trail can make one, and `exchange verify` names
+what it does not account for.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blocklist_sdk.disk import storage
+from blocklist_sdk.errors import StorageFailed
+from blocklist_sdk.exchange_server.casework.accounted import (
+    ListingImage,
+    image_after,
+    is_lifted,
+    is_retracted,
+    listing_changes,
+)
+from blocklist_sdk.exchange_server.store.audited import IMAGES
+from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
+from blocklist_sdk.exchange_server.store.trail import head, lines
+from blocklist_sdk.exchange_server.store.trail_lines import TrailLine
+from blocklist_sdk.modes import PRIVATE
+from blocklist_sdk.places import absolute
+from blocklist_sdk.release.audit import AuditHead
+
+FILE: Final = "trail-book.sqlite"
+
+EMPTY: Final = AuditHead(0, "0" * 64)
+"""The head of a trail without lines."""
+
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS reached (one INTEGER PRIMARY KEY CHECK (one = 1), length INTEGER, head TEXT) STRICT",
+    "CREATE TABLE IF NOT EXISTS listings "
+    "(id INTEGER PRIMARY KEY, feed TEXT, entry INTEGER, retracted INTEGER, image TEXT) STRICT",
+    "CREATE INDEX IF NOT EXISTS by_entry ON listings (feed, entry)",
+    "CREATE TABLE IF NOT EXISTS accepted (length INTEGER, head TEXT, PRIMARY KEY (length, head)) STRICT, WITHOUT ROWID",
+)
+"""`accepted` has heads of signed releases that the trail does not have, with which a person has said to go on."""
+
+_LINES_AT_ONCE: Final = 20_000
+"""So many lines are read before what they say is stored."""
+
+_ENTRIES_AT_ONCE: Final = 500
+"""Parameters of one statement."""
+
+_WAIT_S: Final = 10.0
+
+
+class TrailBook:
+    """The book of one exchange. One process at a time writes it: the one that publishes.
+
+    Attributes:
+        path: its file, which need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads and writes nothing yet."""
+        self.path: Path = path
+
+    def catch_up(self, session: Session, anchors: Iterable[AuditHead] = ()) -> str | None:
+        """Read the lines that were written since, and store what they say.
+
+        Args:
+            session: one that sees committed lines only.
+            anchors: heads that stand in signed releases; the trail must have them.
+
+        Returns:
+            Why the trail is not the one that was read before, or that releases were signed with; None if it is. Then
+            nothing that its later lines say is in the book.
+
+        Raises:
+            StorageFailed: the file or the database cannot be used.
+        """
+        with self._open() as book:
+            reached = _reached(book)
+            forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
+            for known in (reached, *anchors):
+                if known not in forgiven and _head_at(session, known.length) != known.head:
+                    return (
+                        f"line {known.length:,} of the audit trail is not the one that "
+                        f"{'this exchange read' if known == reached else 'a release was signed with'}: lines were "
+                        "changed or removed"
+                    )
+            changed: dict[int, ListingImage | None] = {}
+            for line in lines(session, after=reached.length):
+                if line.sequence != reached.length + 1 or line.hash != line.expected_hash(_chained(reached)):
+                    _store(book, reached, changed)
+                    return f"line {reached.length + 1:,} of the audit trail is missing or damaged"
+                _fold(book, changed, line)
+                reached = AuditHead(line.sequence, line.hash)
+                if line.sequence % _LINES_AT_ONCE == 0:
+                    _store(book, reached, changed)
+                    changed = {}
+            _store(book, reached, changed)
+        return None
+
+    def head(self) -> AuditHead:
+        """How far it has read."""
+        with self._open() as book:
+            return _reached(book)
+
+    def listings(self, feed: str) -> dict[int, ListingImage]:
+        """The listings of a feed that the lines say are not lifted, by ID."""
+        with self._open() as book:
+            found = book.execute("SELECT id, image FROM listings WHERE feed = ?", (feed,))
+            return {listing: json.loads(image) for listing, image in found}
+
+    def later_images(self, session: Session, known: Mapping[int, ListingImage]) -> dict[int, list[ListingImage]]:
+        """What lines that it has not read yet say of listings, in order; nothing is stored, nor is the chain checked.
+
+        Args:
+            session: one that may see lines that are not committed.
+            known: what the book has, as `listings` returns it.
+        """
+        found: dict[int, list[ListingImage]] = {}
+        for line in lines(session, after=self.head().length):
+            for listing, operation, columns in listing_changes(line):
+                images = found.setdefault(listing, [])
+                after = image_after(images[-1] if images else known.get(listing), operation, columns)
+                if after is not None:
+                    images.append(after)
+        return found
+
+    def lifts(self, feed: str, entries: Collection[int]) -> set[int]:
+        """Those of the entries of a feed that the lines say were retracted, or have ended."""
+        wanted, found = sorted(entries), set[int]()
+        with self._open() as book:
+            for start in range(0, len(wanted), _ENTRIES_AT_ONCE):
+                some = wanted[start : start + _ENTRIES_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT entry FROM listings WHERE retracted AND feed = ? AND entry IN ({marks})"  # noqa: S608 -- question marks
+                found |= {entry for (entry,) in book.execute(query, (feed, *some))}
+        return found
+
+    def adopt(self, session: Session, anchors: Iterable[AuditHead]) -> None:
+        """Go on from the database as it is, whatever the lines say up to now: a person has said so.
+
+        Args:
+            session: one that sees committed rows only.
+            anchors: heads that stand in signed releases.
+        """
+        reached = head(session)
+        images = IMAGES[ListingRow]
+        with self._open() as book:
+            known = (_reached(book), *anchors)
+            lost = {each for each in known if _head_at(session, each.length) != each.head}
+            book.execute("DELETE FROM listings")
+            book.executemany(
+                "INSERT OR IGNORE INTO accepted VALUES (?, ?)", [(each.length, each.head) for each in lost]
+            )
+            rows = session.scalars(select(ListingRow).where(ListingRow.lifted_at.is_(None)))
+            changed: dict[int, ListingImage | None] = {
+                row.id: images.of(lambda name, row=row: getattr(row, name)) for row in rows
+            }
+            _store(book, AuditHead(reached.length, reached.hash) if reached.length else EMPTY, changed)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The file, in a transaction that is durable at the end."""
+        with storage(self.path):
+            PRIVATE.prepare_database(self.path)
+        try:
+            connection = sqlite3.connect(
+                f"{absolute(self.path).as_uri()}?mode=rw", uri=True, timeout=_WAIT_S, isolation_level=None
+            )
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA synchronous = FULL")
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.execute("BEGIN")
+                yield connection
+                connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise StorageFailed(f"cannot use {self.path}: {error}", path=self.path) from error
+        except sqlite3.DatabaseError as error:
+            raise StorageFailed(
+                f"{self.path} is damaged ({error}): remove it, and it is written again from the audit trail",
+                path=self.path,
+            ) from error
+
+
+def _reached(book: sqlite3.Connection) -> AuditHead:
+    found = book.execute("SELECT length, head FROM reached").fetchone()
+    return EMPTY if found is None else AuditHead(*found)
+
+
+def _chained(head: AuditHead) -> str:
+    """What the hash of the next line covers of the line before."""
+    return head.head if head.length else ""
+
+
+def _head_at(session: Session, length: int) -> str | None:
+    """The hash of the line with a number; None if the trail has no such line."""
+    if not length:
+        return EMPTY.head
+    return session.scalar(select(AuditRow.hash).where(AuditRow.sequence == length))
+
+
+def _fold(book: sqlite3.Connection, changed: dict[int, ListingImage | None], line: TrailLine) -> None:
+    for listing, operation, columns in listing_changes(line):
+        if listing not in changed:
+            found = book.execute("SELECT image FROM listings WHERE id = ?", (listing,)).fetchone()
+            changed[listing] = None if found is None else json.loads(found[0])
+        changed[listing] = image_after(changed[listing], operation, columns)
+
+
+def _store(book: sqlite3.Connection, reached: AuditHead, changed: Mapping[int, ListingImage | None]) -> None:
+    """Store where the book is, and the listings that have changed; what is lifted is no longer needed."""
+    if reached == _reached(book):
+        return
+    kept: list[tuple[Any, ...]] = []
+    gone: list[tuple[int]] = []
+    for listing, image in changed.items():
+        if image is None or is_lifted(image):
+            gone.append((listing,))
+        else:
+            row = (listing, image.get("feed"), image.get("entry"), int(is_retracted(image)), json.dumps(image))
+            kept.append(row)
+    book.executemany("DELETE FROM listings WHERE id = ?", gone)
+    book.executemany("INSERT OR REPLACE INTO listings VALUES (?, ?, ?, ?, ?)", kept)
+    book.execute("INSERT OR REPLACE INTO reached VALUES (1, ?, ?)", (reached.length, reached.head))
