@@ -119,6 +119,7 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
     from blocklist_sdk.exchange_server.settings import ExchangeSettings
     from blocklist_sdk.exchange_server.store.database import add_all
     from blocklist_sdk.exchange_server.store.tables import CaseRow, FeedRow, ListingRow
+    from blocklist_sdk.exchange_server.store.trail import Act
 
     settings = ExchangeSettings(token_s=86_400, account_rate="1000000/minute")
     if database is not None:
@@ -126,7 +127,7 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
     with Exchange.init(directory, passphrase=_PASSPHRASE, settings=settings) as exchange:
         at = exchange.clock()
         scopes = {"web": ("report",), "telkomsel": ("receipt", f"feed:{_FEED}")}
-        with exchange.database.writing() as session:
+        with exchange.database.writing(by=Act("test", "prepared")) as session:
             for name, some in scopes.items():
                 add_account(session, name, " ".join(some), key=None, now=at)
             case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}

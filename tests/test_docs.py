@@ -19,6 +19,7 @@ import pytest
 
 import blocklist_sdk
 from blocklist_sdk import ExchangeClient, Publisher
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.release.index import FeedIndex
 from support.import_plan import MODULES, PACKAGE
 
@@ -110,7 +111,7 @@ def exchange(
 
     clock.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     talk = start()
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
         secret = add_account(session, "gopay", "report officer receipt feed:id-telkomsel", key=None, now=clock())
     assert secret is not None
     monkeypatch.setenv("EXCHANGE_SECRET", secret)

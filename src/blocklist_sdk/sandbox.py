@@ -103,10 +103,12 @@ def _list_generated(exchange: "Exchange", count: int) -> None:
     """Put generated numbers on the feeds, and publish the first release of every feed."""
     from blocklist_sdk.exchange_server.casework import decisions, intake
     from blocklist_sdk.exchange_server.casework.accounts import Caller, find_account
+    from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
+    from blocklist_sdk.exchange_server.store.trail import Act
 
     at = exchange.clock()
     stored = exchange.evidence.receive([screenshot()], name="screenshot.png")
-    with exchange.database.writing() as session:
+    with exchange.database.writing(by=Act(COMMAND_LINE, "generated")) as session:
         row = find_account(session, "hotline")
         hotline = Caller(row.id, row.name, frozenset(row.scopes.split()))
         incoming = [

@@ -31,6 +31,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     ReceiptRow,
     ReportRow,
 )
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.evidence_files import png_of
 from support.killing import Moment, Say, nursery
 from support.scale import Tally, scaled
@@ -133,7 +134,7 @@ class Load:
 def listed(exchange: Exchange) -> None:
     """Entries that receipts are for; decided long before the receipts, which this module dates when it is loaded."""
     at = times.this_second() - timedelta(days=1)
-    with exchange.database.writing() as session:
+    with exchange.database.writing(by=Act("test", "prepared")) as session:
         case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": TELKOMSEL + index} | case for index in range(LISTED)])
         listing = {"feed": "id-telkomsel", "level": "block", "category": "fraud", "scope": "sms", "since": at}

@@ -13,6 +13,7 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import CaseRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.talking import Talk, good, refused
 
 ALLOWED = {
@@ -43,7 +44,7 @@ ALLOWED = {
 
 
 def test_a_case_goes_where_it_may_and_nowhere_else(lite: Talk) -> None:
-    with lite.exchange.database.writing() as session:
+    with lite.exchange.database.writing(by=Act("test", "prepared")) as session:
         case = CaseRow(number=lite.number(), state="incomplete", opened_at=lite.clock(), events=0, head="")
         session.add(case)
         session.flush()

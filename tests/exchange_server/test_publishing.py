@@ -16,6 +16,7 @@ from blocklist_sdk.errors import BlocklistError, StorageFailed
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import CaseRow, ListingRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.publisher.publisher import Publisher
 from support.talking import PASSPHRASE, TELKOMSEL, Clock, Talk
 
@@ -354,7 +355,7 @@ def list_all(talk: Talk, numbers: list[int]) -> None:
     """Put numbers on the feeds as decisions would."""
     at = talk.clock()
     until = at + timedelta(days=180)
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
         case = {"state": "decided", "opened_at": at, "complete_at": at, "decided_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": number} | case for number in numbers])
         listing = {"level": "block", "category": "fraud", "scope": "sms", "since": at, "until": until, "urgent": True}

@@ -22,6 +22,7 @@ from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.serving import publishing
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import CaseRow, FeedRow, ListingRow, WaitingRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.publisher.publisher import Publisher
 from support.command_line import Ran, run
 from support.talking import PASSPHRASE, START, TELKOMSEL, Clock, Talk, refused
@@ -39,7 +40,7 @@ def add_listings(talk: Talk, amount: int, *, urgent: bool = True, level: str = "
     numbers = [next(_numbers) for _ in range(amount)]
     case = {"state": "decided", "opened_at": at, "complete_at": at, "decided_at": at, "events": 0, "head": ""}
     listing = {"feed": FEED, "level": level, "category": "fraud", "scope": "sms", "since": at, "urgent": urgent}
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
         add_all(session, CaseRow, [{"number": number} | case for number in numbers])
         found = select(CaseRow.id, CaseRow.number).where(CaseRow.number.between(numbers[0], numbers[-1]))
         made = session.execute(found).all()

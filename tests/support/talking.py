@@ -22,6 +22,7 @@ from blocklist_sdk.exchange_server.casework.accounts import add_account, check_o
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.evidence_files import png_of
 
 PASSPHRASE: Final = "generated for a test"
@@ -253,7 +254,7 @@ def make_template(directory: Path) -> dict[str, str]:
 
 def add_accounts(exchange: Exchange) -> dict[str, str]:
     kept: dict[str, str] = {}
-    with exchange.database.writing() as session:
+    with exchange.database.writing(by=Act("test", "prepared")) as session:
         for name, scopes in (SCOPES | {"everyone": ALL_SCOPES, SECRETIVE: ("report", "officer")}).items():
             private = None if name == SECRETIVE else OKPKey.generate_key("Ed25519")
             secret = add_account(

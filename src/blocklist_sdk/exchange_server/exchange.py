@@ -13,23 +13,28 @@ from typing import Any, Final, Self
 from sqlalchemy import delete, select
 
 from blocklist_sdk import times
-from blocklist_sdk.disk import storage, write_file
+from blocklist_sdk.disk import replaced, storage, write_file
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
 from blocklist_sdk.exchange_server.casework import accounts, cases, waiting_releases
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
-from blocklist_sdk.exchange_server.casework.cases import first_broken_line
+from blocklist_sdk.exchange_server.casework.alarming_lines import mark_alarmed, raise_alarms
+from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
+from blocklist_sdk.exchange_server.casework.configuration import configuration_of, note_configuration
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
+from blocklist_sdk.exchange_server.casework.verification import Finding, findings
 from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
 from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
-from blocklist_sdk.exchange_server.store.database import Database
-from blocklist_sdk.exchange_server.store.tables import AccountRow, AnswerRow, CaseRow, EvidenceRow
+from blocklist_sdk.exchange_server.store import trail
+from blocklist_sdk.exchange_server.store.database import Database, service_role
+from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, AccountRow, AnswerRow
+from blocklist_sdk.exchange_server.store.trail_lines import Act, AuditHead, canonical_json
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.guard import PublisherGuard
@@ -93,6 +98,7 @@ class Exchange:
         passphrase: Passphrase,
         settings: ExchangeSettings | None = None,
         routing: Path | None = None,
+        database_owner: str | None = None,
     ) -> Self:
         """Make an exchange's folder; if this fails, nothing is left of it.
 
@@ -101,15 +107,19 @@ class Exchange:
             passphrase: encrypts the publisher's keys, at least 12 characters; or a function that takes a key's name.
             settings: by default those of `ExchangeSettings`.
             routing: a file with routing rules; by default those that come with the package for the region.
+            database_owner: URL of the same PostgreSQL database for another role, which makes and owns the tables. The
+                role of `settings.database` can then add to the audit trail, and not alter it. This URL is not stored.
 
         Raises:
-            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used.
+            InvalidInput: the folder is not empty, or a setting, a rule or the passphrase cannot be used; or the role
+                that serves could act as the owner.
             StorageFailed: the disk or the database failed.
         """
         directory = absolute(directory)
         settings = settings or ExchangeSettings()
         rules = RoutingRules.load(routing) if routing else RoutingRules.default(settings.region)
         _check_region(rules, settings)
+        service = None if database_owner is None else service_role(settings.database, database_owner)
         with storage(directory):
             if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
                 raise InvalidInput(f"{directory} exists already: give a new or empty folder")
@@ -124,14 +134,17 @@ class Exchange:
                 write_file(building / ROUTING, text.encode(), PRIVATE)
                 write_file(building / _TOKEN_KEY, Tokens.new_key(), PRIVATE)
                 PRIVATE.make(building / _EVIDENCE)
-            database = Database(settings.database, directory=building)
-            database.create()
+            database = Database(database_owner or settings.database, directory=building)
+            database.create(service=service)
             database.close()
             with storage(directory):
                 building.replace(directory)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-        return cls.open(directory, passphrase=passphrase)
+        exchange = cls.open(directory, passphrase=passphrase)
+        exchange.note_configuration()
+        mark_alarmed(exchange.database)
+        return exchange
 
     @classmethod
     def open(
@@ -161,7 +174,7 @@ class Exchange:
         used = ExchangeSettings.of(kept.model_dump() | settings)
         routing = RoutingRules.load(directory / ROUTING)
         _check_region(routing, used)
-        database = Database(used.database, directory=directory)
+        database = Database(used.database, directory=directory, clock=clock)
         database.check()
         database.add_missing_tables()
         publisher = Publisher.open(directory / _PUBLISHER, passphrase=passphrase)
@@ -239,7 +252,8 @@ class Exchange:
         """
         try:
             self.database.change(
-                lambda session: waiting_releases.accept(session, feed, digest, accepted_by, now=self.clock())
+                lambda session: waiting_releases.accept(session, feed, digest, accepted_by, now=self.clock()),
+                by=Act(accepted_by, RELEASE_ACCEPTED, {"feed": feed, "digest": digest}),
             )
         except Refusal as refusal:
             raise InvalidInput(refusal.detail) from refusal
@@ -287,7 +301,8 @@ class Exchange:
         """
         checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
         return self.database.change(
-            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock())
+            lambda session: accounts.add_account(session, name, checked, key=key, now=self.clock()),
+            by=Act(COMMAND_LINE, "account added", {"account": name, "scopes": checked}),
         )
 
     def renew_secret(self, name: str) -> str:
@@ -297,7 +312,9 @@ class Exchange:
             InvalidInput: the account does not exist, or is closed.
             StorageFailed: the database failed.
         """
-        return self.database.change(lambda session: accounts.renew_secret(session, name, self.clock()))
+        return self.database.change(
+            lambda session: accounts.renew_secret(session, name, self.clock()), by=_on_account("account renewed", name)
+        )
 
     def disable_account(self, name: str) -> None:
         """Close an account; its tokens stop working.
@@ -306,7 +323,10 @@ class Exchange:
             InvalidInput: the account does not exist.
             StorageFailed: the database failed.
         """
-        self.database.change(lambda session: accounts.disable_account(session, name, self.clock()))
+        self.database.change(
+            lambda session: accounts.disable_account(session, name, self.clock()),
+            by=_on_account("account closed", name),
+        )
 
     def reopen_account(self, name: str) -> str | None:
         """Open a closed account again, with a new secret in place of the old one, or with the key that it has.
@@ -318,7 +338,10 @@ class Exchange:
             InvalidInput: the account does not exist, or is not closed.
             StorageFailed: the database failed.
         """
-        return self.database.change(lambda session: accounts.reopen_account(session, name, self.clock()))
+        return self.database.change(
+            lambda session: accounts.reopen_account(session, name, self.clock()),
+            by=_on_account("account reopened", name),
+        )
 
     def change_scopes(self, name: str, oauth_scopes: Collection[str]) -> None:
         """Give an account other scopes in place of those that it has; its tokens lose the others within a second.
@@ -332,7 +355,10 @@ class Exchange:
             StorageFailed: the database failed.
         """
         checked = check_oauth_scopes(oauth_scopes, feeds=self.routing.feeds)
-        self.database.change(lambda session: accounts.change_oauth_scopes(session, name, checked))
+        self.database.change(
+            lambda session: accounts.change_oauth_scopes(session, name, checked),
+            by=Act(COMMAND_LINE, "scopes changed", {"account": name, "scopes": checked}),
+        )
 
     def accounts(self) -> list[AccountRow]:
         """All accounts, sorted by name.
@@ -344,19 +370,71 @@ class Exchange:
             return list(session.scalars(select(AccountRow).order_by(AccountRow.name)))
 
     def damage(self) -> Iterator[str]:
-        """Read all histories and evidence files; yield one line for each that is not as it was written.
+        """Recompute the database from the audit trail; yield one line for each difference, and for each damaged file.
 
         Raises:
             StorageFailed: the database or a file cannot be read.
         """
+        return (finding.text for finding in self.findings() if finding.is_damage)
+
+    def findings(self) -> Iterator[Finding]:
+        """As `damage`, and also what was erased as it should be.
+
+        Raises:
+            StorageFailed: the database or a file cannot be read.
+        """
+        with self.database.snapshot() as session:
+            yield from findings(session, self.evidence)
+
+    def audit_head(self) -> AuditHead:
+        """Where the audit trail ends.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
         with self.database.reading() as session:
-            for case in session.scalars(select(CaseRow).order_by(CaseRow.id)):
-                line = first_broken_line(session, case)
-                if line is not None:
-                    yield f"the history of case {case.id} was changed at line {line}"
-            for sha256 in session.scalars(select(EvidenceRow.sha256).distinct().order_by(EvidenceRow.sha256)):
-                if not self.evidence.verify(sha256):
-                    yield f"the evidence file {sha256} is missing or damaged"
+            return trail.head(session)
+
+    def export_trail(self, file: Path) -> AuditHead:
+        """Write the audit trail as JSON lines, one object for each line, readable by this user alone.
+
+        Nothing personal can be learnt from it: it has commitments, and not what opens them.
+
+        Args:
+            file: the file; replaced if it exists.
+
+        Returns:
+            Where the trail ends.
+
+        Raises:
+            StorageFailed: the disk or the database failed; the file is then as it was.
+        """
+        reached = AuditHead(0, "")
+        with self.database.snapshot() as session, replaced(file) as staged, staged.open("wb") as opened:
+            for line in trail.lines(session):
+                opened.write(f"{canonical_json(line.as_json())}\n".encode())
+                reached = AuditHead(line.sequence, line.hash)
+        return reached
+
+    def note_configuration(self) -> None:
+        """Add the settings, rules and keys to the audit trail, unless its last line about them says the same.
+
+        Raises:
+            StorageFailed: the disk or the database failed.
+        """
+        file = self.directory / ROUTING
+        with storage(file):
+            routing = file.read_bytes()
+        configuration = configuration_of(self.settings, routing, self.publisher)
+        self.database.change(lambda session: note_configuration(session, configuration))
+
+    def raise_alarms(self) -> None:
+        """Raise an alarm for each line of the audit trail that asks for one, whichever process wrote it.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        raise_alarms(self.database)
 
     def forget(self) -> None:
         """Delete the stored responses to idempotency keys that are older than a week."""
@@ -372,6 +450,10 @@ class Exchange:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _on_account(event: str, name: str) -> Act:
+    return Act(COMMAND_LINE, event, {"account": name})
 
 
 def _check_region(routing: RoutingRules, settings: ExchangeSettings) -> None:

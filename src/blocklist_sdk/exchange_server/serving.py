@@ -141,8 +141,12 @@ def serving_exchange(
 
     Raises:
         InvalidInput: cannot listen on the address, or the certificates cannot be used.
+        StorageFailed: the database failed.
         RuntimeError: the server stopped by itself.
     """
+    exchange.note_configuration()
+    if exchange.database.may_alter_trail():
+        log.info("the role of the database could alter the audit trail: see `exchange init --database-owner`")
     urls: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     stopped = threading.Event()
     server = server_of(exchange, host=host, port=port, on_started=urls.put, tls=tls, behind_proxy=behind_proxy)
@@ -201,6 +205,7 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
     while not stop.wait(wait):
         wait = every_s
         try:
+            exchange.raise_alarms()
             exchange.begin()
             exchange.publish()
             if time.monotonic() - signed >= _SIGN_AGAIN_S:

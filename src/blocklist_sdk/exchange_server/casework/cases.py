@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import CaseState
@@ -51,6 +51,9 @@ LIFTING_OUTCOMES: Final = ("reversed", "already-inactive")
 
 SYSTEM: Final = "exchange"
 """The actor in histories if no account acted; no account may have this name."""
+
+COMMAND_LINE: Final = "command line"
+"""Who acts by a command on the exchange's own machine; no account may have this name."""
 
 _BATCH: Final = 500
 
@@ -146,13 +149,24 @@ _as_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def first_broken_line(session: Session, case: CaseRow) -> int | None:
     """The number of the first line of a case's history that was changed or removed; None if all are intact."""
-    head, sequence = "", 0
     rows = session.scalars(select(HistoryRow).where(HistoryRow.case_id == case.id).order_by(HistoryRow.sequence))
+    return broken_line(rows, events=case.events, head=case.head)
+
+
+def broken_line(rows: "Iterable[HistoryRow | Row[Any]]", *, events: int, head: str) -> int | None:
+    """As `first_broken_line`, for the lines of a history.
+
+    Args:
+        rows: the lines, in order.
+        events: how many the case has.
+        head: the hash of the last one.
+    """
+    reached, sequence = "", 0
     for sequence, row in enumerate(rows, 1):
-        head = line_hash(head, case.id, row.sequence, row.at, row.actor, row.event, row.detail)
-        if row.sequence != sequence or row.hash != head:
+        reached = line_hash(reached, row.case_id, row.sequence, row.at, row.actor, row.event, row.detail)
+        if row.sequence != sequence or row.hash != reached:
             return sequence
-    return None if (sequence, head) == (case.events, case.head) else sequence + 1
+    return None if (sequence, reached) == (events, head) else sequence + 1
 
 
 def mark_enforced(session: Session, cases: Iterable[CaseRow], recipients: Recipients, *, now: datetime) -> None:

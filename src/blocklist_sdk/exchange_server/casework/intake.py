@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Self, cast
 
 from sqlalchemy import Table, bindparam, func, insert, select
@@ -14,8 +15,11 @@ from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
 from blocklist_sdk.exchange_server.evidence.evidence_store import StoredEvidence
+from blocklist_sdk.exchange_server.store.audited import IMAGES
 from blocklist_sdk.exchange_server.store.database import add_missing
-from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, EvidenceRow, ReportRow
+from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, EvidenceRow, ReportRow, new_salt
+from blocklist_sdk.exchange_server.store.trail import Act, Unit, note_new, record
+from blocklist_sdk.exchange_server.store.trail_lines import OpenLine
 from blocklist_sdk.numbers import normalize
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -72,22 +76,25 @@ _Vote = tuple[int, int, str]
 def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Received]:
     """Add reports to the open cases of their numbers; open the cases that are missing.
 
-    A report by the same reporter in the same case is stored, but not counted again.
+    A report by the same reporter in the same case is stored, but not counted again. Each report is a line of the audit
+    trail, since reports of several accounts may share a transaction.
 
     Returns:
         The stored reports, which are not part of the session, and their cases, which are.
     """
-    open_cases = _open_cases(session, batch)
+    lines = [record(session, Act(each.caller.name, "report")) for each in batch]
+    open_cases = _open_cases(session, batch, lines)
     votes = _votes(session, batch, [case.id for case in open_cases.values() if case.events > 1])
-    rows: dict[_Vote, ReportRow] = {}
+    rows: dict[_Vote, tuple[ReportRow, OpenLine]] = {}
     received: list[Received] = []
     with session.no_autoflush:  # histories and cases are written together, at the end
-        for each in batch:
+        for each, line in zip(batch, lines, strict=True):
             case, new = open_cases[each.number], each.new
+            Unit.of(session).keep(case, line)
             vote = (case.id, each.caller.id, new.reporter)
             if vote in rows:  # it repeats a report of this batch, which gets its ID when it is written
                 _write(session, rows, votes)
-            row = rows[vote] = ReportRow(
+            row = ReportRow(
                 case_id=case.id,
                 account_id=each.caller.id,
                 number=each.number,
@@ -99,7 +106,9 @@ def receive_all(session: Session, batch: Sequence[IncomingReport]) -> list[Recei
                 received_at=each.received_at,
                 reporter=new.reporter,
                 repeats=votes.get(vote),
+                salt=new_salt(),
             )
+            rows[vote] = row, line
             received.append((row, case))
         _write(session, rows, votes)
         for each, (row, case) in zip(batch, received, strict=True):
@@ -116,14 +125,15 @@ _NEW_REPORTS: Final = insert(_REPORTS).returning(_REPORTS.c.id, sort_by_paramete
 _REPORT_COLUMNS: Final = tuple(column.key for column in _REPORTS.columns if column is not _REPORTS.c.id)
 
 
-def _write(session: Session, rows: dict[_Vote, ReportRow], votes: dict[_Vote, int]) -> None:
-    """Write reports and set their IDs; the first of each reporter counts."""
+def _write(session: Session, rows: dict[_Vote, tuple[ReportRow, OpenLine]], votes: dict[_Vote, int]) -> None:
+    """Write reports, set their IDs, and note them in their lines; the first of each reporter counts."""
     if not rows:
         return
-    values = [{name: getattr(row, name) for name in _REPORT_COLUMNS} for row in rows.values()]
+    values = [{name: getattr(row, name) for name in _REPORT_COLUMNS} for row, _ in rows.values()]
     ids = session.connection().execute(_NEW_REPORTS, values).scalars()
-    for (vote, row), row_id in zip(rows.items(), ids, strict=True):
+    for (vote, (row, line)), row_id in zip(rows.items(), ids, strict=True):
         row.id = row_id
+        note_new(line, IMAGES[ReportRow], partial(getattr, row))
         votes.setdefault(vote, row_id)
     rows.clear()
 
@@ -136,11 +146,13 @@ _OPEN_CASES: Final = (
 )
 
 
-def _open_cases(session: Session, batch: Sequence[IncomingReport]) -> dict[int, CaseRow]:
+def _open_cases(session: Session, batch: Sequence[IncomingReport], lines: Sequence[OpenLine]) -> dict[int, CaseRow]:
     """The open cases of the numbers, locked in the order of their IDs as everywhere."""
     first: dict[int, IncomingReport] = {}
-    for each in batch:
+    line_of: dict[int, OpenLine] = {}
+    for each, line in zip(batch, lines, strict=True):
         first.setdefault(each.number, each)
+        line_of.setdefault(each.number, line)
     found: dict[int, CaseRow] = {}
     missing = sorted(first)
     while missing:
@@ -150,9 +162,8 @@ def _open_cases(session: Session, batch: Sequence[IncomingReport]) -> dict[int, 
         missing = [number for number in missing if number not in found]
         # If another process opens one at the same moment, this adds nothing, and the next round finds it.
         new = {"state": cases.INCOMPLETE, "events": 0, "head": ""}
-        add_missing(
-            session, CaseRow, [{"number": number, "opened_at": first[number].received_at} | new for number in missing]
-        )
+        opened = [{"number": number, "opened_at": first[number].received_at} | new for number in missing]
+        add_missing(session, CaseRow, opened, line_of=lambda row: line_of[row.number])
     for number, case in found.items():
         if not case.events:
             cases.add_event(

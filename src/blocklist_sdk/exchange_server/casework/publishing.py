@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.errors import BlocklistError, Refused, StorageFailed
@@ -39,8 +39,9 @@ from blocklist_sdk.exchange_server.casework.release_guard import (
 )
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.trail_book import TrailBook
-from blocklist_sdk.exchange_server.store.database import Database, add_missing_returning
+from blocklist_sdk.exchange_server.store.database import Database, add_missing
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
@@ -141,7 +142,8 @@ class Publishing:
             published = self._publish_all(self._waiting_feeds(now, routine=routine), now, routine=routine)
             if routine:
                 self.database.change(
-                    lambda session: add_missing_returning(session, CycleRow, [{"month": _month(now), "at": now}])
+                    lambda session: add_missing(session, CycleRow, [{"month": _month(now), "at": now}]),
+                    by=Act(cases.SYSTEM, "cycle"),
                 )
             with self.database.reading() as session:
                 waiting = waiting_releases.waiting_releases(session)
@@ -175,7 +177,7 @@ class Publishing:
                 )
                 found |= set(session.scalars(listed))
         for case_id in sorted(found):
-            self.database.change(partial(self._lift, case_id, now))
+            self.database.change(partial(self._lift, case_id, now), by=Act(cases.SYSTEM, "number protected"))
 
     def _lift(self, case_id: int, now: datetime, session: Session) -> None:
         case = cases.lock_case(session, case_id)
@@ -247,7 +249,11 @@ class Publishing:
         """Publish what may be published; None if that would change nothing."""
         feed = status.feed
         is_sound = self._catch_up(anchors)
-        plan = self.database.change(lambda session: self._prepare(session, status, now, routine=routine, is_sound=is_sound))
+        of_feed = {"feed": feed}
+        plan = self.database.change(
+            lambda session: self._prepare(session, status, now, routine=routine, is_sound=is_sound),
+            by=Act(cases.SYSTEM, "release prepared", of_feed | {"serial": status.next_serial}),
+        )
         if plan.waiting is not None and plan.is_new:
             log.error(
                 "feed %s: the guard holds back %s, until an officer accepts this: %s. Retractions are published. To "
@@ -260,7 +266,12 @@ class Publishing:
         if plan.accepted_by is not None:
             log.warning("feed %s: %s accepted a release that the guard refused", feed, plan.accepted_by)
         released = self._release(status, plan, anchors) if plan.is_needed else None
-        self.database.change(lambda session: self._settle(session, status, plan, released, now))
+        self.database.change(
+            lambda session: self._settle(session, status, plan, released, now),
+            by=Act(
+                cases.SYSTEM, "release settled", of_feed | {"serial": released.serial if released else status.serial}
+            ),
+        )
         if released is None:
             return None
         log.info(
@@ -365,13 +376,11 @@ class Publishing:
         waiting = session.get(WaitingRow, feed, with_for_update=True)
         state = waiting_releases.decisions_state(session, feed)  # before the listings: what comes between counts as new
         listed = (ListingRow.feed == feed) & ListingRow.lifted_at.is_(None)
-        # In the database, since another process may be extending one of them at this moment.
-        session.execute(
-            update(ListingRow)
-            .where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= now)
-            .values(retracted_at=ListingRow.until, ended=True, waiting=True)
-            .execution_options(synchronize_session=False)
-        )
+        # Locked, since another process may be extending one of them at this moment.
+        ends = select(ListingRow).where(listed, ListingRow.retracted_at.is_(None), ListingRow.until <= now)
+        for row in session.scalars(ends.order_by(ListingRow.id).with_for_update()):
+            row.retracted_at, row.ended, row.waiting = row.until, True, True
+        session.flush()
         rows = {row.id: row for row in session.scalars(select(ListingRow).where(listed).order_by(ListingRow.id))}
         # A cycle that waits goes on waiting as it was: routine decisions made since then belong to the next one.
         last_listing = max(rows, default=0) if routine else waiting.last_listing if waiting else 0

@@ -34,6 +34,7 @@ from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.authentication import BearerToken, permitted
 from blocklist_sdk.exchange_server.http.state import state_of
+from blocklist_sdk.exchange_server.store.trail import Act
 
 REPLAYED: Final = "Idempotent-Replayed"
 
@@ -49,13 +50,20 @@ class IdempotentRequest:
         caller: the account that sent it.
         key: its idempotency key.
         received_at: when it came.
+        event: what it does, for the audit trail: the name of its route.
     """
 
     exchange: Exchange
     caller: Caller
     key: str
     received_at: datetime
+    event: str
     _target: str
+
+    @property
+    def act(self) -> Act:
+        """Who does what, for the audit trail."""
+        return Act(self.caller.name, self.event)
 
     def once(self, body: BaseModel | str, act: Callable[[Session], BaseModel], *, status: int = 200) -> Response:
         """Do it and respond, or send the earlier response again; see `respond_once`.
@@ -73,7 +81,7 @@ class IdempotentRequest:
         def change(session: Session) -> StoredResponse:
             return respond_once(session, identity, lambda: act(session), status=status)
 
-        return http_response(self.exchange.database.change(change))
+        return http_response(self.exchange.database.change(change, by=self.act))
 
     def earlier_response(self, body: BaseModel | str) -> Response | None:
         """The response to the same request before; None if it is new.
@@ -122,7 +130,8 @@ def idempotent(*permissions: str) -> Callable[..., Coroutine[Any, Any, Idempoten
         if key is None:
             raise Refusal("no-idempotency-key", "send an Idempotency-Key header with a new value for each request")
         target = f"{request.method} {request.url.path}?{request.url.query}"
-        return IdempotentRequest(exchange, caller, key, exchange.clock(), target)
+        event = request.scope["route"].name.replace("_", " ")
+        return IdempotentRequest(exchange, caller, key, exchange.clock(), event, target)
 
     return check
 

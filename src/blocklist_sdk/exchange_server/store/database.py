@@ -35,6 +35,7 @@ from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput, StorageFailed, foreign_text
 from blocklist_sdk.exchange_server.store.audited import IMAGES, with_salt
 from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkResult
+from blocklist_sdk.exchange_server.store.roles import grant, may_alter_trail
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, SchemaRow
 from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note_new, record
 from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical_json
@@ -52,6 +53,9 @@ _LOCK_WAIT: Final = "lock_wait_s"
 """The execution option of transactions that write: how long they wait for the locks of others, seconds."""
 
 _PENDING: Final = "later"
+
+_PORT: Final = 5432
+"""PostgreSQL's, where a URL names none."""
 
 _UNAVAILABLE_SQLITE: Final = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
 _UNAVAILABLE_POSTGRESQL: Final = ("08", "53", "57P")
@@ -113,11 +117,16 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
-    def create(self) -> None:
+    def create(self, *, service: str | None = None) -> None:
         """Make the tables.
 
+        Args:
+            service: another role of PostgreSQL, which will serve. It may use the tables, and only add to the audit
+                trail; None if this role will serve.
+
         Raises:
-            InvalidInput: the database holds an exchange already.
+            InvalidInput: the database holds an exchange already; or the other role does not exist, or may act as the
+                owner.
             StorageFailed: the database cannot be reached, or refused the change.
         """
         if self._file is not None:
@@ -128,6 +137,8 @@ class Database:
                 raise InvalidInput("the database holds an exchange already: use another database")
             Base.metadata.create_all(session.connection())
             session.add_all([SchemaRow(version=SCHEMA), AuditHeadRow()])
+            if service is not None:
+                grant(session.connection(), service)
 
     def check(self) -> None:
         """Check that the tables are those of this version.
@@ -254,6 +265,17 @@ class Database:
         with self._transaction(by, lock_wait_s) as session:
             return action(session)
 
+    def may_alter_trail(self) -> bool:
+        """Whether this role could alter the audit trail; always with SQLite, where a file has no roles.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        if self._is_sqlite:
+            return True
+        with self.reading() as session:
+            return may_alter_trail(session.connection())
+
     def note(self, act: Act) -> None:
         """Add a line to the audit trail about something that changes no row.
 
@@ -288,6 +310,26 @@ class Database:
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+
+
+def service_role(service: str, owner: str) -> str:
+    """The role that serves, where another one owns the tables.
+
+    Args:
+        service: the URL of the role that serves.
+        owner: the URL of the owner.
+
+    Raises:
+        InvalidInput: one of them is not PostgreSQL, they are not the same database, or the role is not named.
+    """
+    serving, owning = _parsed(service), _parsed(owner)
+    if {serving.get_backend_name(), owning.get_backend_name()} != {"postgresql"}:
+        raise InvalidInput("only PostgreSQL has roles: without it, leave the owner's URL out")
+    if (serving.host, serving.port or _PORT, serving.database) != (owning.host, owning.port or _PORT, owning.database):
+        raise InvalidInput("the owner's URL must name the same server and database as the exchange's")
+    if not serving.username or serving.username == owning.username:
+        raise InvalidInput("the database's URL must name another role than the owner's, one that owns nothing")
+    return serving.username
 
 
 def add_later(session: Session, row: type[Base], values: dict[str, Any]) -> None:

@@ -349,9 +349,15 @@ class HistoryRow(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
 
+CONFIGURATION: Final = "configuration"
+"""The event of a line with the settings, rules and keys that an exchange is run with."""
+
+RELEASE_ACCEPTED: Final = "release accepted"
+"""The event of a line about what somebody let through that the guard refused."""
+
 ALARMING: Final = (
     *("account added", "account renewed", "account closed", "account reopened", "scopes changed"),
-    *("configuration", "release accepted"),
+    *(CONFIGURATION, RELEASE_ACCEPTED),
 )
 """Events of the audit trail that raise an alarm wherever they happen."""
 

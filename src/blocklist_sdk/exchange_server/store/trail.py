@@ -19,15 +19,11 @@ from sqlalchemy.orm.state import InstanceState
 
 from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
-from blocklist_sdk.exchange_server.store.trail_lines import (
-    Act,
-    AuditHead,
-    Change,
-    OpenLine,
-    TrailLine,
-    canonical_json,
-    hash_of,
-)
+from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
+from blocklist_sdk.exchange_server.store.trail_lines import AuditHead as AuditHead
+from blocklist_sdk.exchange_server.store.trail_lines import Change, OpenLine, hash_of
+from blocklist_sdk.exchange_server.store.trail_lines import TrailLine as TrailLine
+from blocklist_sdk.exchange_server.store.trail_lines import fold as fold
 
 _UNIT: Final = "trail"
 
@@ -227,6 +223,3 @@ def lines(session: Session, after: int = 0) -> Iterator[TrailLine]:
     wanted = select(_LINES).where(_LINES.c.sequence > after).order_by(_LINES.c.sequence)
     for row in session.execute(wanted, execution_options={"yield_per": _BATCH}):
         yield TrailLine(row.sequence, row.at, row.actor, row.event, row.detail, row.changes, row.hash)
-
-
-__all__ = ["Act", "AuditHead", "TrailLine", "canonical_json", "head", "lines", "record"]

@@ -31,7 +31,8 @@ from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, n
 from blocklist_sdk.exchange_server.http.idempotency_key import AcceptingRequest, PublisherRequest, RecipientRequest
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
-from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, FeedRow, ListingRow, ReceiptRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
@@ -94,7 +95,10 @@ def accept(new: NewAcceptance, request: AcceptingRequest) -> Response:
     if earlier is not None:
         return earlier
     exchange, actor, now = request.exchange, request.caller.name, request.received_at
-    exchange.database.change(lambda session: waiting_releases.accept(session, new.feed, new.digest, actor, now=now))
+    exchange.database.change(
+        lambda session: waiting_releases.accept(session, new.feed, new.digest, actor, now=now),
+        by=Act(actor, RELEASE_ACCEPTED, {"feed": new.feed, "digest": new.digest}),
+    )
     try:
         made = exchange.publish()
     except InvalidInput:  # as for `publish`

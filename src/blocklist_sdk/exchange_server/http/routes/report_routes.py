@@ -32,6 +32,7 @@ from blocklist_sdk.exchange_server.http.problems import problem_of
 from blocklist_sdk.exchange_server.http.state import state_of
 from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
+from blocklist_sdk.exchange_server.store.trail import Act
 
 router: APIRouter = APIRouter(tags=["reports"])
 
@@ -184,8 +185,14 @@ def download_evidence(
     if row is None:
         raise Refusal("not-found", f"evidence {evidence} does not exist")
     extension = exchange.evidence.judge.extensions.get(row.media_type, "bin")
+    file = exchange.evidence.open(row.sha256)
+    try:  # before a byte of it goes out
+        exchange.database.note(Act(caller.name, "evidence read", {"evidence": row.id, "sha256": row.sha256}))
+    except BaseException:
+        file.close()
+        raise
     return StreamingResponse(
-        _pieces(exchange.evidence.open(row.sha256)),
+        _pieces(file),
         media_type="application/octet-stream",
         headers={
             "Content-Length": str(row.bytes),
