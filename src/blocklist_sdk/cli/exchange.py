@@ -262,6 +262,14 @@ def publish(
             help="Publish what the guard refused on a feed, if it is still the same. May be repeated.",
         ),
     ] = None,
+    accept_trail: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH:HEAD",
+            help="After an older database was restored: go on with the audit trail as it is, up to the line and hash "
+            "that the alarm named.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFileOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -272,6 +280,8 @@ def publish(
     """
     accepted = dict(map(_feed_and_digest, accept or ()))
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
+        if accept_trail is not None:
+            exchange.accept_trail(accept_trail)
         refusals = []
         for feed, digest in accepted.items():
             try:
@@ -342,10 +352,22 @@ def stats(
 
 
 @app.command()
-def verify(directory: Directory, as_json: AsJson = False) -> None:
+def verify(
+    directory: Directory,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--heads",
+            metavar="FILE",
+            help="Compare with the audit trail what a recipient's `blocklist verify --audit --export` wrote. May be "
+            "repeated.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check that no history and no evidence file was changed; exits with 1 if one was."""
     with _open(directory, None) as exchange:
-        found = list(exchange.damage())
+        found = [*exchange.damage(), *exchange.unproved_heads(heads or ())]
     if as_json:
         write_json({"problems": found})
     else:

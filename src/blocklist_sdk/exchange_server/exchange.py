@@ -4,7 +4,7 @@ import logging
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,9 +24,13 @@ from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
 from blocklist_sdk.exchange_server.casework.configuration import configuration_of, note_configuration
 from blocklist_sdk.exchange_server.casework.publishing import Publishing
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
+from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.report_queue import ReportQueue
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
+from blocklist_sdk.exchange_server.casework.seen_heads import read_heads, unproved_heads
 from blocklist_sdk.exchange_server.casework.statistics import statistics_of
+from blocklist_sdk.exchange_server.casework.trail_book import FILE as BOOK
+from blocklist_sdk.exchange_server.casework.trail_book import TrailBook
 from blocklist_sdk.exchange_server.casework.verification import Finding, findings
 from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE, EvidenceStore
 from blocklist_sdk.exchange_server.evidence.judge import Judge
@@ -66,6 +70,7 @@ class Exchange:
             evidence/         files, named by their hash, mode 0700
             publisher/        keys and the signed repository
             token-key.pem     signs access tokens, mode 0600
+            trail-book.sqlite what the audit trail says of listings, mode 0600; written again if it is missing
 
     Attributes:
         directory: the folder.
@@ -200,6 +205,8 @@ class Exchange:
                 cycle_day=used.cycle_day,
                 routing=routing,
                 guard=PublisherGuard(max_removed=1.0, max_added=used.max_added, min_added=used.min_added),
+                book=TrailBook(directory / BOOK),
+                reminders=Reminders(),
                 process_lock=directory / _PUBLISHING,
                 thread_lock=threading.Lock(),
             ),
@@ -415,6 +422,34 @@ class Exchange:
                 opened.write(f"{canonical_json(line.as_json())}\n".encode())
                 reached = AuditHead(line.sequence, line.hash)
         return reached
+
+    def unproved_heads(self, files: Iterable[Path]) -> Iterator[str]:
+        """Compare the audit heads that recipients have exported with the trail; yield a line for each difference.
+
+        Args:
+            files: what `blocklist verify --audit --export` wrote.
+
+        Raises:
+            InvalidInput: a file has a line that is no audit head.
+            StorageFailed: a file or the database cannot be read.
+        """
+        heads = [seen for file in files for seen in read_heads(file)]
+        with self.database.snapshot() as session:
+            yield from unproved_heads(session, heads)
+
+    def accept_trail(self, text: str) -> None:
+        """Go on publishing from the database as it is, although lines that releases were signed with are not there.
+
+        For a database that was restored from an older copy on purpose. The heads that recipients have go on showing it.
+
+        Args:
+            text: the trail's end, as the alarm has it: the number of a line and its hash, ``1204:5c7f…``.
+
+        Raises:
+            InvalidInput: the trail has no such line, so it is not the one that the alarm was about.
+            StorageFailed: the disk or the database failed.
+        """
+        self._publishing.accept_trail(text)
 
     def note_configuration(self) -> None:
         """Add the settings, rules and keys to the audit trail, unless its last line about them says the same.

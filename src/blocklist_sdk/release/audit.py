@@ -59,6 +59,21 @@ class AuditHead:
             raise InvalidInput("audit must be an object with length and head")
         return cls(length=document.get("length"), head=document.get("head"))  # type: ignore[arg-type] -- checked
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what a person writes.
+
+        Raises:
+            InvalidInput: it is not LENGTH:HEAD.
+
+        >>> AuditHead.parse("3:" + "ab" * 32).length
+        3
+        """
+        length, _, head = text.partition(":")
+        if not (length.isascii() and length.isdecimal() and len(length) <= len(str(LENGTH_MAX))):
+            raise InvalidInput(f"{text!r} is not the end of an audit trail: write it as LENGTH:HEAD")
+        return cls(int(length), head)
+
     def document(self) -> dict[str, Any]:
         """The same for JSON."""
         return {"length": self.length, "head": self.head}

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from blocklist_sdk.errors import BlocklistError, Refused, StorageFailed
+from blocklist_sdk.errors import BlocklistError, InvalidInput, Refused, StorageFailed
 from blocklist_sdk.exchange.models import Publication, PublishedFeed, WaitingRelease
 from blocklist_sdk.exchange_server.alarms import alarm
 from blocklist_sdk.exchange_server.casework import cases, waiting_releases
@@ -38,10 +38,10 @@ from blocklist_sdk.exchange_server.casework.release_guard import (
     table_of,
 )
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
-from blocklist_sdk.exchange_server.casework.trail_book import TrailBook
+from blocklist_sdk.exchange_server.casework.trail_book import TrailBook, head_at, signed_head
 from blocklist_sdk.exchange_server.store.database import Database, add_missing
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
-from blocklist_sdk.exchange_server.store.trail import Act
+from blocklist_sdk.exchange_server.store.trail import Act, head, record
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.guard import PublisherGuard
 from blocklist_sdk.publisher.publisher import Publisher
@@ -290,18 +290,40 @@ class Publishing:
 
     def _catch_up(self, anchors: Sequence[AuditHead] = ()) -> bool:
         """Have the book read the lines since; whether the trail is the one that it has read before."""
+        end = ""
         try:
             with self.database.snapshot() as session:
                 broken = self.book.catch_up(session, anchors)
+                if broken is not None:
+                    reached = signed_head(head(session))
+                    end = f"{reached.length}:{reached.head}"
         except StorageFailed as error:  # what it says may be unknown, and unblocks are published all the same
             broken = f"what the audit trail says cannot be known: {error}"
         if broken is not None and self.reminders.is_due(broken):
             alarm(
-                "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify. After an "
-                "older copy of the database was brought back on purpose: blocklist exchange publish --accept-trail",
-                broken,
+                "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify. If an older "
+                "copy of the database was brought back on purpose: blocklist exchange publish DIR --accept-trail %s",
+                *(broken, end),
             )
         return broken is None
+
+    def accept_trail(self, text: str) -> None:
+        """Begin the book anew from the database as it is. Arguments and errors are those of `Exchange.accept_trail`."""
+        named = AuditHead.parse(text)
+        with self.thread_lock, self._locked():
+            with self.database.snapshot() as session:
+                if head_at(session, named.length) != named.head:
+                    raise InvalidInput(
+                        f"the audit trail has no line {named.length:,} with the hash {named.head}: copy both from the "
+                        "newest alarm"
+                    )
+            self.database.change(
+                lambda session: record(session, Act(cases.COMMAND_LINE, "trail accepted", named.document()))
+            )
+            anchors = {feed.audit for feed in self.publisher.status().feeds if feed.audit is not None}
+            with self.database.snapshot() as session:
+                self.book.adopt(session, anchors)
+        alarm("somebody has accepted the audit trail as it is, up to line %d: %s", named.length, named.head)
 
     def _alarm_of(self, feed: str, rows: Sequence[ListingRow]) -> None:
         named = ", ".join(f"{row.id} (case {row.case_id})" for row in rows[:_NAMED_MAX])

@@ -31,6 +31,7 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 from blocklist_sdk.exchange_server.store.audited import IMAGES
 from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import head, lines
+from blocklist_sdk.exchange_server.store.trail_lines import AuditHead as TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
@@ -88,7 +89,7 @@ class TrailBook:
             reached = _reached(book)
             forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
             for known in (reached, *anchors):
-                if known not in forgiven and _head_at(session, known.length) != known.head:
+                if known not in forgiven and head_at(session, known.length) != known.head:
                     return (
                         f"line {known.length:,} of the audit trail is not the one that "
                         f"{'this exchange read' if known == reached else 'a release was signed with'}: lines were "
@@ -156,7 +157,7 @@ class TrailBook:
         images = IMAGES[ListingRow]
         with self._open() as book:
             known = (_reached(book), *anchors)
-            lost = {each for each in known if _head_at(session, each.length) != each.head}
+            lost = {each for each in known if head_at(session, each.length) != each.head}
             book.execute("DELETE FROM listings")
             book.executemany(
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?)", [(each.length, each.head) for each in lost]
@@ -165,7 +166,7 @@ class TrailBook:
             changed: dict[int, ListingImage | None] = {
                 row.id: images.of(lambda name, row=row: getattr(row, name)) for row in rows
             }
-            _store(book, AuditHead(reached.length, reached.hash) if reached.length else EMPTY, changed)
+            _store(book, signed_head(reached), changed)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -192,6 +193,11 @@ class TrailBook:
             ) from error
 
 
+def signed_head(end: TrailEnd) -> AuditHead:
+    """The end of the trail as releases have it."""
+    return AuditHead(end.length, end.hash) if end.length else EMPTY
+
+
 def _reached(book: sqlite3.Connection) -> AuditHead:
     found = book.execute("SELECT length, head FROM reached").fetchone()
     return EMPTY if found is None else AuditHead(*found)
@@ -202,7 +208,7 @@ def _chained(head: AuditHead) -> str:
     return head.head if head.length else ""
 
 
-def _head_at(session: Session, length: int) -> str | None:
+def head_at(session: Session, length: int) -> str | None:
     """The hash of the line with a number; None if the trail has no such line."""
     if not length:
         return EMPTY.head
