@@ -261,7 +261,7 @@ class Publishing:
                 *(feed, counted(plan.waiting.listings, "listing"), "; ".join(plan.waiting.reasons)),
                 plan.waiting.digest,
             )
-        if plan.unaccounted:
+        if plan.unaccounted and is_sound:
             self._alarm_of(feed, plan.unaccounted)
         if plan.accepted_by is not None:
             log.warning("feed %s: %s accepted a release that the guard refused", feed, plan.accepted_by)

@@ -11,6 +11,7 @@ what it does not account for.
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -60,6 +61,13 @@ _ENTRIES_AT_ONCE: Final = 500
 _WAIT_S: Final = 10.0
 
 
+log: logging.Logger = logging.getLogger(__name__)
+
+
+class _Damaged(StorageFailed):
+    """The book cannot be read."""
+
+
 class TrailBook:
     """The book of one exchange. One process at a time writes it: the one that publishes.
 
@@ -85,6 +93,15 @@ class TrailBook:
         Raises:
             StorageFailed: the file or the database cannot be used.
         """
+        try:
+            return self._catch_up(session, tuple(anchors))
+        except _Damaged as error:
+            log.error("%s", error)
+            for suffix in ("", "-journal"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            return self._catch_up(session, tuple(anchors))
+
+    def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | None:
         with self._open() as book:
             reached = _reached(book)
             forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
@@ -187,10 +204,8 @@ class TrailBook:
         except sqlite3.OperationalError as error:
             raise StorageFailed(f"cannot use {self.path}: {error}", path=self.path) from error
         except sqlite3.DatabaseError as error:
-            raise StorageFailed(
-                f"{self.path} is damaged ({error}): remove it, and it is written again from the audit trail",
-                path=self.path,
-            ) from error
+            text = f"{self.path} is damaged ({error}) and is written again from the audit trail"
+            raise _Damaged(text, path=self.path) from error
 
 
 def signed_head(end: TrailEnd) -> AuditHead:

@@ -1,0 +1,244 @@
+"""What is signed is what the audit trail accounts for; what was changed by SQL is not, and no unblock waits for that."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from blocklist_sdk import Blocklist, InvalidInput
+from blocklist_sdk.exchange_server.alarms import ALARMS
+from blocklist_sdk.exchange_server.casework.accounted import image_after, is_no_more_than
+from blocklist_sdk.exchange_server.casework.release_guard import Content
+from blocklist_sdk.exchange_server.store.trail import lines
+from blocklist_sdk.release.audit import AuditHead
+from support.command_line import run
+from support.talking import START, TELKOMSEL, Talk
+
+FEED = "id-telkomsel"
+STRANGER = TELKOMSEL + 77_777
+"""A number that nobody reported."""
+
+
+@pytest.fixture(autouse=True)
+def _alarms(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, logger=ALARMS)
+
+
+def alarms(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The alarms since the last look."""
+    found = [record.getMessage() for record in caplog.records if record.name == ALARMS]
+    caplog.clear()
+    return found
+
+
+def sql(talk: Talk, *statements: str, **values: Any) -> None:
+    """Change the database as somebody does who has its password, and not the exchange."""
+    with talk.exchange.database.writing() as session:
+        for statement in statements:
+            session.connection().execute(text(statement), values)
+
+
+def published(talk: Talk, feed: str = FEED) -> dict[int, dict[str, Any]]:
+    """What the signed release of a feed has, by number."""
+    return {row["number"]: row for row in talk.exchange.publisher.entries(feed).to_pylist()}
+
+
+def signed_head(talk: Talk, feed: str = FEED) -> AuditHead:
+    head = next(each.audit for each in talk.exchange.publisher.status().feeds if each.feed == feed)
+    assert head is not None
+    return head
+
+
+def test_a_row_put_into_listings_by_sql_is_not_published(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    listed, innocent, other, later = talk.listed(), talk.complete(), talk.complete(), talk.complete()
+    assert not alarms(caplog)
+    columns = "feed, level, category, scope, since, urgent, ended, salt"
+    sql(
+        talk,
+        f"INSERT INTO listings (id, case_id, number, entry, waiting, {columns}) "
+        f"SELECT 9001, {innocent}, {STRANGER}, NULL, true, {columns} FROM listings WHERE feed = '{FEED}' AND case_id = {listed}",
+        # This one pretends to be published already, under the ID that the next listing gets.
+        f"INSERT INTO listings (id, case_id, number, entry, waiting, {columns}) "
+        f"SELECT 9002, {other}, {STRANGER + 1}, 2, false, {columns} FROM listings WHERE feed = '{FEED}' AND case_id = {listed}",
+    )
+    talk.decide(later, urgent=True)
+    talk.decide(listed, "retract")
+    assert set(talk.publish()) == {FEED, "id-messaging", "id-all"}, "everything else is published"
+    (alarm,) = alarms(caplog)
+    assert "listing 9001" in alarm
+    assert f"9002 (case {other})" in alarm
+    assert [row["entry"] for row in published(talk).values()] == [2], "a new listing gets the ID"
+    assert not {STRANGER, STRANGER + 1} & published(talk).keys()
+    assert (talk.publish(), alarms(caplog)) == ({}, []), "it is said once an hour, and no release is made for it"
+    talk.clock.forward(days=31)
+    talk.publish()
+    assert not {STRANGER, STRANGER + 1} & published(talk).keys()
+    assert [*talk.exchange.damage()], "and `exchange verify` names it"
+
+
+def test_a_row_changed_by_sql_stays_as_it_is_signed(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    talk.listed(until="2026-12-24T00:00:00Z", scope=["sms"])
+    ((number, before),) = published(talk).items()
+    for change in (
+        "until = NULL",
+        f"number = {STRANGER}",
+        "category = 'gambling'",
+        "scope = 'data+messaging+sms+voice'",
+        "entry = 7",
+        "salt = ''",
+    ):
+        sql(talk, "UPDATE listings SET waiting = true, " + change + f" WHERE feed = '{FEED}'")
+        assert talk.publish() == {}, change
+        assert published(talk) == {number: before}, change
+        caplog.clear()
+        sql(
+            talk,
+            "UPDATE listings SET waiting = false, until = (SELECT until FROM listings WHERE feed = 'id-all'), number = "
+            f"{number}, category = 'fraud', scope = 'sms', entry = 1 WHERE feed = '{FEED}'",
+        )
+
+
+def test_what_sql_weakens_or_removes_is_lifted_with_an_alarm(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, third = talk.listed(), talk.listed(), talk.listed()
+    talk.publish()
+    sql(talk, f"UPDATE listings SET until = since, waiting = true WHERE feed = '{FEED}' AND case_id = {first}")
+    assert FEED in talk.publish(), "it has ended, by what the database says"
+    assert len(published(talk)) == 2
+    caplog.clear()
+    sql(talk, f"UPDATE listings SET level = 'advisory', waiting = true WHERE feed = '{FEED}' AND case_id = {second}")
+    assert talk.publish() == {FEED: 5}
+    assert [row["level"] for row in published(talk).values()] == ["advisory", "block"]
+    assert len(alarms(caplog)) == 1
+    sql(talk, f"DELETE FROM listings WHERE feed = '{FEED}' AND case_id = {third}")
+    talk.listed()
+    assert len(published(talk)) == 2
+    assert any("no line of the audit trail retracts entry 3," in each for each in alarms(caplog))
+
+
+def test_what_the_lines_retract_is_lifted_whatever_sql_says(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    case = talk.listed()
+    talk.decide(case, "retract")
+    sql(talk, f"UPDATE listings SET retracted_at = NULL, waiting = false WHERE feed = '{FEED}'")
+    talk.listed()
+    assert len(published(talk)) == 1
+    assert "is not what the audit trail says" in alarms(caplog)[0]
+
+
+def rewrite(talk: Talk, after: int) -> None:
+    """Change a line, and every hash from there on, as nobody can find out who has the database alone."""
+    from blocklist_sdk.exchange_server.store.trail_lines import hash_of
+
+    trigger = "DROP TRIGGER audit_trail_no_update"
+    with talk.exchange.database.writing() as session:
+        session.connection().execute(text(trigger))
+        found = [*lines(session)]
+        before = found[after - 1].hash
+        for line in found[after:]:
+            detail = line.detail | {"rewritten": True}
+            before = hash_of(before, line.sequence, line.at, line.actor, line.event, detail, line.changes)
+            values = {"sequence": line.sequence, "detail": json.dumps(detail), "hash": before}
+            statement = "UPDATE audit_trail SET detail = :detail, hash = :hash WHERE sequence = :sequence"
+            session.connection().execute(text(statement), values)
+        session.connection().execute(text("UPDATE audit_head SET hash = :hash"), {"hash": before})
+
+
+def exported(talk: Talk, folder: Path) -> Path:
+    """What a recipient has seen, after a sync."""
+    flags = ["--url", talk.exchange.repository.as_uri(), "--feed", FEED, "--root", str(talk.exchange.root)]
+    flags += ["--cache-dir", str(folder / "cache"), "--state-dir", str(folder / "state")]
+    with Blocklist.open(
+        flags[1], feed=FEED, root=talk.exchange.root, cache_dir=folder / "cache", state_dir=folder / "state", guard=None
+    ) as recipient:
+        recipient.sync()
+    assert run("verify", "--audit", "--export", folder / "heads.jsonl", *flags).code == 0
+    return folder / "heads.jsonl"
+
+
+def test_recipients_heads_prove_the_trail(lite: Talk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    case = lite.listed()
+    exported(lite, tmp_path)
+    lite.listed()
+    heads = exported(lite, tmp_path)
+    assert len(heads.read_text().splitlines()) == 2
+    good = run("exchange", "verify", lite.exchange.directory, "--heads", heads)
+    assert (good.code, good.out) == (0, ""), good
+    length, kept = signed_head(lite).length, signed_head(lite)
+    rewrite(lite, after=length - 3)
+    assert not [*lite.exchange.damage()], "whoever has the database alone finds nothing"
+    bad = run("exchange", "verify", lite.exchange.directory, "--heads", heads)
+    assert bad.code not in (0, 2)
+    assert f"release 2 of {FEED} was signed with {length:,} lines" in bad.out
+    assert "release 1" not in bad.out, "what was signed before the line that was changed is as it was"
+
+    # The publisher has found out as well: nothing new is listed, retractions are published.
+    caplog.clear()
+    new = lite.complete()
+    lite.decide(new, urgent=True)
+    lite.decide(case, "retract")
+    assert FEED in lite.publish()
+    assert len(published(lite)) == 1
+    assert lite.publish() == {}
+    (alarm,) = alarms(caplog)
+    assert "lines were changed or removed" in alarm
+    assert signed_head(lite) == kept, "what was signed before goes on showing it"
+    with pytest.raises(InvalidInput, match="no line"):
+        lite.exchange.accept_trail("3:" + "0" * 64)
+    lite.exchange.accept_trail(alarm.rpartition(" ")[2])
+    assert FEED in lite.publish()
+    assert len(published(lite)) == 2
+    assert signed_head(lite).length > kept.length
+
+
+def test_a_trail_that_was_cut_off_is_found_by_heads(lite: Talk, tmp_path: Path) -> None:
+    database = lite.exchange.directory / "exchange.sqlite"
+    lite.listed()
+    lite.exchange.close()
+    shutil.copy(database, tmp_path / "older")
+    lite.listed()
+    heads = exported(lite, tmp_path)
+    lite.exchange.close()
+    shutil.copy(tmp_path / "older", database)
+    assert not [*lite.exchange.damage()]
+    (problem,) = lite.exchange.unproved_heads([heads])
+    assert "the trail has fewer lines here" in problem
+    (tmp_path / "none").write_text("{}\n")
+    assert run("exchange", "verify", lite.exchange.directory, "--heads", tmp_path / "none").code == 2
+
+
+def test_the_book_is_written_again_and_the_signed_heads_still_bind(
+    lite: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    lite.listed()
+    book = lite.exchange.directory / "trail-book.sqlite"
+    assert book.stat().st_mode & 0o777 == 0o600
+    book.unlink()
+    lite.listed()
+    book.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    lite.listed()
+    assert (len(published(lite)), alarms(caplog)) == (3, [])
+    book.unlink()
+    rewrite(lite, after=2)
+    assert lite.publish() == {}
+    lite.listed()
+    assert len(published(lite)) == 3
+    assert "a release was signed with" in alarms(caplog)[0]
+
+
+def test_only_an_insertion_with_a_line_accounts_for_a_listing() -> None:
+    assert image_after(None, "update", {"entry": 1}) is None
+    assert image_after({"entry": None, "level": "block"}, "update", {"entry": 1}) == {"entry": 1, "level": "block"}
+    assert image_after({"entry": 1}, "delete", {}) is None
+
+
+def test_what_is_no_more_than_what_is_allowed() -> None:
+    allowed = Content("block", "fraud", "sms+voice", START, START.replace(month=12))
+    assert is_no_more_than(allowed, allowed)
+    for weaker in ({"level": "advisory"}, {"scope": "sms"}, {"until": START.replace(day=9)}, {"since": START.replace(day=3)}):
+        assert is_no_more_than(allowed._replace(**weaker), allowed), weaker
+        assert not is_no_more_than(allowed, allowed._replace(**weaker)), weaker
+    for other in ({"category": "spam"}, {"scope": "data"}, {"until": None}, {"since": START.replace(day=1)}):
+        assert not is_no_more_than(allowed._replace(**other), allowed), other
