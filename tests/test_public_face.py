@@ -18,9 +18,9 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 PUBLIC = {
     "blocklist_sdk": """
-        AsyncBlocklist AsyncExchangeClient Blocklist BlocklistError Blocklists Change ClientCredentials Entry
+        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change ClientCredentials Entry
         ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber Locked Malformed
-        NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused Stale Status StorageFailed SyncResult
+        NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status StorageFailed SyncResult
         Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
     """,
     "blocklist_sdk.recipient": """

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from blocklist_sdk.records import SyncResult as SyncResult
     from blocklist_sdk.records import Verdict as Verdict
     from blocklist_sdk.records import Verification as Verification
+    from blocklist_sdk.release.audit import AuditHead as AuditHead
+    from blocklist_sdk.release.audit import AuditRecord as AuditRecord
+    from blocklist_sdk.release.audit import SeenAuditHead as SeenAuditHead
 
 __version__ = "0.1.0"
 
@@ -50,6 +53,8 @@ attach(
     {
         "AsyncBlocklist": "recipient.aio",
         "AsyncExchangeClient": "exchange.aio_client",
+        "AuditHead": "release.audit",
+        "AuditRecord": "release.audit",
         "Blocklist": "recipient.blocklist",
         "BlocklistError": "errors",
         "Blocklists": "recipient.blocklists",
@@ -71,6 +76,7 @@ attach(
         "PrivateKeyJwt": "net.oauth",
         "Publisher": "publisher.publisher",
         "Refused": "errors",
+        "SeenAuditHead": "release.audit",
         "Stale": "errors",
         "Status": "records",
         "StorageFailed": "errors",

@@ -1,4 +1,4 @@
-"""What is signed is what the audit trail accounts for; what was changed by SQL is not, and no unblock waits for that."""
+"""What is signed is what the audit trail accounts for; what SQL has changed is not, and no unblock waits for that."""
 
 import json
 import logging
@@ -57,13 +57,14 @@ def test_a_row_put_into_listings_by_sql_is_not_published(talk: Talk, caplog: pyt
     listed, innocent, other, later = talk.listed(), talk.complete(), talk.complete(), talk.complete()
     assert not alarms(caplog)
     columns = "feed, level, category, scope, since, urgent, ended, salt"
+    copied = f"{columns} FROM listings WHERE feed = '{FEED}' AND case_id = {listed}"
     sql(
         talk,
         f"INSERT INTO listings (id, case_id, number, entry, waiting, {columns}) "
-        f"SELECT 9001, {innocent}, {STRANGER}, NULL, true, {columns} FROM listings WHERE feed = '{FEED}' AND case_id = {listed}",
+        f"SELECT 9001, {innocent}, {STRANGER}, NULL, true, {copied}",
         # This one pretends to be published already, under the ID that the next listing gets.
         f"INSERT INTO listings (id, case_id, number, entry, waiting, {columns}) "
-        f"SELECT 9002, {other}, {STRANGER + 1}, 2, false, {columns} FROM listings WHERE feed = '{FEED}' AND case_id = {listed}",
+        f"SELECT 9002, {other}, {STRANGER + 1}, 2, false, {copied}",
     )
     talk.decide(later, urgent=True)
     talk.decide(listed, "retract")
@@ -237,7 +238,12 @@ def test_only_an_insertion_with_a_line_accounts_for_a_listing() -> None:
 def test_what_is_no_more_than_what_is_allowed() -> None:
     allowed = Content("block", "fraud", "sms+voice", START, START.replace(month=12))
     assert is_no_more_than(allowed, allowed)
-    for weaker in ({"level": "advisory"}, {"scope": "sms"}, {"until": START.replace(day=9)}, {"since": START.replace(day=3)}):
+    for weaker in (
+        {"level": "advisory"},
+        {"scope": "sms"},
+        {"until": START.replace(day=9)},
+        {"since": START.replace(day=3)},
+    ):
         assert is_no_more_than(allowed._replace(**weaker), allowed), weaker
         assert not is_no_more_than(allowed, allowed._replace(**weaker)), weaker
     for other in ({"category": "spam"}, {"scope": "data"}, {"until": None}, {"since": START.replace(day=1)}):

@@ -59,13 +59,19 @@ def test_an_index_has_the_head_that_was_given_and_keeps_it(world: World) -> None
 
 def test_a_damaged_head_is_malformed(made: World) -> None:
     index, zeros = index_of(made), "0" * 64
-    right = ({"length": 0, "head": zeros}, {"length": 2**53 - 1, "head": "f" * 64, "later": [1]}, None)
+    right: tuple[Any, ...] = ({"length": 0, "head": zeros}, {"length": 2**53 - 1, "head": "f" * 64, "later": [1]}, None)
     for audit in right:
         FeedIndex.from_json(json.dumps(index | {"audit": audit}).encode(), feed=FEED)
     for length in (2**53, -1, True, 1.0, "1", None):
         with pytest.raises(Malformed, match="audit"):
             FeedIndex.from_json(json.dumps(index | {"audit": {"length": length, "head": zeros}}).encode(), feed=FEED)
-    for audit in ({"length": 1, "head": "F" * 64}, {"length": 1, "head": "0" * 63}, {"length": 1}, [1, zeros], zeros):
+    wrong: tuple[Any, ...] = (
+        {"length": 1, "head": "F" * 64},
+        {"length": 1, "head": "0" * 63},
+        {"length": 1},
+        [1, zeros],
+    )
+    for audit in wrong:
         with pytest.raises(Malformed, match="audit"):
             FeedIndex.from_json(json.dumps(index | {"audit": audit}).encode(), feed=FEED)
 
@@ -101,7 +107,11 @@ def test_recipients_keep_every_head_whatever_becomes_of_the_cache(world: World) 
         assert recipient.sync().audit_warning is None
         recipient.sync()
     record = recipient.audit_record()
-    assert [(seen.feed, seen.serial, seen.length) for seen in record.heads] == [(FEED, 2, 3), (FEED, 3, 3), (FEED, 4, 9)]
+    assert [(seen.feed, seen.serial, seen.length) for seen in record.heads] == [
+        (FEED, 2, 3),
+        (FEED, 3, 3),
+        (FEED, 4, 9),
+    ]
     assert record
     assert internals_of(recipient).audit_file.path.stat().st_mode & 0o777 == 0o600
     internals_of(recipient).store.pointer.unlink()

@@ -20,7 +20,7 @@ from blocklist_sdk.exchange_server.exchange import Exchange
 
 log: logging.Logger = logging.getLogger(__name__)
 
-_EVERY_S: Final = 2.0
+_EVERY_S: Final = 1.0
 """Seconds between two looks for urgent decisions and retractions."""
 
 _SIGN_AGAIN_S: Final = 3600.0

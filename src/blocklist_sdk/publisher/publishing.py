@@ -225,8 +225,8 @@ def _check_audit(call: ListCall, signed_feed: SignedFeed, audit: AuditHead | Non
     if audit is not None and before is not None and before.contradicts(audit):
         (call.notify or log.warning)(
             f"the audit trail of {audit.length:,} lines to {audit.head} contradicts that of the current release of "
-            f"{signed_feed.name}, {before.length:,} lines to {before.head}: recipients will see it. Was an older copy of "
-            "the exchange's database brought back?"
+            f"{signed_feed.name}, {before.length:,} lines to {before.head}: recipients will see it. Was an older copy "
+            "of the exchange's database brought back?"
         )
 
 

@@ -57,7 +57,9 @@ class AuditHead:
         """
         if not isinstance(document, dict):
             raise InvalidInput("audit must be an object with length and head")
-        return cls(length=document.get("length"), head=document.get("head"))  # type: ignore[arg-type] -- checked
+        length: Any = document.get("length")
+        head: Any = document.get("head")
+        return cls(length, head)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -203,6 +205,6 @@ def contradictions(heads: Iterable[SeenAuditHead]) -> Iterator[str]:
         other = of_length.setdefault((seen.url, seen.root, seen.length), seen)
         if other.head != seen.head and (other.feed, other.release) != (seen.feed, seen.release):
             yield (
-                f"two audit trails of {seen.length:,} lines: release {other.release} of {other.feed} says {other.head}, "
-                f"release {seen.release} of {seen.feed} says {seen.head}"
+                f"two audit trails of {seen.length:,} lines: release {other.release} of {other.feed} says "
+                f"{other.head}, release {seen.release} of {seen.feed} says {seen.head}"
             )

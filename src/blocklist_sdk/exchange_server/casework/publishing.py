@@ -26,7 +26,6 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 from blocklist_sdk.exchange_server.casework.accounts import recipient_ids
 from blocklist_sdk.exchange_server.casework.appeals import grant_open_appeals
 from blocklist_sdk.exchange_server.casework.decisions import close_expired, retract
-from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.release_guard import (
     Content,
     NextEntry,
@@ -37,6 +36,7 @@ from blocklist_sdk.exchange_server.casework.release_guard import (
     signed_contents,
     table_of,
 )
+from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.trail_book import TrailBook, head_at, signed_head
 from blocklist_sdk.exchange_server.store.database import Database, add_missing
@@ -364,7 +364,9 @@ class Publishing:
         for entry, (number, content) in signed_contents(delta.puts).items():
             each = allowed.get(entry)
             if each is None or each.number != number or not is_no_more_than(content, each.wished):
-                raise Refused(f"feed {feed}: entry {entry} is not what was compared with the audit trail: report this bug")
+                raise Refused(
+                    f"feed {feed}: entry {entry} is not what was compared with the audit trail: report this bug"
+                )
         gone = {*delta.removes.entry.tolist()}
         if is_sound:
             unexplained = sorted(gone - self.book.lifts(feed, gone))
@@ -377,9 +379,7 @@ class Publishing:
                     f" and {len(unexplained) - _NAMED_MAX:,} more" if len(unexplained) > _NAMED_MAX else "",
                 )
 
-    def _prepare(
-        self, session: Session, status: FeedStatus, now: datetime, *, routine: bool, is_sound: bool
-    ) -> _Plan:
+    def _prepare(self, session: Session, status: FeedStatus, now: datetime, *, routine: bool, is_sound: bool) -> _Plan:
         """The feed's next release; new listings on it get their entry IDs, and those that wait have none."""
         feed, serial, last_entry = status.feed, status.next_serial, status.last_entry or 0
         known = session.get(FeedRow, feed, with_for_update=True)
@@ -469,7 +469,9 @@ class Publishing:
 
         def is_accounted_for(row: ListingRow) -> bool:
             known = images.get(row.id)
-            return (known is not None and agrees(known, row)) or any(agrees(each, row) for each in later.get(row.id, ()))
+            return (known is not None and agrees(known, row)) or any(
+                agrees(each, row) for each in later.get(row.id, ())
+            )
 
         accounted: list[ListingRow] = []
         others: list[ListingRow] = []

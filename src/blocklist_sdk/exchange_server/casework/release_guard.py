@@ -183,7 +183,9 @@ def published_contents(current: Rows, entries: Sequence[int]) -> Mapping[int, Co
 def signed_contents(rows: Rows) -> dict[int, tuple[int, Content]]:
     """The number and the content of each entry."""
     numbers, entries = rows.number.tolist(), rows.entry.tolist()
-    return {entry: (number, _content_at(rows, at)) for at, (entry, number) in enumerate(zip(entries, numbers, strict=True))}
+    return {
+        entry: (number, _content_at(rows, at)) for at, (entry, number) in enumerate(zip(entries, numbers, strict=True))
+    }
 
 
 def _content_at(rows: Rows, at: int) -> Content:

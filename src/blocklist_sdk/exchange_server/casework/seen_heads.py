@@ -53,8 +53,8 @@ def unproved_heads(session: Session, heads: Iterable[SeenAuditHead]) -> Iterator
             if hashes.get(each.length) != each.head:
                 is_there = each.length in hashes
                 yield (
-                    f"release {each.release} of {each.feed} was signed with {each.length:,} lines in the audit trail, up "
-                    f"to {each.head}, but "
+                    f"release {each.release} of {each.feed} was signed with {each.length:,} lines in the audit trail, "
+                    f"up to {each.head}, but "
                     + ("that line is another one here" if is_there else "the trail has fewer lines here")
                     + f"; it was seen at {each.seen_at:%Y-%m-%d %H:%M} UTC"
                 )

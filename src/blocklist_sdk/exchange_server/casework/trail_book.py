@@ -14,6 +14,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,9 +181,7 @@ class TrailBook:
                 "INSERT OR IGNORE INTO accepted VALUES (?, ?)", [(each.length, each.head) for each in lost]
             )
             rows = session.scalars(select(ListingRow).where(ListingRow.lifted_at.is_(None)))
-            changed: dict[int, ListingImage | None] = {
-                row.id: images.of(lambda name, row=row: getattr(row, name)) for row in rows
-            }
+            changed: dict[int, ListingImage | None] = {row.id: images.of(partial(getattr, row)) for row in rows}
             _store(book, signed_head(reached), changed)
 
     @contextlib.contextmanager

@@ -54,8 +54,8 @@ _REFUSAL_HOLDS: Final = timedelta(hours=1)
 """For so long a refused release is not fetched again. What it would block depends on the clock."""
 
 AUDIT_ADVICE: Final = (
-    "the list is in force all the same. Ask the authority why, and give the heads that were seen here to whoever audits "
-    "it: blocklist verify --audit --export FILE"
+    "the list is in force all the same. Ask the authority why, and give the heads that were seen here to whoever "
+    "audits it: blocklist verify --audit --export FILE"
 )
 
 log: logging.Logger = logging.getLogger(__name__)
