@@ -62,12 +62,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": _GROUND | {"net", "numbers", "release"},
     "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
     "exchange_server/store": _GROUND | {"exchange"},
+    "exchange_server/alarms": set(),
     "exchange_server/evidence/judge": set(),
     "exchange_server/evidence/media": {"exchange_server/evidence/judge"},
     "exchange_server/evidence": _GROUND | {"exchange_server/evidence/judge", "exchange_server/evidence/media"},
     "exchange_server/casework": _GROUND
-    | {"exchange", "exchange_server/evidence", "exchange_server/settings", "exchange_server/store"}
-    | {"numbers", "publisher", "release"},
+    | {"exchange", "exchange_server/alarms", "exchange_server/evidence", "exchange_server/settings"}
+    | {"exchange_server/store", "numbers", "publisher", "release"},
     "exchange_server/exchange": _GROUND
     | {"exchange", "exchange_server/casework", "exchange_server/evidence", "exchange_server/evidence/judge"}
     | {"exchange_server/settings", "exchange_server/store", "publisher"},

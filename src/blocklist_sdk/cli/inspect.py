@@ -27,6 +27,7 @@ from blocklist_sdk.cli.text_tables import LimitOption, limited, say_more
 from blocklist_sdk.disk import replaced, sync_file
 from blocklist_sdk.errors import InvalidInput, Untrusted
 from blocklist_sdk.recipient.audit import record_of_directory
+from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.records import Entry, Explanation, Scope
 from blocklist_sdk.release.audit import AuditRecord
 from blocklist_sdk.release.published import clock_behind_text
@@ -146,7 +147,7 @@ def verify(
         raise InvalidInput("--export - and --json both write to standard output: leave one of them out")
     with settings.open() as blocklist:
         if audit:
-            _verify_audit(record_of_directory(blocklist), export, as_json=as_json)
+            _verify_audit(record_of_directory(internals_of(blocklist).audit_file), export, as_json=as_json)
             return
         found = blocklist.verify()
     release = ReleaseId(found.era, found.serial)
