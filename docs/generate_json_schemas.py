@@ -250,7 +250,7 @@ COMMANDS: Final[dict[str, list[Schema]]] = {
     ],
     "exchange publish": [record(exchange.Publication)],
     "exchange stats": [_STATISTICS],
-    "exchange verify": [object_of(problems=list[str])],
+    "exchange verify": [object_of(problems=list[str], erased=list[str], lines=int, head=str)],
     "publish init": [
         object_of(
             directory=str,

@@ -225,6 +225,23 @@ class Talk:
         """Send receipts: their items."""
         return list(self.make(who, "/v1/receipts", {"receipts": receipts})["items"])
 
+    def live(self, text: str = "a text") -> int:
+        """Let everything happen once, with this text as every text: a case listed, enforced, appealed and upheld."""
+        number = self.number()
+        report = self.report(number, text=text, reporter="Budi", channel="messaging", app="Messages")
+        self.attach(report["id"], name="secret.png")
+        self.report(number, who="bank", text=text, reporter="Siti")
+        case = int(report["case"])
+        self.make("anna", f"/v1/cases/{case}/verification")
+        self.decide(case, reason=text, urgent=True)
+        self.publish()
+        entry = self.entry(case)
+        self.answer_for("telkomsel", self.receipt(entry, detail=text))
+        appeal = self.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": text, "appellant": "Budi"})
+        self.make("anna", f"/v1/appeals/{appeal['id']}/answer", {"grant": False, "reason": text})
+        self.listed()
+        return case
+
 
 def good(response: httpx.Response) -> Any:
     """What an answer says, if it is a success."""

@@ -57,8 +57,6 @@ _KEY_NAME: Final = "client-key.pem"
 
 _ROOT_NAME: Final = "root.json"
 _FEED: Final = "feed:"
-_COMMAND_LINE: Final = "command line"
-"""Who has accepted a release here, in the histories of cases; no account may have this name."""
 
 
 @app.command()
@@ -74,6 +72,17 @@ def init(
     database: Annotated[
         str | None,
         typer.Option(metavar="URL", help="PostgreSQL, as postgresql://…, or SQLite; by default a file in DIR."),
+    ] = None,
+    database_owner: Annotated[
+        str | None,
+        typer.Option(
+            "--database-owner",
+            metavar="URL",
+            envvar="BLOCKLIST_DATABASE_OWNER",
+            show_envvar=False,
+            help="The same PostgreSQL database for the role that will own the tables. The role of --database may then "
+            "add to the audit trail, and not alter it. Not stored; BLOCKLIST_DATABASE_OWNER has it too.",
+        ),
     ] = None,
     routing: Annotated[
         Path | None,
@@ -95,9 +104,16 @@ def init(
         options["database"] = database
     source = PassphraseSource(passphrase_file, is_new=True)
     settings = ExchangeSettings.of(options)
-    with Exchange.init(directory, passphrase=source, settings=settings, routing=routing) as exchange:
+    with Exchange.init(
+        directory, passphrase=source, settings=settings, routing=routing, database_owner=database_owner
+    ) as exchange:
         feeds, root, unknown = exchange.routing.feeds, exchange.root, exchange.routing.unknown_operators
     _warn(unknown)
+    if database is not None and not database.startswith("sqlite") and database_owner is None:
+        say(
+            "warning: the exchange's role owns the audit trail, so it could alter it: give the database to another "
+            "role with --database-owner"
+        )
     if as_json:
         write_json({"directory": directory, "feeds": feeds, "root": root})
         return
@@ -279,13 +295,18 @@ def publish(
     command shows it and exits with 6, after everything else was published.
     """
     accepted = dict(map(_feed_and_digest, accept or ()))
+    with needs_extra("exchange"):
+        from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
+
     with _open(directory, passphrase_file, needs_keys=True) as exchange:
+        exchange.note_configuration()
+        exchange.raise_alarms()
         if accept_trail is not None:
             exchange.accept_trail(accept_trail)
         refusals = []
         for feed, digest in accepted.items():
             try:
-                exchange.accept(feed, digest, accepted_by=_COMMAND_LINE)
+                exchange.accept(feed, digest, accepted_by=COMMAND_LINE)
             except InvalidInput as error:  # retractions must not wait for the right digest
                 refusals.append(error)
         exchange.begin()
@@ -363,19 +384,31 @@ def verify(
             "repeated.",
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Also write the audit trail as JSON lines, for an auditor."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that no history and no evidence file was changed; exits with 1 if one was."""
+    """Recompute the database from the audit trail, and read every evidence file; exits with 1 if anything differs."""
     with _open(directory, None) as exchange:
-        found = [*exchange.damage(), *exchange.unproved_heads(heads or ())]
+        found = list(exchange.findings())
+        unproved = list(exchange.unproved_heads(heads or ()))
+        head = exchange.audit_head() if export is None else exchange.export_trail(export)
+    problems = [finding.text for finding in found if finding.is_damage] + unproved
+    erased = [finding.text for finding in found if not finding.is_damage]
     if as_json:
-        write_json({"problems": found})
+        write_json({"problems": problems, "erased": erased, "lines": head.length, "head": head.hash})
     else:
-        for problem in found:
+        for problem in problems:
             write_line(problem)
-        if not found:
-            say("all histories and evidence files are unchanged")
-    if found:
+        for each in erased:
+            say(each)
+        if not problems:
+            say(f"the database is as the {counted(head.length, 'line')} of the audit trail say, and so is the evidence")
+        if export is not None:
+            say(f"wrote {export}: {counted(head.length, 'line')}, the last one {head.hash or 'missing'}")
+    if problems:
         raise typer.Exit(FAILED)
 
 

@@ -1,5 +1,6 @@
 """An exchange as one object: the folder with its settings, database, evidence and publisher."""
 
+import contextlib
 import logging
 import secrets
 import shutil
@@ -140,8 +141,8 @@ class Exchange:
                 write_file(building / _TOKEN_KEY, Tokens.new_key(), PRIVATE)
                 PRIVATE.make(building / _EVIDENCE)
             database = Database(database_owner or settings.database, directory=building)
-            database.create(service=service)
-            database.close()
+            with contextlib.closing(database):
+                database.create(service=service)
             with storage(directory):
                 building.replace(directory)
         finally:

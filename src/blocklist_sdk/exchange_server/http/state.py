@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
 from blocklist_sdk.exchange_server.http.rates import RateLimits
+from blocklist_sdk.exchange_server.http.refused_logins import RefusedLogIns
 from blocklist_sdk.exchange_server.http.uploads import Uploads
 
 PROOFS_AT_A_TIME: Final = 2
@@ -30,6 +31,7 @@ class AppState:
         proofs: threads that verify credentials.
         uploads: threads that receive files.
         reports: threads that take single reports.
+        refused_logins: notes refused log-ins in the audit trail.
     """
 
     exchange: Exchange
@@ -38,6 +40,7 @@ class AppState:
     proofs: CapacityLimiter
     uploads: Uploads
     reports: CapacityLimiter
+    refused_logins: RefusedLogIns
 
     @classmethod
     def of(cls, exchange: Exchange) -> Self:
@@ -49,6 +52,7 @@ class AppState:
             proofs=CapacityLimiter(PROOFS_AT_A_TIME),
             uploads=Uploads(),
             reports=CapacityLimiter(REPORTS_AT_A_TIME),
+            refused_logins=RefusedLogIns(exchange.database),
         )
 
 

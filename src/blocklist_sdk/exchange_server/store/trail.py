@@ -11,12 +11,14 @@ are refused here, and `store.database` has the functions that add many rows at o
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import Table, bindparam, event, insert, select, update
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 from sqlalchemy.orm.state import InstanceState
 
+from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
 from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
@@ -86,7 +88,13 @@ class Unit:
         if not self.lines:
             return
         connection = session.connection()
-        length, before = connection.execute(_LOCKED_HEAD).one()
+        end = connection.execute(_LOCKED_HEAD).one_or_none()
+        if end is None:
+            raise StorageFailed(
+                "the audit trail has lost its head, so nothing can be changed: restore the database from a backup",
+                path=Path("database"),
+            )
+        length, before = end
         at = self._clock()
         values = []
         for line in self.lines:

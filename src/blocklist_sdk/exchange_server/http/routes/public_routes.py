@@ -32,6 +32,7 @@ from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, Curren
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.http.rates import address_of
+from blocklist_sdk.exchange_server.http.state import AppState
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
@@ -134,11 +135,11 @@ async def issue_token(
         return _refused("unsupported_grant_type", "the grant type must be client_credentials")
     if assertion is not None:
         if client_id not in (None, client):  # RFC 7521, 4.2
-            _log_refused(address, client, "the assertion is for another client than `client_id`")
+            await _note_refused(state, address, client, "the assertion is for another client than `client_id`")
             return _refused("invalid_client", "the assertion is for another client", status=401)
         audiences = _audiences(request, exchange)
         if not audiences:
-            _log_refused(address, client, _ADDRESS_UNKNOWN)
+            await _note_refused(state, address, client, _ADDRESS_UNKNOWN)
             return _refused("invalid_client", _ADDRESS_UNKNOWN, status=401)
         prove = partial(_find_by_assertion, exchange, assertion, audiences)
     else:
@@ -147,7 +148,7 @@ async def issue_token(
     if not isinstance(row, RefusedCredentials) and row.disabled_at is not None:
         row = RefusedCredentials(row.name, "the account is closed")
     if isinstance(row, RefusedCredentials):
-        _log_refused(address, row.account, row.cause)
+        await _note_refused(state, address, row.account, row.cause)
         return _refused("invalid_client", row.answer or "the credentials are not valid", status=401)
     request.state.account = row.name
     allowed = row.scopes.split()
@@ -159,8 +160,12 @@ async def issue_token(
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-def _log_refused(address: str, account: str | None, cause: str) -> None:
-    """Log why no token was issued. The account is not verified, and its name may be a telephone number."""
+async def _note_refused(state: AppState, address: str, account: str | None, cause: str) -> None:
+    """Note in the audit trail that no token was issued, and log why.
+
+    The account is not verified, and its name may be a telephone number.
+    """
+    await anyio.to_thread.run_sync(state.refused_logins.note, account, address)
     is_name = account is not None and is_account_name(account)
     shown = f"account {without_numbers(account or '')}" if is_name else "a request with no account name"
     log.warning("no token for %s at %s: %s", shown, address, cause)
