@@ -18,10 +18,11 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 PUBLIC = {
     "blocklist_sdk": """
-        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change ClientCredentials Entry
-        ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber Locked Malformed
-        NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale Status StorageFailed SyncResult
-        Unreachable Untrusted Verdict Verification __version__ format_e164 normalize operator_of
+        AsyncBlocklist AsyncExchangeClient AuditHead AuditRecord Blocklist BlocklistError Blocklists Change
+        ClientCredentials Entry ExchangeClient ExchangeError Explanation Guard Impact InvalidInput InvalidNumber
+        Locked Malformed NotPermitted NotSynced Override PrivateKeyJwt Publisher Refused SeenAuditHead Stale
+        Status StorageFailed SyncResult Unreachable Untrusted Verdict Verification __version__ format_e164
+        normalize operator_of
     """,
     "blocklist_sdk.recipient": """
         ArrowArray ArrowColumn ArrowStream ArrowTable AsyncOverrides BackgroundSync Changes ImportResult OUTCOMES
