@@ -61,7 +61,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The exchange's wing: the client and what both ends share, and the server behind it
     "exchange": _GROUND | {"net", "numbers", "release"},
     "exchange_server/settings": _GROUND | {"exchange", "net", "numbers"},
-    "exchange_server/alarms": set(),
     "exchange_server/store": _GROUND | {"exchange"},
     "exchange_server/alarms": set(),
     "exchange_server/evidence/judge": set(),
