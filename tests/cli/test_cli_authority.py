@@ -250,7 +250,8 @@ def test_an_account_with_a_key_keeps_it(folder: Path, tmp_path: Path) -> None:
     assert not (file.parent / "root.json").exists(), "it reads no feed"
     assert run("exchange", "user", "disable", folder, "chat").code == 0
     assert run("exchange", "user", "reopen", folder, "chat", "--json").document["secret"] is None
-    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    accounts = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    (account,) = (each for each in accounts if each["name"] == "chat")
     assert (account["authenticates"], account["disabled_at"]) == ("key", None)
 
 

@@ -241,11 +241,6 @@ SHOWN: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         {"POST /v1/decisions/5/confirmation": decision(state="effective", confirmed_by="officer-b")},
         ("confirmed by officer-b",),
     ),
-    "case recycled": (
-        ("case", "recycled"),
-        {"GET /v1/receipts/recycled": Told([RECYCLED])},
-        ("60 numbers recycled according to telkomsel, the home operator", f"--confirm {'0' * 64}"),
-    ),
     "case recycled --confirm": (
         ("case", "recycled", "--confirm", "0" * 64, "--reason", "asked the operator"),
         {"POST /v1/receipts/recycled/answers": RECYCLED_ANSWER},
@@ -323,6 +318,13 @@ def test_an_appeal_comes_with_its_evidence() -> None:
     assert [each.body for each in asked if each.path.endswith("evidence")] == [DATA]
     ran, asked = asked_for(table, "appeal", "attach", "9", "a.png")
     assert ran.code == 0, ran.err
+
+
+def test_batches_of_recycled_numbers_are_shown_with_the_command_that_answers_them() -> None:
+    ran, _ = asked_for({"GET /v1/receipts/recycled": Told([RECYCLED])}, "case", "recycled")
+    assert ran.code == 0
+    for word in ("60 numbers recycled according to telkomsel, the home operator", f"--confirm {'0' * 64}"):
+        assert word in ran.out
 
 
 @pytest.mark.parametrize("whose", ["case", "appeal"])

@@ -52,7 +52,8 @@ def test_a_report_goes_all_the_way(box: Sandbox, tmp_path: Path) -> None:
         assert (decision.state, decision.scope) == ("effective", ("sms",))
         assert [event.event for event in officer.case_history(report.case)][-1] == "decided"
         appeal = hotline.submit_appeal(number="0812-7777-0001", grounds="a new owner", appellant="owner-1")
-        assert officer.answer_appeal(appeal.id, grant=False, reason="no").state == "dismissed"
+        version = officer.get_case(report.case).version
+        assert officer.answer_appeal(appeal.id, grant=False, reason="no", version=version).state == "dismissed"
         assert [each.id for each in hotline.appeals(state="dismissed")] == [appeal.id]
         assert hotline.get_number_status("+62 812-7777-0001").number == 6281277770001
 

@@ -110,7 +110,8 @@ def test_an_officer_retracts_so_many_numbers_a_day_alone_and_then_one_now_and_th
     with caplog.at_level(logging.ERROR, logger=ALARMS):
         assert [pair.decide(case, "retract")["state"] for case in cases[:3]] == ["effective", "effective", "proposed"]
     (said,) = alarms(caplog)
-    assert "anna has retracted 2 numbers in a day" in said
+    assert "anna has retracted 2 numbers alone in a day" in said
+    assert "waits for a second officer" in said
     assert pair.state(cases[2]) == "published"
     refused(pair.try_to_decide(cases[2], "retract"), 409, "conflict")
     # An appeal that is granted counts too.

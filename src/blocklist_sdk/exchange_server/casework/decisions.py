@@ -135,17 +135,17 @@ def retract_by_officer(
     Raises:
         Refusal: it would only be proposed, and another retraction of the case is proposed already.
     """
-    is_alone, recent = not settings.two_person, 0
+    is_alone, is_beyond, recent = True, False, 0
     if settings.two_person:
         recent, latest = _retracted_alone(session, officer, now=now)
-        is_alone = permissions.retracts_alone(
+        bound = permissions.bound_of(
             recent=recent,
-            latest=latest,
             listed=_numbers_listed(session),
-            now=now,
             most=settings.retractions_alone,
             share=settings.retractions_share,
         )
+        is_alone = permissions.retracts_alone(recent=recent, bound=bound, latest=latest, now=now)
+        is_beyond = recent >= bound
         waiting = _proposed(session, case, kinds=("retract",))
         if not is_alone and waiting is not None:
             raise Refusal(
@@ -163,17 +163,16 @@ def retract_by_officer(
         state="effective" if is_alone else "proposed",
     )
     made = _decided(session, case, row, now=now, routing=routing)
-    if not is_alone:
-        alarm(
-            "%s has retracted %d numbers in a day, which is the bound for one officer: decision %d on case %d waits "
-            "for a second officer. If it is right: blocklist case confirm %d",
-            *(officer.name, recent, made.id, case.id, made.id),
+    if is_beyond:
+        minutes = permissions.TRICKLE.seconds // 60
+        done = (
+            f"case {case.id} was retracted at once, as one number may be every {minutes} minutes"
+            if is_alone
+            else f"decision {made.id} on case {case.id} waits for a second officer: blocklist case confirm {made.id}"
         )
-    elif recent >= settings.retractions_alone and settings.two_person:
         alarm(
-            "%s retracts more than %d numbers in a day: case %d was retracted at once, as one number may be every %d "
-            "minutes. See whether that is right",
-            *(officer.name, settings.retractions_alone, case.id, permissions.TRICKLE.seconds // 60),
+            "%s has retracted %d numbers alone in a day, and no officer should more: see whether that is right. Now %s",
+            *(officer.name, recent, done),
         )
     return made
 

@@ -131,31 +131,39 @@ CONFIRMATION_RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def retracts_alone(
-    *, recent: int, latest: datetime | None, listed: int, now: datetime, most: int, share: float
-) -> bool:
+def bound_of(*, recent: int, listed: int, most: int, share: float) -> int:
+    """How many numbers an officer may retract alone in a day.
+
+    Args:
+        recent: how many numbers the officer retracted alone in the last day. They were listed before, so the bound does
+            not shrink with the list.
+        listed: how many numbers are listed now.
+        most: how many an officer may retract alone in a day.
+        share: the same as a share of the numbers listed; the smaller of the two counts, and one is always allowed.
+
+    >>> [bound_of(recent=0, listed=listed, most=20, share=0.1) for listed in (5, 50, 500)]
+    [1, 5, 20]
+    """
+    return max(1, min(most, int((listed + recent) * share)))
+
+
+def retracts_alone(*, recent: int, bound: int, latest: datetime | None, now: datetime) -> bool:
     """Whether an officer may retract one more number alone.
 
     Args:
         recent: how many numbers the officer retracted alone in the last day.
+        bound: how many the officer may, from `bound_of`.
         latest: when the last of them was; None if there was none.
-        listed: how many numbers are listed now.
         now: this moment.
-        most: how many numbers an officer may retract alone in a day.
-        share: the same as a share of the numbers listed; the smaller of the two counts, and one is always allowed.
 
     >>> from datetime import UTC
     >>> now = datetime(2026, 11, 2, tzinfo=UTC)
-    >>> retracts_alone(recent=19, latest=now, listed=500, now=now, most=20, share=0.1)
-    True
-    >>> retracts_alone(recent=20, latest=now, listed=500, now=now, most=20, share=0.1)
-    False
-    >>> retracts_alone(recent=20, latest=now - TRICKLE, listed=500, now=now, most=20, share=0.1)
+    >>> [retracts_alone(recent=recent, bound=20, latest=now, now=now) for recent in (19, 20)]
+    [True, False]
+    >>> retracts_alone(recent=20, bound=20, latest=now - TRICKLE, now=now)
     True
     """
-    # What the officer retracted today was listed this morning: the bound does not shrink with the list.
-    is_within = recent < max(1, min(most, int((listed + recent) * share)))
-    return is_within or latest is None or now - latest >= TRICKLE
+    return recent < bound or latest is None or now - latest >= TRICKLE
 
 
 def check_version(case_id: int, events: int, version: int | None, *, required: bool) -> None:
