@@ -143,6 +143,7 @@ def test_what_it_serves_and_what_goes_wrong_is_told_as_it_happens(folder: Path) 
 
 def test_releases_are_logged_and_the_journal_gets_the_level_of_each_line(folder: Path) -> None:
     env = ENV | {"JOURNAL_STREAM": "1:1"}
+    (folder / "publisher" / "keys" / "offline").rename(folder.with_name("safe"))  # of which there is a warning
     with running("exchange", "serve", folder, "--port", "0", env=env) as (url, said):
         while "published id-telkomsel" not in (line := said()):
             assert line.startswith(("<6>blocklist: published ", "blocklist: serving "))
@@ -150,7 +151,7 @@ def test_releases_are_logged_and_the_journal_gets_the_level_of_each_line(folder:
         assert httpx.post(f"{url}/oauth/token", data={"grant_type": "client_credentials"}).status_code == 401
         while "published" in (line := said()):
             pass
-        assert line.startswith("<4>blocklist: no token for a request with no account name at 127.0.0.1: ")
+        assert line.startswith("<4>blocklist: log-in refused: a request with no account name at 127.0.0.1: ")
 
 
 def test_a_key_without_an_address_to_sign_for_is_warned_of(folder: Path, tmp_path: Path) -> None:

@@ -26,7 +26,19 @@ _PROOF_FILES: Final = ("client_secret_file", "client_key")
 INIT: Final = "blocklist init URL --feed NAME"
 
 OTHER_VARIABLES: Final = tuple(
-    map(variable, ("config", "passphrase", "metrics_file", "sink", "sink_password", "webhook_secret", "debug"))
+    map(
+        variable,
+        (
+            "config",
+            "passphrase",
+            "offline_passphrase",
+            "metrics_file",
+            "sink",
+            "sink_password",
+            "webhook_secret",
+            "debug",
+        ),
+    )
 )
 """Variables of this library that are no settings."""
 
