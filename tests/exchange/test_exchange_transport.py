@@ -513,8 +513,9 @@ def test_a_copy_of_evidence_is_verified_by_its_own_hash(ask: Any, tmp_path: Path
         path.unlink()
         with pytest.raises(Malformed):
             ask(url, lambda client: client.download_evidence(FILE, path, original=True))
+    other = Told(copy[:-1] + b"x", 200, headers, media_type="x")
     with (
-        exchanging(routes({"GET /v1/evidence/3": Told(copy[:-1] + b"x", 200, headers, media_type="x")})) as (url, _),
+        exchanging(routes({"GET /v1/evidence/3": other})) as (url, _),
         pytest.raises(Untrusted, match="the copy of evidence"),
     ):
         ask(url, lambda client: client.download_evidence(FILE, path))

@@ -26,7 +26,6 @@ from typing import Final, Literal
 
 from blocklist_sdk.disk import storage
 from blocklist_sdk.errors import InvalidInput
-from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX
 from blocklist_sdk.exchange_server.evidence.judge import Judge, Unfit
 from blocklist_sdk.exchange_server.evidence.media import MediaJudge
 from blocklist_sdk.exchange_server.evidence.media.cleaning import cleaned
@@ -67,6 +66,18 @@ class EvidenceRefused(InvalidInput):
         self.reason = reason
         self.field = field
         self.status = status
+
+
+class NoCleanCopy(InvalidInput):
+    """No copy of a file can be made without what it tells of its author.
+
+    Attributes:
+        reason: why, as part of a sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no copy without its author's data can be made: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +258,7 @@ class EvidenceStore:
             media_type: its type, as it was judged.
 
         Raises:
-            Unfit: no such copy can be made of it, with the reason.
+            NoCleanCopy: no such copy can be made of it.
             InvalidInput: `sha256` is not a SHA-256 in lower-case hexadecimal digits.
             StorageFailed: the file does not exist, or cannot be read.
         """
@@ -256,10 +267,10 @@ class EvidenceStore:
             storage(self._path(sha256)),
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
         ):
-            copy = cleaned(media_type, content)
-        if len(copy) > CLEANED_BYTES_MAX:
-            raise Unfit(f"its copy would have more than {CLEANED_BYTES_MAX:,} bytes")
-        return copy
+            try:
+                return cleaned(media_type, content)
+            except Unfit as unfit:
+                raise NoCleanCopy(unfit.reason) from unfit
 
     def _path(self, sha256: str) -> Path:
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):

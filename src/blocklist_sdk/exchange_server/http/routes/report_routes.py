@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import (
+    CLEANED_BYTES_MAX,
     CONTENT_DIGEST,
     EVIDENCE_COPY,
     BulkItem,
@@ -29,8 +30,7 @@ from blocklist_sdk.exchange.models import (
 from blocklist_sdk.exchange_server.casework import intake, representations
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused, EvidenceStore
-from blocklist_sdk.exchange_server.evidence.judge import Unfit
+from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceRefused, EvidenceStore, NoCleanCopy
 from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
 from blocklist_sdk.exchange_server.http.bodies import BULK_BYTES_MAX, BodyRoute, takes
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, ReporterRequest, http_response
@@ -242,13 +242,16 @@ def download_evidence(
 
 def _cleaned(store: EvidenceStore, row: EvidenceRow) -> bytes:
     try:
-        return store.cleaned(row.sha256, row.media_type)
-    except Unfit as unfit:
+        copy = store.cleaned(row.sha256, row.media_type)
+        if len(copy) > CLEANED_BYTES_MAX:
+            raise NoCleanCopy(f"it would have more than {CLEANED_BYTES_MAX:,} bytes")
+        return copy
+    except NoCleanCopy as error:
         raise Refusal(
             "conflict",
-            f"no copy without its author's data can be made of evidence {row.id}: {unfit.reason}; ask for it with "
+            f"no copy without its author's data can be made of evidence {row.id}: {error.reason}; ask for it with "
             "original=true, and handle it with care",
-        ) from unfit
+        ) from error
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
