@@ -1,5 +1,6 @@
 """What all requests to one application share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -8,6 +9,9 @@ from fastapi import FastAPI
 
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
+from blocklist_sdk.exchange_server.http.floors import Floors
+from blocklist_sdk.exchange_server.http.places import Kind, Places, places_of_all
+from blocklist_sdk.exchange_server.http.quotas import Quotas
 from blocklist_sdk.exchange_server.http.rates import RateLimits
 from blocklist_sdk.exchange_server.http.uploads import Uploads
 
@@ -25,7 +29,10 @@ class AppState:
 
     Attributes:
         exchange: the exchange that is served.
-        limits: counts requests.
+        limits: counts the requests of this process.
+        quotas: counts work, together with all processes of the exchange.
+        floors: disk space that each purpose leaves free.
+        places: places for each kind of work.
         accounts: accounts, read from the database at most once a second each.
         proofs: threads that verify credentials.
         uploads: threads that receive files.
@@ -34,6 +41,9 @@ class AppState:
 
     exchange: Exchange
     limits: RateLimits
+    quotas: Quotas
+    floors: Floors
+    places: Mapping[Kind, Places]
     accounts: AccountCache
     proofs: CapacityLimiter
     uploads: Uploads
@@ -45,6 +55,9 @@ class AppState:
         return cls(
             exchange=exchange,
             limits=RateLimits(),
+            quotas=Quotas(exchange),
+            floors=Floors(exchange),
+            places=places_of_all(),
             accounts=AccountCache(exchange.database),
             proofs=CapacityLimiter(PROOFS_AT_A_TIME),
             uploads=Uploads(),

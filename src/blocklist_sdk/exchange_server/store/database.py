@@ -84,6 +84,11 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite; None for PostgreSQL."""
+        return self._file
+
     def create(self) -> None:
         """Make the tables.
 

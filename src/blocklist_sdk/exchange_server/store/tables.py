@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 from blocklist_sdk.exchange.models import AppealState, Channel, DecisionKind, ReceiptOutcome
 from blocklist_sdk.records import Level
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of these tables."""
 
 
@@ -164,11 +164,16 @@ class ReportRow(Base):
 
 
 class AppealRow(Base):
-    """An appeal against a listing; `by_itself` if a receipt opened it."""
+    """An appeal against a listing; `by_itself` if a receipt opened it.
+
+    `number` is set if the appeal names one. `case_id` is None if that number was neither listed nor about to be: nobody
+    has to answer such an appeal, and it closes by itself.
+    """
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
-    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("cases.id"), index=True)
+    number: Mapped[int | None] = mapped_column(index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
     grounds: Mapped[str] = mapped_column(Text)
@@ -185,6 +190,7 @@ class EvidenceRow(Base):
 
     __tablename__ = "evidence"
     id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     report_id: Mapped[int | None] = mapped_column(ForeignKey("reports.id"), index=True)
     appeal_id: Mapped[int | None] = mapped_column(ForeignKey("appeals.id"), index=True)
     sha256: Mapped[str] = mapped_column(String(64))
@@ -192,7 +198,11 @@ class EvidenceRow(Base):
     bytes: Mapped[int]
     name: Mapped[str] = mapped_column(String(200))
     received_at: Mapped[datetime]
-    __table_args__: Any = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
+    __table_args__: Any = (
+        UniqueConstraint("report_id", "sha256"),
+        UniqueConstraint("appeal_id", "sha256"),
+        Index("evidence_by_account", "account_id", "bytes"),
+    )
 
 
 class DecisionRow(Base):
@@ -304,6 +314,33 @@ class CycleRow(Base):
     __tablename__ = "cycles"
     month: Mapped[str] = mapped_column(String(7), primary_key=True)
     at: Mapped[datetime]
+
+
+class BudgetRow(Base):
+    """How much of a quota was used in a window of time; `ends` is the window's end, Unix time.
+
+    `whom` is an account's ID or an address. Processes take parts of a quota from here, so that all of them together
+    keep to it. These are counters, not records: they are deleted when their window is over.
+    """
+
+    __tablename__ = "budgets"
+    what: Mapped[str] = mapped_column(String(32), primary_key=True)
+    whom: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ends: Mapped[int] = mapped_column(index=True)
+    used: Mapped[int]
+
+
+class PublishingRow(Base):
+    """How publishing in the background fares: when it last succeeded, and since when it has failed.
+
+    Each process that publishes in the background has a row, which it deletes when it stops in good order.
+    """
+
+    __tablename__ = "publishing"
+    process: Mapped[str] = mapped_column(String(64), primary_key=True)
+    succeeded_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(String(64), default="")
 
 
 class ReceiptRow(Base):
