@@ -1,5 +1,6 @@
 """Appeals: requests for a retraction, and the proof of who has lifted the block."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -7,7 +8,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import AppealState, Lifted, NewAppeal
-from blocklist_sdk.exchange_server.casework import cases
+from blocklist_sdk.exchange_server.casework import cases, visibility
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids, recipients_of
 from blocklist_sdk.exchange_server.casework.decisions import retract
 from blocklist_sdk.exchange_server.casework.intake import read_number
@@ -17,39 +18,66 @@ from blocklist_sdk.exchange_server.store.tables import AccountRow, AppealRow, Ca
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
+_CLOSED_AT_A_TIME: Final = 1000
+
 _OPEN_MAX: Final = 10
 """Most open appeals of one account on one case: an officer has to answer each of them."""
 
 
 def open_appeal(session: Session, caller: Caller, new: NewAppeal, *, region: str, now: datetime) -> AppealRow:
-    """Open an appeal against a number that is listed, or will be with the next release.
+    """Open an appeal against a number, or against an entry of a feed.
 
-    An appeal by entry is for accounts that may read the feed: its response has the number, so others could read the
-    whole list with it.
+    One against a number is opened whether or not the number is listed, so that its answer does not show which it is. If
+    the number is neither listed nor about to be, no officer sees the appeal, and it closes by itself. One against an
+    entry is for accounts that may read the feed: its response has the number, so others could read the list with it.
 
     Raises:
-        Refusal: the number is not valid or not listed, or the account may not read the feed, or has too many open
-            appeals on the number.
+        Refusal: the number is not valid, the account may not read the feed, the feed does not list the entry, or the
+            account has too many open appeals against the same.
     """
     if new.number is not None:
-        wanted = select(CaseRow.id).where(
-            CaseRow.number == read_number(new.number, region=region), CaseRow.state.in_(cases.LISTED)
-        )
-        what = "the number is not listed"
+        number = read_number(new.number, region=region)
+        wanted = select(CaseRow.id).where(CaseRow.number == number, CaseRow.state.in_(cases.LISTED))
     else:
+        number = None
         if new.feed is None or not caller.reads(new.feed):
             raise Refusal("forbidden", f"the token does not have the scope feed:{new.feed}: appeal by number")
         wanted = select(ListingRow.case_id).where(ListingRow.feed == new.feed, ListingRow.entry == new.entry)
-        what = "the feed does not have this entry"
     case_id = session.scalar(wanted)
     case = cases.lock_case(session, case_id) if case_id is not None else None
-    if case is None or cases.state_of(case) not in cases.LISTED:
-        raise Refusal("conflict", f"{what}, so there is nothing to appeal against")
-    if _open_count(session, case, account=caller.id) >= _OPEN_MAX:
+    if case is not None and cases.state_of(case) not in cases.LISTED:
+        case = None
+    if case is None and number is None:
+        raise Refusal("conflict", "the feed does not have this entry, so there is nothing to appeal against")
+    if _seen_open_count(session, caller.id, number, case, now) >= _OPEN_MAX:
         raise Refusal("conflict", f"this account has {_OPEN_MAX} open appeals on that number: wait for their answers")
-    row = AppealRow(account_id=caller.id, grounds=new.grounds, appellant=new.appellant)
-    _begin(session, case, row, caller.name, now=now)
+    row = AppealRow(account_id=caller.id, number=number, grounds=new.grounds, appellant=new.appellant)
+    if case is None:
+        row.state, row.received_at = "open", now
+        session.add(row)
+        session.flush()
+    else:
+        _begin(session, case, row, caller.name, now=now)
     return row
+
+
+def _seen_open_count(session: Session, account: int, number: int | None, case: CaseRow | None, now: datetime) -> int:
+    """Number of appeals that an account sees as open against the same: the count, too, is the same for every number."""
+    count = select(func.count()).select_from(AppealRow).where(AppealRow.account_id == account)
+    same = AppealRow.number == number if number is not None else AppealRow.case_id == (case.id if case else None)
+    return session.scalar(count.where(same, visibility.is_seen_as("open", now))) or 0
+
+
+def close_groundless(session: Session, *, now: datetime) -> None:
+    """Close the appeals by number against nothing whose time is over; their accounts see them closed already."""
+    wanted = select(AppealRow).where(
+        AppealRow.case_id.is_(None),
+        AppealRow.state == "open",
+        AppealRow.received_at <= now - visibility.CLOSES_AFTER,
+    )
+    for row in session.scalars(wanted.order_by(AppealRow.id).limit(_CLOSED_AT_A_TIME)):
+        row.state, row.reason = "dismissed", visibility.NOTHING_PUBLISHED
+        row.answered_by, row.answered_at = cases.SYSTEM, row.received_at + visibility.CLOSES_AFTER
 
 
 def open_automatic_appeal(session: Session, caller: Caller, case: CaseRow, grounds: str, *, now: datetime) -> None:
@@ -126,21 +154,34 @@ def _open_count(session: Session, case: CaseRow, *, account: int | None = None) 
     return session.scalar(count if account is None else count.where(AppealRow.account_id == account)) or 0
 
 
-def lifted(session: Session, case_id: int) -> list[Lifted]:
-    """Each recipient that may have blocked a case's number, and when it lifted the block according to its receipt."""
-    listings = session.scalars(
-        select(ListingRow)
-        .where(ListingRow.case_id == case_id, ListingRow.listed_at.is_not(None), ListingRow.retracted_at.is_not(None))
-        .order_by(ListingRow.feed, ListingRow.id)
-    ).all()
-    recipients = recipients_of(session)
-    proofs: dict[tuple[int, str], ReceiptRow] = {}
+def lifted(session: Session, case_ids: Collection[int]) -> dict[int, list[Lifted]]:
+    """For each case, each recipient that may have blocked its number, and when its receipt says it lifted the block."""
+    result: dict[int, list[Lifted]] = {case_id: [] for case_id in case_ids}
+    recipients = recipients_of(session) if case_ids else {}
+    for some in cases.in_batches(sorted(case_ids)):
+        _add_lifted(session, some, recipients, result)
+    return result
+
+
+def _add_lifted(
+    session: Session,
+    case_ids: Sequence[int],
+    recipients: Mapping[str, Sequence[AccountRow]],
+    result: dict[int, list[Lifted]],
+) -> None:
+    chosen = (
+        ListingRow.case_id.in_(case_ids),
+        ListingRow.listed_at.is_not(None),
+        ListingRow.retracted_at.is_not(None),
+    )
+    listings = session.scalars(select(ListingRow).where(*chosen).order_by(ListingRow.feed, ListingRow.id)).all()
+    proofs: dict[int, dict[str, ReceiptRow]] = {}
     found = session.execute(
         select(ReceiptRow, AccountRow.name)
         .join(AccountRow, AccountRow.id == ReceiptRow.account_id)
         .join(ListingRow, ListingRow.id == ReceiptRow.listing_id)
         .where(
-            ReceiptRow.listing_id.in_([row.id for row in listings]),
+            *chosen,
             or_(
                 ReceiptRow.outcome.in_(_NEVER_BLOCKED),
                 ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
@@ -149,15 +190,13 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
         .order_by(ReceiptRow.id)
     )
     for receipt, name in found:
-        proofs.setdefault((receipt.listing_id, name), receipt)
-    result = []
+        proofs.setdefault(receipt.listing_id, {}).setdefault(name, receipt)
     for row in listings:
         assert row.entry is not None
-        names = {account.name for account in recipients.get(row.feed, ())}
-        names |= {name for listing, name in proofs if listing == row.id}
-        for name in sorted(names):
-            proof = proofs.get((row.id, name))
-            result.append(
+        of_listing = proofs.get(row.id, {})
+        for name in sorted({account.name for account in recipients.get(row.feed, ())} | set(of_listing)):
+            proof = of_listing.get(name)
+            result[row.case_id].append(
                 Lifted(
                     recipient=name,
                     feed=row.feed,
@@ -166,4 +205,3 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
                     receipt=proof.id if proof else None,
                 )
             )
-    return result

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -64,7 +64,7 @@ def page_by_id(
     rows: Select[R],
     key: InstrumentedAttribute[int],
     paging: Paging,
-    view: Callable[[R], T],
+    views: Callable[[Sequence[R]], Sequence[T]],
 ) -> Page[T]:
     """A page of rows, sorted by their IDs.
 
@@ -73,7 +73,7 @@ def page_by_id(
         rows: the whole list, not sorted.
         key: the column of the IDs.
         paging: the requested page.
-        view: turns a row into an item.
+        views: turns rows into items, in their order; all at once, since each query costs as much as many rows.
 
     Raises:
         Refusal: the cursor is for another list.
@@ -84,7 +84,7 @@ def page_by_id(
     found = session.scalars(rows.order_by(key).limit(paging.limit + 1)).all()
     items = found[: paging.limit]
     following = cursor_after(getattr(items[-1], key.key)) if len(found) > len(items) else None
-    return Page(items=tuple(view(row) for row in items), next=following)
+    return Page(items=tuple(views(items)), next=following)
 
 
 def check_cursor(paging: Paging, parts: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Places for work: how many requests of a kind are worked on at a time, and how many more may wait for a moment.
 
-What finds neither is refused at once, so that waiting does not grow with the load. One client, an account or an address,
-holds only a part of the places and of the queue.
+What finds neither is refused at once, so that waiting does not grow with the load. One client, which is an account or
+an address, holds only a part of the places and of the queue.
 """
 
 import asyncio

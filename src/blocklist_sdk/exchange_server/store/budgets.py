@@ -1,8 +1,8 @@
 """Budgets: how much of a quota all processes of an exchange have used together.
 
 A process does not write for each request. It takes a part of what is left, a twentieth but at least what it needs, and
-spends that part by itself. What it does not spend until the window ends is lost. So nobody gets more than the quota, and
-with several processes one may get less of it, by up to a twentieth for each further process; a quota below 40 is exact,
+spends that part by itself. What it does not spend until the window ends is lost. So nobody gets more than the quota.
+With several processes one may get less of it, by up to a twentieth for each further process. A quota below 40 is exact,
 since then the parts are single units.
 """
 

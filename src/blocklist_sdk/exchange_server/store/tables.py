@@ -331,15 +331,15 @@ class BudgetRow(Base):
 
 
 class PublishingRow(Base):
-    """How publishing in the background fares: when it last succeeded, and since when it has failed.
+    """How publishing in the background fares: one row while a process does it.
 
-    Each process that publishes in the background has a row, which it deletes when it stops in good order.
+    It is deleted when that process stops in good order, so that one that was killed is missed.
     """
 
     __tablename__ = "publishing"
-    process: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    expected_since: Mapped[datetime]
     succeeded_at: Mapped[datetime | None]
-    failing_since: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(String(64), default="")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
-from blocklist_sdk.errors import BlocklistError, without_numbers
+from blocklist_sdk.errors import without_numbers
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
@@ -28,10 +28,18 @@ from blocklist_sdk.exchange_server.casework.accounts import (
 )
 from blocklist_sdk.exchange_server.casework.intake import read_number
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, CurrentExchange, CurrentState, needs
+from blocklist_sdk.exchange_server.http.authentication import (
+    TOKEN_PATH,
+    CurrentExchange,
+    CurrentState,
+    claims_of,
+    needs,
+)
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.quotas import LOOKUPS
 from blocklist_sdk.exchange_server.http.rates import address_of
+from blocklist_sdk.exchange_server.http.readiness import reason_not_ready
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
@@ -57,13 +65,11 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Health, tags=["health"])
-def readyz(exchange: CurrentExchange) -> Health:
-    """Whether the database and the repository are available as well."""
-    try:
-        exchange.database.check()
-        exchange.publisher.protected()
-    except BlocklistError as error:
-        raise HttpRefusal("unavailable", f"not ready: {type(error).__name__}", headers={"Retry-After": "5"}) from error
+def readyz(state: CurrentState) -> Health:
+    """Whether the database, the repository and the disk can be used as well, and publishing works."""
+    reason = reason_not_ready(state.exchange, state.floors)
+    if reason is not None:
+        raise HttpRefusal("unavailable", f"not ready: {reason}", headers={"Retry-After": "5"})
     return Health(status="ok", version=__version__)
 
 
@@ -81,10 +87,16 @@ def get_metrics(
 def get_number_status(
     request: Request, state: CurrentState, number: Annotated[str, Path(min_length=1, max_length=64)]
 ) -> NumberStatus:
-    """The public status of a number; nothing about reports."""
+    """The public status of a number; nothing about reports.
+
+    Look-ups are counted by address, or by IPv6 network of 48 bits, and with a token by account as well.
+    """
     exchange = state.exchange
-    state.limits.check(exchange.settings.public_rate, "numbers", address_of(request))
     wanted = read_number(number, region=exchange.settings.region, field="path.number")
+    claims = claims_of(request, request.headers.get("Authorization"))
+    if claims is not None:
+        state.quotas.spend(LOOKUPS, f"account {claims.name}")
+    state.quotas.spend(LOOKUPS, address_of(request))
     with exchange.database.reading() as session:
         return NumberStatus(number=wanted, status=_status(session, wanted, exchange))
 
