@@ -22,13 +22,15 @@ class PlacesOf:
 
     Attributes:
         places: requests at a time.
-        share: most of these that one client holds; as many may wait.
+        share: most of these that one client holds.
         wait_s: longest wait for a place, seconds.
+        waiting: most requests that wait; at most half of them are one client's.
     """
 
     places: int
     share: int
     wait_s: float = 0.5
+    waiting: int = 8
 
 
 class Places:
@@ -79,7 +81,7 @@ class Places:
         if self._has_place(who) and mine == 0 and not any(self._has_place(each) for each, _ in self._waiting):
             self._held[who] += 1  # those who wait have as many as they may
             return
-        if len(self._waiting) >= self._size.places or mine >= self._size.share:
+        if len(self._waiting) >= self._size.waiting or mine >= max(1, self._size.waiting // 2):
             raise Busy
         ready = asyncio.get_running_loop().create_future()
         entry = who, ready
@@ -119,9 +121,9 @@ Kind = Literal[
 
 SIZES: Final[Mapping[Kind, PlacesOf]] = {
     "health": PlacesOf(2, 2),
-    "token": PlacesOf(16, 8),
+    "token": PlacesOf(16, 8, waiting=16),
     "look-up": PlacesOf(3, 2),
-    "report": PlacesOf(64, 48),
+    "report": PlacesOf(64, 48, waiting=64),
     "bulk": PlacesOf(2, 1, wait_s=1.0),
     "write": PlacesOf(3, 2),
     "receipt": PlacesOf(4, 2),
