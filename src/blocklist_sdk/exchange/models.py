@@ -208,7 +208,7 @@ class Report(ResponseModel):
     """A report."""
 
     id: int
-    case: int
+    case: int | None = Field(description="Its case; null unless an officer reads it.")
     number: int
     category: str
     channel: Channel

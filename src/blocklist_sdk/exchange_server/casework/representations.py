@@ -34,7 +34,7 @@ def reports(session: Session, rows: Sequence[ReportRow], *, for_officer: bool) -
     case_ids = {row.case_id for row in rows}
     states = _states(session, case_ids)
     if for_officer:
-        return tuple(_report(row, states[row.case_id], evidence.get(row.id, ())) for row in rows)
+        return tuple(_report(row, states[row.case_id], evidence.get(row.id, ()), case=row.case_id) for row in rows)
     first_listings = visibility.first_listings(session, case_ids)
     found = []
     for row in rows:
@@ -54,10 +54,12 @@ def new_report(row: ReportRow) -> models.Report:
     return _report(row, cases.INCOMPLETE, ())
 
 
-def _report(row: ReportRow, state: models.CaseState, evidence: tuple[models.Evidence, ...]) -> models.Report:
+def _report(
+    row: ReportRow, state: models.CaseState, evidence: tuple[models.Evidence, ...], *, case: int | None = None
+) -> models.Report:
     return models.Report(
         id=row.id,
-        case=row.case_id,
+        case=case,
         number=row.number,
         category=row.category,
         channel=row.channel,
