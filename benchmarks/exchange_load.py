@@ -5,9 +5,9 @@
     python -m benchmarks.exchange_load --seconds 60 --reports 200 --receipts 2000 [--database URL [--processes N]]
 
 The server runs in one process or several of its own, as `blocklist exchange serve` would run it; the load comes from
-this one, over 64 connections. What the server does not bear it refuses with 503, which is counted by itself; latencies
-are of what it took, and count from the moment at which a request was due, also where it waited for a connection. Every answer is a durable commit. Numbers are
-generated, none is anybody's.
+this one, over connections that are kept open. What the server does not bear it refuses with 503, which is counted by
+itself. Latencies are of what it took, and count from the moment at which a request was due, also where it waited for a
+connection. Every answer is a durable commit. Numbers are generated, none is anybody's.
 """
 
 import argparse
@@ -37,8 +37,6 @@ _NUMBERS = 6281200000000
 _SILENCE_S = 30.0
 """How long the server may say nothing to a request."""
 _SHED = "shed"
-_CONNECTIONS = 64
-"""Kept open, as clients keep theirs: what is due while all wait for answers is sent when one has come."""
 
 
 @dataclass
@@ -66,7 +64,8 @@ class Kind:
         times = [
             quantity(ordered[int(share * (len(ordered) - 1))], "s") if ordered else "–" for share in (0.5, 0.95, 0.99)
         ]
-        return f"| {self.name} | {len(ordered) * self.items / seconds:,.0f} | {self.shed:,} | {failed} | {' | '.join(times)} |"
+        rate = f"{len(ordered) * self.items / seconds:,.0f}"
+        return f"| {self.name} | {rate} | {self.shed:,} | {failed} | {' | '.join(times)} |"
 
 
 def main() -> None:
@@ -76,6 +75,9 @@ def main() -> None:
     parser.add_argument("--reports", type=float, default=200, help="reports a second, one in each request")
     parser.add_argument("--receipts", type=float, default=2000, help="receipts a second")
     parser.add_argument("--batch", type=int, default=500, help="receipts in one request")
+    parser.add_argument(
+        "--connections", type=int, default=512, help="what is due while all wait for answers is sent when one has come"
+    )
     parser.add_argument("--database", default=None, help="URL of an empty PostgreSQL database; by default SQLite")
     parser.add_argument("--processes", type=int, default=1, help="how many serve")
     parser.add_argument("--serve", type=Path, default=None, help=argparse.SUPPRESS)
@@ -202,7 +204,7 @@ async def _load(urls: list[str], tokens: dict[str, str], given: argparse.Namespa
         *_schedule(kinds[1], given.receipts / given.batch, given.seconds, tokens["telkomsel"], receipts),
     ]
     waiting: asyncio.Queue[tuple[float, _Request] | None] = asyncio.Queue()
-    senders = [asyncio.create_task(_send_all(urls[i % len(urls)], waiting)) for i in range(_CONNECTIONS)]
+    senders = [asyncio.create_task(_send_all(urls[i % len(urls)], waiting)) for i in range(given.connections)]
     started = time.perf_counter()
     for request in sorted(due, key=lambda each: each.after_s):
         moment = started + request.after_s

@@ -4,6 +4,7 @@ A request without a valid token needs a place only where none is required; elsew
 """
 
 import contextlib
+import time
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
@@ -121,6 +122,7 @@ class Admission:
         try:
             if kind in _PURPOSES:
                 state.floors.check(_PURPOSES[kind])
+            place.check()
             # Officers send short bodies, and many of their requests none, which is then never read.
             if kind == "decision" or not comes_with_body:
                 await place.take()
@@ -145,15 +147,22 @@ class _Place:
         self._places = places
         self._who = who
         self._state: Literal["new", "held", "done"] = "new"
+        self._began = 0.0
+
+    def check(self) -> None:
+        """Refuse what would be refused later, before its body is read."""
+        if self._places.is_full(self._who):
+            raise Busy
 
     async def take(self) -> None:
         if self._state == "new":
+            self._began = time.monotonic()
             await self._places.take(self._who)
             self._state = "held"
 
     def free(self) -> None:
         if self._state == "held":
-            self._places.free(self._who)
+            self._places.free(self._who, took_s=time.monotonic() - self._began)
         self._state = "done"
 
     close = free

@@ -19,7 +19,7 @@ PROOFS_AT_A_TIME: Final = 2
 """Secrets and signatures verified at a time. Each secret takes 64 MiB and a whole processor, so that guessing is
 expensive. Requests that wait here occupy no thread."""
 
-REPORTS_AT_A_TIME: Final = 64
+REPORTS_AT_A_TIME: Final = 128
 """Single reports taken at a time, which is also the most that share a transaction. They have threads of their own."""
 
 
