@@ -159,6 +159,9 @@ Kind = Literal[
     "health", "token", "look-up", "report", "bulk", "write", "receipt", "decision", "publish", "desk", "read", "feed"
 ]
 
+THREADS: Final = 40
+"""The threads of the server for everything but reports, files and tokens (AnyIO)."""
+
 SIZES: Final[Mapping[Kind, PlacesOf]] = {
     "health": PlacesOf(2, 2),
     "token": PlacesOf(16, 8, waiting=16),
@@ -166,7 +169,7 @@ SIZES: Final[Mapping[Kind, PlacesOf]] = {
     "report": PlacesOf(128, 96, wait_s=0.3, waiting=64, target_s=0.7),
     "bulk": PlacesOf(2, 1, wait_s=1.0),
     "write": PlacesOf(3, 2),
-    "receipt": PlacesOf(4, 2, target_s=0.7),
+    "receipt": PlacesOf(4, 3, wait_s=0.3, target_s=0.9),
     "decision": PlacesOf(6, 3, wait_s=5.0),
     "publish": PlacesOf(2, 1, wait_s=5.0),
     "desk": PlacesOf(4, 2, wait_s=2.0),
