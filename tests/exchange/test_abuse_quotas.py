@@ -10,9 +10,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -404,6 +405,10 @@ def test_the_invented_reporters_of_one_account_set_no_category(talk: Talk) -> No
 # Load
 
 
+def _is_any_done(answers: list[Future[int]]) -> bool:
+    return any(each.done() for each in answers)
+
+
 @pytest.mark.timing
 def test_whoever_takes_all_it_can_keeps_no_other_waiting(lite: Talk) -> None:
     for turn in range(2):
@@ -419,7 +424,7 @@ def test_whoever_takes_all_it_can_keeps_no_other_waiting(lite: Talk) -> None:
     with ThreadPoolExecutor(32) as pool:
         for greedy, count in ((read, 64), (send, 20)):
             answers = [pool.submit(greedy, place) for place in range(count)]
-            until(lambda answers=answers: any(each.done() for each in answers))
+            until(partial(_is_any_done, answers))
             began = time.perf_counter()
             good(lite.get("bank", "/v1/reports"))
             honest_s = time.perf_counter() - began

@@ -1,12 +1,15 @@
 """Places for work: who gets one, who waits, and who is refused."""
 
 import asyncio
+import re
+from collections import Counter
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blocklist_sdk.exchange_server.http import places
+from blocklist_sdk.exchange_server.http import places, uploads
 from blocklist_sdk.exchange_server.http.places import SIZES, Busy, Places, PlacesOf
 
 
@@ -115,3 +118,12 @@ def test_no_kind_of_work_waits_for_the_threads_of_another() -> None:
     in_threads = [size for kind, size in SIZES.items() if kind not in ("report", "token")]
     assert sum(size.places for size in in_threads) <= places.THREADS
     assert all(size.share < size.places or size.places == 2 for size in SIZES.values())
+
+
+def test_the_documented_places_are_these() -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/exchange-settings.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2:4] for line in text.partition("\n## Load\n")[2].splitlines() if line.startswith("| ")]
+    written = Counter((int(re.findall(r"\d+", a)[0]), int(re.findall(r"\d+", b)[0])) for a, b in rows[1:])
+    files = (uploads._UPLOADS, uploads.UPLOADS_OF_ACCOUNT)
+    sizes = [(size.places, size.share) for kind, size in SIZES.items() if kind != "health"]
+    assert written == Counter([files, *sizes])
