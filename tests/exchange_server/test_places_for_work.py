@@ -122,7 +122,8 @@ def test_no_kind_of_work_waits_for_the_threads_of_another() -> None:
 
 def test_the_documented_places_are_these() -> None:
     text = (Path(__file__).parents[2] / "docs/reference/exchange-settings.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[2:4] for line in text.partition("\n## Load\n")[2].splitlines() if line.startswith("| ")]
+    section = text.partition("\n## Load\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2:4] for line in section.splitlines() if line.startswith("| ")]
     written = Counter((int(re.findall(r"\d+", a)[0]), int(re.findall(r"\d+", b)[0])) for a, b in rows[1:])
     files = (uploads._UPLOADS, uploads.UPLOADS_OF_ACCOUNT)
     sizes = [(size.places, size.share) for kind, size in SIZES.items() if kind != "health"]

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from limits import parse
-
 from blocklist_sdk.exchange.models import Page
 from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
-from blocklist_sdk.exchange_server.settings import ExchangeSettings
+from blocklist_sdk.exchange_server.http.rates import amount_and_span
 from blocklist_sdk.exchange_server.store.budgets import Quota, take_part
 from blocklist_sdk.texts import counted
 
@@ -63,7 +61,7 @@ class Quotas:
         self._exchange = exchange
         self._lock = threading.Lock()
         self._purses: dict[tuple[str, str], _Purse] = {}
-        self._quotas = quotas_of(exchange.settings)
+        self._quotas = _quotas_of(exchange)
 
     def spend(self, what: str, whom: str | int, units: int = 1) -> None:
         """Spend units of a quota, in a thread; this may wait for the database.
@@ -176,10 +174,6 @@ class Quotas:
 _WINDOWS: Final = {1: "a second", 60: "a minute", 3600: "an hour", 86_400: "a day"}
 
 
-def quotas_of(settings: ExchangeSettings) -> dict[str, Quota]:
+def _quotas_of(exchange: Exchange) -> dict[str, Quota]:
     """The quotas that an exchange's settings name."""
-    found = {}
-    for what, name in _SETTINGS.items():
-        rate = parse(getattr(settings, name))
-        found[what] = Quota(what, rate.amount, rate.get_expiry())
-    return found
+    return {what: Quota(what, *amount_and_span(getattr(exchange.settings, name))) for what, name in _SETTINGS.items()}

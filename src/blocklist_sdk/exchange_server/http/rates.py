@@ -43,6 +43,16 @@ class RateLimits:
             raise HttpRefusal("too-many", f"more than {item}: wait {wait} s", headers={"Retry-After": str(wait)})
 
 
+def amount_and_span(rate: str) -> tuple[int, int]:
+    """The amount of a rate, and its span in seconds.
+
+    >>> amount_and_span("30/minute"), amount_and_span("5 per 2 days")
+    ((30, 60), (5, 172800))
+    """
+    item = parse(rate)
+    return item.amount, item.get_expiry()
+
+
 def address_of(request: Request) -> str:
     """The address that a request comes from; behind a trusted proxy, the address that the proxy names.
 
