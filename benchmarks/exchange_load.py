@@ -5,9 +5,9 @@
     python -m benchmarks.exchange_load --seconds 60 --reports 200 --receipts 2000 [--database URL [--processes N]]
 
 The server runs in one process or several of its own, as `blocklist exchange serve` would run it; the load comes from
-this one, over 64 connections. What the server does not bear shows in the latencies, which count from the moment at
-which a request was due, also where it had to wait for a connection. Every answer is a durable commit. Numbers are
-generated, none is anybody's.
+this one, over connections that are kept open. What the server does not bear it refuses with 503, which is counted by
+itself. Latencies are of what it took, and count from the moment at which a request was due, also where it waited for a
+connection. Every answer is a durable commit. Numbers are generated, none is anybody's.
 """
 
 import argparse
@@ -37,8 +37,7 @@ _SERIALS = 1000
 _NUMBERS = 6281200000000
 _SILENCE_S = 30.0
 """How long the server may say nothing to a request."""
-_CONNECTIONS = 64
-"""Kept open, as clients keep theirs: what is due while all wait for answers is sent when one has come."""
+_SHED = "shed"
 
 
 @dataclass
@@ -50,12 +49,14 @@ class Kind:
         items: in one request.
         latencies_s: from when each was due.
         failures: answers that were none, by what they were.
+        shed: requests that were refused because of the load, with 503.
     """
 
     name: str
     items: int
     latencies_s: list[float] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=dict)
+    shed: int = 0
 
     def line(self, seconds: float) -> str:
         """One row of the table."""
@@ -64,7 +65,8 @@ class Kind:
         times = [
             quantity(ordered[int(share * (len(ordered) - 1))], "s") if ordered else "–" for share in (0.5, 0.95, 0.99)
         ]
-        return f"| {self.name} | {len(ordered) * self.items / seconds:,.0f} | {failed} | {' | '.join(times)} |"
+        rate = f"{len(ordered) * self.items / seconds:,.0f}"
+        return f"| {self.name} | {rate} | {self.shed:,} | {failed} | {' | '.join(times)} |"
 
 
 def main() -> None:
@@ -74,6 +76,9 @@ def main() -> None:
     parser.add_argument("--reports", type=float, default=200, help="reports a second, one in each request")
     parser.add_argument("--receipts", type=float, default=2000, help="receipts a second")
     parser.add_argument("--batch", type=int, default=500, help="receipts in one request")
+    parser.add_argument(
+        "--connections", type=int, default=512, help="what is due while all wait for answers is sent when one has come"
+    )
     parser.add_argument("--database", default=None, help="URL of an empty PostgreSQL database; by default SQLite")
     parser.add_argument("--processes", type=int, default=1, help="how many serve")
     parser.add_argument("--serve", type=Path, default=None, help=argparse.SUPPRESS)
@@ -95,7 +100,7 @@ def main() -> None:
     print(
         f"answered within {seconds:.1f} s; {given.processes} × the server used a processor for {used_s:.1f} s of them"
     )
-    print("\n| what | a second | failures | median | p95 | p99 |\n|---|---:|---|---:|---:|---:|")
+    print("\n| what | a second | shed | failures | median | p95 | p99 |\n|---|---:|---:|---|---:|---:|---:|")
     for kind in kinds:
         print(kind.line(seconds))
     if any(kind.failures for kind in kinds):
@@ -203,7 +208,7 @@ async def _load(urls: list[str], tokens: dict[str, str], given: argparse.Namespa
         *_schedule(kinds[1], given.receipts / given.batch, given.seconds, tokens["telkomsel"], receipts),
     ]
     waiting: asyncio.Queue[tuple[float, _Request] | None] = asyncio.Queue()
-    senders = [asyncio.create_task(_send_all(urls[i % len(urls)], waiting)) for i in range(_CONNECTIONS)]
+    senders = [asyncio.create_task(_send_all(urls[i % len(urls)], waiting)) for i in range(given.connections)]
     started = time.perf_counter()
     for request in sorted(due, key=lambda each: each.after_s):
         moment = started + request.after_s
@@ -249,7 +254,9 @@ async def _send_all(url: str, waiting: "asyncio.Queue[tuple[float, _Request] | N
             what = type(error).__name__
             writer.close()
             reader, writer = await asyncio.open_connection(host, int(port))
-        if what:
+        if what == _SHED:
+            kind.shed += 1
+        elif what:
             kind.failures[what] = kind.failures.get(what, 0) + 1
         else:
             kind.latencies_s.append(time.perf_counter() - moment)
@@ -275,6 +282,8 @@ async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requ
     status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
     headers = dict(line.lower().split(": ", 1) for line in lines if line)
     answer = await reader.readexactly(int(headers["content-length"]))
+    if status.startswith("HTTP/1.1 503") and "retry-after" in headers:
+        return _SHED
     if not status.startswith("HTTP/1.1 2"):
         return status
     return "refused" if b'"refused"' in answer else ""

@@ -61,7 +61,7 @@ def report(exchange: ExchangeClient, number: str, conversation: Path) -> None:
         reporter="user-4711",  # your own reference, always the same for the same person
     )
     exchange.attach_evidence(sent.id, conversation.read_bytes(), name=conversation.name)
-    print(f"case {sent.case}")
+    print(f"report {sent.id}")
 
 
 def act(blocklist: Blocklist, exchange: ExchangeClient, accounts: Accounts) -> None:

@@ -185,8 +185,7 @@ def test_a_provider_reports_suspends_and_restores(box: Sandbox, tmp_path: Path) 
     settings, number = settings_of(box, "chat", tmp_path), "6281355501234"
     (tmp_path / "conversation.png").write_bytes(screenshot())
     ran = run("messaging_provider", "report", f"+{number}", "conversation.png", env=settings, cwd=tmp_path)
-    assert ran.stdout.startswith("case "), ran.stderr
-    case = int(ran.stdout.split()[1])
+    assert ran.stdout.startswith("report "), ran.stderr
 
     def act_until(*, is_suspended: bool) -> None:
         end = time.monotonic() + PATIENCE_S
@@ -196,6 +195,8 @@ def test_a_provider_reports_suspends_and_restores(box: Sandbox, tmp_path: Path) 
             assert (acted.returncode, acted.stderr) == (0, "")
 
     with box.client("officer") as officer:
+        (opened,) = officer.cases(number=f"+{number}")
+        case = opened.id
         version = officer.start_verification(case).version
         officer.decide(case, "block", reason="The conversation shows it.", urgent=True, version=version)
         act_until(is_suspended=True)

@@ -82,7 +82,7 @@ def test_a_bulk_answers_each_report_by_itself(talk: Talk) -> None:
     items = talk.make("web", "/v1/reports/bulk", {"reports": reports})["items"]
     assert [each["index"] for each in items] == [0, 1, 2, 3, 4]
     assert [each["report"] is not None for each in items] == [True, False, True, False, True]
-    assert len({items[index]["report"]["case"] for index in (0, 2, 4)}) == 1
+    assert len({talk.case_of(items[index]["report"]) for index in (0, 2, 4)}) == 1
     assert items[4]["report"]["repeats"] == items[0]["report"]["id"]
     fields = [each["problem"]["errors"][0]["field"] for each in (items[1], items[3])]
     assert fields == ["body.reports.1.number", "body.reports.3.happened_at"]
@@ -102,7 +102,7 @@ def test_a_thousand_reports_are_one_bulk(talk: Talk) -> None:
     reports = [talk.new_report(reporter=f"r{index}") for index in range(1000)]
     items = talk.make("web", "/v1/reports/bulk", {"reports": reports})["items"]
     assert all(each["report"] for each in items)
-    assert len({each["report"]["case"] for each in items}) == 1000
+    assert len({talk.case_of(each["report"]) for each in items}) == 1000
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_bulks_that_meet_in_the_middle_both_go_through(talk: Talk) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda bulk: talk.make("web", "/v1/reports/bulk", {"reports": bulk}), bulks))
     assert all(item["report"] for answer in answers for item in answer["items"])
-    cases = {item["report"]["case"] for answer in answers for item in answer["items"]}
+    cases = {talk.case_of(item["report"]) for answer in answers for item in answer["items"]}
     assert len(cases) == 60
 
 

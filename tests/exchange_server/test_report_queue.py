@@ -51,11 +51,12 @@ def test_each_is_taken_into_its_case_and_counted_as_if_alone(talk: Talk) -> None
     assert [each["id"] for each in made] == sorted(each["id"] for each in made)
     assert len({each["id"] for each in made}) == 6
     assert [each["number"] for each in made] == [one, one, two, one, one, one]
-    assert len({each["case"] for each in made}) == 2
+    assert len({talk.case_of(each) for each in made}) == 2
     first = made[0]["id"]
     assert [each["repeats"] for each in made] == [None, None, None, None, first, first]
-    assert talk.case(made[0]["case"])["reporters"] == 3
-    lines = talk.history(made[0]["case"])
+    case = talk.case_of(made[0])
+    assert talk.case(case)["reporters"] == 3
+    lines = talk.history(case)
     assert [line["event"] for line in lines] == ["opened", *["reported"] * 5]
     assert [line["actor"] for line in lines] == ["web", "web", "web", "bank", "web", "web"]
     assert [line["detail"]["report"] for line in lines[1:]] == [each["id"] for each in made if each["number"] == one]

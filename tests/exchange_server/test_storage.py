@@ -10,7 +10,6 @@ from sqlalchemy import func, insert, select
 from starlette.requests import Request
 
 from blocklist_sdk.errors import StorageFailed
-from blocklist_sdk.exchange_server.evidence import evidence_store
 from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.store.tables import AnswerRow
 from support.command_line import run
@@ -22,7 +21,7 @@ from support.talking import PASSPHRASE, Talk, refused
 def test_evidence_leaves_the_last_of_the_disk_to_decisions(lite: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     report = lite.report()
     with monkeypatch.context() as full:
-        full.setattr(evidence_store, "_RESERVE_BYTES", 1 << 62)
+        full.setattr(lite.exchange.evidence, "reserve_bytes", 1 << 62)
         path = f"/v1/reports/{report['id']}/evidence?name=a.png"
         answer = lite.post("web", path, content=png_of(200), key="again")
         refused(answer, 503, "unavailable")
@@ -66,8 +65,8 @@ def test_answers_are_forgotten_where_a_timer_publishes_too(lite: Talk) -> None:
     ("host", "counted"),
     [
         ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
-        ("2001:db8:0:1:ffff::9", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1::7", "2001:db8::/48"),
+        ("2001:db8:0:1:ffff::9", "2001:db8::/48"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("testclient", "testclient"),
     ],

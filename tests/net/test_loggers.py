@@ -91,8 +91,8 @@ with sandbox(cases=1) as box, box.client("hotline") as hotline, box.client("offi
         reporter="r", happened_at=datetime(2026, 11, 24, 8, tzinfo=UTC))
     hotline.get_number_status("+{number}")
     list(hotline.reports())
-    list(officer.cases(number="+{number}"))
-    officer.get_case(report.case)
+    (case,) = officer.cases(number="+{number}")
+    officer.get_case(case.id)
     with attempted: hotline.send(__import__("blocklist_sdk.exchange.calls").exchange.calls._get("/x/{number}", None))
 """,
 }

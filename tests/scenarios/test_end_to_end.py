@@ -97,10 +97,11 @@ def play(
     assert (evidence.media_type, hotline.get_report(report.id).case_state) == ("image/png", "received")
 
     # An officer verifies it, and decides.
-    seen = officer.start_verification(report.case)
+    (opened,) = officer.cases(number=f"+{NUMBER}")
+    seen = officer.start_verification(opened.id)
     assert seen.state == "verifying"
-    officer.decide(report.case, "block", reason="It asks for a one-time code.", urgent=True, version=seen.version)
-    case = published(officer, report.case, lambda case: case.state == "published")
+    officer.decide(opened.id, "block", reason="It asks for a one-time code.", urgent=True, version=seen.version)
+    case = published(officer, opened.id, lambda case: case.state == "published")
     assert {each.feed: each.listed_serial for each in case.listings} == {
         "id-telkomsel": 2,
         "id-messaging": 2,

@@ -23,6 +23,7 @@ from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.state import AppState, set_state
 from blocklist_sdk.exchange_server.serving import server_of
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
+from blocklist_sdk.exchange_server.store.tables import ReportRow
 from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.publisher.keys import is_offline
 from support.evidence_files import png_of
@@ -182,8 +183,14 @@ class Talk:
         } | fields
 
     def report(self, number: int | None = None, *, who: str = "web", **fields: Any) -> dict[str, Any]:
+        """A new report, with its case, which its account is not told."""
         made: dict[str, Any] = self.make(who, "/v1/reports", self.new_report(number, **fields))
-        return made
+        return made | {"case": self.case_of(made)}
+
+    def case_of(self, report: dict[str, Any]) -> int:
+        """The case of a report."""
+        with self.exchange.database.reading() as session:
+            return session.get_one(ReportRow, report["id"]).case_id
 
     def attach(self, report: int, *, who: str = "web", content: bytes | None = None, name: str = "a.png") -> Any:
         path = f"/v1/reports/{report}/evidence?name={name}"

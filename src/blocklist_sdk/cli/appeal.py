@@ -157,7 +157,7 @@ def _row(appeal: "Appeal") -> tuple[str, ...]:
         f"+{appeal.number}",
         appeal.state,
         f"{lifted} of {len(appeal.lifted)}" if appeal.lifted else "-",
-        str(appeal.case),
+        "-" if appeal.case is None else str(appeal.case),
         moment(appeal.received_at) or "",
         quoted(appeal.appellant),
         str(len(appeal.evidence)),
@@ -224,7 +224,8 @@ def appeal_line(appeal: "Appeal") -> str:
     """An appeal in one line."""
     lifted = sum(each.lifted_at is not None for each in appeal.lifted)
     news = f", lifted by {lifted} of {len(appeal.lifted)}" if appeal.lifted else ""
+    case = "" if appeal.case is None else f"case {appeal.case}, "
     return (
-        f"appeal {appeal.id}  +{appeal.number}  {appeal.state}{news}; case {appeal.case}, "
+        f"appeal {appeal.id}  +{appeal.number}  {appeal.state}{news}; {case}"
         f"{moment(appeal.received_at)}, by {quoted(appeal.appellant)}; {counted(len(appeal.evidence), 'file')}"
     )

@@ -124,7 +124,7 @@ def decide(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="block, advisory, reject or retract.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.")],
     category: Annotated[
-        str | None, typer.Option(metavar="CATEGORY", help="The category; by default the one that most reporters name.")
+        str | None, typer.Option(metavar="CATEGORY", help="The category; by default the one that most accounts name.")
     ] = None,
     scope: Annotated[
         str, typer.Option(metavar="SCOPE", help="Where the number is to be blocked, joined by a plus.")

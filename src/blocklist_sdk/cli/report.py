@@ -223,7 +223,7 @@ def _row(report: "Report") -> tuple[str, ...]:
         f"+{report.number}",
         report.case_state,
         " and ".join(report.missing) or "-",
-        str(report.case),
+        "-" if report.case is None else str(report.case),
         report.category,
         f"{report.channel}{f' ({quoted(report.app)})' if report.app else ''}",
         quoted(report.reporter),
@@ -252,7 +252,8 @@ def report_line(report: "Report") -> str:
     repeats = f", repeats report {report.repeats}" if report.repeats else ""
     files = counted(len(report.evidence), "file")
     way = f"{report.channel}{f' ({quoted(report.app)})' if report.app else ''}"
+    case = "" if report.case is None else f"case {report.case}: "
     return (
         f"report {report.id}  +{report.number}  {report.category} by {way}, {moment(report.happened_at)}, "
-        f"by {quoted(report.reporter)}; {files}; case {report.case}: {report.case_state}{missing}{repeats}"
+        f"by {quoted(report.reporter)}; {files}; {case}{report.case_state}{missing}{repeats}"
     )

@@ -53,16 +53,17 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
             happened_at=times.now() - timedelta(hours=1),
             reporter="caller-1",
         )
-        yield Step("hotline", f"reports {shown}: case {report.case} is {report.case_state}, because it lacks evidence")
+        yield Step("hotline", f"reports {shown}: the report is {report.case_state}, because it lacks evidence")
         evidence = hotline.attach_evidence(report.id, screenshot(), name="screenshot.png")
-        state = officer.get_case(report.case).state
+        opened = next(officer.cases(number=shown))
+        state = opened.state
         yield Step("hotline", f"adds a screenshot of {evidence.bytes} bytes: the case is {state}")
 
-        seen = officer.start_verification(report.case)
+        seen = officer.start_verification(opened.id)
         reason = "The message asks for a one-time code."
-        decision = officer.decide(report.case, "block", reason=reason, urgent=True, version=seen.version)
+        decision = officer.decide(opened.id, "block", reason=reason, urgent=True, version=seen.version)
         yield Step("officer", f"verifies and decides to block it, urgently, until {decision.until:%Y-%m-%d}")
-        case = _published(officer, report.case, lambda case: all(each.listed_serial for each in case.listings))
+        case = _published(officer, opened.id, lambda case: all(each.listed_serial for each in case.listings))
         yield Step("exchange", "publishes releases: " + ", ".join(f"{e.feed} {e.listed_serial}" for e in case.listings))
 
         for name, blocklist in lists.items():
@@ -73,7 +74,7 @@ def play_complaint(box: "Sandbox") -> Iterator[Step]:
         for name in ("telkomsel", "chat"):
             _send(clients[name], case, RECIPIENTS[name], "enforced", lists[name].sync())
             yield Step(name, "sends its receipt: enforced")
-        case = officer.get_case(report.case)
+        case = officer.get_case(opened.id)
         if case.state != "enforced":
             raise BlocklistError(f"the case is {case.state}, not enforced")
         yield Step("exchange", f"case {case.id} is {case.state}: every recipient concerned has answered")

@@ -281,7 +281,7 @@ def decide(
         case: the case's ID.
         kind: ``block``, ``advisory``, ``reject`` or ``retract``.
         reason: why.
-        category: the category; by default the one that most reporters name.
+        category: the category; by default the one that most accounts name.
         scope: where the number is to be blocked; by default everywhere.
         until: when the listing ends; by default after the exchange's `listing_days`.
         urgent: publish at once, not with the next cycle.

@@ -257,7 +257,7 @@ class Report(ResponseModel):
     """A report."""
 
     id: int
-    case: int
+    case: int | None = Field(description="Its case; null unless an officer reads it.")
     number: int
     category: str
     channel: Channel
@@ -268,8 +268,11 @@ class Report(ResponseModel):
     reporter: str
     repeats: int | None = Field(description="The earlier report that it repeats; only that one counts.")
     evidence: tuple[Evidence, ...]
-    case_state: CaseState
-    missing: tuple[str, ...] = Field(description="What keeps its case incomplete: `evidence`.")
+    case_state: CaseState = Field(
+        description="For officers the state of its case. For others `incomplete` or `received` until, after the report "
+        "came, a release lists the case or it is closed; then `published`, `retracted` or `rejected`."
+    )
+    missing: tuple[str, ...] = Field(description="What keeps it `incomplete`: `evidence`.")
 
 
 class BulkItem(ResponseModel):
@@ -294,7 +297,7 @@ class NewDecision(RequestModel):
 
     kind: DecisionKind
     reason: LongText
-    category: Category | None = Field(default=None, description="By default the one that most reporters name.")
+    category: Category | None = Field(default=None, description="By default the one that most accounts name.")
     scope: Scopes = Field(
         default=("data", "messaging", "sms", "voice"),
         description="Where the number is to be blocked; by default everywhere.",
@@ -600,14 +603,14 @@ class Appeal(ResponseModel):
     """An appeal."""
 
     id: int
-    case: int
+    case: int | None = Field(description="Its case; null in an appeal by number, unless an officer reads it.")
     number: int
     state: AppealState
     grounds: str
     appellant: str
     received_at: datetime
     evidence: tuple[Evidence, ...]
-    reason: str | None = Field(description="The officer's answer.")
+    reason: str | None = Field(description="The answer.")
     answered_at: datetime | None
     proposed: int | None = Field(
         default=None, description="The decision that grants it, if that waits until a second officer confirms it."

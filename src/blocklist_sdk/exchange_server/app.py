@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from blocklist_sdk import __version__
 from blocklist_sdk.exchange.models import Problem
 from blocklist_sdk.exchange_server.exchange import Exchange
+from blocklist_sdk.exchange_server.http.admission import Admission
 from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH
 from blocklist_sdk.exchange_server.http.problems import MEDIA_TYPE, handle_problems
 from blocklist_sdk.exchange_server.http.request_log import RequestLog
@@ -43,6 +44,7 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     for part in (public_routes, report_routes, case_routes, appeal_routes, feed_routes):
         app.include_router(part.router)
     handle_problems(app)
+    app.add_middleware(Admission)
     app.add_middleware(RequestLog)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
 

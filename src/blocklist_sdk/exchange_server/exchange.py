@@ -19,7 +19,14 @@ from blocklist_sdk.disk import replaced, storage, write_file
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.exchange.models import MONTH, Publication, Statistics, WaitingRelease
-from blocklist_sdk.exchange_server.casework import accounts, cases, held_ends, waiting_releases
+from blocklist_sdk.exchange_server.casework import (
+    accounts,
+    appeals,
+    cases,
+    held_ends,
+    publishing_health,
+    waiting_releases,
+)
 from blocklist_sdk.exchange_server.casework.accounts import Tokens, check_oauth_scopes
 from blocklist_sdk.exchange_server.casework.alarming_lines import mark_alarmed, raise_alarms
 from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
@@ -41,6 +48,7 @@ from blocklist_sdk.exchange_server.evidence.evidence_store import DEFAULT_JUDGE,
 from blocklist_sdk.exchange_server.evidence.judge import Judge
 from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store import trail
+from blocklist_sdk.exchange_server.store.budgets import forget_budgets
 from blocklist_sdk.exchange_server.store.database import Database, service_role
 from blocklist_sdk.exchange_server.store.tables import CLOCK_ACCEPTED, RELEASE_ACCEPTED, AccountRow, AnswerRow
 from blocklist_sdk.exchange_server.store.trail_lines import Act, AuditHead, canonical_json
@@ -216,7 +224,9 @@ class Exchange:
             settings=used,
             routing=routing,
             database=database,
-            evidence=EvidenceStore(directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge),
+            evidence=EvidenceStore(
+                directory / _EVIDENCE, bytes_max=used.evidence_bytes, judge=judge, reserve_bytes=used.evidence_floor
+            ),
             publisher=publisher,
             tokens=Tokens(
                 directory / _TOKEN_KEY, lifetime_s=used.token_s, issuer=database.instance(), audience=used.url
@@ -243,6 +253,11 @@ class Exchange:
     def repository(self) -> Path:
         """The signed repository, the only part of the folder that is served."""
         return self.directory / _PUBLISHER / "repository"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the publisher's keys."""
+        return self.directory / _PUBLISHER / "keys"
 
     @property
     def root(self) -> Path:
@@ -575,9 +590,52 @@ class Exchange:
         raise_alarms(self.database)
 
     def forget(self) -> None:
-        """Delete the stored responses to idempotency keys that are older than a week."""
-        before = self.clock() - _RESPONSES_KEPT
-        self.database.change(lambda session: session.execute(delete(AnswerRow).where(AnswerRow.at < before)))
+        """Delete stored responses older than a week and budgets whose window is over; close appeals against nothing."""
+        now = self.clock()
+        self.database.change(
+            lambda session: session.execute(delete(AnswerRow).where(AnswerRow.at < now - _RESPONSES_KEPT))
+        )
+        self.database.change(lambda session: forget_budgets(session, now_s=now.timestamp()))
+        self.database.change(
+            lambda session: appeals.close_groundless(session, now=now), by=Act(cases.SYSTEM, "appeals closed")
+        )
+
+    def expect_publishing(self) -> None:
+        """Note that this process publishes in the background, so that every process can tell when it does not.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        self.database.change(lambda session: publishing_health.expect_publishing(session, now=self.clock()))
+
+    def note_publishing(self, error: BaseException | None = None) -> None:
+        """Note the end of a run of publishing in the background.
+
+        Args:
+            error: what ended it; None if it succeeded.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        kind = "" if error is None else type(error).__name__
+        self.database.change(lambda session: publishing_health.note_publishing(session, now=self.clock(), error=kind))
+
+    def expect_no_publishing(self) -> None:
+        """Note that this process no longer publishes in the background, because it stops in good order.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        self.database.change(publishing_health.expect_no_publishing)
+
+    def publishing_overdue(self) -> str | None:
+        """Why publishing in the background does not work; None if it does, or if no process does it.
+
+        Raises:
+            StorageFailed: the database cannot be reached.
+        """
+        with self.database.reading() as session:
+            return publishing_health.overdue(session, now=self.clock())
 
     def close(self) -> None:
         """Close the connections to the database."""

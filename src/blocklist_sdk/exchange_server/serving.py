@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,9 @@ _SIGN_AGAIN_S: Final = 3600.0
 """Seconds after which the timestamp is signed again, from the protocol."""
 
 _AFTER_FAULT_S: Final = 60.0
+
+_NOTE_AGAIN_S: Final = 30.0
+"""Seconds after which publishing is noted again as working; `publishing_health.OVERDUE_AFTER` is much longer."""
 
 _KEEP_S: Final = 75
 """How long an idle connection is kept, seconds: longer than clients keep theirs (httpx 5 s), so that the server never
@@ -314,7 +318,41 @@ def _join(thread: threading.Thread) -> None:
         thread.join()
 
 
+class _Health:
+    """Writes for all processes how publishing fares, each time that this changes and at least twice a minute."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._noted: tuple[float, str] = (-_NOTE_AGAIN_S, "")
+        _try(exchange.expect_publishing)
+
+    def note(self, error: BaseException | None) -> None:
+        now, kind = time.monotonic(), type(error).__name__
+        if kind != self._noted[1] or now - self._noted[0] >= _NOTE_AGAIN_S:
+            _try(partial(self._exchange.note_publishing, error))
+            self._noted = now, kind
+
+    def end(self) -> None:
+        _try(self._exchange.expect_no_publishing)
+
+
+def _try(action: Callable[[], None]) -> None:
+    """Note something; if the database fails, what is missing there shows it."""
+    try:
+        action()
+    except BlocklistError as error:
+        log.error("the state of publishing was not noted: %s", error)
+
+
 def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
+    health = _Health(exchange)
+    try:
+        _publish_until(stop, exchange, every_s, health)
+    finally:
+        health.end()
+
+
+def _publish_until(stop: threading.Event, exchange: Exchange, every_s: float, health: _Health) -> None:
     signed = -_SIGN_AGAIN_S
     wait = 0.0
     while not stop.wait(wait):
@@ -327,9 +365,12 @@ def _publish(exchange: Exchange, stop: threading.Event, every_s: float) -> None:
                 exchange.publisher.refresh()
                 exchange.forget()
                 signed = time.monotonic()
+            health.note(None)
         except BlocklistError as error:
+            health.note(error)
             log.error("publishing failed, next try in %d s: %s", _AFTER_FAULT_S, error)
             wait = _AFTER_FAULT_S
-        except Exception:
+        except Exception as error:
+            health.note(error)
             log.exception("publishing failed unexpectedly, next try in %d s", _AFTER_FAULT_S)
             wait = _AFTER_FAULT_S

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 from limits import parse_many
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from blocklist_sdk.encodings import decoded
 from blocklist_sdk.errors import InvalidInput
@@ -37,6 +37,7 @@ def _address(url: str) -> str:
 
 
 Rate = Annotated[str, AfterValidator(_rate)]
+Floor = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class ExchangeSettings(BaseModel):
@@ -68,12 +69,24 @@ class ExchangeSettings(BaseModel):
         token_s: how long an access token is valid, seconds.
         evidence_bytes: longest evidence file, bytes.
         evidence_files: most files of one report or appeal.
-        public_rate: most look-ups without an account from one address.
+        evidence_total: most bytes of evidence that one account may have stored.
+        public_rate: most look-ups of numbers from one address, or from one IPv6 network of 48 bits, and most by one
+            account; all processes of the exchange count together, as with the next five.
+        report_quota: most reports of one account, single or in bulks.
+        receipt_quota: most receipts of one account.
+        page_quota: most rows that one account may read in pages; each page costs ten more.
+        appeal_quota: most appeals of one account.
+        evidence_quota: most bytes of files that one account may send.
         token_rate: most tokens of one account at one address; and most refused requests for one, of which all accounts
             at one address together may send ten times as many. Refused requests never count against a valid one.
-        account_rate: most other requests of one account.
+        account_rate: most requests of one account to one process, whatever they ask for.
         unbound_accounts: with mutual TLS, whether an account that is bound to no client certificate may be used with
             any certificate of the authority.
+        evidence_floor: disk space that files of evidence leave free, bytes.
+        report_floor: disk space that reports and appeals leave free as well, bytes.
+        decision_floor: disk space that receipts, and decisions other than retractions, leave free, bytes.
+        publishing_floor: disk space that everything else leaves free for publishing, bytes; with less the exchange says
+            that it is not ready.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
@@ -98,10 +111,29 @@ class ExchangeSettings(BaseModel):
     token_s: Annotated[int, Field(ge=60, le=86_400)] = 900
     evidence_bytes: Annotated[int, Field(ge=1, le=EVIDENCE_BYTES_MAX)] = EVIDENCE_BYTES_MAX
     evidence_files: Annotated[int, Field(ge=1, le=100)] = 10
+    evidence_total: Annotated[int, Field(ge=1, le=10**15)] = 200_000_000_000
     public_rate: Rate = "30/minute"
+    report_quota: Rate = "30000/minute"
+    receipt_quota: Rate = "600000/minute"
+    page_quota: Rate = "60000/minute"
+    appeal_quota: Rate = "1000/day"
+    evidence_quota: Rate = "2000000000/day"
     token_rate: Rate = "60/minute"  # noqa: S105
     account_rate: Rate = "30000/minute"
     unbound_accounts: bool = False
+    evidence_floor: Floor = 1_000_000_000
+    report_floor: Floor = 500_000_000
+    decision_floor: Floor = 250_000_000
+    publishing_floor: Floor = 100_000_000
+
+    @model_validator(mode="after")
+    def _floors_fall(self) -> "ExchangeSettings":
+        floors = (self.evidence_floor, self.report_floor, self.decision_floor, self.publishing_floor)
+        if list(floors) != sorted(floors, reverse=True):
+            raise ValueError(
+                "the floors must not rise from evidence_floor over report_floor and decision_floor to publishing_floor"
+            )
+        return self
 
     @property
     def decide_within(self) -> timedelta:

@@ -1,5 +1,6 @@
 """Appeals: requests for a retraction, and the proof of who has lifted the block."""
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import AppealState, Lifted, NewAnswer, NewAppeal, NewDecision
 from blocklist_sdk.exchange_server.alarms import alarm
-from blocklist_sdk.exchange_server.casework import cases, permissions
+from blocklist_sdk.exchange_server.casework import cases, permissions, visibility
 from blocklist_sdk.exchange_server.casework.accounts import Caller, recipient_ids, recipients_of
 from blocklist_sdk.exchange_server.casework.decisions import decision_in_force, retract_by_officer, ties_of
 from blocklist_sdk.exchange_server.casework.intake import read_number
@@ -27,6 +28,8 @@ from blocklist_sdk.exchange_server.store.tables import (
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
+_CLOSED_AT_A_TIME: Final = 1000
+
 _AGAIN: Final = timedelta(days=60)
 """After so long an account whose appeal was dismissed may appeal against the same decision again: a number that went
 back to its operator may belong to somebody else by then."""
@@ -35,63 +38,95 @@ back to its operator may belong to somebody else by then."""
 def open_appeal(
     session: Session, caller: Caller, new: NewAppeal, *, settings: ExchangeSettings, now: datetime
 ) -> AppealRow:
-    """Open an appeal against a number that is listed, or will be with the next release.
+    """Open an appeal against a number, or against an entry of a feed.
 
-    An appeal by entry is for accounts that may read the feed: its response has the number, so others could read the
-    whole list with it.
+    One against a number is opened whether or not the number is listed, so that its answer does not show which it is. If
+    the number is neither listed nor about to be, no officer sees the appeal, and it closes by itself. One against an
+    entry is for accounts that may read the feed: its response has the number, so others could read the list with it.
 
     An account has one open appeal on a case, and one against a decision: who sends appeals again and again vetoes
     nothing. Other accounts may appeal, and so may this one when officers have decided anew.
 
     Raises:
-        Refusal: the number is not valid or not listed, or the account may not read the feed, has appealed against the
-            same decision, or has too many open appeals.
+        Refusal: the number is not valid; the account may not read the feed, or it does not list the entry; the account
+            has appealed against the same, or has too many open appeals.
     """
     if new.number is not None:
-        wanted = select(CaseRow.id).where(
-            CaseRow.number == read_number(new.number, region=settings.region), CaseRow.state.in_(cases.LISTED)
-        )
-        what = "the number is not listed"
+        number = read_number(new.number, region=settings.region)
+        wanted = select(CaseRow.id).where(CaseRow.number == number, CaseRow.state.in_(cases.LISTED))
     else:
+        number = None
         if new.feed is None or not caller.reads(new.feed):
             raise Refusal("forbidden", f"the token does not have the scope feed:{new.feed}: appeal by number")
         wanted = select(ListingRow.case_id).where(ListingRow.feed == new.feed, ListingRow.entry == new.entry)
-        what = "the feed does not have this entry"
     case_id = session.scalar(wanted)
     case = cases.lock_case(session, case_id) if case_id is not None else None
-    if case is None or cases.state_of(case) not in cases.LISTED:
-        raise Refusal("conflict", f"{what}, so there is nothing to appeal against")
-    earlier = _earlier_appeal(session, caller, case, now=now)
-    if earlier is not None and earlier.state == "open":
-        raise Refusal("conflict", f"appeal {earlier.id} of this account is open: add what is new as evidence to it")
-    if earlier is not None:
+    if case is not None and cases.state_of(case) not in cases.LISTED:
+        case = None
+    if case is None and number is None:
+        raise Refusal("conflict", "the feed does not have this entry, so there is nothing to appeal against")
+    seen_open = _seen_as_open(session, caller, number, case, now=now)
+    if seen_open is not None:
+        raise Refusal("conflict", f"appeal {seen_open} of this account is open: add what is new as evidence to it")
+    dismissed = None if case is None else _dismissed_appeal(session, caller, case, now=now)
+    if dismissed is not None:
         raise Refusal(
             "conflict",
-            f"appeal {earlier.id} of this account against the same decision was dismissed: another account may appeal, "
+            f"appeal {dismissed} of this account against the same decision was dismissed: another account may appeal, "
             f"or this one {_AGAIN.days} days after the answer",
         )
-    if _open_appeals_of(session, caller) >= settings.open_appeals:
+    if _open_appeals_of(session, caller, now=now) >= settings.open_appeals:
         raise Refusal("conflict", f"this account has {settings.open_appeals} open appeals: wait for their answers")
-    row = AppealRow(account_id=caller.id, grounds=new.grounds, appellant=new.appellant)
-    _begin(session, case, row, caller.name, now=now)
+    row = AppealRow(account_id=caller.id, number=number, grounds=new.grounds, appellant=new.appellant)
+    if case is None:
+        row.state, row.received_at = "open", now
+        session.add(row)
+        session.flush()
+    else:
+        _begin(session, case, row, caller.name, now=now)
     return row
 
 
-def _earlier_appeal(session: Session, caller: Caller, case: CaseRow, *, now: datetime) -> AppealRow | None:
-    """The appeal of an account that stands in the way of another one."""
+def _seen_as_open(
+    session: Session, caller: Caller, number: int | None, case: CaseRow | None, *, now: datetime
+) -> int | None:
+    """The appeal of an account against the same that it sees as open: so the answer is the same for every number."""
+    same = AppealRow.case_id == (case.id if case else None)
+    if number is not None:
+        same |= AppealRow.number == number
+    mine = select(AppealRow.id).where(AppealRow.account_id == caller.id, same, visibility.is_seen_as("open", now))
+    return session.scalar(mine.order_by(AppealRow.id).limit(1))
+
+
+def _dismissed_appeal(session: Session, caller: Caller, case: CaseRow, *, now: datetime) -> int | None:
+    """The appeal of an account against the decision in force that was dismissed a short while ago."""
     decided = decision_in_force(session, case)
-    same = AppealRow.decision_id == (None if decided is None else decided.id)
-    dismissed = (AppealRow.state == "dismissed") & same & (AppealRow.answered_at > now - _AGAIN)
     return session.scalar(
-        select(AppealRow)
+        select(AppealRow.id)
         .where(
             AppealRow.case_id == case.id,
             AppealRow.account_id == caller.id,
-            (AppealRow.state == "open") | dismissed,
+            AppealRow.decision_id == (None if decided is None else decided.id),
+            AppealRow.state == "dismissed",
+            AppealRow.answered_at > now - _AGAIN,
+            # Of a case that was not published yet, the account does not know that it was.
+            visibility.is_seen_as("dismissed", now),
         )
-        .order_by(AppealRow.state.desc())
+        .order_by(AppealRow.id.desc())
         .limit(1)
     )
+
+
+def close_groundless(session: Session, *, now: datetime) -> None:
+    """Close the appeals by number against nothing whose time is over; their accounts see them closed already."""
+    wanted = select(AppealRow).where(
+        AppealRow.case_id.is_(None),
+        AppealRow.state == "open",
+        AppealRow.received_at <= now - visibility.CLOSES_AFTER,
+    )
+    for row in session.scalars(wanted.order_by(AppealRow.id).limit(_CLOSED_AT_A_TIME)):
+        row.state, row.reason = "dismissed", visibility.NOTHING_PUBLISHED
+        row.answered_by, row.answered_at = cases.SYSTEM, row.received_at + visibility.CLOSES_AFTER
 
 
 def open_automatic_appeal(
@@ -110,9 +145,9 @@ def open_automatic_appeal(
     waiting = select(AppealRow.id).where(AppealRow.case_id == case.id, AppealRow.state == "open", AppealRow.by_itself)
     if cases.state_of(case) not in cases.LISTED or session.scalar(waiting) is not None:
         return
-    if _earlier_appeal(session, caller, case, now=now) is not None:
+    if _seen_as_open(session, caller, None, case, now=now) or _dismissed_appeal(session, caller, case, now=now):
         return
-    if _open_appeals_of(session, caller) >= settings.open_appeals:
+    if _open_appeals_of(session, caller, now=now) >= settings.open_appeals:
         alarm(
             "%s has %d open appeals, so its receipt `recycled` on case %d opened none: answer them, and look at it",
             *(caller.name, settings.open_appeals, case.id),
@@ -212,27 +247,41 @@ def _open_count(session: Session, case: CaseRow) -> int:
     return session.scalar(count) or 0
 
 
-def _open_appeals_of(session: Session, caller: Caller) -> int:
-    """Number of open appeals of an account."""
+def _open_appeals_of(session: Session, caller: Caller, *, now: datetime) -> int:
+    """Number of appeals that an account sees as open."""
     count = select(func.count()).select_from(AppealRow)
-    return session.scalar(count.where(AppealRow.account_id == caller.id, AppealRow.state == "open")) or 0
+    mine = AppealRow.account_id == caller.id
+    return session.scalar(count.where(mine, visibility.is_seen_as("open", now))) or 0
 
 
-def lifted(session: Session, case_id: int) -> list[Lifted]:
-    """Each recipient that may have blocked a case's number, and when it lifted the block according to its receipt."""
-    listings = session.scalars(
-        select(ListingRow)
-        .where(ListingRow.case_id == case_id, ListingRow.listed_at.is_not(None), ListingRow.retracted_at.is_not(None))
-        .order_by(ListingRow.feed, ListingRow.id)
-    ).all()
-    recipients = recipients_of(session)
-    proofs: dict[tuple[int, str], ReceiptRow] = {}
+def lifted(session: Session, case_ids: Collection[int]) -> dict[int, list[Lifted]]:
+    """For each case, each recipient that may have blocked its number, and when its receipt says it lifted the block."""
+    result: dict[int, list[Lifted]] = {case_id: [] for case_id in case_ids}
+    recipients = recipients_of(session) if case_ids else {}
+    for some in cases.in_batches(sorted(case_ids)):
+        _add_lifted(session, some, recipients, result)
+    return result
+
+
+def _add_lifted(
+    session: Session,
+    case_ids: Sequence[int],
+    recipients: Mapping[str, Sequence[AccountRow]],
+    result: dict[int, list[Lifted]],
+) -> None:
+    chosen = (
+        ListingRow.case_id.in_(case_ids),
+        ListingRow.listed_at.is_not(None),
+        ListingRow.retracted_at.is_not(None),
+    )
+    listings = session.scalars(select(ListingRow).where(*chosen).order_by(ListingRow.feed, ListingRow.id)).all()
+    proofs: dict[int, dict[str, ReceiptRow]] = {}
     found = session.execute(
         select(ReceiptRow, AccountRow.name)
         .join(AccountRow, AccountRow.id == ReceiptRow.account_id)
         .join(ListingRow, ListingRow.id == ReceiptRow.listing_id)
         .where(
-            ReceiptRow.listing_id.in_([row.id for row in listings]),
+            *chosen,
             or_(
                 ReceiptRow.outcome.in_(_NEVER_BLOCKED),
                 ReceiptRow.outcome.in_(cases.LIFTING_OUTCOMES) & (ReceiptRow.serial >= ListingRow.lifted_serial),
@@ -241,15 +290,13 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
         .order_by(ReceiptRow.id)
     )
     for receipt, name in found:
-        proofs.setdefault((receipt.listing_id, name), receipt)
-    result = []
+        proofs.setdefault(receipt.listing_id, {}).setdefault(name, receipt)
     for row in listings:
         assert row.entry is not None
-        names = {account.name for account in recipients.get(row.feed, ())}
-        names |= {name for listing, name in proofs if listing == row.id}
-        for name in sorted(names):
-            proof = proofs.get((row.id, name))
-            result.append(
+        of_listing = proofs.get(row.id, {})
+        for name in sorted({account.name for account in recipients.get(row.feed, ())} | set(of_listing)):
+            proof = of_listing.get(name)
+            result[row.case_id].append(
                 Lifted(
                     recipient=name,
                     feed=row.feed,
@@ -258,4 +305,3 @@ def lifted(session: Session, case_id: int) -> list[Lifted]:
                     receipt=proof.id if proof else None,
                 )
             )
-    return result

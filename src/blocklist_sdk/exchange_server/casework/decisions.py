@@ -1,5 +1,6 @@
 """Decisions: what an officer may decide, who confirms it, and how it changes listings."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -291,14 +292,17 @@ def _proposed(
     )
 
 
-def proposed_retraction(session: Session, case_id: int) -> int | None:
-    """The ID of a retraction of a case that waits for a second officer; None if there is none."""
-    return session.scalar(
-        select(DecisionRow.id)
-        .where(DecisionRow.case_id == case_id, DecisionRow.state == "proposed", DecisionRow.kind == "retract")
-        .order_by(DecisionRow.id)
-        .limit(1)
-    )
+def proposed_retractions(session: Session, case_ids: Collection[int]) -> dict[int, int]:
+    """The IDs of retractions that wait for a second officer, by the case's ID; cases without one are missing."""
+    found: dict[int, int] = {}
+    for some in cases.in_batches(sorted(case_ids)):
+        waiting = (
+            select(DecisionRow.case_id, DecisionRow.id)
+            .where(DecisionRow.case_id.in_(some), DecisionRow.state == "proposed", DecisionRow.kind == "retract")
+            .order_by(DecisionRow.id.desc())
+        )
+        found |= {row.case_id: row.id for row in session.execute(waiting)}
+    return found
 
 
 def retract(

@@ -1,6 +1,6 @@
 """Intake: reports are collected in cases, and evidence makes a case complete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +21,9 @@ from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, Evide
 from blocklist_sdk.exchange_server.store.trail import Act, Unit, note_new, record
 from blocklist_sdk.exchange_server.store.trail_lines import OpenLine
 from blocklist_sdk.numbers import normalize
+
+NO_CATEGORY: Final = "other"
+"""The category of a case without reports."""
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """Tolerated difference between a sender's clock and this one."""
@@ -225,7 +228,8 @@ def attach_evidence(
     Raises:
         Refusal: the report or appeal has as many files as it may.
     """
-    case = cases.lock_case(session, owner.case_id)
+    # An appeal against nothing has no case; its files are kept like those of any other.
+    case = None if owner.case_id is None else cases.lock_case(session, owner.case_id)
     known = evidence_of(session, owner)
     for each in known:
         if each.sha256 == sha256:
@@ -233,6 +237,7 @@ def attach_evidence(
     if evidence_file is None:
         raise Refusal("conflict", f"it has {len(known)} files already, and may not have more")
     row = EvidenceRow(
+        account_id=owner.account_id,
         report_id=owner.id if isinstance(owner, ReportRow) else None,
         appeal_id=owner.id if isinstance(owner, AppealRow) else None,
         sha256=sha256,
@@ -244,6 +249,8 @@ def attach_evidence(
     session.add(row)
     session.flush()
     kind = "report" if isinstance(owner, ReportRow) else "appeal"
+    if case is None:
+        return row
     cases.add_event(
         session, case, now=now, actor=caller.name, event="evidence", **{kind: owner.id}, evidence=row.id, sha256=sha256
     )
@@ -252,22 +259,40 @@ def attach_evidence(
     return row
 
 
+def prevailing_categories(session: Session, case_ids: Collection[int]) -> dict[int, str]:
+    """The category that most accounts name, for each case with reports.
+
+    Accounts count, not their reporters, whom an account may invent. Of categories with equally many accounts it is the
+    one that was reported first, which nobody can change by later reports.
+    """
+    found: dict[int, str] = {}
+    accounts, first = func.count(ReportRow.account_id.distinct()), func.min(ReportRow.id)
+    for some in cases.in_batches(sorted(case_ids)):
+        counts = (
+            select(ReportRow.case_id, ReportRow.category)
+            .where(ReportRow.case_id.in_(some))
+            .group_by(ReportRow.case_id, ReportRow.category)
+            .order_by(ReportRow.case_id, accounts.desc(), first)
+        )
+        for case_id, category in session.execute(counts):
+            found.setdefault(case_id, category)
+    return found
+
+
 def evidence_of(session: Session, owner: ReportRow | AppealRow) -> Sequence[EvidenceRow]:
     """The evidence of a report or an appeal, in the order in which it came."""
     mine = EvidenceRow.report_id == owner.id if isinstance(owner, ReportRow) else EvidenceRow.appeal_id == owner.id
     return session.scalars(select(EvidenceRow).where(mine).order_by(EvidenceRow.id)).all()
 
 
+def stored_bytes(session: Session, account: int) -> int:
+    """How many bytes of evidence an account has stored."""
+    return session.scalar(select(func.sum(EvidenceRow.bytes)).where(EvidenceRow.account_id == account)) or 0
+
+
 def prevailing_category(session: Session, case_id: int) -> str:
-    """The category that most reporters of a case name; of equally frequent ones, the first in the alphabet."""
-    row = session.execute(
-        select(ReportRow.category)
-        .where(ReportRow.case_id == case_id, ReportRow.repeats.is_(None))
-        .group_by(ReportRow.category)
-        .order_by(func.count().desc(), ReportRow.category)
-        .limit(1)
-    ).first()
-    return str(row[0]) if row else "other"
+    """The category that most accounts name in their reports of a case, see `prevailing_categories`."""
+    return prevailing_categories(session, [case_id]).get(case_id, NO_CATEGORY)
 
 
 def problems_within(problems: Sequence[FieldProblem], *, parent: str) -> list[FieldProblem]:

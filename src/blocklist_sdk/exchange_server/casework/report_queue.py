@@ -62,7 +62,7 @@ class ReportQueue:
 def _respond(requests: Sequence[_Request], session: Session) -> list[StoredResponse | Refusal]:
     def act(new: list[int]) -> list[Report]:
         received = intake.receive_all(session, [requests[index][1] for index in new])
-        return [representations.new_report(row, case) for row, case in received]
+        return [representations.new_report(row) for row, _ in received]
 
     return respond_to_all(session, [identity for identity, _ in requests], act, status=201)
 

@@ -138,6 +138,7 @@ class EvidenceStore:
         directory: the folder; it is made if it does not exist. Its parent must exist.
         bytes_max: longest file, bytes.
         judge: decides which files are evidence; by default `MediaJudge`.
+        reserve_bytes: disk space that evidence leaves free, beside that for one file, bytes.
 
     Raises:
         InvalidInput: `bytes_max` is not positive, or the path is not a directory.
@@ -150,13 +151,21 @@ class EvidenceStore:
     ('audio/AMR', 38, True)
     """
 
-    def __init__(self, directory: Path, *, bytes_max: int, judge: Judge = DEFAULT_JUDGE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        bytes_max: int,
+        judge: Judge = DEFAULT_JUDGE,
+        reserve_bytes: int = _RESERVE_BYTES,
+    ) -> None:
         if bytes_max < 1:
             raise InvalidInput(f"the evidence limit must be a positive number of bytes, not {bytes_max}")
         directory = resolved(directory)
         self.directory: Path = directory
         self.bytes_max = bytes_max
         self.judge = judge
+        self.reserve_bytes = reserve_bytes
         with storage(directory):
             with contextlib.suppress(FileExistsError):
                 directory.mkdir(mode=_DIRECTORY_MODE)
@@ -285,7 +294,7 @@ class EvidenceStore:
                 folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 stack.callback(os.close, folder)
                 disk = os.statvfs(folder)
-                if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES + self.bytes_max:
+                if disk.f_bavail * disk.f_frsize < self.reserve_bytes + self.bytes_max:
                     raise OSError(errno.ENOSPC, "not enough disk space for evidence")
                 temporary, descriptor = self._new(folder)
                 stack.callback(os.close, descriptor)

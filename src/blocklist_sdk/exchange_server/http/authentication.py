@@ -17,6 +17,8 @@ from blocklist_sdk.exchange_server.http.state import AppState, state_of
 
 TOKEN_PATH: Final = "/oauth/token"  # noqa: S105
 
+_CLAIMS: Final = "claims"
+
 _bearer = OAuth2(
     flows={
         "clientCredentials": {
@@ -61,6 +63,16 @@ async def refused_log_in(state: AppState, account: str | None, address: str, cau
     await anyio.to_thread.run_sync(state.log_in_lines.note, account, address, limiter=state.log_ins)
 
 
+def claims_of(request: Request, header: str | None) -> Claims | None:
+    """The same for a request, whose token is verified once."""
+    known = getattr(request.state, _CLAIMS, None)
+    if known is None or known[0] != header:
+        known = header, token_of(state_of(request.app).exchange, header)
+        setattr(request.state, _CLAIMS, known)
+    claims: Claims | None = known[1]
+    return claims
+
+
 async def caller_of(request: Request, token: str | None) -> Caller:
     """The account that a token is for; a request that is asked about twice is counted once.
 
@@ -71,7 +83,7 @@ async def caller_of(request: Request, token: str | None) -> Caller:
     if known is not None:
         return known
     state = state_of(request.app)
-    claims = token_of(state.exchange, token)
+    claims = claims_of(request, token)
     row = await state.accounts.find(claims) if claims else None
     if claims is None or row is None:
         error = ' error="invalid_token"' if token else ""

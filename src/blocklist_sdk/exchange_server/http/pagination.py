@@ -1,6 +1,6 @@
 """Lists in pages: the requested page, and the cursor of the next one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
@@ -77,7 +77,7 @@ def page_by_id(
     rows: Select[R],
     key: InstrumentedAttribute[int],
     paging: Paging,
-    view: Callable[[R], T],
+    views: Callable[[Sequence[R]], Sequence[T]],
 ) -> Page[T]:
     """A page of rows, sorted by their IDs.
 
@@ -86,7 +86,7 @@ def page_by_id(
         rows: the whole list, not sorted.
         key: the column of the IDs.
         paging: the requested page.
-        view: turns a row into an item.
+        views: turns rows into items, in their order; all at once, since each query costs as much as many rows.
 
     Raises:
         Refusal: the cursor is for another list.
@@ -98,4 +98,4 @@ def page_by_id(
     found = session.scalars(rows.order_by(key).limit(paging.limit + 1)).all()
     items = found[: paging.limit]
     following = paging.next(name, getattr(items[-1], key.key)) if len(found) > len(items) else None
-    return Page(items=tuple(view(row) for row in items), next=following)
+    return Page(items=tuple(views(items)), next=following)

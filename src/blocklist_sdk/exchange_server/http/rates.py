@@ -11,7 +11,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 
-_NETWORK_BITS: Final = 64
+_NETWORK_BITS: Final = 48
+"""What one customer of a provider may get (RFC 6177)."""
 
 
 class RateLimits:
@@ -55,12 +56,30 @@ class RateLimits:
         return item
 
 
+def amount_and_span(rate: str) -> tuple[int, int]:
+    """The amount of a rate, and its span in seconds.
+
+    >>> amount_and_span("30/minute"), amount_and_span("5 per 2 days")
+    ((30, 60), (5, 172800))
+    """
+    item = parse(rate)
+    return item.amount, item.get_expiry()
+
+
 def address_of(request: Request) -> str:
     """The address that a request comes from; behind a trusted proxy, the address that the proxy names.
 
-    For IPv6 this is the network, since a client has 2^64 addresses (RFC 6177).
+    For IPv6 this is the network, see `network_of`.
     """
-    host = request.client.host if request.client else ""
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(host: str) -> str:
+    """An IPv4 address as it is, and an IPv6 address as its network of 48 bits, since one client may have all of that.
+
+    >>> network_of("192.0.2.7"), network_of("2001:db8:1:2::3")
+    ('192.0.2.7', '2001:db8:1::/48')
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

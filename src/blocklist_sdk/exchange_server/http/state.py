@@ -1,5 +1,6 @@
 """What all requests to one application share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -10,7 +11,9 @@ from blocklist_sdk.exchange_server.exchange import Exchange
 from blocklist_sdk.exchange_server.http.account_cache import AccountCache
 from blocklist_sdk.exchange_server.http.body_memory import Bodies
 from blocklist_sdk.exchange_server.http.cursors import Cursors
+from blocklist_sdk.exchange_server.http.floors import Floors
 from blocklist_sdk.exchange_server.http.log_in_lines import LogInLines
+from blocklist_sdk.exchange_server.http.places import Kind, Places, places_of_all
 from blocklist_sdk.exchange_server.http.proofs import (
     OLD_HASHES_AT_A_TIME,
     OLD_HASHES_WAITING,
@@ -18,6 +21,7 @@ from blocklist_sdk.exchange_server.http.proofs import (
     PROOFS_WAITING,
     ProofQueue,
 )
+from blocklist_sdk.exchange_server.http.quotas import Quotas
 from blocklist_sdk.exchange_server.http.rates import RateLimits
 from blocklist_sdk.exchange_server.http.refused_log_ins import RefusedLogIns
 from blocklist_sdk.exchange_server.http.uploads import Uploads
@@ -25,7 +29,7 @@ from blocklist_sdk.exchange_server.http.uploads import Uploads
 LOG_INS_AT_A_TIME: Final = 16
 """Log-ins of accounts that have proved who they are, which are noted in the database at a time."""
 
-REPORTS_AT_A_TIME: Final = 64
+REPORTS_AT_A_TIME: Final = 128
 """Single reports taken at a time, which is also the most that share a transaction. They have threads of their own."""
 
 
@@ -35,7 +39,10 @@ class AppState:
 
     Attributes:
         exchange: the exchange that is served.
-        limits: counts requests.
+        limits: counts the requests of this process.
+        quotas: counts work, together with all processes of the exchange.
+        floors: disk space that each purpose leaves free.
+        places: places for each kind of work.
         accounts: accounts, read from the database at most once a second each.
         proofs: verifies secrets and signatures.
         old_hashes: verifies secrets by the hashes from before.
@@ -50,6 +57,9 @@ class AppState:
 
     exchange: Exchange
     limits: RateLimits
+    quotas: Quotas
+    floors: Floors
+    places: Mapping[Kind, Places]
     accounts: AccountCache
     proofs: ProofQueue
     old_hashes: ProofQueue
@@ -68,6 +78,9 @@ class AppState:
         return cls(
             exchange=exchange,
             limits=limits,
+            quotas=Quotas(exchange),
+            floors=Floors(exchange),
+            places=places_of_all(),
             accounts=AccountCache(exchange.database),
             proofs=ProofQueue(PROOFS_AT_A_TIME, PROOFS_WAITING),
             old_hashes=ProofQueue(OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING, last=True),

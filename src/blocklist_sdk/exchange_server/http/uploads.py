@@ -38,9 +38,12 @@ class Uploads:
         """Count one more file of an account during the block; yields the limiter of the threads that receive files.
 
         Raises:
-            Refusal: the account sends as many files as it may already.
+            Refusal: the account sends as many files as it may already, or all accounts together do.
         """
         with self._lock:
+            if self._receiving.total() >= _UPLOADS:
+                why = f"{_UPLOADS} files are being received, as many as the exchange takes at a time: send it later"
+                raise HttpRefusal("unavailable", why, headers={"Retry-After": "5"})
             if self._receiving[account] >= UPLOADS_OF_ACCOUNT:
                 why = f"{UPLOADS_OF_ACCOUNT} files of this account are being received: send the next after one of them"
                 raise HttpRefusal("too-many", why, headers={"Retry-After": "5"})

@@ -122,6 +122,11 @@ class Database:
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise InvalidInput(f"the database's URL cannot be used: {foreign_text(error)}") from None
 
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite; None for PostgreSQL."""
+        return self._file
+
     def create(self, *, service: str | None = None) -> None:
         """Make the tables.
 

@@ -187,11 +187,14 @@ class AppealRow(Base):
     """An appeal against a listing; `by_itself` if a receipt opened it.
 
     `decision_id` is the decision that was in force when it came.
+    `number` is set if the appeal names one. `case_id` is None if that number was neither listed nor about to be: nobody
+    has to answer such an appeal, and it closes by itself.
     """
 
     __tablename__ = "appeals"
     id: Mapped[int] = mapped_column(primary_key=True)
-    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("cases.id"), index=True)
+    number: Mapped[int | None] = mapped_column(index=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
     state: Mapped[AppealState] = mapped_column(String(16), index=True)
@@ -210,6 +213,7 @@ class EvidenceRow(Base):
 
     __tablename__ = "evidence"
     id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
     report_id: Mapped[int | None] = mapped_column(ForeignKey("reports.id"), index=True)
     appeal_id: Mapped[int | None] = mapped_column(ForeignKey("appeals.id"), index=True)
     sha256: Mapped[str] = mapped_column(String(64))
@@ -218,7 +222,11 @@ class EvidenceRow(Base):
     name: Mapped[str] = mapped_column(String(200))
     received_at: Mapped[datetime]
     salt: Mapped[str] = mapped_column(String(32), default=new_salt)
-    __table_args__: Any = (UniqueConstraint("report_id", "sha256"), UniqueConstraint("appeal_id", "sha256"))
+    __table_args__: Any = (
+        UniqueConstraint("report_id", "sha256"),
+        UniqueConstraint("appeal_id", "sha256"),
+        Index("evidence_by_account", "account_id", "bytes"),
+    )
 
 
 class DecisionRow(Base):
@@ -339,6 +347,33 @@ class CycleRow(Base):
     __tablename__ = "cycles"
     month: Mapped[str] = mapped_column(String(7), primary_key=True)
     at: Mapped[datetime]
+
+
+class BudgetRow(Base):
+    """How much of a quota was used in a window of time; `ends` is the window's end, Unix time.
+
+    `whom` is an account's ID or an address. Processes take parts of a quota from here, so that all of them together
+    keep to it. These are counters, not records: they are deleted when their window is over.
+    """
+
+    __tablename__ = "budgets"
+    what: Mapped[str] = mapped_column(String(32), primary_key=True)
+    whom: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ends: Mapped[int] = mapped_column(index=True)
+    used: Mapped[int]
+
+
+class PublishingRow(Base):
+    """How publishing in the background fares: one row while a process does it.
+
+    It is deleted when that process stops in good order, so that one that was killed is missed.
+    """
+
+    __tablename__ = "publishing"
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    expected_since: Mapped[datetime]
+    succeeded_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(String(64), default="")
 
 
 class ReceiptRow(Base):

@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy import case as either
-from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import (
@@ -23,10 +23,10 @@ from blocklist_sdk.exchange_server.casework import appeals, cases, decisions, in
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
 from blocklist_sdk.exchange_server.http.bodies import BodyRoute
 from blocklist_sdk.exchange_server.http.idempotency_key import OfficerRequest
-from blocklist_sdk.exchange_server.http.pagination import RequestedPage, foreign_cursor, page_by_id
+from blocklist_sdk.exchange_server.http.pagination import Paging, RequestedPage, foreign_cursor, page_by_id
 from blocklist_sdk.exchange_server.store.tables import CaseRow, DecisionRow, HistoryRow, ReportRow
 
 router: APIRouter = APIRouter(tags=["cases"], route_class=BodyRoute)
@@ -39,7 +39,7 @@ Officer = Annotated[Caller, Depends(needs("officer"))]
 
 @router.get("/v1/cases", response_model=Page[Case])
 def list_cases(
-    exchange: CurrentExchange,
+    app_state: CurrentState,
     officer: Officer,
     page: RequestedPage,
     state: CaseState | None = None,
@@ -47,6 +47,7 @@ def list_cases(
     overdue: Annotated[bool, Query(description="Only those that officers should have decided already.")] = False,
 ) -> Page[Case]:
     """Cases: appealed ones first, then those that have been complete for longest."""
+    exchange = app_state.exchange
     wanted = select(CaseRow)
     if state is not None:
         wanted = wanted.where(CaseRow.state == state)
@@ -56,6 +57,10 @@ def list_cases(
     if overdue:
         late = exchange.clock() - exchange.settings.decide_within
         wanted = wanted.where(CaseRow.state.in_(cases.UNDECIDED), CaseRow.complete_at < late)
+    return app_state.quotas.page(officer.id, page.limit, lambda: _page_of_cases(exchange, wanted, page))
+
+
+def _page_of_cases(exchange: Exchange, wanted: Select[CaseRow], page: Paging) -> Page[Case]:
     rank = either((CaseRow.state == cases.APPEALED, 0), else_=1)
     since = func.coalesce(CaseRow.complete_at, CaseRow.opened_at)
     with exchange.database.reading() as session:
@@ -72,7 +77,8 @@ def list_cases(
         following = None
         if len(found) > len(items):
             following = page.next(_CASES, 0 if items[-1].state == cases.APPEALED else 1, items[-1].id)
-        return Page(items=tuple(_view(session, row, exchange) for row in items), next=following)
+        shown = representations.all_cases(session, items, settings=exchange.settings, now=exchange.clock())
+        return Page(items=shown, next=following)
 
 
 @router.get("/v1/cases/{case}", response_model=Case)
@@ -83,21 +89,37 @@ def get_case(case: Id, exchange: CurrentExchange, officer: Officer) -> Case:
 
 
 @router.get("/v1/cases/{case}/reports", response_model=Page[Report])
-def list_case_reports(case: Id, exchange: CurrentExchange, officer: Officer, page: RequestedPage) -> Page[Report]:
+def list_case_reports(case: Id, state: CurrentState, officer: Officer, page: RequestedPage) -> Page[Report]:
     """The reports of a case, oldest first."""
-    with exchange.database.reading() as session:
-        _find(session, case)
-        wanted = select(ReportRow).where(ReportRow.case_id == case)
-        return page_by_id(session, wanted, ReportRow.id, page, lambda row: representations.report(session, row))
+
+    def make() -> Page[Report]:
+        with state.exchange.database.reading() as session:
+            _find(session, case)
+            wanted = select(ReportRow).where(ReportRow.case_id == case)
+            return page_by_id(
+                session,
+                wanted,
+                ReportRow.id,
+                page,
+                lambda rows: representations.reports(session, rows, for_officer=True),
+            )
+
+    return state.quotas.page(officer.id, page.limit, make)
 
 
 @router.get("/v1/cases/{case}/history", response_model=Page[Event])
-def list_case_history(case: Id, exchange: CurrentExchange, officer: Officer, page: RequestedPage) -> Page[Event]:
+def list_case_history(case: Id, state: CurrentState, officer: Officer, page: RequestedPage) -> Page[Event]:
     """Everything that happened to a case, in order; each line has a hash over itself and the line before."""
-    with exchange.database.reading() as session:
-        _find(session, case)
-        wanted = select(HistoryRow).where(HistoryRow.case_id == case)
-        return page_by_id(session, wanted, HistoryRow.sequence, page, representations.event)
+
+    def make() -> Page[Event]:
+        with state.exchange.database.reading() as session:
+            _find(session, case)
+            wanted = select(HistoryRow).where(HistoryRow.case_id == case)
+            return page_by_id(
+                session, wanted, HistoryRow.sequence, page, lambda rows: [representations.event(row) for row in rows]
+            )
+
+    return state.quotas.page(officer.id, page.limit, make)
 
 
 @router.post("/v1/cases/{case}/verification", response_model=Case)
@@ -114,12 +136,14 @@ def start_verification(case: Id, request: OfficerRequest) -> Response:
 
 
 @router.post("/v1/cases/{case}/decisions", response_model=Decision, status_code=201)
-def decide(case: Id, new: NewDecision, request: OfficerRequest) -> Response:
+def decide(case: Id, new: NewDecision, request: OfficerRequest, state: CurrentState) -> Response:
     """Decide on a case. What lists a number waits for a second officer, and so do retractions beyond a bound a day.
 
     409 if the case has changed since the officer looked at it: the `version` is that of the case.
     """
     exchange = request.exchange
+    if new.kind != "retract":
+        state.floors.check("decision")
     protected = exchange.publisher.protected()
 
     def act(session: Session) -> Decision:

@@ -30,7 +30,7 @@ from blocklist_sdk.exchange_server.casework import receipts, recycled, represent
 from blocklist_sdk.exchange_server.casework.accounts import Caller
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.exchange import Exchange
-from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, needs
+from blocklist_sdk.exchange_server.http.authentication import CurrentExchange, CurrentState, needs
 from blocklist_sdk.exchange_server.http.bodies import RECEIPTS_BYTES_MAX, BodyRoute, takes
 from blocklist_sdk.exchange_server.http.idempotency_key import (
     AcceptingRequest,
@@ -40,6 +40,7 @@ from blocklist_sdk.exchange_server.http.idempotency_key import (
 )
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
+from blocklist_sdk.exchange_server.http.quotas import RECEIPTS, ROWS, ROWS_OF_STATISTICS
 from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, FeedRow, ListingRow, ReceiptRow
 from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.net.ranges import FileVersion
@@ -119,8 +120,9 @@ def accept(new: NewAcceptance, request: AcceptingRequest) -> Response:
 
 @router.post("/v1/receipts", response_model=ReceiptItems, tags=["receipts"])
 @takes(RECEIPTS_BYTES_MAX)
-def submit_receipts(new: NewReceipts, request: RecipientRequest) -> Response:
+def submit_receipts(new: NewReceipts, request: RecipientRequest, state: CurrentState) -> Response:
     """Send the outcome of entries; each receipt gets a result of its own."""
+    state.quotas.spend(RECEIPTS, request.caller.id, len(new.receipts))
 
     def act(session: Session) -> ReceiptItems:
         items = receipts.take_receipts(
@@ -138,7 +140,7 @@ def submit_receipts(new: NewReceipts, request: RecipientRequest) -> Response:
 
 @router.get("/v1/receipts", response_model=Page[Receipt], tags=["receipts"])
 def list_receipts(
-    exchange: CurrentExchange,
+    state: CurrentState,
     caller: Annotated[Caller, Depends(needs("receipt", "officer"))],
     page: RequestedPage,
     feed: FeedName | None = None,
@@ -152,9 +154,14 @@ def list_receipts(
         wanted = wanted.join(ListingRow, ListingRow.id == ReceiptRow.listing_id)
         wanted = wanted if feed is None else wanted.where(ListingRow.feed == feed)
         wanted = wanted if entry is None else wanted.where(ListingRow.entry == entry)
-    with exchange.database.reading() as session:
-        rows = page_by_id(session, wanted, ReceiptRow.id, page, lambda row: row)
-        return Page(items=representations.receipts(session, rows.items), next=rows.next)
+
+    def make() -> Page[Receipt]:
+        with state.exchange.database.reading() as session:
+            return page_by_id(
+                session, wanted, ReceiptRow.id, page, lambda rows: representations.receipts(session, rows)
+            )
+
+    return state.quotas.page(caller.id, page.limit, make)
 
 
 @router.get("/v1/receipts/recycled", response_model=tuple[RecycledBatch, ...], tags=["receipts"])
@@ -190,12 +197,13 @@ def answer_recycled(new: NewRecycledAnswer, request: OfficerRequest) -> Response
 @router.get("/v1/statistics/{month}", response_model=Statistics, tags=["statistics"])
 def get_statistics(
     month: Annotated[Month, Path()],
-    exchange: CurrentExchange,
+    state: CurrentState,
     caller: Annotated[Caller, Depends(needs("officer", "publish", "receipt"))],
 ) -> Statistics:
     """Statistics of a month; a recipient gets its own part."""
+    state.quotas.spend(ROWS, caller.id, ROWS_OF_STATISTICS)
     is_whole = caller.may("officer", "publish")
-    return exchange.statistics(month, recipient=None if is_whole else caller.name)
+    return state.exchange.statistics(month, recipient=None if is_whole else caller.name)
 
 
 @router.head("/repository/{path:path}", include_in_schema=False)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk import __version__
-from blocklist_sdk.errors import BlocklistError, StorageFailed
+from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange.models import Account, Health, NumberAnswer, NumberStatus, Token
 from blocklist_sdk.exchange_server.casework import cases
 from blocklist_sdk.exchange_server.casework.accounts import (
@@ -39,6 +39,7 @@ from blocklist_sdk.exchange_server.http.authentication import (
     TOKEN_PATH,
     CurrentExchange,
     CurrentState,
+    claims_of,
     needs,
     refused_log_in,
 )
@@ -47,7 +48,9 @@ from blocklist_sdk.exchange_server.http.client_certificates import certificate_o
 from blocklist_sdk.exchange_server.http.metrics import METRICS_TYPE, metrics_text
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.http.proofs import OLD_HASHES_RATE
+from blocklist_sdk.exchange_server.http.quotas import LOOKUPS
 from blocklist_sdk.exchange_server.http.rates import address_of
+from blocklist_sdk.exchange_server.http.readiness import reason_not_ready
 from blocklist_sdk.exchange_server.http.state import AppState
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
 from blocklist_sdk.net.addresses import is_loopback
@@ -77,13 +80,11 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Health, tags=["health"])
-def readyz(exchange: CurrentExchange) -> Health:
-    """Whether the database and the repository are available as well."""
-    try:
-        exchange.database.check()
-        exchange.publisher.protected()
-    except BlocklistError as error:
-        raise HttpRefusal("unavailable", f"not ready: {type(error).__name__}", headers={"Retry-After": "5"}) from error
+def readyz(state: CurrentState) -> Health:
+    """Whether the database, the repository and the disk can be used as well, and publishing works."""
+    reason = reason_not_ready(state.exchange, state.floors)
+    if reason is not None:
+        raise HttpRefusal("unavailable", f"not ready: {reason}", headers={"Retry-After": "5"})
     return Health(status="ok", version=__version__)
 
 
@@ -101,10 +102,16 @@ def get_metrics(
 def get_number_status(
     request: Request, state: CurrentState, number: Annotated[str, Path(min_length=1, max_length=64)]
 ) -> NumberStatus:
-    """The public status of a number; nothing about reports."""
+    """The public status of a number; nothing about reports.
+
+    Look-ups are counted by address, or by IPv6 network of 48 bits, and with a token by account as well.
+    """
     exchange = state.exchange
-    state.limits.check(exchange.settings.public_rate, "numbers", address_of(request))
     wanted = read_number(number, region=exchange.settings.region, field="path.number")
+    claims = claims_of(request, request.headers.get("Authorization"))
+    if claims is not None:
+        state.quotas.spend(LOOKUPS, f"account {claims.name}")
+    state.quotas.spend(LOOKUPS, address_of(request))
     with exchange.database.reading() as session:
         return NumberStatus(number=wanted, status=_status(session, wanted, exchange))
 

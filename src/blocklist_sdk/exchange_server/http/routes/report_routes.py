@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
 import anyio.to_thread
@@ -36,7 +36,8 @@ from blocklist_sdk.exchange_server.http.bodies import BULK_BYTES_MAX, BodyRoute,
 from blocklist_sdk.exchange_server.http.idempotency_key import IdempotentRequest, ReporterRequest, http_response
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import problem_of
-from blocklist_sdk.exchange_server.http.state import state_of
+from blocklist_sdk.exchange_server.http.quotas import EVIDENCE, REPORTS, Quotas
+from blocklist_sdk.exchange_server.http.state import AppState, state_of
 from blocklist_sdk.exchange_server.http.uploads import chunks_of
 from blocklist_sdk.exchange_server.store.tables import AppealRow, EvidenceRow, ReportRow
 from blocklist_sdk.exchange_server.store.trail import Act
@@ -65,10 +66,11 @@ _REFUSED: Final = {413: "too-large", 415: "wrong-type", 422: "invalid"}
 @router.post("/v1/reports", response_model=Report, status_code=201)
 async def submit_report(new: NewReport, request: ReporterRequest, state: CurrentState) -> Response:
     """Report a number. Without evidence its case stays `incomplete`."""
-    return await anyio.to_thread.run_sync(_receive, new, request, limiter=state.reports)
+    return await anyio.to_thread.run_sync(_receive, new, request, state.quotas, limiter=state.reports)
 
 
-def _receive(new: NewReport, request: IdempotentRequest) -> Response:
+def _receive(new: NewReport, request: IdempotentRequest, quotas: Quotas) -> Response:
+    quotas.spend(REPORTS, request.caller.id)
     exchange = request.exchange
     incoming = intake.IncomingReport.read(request.caller, new, region=exchange.settings.region, now=request.received_at)
     return http_response(exchange.report_queue.receive(request.identity(new), incoming))
@@ -76,8 +78,9 @@ def _receive(new: NewReport, request: IdempotentRequest) -> Response:
 
 @router.post("/v1/reports/bulk", response_model=BulkReports)
 @takes(BULK_BYTES_MAX)
-def submit_reports(new: NewReports, request: ReporterRequest) -> Response:
+def submit_reports(new: NewReports, request: ReporterRequest, state: CurrentState) -> Response:
     """Report many numbers; each report gets a result of its own, and an invalid one does not hold up the others."""
+    state.quotas.spend(REPORTS, request.caller.id, len(new.reports))
     region = request.exchange.settings.region
     items: dict[int, BulkItem] = {}
     usable: dict[int, intake.IncomingReport] = {}
@@ -89,8 +92,8 @@ def submit_reports(new: NewReports, request: ReporterRequest) -> Response:
             items[index] = BulkItem(index=index, problem=problem_of(refusal))
 
     def act(session: Session) -> BulkReports:
-        for index, received in zip(usable, intake.receive_all(session, list(usable.values())), strict=True):
-            items[index] = BulkItem(index=index, report=representations.new_report(*received))
+        for index, (row, _) in zip(usable, intake.receive_all(session, list(usable.values())), strict=True):
+            items[index] = BulkItem(index=index, report=representations.new_report(row))
         return BulkReports(items=tuple(items[index] for index in range(len(new.reports))))
 
     return request.once(new, act)
@@ -98,30 +101,43 @@ def submit_reports(new: NewReports, request: ReporterRequest) -> Response:
 
 @router.get("/v1/reports", response_model=Page[Report])
 def list_reports(
-    exchange: CurrentExchange,
+    state: CurrentState,
     caller: Reporting,
     page: RequestedPage,
     number: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
     since: Annotated[Moment | None, Query(description="Received then or later.")] = None,
 ) -> Page[Report]:
-    """Your own reports, oldest first."""
+    """Your own reports, oldest first, each with what may be seen of the state of its case."""
+    exchange = state.exchange
     wanted = select(ReportRow).where(ReportRow.account_id == caller.id)
     if number is not None:
         wanted_number = intake.read_number(number, region=exchange.settings.region, field="query.number")
         wanted = wanted.where(ReportRow.number == wanted_number)
     if since is not None:
         wanted = wanted.where(ReportRow.received_at >= since)
-    with exchange.database.reading() as session:
-        return page_by_id(session, wanted, ReportRow.id, page, lambda row: representations.report(session, row))
+
+    def make() -> Page[Report]:
+        with exchange.database.reading() as session:
+            return page_by_id(
+                session,
+                wanted,
+                ReportRow.id,
+                page,
+                lambda rows: representations.reports(session, rows, for_officer=caller.may("officer")),
+            )
+
+    return state.quotas.page(caller.id, page.limit, make)
 
 
 @router.get("/v1/reports/{report}", response_model=Report)
 def get_report(
     report: Id, exchange: CurrentExchange, caller: Annotated[Caller, Depends(needs("report", "officer"))]
 ) -> Report:
-    """A report, with the state of its case."""
+    """A report, with what may be seen of the state of its case."""
     with exchange.database.reading() as session:
-        return representations.report(session, _visible(intake.find_report(session, report), caller))
+        row = _visible(intake.find_report(session, report), caller)
+        (found,) = representations.reports(session, [row], for_officer=caller.may("officer"))
+        return found
 
 
 @router.post("/v1/reports/{report}/evidence", response_model=Evidence, status_code=201, openapi_extra=FILE_BODY)
@@ -138,12 +154,18 @@ async def attach(
     http_request: Request, request: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
 ) -> Response:
     """Store a request's body as evidence for the report or appeal that `find` returns."""
-    with state_of(http_request.app).uploads.one_of(request.caller.id) as threads:
-        return await anyio.to_thread.run_sync(_attach, http_request, request, name, find, limiter=threads)
+    state = state_of(http_request.app)
+    state.floors.check("evidence")
+    with state.uploads.one_of(request.caller.id) as threads:
+        return await anyio.to_thread.run_sync(_attach, http_request, request, name, find, state, limiter=threads)
 
 
 def _attach(
-    http_request: Request, request: IdempotentRequest, name: str, find: Callable[[Session], ReportRow | AppealRow]
+    http_request: Request,
+    request: IdempotentRequest,
+    name: str,
+    find: Callable[[Session], ReportRow | AppealRow],
+    state: AppState,
 ) -> Response:
     """Receive the body, in a thread.
 
@@ -152,12 +174,14 @@ def _attach(
     exchange = request.exchange
     with exchange.database.reading() as session:
         is_full = len(intake.evidence_of(session, find(session))) >= exchange.settings.evidence_files
+        left = exchange.settings.evidence_total - intake.stored_bytes(session, request.caller.id)
     stored = None
+    chunks = _counted(chunks_of(http_request), request.caller.id, state)
     try:
         if is_full or request.is_used():
-            sha256 = exchange.evidence.hash_of(chunks_of(http_request), name=name)
+            sha256 = exchange.evidence.hash_of(chunks, name=name)
         else:
-            stored = exchange.evidence.receive(chunks_of(http_request), name=name)
+            stored = exchange.evidence.receive(_within(chunks, left), name=name)
             sha256 = stored.sha256
     except EvidenceRefused as error:
         field = error.field if error.field == "body" else f"query.{error.field}"
@@ -177,6 +201,31 @@ def _attach(
         )
 
     return request.once(sha256, act, status=201)
+
+
+def _counted(chunks: Iterable[bytes], account: int, state: AppState) -> Iterator[bytes]:
+    """The same chunks, counted as they come, so that what is too much is not read to its end.
+
+    Raises:
+        Refusal: the account has sent too many bytes, or the disk has too little space by now.
+    """
+    for chunk in chunks:
+        state.quotas.spend(EVIDENCE, account, len(chunk))
+        state.floors.check("evidence")
+        yield chunk
+
+
+def _within(chunks: Iterable[bytes], left: int) -> Iterator[bytes]:
+    """The same chunks, up to what the account may still store.
+
+    Raises:
+        Refusal: they have more bytes.
+    """
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise Refusal("too-many", "this account has stored as much evidence as it may: ask the exchange for more")
+        yield chunk
 
 
 @router.get(
