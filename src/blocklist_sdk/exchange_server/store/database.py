@@ -39,7 +39,7 @@ from blocklist_sdk.exchange_server.store.group_commit import GroupCommit, WorkRe
 from blocklist_sdk.exchange_server.store.roles import grant, may_alter_trail
 from blocklist_sdk.exchange_server.store.tables import SCHEMA, AuditHeadRow, Base, InstanceRow, SchemaRow
 from blocklist_sdk.exchange_server.store.trail import AuditedSession, Unit, note_new, record
-from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, canonical_json
+from blocklist_sdk.exchange_server.store.trail_lines import Act, OpenLine, stored_json
 from blocklist_sdk.locks import sqlite_locked
 from blocklist_sdk.modes import PRIVATE
 
@@ -510,7 +510,7 @@ def _postgresql(url: URL) -> Engine:
         max_overflow=10,
         connect_args={name: value for name, value in defaults.items() if name not in url.query},
         hide_parameters=True,  # keeps reports and numbers out of the log
-        json_serializer=canonical_json,
+        json_serializer=stored_json,
     )
 
     @event.listens_for(engine, "begin")
@@ -530,7 +530,7 @@ def _sqlite(url: URL) -> Engine:
         max_overflow=10,
         connect_args={"timeout": _WAIT_S, "check_same_thread": False},
         hide_parameters=True,
-        json_serializer=canonical_json,
+        json_serializer=stored_json,
     )
 
     @event.listens_for(engine, "connect")

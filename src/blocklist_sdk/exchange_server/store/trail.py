@@ -23,7 +23,7 @@ from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
 from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
 from blocklist_sdk.exchange_server.store.trail_lines import AuditHead as AuditHead
-from blocklist_sdk.exchange_server.store.trail_lines import Change, OpenLine, hash_of
+from blocklist_sdk.exchange_server.store.trail_lines import Change, Encoded, OpenLine, canonical_json, hash_of_texts
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine as TrailLine
 from blocklist_sdk.exchange_server.store.trail_lines import fold as fold
 
@@ -101,10 +101,11 @@ class Unit:
             for detail, changes in _parts(line):
                 length += 1
                 act = line.act
-                before = hash_of(before, length, at, act.actor, act.event, detail, changes)
+                texts = Encoded(canonical_json(detail)), Encoded(canonical_json(changes))
+                before = hash_of_texts(before, length, at, act.actor, act.event, *texts)
                 values.append(
                     {"sequence": length, "at": at, "actor": act.actor, "event": act.event}
-                    | {"detail": detail, "changes": changes, "hash": before}
+                    | {"detail": texts[0], "changes": texts[1], "hash": before}
                 )
         connection.execute(_NEW_LINES, values)
         connection.execute(_MOVED_HEAD, {"new_length": length, "new_hash": before})
