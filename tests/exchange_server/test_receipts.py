@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from blocklist_sdk.exchange_server.casework.accounts import disable_account
+from blocklist_sdk.exchange_server.http.places import SIZES
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, FeedRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import Act
@@ -209,7 +210,7 @@ def test_five_thousand_receipts_are_one_batch(talk: Talk) -> None:
 def test_batches_that_come_at_once_count_once(talk: Talk) -> None:
     count = seeded(talk, 50)
     receipts = [talk.receipt(entry) for entry in range(1, count + 1)]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(SIZES["receipt"].share) as pool:
         answers = list(pool.map(lambda some: talk.answer_for("telkomsel", *some), [receipts, receipts[::-1]] * 2))
     counts = [[each["status"] for each in items].count("accepted") for items in answers]
     assert sum(counts) == count
