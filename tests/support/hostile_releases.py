@@ -136,7 +136,9 @@ def valid(name: str, rows: Rows, path: Path, *, may_pass: bool = True, **options
 
     Packed quickly, unlike those that are to be small: to pack a million rows as small as can be takes twelve seconds.
     """
-    return HostileFile(name, snapshot_of(rows, path, **{"compression_level": 3, **options}), len(rows), digest(rows), may_pass=may_pass)
+    return HostileFile(
+        name, snapshot_of(rows, path, **{"compression_level": 3, **options}), len(rows), digest(rows), may_pass=may_pass
+    )
 
 
 def made(kind: str, size: int, folder: Path) -> HostileFile:
