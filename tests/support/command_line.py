@@ -15,7 +15,6 @@ from unittest import mock
 from blocklist_sdk.cli import app
 from support import json_shapes
 
-
 _command_line = functools.cache(app.command_line)
 """To read a command's options takes typer longer than most commands take, and a process of a user's does it once."""
 
