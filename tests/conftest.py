@@ -31,7 +31,7 @@ def shared_data() -> Path:
 
 
 settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(50, long=200)
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(25, long=200)
 )
 settings.load_profile("here")
 """A slow machine must not fail a test, so there is no deadline. Each run draws other examples."""
