@@ -1,6 +1,7 @@
 """What several test modules need."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.quick_disk import disk, write_into_memory
 from support.scale import scaled
+
+write_into_memory()
 
 pytest_plugins = ["support.exchange_fixtures", "support.sink_fixtures"]
 
@@ -27,7 +31,7 @@ def shared_data() -> Path:
 
 
 settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(50, long=200)
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(25, long=200)
 )
 settings.load_profile("here")
 """A slow machine must not fail a test, so there is no deadline. Each run draws other examples."""
@@ -43,6 +47,13 @@ def no_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.delenv("SSL_CERT_FILE", raising=False)
         patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("no-authorities")))
         yield
+
+
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """A folder on a disk, where `tmp_path` may be in memory."""
+    with tempfile.TemporaryDirectory(dir=disk(), ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @pytest.fixture

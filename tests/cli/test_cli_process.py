@@ -1,6 +1,7 @@
 """What only a separate process shows: exit codes, signals, pipes, which modules are loaded."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk import __version__
+from support.scale import scaled
 from support.world import FEED, LISTED, World, make_world
 
 BLOCKLIST = [
@@ -183,6 +185,10 @@ def test_data_that_cannot_be_written_is_an_error(env: dict[str, str], arguments:
     assert ran.stderr.count("\n") == 1
 
 
+TEXT = ("demo", "--rows", "300")
+JSON = (*TEXT, "--json")
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("check", "--help"), ("demo", "--rows", "300"), ("export",)])
 @pytest.mark.parametrize("buffered", [True, False])
 def test_a_reader_that_has_gone_before_the_start(
@@ -200,8 +206,13 @@ def test_a_reader_that_has_gone_before_the_start(
     assert (ran.returncode, ran.stderr) == (141, "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252:strict"])
-@pytest.mark.parametrize("arguments", [("demo", "--rows", "300"), ("demo", "--rows", "300", "--json")])
+@pytest.mark.parametrize(
+    ("encoding", "arguments"),
+    scaled(
+        [("ascii", TEXT), ("ascii", JSON), ("cp1252:strict", TEXT)],
+        long=[*itertools.product(["ascii", "latin-1", "utf-8", "cp1252:strict"], [TEXT, JSON])],
+    ),
+)
 def test_an_encoding_that_lacks_characters(env: dict[str, str], encoding: str, arguments: tuple[str, ...]) -> None:
     env["PYTHONIOENCODING"] = encoding
     ran = subprocess.run([*BLOCKLIST, *arguments], env=env, capture_output=True, timeout=60, check=False)

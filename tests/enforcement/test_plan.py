@@ -15,6 +15,7 @@ from blocklist_sdk.enforcement.ledger_state import ItemStatus, LedgerState, Outc
 from blocklist_sdk.enforcement.plan import EnforcementPlan, make_plan
 from blocklist_sdk.enforcement.sink import OUTCOME_KINDS
 from blocklist_sdk.release.rows import FOREVER_MS
+from support.scale import scaled
 
 NOW = datetime(2026, 10, 5, tzinfo=UTC)
 FATES = ("enforced", "enforced", "enforced", "refused", "failed", "not-ours", "pending", "killed")
@@ -77,7 +78,7 @@ def run(ledger: Ledger, plan: EnforcementPlan, chance: random.Random) -> None:
         ledger.finish(batch, outcomes, given_up=given_up, at=NOW)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(scaled(6, long=30)))
 def test_a_plan_is_the_same_from_a_base_and_records_as_from_one_base(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

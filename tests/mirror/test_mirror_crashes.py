@@ -21,7 +21,9 @@ from support.scale import scaled
 from support.waiting import until
 from support.world import FIRST, SECOND, Forger, World, copy_world, is_whole, make_world, whole_releases_only
 
-KILLS = scaled(14, long=30)
+KILLS = scaled(6, long=30)
+STEP = scaled(3, long=1)
+"""Of the moments at which a disk is full, one in so many is tried."""
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +220,7 @@ def test_a_disk_that_is_full_at_every_moment(world: World, before: int, once: bo
         make_mirror(world)
         shutil.copytree(place(world), original)
         world.release(SECOND)
-    for moment in range(1, 1000):
+    for moment in range(1, 1000, STEP):
         shutil.rmtree(place(world), ignore_errors=True)
         if before:
             shutil.copytree(original, place(world))

@@ -18,6 +18,7 @@ from blocklist_sdk.numbers.fast import plan_of
 from blocklist_sdk.numbers.numbering_plan import LEAD_DIGITS, MAX_DIGITS, NumberingPlan
 from blocklist_sdk.numbers.reference import number_of
 from blocklist_sdk.numbers.text import read_text
+from support.scale import scaled
 
 REGIONS = ["ID", "US", "GB", "IN", "SG", "DE", "IT", "AR", "MX", "BR", "CI", "FR"]
 ODD_REGIONS = ["AG", "AU", "BY", "CA", "CN", "GA", "GG", "HU", "JP", "KR", "KZ", "LU", "NF", "NO", "RU", "SM", "VA"]
@@ -166,13 +167,14 @@ def test_any_unicode(text: str) -> None:
 
 
 def test_every_row_of_the_real_lists(shared_data: Path) -> None:
-    """Every distinct row, one by one and as a column, against the reference."""
+    """Every distinct row, one by one and as a column, against the reference; in the short form one in ten."""
     distinct: set[str] = set()
     for path in sorted((shared_data / "ftc").glob("*.csv.gz")):
         with gzip.open(path, "rt", newline="") as file:
             distinct.update(row[0] for row in csv.reader(file) if row)
     rows = sorted(distinct)
     assert len(rows) > 236_000
+    rows = rows[:: scaled(10, long=1)]
     expected = [outcome(row, "US") for row in rows]
     assert [read(row, "US") for row in rows] == expected
     assert normalize_column(pa.array(rows), region="US").to_pylist() == expected

@@ -64,7 +64,7 @@ def check(world: World, file: HostileFile, *, cache: str = "cache", **options: A
 
 
 @settings(
-    max_examples=scaled(12, long=300),
+    max_examples=scaled(5, long=300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -162,7 +162,7 @@ def test_a_release_that_does_not_fit_into_memory_is_not_downloaded(world: World)
     assert "1,000,000 rows and needs about 77 MB of memory" in found.message
 
 
-@pytest.mark.parametrize("spare_mb", [90, 120, 150, 300, 600])
+@pytest.mark.parametrize("spare_mb", scaled([120, 300], long=[90, 120, 150, 300, 600]))
 def test_memory_that_ends_in_the_middle_is_an_error_of_ours(world: World, spare_mb: int) -> None:
     """Arrow, numpy, threads and mapped files each fail in a way of their own."""
     file = made("dense_list", 100, world.directory)

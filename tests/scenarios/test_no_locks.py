@@ -1,6 +1,7 @@
 """File systems without locks: real calls fail, by a library that is loaded before the C library's."""
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.preloaded import built, needs_preloading
+from support.scale import scaled
 from support.world import ADDED, FEED, LISTED, World, make_world
 
 pytestmark = needs_preloading
@@ -61,8 +63,11 @@ def ran(world: World, shim: Path, number: int, *arguments: str) -> "subprocess.C
     )
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-@pytest.mark.parametrize("command", COMMANDS)
+ERRORS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
+IN_TURN = [(command, ERRORS[place % len(ERRORS)]) for place, command in enumerate(COMMANDS)]
+
+
+@pytest.mark.parametrize(("command", "number"), scaled(IN_TURN, long=[*itertools.product(COMMANDS, ERRORS)]))
 def test_it_is_named_and_what_to_do(world: World, shim: Path, command: str, number: int) -> None:
     if (command, number) == ("override", errno.ENOLCK):
         pytest.skip("SQLite waits ten seconds: the next test has it")

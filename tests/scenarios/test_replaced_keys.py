@@ -18,6 +18,7 @@ from blocklist_sdk.release.eras import era_of
 from blocklist_sdk.release.index import SERIAL_MAX
 from support.holders import PASSPHRASE as HOLDERS_PASSPHRASE
 from support.holders import Killed, Renames, holders
+from support.scale import scaled
 from support.world import ADDED, FEED, FIRST, OTHER_FEED, PASSPHRASE, SECOND, Forger, World, make_world
 
 
@@ -250,7 +251,7 @@ def test_a_stolen_key_is_replaced_while_an_old_one_still_signs(world: World) -> 
     assert not change.kept
 
 
-@pytest.mark.parametrize("role", ["online", f"feed.{FEED}", "targets", "root"])
+@pytest.mark.parametrize("role", scaled(["online", "root"], long=["online", f"feed.{FEED}", "targets", "root"]))
 def test_a_power_cut_at_any_step_leaves_a_whole_repository(
     world: World, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

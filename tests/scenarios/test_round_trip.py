@@ -23,6 +23,7 @@ from blocklist_sdk.publisher.rows import read_rows
 from blocklist_sdk.records import SCOPES
 from blocklist_sdk.release.arrow import SCHEMA
 from support.command_line import run
+from support.scale import scaled
 
 DEFAULTS = EntryDefaults(level="advisory", category="none of these", issuer="nobody", scope="data")
 
@@ -98,7 +99,7 @@ def as_parquet(table: pa.Table) -> bytes:
 
 @pytest.mark.parametrize(("name", "write"), [("l.csv", as_csv), ("l.jsonl", as_jsonl), ("l.parquet", as_parquet)])
 @given(table=tables(), region=st.sampled_from(["ID", "US", "SG", "DE", None]))
-@settings(max_examples=40)
+@settings(max_examples=scaled(12, long=40))
 def test_an_export_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,

@@ -242,7 +242,7 @@ def sync_often(directory: Path, url: str, times: int, failures: "Strings") -> No
     recipient.close()
 
 
-SYNCS = scaled(15, long=50)
+SYNCS = scaled(5, long=50)
 """Runs in each of six processes."""
 
 

@@ -2,7 +2,8 @@
 
 Fixtures
 
-- `tests/conftest.py`: `shared_data` (the folder of real lists), `tally` (counts shown at the end of a run).
+- `tests/conftest.py`: `shared_data` (the folder of real lists), `disk_path` (a folder on a disk, where `tmp_path` may
+  be in memory), `tally` (counts shown at the end of a run).
 - `exchange_fixtures`: `talk` (an exchange on SQLite and on PostgreSQL, with a client for each role), `lite` (on SQLite
   only), `start` (the same, with settings), `clock`, `template`, `secrets`, `server`, `database`, `postgres`,
   `new_postgres`.
@@ -48,6 +49,7 @@ Running tests
 
 - `command_line`: runs commands in this process. `waiting`: waits for what another thread does. `scale`: how much is
   done, in the short and in the long form.
+- `quick_disk`: has tests write into memory where there is room.
 - `json_shapes`: whatever a command writes with `--json` in a test is validated.
 - `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.
 - `../with_httpx2`: puts httpx2 in the place of httpx, for `make test-httpx2`.

@@ -1,6 +1,7 @@
 """Run commands in this process as a shell would, and check what they write."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from blocklist_sdk.cli.app import run as run_command
+from blocklist_sdk.cli import app
 from support import json_shapes
+
+_command_line = functools.cache(app.command_line)
+"""To read a command's options takes typer longer than most commands take, and a process of a user's does it once."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ def run(*arguments: str | Path, stdin: bytes = b"", env: Mapping[str, str] | Non
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        mock.patch.object(app, "command_line", _command_line),
     ):
-        code = run_command([str(argument) for argument in arguments])
+        code = app.run([str(argument) for argument in arguments])
         out.flush()
         err.flush()
     ran = Ran(code, *(stream.getvalue().decode() for stream in written))

@@ -20,7 +20,7 @@ seen: set[str] = set()
 
 def command_of(arguments: Sequence[str]) -> str:
     """The names of the command that is called."""
-    command: Any = command_line()
+    command: Any = _commands()
     names: list[str] = []
     for argument in arguments:
         if argument in getattr(command, "commands", {}):
@@ -28,6 +28,12 @@ def command_of(arguments: Sequence[str]) -> str:
             names.append(argument)
     # Of some groups, the name of one command may be left out.
     return " ".join([*names, "send"] if hasattr(command, "commands") else names)
+
+
+@functools.cache
+def _commands() -> Any:
+    """All commands; to make them takes ten times as long as to run most of them."""
+    return command_line()
 
 
 def validate(arguments: Sequence[str], lines: Sequence[str]) -> None:

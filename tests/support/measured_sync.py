@@ -1,19 +1,28 @@
-"""One sync in a process of its own, with what it cost; run as a module, with its arguments as JSON."""
+"""One sync in a process of its own, with what it cost.
 
+Run as a module, it takes what to do as JSON. Without arguments it reads lines of it, and forks for each: what all of
+them import is imported once. A process that shall run out of memory is a new one, since forked ones have its parent's.
+"""
+
+import atexit
+import functools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+import traceback
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from support.world import FEED, FIRST, World
 
 _TESTS = Path(__file__).parents[1]
-_WAIT_S = 120.0
+_COMMAND = [sys.executable, "-m", "support.measured_sync"]
+_WAIT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +72,58 @@ def measured_sync(world: World, *, cache: str = "cache", spare: int | None = Non
             **options,
         },
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "support.measured_sync", json.dumps(asked)],
-        cwd=_TESTS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        timeout=_WAIT_S,
-        check=False,
+    if spare is not None:
+        done = subprocess.run(
+            [*_COMMAND, json.dumps(asked)],
+            cwd=_TESTS,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_WAIT_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"the process ended with {done.returncode}: {done.stderr[-2000:]}"
+        return Measured(**json.loads(done.stdout))
+    parent = _parent()
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    parent.stdin.write(json.dumps(asked) + "\n")
+    parent.stdin.flush()
+    answer = json.loads(parent.stdout.readline())
+    assert "ended" not in answer, f"the process ended with {answer['ended']}: its standard error says why"
+    return Measured(**answer)
+
+
+@functools.cache
+def _parent() -> "subprocess.Popen[str]":
+    """The process whose children sync."""
+    parent = subprocess.Popen(
+        _COMMAND, cwd=_TESTS, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, f"the process ended with {done.returncode}: {done.stderr[-2000:]}"
-    return Measured(**json.loads(done.stdout))
+    atexit.register(parent.communicate)
+    return parent
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])}
+
+
+def _serve() -> None:
+    """Read what to do, and write what came of it, a line each, until standard input ends."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(_WAIT_S)
+                print(json.dumps(asdict(_run(json.loads(line)))), flush=True)
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 -- the child must not go on with the parent's work
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code != 0:
+            print(json.dumps({"ended": code}), flush=True)
 
 
 def _run(asked: dict[str, Any]) -> Measured:
@@ -116,6 +166,10 @@ def _said(name: str) -> int:
 
 
 if __name__ == "__main__":
-    from dataclasses import asdict
+    import blocklist_sdk.recipient.blocklist
+    import blocklist_sdk.recipient.sync.run  # noqa: F401 -- for all that are forked
 
-    print(json.dumps(asdict(_run(json.loads(sys.argv[1])))))
+    if len(sys.argv) > 1:
+        print(json.dumps(asdict(_run(json.loads(sys.argv[1])))))
+    else:
+        _serve()

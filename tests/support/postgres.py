@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psycopg
 
+from support.quick_disk import disk
+
 _USER = "postgres"
 """PostgreSQL refuses to run as root."""
 
@@ -66,7 +68,8 @@ def postgres_server(*, durable: bool = False) -> Iterator[str]:
     """
     programs, user = _programs(), _user()
     groups: list[str] | None = [] if user else None
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path, for its socket
+    # A short path, for its socket.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=disk() if durable else None))
     process = None
     try:
         if user is not None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import redis
 
+from support.quick_disk import disk
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -78,7 +80,7 @@ def redis_server(*, durable: bool = False, options: Sequence[str] = ()) -> Itera
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         raise NoRedis("neither redis-server nor valkey-server is installed")
-    with tempfile.TemporaryDirectory(prefix="redis-") as name:
+    with tempfile.TemporaryDirectory(prefix="redis-", dir=disk() if durable else None) as name:
         server = RedisServer(program, Path(name), durable=durable, options=options)
         try:
             server.start()

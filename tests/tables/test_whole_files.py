@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.recipient.cache.overrides import Overrides
 from blocklist_sdk.recipient.screening.files import screen_file
 from blocklist_sdk.tables.streams import HEAD_BYTES
+from support.scale import scaled
 from support.world import make_world
 
 MARKS = {
@@ -82,8 +84,9 @@ def recorded(source: Source, _: Blocklist) -> list[int]:
 
 
 @pytest.mark.parametrize("read", [published, screened, imported, recorded])
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("is_stdin", [False, True])
+@pytest.mark.parametrize(
+    ("packed", "is_stdin"), scaled([(False, False), (True, True)], long=[*itertools.product([False, True], repeat=2)])
+)
 @pytest.mark.parametrize("mark", MARKS)
 def test_the_last_row_is_read_whatever_the_size_and_the_byte_order_mark(
     blocklist: Blocklist,

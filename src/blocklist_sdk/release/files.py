@@ -172,6 +172,9 @@ def _opened(path: Path, *, rows_max: int) -> Iterator[tuple[pq.ParquetFile, list
         # Also an exception of Arrow, which says nothing about the file.
         raise
     except (pa.ArrowException, OSError) as error:
+        if "launch worker thread" in str(error):
+            # A thread needs memory for its stack; neither does this say anything about the file.
+            raise MemoryError(str(error)) from error
         # pyarrow reports a broken file as ArrowInvalid, as OSError, or as one of its subclasses.
         raise Malformed(f"{path.name} is not a readable Parquet file: {error}") from error
     except UnicodeDecodeError as error:
