@@ -57,7 +57,7 @@ def test_everything_that_changes_has_a_line_that_says_who_did_it(talk: Talk) -> 
     for line in every:
         assert line.hash == line.expected_hash(before)
         before = line.hash
-    assert talk.exchange.audit_head() == trail.AuditHead(len(every), before)
+    assert talk.exchange.audit_head() == trail.TrailEnd(len(every), before)
     events = [(line.actor, line.event) for line in every]
     wanted = [
         ("web", "report"),
@@ -129,7 +129,7 @@ def test_no_line_has_anything_personal_or_what_opens_a_commitment(talk: Talk, tm
         said = [before, *(line[name] for name in ("sequence", "at", "actor", "event", "detail", "changes"))]
         before = hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
         assert line["hash"] == before
-    assert exported == trail.AuditHead(len(content.splitlines()), before)
+    assert exported == trail.TrailEnd(len(content.splitlines()), before)
 
 
 def test_every_table_is_in_the_trail_or_has_a_reason_why_not() -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from blocklist_sdk import Blocklist, InvalidInput
 from blocklist_sdk.exchange_server.alarms import ALARMS
+from blocklist_sdk.exchange_server.casework import trail_book
 from blocklist_sdk.exchange_server.casework.accounted import image_after, is_no_more_than
 from blocklist_sdk.exchange_server.casework.release_guard import Content
 from blocklist_sdk.exchange_server.store.trail import lines
@@ -248,3 +249,19 @@ def test_what_is_no_more_than_what_is_allowed() -> None:
         assert not is_no_more_than(allowed, allowed._replace(**weaker)), weaker
     for other in ({"category": "spam"}, {"scope": "data"}, {"until": None}, {"since": START.replace(day=1)}):
         assert not is_no_more_than(allowed._replace(**other), allowed), other
+
+
+def test_a_book_that_is_far_behind_holds_up_no_unblock(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads a part of the lines in each run. Until it has read all, retractions are published and nothing new is."""
+    monkeypatch.setattr(trail_book, "LINES_AT_ONCE", 1)
+    wrong = talk.listed()
+    later = talk.complete()
+    talk.decide(later, urgent=True)
+    talk.decide(wrong, "retract")
+    talk.exchange._publishing.book.path.unlink()
+    assert FEED in talk.publish()
+    assert published(talk) == {}
+    for _ in range(100):
+        if FEED in talk.publish():
+            break
+    assert [row["entry"] for row in published(talk).values()] == [2]

@@ -51,7 +51,7 @@ from blocklist_sdk.exchange_server.store import trail
 from blocklist_sdk.exchange_server.store.budgets import forget_budgets
 from blocklist_sdk.exchange_server.store.database import Database, service_role
 from blocklist_sdk.exchange_server.store.tables import CLOCK_ACCEPTED, RELEASE_ACCEPTED, AccountRow, AnswerRow
-from blocklist_sdk.exchange_server.store.trail_lines import Act, AuditHead, canonical_json
+from blocklist_sdk.exchange_server.store.trail_lines import Act, TrailEnd, canonical_json
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
 from blocklist_sdk.publisher.folder import Timing
@@ -511,7 +511,7 @@ class Exchange:
         with self.database.snapshot() as session:
             yield from findings(session, self.evidence)
 
-    def audit_head(self) -> AuditHead:
+    def audit_head(self) -> TrailEnd:
         """Where the audit trail ends.
 
         Raises:
@@ -520,7 +520,7 @@ class Exchange:
         with self.database.reading() as session:
             return trail.head(session)
 
-    def export_trail(self, file: Path) -> AuditHead:
+    def export_trail(self, file: Path) -> TrailEnd:
         """Write the audit trail as JSON lines, one object for each line, readable by this user alone.
 
         Nothing personal can be learnt from it: it has commitments, and not what opens them.
@@ -534,11 +534,11 @@ class Exchange:
         Raises:
             StorageFailed: the disk or the database failed; the file is then as it was.
         """
-        reached = AuditHead(0, "")
+        reached = TrailEnd(0, "")
         with self.database.snapshot() as session, replaced(file) as staged, staged.open("wb") as opened:
             for line in trail.lines(session):
                 opened.write(f"{canonical_json(line.as_json())}\n".encode())
-                reached = AuditHead(line.sequence, line.hash)
+                reached = TrailEnd(line.sequence, line.hash)
         return reached
 
     def unproved_heads(self, files: Iterable[Path]) -> Iterator[str]:

@@ -39,7 +39,7 @@ from blocklist_sdk.exchange_server.casework.release_guard import (
 )
 from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
-from blocklist_sdk.exchange_server.casework.trail_book import TrailBook, head_at, signed_head
+from blocklist_sdk.exchange_server.casework.trail_book import TrailBook, Unread, head_at, signed_head
 from blocklist_sdk.exchange_server.store.database import Database, add_missing
 from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
 from blocklist_sdk.exchange_server.store.trail import Act, head, record
@@ -322,12 +322,18 @@ class Publishing:
         try:
             with self.database.snapshot() as session:
                 broken = self.book.catch_up(session, anchors)
-                if broken is not None:
+                if isinstance(broken, Unread):
+                    log.warning(
+                        "%s of the audit trail must still be read before anything new is listed; retractions are "
+                        "published",
+                        counted(broken.lines, "line"),
+                    )
+                elif broken is not None:
                     reached = signed_head(head(session))
                     end = f"{reached.length}:{reached.head}"
         except StorageFailed as error:  # what it says may be unknown, and unblocks are published all the same
             broken = f"what the audit trail says cannot be known: {error}"
-        if broken is not None and self.reminders.is_due(broken):
+        if isinstance(broken, str) and self.reminders.is_due(broken):
             alarm(
                 "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify. If an older "
                 "copy of the database was brought back on purpose: blocklist exchange publish DIR --accept-trail %s",

@@ -10,13 +10,14 @@ what it does not account for.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -33,7 +34,7 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 from blocklist_sdk.exchange_server.store.audited import IMAGES
 from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import head, lines
-from blocklist_sdk.exchange_server.store.trail_lines import AuditHead as TrailEnd
+from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
@@ -53,8 +54,8 @@ _SCHEMA: Final = (
 )
 """`accepted` has heads of signed releases that the trail does not have, with which a person has said to go on."""
 
-_LINES_AT_ONCE: Final = 20_000
-"""So many lines are read before what they say is stored."""
+LINES_AT_ONCE: Final = 20_000
+"""So many lines are read in one run: publishing an unblock waits no longer for a book that is far behind."""
 
 _ENTRIES_AT_ONCE: Final = 500
 """Parameters of one statement."""
@@ -69,6 +70,16 @@ class _Damaged(StorageFailed):
     """The book cannot be read."""
 
 
+class Unread(NamedTuple):
+    """The book has not read all lines yet; the next run goes on.
+
+    Attributes:
+        lines: how many it has not read.
+    """
+
+    lines: int
+
+
 class TrailBook:
     """The book of one exchange. One process at a time writes it: the one that publishes.
 
@@ -80,16 +91,16 @@ class TrailBook:
         """Reads and writes nothing yet."""
         self.path: Path = path
 
-    def catch_up(self, session: Session, anchors: Iterable[AuditHead] = ()) -> str | None:
-        """Read the lines that were written since, and store what they say.
+    def catch_up(self, session: Session, anchors: Iterable[AuditHead] = ()) -> str | Unread | None:
+        """Read the lines that were written since, at most `LINES_AT_ONCE`, and store what they say.
 
         Args:
             session: one that sees committed lines only.
             anchors: heads that stand in signed releases; the trail must have them.
 
         Returns:
-            Why the trail is not the one that was read before, or that releases were signed with; None if it is. Then
-            nothing that its later lines say is in the book.
+            None if it has read all lines; how many it has not read; or why the trail is not the one that was read
+            before, or that releases were signed with. Then nothing that its later lines say is in the book.
 
         Raises:
             StorageFailed: the file or the database cannot be used.
@@ -102,7 +113,7 @@ class TrailBook:
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             return self._catch_up(session, tuple(anchors))
 
-    def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | None:
+    def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | Unread | None:
         with self._open() as book:
             reached = _reached(book)
             forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
@@ -113,18 +124,16 @@ class TrailBook:
                         f"{'this exchange read' if known == reached else 'a release was signed with'}: lines were "
                         "changed or removed"
                     )
+            unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
-            for line in lines(session, after=reached.length):
+            for line in itertools.islice(lines(session, after=reached.length), LINES_AT_ONCE):
                 if line.sequence != reached.length + 1 or line.hash != line.expected_hash(_chained(reached)):
                     _store(book, reached, changed)
                     return f"line {reached.length + 1:,} of the audit trail is missing or damaged"
                 _fold(book, changed, line)
                 reached = AuditHead(line.sequence, line.hash)
-                if line.sequence % _LINES_AT_ONCE == 0:
-                    _store(book, reached, changed)
-                    changed = {}
             _store(book, reached, changed)
-        return None
+        return Unread(unread) if unread > 0 else None
 
     def head(self) -> AuditHead:
         """How far it has read."""

@@ -14,7 +14,7 @@ from blocklist_sdk.exchange_server.casework.cases import broken_line
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
 from blocklist_sdk.exchange_server.store.audited import AUDITED, IMAGES, SALT, Images, is_empty
 from blocklist_sdk.exchange_server.store.tables import CaseRow, EvidenceRow, HistoryRow
-from blocklist_sdk.exchange_server.store.trail import AuditHead, head, lines
+from blocklist_sdk.exchange_server.store.trail import TrailEnd, head, lines
 from blocklist_sdk.exchange_server.store.trail_lines import ExpectedRow, ExpectedRows, RowKey, fold_line
 from blocklist_sdk.texts import displayable
 
@@ -61,14 +61,14 @@ def findings(session: Session, evidence: EvidenceStore) -> Iterator[Finding]:
 
 def _trail(session: Session, rows: ExpectedRows) -> Iterator[str]:
     """Check the chain, and put together the rows that its lines add up to."""
-    reached = AuditHead(0, "")
+    reached = TrailEnd(0, "")
     try:
         for line in lines(session):
             if line.sequence != reached.length + 1:
                 yield f"the audit trail has no line {reached.length + 1}: line {line.sequence} follows {reached.length}"
             if line.hash != line.expected_hash(reached.hash):
                 yield f"line {line.sequence} of the audit trail was changed, or the line before it was"
-            reached = AuditHead(line.sequence, line.hash)
+            reached = TrailEnd(line.sequence, line.hash)
             try:
                 fold_line(rows, line)
             except _UNREADABLE:  # its hash is wrong, too

@@ -22,7 +22,7 @@ from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
 from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
-from blocklist_sdk.exchange_server.store.trail_lines import AuditHead as AuditHead
+from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd as TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import Change, Encoded, OpenLine, canonical_json, hash_of_texts
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine as TrailLine
 from blocklist_sdk.exchange_server.store.trail_lines import fold as fold
@@ -212,14 +212,14 @@ _NEW_LINES: Final = insert(_LINES)
 _MOVED_HEAD: Final = update(_HEAD).values(length=bindparam("new_length"), hash=bindparam("new_hash"))
 
 
-def head(session: Session) -> AuditHead:
+def head(session: Session) -> TrailEnd:
     """Where the trail ends.
 
     Args:
         session: one that reads or writes. In one that writes, lines of its own are not counted yet.
     """
     found = session.execute(_SHOWN_HEAD).one_or_none()
-    return AuditHead(0, "") if found is None else AuditHead(*found)
+    return TrailEnd(0, "") if found is None else TrailEnd(*found)
 
 
 def lines(session: Session, after: int = 0) -> Iterator[TrailLine]:

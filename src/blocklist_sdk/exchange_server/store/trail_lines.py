@@ -47,7 +47,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditHead:
+class TrailEnd:
     """Where the trail ends.
 
     Attributes:
