@@ -34,8 +34,7 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 from blocklist_sdk.exchange_server.store.audited import IMAGES
 from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import head, lines
-from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd
-from blocklist_sdk.exchange_server.store.trail_lines import TrailLine
+from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd, TrailLine
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
 from blocklist_sdk.release.audit import AuditHead

@@ -22,8 +22,8 @@ from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
 from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
-from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd as TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import Change, Encoded, OpenLine, canonical_json, hash_of_texts
+from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd as TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine as TrailLine
 from blocklist_sdk.exchange_server.store.trail_lines import fold as fold
 
