@@ -16,7 +16,7 @@ import anyio.to_thread
 from fastapi import Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.types import Message
@@ -129,7 +129,10 @@ async def _with_form(
         content = await _content(request, bytes_max, charge)
     if content:
         _check_type(request, _FORM_TYPE)
-        _check_form(content)
+        wrong = _wrong_in_form(content)
+        if wrong is not None:  # in the form that OAuth has for it (RFC 6749, 5.2)
+            answer = {"error": "invalid_request", "error_description": wrong}
+            return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
 
     async def receive() -> Message:
         return {"type": "http.request", "body": content, "more_body": False}
@@ -202,18 +205,14 @@ def _check_type(request: Request, wanted: str) -> None:
         raise Refusal("wrong-type", f"send the body as {wanted}, in UTF-8")
 
 
-def _check_form(content: bytes) -> None:
-    """Check that a form has one reading, and few fields.
-
-    Raises:
-        Refusal: a field stands twice (RFC 6749, 3.2), there are too many, or the form is not ASCII.
-    """
+def _wrong_in_form(content: bytes) -> str | None:
+    """Why a form has more than one reading, or too many fields; None if it is fine."""
     try:
         fields = parse_qsl(content.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise Refusal("malformed", f"a form must be ASCII and have at most {FIELDS_MAX} fields") from error
-    if len(fields) > len({name for name, _ in fields}):
-        raise Refusal("malformed", "a field stands twice in the form")
+    except ValueError:
+        return f"a form must be ASCII and have at most {FIELDS_MAX} fields"
+    # RFC 6749, 3.2
+    return "a field stands twice in the form" if len(fields) > len({name for name, _ in fields}) else None
 
 
 def _model(content: bytes, model: type[RequestModel]) -> RequestModel:
