@@ -1,15 +1,18 @@
 """Root and targets keys of an exchange have a passphrase of their own, and the server does without them."""
 
 import contextlib
+import hashlib
 import os
 import pty
 import select
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -150,3 +153,23 @@ def test_at_a_terminal_both_passphrases_are_asked_for(tmp_path: Path) -> None:
         os.close(ours)
     assert process.returncode == 0, shown
     assert shown.count("The same again") == 2
+
+
+def test_accounts_are_bound_to_certificates(folder: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = [tmp_path / name for name in ("old.pem", "new.pem")]
+    prints = []
+    for file in files:
+        made = authority.issue_cert(f"{file.stem}.example").cert_chain_pems[0]
+        made.write_to_path(str(file))
+        prints.append(hashlib.sha256(ssl.PEM_cert_to_DER_cert(made.bytes().decode())).hexdigest())
+    added = run("exchange", "user", "add", folder, "telkomsel", "--scope", "receipt", "--certificate", files[0])
+    assert added.code == 0, added.err
+    assert f"(by secret, certificate {prints[0]})" in run("exchange", "user", "list", folder).out
+    both = [word for file in files for word in ("--certificate", file)]
+    assert run("exchange", "user", "certificate", folder, "telkomsel", *both).code == 0
+    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    assert account["certificates"] == sorted(prints)
+    assert_fails(run("exchange", "user", "certificate", folder, "telkomsel"), 2, "--none")
+    assert run("exchange", "user", "certificate", folder, "telkomsel", "--none").code == 0
+    assert "certificate" not in run("exchange", "user", "list", folder).out

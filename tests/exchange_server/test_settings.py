@@ -1,5 +1,7 @@
 """An exchange's settings, and those that are not shown."""
 
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +68,12 @@ def test_the_databases_password_is_not_shown(tmp_path: Path) -> None:
 def test_the_address_is_one(url: str) -> None:
     with pytest.raises(InvalidInput, match="url"):
         ExchangeSettings.of({"url": url})
+
+
+def test_without_the_driver_the_message_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InvalidInput, match=r"psycopg.* pip install 'blocklist-sdk\[exchange\]'"):
+        Database("postgresql://exchange@db/exchange", directory=tmp_path)
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+    assert set(extras["postgres"]) <= set(extras["exchange"]), "an exchange may be on PostgreSQL"
