@@ -13,6 +13,9 @@ from blocklist_sdk.exchange_server.evidence.media.pdf_bytes import check_bytes
 from blocklist_sdk.exchange_server.evidence.media.pdf_rules import UNPACKED_MAX, Active, check_document
 
 _DAMAGED = "the PDF is damaged, and a reader would have to guess what it holds: print it to a new one"
+_NO_MEMORY = "bad_alloc"
+"""What the C++ library calls it where it catches that memory ran out."""
+
 _PERSONAL = ("/Metadata", "/PieceInfo", "/LastModified", "/Thumb")
 """What describes who made a page or picture, and with which programs."""
 
@@ -88,9 +91,14 @@ def _opened(data: bytes) -> Pdf:
     try:
         pdf = Pdf.open(io.BytesIO(data), attempt_recovery=False, inherit_page_attributes=False)
         check_document(pdf)
-        check(not pdf.get_warnings(), _DAMAGED)
+        warnings = pdf.get_warnings()
+        if any(_NO_MEMORY in str(warning) for warning in warnings):
+            raise MemoryError
+        check(not warnings, _DAMAGED)
     except pikepdf.PasswordError:
         raise Active("it is encrypted, so its content cannot be checked: save it without a password") from None
     except (pikepdf.PdfError, ValueError, TypeError, OverflowError) as error:
+        if _NO_MEMORY in str(error):
+            raise MemoryError from error
         raise Unfit(_DAMAGED) from error
     return pdf
