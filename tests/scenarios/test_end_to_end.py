@@ -202,8 +202,8 @@ def play(
         "receipt",
         "enforced",
         "appealed",
-        "granted",
         "retracted",
+        "granted",
         "receipt",
         "receipt",
     ]
