@@ -34,6 +34,7 @@ ANYONE = EVERYONE - {"anonymous"}
 TABLE: dict[tuple[str, str], set[str]] = {
     ("GET", "/healthz"): EVERYONE,
     ("GET", "/readyz"): EVERYONE,
+    ("GET", "/openapi.json"): EVERYONE,
     ("POST", "/oauth/token"): EVERYONE,
     ("GET", "/v1/account"): ANYONE,
     ("GET", "/v1/numbers/{number}"): EVERYONE,

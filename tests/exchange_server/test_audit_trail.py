@@ -5,6 +5,7 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
@@ -147,8 +148,9 @@ def test_what_the_trail_holds_as_it_is() -> None:
         "cases": {"state", "officer", "opened_at", "complete_at", "verifying_at", "decided_at", "published_at"}
         | {"enforced_at", "closed_at", "events", "head"},
         "reports": {"case_id", "account_id", "category", "channel", "received_at", "repeats"},
-        "appeals": {"case_id", "account_id", "state", "by_itself", "received_at", "answered_by", "answered_at"},
-        "evidence": {"report_id", "appeal_id", "sha256", "media_type", "bytes", "received_at"},
+        "appeals": {"case_id", "account_id", "state", "by_itself", "received_at", "answered_by", "answered_at"}
+        | {"decision_id"},
+        "evidence": {"account_id", "report_id", "appeal_id", "sha256", "media_type", "bytes", "received_at"},
         "decisions": {"case_id", "kind", "category", "scope", "until", "urgent", "officer", "decided_at", "state"}
         | {"confirmed_by", "confirmed_at"},
         "listings": {"case_id", "feed", "entry", "level", "category", "scope", "since", "until", "urgent", "waiting"}
@@ -156,6 +158,7 @@ def test_what_the_trail_holds_as_it_is() -> None:
         "waiting_releases": {"digest", "refused_at", "judged_at", "listings", "added", "blocked", "reasons"}
         | {"routine", "last_listing", "limits", "state", "is_known", "accepted_by", "accepted_at"},
         "receipts": {"at", "received_at"},
+        "recycled": {"account_id", "feed", "case_id", "entry", "received_at", "state", "answered_by", "answered_at"},
     }
     longest = cast(String, AuditRow.__table__.c.event.type).length
     assert longest is not None
@@ -199,10 +202,12 @@ def test_a_change_of_very_many_rows_is_several_lines(lite: Talk, monkeypatch: py
 def test_who_reads_evidence_is_written_before_a_byte_goes_out(talk: Talk) -> None:
     report = talk.report()
     made = talk.attach(report["id"])
-    assert talk.get("anna", f"/v1/evidence/{made['id']}").content == png_of(200)
+    assert talk.get("anna", f"/v1/evidence/{made['id']}?original=true").content == png_of(200)
     line = lines_of(talk)[-1]
     assert (line.actor, line.event) == ("anna", "evidence read")
-    assert line.detail == {"evidence": made["id"], "sha256": made["sha256"]}
+    assert line.detail == {"evidence": made["id"], "sha256": made["sha256"], "original": True}
+    talk.get("anna", f"/v1/evidence/{made['id']}").raise_for_status()
+    assert lines_of(talk)[-1].detail["original"] is False
     with talk.exchange.database.writing() as session:
         session.execute(text("ALTER TABLE audit_trail RENAME TO elsewhere"))
     refused(talk.get("anna", f"/v1/evidence/{made['id']}"), 503, "unavailable")
@@ -213,9 +218,12 @@ def test_refused_log_ins_are_a_line_for_each_account_address_and_minute(lite: Ta
         form = {"grant_type": "client_credentials", "client_id": name, "client_secret": "wrong"}
         assert lite.request("POST", "/oauth/token", data=form).status_code == 401
 
-    before = length(lite)
-    for name in ("clerk", "nobody", "clerk", "+6281234567890", "no-one"):
-        ask(name)
+    while True:
+        before, minute = length(lite), time.monotonic() // 60
+        for name in ("clerk", "nobody", "clerk", "+6281234567890", "no-one"):
+            ask(name)
+        if time.monotonic() // 60 == minute:
+            break
     written = lines_of(lite, before)
     assert [line.event for line in written] == ["log-in refused"] * 2
     assert [line.detail for line in written] == [{"account": name, "address": "127.0.0.1"} for name in ("clerk", "")]
@@ -296,7 +304,7 @@ def test_erased_content_leaves_lines_that_can_be_named(talk: Talk) -> None:
             "happened_at": EPOCH,
         },
         EvidenceRow: {"name": ""},
-        AppealRow: {"grounds": "", "appellant": "", "reason": None},
+        AppealRow: {"number": None, "grounds": "", "appellant": "", "reason": None},
     }
 
     def erase(session: Any) -> None:
@@ -355,4 +363,4 @@ def test_no_request_and_no_look_for_alarms_reads_the_whole_trail(lite: Talk) -> 
     with closing(sqlite3.connect(lite.exchange.directory / "exchange.sqlite")) as connection:
         for statement, parameters in asked:
             plan = " ".join(row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
-            assert "USING INDEX alarming_lines" in plan, statement
+            assert "USING INDEX alarming_lines" in plan or "USING INTEGER PRIMARY KEY (" in plan, statement

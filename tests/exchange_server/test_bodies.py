@@ -185,7 +185,7 @@ def test_the_longest_body_that_is_valid_fits_its_route() -> None:
         model.model_validate(read_json(content))
         assert len(content) <= (limits[path, "POST"] or 0)
     takers = {path for (path, _), limit in limits.items() if limit is not None}
-    assert len(takers) == 9
+    assert len(takers) == 11
     assert {path for (path, _), limit in limits.items() if limit and limit > 64_000} == {
         "/v1/reports/bulk",
         "/v1/receipts",

@@ -89,6 +89,8 @@ TAMPERED: dict[str, tuple[str, ...]] = {
     "UPDATE decisions SET decided_at = 'never' WHERE id = 1": ("a row of the table decisions cannot be read",),
 }
 
+KEYS = {"BLOCKLIST_PASSPHRASE": PASSPHRASE, "BLOCKLIST_OFFLINE_PASSPHRASE": OFFLINE_PASSPHRASE}
+
 
 def found(url: str, exchange: Exchange) -> list[str]:
     database = Database(url, directory=exchange.directory)
@@ -201,7 +203,7 @@ def test_the_role_that_serves_on_postgresql_cannot_alter_the_trail(postgres: str
     directory = tmp_path / "exchange"
 
     def init(*options: str) -> Any:
-        return run("exchange", "init", directory, *options, env={"BLOCKLIST_PASSPHRASE": PASSPHRASE})
+        return run("exchange", "init", directory, *options, env=KEYS)
 
     for role in (service, "postgresql:///apart", "sqlite:///x.sqlite", f"postgresql://trail_service@{place}x"):
         assert init("--database", role, "--database-owner", service).code == 2

@@ -253,12 +253,12 @@ def test_what_is_no_more_than_what_is_allowed() -> None:
 
 def test_a_book_that_is_far_behind_holds_up_no_unblock(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a part of the lines in each run. Until it has read all, retractions are published and nothing new is."""
-    monkeypatch.setattr(trail_book, "LINES_AT_ONCE", 1)
     wrong = talk.listed()
     later = talk.complete()
     talk.decide(later, urgent=True)
     talk.decide(wrong, "retract")
     talk.exchange._publishing.book.path.unlink()
+    monkeypatch.setattr(trail_book, "LINES_AT_ONCE", 2)
     assert FEED in talk.publish()
     assert published(talk) == {}
     for _ in range(100):

@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from blocklist_sdk.exchange_server.alarms import ALARMS
-from blocklist_sdk.exchange_server.casework.accounts import add_account
-from blocklist_sdk.exchange_server.store.tables import AccountRow
+from blocklist_sdk.exchange_server.casework.accounts import add_account, find_account
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.talking import START, Talk, good, refused
 
 
@@ -22,11 +21,11 @@ def pair(start: Callable[..., Talk]) -> Talk:
 
 
 def with_two(talk: Talk, **settings: Any) -> Talk:
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
         add_account(session, "eva", "officer", key=None, now=START)
         for name in ("care", "web"):
-            scopes = AccountRow.scopes + " officer"
-            session.execute(update(AccountRow).where(AccountRow.name == name).values(scopes=scopes))
+            row = find_account(session, name)
+            row.scopes += " officer"
     exchange = talk.exchange
     values = exchange.settings.model_dump() | {"two_person": True, "retractions_share": 1.0} | settings
     object.__setattr__(exchange, "settings", type(exchange.settings).of(values))

@@ -10,7 +10,6 @@ what it does not account for.
 """
 
 import contextlib
-import itertools
 import json
 import logging
 import sqlite3
@@ -125,7 +124,7 @@ class TrailBook:
                     )
             unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
-            for line in itertools.islice(lines(session, after=reached.length), LINES_AT_ONCE):
+            for line in lines(session, after=reached.length, at_most=LINES_AT_ONCE):
                 if line.sequence != reached.length + 1 or line.hash != line.expected_hash(_chained(reached)):
                     _store(book, reached, changed)
                     return f"line {reached.length + 1:,} of the audit trail is missing or damaged"

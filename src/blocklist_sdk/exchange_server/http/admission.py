@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from blocklist_sdk.exchange_server.http.authentication import TOKEN_PATH, claims_of
+from blocklist_sdk.exchange_server.http.authentication import claims_of
 from blocklist_sdk.exchange_server.http.floors import Purpose
 from blocklist_sdk.exchange_server.http.places import Busy, Kind, Places
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal, problem_response
@@ -45,7 +45,8 @@ def kind_of(method: str, path: str, oauth_scopes: Collection[str]) -> Kind | Non
         oauth_scopes: what its token allows.
 
     Returns:
-        The kind; None if it needs no place. Evidence has its own way to count what is received.
+        The kind; None if it needs no place. Evidence has its own way to count what is received, and log-ins have queues
+        of their own, where wrong ones delay no right one.
 
     >>> kind_of("POST", "/v1/reports/bulk", {"report"}), kind_of("POST", "/v1/decisions/3/confirmation", {"officer"})
     ('bulk', 'decision')
@@ -63,7 +64,7 @@ def kind_of(method: str, path: str, oauth_scopes: Collection[str]) -> Kind | Non
     return "desk" if is_desk else "read"
 
 
-_OPEN: Final[Mapping[str, Kind]] = {"/readyz": "health", TOKEN_PATH: "token"}
+_OPEN: Final[Mapping[str, Kind]] = {"/readyz": "health"}
 
 
 def _kind_of_change(path: str) -> Kind | None:

@@ -134,7 +134,13 @@ async def _with_form(
             answer = {"error": "invalid_request", "error_description": wrong}
             return JSONResponse(answer, 400, headers={"Cache-Control": "no-store"})
 
+    is_read = False
+
     async def receive() -> Message:
+        nonlocal is_read
+        if is_read:  # then it says whether the client has hung up
+            return await request.receive()
+        is_read = True
         return {"type": "http.request", "body": content, "more_body": False}
 
     return await handle(Request(request.scope, receive))

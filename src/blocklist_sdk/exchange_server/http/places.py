@@ -155,28 +155,25 @@ class Places:
         return self.held < opened and self._held[who] < share
 
 
-Kind = Literal[
-    "health", "token", "look-up", "report", "bulk", "write", "receipt", "decision", "publish", "desk", "read", "feed"
-]
+Kind = Literal["health", "look-up", "report", "bulk", "write", "receipt", "decision", "publish", "desk", "read", "feed"]
 
 THREADS: Final = 40
-"""The threads of the server for everything but reports, files and tokens (AnyIO)."""
+"""The threads of the server for everything but reports and files (AnyIO)."""
 
 SIZES: Final[Mapping[Kind, PlacesOf]] = {
     "health": PlacesOf(2, 2),
-    "token": PlacesOf(16, 8, waiting=16),
     "look-up": PlacesOf(3, 2),
     "report": PlacesOf(128, 96, wait_s=0.2, waiting=64, target_s=0.5),
     "bulk": PlacesOf(2, 1, wait_s=1.0),
     "write": PlacesOf(3, 2),
     "receipt": PlacesOf(4, 2, wait_s=0.4),
-    "decision": PlacesOf(6, 3, wait_s=5.0),
+    "decision": PlacesOf(6, 3, wait_s=5.0, waiting=32),
     "publish": PlacesOf(2, 1, wait_s=5.0),
     "desk": PlacesOf(4, 2, wait_s=2.0),
     "read": PlacesOf(6, 3),
     "feed": PlacesOf(5, 2, wait_s=1.0),
 }
-"""The places of a process. Without those for reports, which have threads of their own, and for tokens, they are fewer
+"""The places of a process. Without those for reports, which have threads of their own, they are fewer
 than the threads of the server (40), so that no kind of work waits for the threads of another."""
 
 

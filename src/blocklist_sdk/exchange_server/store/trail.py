@@ -222,13 +222,14 @@ def head(session: Session) -> TrailEnd:
     return TrailEnd(0, "") if found is None else TrailEnd(*found)
 
 
-def lines(session: Session, after: int = 0) -> Iterator[TrailLine]:
+def lines(session: Session, after: int = 0, *, at_most: int | None = None) -> Iterator[TrailLine]:
     """The lines of the trail in order, read a few at a time.
 
     Args:
         session: one that reads.
         after: the number of a line; only later ones are read.
+        at_most: how many are read; None for all.
     """
-    wanted = select(_LINES).where(_LINES.c.sequence > after).order_by(_LINES.c.sequence)
+    wanted = select(_LINES).where(_LINES.c.sequence > after).order_by(_LINES.c.sequence).limit(at_most)
     for row in session.execute(wanted, execution_options={"yield_per": _BATCH}):
         yield TrailLine(row.sequence, row.at, row.actor, row.event, row.detail, row.changes, row.hash)
