@@ -47,7 +47,8 @@ Faults
 
 Running tests
 
-- `command_line`: runs commands in this process. `waiting`: waits for what another thread does. `scale`: how much is
+- `command_line`: runs commands in this process. `forked_command`: a `blocklist` for shells that starts at once.
+  `waiting`: waits for what another thread does. `scale`: how much is
   done, in the short and in the long form.
 - `quick_disk`: has tests write into memory where there is room.
 - `json_shapes`: whatever a command writes with `--json` in a test is validated.
