@@ -48,8 +48,7 @@ Faults
 Running tests
 
 - `command_line`: runs commands in this process. `forked_command`: a `blocklist` for shells that starts at once.
-  `waiting`: waits for what another thread does. `scale`: how much is
-  done, in the short and in the long form.
+  `waiting`: waits for what another thread does. `scale`: how much is done, in the short and in the long form.
 - `quick_disk`: has tests write into memory where there is room.
 - `json_shapes`: whatever a command writes with `--json` in a test is validated.
 - `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.
