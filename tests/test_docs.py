@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ import blocklist_sdk
 from blocklist_sdk import ExchangeClient, Publisher
 from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.release.index import FeedIndex
+from support.forked_command import forked_command
 from support.import_plan import MODULES, PACKAGE
 
 if TYPE_CHECKING:
@@ -79,6 +81,13 @@ def examples_of(page: Path) -> list[Example]:
     ]
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    """A folder with the command."""
+    with tempfile.TemporaryDirectory(prefix="bin-") as name, forked_command(Path(name)) as folder:
+        yield folder
+
+
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with `root.json`, `fraud.csv` and the documents, for a repository made beside it."""
@@ -131,10 +140,14 @@ def complaints() -> list[dict[str, object]]:
 
 
 class Shell:
-    """One bash, in which commands run one after the other."""
+    """One bash, in which commands run one after the other.
 
-    def __init__(self) -> None:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    Args:
+        programs: the folder that comes first on its PATH.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._process = subprocess.Popen(
             ["bash", "--norc"],
             stdin=subprocess.PIPE,
@@ -184,16 +197,18 @@ def check_shell(shell: Shell, example: Example) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if examples_of(page)], ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, published: Path, request: pytest.FixtureRequest) -> None:
     """In order, in one namespace and one shell, as a reader would type them."""
-    shell = Shell()
-    request.addfinalizer(shell.close)
-    names: dict[str, object] = {"__name__": "__main__"}
     examples = examples_of(page)
+    shell = None
+    if any(example.is_shell for example in examples):
+        shell = Shell(request.getfixturevalue("programs"))
+        request.addfinalizer(shell.close)
+    names: dict[str, object] = {"__name__": "__main__"}
     places = {PLACEHOLDER: published.as_uri()}
     if any(EXCHANGE in example.code for example in examples):
         places[EXCHANGE] = request.getfixturevalue("exchange")
         names["read_your_complaints"] = complaints
     for example in examples:
-        if example.is_shell:
+        if shell is not None and example.is_shell:
             check_shell(shell, example)
             continue
         code = example.code

@@ -456,6 +456,23 @@ def test_a_drop_directory_follows_no_planted_link(tmp_path: Path, name: str, is_
     assert (foreign.read_bytes() if foreign.exists() else None) == before
 
 
+@needs_root
+def test_a_drop_directory_that_may_only_be_read_is_a_matter_of_permission(open_folder: Path) -> None:
+    drop = open_folder / "drop"
+    batch_into(drop).close()
+    drop.chmod(0o755)
+    for path in drop.iterdir():
+        path.chmod(0o644)
+
+    def use() -> object:
+        try:
+            return batch_into(drop)
+        except SinkUnavailable as error:
+            return error.is_permitted
+
+    assert as_user(STRANGER, [], use) == "False"
+
+
 def test_a_response_that_is_a_link_is_not_read(tmp_path: Path) -> None:
     drop, responses = tmp_path / "drop", tmp_path / "responses"
     responses.mkdir()

@@ -4,7 +4,7 @@
 
     BlocklistError
     ├── Unreachable          the network: refused, timed out, 5xx, too slow
-    │   └── NotPermitted     the server answered that this account, or whoever asks, may not have it
+    │   └── NotPermitted     a server, a sink or a proxy does not know this account, or does not permit it this
     ├── Untrusted            a signature, a hash, a rollback
     ├── Stale                past the signed expiry
     ├── Malformed            data that is not as the protocol requires, verified or not
@@ -63,10 +63,11 @@ class Unreachable(BlocklistError):
 
 
 class NotPermitted(Unreachable):
-    """A repository's server does not let this account have a file, or lets nobody have it without an account.
+    """A server does not know this account or does not permit it this, or wants an account where none was given.
 
-    Raised by syncs and mirrors. To try again does not help: the message says who was refused what. What was in force
-    still is, and a sync in the background goes on trying, at longer and longer times.
+    Raised by syncs and mirrors, of a repository's server; by runs of enforcement, of a sink's system; and by all that
+    goes through a proxy, of the proxy. To try again does not help: the message says who was refused what. What was in
+    force still is, and a sync in the background goes on trying, at longer and longer times.
     """
 
 

@@ -648,6 +648,14 @@ def test_a_sink_that_does_not_answer(healthy: None, sink: str, expected: int, me
     assert_found(code, found, name="sink", outcome="fail", expected=expected, message=message, remedy=remedy)
 
 
+def test_a_sink_that_does_not_know_the_account(healthy: None, redis_url: str) -> None:
+    env = {"BLOCKLIST_SINK": redis_url.replace("//", "//me:S3cret@")}
+    code, found = examined(env=env)
+    assert "S3cret" not in json.dumps(found)
+    remedy = "correct user and password"
+    assert_found(code, found, name="sink", outcome="fail", expected=77, message="does not permit", remedy=remedy)
+
+
 def test_a_sink_gets_what_enforce_would_give_it(healthy: None, world: World, url: str, tmp_path: Path) -> None:
     """Its password of the settings, and for a folder the group and the mode."""
     write(world, url, sink_password_file="password")

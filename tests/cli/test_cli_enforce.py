@@ -234,6 +234,15 @@ def test_a_statement_has_the_format_that_its_file_is_named_for(
     assert_fails(run(*flags, tmp_path / "new.csv", "--format", "json", env=env), 2, "contradict")
 
 
+def test_a_sink_that_does_not_know_the_account_is_no_network_that_fails(
+    world: World, env: dict[str, str], redis_url: str
+) -> None:
+    synced(world, env, NUMBERS)
+    refused = {**env, "BLOCKLIST_SINK": redis_url.replace("//", "//nobody:s3cret@")}
+    for more in ((), ("--reconcile",)):
+        assert_fails(run("enforce", *more, env=refused), 77, "does not permit this", "username-password")
+
+
 def test_reconciling_finds_and_repairs(
     world: World, env: dict[str, str], enforce: Callable[..., Ran], redis_url: str
 ) -> None:

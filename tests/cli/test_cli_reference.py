@@ -38,7 +38,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
             yield " ".join((*path, name)), each
 
 
-COMMANDS = dict(commands(command_line()))
+ALL = command_line()
+COMMANDS = dict(commands(ALL))
 
 
 @pytest.mark.parametrize("name", ["cli.md", "settings.md", "exit-codes.md"])
@@ -85,7 +86,7 @@ def test_an_example_is_a_command_line_of_its_command(name: str, example: str) ->
     """It is parsed as in a shell, and not run."""
     program, *arguments = itertools.takewhile(lambda word: word not in "<>", shlex.split(example))
     assert program == "blocklist"
-    command: Any = command_line()
+    command: Any = ALL
     for word in name.split():
         assert arguments.pop(0) == word
         command = command.commands[word]

@@ -15,7 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocklist_sdk import Blocklist, InvalidInput, Locked, Malformed, NotSynced, StorageFailed, Unreachable
+from blocklist_sdk import (
+    Blocklist,
+    InvalidInput,
+    Locked,
+    Malformed,
+    NotPermitted,
+    NotSynced,
+    StorageFailed,
+    Unreachable,
+)
 from blocklist_sdk.enforcement import Batch, Outcome, SinkChange, SinkUnavailable, delivery, enforce, reconcile
 from blocklist_sdk.enforcement.desired import desired_items
 from blocklist_sdk.enforcement.items import scopes_of
@@ -279,6 +288,24 @@ def test_a_sink_that_is_down_loses_nothing(world: World, blocklist: Blocklist) -
     enforce(blocklist, sink)
     assert sink.numbers == set(NUMBERS[:6])
     assert {change.number for change in sink.seen} == set(NUMBERS[2:6])
+
+
+def test_a_sink_that_does_not_permit_it_is_not_tried_again(world: World, blocklist: Blocklist) -> None:
+    put(world, blocklist, listed(*NUMBERS[:2]))
+    asked: list[SinkChange] = []
+
+    def refuse(change: SinkChange) -> Outcome | None:
+        asked.append(change)
+        raise SinkUnavailable("wrong password", is_permitted=False)
+
+    sink = MemorySink(refuse)
+    waited: list[float] = []
+    with pytest.raises(NotPermitted, match="does not permit this: wrong password"):
+        enforce(blocklist, sink, sleep=waited.append)
+    assert (len(asked), waited) == (1, [])
+    sink.behave = lambda change: None
+    enforce(blocklist, sink)
+    assert sink.numbers == set(NUMBERS[:2])
 
 
 def test_a_change_in_doubt_is_lifted_if_its_number_is_not_listed_any_more(world: World, blocklist: Blocklist) -> None:

@@ -16,6 +16,7 @@ from blocklist_sdk.enforcement.sinks.kafka import KafkaSink, _OnceLogger
 from blocklist_sdk.errors import InvalidInput
 from support.kafka_cluster import compacted, messages, mock_cluster
 from support.sink_batches import FEED, FIRST, batch_of, items_of, numbered
+from support.strict_broker import strict_broker
 
 UNTIL = 1_798_761_600_000
 
@@ -111,6 +112,16 @@ def test_without_brokers_the_sink_is_unavailable_and_nothing_is_sent_later(opens
     for number in (1, 2):
         with pytest.raises(SinkUnavailable, match="refused"):
             absent.apply(numbered(number))
+
+
+def test_a_wrong_password_is_a_matter_of_permission(opens: Opens) -> None:
+    options = "security.protocol=sasl_plaintext&sasl.mechanism=PLAIN&message.timeout.ms=2000"
+    with strict_broker() as address:
+        sink = opens(f"kafka://me:s3cret@{address}/blocked?{options}")
+        with pytest.raises(SinkUnavailable, match="wrong password") as caught:
+            sink.apply(numbered(1))
+    assert not caught.value.is_permitted
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.timing

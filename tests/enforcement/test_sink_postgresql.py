@@ -192,8 +192,17 @@ def test_missing_rights_make_the_sink_unavailable(
     run("CREATE ROLE TABLE_NAME_role LOGIN")
     table = postgres_url.rpartition("=")[2]
     limited = opens(postgres_url.replace("postgres@", f"{table}_role@"))
-    with pytest.raises(SinkUnavailable, match="permission denied"):
+    with pytest.raises(SinkUnavailable, match="permission denied") as caught:
         limited.apply(batch_of(1, "block", items_of([FIRST])))
+    assert not caught.value.is_permitted
+
+
+def test_an_account_that_the_server_does_not_know_is_a_matter_of_permission(opens: Opens, postgres_url: str) -> None:
+    stranger = opens(postgres_url.replace("postgres@", "stranger:s3cret@"))
+    with pytest.raises(SinkUnavailable, match="stranger") as caught:
+        stranger.applied()
+    assert not caught.value.is_permitted
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_category_that_postgresql_cannot_store_is_stored_in_part(sink: PostgresSink, run: Any) -> None:

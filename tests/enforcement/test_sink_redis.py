@@ -181,7 +181,18 @@ def test_without_a_server_the_sink_is_unavailable(opens: Opens) -> None:
     for use in (lambda: absent.apply(numbered(1)), absent.applied, lambda: list(absent.current())):
         with pytest.raises(SinkUnavailable) as caught:
             use()
+        assert caught.value.is_permitted
         assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_password_and_a_missing_right_are_matters_of_permission(opens: Opens, redis_running: Any) -> None:
+    with redis.Redis.from_url(redis_running.url) as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">right", "~*", "+@read", "+@connection", "+info")
+    for account, words in (("reader:wrong", "invalid username-password"), ("reader:right", "no permissions")):
+        sink = opens(redis_running.url.replace("//", f"//{account}@"))
+        with pytest.raises(SinkUnavailable, match=f"(?i){words}") as caught:
+            sink.apply(numbered(1))
+        assert not caught.value.is_permitted
 
 
 @pytest.mark.usefixtures("redis_running")

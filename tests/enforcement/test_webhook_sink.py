@@ -357,7 +357,8 @@ LOGIN_FORM = b"<!doctype html><form action=/login><input name=user><input name=p
         (200, LOGIN_FORM, "text/html; charset=utf-8", 4),
         (202, LOGIN_FORM, "text/html", 4),
         (200, b'{"status": "ok"}', "application/json", 4),
-        *((status, b"", "text/html", 3) for status in (301, 302, 307, 401, 403, 404, 407, 408, 429, 500, 502, 503)),
+        *((status, b"", "text/html", 3) for status in (302, 404, 407, 429, 503)),
+        *((status, b"", "text/html", 77) for status in (401, 403)),
         (400, b"<h1>Bad Request</h1>", "text/html", 3),
         (413, b"<h1>Too large</h1>", "text/html", 3),
     ],
@@ -452,6 +453,7 @@ def test_other_statuses_make_the_sink_unavailable(sink: Sink, receiver: Receiver
     with pytest.raises(SinkUnavailable, match=f"answered {status}") as found:
         sink.apply(make_batch("block", [A, B]))
     assert found.value.retry_after is None
+    assert found.value.is_permitted is (status not in (401, 403))
     assert len(receiver.requests) == 1
     assert "for=test" not in str(found.value)
 

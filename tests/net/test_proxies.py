@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocklist_sdk import ExchangeClient, InvalidInput, Unreachable
+from blocklist_sdk import ExchangeClient, InvalidInput, NotPermitted, Unreachable
 from blocklist_sdk.enforcement import SinkUnavailable, open_sink
 from blocklist_sdk.exchange.wire import ClientSettings
 from blocklist_sdk.fetch.transport import Transport, TransportSettings
@@ -250,17 +250,21 @@ def test_a_failing_proxy_is_named_with_its_variable(
         monkeypatch.setenv(variable, f"http://me:s3cret@127.0.0.1:{port}")
         match = rf"the proxy http://127\.0\.0\.1:{port} \({variable}\) {expected.format(variable=variable)}"
         url = f"{scheme}://lists.example/a"
+        kind = Unreachable if answer is None else NotPermitted
         with pytest.raises(Unreachable, match=match) as caught:
             fetched(url)
+        assert type(caught.value) is kind
         texts = [str(caught.value)]
         with ExchangeClient(url, settings=ClientSettings(attempts=1)) as exchange:
             with pytest.raises(Unreachable, match=match) as refused:
                 exchange.get_health()
+            assert type(refused.value) is kind
             texts.append(str(refused.value))
         sink = open_sink(url, feed="id-all", secret="whsec_" + "QUFB" * 8)
         with pytest.raises(SinkUnavailable, match=match) as unavailable:
             sink.apply(numbered(1, size=2))
         sink.close()
+        assert unavailable.value.is_permitted is (answer is None)
         texts.append(str(unavailable.value))
     assert not any("s3cret" in text or "cannot be used" in text for text in texts)
 
@@ -270,7 +274,7 @@ def test_a_proxy_without_an_account_asks_for_one(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{port}")
         for url in ("http://lists.example/a", "https://lists.example/a"):
             with pytest.raises(
-                Unreachable, match=r"asks for an account \(407\): write user and password into ALL_PROXY"
+                NotPermitted, match=r"asks for an account \(407\): write user and password into ALL_PROXY"
             ):
                 fetched(url)
 

@@ -205,7 +205,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     "a proxy that answers 407": Environment(
         env=PROXY,
         outcome=without_list(
-            3, "the proxy http://127.0.0.1:{proxy} (ALL_PROXY) does not accept the account in ALL_PROXY (407)"
+            77, "the proxy http://127.0.0.1:{proxy} (ALL_PROXY) does not accept the account in ALL_PROXY (407)"
         ),
         served="http",
         proxy="407 Proxy Authentication Required",

@@ -28,7 +28,8 @@ Servers and networks
 - `talking`: a real exchange and a client for each role. `quick_secrets` makes its password hashes cheap.
 - `web_servers`: a folder on a web server with TLS or without, and a proxy that answers with one status.
 - `proxy`: a proxy that cuts, delays and corrupts.
-- `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs.
+- `postgres`, `redis_servers`, `kafka_cluster`: servers that are started from installed programs. `strict_broker`: a
+  Kafka broker that refuses every password.
 
 Enforcement
 
@@ -47,8 +48,8 @@ Faults
 
 Running tests
 
-- `command_line`: runs commands in this process. `waiting`: waits for what another thread does. `scale`: how much is
-  done, in the short and in the long form.
+- `command_line`: runs commands in this process. `forked_command`: a `blocklist` for shells that starts at once.
+  `waiting`: waits for what another thread does. `scale`: how much is done, in the short and in the long form.
 - `quick_disk`: has tests write into memory where there is room.
 - `json_shapes`: whatever a command writes with `--json` in a test is validated.
 - `import_plan`: which package may import which; `python -m support.import_plan` in `tests/` prints what is so today.

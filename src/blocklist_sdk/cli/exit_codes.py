@@ -74,8 +74,8 @@ MEANINGS: Final = {
     STORAGE: "The disk is full or may not be used, memory does not suffice for a release, or standard output is full "
     "or closed.",
     LOCKED: "Another process held the lock for longer than `--wait`: try again.",
-    NOT_PERMITTED: "The exchange or the repository does not know the account or does not permit this: it gave no "
-    "token, or answered with status 401 or 403.",
+    NOT_PERMITTED: "The exchange, the repository, a sink or a proxy does not know the account or does not permit this. "
+    "An exchange gave no token, or answered with status 401 or 403; a proxy asks for an account (407).",
     INTERRUPTED: "Interrupted with Ctrl-C. Commands that run until Ctrl-C, such as `publish serve`, end with 0.",
     OUTPUT_CLOSED: "The reader of standard output, such as `head`, has gone.",
 }

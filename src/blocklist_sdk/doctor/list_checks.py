@@ -13,7 +13,16 @@ from blocklist_sdk.doctor.patient import Patient
 from blocklist_sdk.enforcement.ledger import Ledger
 from blocklist_sdk.enforcement.registry import open_sink
 from blocklist_sdk.enforcement.sink import IdentifiedSink, ProbeableSink, SinkUnavailable
-from blocklist_sdk.errors import BlocklistError, InvalidInput, NotSynced, Refused, Stale, Unreachable, foreign_text
+from blocklist_sdk.errors import (
+    BlocklistError,
+    InvalidInput,
+    NotPermitted,
+    NotSynced,
+    Refused,
+    Stale,
+    Unreachable,
+    foreign_text,
+)
 from blocklist_sdk.net.addresses import shown
 from blocklist_sdk.recipient.blocklist import Blocklist
 from blocklist_sdk.release.published import clock_behind_text
@@ -139,11 +148,21 @@ def _sink(patient: Patient, feed: str, url: str) -> Iterator[Finding]:
         yield ok(name, f"{address} answers{holds}")
         if identity is not None:
             yield from _bound(patient, identity.address)
-    except (SinkUnavailable, OSError) as error:
-        unreachable = Unreachable(f"{address} does not answer: {foreign_text(error)}", url=address)
-        yield fail(name, unreachable, "start the system, and check address, user and password")
+    except SinkUnavailable as error:
+        if error.is_permitted:
+            yield _unanswered(name, address, error)
+        else:
+            refused = NotPermitted(f"{address} does not permit this: {foreign_text(error)}", url=address)
+            yield fail(name, refused, "correct user and password of the sink, or give the account the rights it needs")
+    except OSError as error:
+        yield _unanswered(name, address, error)
     finally:
         sink.close()
+
+
+def _unanswered(name: str, address: str, error: Exception) -> Finding:
+    unreachable = Unreachable(f"{address} does not answer: {foreign_text(error)}", url=address)
+    return fail(name, unreachable, "start the system, and check address, user and password")
 
 
 def _bound(patient: Patient, address: str) -> Iterator[Finding]:

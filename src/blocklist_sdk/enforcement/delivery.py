@@ -30,7 +30,7 @@ from blocklist_sdk.enforcement.sink import (
     WarningSink,
     all_done,
 )
-from blocklist_sdk.errors import BlocklistError, Malformed, Unreachable
+from blocklist_sdk.errors import BlocklistError, Malformed, NotPermitted, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.recipient.rules import Rules
 from blocklist_sdk.release.release_id import ReleaseId
@@ -240,7 +240,7 @@ class Delivery:
             try:
                 return self._sink.apply(batch)
             except SinkUnavailable as error:
-                if attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
+                if attempt == _ATTEMPTS or not _may_pass(error):
                     raise _unreachable(self._ledger.directory.name, error) from error
                 self._sleep(_wait_s(attempt, error))
                 if self._applied() >= batch.number_in_ledger:
@@ -315,13 +315,24 @@ def examined(
         try:
             return examine(ledger, state, sink, name=name, adopt=adopt)
         except SinkUnavailable as error:
-            if sleep is None or attempt == _ATTEMPTS or (error.retry_after or 0.0) > _ASKED_WAIT_MAX_S:
+            if sleep is None or attempt == _ATTEMPTS or not _may_pass(error):
                 raise _unreachable(name, error) from error
             sleep(_wait_s(attempt, error))
     raise AssertionError("the last attempt returns or raises")
 
 
+def _may_pass(error: SinkUnavailable) -> bool:
+    """Whether another attempt, soon, may go well."""
+    return error.is_permitted and (error.retry_after or 0.0) <= _ASKED_WAIT_MAX_S
+
+
 def _unreachable(name: str, error: SinkUnavailable) -> Unreachable:
+    if not error.is_permitted:
+        return NotPermitted(
+            f"the sink does not permit this: {error}. What it acknowledged is saved; correct the account or its "
+            "permissions, and run this again.",
+            url=name,
+        )
     return Unreachable(
         f"the sink is unavailable: {error}. What it acknowledged is saved; run this again later.",
         url=name,

@@ -21,7 +21,7 @@ from blocklist_sdk.enforcement.repairs import find_repairs, write_repairs
 from blocklist_sdk.enforcement.settings import DEFAULTS, EnforcementSettings
 from blocklist_sdk.enforcement.shadow import check_name
 from blocklist_sdk.enforcement.sink import HeldItem, ReadableSink, Sink, SinkUnavailable, TransactionalSink
-from blocklist_sdk.errors import InvalidInput, Malformed, Unreachable
+from blocklist_sdk.errors import InvalidInput, Malformed, NotPermitted, Unreachable
 from blocklist_sdk.recipient.blocklist import Blocklist, internals_of
 from blocklist_sdk.release.rows import FOREVER_MS
 
@@ -79,7 +79,7 @@ def reconcile(
 
     Raises:
         InvalidInput: the sink cannot be read, or `name` is not for it.
-        NotSynced, Stale, Locked, Unreachable, Malformed, StorageFailed: as for `enforce`.
+        NotSynced, Stale, Locked, NotPermitted, Unreachable, Malformed, StorageFailed: as for `enforce`.
     """
     check_name(sink, name)
     check_readable(sink)
@@ -96,6 +96,12 @@ def reconcile(
             sink_items = _items_held(check_readable(sink).current())
             identity = identity_of(sink)
         except SinkUnavailable as error:
+            if not error.is_permitted:
+                raise NotPermitted(
+                    f"the sink does not permit this: {error}. Nothing was compared; correct the account or its "
+                    "permissions, and run this again.",
+                    url=name,
+                ) from error
             raise Unreachable(
                 f"the sink is unavailable: {error}. Nothing was compared; run this again later.",
                 url=name,

@@ -158,11 +158,14 @@ class SinkUnavailable(Exception):
 
     Attributes:
         retry_after: how long the sink asks to wait, seconds; None if it does not say.
+        is_permitted: False if the system, or a proxy on the way to it, does not know the account or does not permit it
+            this. A run then ends at once, with `NotPermitted`: to try again does not help.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, is_permitted: bool = True) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_permitted = is_permitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from blocklist_sdk import __version__
 from blocklist_sdk.disk import storage
-from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, Unreachable, Untrusted
+from blocklist_sdk.errors import ExchangeError, InvalidInput, Malformed, NotPermitted, Unreachable, Untrusted
 from blocklist_sdk.exchange.calls import JSON, Call, Upload
 from blocklist_sdk.exchange.models import CLEANED_BYTES_MAX, CONTENT_DIGEST, EVIDENCE_COPY, Evidence
 from blocklist_sdk.net.addresses import read_url, shown
 from blocklist_sdk.net.bounded import Bounded, Deadline
-from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
+from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.retry_after import retry_after_in
 from blocklist_sdk.texts import displayable
@@ -179,7 +179,7 @@ class Wire:
                 "address and the network in between; a captive portal may have answered."
             )
         if by_proxy := why_refused_by_proxy(response):
-            raise Unreachable(f"{address}: {by_proxy}", url=address, status=status)
+            raise NotPermitted(f"{address}: {by_proxy}", url=address, status=status)
         retry_after = retry_after_in(response.headers)
         problem = _problem_in(response)
         if problem is not None:
@@ -210,6 +210,9 @@ class Wire:
                 f"{address}: the request cannot be sent: check the address, and that the file does not change meanwhile"
             ) from None
         except httpx.RequestError as error:
+            if is_refused_by_proxy(error):
+                asks = httpx.codes.PROXY_AUTHENTICATION_REQUIRED.value
+                raise NotPermitted(f"{address}: {why_failed(error)}", url=address, status=asks) from error
             raise Unreachable(f"{address}: {why_failed(error)}", url=address) from error
 
     def copy_deadline(self, evidence: Evidence, *, original: bool) -> Deadline:

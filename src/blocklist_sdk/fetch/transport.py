@@ -27,7 +27,7 @@ from blocklist_sdk.fetch.stopping import SyncStopped
 from blocklist_sdk.net.addresses import read_url
 from blocklist_sdk.net.addresses import shown as shown
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
+from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import ends_with_connection, httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
@@ -253,6 +253,9 @@ class Transport:
                 raise self._unusable(at, error) from None
             except httpx.RequestError as error:
                 self._stop_if_aborted(error)
+                if is_refused_by_proxy(error):
+                    asks = httpx.codes.PROXY_AUTHENTICATION_REQUIRED.value
+                    raise NotPermitted(f"{at}: {why_failed(error)}", url=at, status=asks) from error
                 if not watch.fired:
                     raise Unreachable(f"{at}: {why_failed(error)}", url=at) from error
                 slow = True
@@ -318,7 +321,7 @@ class Transport:
                 )
             return
         if by_proxy := why_refused_by_proxy(response):
-            raise Unreachable(f"{at}: {by_proxy}", url=at, status=status)
+            raise NotPermitted(f"{at}: {by_proxy}", url=at, status=status)
         if status == 400 and response.url.scheme == "http":
             # What nginx and others answer to a request without TLS at a port with TLS.
             raise Unreachable(

@@ -24,6 +24,8 @@ _WANTS_CERTIFICATE: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "ALERT
 _TLS_ALERT: Final = ("\\x15\\x03", "\x15\x03")
 """How a server with TLS begins its answer to a request without."""
 
+_ASKS_FOR_ACCOUNT: Final = str(httpx.codes.PROXY_AUTHENTICATION_REQUIRED.value)
+
 TO_TRUST: Final = "--ca FILE, BLOCKLIST_CA, ca in blocklist.toml, or SSL_CERT_FILE"
 """The ways to trust another authority."""
 
@@ -51,6 +53,12 @@ def why_failed(error: httpx.RequestError) -> str:
     kind = "timed out" if isinstance(error, httpx.TimeoutException) else "failed"
     through = "" if route.proxy is None else f" through the proxy {route.proxy}"
     return f"the connection{through} {kind} ({said}). Check address and network, then try again."
+
+
+def is_refused_by_proxy(error: httpx.RequestError) -> bool:
+    """Whether a proxy asks for an account, or does not accept the one that it was given."""
+    has_proxy = route_of(_request_of(error)).proxy is not None
+    return has_proxy and isinstance(error, httpx.ProxyError) and str(error).startswith(_ASKS_FOR_ACCOUNT)
 
 
 def why_refused_by_proxy(response: httpx.Response) -> str | None:
@@ -88,7 +96,7 @@ def _about_tls(error: ssl.SSLError, where: str) -> str | None:
 def _of_proxy(error: httpx.RequestError, proxy: Proxy, where: str) -> str:
     said = foreign_text(error, proxy.url.password)
     if isinstance(error, httpx.ProxyError):
-        if said.startswith("407"):
+        if is_refused_by_proxy(error):
             return _about_account(proxy)
         return f"the proxy {proxy} does not connect to {where} ({said}): ask who runs it, or add the host to NO_PROXY."
     kind = "does not answer in time" if isinstance(error, httpx.TimeoutException) else "cannot be reached"

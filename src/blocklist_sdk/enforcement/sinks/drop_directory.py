@@ -180,7 +180,7 @@ class FileSink:
                 return all_done(batch)
             return self._outcomes(batch, self._waiting, self._responses)
         except (OSError, StorageFailed, sqlite3.Error) as error:
-            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+            raise self._unusable(error) from error
 
     def warnings(self) -> Sequence[SinkWarning]:
         """The responses that cannot be read. Their changes stay pending until the responses are corrected."""
@@ -199,7 +199,7 @@ class FileSink:
             # The directory of an earlier version does not say of which feeds it had files.
             return marker.get("feeds") is True and not (self.directory / f"{_FEED_PREFIX}{self.feed}").exists()
         except (OSError, StorageFailed) as error:
-            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+            raise self._unusable(error) from error
 
     def identity(self) -> SinkIdentity:
         """The directory, and the id that it was given when it was made.
@@ -210,7 +210,13 @@ class FileSink:
         try:
             return SinkIdentity(absolute(self.directory).as_uri(), _mark_of(self.directory))
         except (OSError, StorageFailed) as error:
-            raise SinkUnavailable(f"the drop directory {self.directory} cannot be used: {error}") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> SinkUnavailable:
+        is_permitted = not any(isinstance(each, PermissionError) for each in (error, error.__cause__))
+        return SinkUnavailable(
+            f"the drop directory {self.directory} cannot be used: {error}", is_permitted=is_permitted
+        )
 
     def close(self) -> None:
         """Close the database, and forget the responses that were used."""

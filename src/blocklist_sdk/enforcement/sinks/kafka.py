@@ -81,6 +81,15 @@ _REFUSALS: Final = (
 A broker may return them for every message of a packet, so each of these messages is sent again alone.
 """
 
+_NOT_PERMITTED: Final = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+"""Errors that say that the cluster does not know the account, or does not permit it this."""
+
 _log = logging.getLogger(__name__)
 
 _LOGGED_MAX: Final = 20
@@ -189,7 +198,7 @@ class KafkaSink:
         self._down_s = min(_DOWN_S, message_s or _DOWN_S)  # 0 is librdkafka's word for no limit
         self._is_reached = False
         self._down_since: float | None = None
-        self._last_error = ""
+        self._last_error, self._is_permitted = "", True
         self._delivered = 0
         self._failed: dict[bytes, KafkaError] = {}
         self._producer: Any = self._new_producer()
@@ -237,7 +246,10 @@ class KafkaSink:
             self._flush()
         except KafkaException as error:
             self._drop()
-            raise SinkUnavailable(f"Kafka: {foreign_text(error.args[0].str())}") from error
+            cause: KafkaError = error.args[0]
+            raise SinkUnavailable(
+                f"Kafka: {foreign_text(cause.str())}", is_permitted=cause.code() not in _NOT_PERMITTED
+            ) from error
         except BaseException:
             self._drop()
             raise
@@ -246,8 +258,11 @@ class KafkaSink:
             # Messages that still wait must not be sent after a later change of the same number.
             reason = foreign_text(others[0].str()) if others else "not all messages were acknowledged in time"
             last_error = self._last_error or "none"
+            is_permitted = self._is_permitted and all(error.code() not in _NOT_PERMITTED for error in others)
             self._drop()
-            raise SinkUnavailable(f"Kafka: {reason} (topic {self._topic!r}; last error: {last_error})")
+            raise SinkUnavailable(
+                f"Kafka: {reason} (topic {self._topic!r}; last error: {last_error})", is_permitted=is_permitted
+            )
         return self._failed
 
     def _reach(self) -> None:
@@ -263,7 +278,8 @@ class KafkaSink:
         except KafkaException as error:
             self._producer.poll(0)  # calls `_on_error`
             reason = self._last_error or foreign_text(error.args[0].str())
-            raise SinkUnavailable(f"Kafka: no broker answers within {self._down_s:g} s: {reason}") from error
+            message = f"Kafka: no broker answers within {self._down_s:g} s: {reason}"
+            raise SinkUnavailable(message, is_permitted=self._is_permitted) from error
         self._is_reached = True
 
     def _flush(self) -> None:
@@ -300,7 +316,7 @@ class KafkaSink:
                     break
 
     def _new_producer(self) -> Any:
-        self._is_reached, self._down_since, self._last_error = False, None, ""
+        self._is_reached, self._down_since, self._last_error, self._is_permitted = False, None, "", True
         callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error, "logger": _OnceLogger()}
         return confluent_kafka.Producer({**self._settings, **callbacks})
 
@@ -314,6 +330,7 @@ class KafkaSink:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._last_error = foreign_text(error.str())
+            self._is_permitted = error.code() not in _NOT_PERMITTED
         elif self._down_since is None:
             self._down_since = time.monotonic()
 

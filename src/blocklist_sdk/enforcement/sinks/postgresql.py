@@ -389,6 +389,22 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     return True
 
 
+_AUTHORIZATION: Final = "28"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
+"""PostgreSQL's class of errors about accounts, and its error about rights."""
+
+_REFUSED_AT_CONNECT: Final = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "is not permitted to log in",
+    'role "',  # … does not exist
+)
+"""While a connection is made, libpq hands on the server's message alone. In another language than English it is not
+known, and the server counts as one that cannot be reached."""
+
+
 @contextlib.contextmanager
 def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
     with connection.transaction():
@@ -407,11 +423,19 @@ def _translated() -> Iterator[None]:
         )
         raise SinkUnavailable(message) from error
     except psycopg.Error as error:
-        raise SinkUnavailable(f"PostgreSQL: {_text(error)}") from error
+        raise SinkUnavailable(f"PostgreSQL: {_text(error)}", is_permitted=not _is_about_rights(error)) from error
 
 
 def _is_about_a_row(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(_ROW_ERRORS) or error.diag.source_function == _ROW_SECURITY
+
+
+def _is_about_rights(error: psycopg.Error) -> bool:
+    """Whether the server does not know the account, or does not permit it this."""
+    state = error.sqlstate or ""
+    if not state and isinstance(error, psycopg.OperationalError):
+        return any(words in str(error) for words in _REFUSED_AT_CONNECT)
+    return state.startswith(_AUTHORIZATION) or state == _INSUFFICIENT_PRIVILEGE
 
 
 def _text(error: psycopg.Error) -> str:

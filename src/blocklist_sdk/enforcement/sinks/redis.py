@@ -53,6 +53,8 @@ _PORT: Final = 6379
 _SCAN_COUNT: Final = 1_000
 """Items that are read at once. The server is busy for some 1 ms meanwhile."""
 
+_NOT_PERMITTED: Final = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
+
 _TYPES: Final = ("hash", "zset", "hash")
 """The types of the keys of `redis_keys`."""
 
@@ -277,7 +279,8 @@ class RedisSink:
             yield
         except redis.RedisError as error:
             self._is_checked = False
-            raise SinkUnavailable(f"Redis: {_text(error)}") from error
+            is_permitted = not isinstance(error, _NOT_PERMITTED)
+            raise SinkUnavailable(f"Redis: {_text(error)}", is_permitted=is_permitted) from error
 
 
 def _text(error: redis.RedisError) -> str:

@@ -32,7 +32,7 @@ from blocklist_sdk.errors import InvalidInput, Malformed
 from blocklist_sdk.net.addresses import SECRET_OPTIONS, is_loopback, read_url
 from blocklist_sdk.net.bounded import Bounded, Deadline
 from blocklist_sdk.net.cutter import SocketCutter
-from blocklist_sdk.net.failures import why_failed, why_refused_by_proxy
+from blocklist_sdk.net.failures import is_refused_by_proxy, why_failed, why_refused_by_proxy
 from blocklist_sdk.net.http import httpx, no_cookies
 from blocklist_sdk.net.loggers import masked_logs
 from blocklist_sdk.net.retry_after import retry_after_in
@@ -225,13 +225,13 @@ class WebhookSink:
                 finally:
                     response.close()
         except httpx.RequestError as error:
-            raise self._unavailable(why_failed(error)) from error
+            raise self._unavailable(why_failed(error), is_permitted=not is_refused_by_proxy(error)) from error
         except httpx.InvalidURL:
             raise self._unavailable("the request cannot be sent: check the URL") from None
         except Malformed as error:
             raise self._unavailable(f"the request failed ({error})") from error
         if by_proxy := why_refused_by_proxy(response):
-            raise self._unavailable(by_proxy)
+            raise self._unavailable(by_proxy, is_permitted=False)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise self._unavailable("the answer is compressed, but must not be")
         return response.status_code, response.headers, content
@@ -244,7 +244,8 @@ class WebhookSink:
         text = f"the receiver answered {status}: {advice.get(status, 'it is tried again later')}"
         if 300 <= status < 400:
             text = f"the receiver answered {status}, a redirect, which is not followed: check the URL"
-        raise self._unavailable(text, retry_after=retry_after_in(headers))
+        is_permitted = status not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+        raise self._unavailable(text, retry_after=retry_after_in(headers), is_permitted=is_permitted)
 
     def _read(
         self, batch: Batch, keys: Sequence[str], status: int, headers: httpx.Headers, content: bytes
@@ -276,8 +277,10 @@ class WebhookSink:
             self._unreadable[message] = SinkWarning("unreadable response", message)
         return Outcome("failed", str(error), pending=True)
 
-    def _unavailable(self, reason: str, *, retry_after: float | None = None) -> SinkUnavailable:
-        return SinkUnavailable(f"{self._address}: {reason}", retry_after=retry_after)
+    def _unavailable(
+        self, reason: str, *, retry_after: float | None = None, is_permitted: bool = True
+    ) -> SinkUnavailable:
+        return SinkUnavailable(f"{self._address}: {reason}", retry_after=retry_after, is_permitted=is_permitted)
 
 
 _EXPECTED: Final = 'a webhook answers with nothing, or with {"items": [{"key": …, "outcome": …, "detail": …}]}'
