@@ -245,7 +245,7 @@ def test_what_fills_the_disk_stops_first_and_an_unblock_never(lite: Talk) -> Non
             lite.post("web", f"/v1/reports/{report['id']}/evidence?name=a.png", content=png_of(200)),
             lite.post("web", "/v1/reports", lite.new_report()),
             lite.post("telkomsel", "/v1/receipts", {"receipts": [lite.receipt()]}),
-            lite.post("anna", f"/v1/cases/{other}/decisions", {"kind": "advisory", "reason": "x"}),
+            lite.try_to_decide(other, "advisory"),
             lite.get(None, "/readyz"),
         )
         for each in answers:
@@ -293,7 +293,7 @@ def test_publishing_in_the_background_is_noted_until_it_stops(lite: Talk) -> Non
         with lite.exchange.database.reading() as session:
             return session.scalar(select(PublishingRow))
 
-    with publishing(lite.exchange, every_s=0.05):
+    with publishing(lite.exchange, every_s=0.05, allow_root_key=True):
         until(lambda: (found := row()) is not None and found.succeeded_at is not None)
     assert row() is None
 
@@ -354,8 +354,8 @@ def test_reports_and_appeals_do_not_tell_what_is_listed_or_decided(talk: Talk) -
     waiting = talk.read("anna", "/v1/appeals?state=open")["items"]
     assert [each["number"] for each in waiting] == numbers[:2]
     refused(talk.post("anna", f"/v1/appeals/{appeals[2]['id']}/answer", {"grant": True, "reason": "x"}), 409)
-    talk.make("anna", f"/v1/appeals/{appeals[1]['id']}/answer", {"grant": False, "reason": "the decision stands"})
-    talk.make("anna", f"/v1/appeals/{appeals[0]['id']}/answer", {"grant": False, "reason": "the listing stands"})
+    good(talk.answer(appeals[1], grant=False, reason="the decision stands"))
+    good(talk.answer(appeals[0], grant=False, reason="the listing stands"))
     now = {each["number"]: (each["state"], each["reason"]) for each in talk.read("bank", "/v1/appeals")["items"]}
     assert now[numbers[0]] == ("dismissed", "the listing stands")  # published
     assert {now[number] for number in numbers[1:]} == {("open", None)}
@@ -387,7 +387,7 @@ def test_open_appeals_are_limited_alike_for_every_number(lite: Talk) -> None:
     listed = lite.case(lite.listed())["number"]
     for number in (listed, lite.number()):
         body = {"number": f"+{number}", "grounds": "mine", "appellant": "a"}
-        assert [lite.post("web", "/v1/appeals", body).status_code for _ in range(11)] == [201] * 10 + [409]
+        assert [lite.post("web", "/v1/appeals", body).status_code for _ in range(3)] == [201, 409, 409]
 
 
 def test_the_invented_reporters_of_one_account_set_no_category(talk: Talk) -> None:
@@ -436,5 +436,6 @@ def test_whoever_takes_all_it_can_keeps_no_other_waiting(lite: Talk) -> None:
             officer_s = time.perf_counter() - began
             statuses = Counter(each.result() for each in answers)
             assert set(statuses) <= {200, 429, 503}, statuses
-            assert max(honest_s, officer_s) < 1, (honest_s, officer_s)
+            # A second on a machine that does nothing else.
+            assert max(honest_s, officer_s) < 3, (honest_s, officer_s)
     assert SIZES["read"].share < SIZES["read"].places

@@ -91,10 +91,10 @@ def _seen_as_open(
     session: Session, caller: Caller, number: int | None, case: CaseRow | None, *, now: datetime
 ) -> int | None:
     """The appeal of an account against the same that it sees as open: so the answer is the same for every number."""
-    same = AppealRow.case_id == (case.id if case else None)
-    if number is not None:
-        same |= AppealRow.number == number
-    mine = select(AppealRow.id).where(AppealRow.account_id == caller.id, same, visibility.is_seen_as("open", now))
+    same = [] if number is None else [AppealRow.number == number]
+    if case is not None:
+        same.append(AppealRow.case_id == case.id)
+    mine = select(AppealRow.id).where(AppealRow.account_id == caller.id, or_(*same), visibility.is_seen_as("open", now))
     return session.scalar(mine.order_by(AppealRow.id).limit(1))
 
 
