@@ -168,7 +168,8 @@ def test_accounts_are_bound_to_certificates(folder: Path, tmp_path: Path) -> Non
     assert f"(by secret, certificate {prints[0]})" in run("exchange", "user", "list", folder).out
     both = [word for file in files for word in ("--certificate", file)]
     assert run("exchange", "user", "certificate", folder, "telkomsel", *both).code == 0
-    (account,) = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    accounts = run("exchange", "user", "list", folder, "--json").document["accounts"]
+    (account,) = [each for each in accounts if each["name"] == "telkomsel"]
     assert account["certificates"] == sorted(prints)
     assert_fails(run("exchange", "user", "certificate", folder, "telkomsel"), 2, "--none")
     assert run("exchange", "user", "certificate", folder, "telkomsel", "--none").code == 0

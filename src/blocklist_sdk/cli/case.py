@@ -140,7 +140,7 @@ def decide(
 ) -> None:
     """Decide on a case; a decision that another officer must confirm is only proposed until then.
 
-    To block, give --version: the version of the case that you looked at, from case show.
+    For block and advisory, give --version: the version of the case that you looked at, from case show.
     """
     if version is None and kind in ("block", "advisory"):
         raise InvalidInput(f"give --version, the version of the case that you looked at: blocklist case show {case}")

@@ -163,17 +163,20 @@ def init(
         write_json({"directory": directory, "feeds": feeds, "root": root, "officers": made, "offline_keys": offline})
         return
     typer.echo(f"made {directory}, with the feeds {', '.join(feeds)}")
-    typer.echo(f"  give this to recipients       {root}")
-    typer.echo(f"  keep the keys safe            {keys}")
-    for name, file in files.items():
-        typer.echo(f"  give this to {name + ' alone':<17} {file}")
-    typer.echo(f"  then add accounts             blocklist exchange user add {directory} NAME --scope …")
+    told = [("give this to recipients", root), ("keep the keys safe", keys)]
+    told += [(f"give this to {name} alone", file) for name, file in files.items()]
+    width = max(len(label) for label, _ in told)
+    for label, path in told:
+        typer.echo(f"  {label:<{width}}  {path}")
+    typer.echo(f"  {'then add accounts':<{width}}  blocklist exchange user add {directory} NAME --scope …")
     if url is None:
         say("the officers' files do not have the exchange's address: put it into them as `exchange`")
     if len(officers) == 2:
         say("nobody dismisses an appeal against their own decision: for that, add a third officer")
-    say("take the root and targets keys off this machine now, since publishing needs none of them:")
-    say(f"  mv {shlex.quote(str(offline))} /media/SAFE/")
+    say(
+        "take the root and targets keys off this machine now, since publishing needs none of them: "
+        f"mv {shlex.quote(str(offline))} /media/SAFE/"
+    )
 
 
 @app.command()

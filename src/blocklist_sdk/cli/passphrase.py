@@ -93,9 +93,14 @@ class PassphraseSource:
             return first_line(file, "passphrase")
         if sys.stdin is None or not sys.stdin.isatty():
             own = "" if way is _ANY else " of their own"
+            others = (
+                f". The other keys have another passphrase: {_ANY.variable} or {_ANY.option} FILE"
+                if way is _OFFLINE and self._is_new
+                else ""
+            )
             raise InvalidInput(
                 f"{way.keys} are encrypted with a passphrase{own}, and no terminal can prompt for it: "
-                f"set {way.variable} in the environment, give {way.option} FILE, or run this at a terminal"
+                f"set {way.variable} in the environment, give {way.option} FILE, or run this at a terminal{others}"
             )
         from getpass import getpass
 

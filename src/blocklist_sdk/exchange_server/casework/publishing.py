@@ -335,8 +335,9 @@ class Publishing:
             broken = f"what the audit trail says cannot be known: {error}"
         if isinstance(broken, str) and self.reminders.is_due(broken):
             alarm(
-                "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify. If an older "
-                "copy of the database was brought back on purpose: blocklist exchange publish DIR --accept-trail %s",
+                "%s. Nothing new is listed; retractions are published. To look: blocklist exchange verify DIR. If an "
+                "older copy of the database was brought back on purpose: blocklist exchange publish DIR "
+                "--accept-trail %s",
                 *(broken, end),
             )
         return broken is None
