@@ -15,11 +15,13 @@ import pytest
 
 from blocklist_sdk.exchange_server.casework import secret_hashes
 from blocklist_sdk.exchange_server.casework.accounts import find_account
+from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE
 from blocklist_sdk.exchange_server.http import uploads
 from blocklist_sdk.exchange_server.http.places import SIZES
 from blocklist_sdk.exchange_server.http.proofs import OLD_HASHES_AT_A_TIME, OLD_HASHES_WAITING
 from blocklist_sdk.exchange_server.http.routes import public_routes
 from blocklist_sdk.exchange_server.http.state import REPORTS_AT_A_TIME, state_of
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.talking import SECRETIVE, Talk, good, refused
 from support.waiting import until
 
@@ -219,7 +221,7 @@ def test_a_client_that_hung_up_while_it_waited_is_not_worked_for(lite: Talk, mon
 
 def keep_old_hash(talk: Talk, name: str, secret: str) -> str:
     """Give an account a secret whose hash is of the kind from before."""
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act(COMMAND_LINE, "test")) as session:
         row = find_account(session, name)
         row.secret_hash, row.key = secret_hashes._HASHER.hash(secret), None
         return row.secret_hash

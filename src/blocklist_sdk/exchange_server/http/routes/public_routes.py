@@ -53,6 +53,7 @@ from blocklist_sdk.exchange_server.http.rates import address_of
 from blocklist_sdk.exchange_server.http.readiness import reason_not_ready
 from blocklist_sdk.exchange_server.http.state import AppState
 from blocklist_sdk.exchange_server.store.tables import AccountRow, CaseRow, ListingRow
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.net.addresses import is_loopback
 from blocklist_sdk.net.oauth import token_url_of
 
@@ -235,7 +236,8 @@ async def _by_secret(asked: _Asked, name: str | None, secret: str | None) -> Acc
         return found.refused
     replace = partial(replace_hash, account_id=found.row.id, old=found.stored or "", secret=secret or "")
     try:
-        await anyio.to_thread.run_sync(partial(database.change, replace), limiter=state.log_ins)
+        act = Act(found.row.name, "secret hash replaced")
+        await anyio.to_thread.run_sync(partial(database.change, replace, by=act), limiter=state.log_ins)
     except StorageFailed as error:
         log.warning("the hash of the secret of %s is replaced another time: %s", found.row.name, error)
     return found.row
