@@ -119,7 +119,10 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("publish what is decided", "POST /v1/publications"),
     Rule("let through what the guard holds back", "POST /v1/publications/acceptances"),
     Rule("add, change, close or reopen an account", "blocklist exchange user"),
-    Rule("publish, accept what the guard holds back, say that the clock is right", "blocklist exchange publish"),
+    Rule(
+        "publish, accept what the guard holds back, say that the clock or the trail is right",
+        "blocklist exchange publish",
+    ),
 )
 """Every request and command that changes something. Whoever may use the server's shell needs no account."""
 
