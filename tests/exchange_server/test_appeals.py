@@ -152,9 +152,10 @@ def test_an_officer_who_retracts_answers_the_open_appeals(talk: Talk) -> None:
 
 
 def test_two_officers_do_not_answer_one_appeal_both(talk: Talk) -> None:
-    made = appeal(talk, talk.listed())
+    case = talk.listed()
+    made = appeal(talk, case)
     path = f"/v1/appeals/{made['id']}/answer"
-    grants, body = (False, True) * 4, {"reason": "x", "version": talk.version(made["case"])}
+    grants, body = (False, True) * 4, {"reason": "x", "version": talk.version(case)}
     with ThreadPoolExecutor(8) as pool:
         answers = list(
             pool.map(lambda grant: talk.post("anna" if grant else "budi", path, body | {"grant": grant}), grants)
@@ -173,5 +174,5 @@ def test_appeals_and_their_evidence_are_their_senders_own(talk: Talk) -> None:
     path = f"/v1/appeals/{made['id']}/evidence?name=x.png"
     refused(talk.post("bank", path, content=png_of(301)), 404, "not-found")
     assert talk.read("bank", "/v1/appeals")["items"] == []
-    assert talk.get("anna", f"/v1/evidence/{file['id']}").content == png_of(300)
+    assert talk.get("anna", f"/v1/evidence/{file['id']}?original=true").content == png_of(300)
     refused(talk.post("anna", "/v1/appeals/99/answer", {"grant": True, "reason": "x"}), 404, "not-found")

@@ -222,7 +222,8 @@ class Talk:
 
     def answer(self, appeal: Any, *, grant: bool, who: str = "anna", **fields: Any) -> httpx.Response:
         """Answer an appeal on a case as it is now."""
-        body = {"grant": grant, "reason": "looked at", "version": self.version(appeal["case"])} | fields
+        case = good(self.get("anna", f"/v1/appeals/{appeal['id']}"))["case"]  # who appeals does not learn it
+        body = {"grant": grant, "reason": "looked at", "version": self.version(case)} | fields
         return self.post(who, f"/v1/appeals/{appeal['id']}/answer", body)
 
     def version(self, case: int) -> int:
