@@ -17,6 +17,7 @@ from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
 from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, DecisionRow, ListingRow, ReportRow
+from blocklist_sdk.texts import counted
 
 LISTING_KINDS: Final = ("block", "advisory")
 _SCOPE: Final = "data+messaging+sms+voice"
@@ -172,8 +173,8 @@ def retract_by_officer(
             else f"decision {made.id} on case {case.id} waits for a second officer: blocklist case confirm {made.id}"
         )
         alarm(
-            "%s has retracted %d numbers alone in a day, and no officer should more: see whether that is right. Now %s",
-            *(officer.name, recent, done),
+            "%s has retracted %s alone in a day, and has reached the bound: see whether that is right. Now %s",
+            *(officer.name, counted(recent, "number"), done),
         )
     return made
 
