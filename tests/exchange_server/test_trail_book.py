@@ -254,6 +254,8 @@ def test_what_is_no_more_than_what_is_allowed() -> None:
 def test_a_book_that_is_far_behind_holds_up_no_unblock(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads a part of the lines in each run. Until it has read all, retractions are published and nothing new is."""
     wrong = talk.listed()
+    assert published(talk)
+    monkeypatch.setattr(trail_book, "LINES_AT_ONCE", 1)
     later = talk.complete()
     talk.decide(later, urgent=True)
     talk.decide(wrong, "retract")
@@ -265,3 +267,19 @@ def test_a_book_that_is_far_behind_holds_up_no_unblock(talk: Talk, monkeypatch: 
         if FEED in talk.publish():
             break
     assert [row["entry"] for row in published(talk).values()] == [2]
+
+
+def test_a_line_that_cannot_be_read_holds_up_no_unblock(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    wrong, later = lite.listed(), lite.complete()
+    lite.decide(later, urgent=True)
+    lite.decide(wrong, "retract")
+    lite.exchange.raise_alarms()
+    alarms(caplog)
+    columns = "sequence, at, actor, event, detail, changes, hash"
+    line = "(100000, '2026-11-01 00:00:00.000000', 'x', 'configuration', 'no JSON', 'no JSON', 'x')"
+    sql(lite, f"INSERT INTO audit_trail ({columns}) VALUES {line}")
+    lite.exchange.raise_alarms()
+    assert FEED in lite.publish()
+    assert published(lite) == {}
+    (alarm,) = alarms(caplog)
+    assert "that cannot be read. Nothing new is listed; retractions are published." in alarm

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from blocklist_sdk.exchange_server.alarms import ALARMS
-from blocklist_sdk.exchange_server.casework.accounts import add_account, find_account
-from blocklist_sdk.exchange_server.store.trail import Act
-from support.talking import START, Talk, good, refused
+from support.talking import Talk, good, refused
 
 
 @pytest.fixture
@@ -21,12 +19,11 @@ def pair(start: Callable[..., Talk]) -> Talk:
 
 
 def with_two(talk: Talk, **settings: Any) -> Talk:
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
-        add_account(session, "eva", "officer", key=None, now=START)
-        for name in ("care", "web"):
-            row = find_account(session, name)
-            row.scopes += " officer"
     exchange = talk.exchange
+    exchange.add_account("eva", ["officer"])
+    for row in exchange.accounts():
+        if row.name in ("care", "web"):
+            exchange.change_scopes(row.name, [*row.scopes.split(), "officer"])
     values = exchange.settings.model_dump() | {"two_person": True, "retractions_share": 1.0} | settings
     object.__setattr__(exchange, "settings", type(exchange.settings).of(values))
     return talk
@@ -161,7 +158,7 @@ def test_of_eight_officers_who_decide_at_one_moment_one_does(talk: Talk) -> None
     case = talk.complete()
     body = {"kind": "block", "reason": "x", "version": talk.version(case)}
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: talk.post("anna", f"/v1/cases/{case}/decisions", body), range(8)))
+        answers = list(pool.map(lambda who: talk.post(who, f"/v1/cases/{case}/decisions", body), ("anna", "budi") * 4))
     assert sorted(each.status_code for each in answers) == [201] + [409] * 7
     assert len(talk.case(case)["decisions"]) == 1
     detail = refused(talk.post("anna", f"/v1/cases/{case}/decisions", body), 409, "conflict")["detail"]

@@ -334,13 +334,14 @@ class Exchange:
         with self.database.reading() as session:
             return waiting_releases.waiting_releases(session)
 
-    def accept(self, feed: str, digest: str, *, accepted_by: str = cases.SYSTEM) -> None:
+    def accept(self, feed: str, digest: str, *, accepted_by: str = COMMAND_LINE) -> None:
         """Let through what the guard refused on a feed; `publish` then publishes it, if it is still the same.
 
         Args:
             feed: the feed's name.
             digest: what is accepted, see `WaitingRelease.digest`.
-            accepted_by: who accepts it, for the history of the cases.
+            accepted_by: who accepts it, for the histories of the cases and the audit trail; an alarm is raised if this
+                is not an officer.
 
         Raises:
             InvalidInput: nothing waits on the feed, or something else does.

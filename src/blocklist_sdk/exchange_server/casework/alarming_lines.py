@@ -17,7 +17,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     AuditHeadRow,
     AuditRow,
 )
-from blocklist_sdk.exchange_server.store.trail import head
+from blocklist_sdk.exchange_server.store.trail import UNREADABLE, head
 from blocklist_sdk.exchange_server.store.trail_lines import canonical_json
 from blocklist_sdk.texts import displayable
 
@@ -30,6 +30,8 @@ _ALARMED: Final = update(_HEAD).where(_HEAD.c.alarmed < bindparam("last")).value
 def raise_alarms(database: Database) -> None:
     """Raise an alarm for each line that asks for one since the last look; again rather than never.
 
+    A line that cannot be read ends it: publishing goes on, and raises the alarm about that line.
+
     Raises:
         StorageFailed: the database failed.
     """
@@ -41,8 +43,11 @@ def raise_alarms(database: Database) -> None:
                 .order_by(AuditRow.sequence)
                 .limit(_AT_A_TIME)
             )
-            lines = session.execute(wanted).all()
-            messages = [message for line in lines for message in _messages(session, line)]
+            try:
+                lines = session.execute(wanted).all()
+                messages = [message for line in lines for message in _messages(session, line)]
+            except UNREADABLE:
+                return
         for message in messages:
             alarm("%s", message)
         if lines:

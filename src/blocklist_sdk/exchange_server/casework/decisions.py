@@ -173,8 +173,7 @@ def retract_by_officer(
             else f"decision {made.id} on case {case.id} waits for a second officer: blocklist case confirm {made.id}"
         )
         alarm(
-            "%s has retracted %s alone in a day, and an officer alone should retract no more: see whether that is "
-            "right. Now %s",
+            "%s has retracted %s alone in a day, and has reached the bound: see whether that is right. Now %s",
             *(officer.name, counted(recent, "number"), done),
         )
     return made

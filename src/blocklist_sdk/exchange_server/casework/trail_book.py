@@ -32,7 +32,7 @@ from blocklist_sdk.exchange_server.casework.accounted import (
 )
 from blocklist_sdk.exchange_server.store.audited import IMAGES
 from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
-from blocklist_sdk.exchange_server.store.trail import head, lines
+from blocklist_sdk.exchange_server.store.trail import UNREADABLE, head, lines
 from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd, TrailLine
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
@@ -124,7 +124,15 @@ class TrailBook:
                     )
             unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
-            for line in lines(session, after=reached.length, at_most=LINES_AT_ONCE):
+            reading = lines(session, after=reached.length, at_most=LINES_AT_ONCE)
+            while True:
+                try:
+                    line = next(reading, None)
+                except UNREADABLE:  # lines are read some at a time, so it may be a later one than the next
+                    _store(book, reached, changed)
+                    return "the audit trail has a line that cannot be read"
+                if line is None:
+                    break
                 if line.sequence != reached.length + 1 or line.hash != line.expected_hash(_chained(reached)):
                     _store(book, reached, changed)
                     return f"line {reached.length + 1:,} of the audit trail is missing or damaged"

@@ -14,15 +14,12 @@ from blocklist_sdk.exchange_server.casework.cases import broken_line
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
 from blocklist_sdk.exchange_server.store.audited import AUDITED, IMAGES, SALT, Images, is_empty
 from blocklist_sdk.exchange_server.store.tables import CaseRow, EvidenceRow, HistoryRow
-from blocklist_sdk.exchange_server.store.trail import TrailEnd, head, lines
+from blocklist_sdk.exchange_server.store.trail import UNREADABLE, TrailEnd, head, lines
 from blocklist_sdk.exchange_server.store.trail_lines import ExpectedRow, ExpectedRows, RowKey, fold_line
 from blocklist_sdk.texts import displayable
 
 _BATCH: Final = 500
 _SHOWN_CHARS_MAX: Final = 60
-
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError)
-"""Errors from reading a value that is not of its column's type, which SQLite lets somebody write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,9 @@ def _trail(session: Session, rows: ExpectedRows) -> Iterator[str]:
             reached = TrailEnd(line.sequence, line.hash)
             try:
                 fold_line(rows, line)
-            except _UNREADABLE:  # its hash is wrong, too
+            except UNREADABLE:  # its hash is wrong, too
                 yield f"line {line.sequence} of the audit trail does not say what changed"
-    except _UNREADABLE:
+    except UNREADABLE:
         yield f"line {reached.length + 1} of the audit trail cannot be read, so those after it were not"
     end = head(session)
     if end != reached:
@@ -100,7 +97,7 @@ def _differences(session: Session, images: Images, expected: dict[RowKey, Expect
                 yield from _of_erased(images, name, row, should)
             else:
                 yield from map(Finding, _of_row(images, name, images.of(partial(getattr, row)), should.columns))
-    except _UNREADABLE:
+    except UNREADABLE:
         yield Finding(f"a row of the table {table.name} cannot be read, so those after it were not")
         return
     for key in expected:
@@ -156,7 +153,7 @@ def _histories(session: Session) -> Iterator[str]:
             line = broken_line(rows, events=end[0], head=end[1])
             if line is not None:
                 yield f"the history of case {case_id} was changed at line {line}"
-    except _UNREADABLE:
+    except UNREADABLE:
         yield f"the history of case {last} or of the case after it cannot be read, so those after it were not"
         return
     for case_id, (events, _) in ends.items():

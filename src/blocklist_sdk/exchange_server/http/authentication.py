@@ -64,7 +64,7 @@ async def refused_log_in(state: AppState, account: str | None, address: str, cau
 
 
 def claims_of(request: Request, header: str | None) -> Claims | None:
-    """The same for a request, whose token is verified once."""
+    """The content of a request's token, which is verified once; None if there is no valid one."""
     known = getattr(request.state, _CLAIMS, None)
     if known is None or known[0] != header:
         known = header, token_of(state_of(request.app).exchange, header)

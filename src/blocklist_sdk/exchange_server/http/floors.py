@@ -37,14 +37,6 @@ class Floors:
         if exchange.database.file is not None:
             self._folders += (exchange.database.file.parent,)
 
-    def is_below(self, purpose: Purpose) -> bool:
-        """Whether less space is left than a purpose leaves free.
-
-        Raises:
-            StorageFailed: a folder cannot be read.
-        """
-        return self.free_bytes() < self.floors[purpose]
-
     def check(self, purpose: Purpose) -> None:
         """Refuse a request that would need more disk space than its purpose may have.
 

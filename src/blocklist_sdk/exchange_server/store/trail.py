@@ -35,6 +35,9 @@ _CHANGES_MAX: Final = 20_000
 _BATCH: Final = 200
 """Lines that are read at a time."""
 
+UNREADABLE: Final = (ValueError, TypeError, AttributeError)
+"""Errors from reading a value that is not of its column's type, which SQLite lets somebody write."""
+
 
 class Unit:
     """The lines that a transaction will write.

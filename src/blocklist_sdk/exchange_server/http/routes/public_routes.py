@@ -236,8 +236,8 @@ async def _by_secret(asked: _Asked, name: str | None, secret: str | None) -> Acc
         return found.refused
     replace = partial(replace_hash, account_id=found.row.id, old=found.stored or "", secret=secret or "")
     try:
-        by = Act(found.row.name, "secret hashed anew")
-        await anyio.to_thread.run_sync(partial(database.change, replace, by=by), limiter=state.log_ins)
+        act = Act(found.row.name, "secret hash replaced")
+        await anyio.to_thread.run_sync(partial(database.change, replace, by=act), limiter=state.log_ins)
     except StorageFailed as error:
         log.warning("the hash of the secret of %s is replaced another time: %s", found.row.name, error)
     return found.row
