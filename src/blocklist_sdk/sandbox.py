@@ -98,6 +98,7 @@ def sandbox(
         ) as exchange,
     ):
         secrets = {name: exchange.add_account(name, scopes) or "" for name, scopes in ACCOUNTS.items()}
+        exchange.skip_alarms()
         _list_generated(exchange, cases)
         with serving_exchange(exchange, host=host, port=port) as url:
             box = Sandbox(url=url, directory=folder, secrets=secrets, root=exchange.root)

@@ -244,9 +244,14 @@ def test_a_database_brought_back_from_a_backup_gives_no_id_twice_and_holds_nothi
     lite.decide(kept, "retract")
     assert set(lite.publish()) == FEEDS
     assert numbers_on(lite, "id-all") == set(), "nothing new is listed before a person has said that it was meant"
+    assert "is not the one" in (lite.exchange.publish().listings_held_why or "")
+    assert [*lite.exchange.damage()] == [], "the older copy agrees with itself"
+    (doubt,) = lite.exchange.doubts()
+    assert "lines were changed or removed" in doubt
     end = lite.exchange.audit_head()
     lite.exchange.accept_trail(f"{end.length}:{end.hash}")
     assert set(lite.publish()) == FEEDS
+    assert not [*lite.exchange.doubts()]
     assert {each["entry"] for each in listings(lite, new).values()} == {3}
     assert (lite.state(new), lite.state(kept)) == ("published", "retracted")
     assert numbers_on(lite, "id-all") == {lite.case(new)["number"]} != {lost}

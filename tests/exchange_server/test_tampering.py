@@ -256,3 +256,16 @@ def test_a_head_that_is_gone_stops_every_change(lite: Talk) -> None:
     refused(lite.post("anna", f"/v1/cases/{case}/verification"), 503, "unavailable")
     with pytest.raises(StorageFailed, match="head"):
         lite.exchange.database.note(Act("x", "x"))
+
+
+def test_a_foreign_line_beyond_the_head_is_named_and_holds_up_nothing(lite: Talk) -> None:
+    case = lite.complete()
+    reached = lite.exchange.audit_head().length
+    with closing(sqlite3.connect(lite.exchange.directory / "exchange.sqlite")) as connection:
+        connection.execute(
+            "INSERT INTO audit_trail (sequence, at, actor, event, detail, changes, hash) "
+            f"SELECT {reached + 1}, at, actor, event, detail, changes, hash FROM audit_trail WHERE sequence = 1"
+        )
+        connection.commit()
+    lite.decide(case, urgent=True)
+    assert any(f"line {reached + 1}" in each for each in lite.exchange.damage())

@@ -150,6 +150,7 @@ def init(
             PRIVATE.make(file.parent.parent)
             PRIVATE.make(file.parent)
             _write_account(exchange, name, _OFFICER, exchange.add_account(name, _OFFICER), file)
+        exchange.skip_alarms()
     keys = directory / "publisher" / "keys"
     offline = keys / exchange.offline_keys.name
     _warn(unknown)
@@ -434,9 +435,12 @@ def publish(
             f"ends are held, {counted(made.ends_held, 'listing')} by now: {made.ends_held_why}. Everything else was "
             f"published. If the clock is right: blocklist exchange publish {shlex.quote(str(directory))} --accept-clock"
         )
+    if made.listings_held_why is not None:
+        look = f"blocklist exchange verify {shlex.quote(str(directory))}"
+        say(f"nothing new is listed: {made.listings_held_why}. To look: {look}")
     if refusals:
         raise refusals[0]
-    if made.waiting or made.ends_held_why is not None:
+    if made.waiting or made.ends_held_why is not None or made.listings_held_why is not None:
         raise typer.Exit(REFUSED)
 
 
@@ -503,7 +507,7 @@ def verify(
     """Recompute the database from the audit trail, and read every evidence file; exits with 1 if anything differs."""
     with _open(directory, None) as exchange:
         found = list(exchange.findings())
-        unproved = list(exchange.unproved_heads(heads or ()))
+        unproved = [*exchange.doubts(), *exchange.unproved_heads(heads or ())]
         head = exchange.audit_head() if export is None else exchange.export_trail(export)
     problems = [finding.text for finding in found if finding.is_damage] + unproved
     erased = [finding.text for finding in found if not finding.is_damage]

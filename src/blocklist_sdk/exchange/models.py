@@ -447,6 +447,9 @@ class Publication(ResponseModel):
         default=0, description="Listings that have ended by this clock, and stay until a person says that it is right."
     )
     ends_held_why: str | None = Field(default=None, description="Why they are held; null if none are.")
+    listings_held_why: str | None = Field(
+        default=None, description="Why nothing new is listed until a person has looked; null if it is."
+    )
 
 
 class NewAcceptance(RequestModel):

@@ -542,6 +542,18 @@ class Exchange:
                 reached = TrailEnd(line.sequence, line.hash)
         return reached
 
+    def doubts(self) -> Iterator[str]:
+        """Compare the audit trail with what releases were signed with, and with what this exchange read of it before.
+
+        So a database that was brought back from an older copy is noticed, unless `accept_trail` was called.
+
+        Raises:
+            BlocklistError: the database, the disk or the repository cannot be read.
+        """
+        doubt = self._publishing.doubt()
+        if doubt is not None:
+            yield doubt
+
     def unproved_heads(self, files: Iterable[Path]) -> Iterator[str]:
         """Compare the audit heads that recipients have exported with the trail; yield a line for each difference.
 
@@ -589,6 +601,14 @@ class Exchange:
             StorageFailed: the database failed.
         """
         raise_alarms(self.database)
+
+    def skip_alarms(self) -> None:
+        """Raise no alarm for the lines of the audit trail up to now: whoever makes an exchange knows of its accounts.
+
+        Raises:
+            StorageFailed: the database failed.
+        """
+        mark_alarmed(self.database)
 
     def forget(self) -> None:
         """Delete stored responses older than a week and budgets whose window is over; close appeals against nothing."""

@@ -141,7 +141,7 @@ class Publishing:
             Locked: another process has been publishing for a minute.
         """
         with self.thread_lock, self._locked():
-            self._catch_up()
+            held_why = self._catch_up()
             ends = self._ends(now)
             self._lift_protected(now)
             routine = everything or self.is_due(now)
@@ -161,6 +161,7 @@ class Publishing:
             waiting=waiting,
             ends_held=ends.held,
             ends_held_why=ends.why,
+            listings_held_why=held_why,
         )
 
     def _ends(self, now: datetime) -> Ends:
@@ -276,7 +277,7 @@ class Publishing:
     ) -> PublishedFeed | None:
         """Publish what may be published; None if that would change nothing."""
         feed = status.feed
-        is_sound = self._catch_up(anchors)
+        is_sound = self._catch_up(anchors) is None
         of_feed = {"feed": feed}
         plan = self.database.change(
             lambda session: self._prepare(session, status, now, ends, routine=routine, is_sound=is_sound),
@@ -316,8 +317,18 @@ class Publishing:
             changed=released.changed,
         )
 
-    def _catch_up(self, anchors: Sequence[AuditHead] = ()) -> bool:
-        """Have the book read the lines since; whether the trail is the one that it has read before."""
+    def doubt(self) -> str | None:
+        """Why the audit trail is not the one that releases were signed with, or that was read before; None if it is.
+
+        Raises:
+            BlocklistError: the book, the database or the repository cannot be read.
+        """
+        anchors = {feed.audit for feed in self.publisher.status().feeds if feed.audit is not None}
+        with self.database.snapshot() as session:
+            return self.book.doubt(session, anchors)
+
+    def _catch_up(self, anchors: Sequence[AuditHead] = ()) -> str | None:
+        """Have the book read the lines since. Returns why nothing new may be listed; None if it may."""
         end = ""
         try:
             with self.database.snapshot() as session:
@@ -340,7 +351,9 @@ class Publishing:
                 "--accept-trail %s",
                 *(broken, end),
             )
-        return broken is None
+        if isinstance(broken, Unread):
+            return f"{counted(broken.lines, 'line')} of the audit trail must still be read"
+        return broken
 
     def accept_trail(self, text: str) -> None:
         """Begin the book anew from the database as it is. Arguments and errors are those of `Exchange.accept_trail`."""
@@ -371,7 +384,7 @@ class Publishing:
             )
 
     def _release(self, status: FeedStatus, plan: _Plan, anchors: Sequence[AuditHead]) -> ReleaseResult:
-        is_sound = self._catch_up(anchors)
+        is_sound = self._catch_up(anchors) is None
         scope = self.routing.scopes.get(status.feed)
         if scope is not None and status.scope != scope:
             self.publisher.set_scope(status.feed, scope)

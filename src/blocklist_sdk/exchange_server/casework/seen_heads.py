@@ -22,9 +22,11 @@ def read_heads(file: Path) -> Iterator[SeenAuditHead]:
     """The heads that `blocklist verify --audit --export` wrote.
 
     Raises:
-        InvalidInput: a line is no such head.
+        InvalidInput: the file does not exist, or a line is no such head.
         StorageFailed: the file cannot be read.
     """
+    if not file.exists():
+        raise InvalidInput(f"{file} does not exist: give a file that `blocklist verify --audit --export` wrote")
     with storage(file), file.open("rb") as opened:
         for number, line in enumerate(opened, start=1):
             if not line.strip():

@@ -114,14 +114,9 @@ class TrailBook:
     def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | Unread | None:
         with self._open() as book:
             reached = _reached(book)
-            forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
-            for known in (reached, *anchors):
-                if known not in forgiven and head_at(session, known.length) != known.head:
-                    return (
-                        f"line {known.length:,} of the audit trail is not the one that "
-                        f"{'this exchange read' if known == reached else 'a release was signed with'}: lines were "
-                        "changed or removed"
-                    )
+            doubt = _doubt(session, book, anchors)
+            if doubt is not None:
+                return doubt
             unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
             reading = lines(session, after=reached.length, at_most=LINES_AT_ONCE)
@@ -140,6 +135,19 @@ class TrailBook:
                 reached = AuditHead(line.sequence, line.hash)
             _store(book, reached, changed)
         return Unread(unread) if unread > 0 else None
+
+    def doubt(self, session: Session, anchors: Iterable[AuditHead]) -> str | None:
+        """Why the trail is not the one that was read before, or that releases were signed with; None if it is.
+
+        Args:
+            session: one that sees committed lines only.
+            anchors: heads that stand in signed releases.
+
+        Raises:
+            StorageFailed: the file or the database cannot be used.
+        """
+        with self._open() as book:
+            return _doubt(session, book, tuple(anchors))
 
     def head(self) -> AuditHead:
         """How far it has read."""
@@ -225,6 +233,16 @@ class TrailBook:
 def signed_head(end: TrailEnd) -> AuditHead:
     """The end of the trail as releases have it."""
     return AuditHead(end.length, end.hash) if end.length else EMPTY
+
+
+def _doubt(session: Session, book: sqlite3.Connection, anchors: Collection[AuditHead]) -> str | None:
+    reached = _reached(book)
+    forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
+    for known in (reached, *anchors):
+        if known not in forgiven and head_at(session, known.length) != known.head:
+            by = "this exchange read" if known == reached else "a release was signed with"
+            return f"line {known.length:,} of the audit trail is not the one that {by}: lines were changed or removed"
+    return None
 
 
 def _reached(book: sqlite3.Connection) -> AuditHead:

@@ -8,13 +8,14 @@ Statements that do not go through the ORM's rows would pass by the trail. So the
 are refused here, and `store.database` has the functions that add many rows at once and note them.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-from sqlalchemy import Table, bindparam, event, insert, select, update
+from sqlalchemy import Table, bindparam, event, func, insert, select, update
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 from sqlalchemy.orm.state import InstanceState
 
@@ -26,6 +27,8 @@ from blocklist_sdk.exchange_server.store.trail_lines import Change, Encoded, Ope
 from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd as TrailEnd
 from blocklist_sdk.exchange_server.store.trail_lines import TrailLine as TrailLine
 from blocklist_sdk.exchange_server.store.trail_lines import fold as fold
+
+log: logging.Logger = logging.getLogger(__name__)
 
 _UNIT: Final = "trail"
 
@@ -98,6 +101,11 @@ class Unit:
                 path=Path("database"),
             )
         length, before = end
+        highest = connection.execute(_HIGHEST, {"length": length}).scalar()
+        if highest is not None:
+            # Somebody else put it there. It is found by its hash, and holds up no change, above all no unblock.
+            log.error("the audit trail has lines beyond its head, up to %d: look with `exchange verify`", highest)
+            length = highest
         at = self._clock()
         values = []
         for line in self.lines:
@@ -211,6 +219,7 @@ _LINES: Final = cast(Table, AuditRow.__table__)
 _HEAD: Final = cast(Table, AuditHeadRow.__table__)
 _SHOWN_HEAD: Final = select(_HEAD.c.length, _HEAD.c.hash)
 _LOCKED_HEAD: Final = _SHOWN_HEAD.with_for_update()
+_HIGHEST: Final = select(func.max(_LINES.c.sequence)).where(_LINES.c.sequence > bindparam("length"))
 _NEW_LINES: Final = insert(_LINES)
 _MOVED_HEAD: Final = update(_HEAD).values(length=bindparam("new_length"), hash=bindparam("new_hash"))
 
