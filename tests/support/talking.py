@@ -275,7 +275,7 @@ class Talk:
         entry = self.entry(case)
         self.answer_for("telkomsel", self.receipt(entry, detail=text))
         appeal = self.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": text, "appellant": "Budi"})
-        self.make("anna", f"/v1/appeals/{appeal['id']}/answer", {"grant": False, "reason": text})
+        good(self.answer(appeal | {"case": case}, grant=False, reason=text))
         self.listed()
         return case
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import false, func, or_, select
 from sqlalchemy.orm import Session
 
 from blocklist_sdk.exchange.models import AppealState, Lifted, NewAnswer, NewAppeal, NewDecision
@@ -91,7 +91,8 @@ def _seen_as_open(
     session: Session, caller: Caller, number: int | None, case: CaseRow | None, *, now: datetime
 ) -> int | None:
     """The appeal of an account against the same that it sees as open: so the answer is the same for every number."""
-    same = AppealRow.case_id == (case.id if case else None)
+    # Never `case_id IS NULL`: one open appeal against nothing would then tell which numbers are decided on.
+    same = false() if case is None else AppealRow.case_id == case.id
     if number is not None:
         same |= AppealRow.number == number
     mine = select(AppealRow.id).where(AppealRow.account_id == caller.id, same, visibility.is_seen_as("open", now))
