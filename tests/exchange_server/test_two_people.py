@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from blocklist_sdk.exchange_server.alarms import ALARMS
-from blocklist_sdk.exchange_server.casework.accounts import add_account
-from blocklist_sdk.exchange_server.store.tables import AccountRow
+from blocklist_sdk.exchange_server.casework.accounts import add_account, find_account
+from blocklist_sdk.exchange_server.store.trail import Act
 from support.talking import START, Talk, good, refused
 
 
@@ -22,11 +21,10 @@ def pair(start: Callable[..., Talk]) -> Talk:
 
 
 def with_two(talk: Talk, **settings: Any) -> Talk:
-    with talk.exchange.database.writing() as session:
+    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
         add_account(session, "eva", "officer", key=None, now=START)
         for name in ("care", "web"):
-            scopes = AccountRow.scopes + " officer"
-            session.execute(update(AccountRow).where(AccountRow.name == name).values(scopes=scopes))
+            find_account(session, name).scopes += " officer"
     exchange = talk.exchange
     values = exchange.settings.model_dump() | {"two_person": True, "retractions_share": 1.0} | settings
     object.__setattr__(exchange, "settings", type(exchange.settings).of(values))
@@ -82,10 +80,14 @@ def test_nobody_answers_an_appeal_of_their_own_or_dismisses_one_against_their_de
         body = {"grant": grant, "reason": "x", "version": pair.version(case)}
         problem = refused(as_officer(pair, "care", f"/v1/appeals/{appeal['id']}/answer", body), 409, "conflict")
         assert "sent this appeal" in problem["detail"]
+    # Nor does an account that reported the number, which would keep it blocked by itself.
+    pair.report(pair.case(case)["number"], who="web")
+    body = {"grant": False, "reason": "x", "version": pair.version(case)}
+    problem = refused(as_officer(pair, "web", f"/v1/appeals/{appeal['id']}/answer", body), 409, "conflict")
+    assert "reported the number" in problem["detail"]
     # Others have extended since: who decided what the appeal is against does not answer it for that.
     longer = pair.decide(case, who="eva")
-    body = {"version": pair.version(case)}
-    good(as_officer(pair, "web", f"/v1/decisions/{longer['id']}/confirmation", body))
+    good(pair.confirm(longer, who="budi"))
     refused(pair.answer(appeal, grant=False, who="anna"), 409, "conflict")
     assert good(pair.answer(appeal, grant=True, who="anna"))["state"] == "granted"
     # A sender who is an officer unblocks at once by a retraction, and does not appear as who granted the appeal.

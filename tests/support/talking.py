@@ -222,7 +222,8 @@ class Talk:
 
     def answer(self, appeal: Any, *, grant: bool, who: str = "anna", **fields: Any) -> httpx.Response:
         """Answer an appeal on a case as it is now."""
-        body = {"grant": grant, "reason": "looked at", "version": self.version(appeal["case"])} | fields
+        case = self.read("anna", f"/v1/appeals/{appeal['id']}")["case"]
+        body = {"grant": grant, "reason": "looked at", "version": self.version(case)} | fields
         return self.post(who, f"/v1/appeals/{appeal['id']}/answer", body)
 
     def version(self, case: int) -> int:
@@ -275,7 +276,7 @@ class Talk:
         entry = self.entry(case)
         self.answer_for("telkomsel", self.receipt(entry, detail=text))
         appeal = self.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": text, "appellant": "Budi"})
-        good(self.answer(appeal | {"case": case}, grant=False, reason=text))
+        good(self.answer(appeal, grant=False, reason=text))
         self.listed()
         return case
 
