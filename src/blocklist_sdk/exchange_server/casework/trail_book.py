@@ -49,6 +49,7 @@ _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS listings "
     "(id INTEGER PRIMARY KEY, feed TEXT, entry INTEGER, retracted INTEGER, image TEXT) STRICT",
     "CREATE INDEX IF NOT EXISTS by_entry ON listings (feed, entry)",
+    "CREATE INDEX IF NOT EXISTS by_retraction ON listings (feed, id) WHERE retracted",
     "CREATE TABLE IF NOT EXISTS accepted (length INTEGER, head TEXT, PRIMARY KEY (length, head)) STRICT, WITHOUT ROWID",
 )
 """`accepted` has heads of signed releases that the trail does not have, with which a person has said to go on."""
@@ -113,7 +114,7 @@ class TrailBook:
             return self._catch_up(session, tuple(anchors))
 
     def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | Unread | None:
-        with self._open() as book:
+        with self._open() as book, contextlib.ExitStack() as stack:
             reached = _reached(book)
             forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
             for known in (reached, *anchors):
@@ -125,7 +126,8 @@ class TrailBook:
                     )
             unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
-            for line in itertools.islice(lines(session, after=reached.length), LINES_AT_ONCE):
+            unread_lines = stack.enter_context(contextlib.closing(lines(session, after=reached.length)))
+            for line in itertools.islice(unread_lines, LINES_AT_ONCE):
                 if line.sequence != reached.length + 1 or line.hash != line.expected_hash(_chained(reached)):
                     _store(book, reached, changed)
                     return f"line {reached.length + 1:,} of the audit trail is missing or damaged"
@@ -159,6 +161,14 @@ class TrailBook:
                 after = image_after(images[-1] if images else known.get(listing), operation, columns)
                 if after is not None:
                     images.append(after)
+        return found
+
+    def retracted(self) -> dict[str, list[int]]:
+        """The listings that the lines say were retracted, or have ended, and are not lifted yet, by feed."""
+        found: dict[str, list[int]] = {}
+        with self._open() as book:
+            for feed, listing in book.execute("SELECT feed, id FROM listings WHERE retracted ORDER BY feed, id"):
+                found.setdefault(feed, []).append(listing)
         return found
 
     def lifts(self, feed: str, entries: Collection[int]) -> set[int]:
