@@ -39,6 +39,22 @@ def test_an_appeal_names_something_that_can_be_listed(talk: Talk) -> None:
         refused(talk.post("web", "/v1/appeals", {"grounds": "x", "appellant": "p"} | wrong), 422, "invalid")
 
 
+def test_an_appeal_by_number_is_answered_alike_whether_the_number_is_decided_on_or_unknown(talk: Talk) -> None:
+    talk.publish(everything=True)  # so that what is decided now waits for the next cycle
+    decided, undecided, unknown = talk.number(), talk.number(), talk.number()
+    talk.decide(talk.complete(decided))
+    talk.complete(undecided)
+    numbers = talk.number(), unknown, undecided, decided
+    for number in numbers:  # the first is against nothing, and must be in the way of no other
+        assert talk.post("bank", "/v1/appeals", _by_number(number)).status_code == 201, number
+    for number in numbers:
+        refused(talk.post("bank", "/v1/appeals", _by_number(number)), 409, "conflict")
+
+
+def _by_number(number: int) -> dict[str, str]:
+    return {"number": f"+{number}", "grounds": "mine", "appellant": "p"}
+
+
 def test_only_who_may_read_the_feed_appeals_by_entry(talk: Talk) -> None:
     talk.listed()
     listed = {"feed": "id-telkomsel", "entry": 1, "grounds": "x", "appellant": "p"}

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from blocklist_sdk import Blocklist, InvalidInput
 from blocklist_sdk.exchange_server.alarms import ALARMS
 from blocklist_sdk.exchange_server.casework import trail_book
 from blocklist_sdk.exchange_server.casework.accounted import image_after, is_no_more_than
+from blocklist_sdk.exchange_server.casework.alarming_lines import raise_alarms
 from blocklist_sdk.exchange_server.casework.release_guard import Content
 from blocklist_sdk.exchange_server.store.trail import lines
 from blocklist_sdk.release.audit import AuditHead
@@ -128,6 +130,50 @@ def test_what_the_lines_retract_is_lifted_whatever_sql_says(talk: Talk, caplog: 
     talk.listed()
     assert len(published(talk)) == 1
     assert "is not what the audit trail says" in alarms(caplog)[0]
+
+
+def test_a_retraction_that_sql_undoes_is_published_at_once(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    undone, removed = talk.listed(), talk.listed()
+    for case, change in ((undone, "retracted_at = NULL, waiting = false"), (removed, "lifted_at = since")):
+        talk.decide(case, "retract")
+        sql(talk, f"UPDATE listings SET {change} WHERE case_id = {case}")
+        assert FEED in talk.publish()
+        assert talk.publish() == {}, "it is lifted, and no release follows another"
+    assert not published(talk)
+    assert f"(case {undone}) is not what the audit trail says" in alarms(caplog)[0]
+
+
+def test_what_the_guard_holds_back_is_let_through_by_a_line_only(
+    start: Callable[..., Talk], caplog: pytest.LogCaptureFixture
+) -> None:
+    talk = start(min_added=1, max_added=0.0)
+    talk.listed()
+    for case in [talk.complete() for _ in range(3)]:
+        talk.decide(case, urgent=True)
+    assert talk.publish() == {}
+    sql(talk, "UPDATE waiting_releases SET accepted_by = 'anna', accepted_at = refused_at")
+    assert talk.publish() == {}
+    assert len(published(talk)) == 1
+    assert "no line of the audit trail does" in alarms(caplog)[0]
+    assert list(talk.exchange.damage()) == [], "and the row is as the lines say again"
+    for waiting in talk.exchange.waiting():
+        talk.exchange.accept(waiting.feed, waiting.digest, accepted_by="anna")
+    talk.publish()
+    assert len(published(talk)) == 4
+
+
+def test_nobody_silences_the_alarms_to_come(lite: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    raise_alarms(lite.exchange.database)
+    caplog.clear()
+    sql(lite, "UPDATE audit_head SET alarmed = 1000000")
+    (problem,) = lite.exchange.damage()
+    assert "marked as raised up to line 1000000" in problem
+    raise_alarms(lite.exchange.database)
+    assert "somebody has marked the alarms" in alarms(caplog)[0]
+    assert list(lite.exchange.damage()) == []
+    lite.exchange.add_account("later", ["report"])
+    raise_alarms(lite.exchange.database)
+    assert "account added" in alarms(caplog)[0]
 
 
 def rewrite(talk: Talk, after: int) -> None:

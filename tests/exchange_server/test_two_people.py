@@ -78,10 +78,14 @@ def test_nobody_answers_an_appeal_of_their_own_or_dismisses_one_against_their_de
         body = {"grant": grant, "reason": "x", "version": pair.version(case)}
         problem = refused(as_officer(pair, "care", f"/v1/appeals/{appeal['id']}/answer", body), 409, "conflict")
         assert "sent this appeal" in problem["detail"]
+    # Nor does an account that reported the number, which would keep it blocked by itself.
+    pair.report(pair.case(case)["number"], who="web")
+    body = {"grant": False, "reason": "x", "version": pair.version(case)}
+    problem = refused(as_officer(pair, "web", f"/v1/appeals/{appeal['id']}/answer", body), 409, "conflict")
+    assert "reported the number" in problem["detail"]
     # Others have extended since: who decided what the appeal is against does not answer it for that.
     longer = pair.decide(case, who="eva")
-    body = {"version": pair.version(case)}
-    good(as_officer(pair, "web", f"/v1/decisions/{longer['id']}/confirmation", body))
+    good(pair.confirm(longer, who="budi"))
     refused(pair.answer(appeal, grant=False, who="anna"), 409, "conflict")
     assert good(pair.answer(appeal, grant=True, who="anna"))["state"] == "granted"
     # A sender who is an officer unblocks at once by a retraction, and does not appear as who granted the appeal.

@@ -24,6 +24,7 @@ from blocklist_sdk.texts import displayable
 _AT_A_TIME: Final = 100
 
 _HEAD: Final = cast(Table, AuditHeadRow.__table__)
+_CORRECTED: Final = update(_HEAD).where(_HEAD.c.alarmed > _HEAD.c.length).values(alarmed=_HEAD.c.length)
 _ALARMED: Final = update(_HEAD).where(_HEAD.c.alarmed < bindparam("last")).values(alarmed=bindparam("last"))
 
 
@@ -35,6 +36,7 @@ def raise_alarms(database: Database) -> None:
     Raises:
         StorageFailed: the database failed.
     """
+    _check_alarmed(database)
     while True:
         with database.reading() as session:
             wanted = (
@@ -54,6 +56,20 @@ def raise_alarms(database: Database) -> None:
             _set_alarmed(database, lines[-1].sequence)
         if len(lines) < _AT_A_TIME:
             return
+
+
+def _check_alarmed(database: Database) -> None:
+    """Raise an alarm if alarms were marked as raised for lines that do not exist, which would silence those to come."""
+    with database.reading() as session:
+        found = session.execute(select(_HEAD.c.length, _HEAD.c.alarmed)).one_or_none()
+    if found is None or found.alarmed <= found.length:
+        return
+    alarm(
+        "somebody has marked the alarms of lines up to %d of the audit trail as raised, and it has %d. Some may have "
+        "been missed: read the lines (blocklist exchange verify DIR --export FILE)",
+        *(found.alarmed, found.length),
+    )
+    database.change(lambda session: session.connection().execute(_CORRECTED))
 
 
 def mark_alarmed(database: Database) -> None:

@@ -91,6 +91,7 @@ def _seen_as_open(
     session: Session, caller: Caller, number: int | None, case: CaseRow | None, *, now: datetime
 ) -> int | None:
     """The appeal of an account against the same that it sees as open: so the answer is the same for every number."""
+    # Never `case_id IS NULL`: one open appeal against nothing would then tell which numbers are decided on.
     same = [] if number is None else [AppealRow.number == number]
     if case is not None:
         same.append(AppealRow.case_id == case.id)

@@ -92,7 +92,7 @@ GRANT: Final = Rule(
 DISMISS: Final = Rule(
     "dismiss an appeal",
     _ANSWER,
-    never=(Tie.APPELLANT, Tie.DECIDED),
+    never=(Tie.APPELLANT, Tie.REPORTED, Tie.DECIDED),
     instead="an officer who had no part in it has to dismiss the appeal. Granting it is open to you",
 )
 CONFIRM_RECYCLED: Final = Rule("confirm a batch of `recycled` receipts", _RECYCLED, never=(Tie.SENT,))

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -142,10 +142,12 @@ class Publishing:
         """
         with self.thread_lock, self._locked():
             held_why = self._catch_up()
+            is_sound = held_why is None
             ends = self._ends(now)
             self._lift_protected(now)
             routine = everything or self.is_due(now)
             feeds = self._waiting_feeds(now, ends, routine=routine)
+            feeds = sorted({*feeds, *(self._undone_feeds(feeds) if is_sound else ())})
             published = self._publish_all(feeds, now, ends, routine=routine)
             if routine:
                 self.database.change(
@@ -257,6 +259,14 @@ class Publishing:
                 quiet = FeedRow.serial.is_not(None) & (FeedRow.published_at <= now - _QUIET)
                 feeds |= set(session.scalars(select(FeedRow.name).where(quiet)))
         return sorted(feeds)
+
+    def _undone_feeds(self, feeds: Collection[str]) -> list[str]:
+        """Other feeds with listings that the lines retract, and that the database does not: each set once an hour."""
+        return [
+            feed
+            for feed, listings in self.book.retracted().items()
+            if feed not in feeds and feed in self.routing.feeds and self.reminders.is_due(f"{feed}: undone {listings}")
+        ]
 
     def _is_to_be_judged(self, session: Session, waiting: WaitingRow, now: datetime, *, routine: bool) -> bool:
         """Whether what waits has to be judged again: it was accepted, or something about it may have changed."""
@@ -463,15 +473,24 @@ class Publishing:
             if row.retracted_at is None
             and (row.entry is not None or row.urgent or (is_routine and row.id <= last_listing))
         ]
-        accounted, unaccounted, kept = self._by_lines(session, feed, wanted, is_sound=is_sound)
+        accounted, unaccounted, kept, is_undone = self._by_lines(
+            session, feed, wanted, retracted={row.id for row in rows.values() if row.retracted_at}, is_sound=is_sound
+        )
         wished, verdict = self._judged(feed, accounted, known.last_entry, now, is_first=not last_entry)
         accepted_by = None
+        if waiting is not None and waiting.accepted_by and not waiting_releases.is_accounted_for(session, waiting):
+            alarm(
+                "feed %s: the database says that %s accepted what the guard holds back, and no line of the audit trail "
+                "does, so it goes on waiting. To look: blocklist exchange verify",
+                *(feed, waiting.accepted_by),
+            )
+            waiting.accepted_by = waiting.accepted_at = None
         if waiting is not None and verdict.held and waiting.digest == verdict.digest:
             accepted_by = waiting.accepted_by
         held = frozenset[int]() if accepted_by is not None else verdict.held
         shown = publishable(wished, held)
         is_needed = not (held or unaccounted) or any(content != each.published for each, content in (*shown, *kept))
-        is_needed |= any(_is_to_be_lifted(row, serial) for row in rows.values())
+        is_needed |= is_undone or any(_is_to_be_lifted(row, serial) for row in rows.values())
         is_needed |= routine and (known.published_at is None or known.published_at <= now - _QUIET)
         if is_needed:
             known.begun = max(known.begun, serial)
@@ -502,13 +521,20 @@ class Publishing:
         )
 
     def _by_lines(
-        self, session: Session, feed: str, wanted: Sequence[ListingRow], *, is_sound: bool
-    ) -> tuple[list[ListingRow], list[ListingRow], list[tuple[NextEntry, Content]]]:
+        self,
+        session: Session,
+        feed: str,
+        wanted: Sequence[ListingRow],
+        *,
+        retracted: Collection[int],
+        is_sound: bool,
+    ) -> tuple[list[ListingRow], list[ListingRow], list[tuple[NextEntry, Content]], bool]:
         """Compare listings with what the audit trail says of them.
 
         Returns:
-            Those that it accounts for; the others; and what the next release shows of the others: what is signed of
-            them already, or less, where the database says less.
+            Those that it accounts for; the others; what the next release shows of the others: what is signed of them
+            already, or less, where the database says less; and whether something is signed that the lines retract and
+            the database does not.
         """
         images: dict[int, ListingImage] = {}
         later: dict[int, list[ListingImage]] = {}
@@ -527,9 +553,13 @@ class Publishing:
         others: list[ListingRow] = []
         for row in wanted:
             (accounted if is_accounted_for(row) else others).append(row)
+        gone = {
+            image.get("entry") for listing, image in images.items() if is_retracted(image) and listing not in retracted
+        }
+        signed = signed_contents(from_table(self.publisher.entries(feed))) if others or gone else {}
+        is_undone = not gone.isdisjoint(signed)
         if not others:
-            return accounted, [], []
-        signed = signed_contents(from_table(self.publisher.entries(feed)))
+            return accounted, [], [], is_undone
         kept: list[tuple[NextEntry, Content]] = []
         unaccounted: list[ListingRow] = []
         for row in others:
@@ -551,7 +581,7 @@ class Publishing:
             if is_sound and row.entry != entry:
                 row.entry = None  # or it would be in the way of the listing to which the ID belongs
         session.flush()
-        return accounted, unaccounted, kept
+        return accounted, unaccounted, kept, is_undone
 
     def _judged(
         self, feed: str, wanted: Sequence[ListingRow], last_entry: int, now: datetime, *, is_first: bool

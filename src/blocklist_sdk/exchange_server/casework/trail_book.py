@@ -48,6 +48,7 @@ _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS listings "
     "(id INTEGER PRIMARY KEY, feed TEXT, entry INTEGER, retracted INTEGER, image TEXT) STRICT",
     "CREATE INDEX IF NOT EXISTS by_entry ON listings (feed, entry)",
+    "CREATE INDEX IF NOT EXISTS by_retraction ON listings (feed, id) WHERE retracted",
     "CREATE TABLE IF NOT EXISTS accepted (length INTEGER, head TEXT, PRIMARY KEY (length, head)) STRICT, WITHOUT ROWID",
 )
 """`accepted` has heads of signed releases that the trail does not have, with which a person has said to go on."""
@@ -112,14 +113,16 @@ class TrailBook:
             return self._catch_up(session, tuple(anchors))
 
     def _catch_up(self, session: Session, anchors: Collection[AuditHead]) -> str | Unread | None:
-        with self._open() as book:
+        with self._open() as book, contextlib.ExitStack() as stack:
             reached = _reached(book)
             doubt = _doubt(session, book, anchors)
             if doubt is not None:
                 return doubt
             unread = head(session).length - reached.length - LINES_AT_ONCE
             changed: dict[int, ListingImage | None] = {}
-            reading = lines(session, after=reached.length, at_most=LINES_AT_ONCE)
+            reading = stack.enter_context(
+                contextlib.closing(lines(session, after=reached.length, at_most=LINES_AT_ONCE))
+            )
             while True:
                 try:
                     line = next(reading, None)
@@ -174,6 +177,14 @@ class TrailBook:
                 after = image_after(images[-1] if images else known.get(listing), operation, columns)
                 if after is not None:
                     images.append(after)
+        return found
+
+    def retracted(self) -> dict[str, list[int]]:
+        """The listings that the lines say were retracted, or have ended, and are not lifted yet, by feed."""
+        found: dict[str, list[int]] = {}
+        with self._open() as book:
+            for feed, listing in book.execute("SELECT feed, id FROM listings WHERE retracted ORDER BY feed, id"):
+                found.setdefault(feed, []).append(listing)
         return found
 
     def lifts(self, feed: str, entries: Collection[int]) -> set[int]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from blocklist_sdk.exchange_server.casework.cases import broken_line
 from blocklist_sdk.exchange_server.evidence.evidence_store import EvidenceStore
 from blocklist_sdk.exchange_server.store.audited import AUDITED, IMAGES, SALT, Images, is_empty
-from blocklist_sdk.exchange_server.store.tables import CaseRow, EvidenceRow, HistoryRow
+from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, CaseRow, EvidenceRow, HistoryRow
 from blocklist_sdk.exchange_server.store.trail import UNREADABLE, TrailEnd, head, lines
 from blocklist_sdk.exchange_server.store.trail_lines import ExpectedRow, ExpectedRows, RowKey, fold_line
 from blocklist_sdk.texts import displayable
@@ -49,6 +49,7 @@ def findings(session: Session, evidence: EvidenceStore) -> Iterator[Finding]:
     """
     rows: ExpectedRows = {}
     yield from map(Finding, _trail(session, rows))
+    yield from map(Finding, _alarms(session))
     for audited in AUDITED:
         images = IMAGES[audited.row]
         yield from _differences(session, images, rows.get(images.table, {}))
@@ -79,6 +80,12 @@ def _trail(session: Session, rows: ExpectedRows) -> Iterator[str]:
             if end.length != reached.length
             else "the head of the audit trail is not the hash of its last line"
         )
+
+
+def _alarms(session: Session) -> Iterator[str]:
+    alarmed, length = session.execute(select(AuditHeadRow.alarmed, AuditHeadRow.length)).one_or_none() or (0, 0)
+    if alarmed > length:
+        yield f"alarms are marked as raised up to line {alarmed} of the audit trail, and its head names line {length}"
 
 
 def _differences(session: Session, images: Images, expected: dict[RowKey, ExpectedRow]) -> Iterator[Finding]:

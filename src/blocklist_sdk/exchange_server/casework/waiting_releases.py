@@ -11,7 +11,14 @@ from blocklist_sdk import times
 from blocklist_sdk.exchange.models import WaitingListing, WaitingRelease
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.release_guard import Verdict
-from blocklist_sdk.exchange_server.store.tables import CaseRow, ListingRow, WaitingRow
+from blocklist_sdk.exchange_server.store.tables import (
+    ALARMING_ONLY,
+    RELEASE_ACCEPTED,
+    AuditRow,
+    CaseRow,
+    ListingRow,
+    WaitingRow,
+)
 from blocklist_sdk.publisher.results import SurprisingChange
 from blocklist_sdk.records import SCOPES
 
@@ -43,6 +50,16 @@ def accept(session: Session, feed: str, digest: str, actor: str, *, now: datetim
         )
     if row.accepted_by is None:
         row.accepted_by, row.accepted_at = actor, now
+
+
+def is_accounted_for(session: Session, row: WaitingRow) -> bool:
+    """Whether a line of the audit trail says that what waits was accepted, by whom the row says."""
+    wanted = (
+        select(AuditRow.detail)
+        .where(ALARMING_ONLY, AuditRow.event == RELEASE_ACCEPTED, AuditRow.actor == row.accepted_by)
+        .order_by(AuditRow.sequence.desc())
+    )
+    return {"feed": row.feed, "digest": row.digest} in session.scalars(wanted)
 
 
 def decisions_state(session: Session, feed: str) -> str:

@@ -9,7 +9,7 @@ are refused here, and `store.database` has the functions that add many rows at o
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -234,14 +234,15 @@ def head(session: Session) -> TrailEnd:
     return TrailEnd(0, "") if found is None else TrailEnd(*found)
 
 
-def lines(session: Session, after: int = 0, *, at_most: int | None = None) -> Iterator[TrailLine]:
+def lines(session: Session, after: int = 0, *, at_most: int | None = None) -> Generator[TrailLine, None, None]:
     """The lines of the trail in order, read a few at a time.
 
     Args:
         session: one that reads.
-        after: the number of a line; only later ones are read.
+        after: the number of a line; only later ones are read. Close the iterator if you stop before the last one.
         at_most: how many are read; None for all.
     """
     wanted = select(_LINES).where(_LINES.c.sequence > after).order_by(_LINES.c.sequence).limit(at_most)
-    for row in session.execute(wanted, execution_options={"yield_per": _BATCH}):
-        yield TrailLine(row.sequence, row.at, row.actor, row.event, row.detail, row.changes, row.hash)
+    with session.execute(wanted, execution_options={"yield_per": _BATCH}) as found:
+        for row in found:
+            yield TrailLine(row.sequence, row.at, row.actor, row.event, row.detail, row.changes, row.hash)
