@@ -329,3 +329,28 @@ def test_a_line_that_cannot_be_read_holds_up_no_unblock(lite: Talk, caplog: pyte
     assert published(lite) == {}
     (alarm,) = alarms(caplog)
     assert "that cannot be read. Nothing new is listed; retractions are published." in alarm
+
+
+def test_an_officer_whom_sql_has_made_lists_nothing(talk: Talk, caplog: pytest.LogCaptureFixture) -> None:
+    case, wrong = talk.complete(), talk.listed()
+    before = published(talk).keys()
+    sql(
+        talk,
+        "INSERT INTO accounts (id, name, scopes, secret_hash, key, certificates, created_at) "
+        "SELECT 9001, 'stranger', 'officer', secret_hash, key, certificates, created_at "
+        "FROM accounts WHERE name = 'anna'",
+    )
+    exchange = talk.exchange
+    token = exchange.tokens.issue("stranger", ["officer"], exchange.clock().timestamp())
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "k1"}
+    body = {"kind": "block", "reason": "x", "urgent": True, "version": talk.version(case)}
+    made = talk.request("POST", f"/v1/cases/{case}/decisions", json=body, headers=headers)
+    assert made.status_code == 201
+    talk.decide(wrong, "retract")
+    assert FEED in talk.publish(), "an unblock waits for nothing"
+    assert published(talk) == {}
+    assert any("'stranger' is not what the audit trail says" in each for each in alarms(caplog))
+    sql(talk, "DELETE FROM answers WHERE account_id = 9001", "DELETE FROM accounts WHERE id = 9001")
+    talk.publish()
+    assert published(talk) == {}, "its decisions account for nothing, also when it is gone"
+    assert before

@@ -30,8 +30,9 @@ from blocklist_sdk.exchange_server.casework.accounted import (
     is_retracted,
     listing_changes,
 )
+from blocklist_sdk.exchange_server.casework.cases import COMMAND_LINE, SYSTEM
 from blocklist_sdk.exchange_server.store.audited import IMAGES
-from blocklist_sdk.exchange_server.store.tables import AuditRow, ListingRow
+from blocklist_sdk.exchange_server.store.tables import AccountRow, AuditRow, ListingRow
 from blocklist_sdk.exchange_server.store.trail import UNREADABLE, head, lines
 from blocklist_sdk.exchange_server.store.trail_lines import TrailEnd, TrailLine
 from blocklist_sdk.modes import PRIVATE
@@ -49,6 +50,7 @@ _SCHEMA: Final = (
     "(id INTEGER PRIMARY KEY, feed TEXT, entry INTEGER, retracted INTEGER, image TEXT) STRICT",
     "CREATE INDEX IF NOT EXISTS by_entry ON listings (feed, entry)",
     "CREATE INDEX IF NOT EXISTS by_retraction ON listings (feed, id) WHERE retracted",
+    "CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, name TEXT, image TEXT) STRICT",
     "CREATE TABLE IF NOT EXISTS accepted (length INTEGER, head TEXT, PRIMARY KEY (length, head)) STRICT, WITHOUT ROWID",
 )
 """`accepted` has heads of signed releases that the trail does not have, with which a person has said to go on."""
@@ -137,7 +139,7 @@ class TrailBook:
                 _fold(book, changed, line)
                 reached = AuditHead(line.sequence, line.hash)
             _store(book, reached, changed)
-        return Unread(unread) if unread > 0 else None
+            return Unread(unread) if unread > 0 else _foreign_account(session, book)
 
     def doubt(self, session: Session, anchors: Iterable[AuditHead]) -> str | None:
         """Why the trail is not the one that was read before, or that releases were signed with; None if it is.
@@ -150,7 +152,9 @@ class TrailBook:
             StorageFailed: the file or the database cannot be used.
         """
         with self._open() as book:
-            return _doubt(session, book, tuple(anchors))
+            doubt = _doubt(session, book, tuple(anchors))
+            has_read_all = signed_head(head(session)) == _reached(book)
+            return _foreign_account(session, book) if doubt is None and has_read_all else doubt
 
     def head(self) -> AuditHead:
         """How far it has read."""
@@ -216,6 +220,9 @@ class TrailBook:
             )
             rows = session.scalars(select(ListingRow).where(ListingRow.lifted_at.is_(None)))
             changed: dict[int, ListingImage | None] = {row.id: images.of(partial(getattr, row)) for row in rows}
+            book.execute("DELETE FROM accounts")
+            for account, image in _accounts(session).items():
+                _store_account(book, account, image)
             _store(book, signed_head(reached), changed)
 
     @contextlib.contextmanager
@@ -274,11 +281,51 @@ def head_at(session: Session, length: int) -> str | None:
 
 
 def _fold(book: sqlite3.Connection, changed: dict[int, ListingImage | None], line: TrailLine) -> None:
-    for listing, operation, columns in listing_changes(line):
+    for table, (key, *_), operation, columns in line.changes:
+        if table == AccountRow.__tablename__:
+            found = book.execute("SELECT image FROM accounts WHERE id = ?", (key,)).fetchone()
+            _store_account(book, key, image_after(json.loads(found[0]) if found else None, operation, columns))
+    changes = list(listing_changes(line))
+    if changes and not _is_known(book, line.actor):
+        return  # what an account decides that no line has made accounts for nothing
+    for listing, operation, columns in changes:
         if listing not in changed:
             found = book.execute("SELECT image FROM listings WHERE id = ?", (listing,)).fetchone()
             changed[listing] = None if found is None else json.loads(found[0])
         changed[listing] = image_after(changed[listing], operation, columns)
+
+
+def _is_known(book: sqlite3.Connection, actor: str) -> bool:
+    """Whether the lines say that there is, or was, an account of this name."""
+    if actor in (SYSTEM, COMMAND_LINE):
+        return True
+    return book.execute("SELECT 1 FROM accounts WHERE name = ?", (actor,)).fetchone() is not None
+
+
+def _store_account(book: sqlite3.Connection, account: int, image: Mapping[str, Any] | None) -> None:
+    if image is None:
+        book.execute("DELETE FROM accounts WHERE id = ?", (account,))
+        return
+    kept = {name: value for name, value in image.items() if value is not None}
+    row = (account, kept.get("name"), json.dumps(kept, sort_keys=True))
+    book.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", row)
+
+
+def _accounts(session: Session) -> dict[int, dict[str, Any]]:
+    """The images of the accounts in the database, by ID."""
+    images = IMAGES[AccountRow]
+    return {row.id: images.of(partial(getattr, row)) for row in session.scalars(select(AccountRow))}
+
+
+def _foreign_account(session: Session, book: sqlite3.Connection) -> str | None:
+    """Why the accounts are not those that the lines made; None if they are. An officer who is put there can list."""
+    known = dict(book.execute("SELECT id, image FROM accounts"))
+    there = {account: json.dumps(image, sort_keys=True) for account, image in _accounts(session).items()}
+    differing = sorted(account for account in known.keys() | there.keys() if known.get(account) != there.get(account))
+    if not differing:
+        return None
+    image = json.loads(there.get(differing[0]) or known[differing[0]])
+    return f"the account {image.get('name')!r} is not what the audit trail says of it"
 
 
 def _store(book: sqlite3.Connection, reached: AuditHead, changed: Mapping[int, ListingImage | None]) -> None:
