@@ -24,7 +24,7 @@ REGIONS = ["ID", "US", "GB", "IN", "SG", "DE", "IT", "AR", "MX", "BR", "CI", "FR
 ODD_REGIONS = ["AG", "AU", "BY", "CA", "CN", "GA", "GG", "HU", "JP", "KR", "KZ", "LU", "NF", "NO", "RU", "SM", "VA"]
 """Rewriting rules, several prefixes, shared country codes, prefixes that are not 0."""
 
-TEXTS = int(os.environ.get("BLOCKLIST_TEXTS", "5000"))
+TEXTS = int(os.environ.get("BLOCKLIST_TEXTS", "1500"))
 """Generated texts for each of `REGIONS`; ``make differential`` asks for half a million."""
 
 KINDS = range(11)
