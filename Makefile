@@ -6,6 +6,8 @@ VENV    := .venv$(if $(filter-out file,$(origin PYTHON)),-$(VERSION))
 BIN      = $(VENV)/bin
 PYTEST   = $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start hundreds of processes: what one of them has compiled is kept for the others.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo sandbox test lint differential chaos timing coverage test-httpx2 bench docs lock clean
 .DELETE_ON_ERROR:

@@ -21,6 +21,7 @@ from blocklist_sdk.enforcement.sink import PENDING
 from blocklist_sdk.recipient.blocklist import internals_of
 from blocklist_sdk.records import SCOPES
 from support.memory_sink import MemorySink
+from support.scale import scaled
 from support.world import FEED, make_world
 
 
@@ -67,7 +68,7 @@ def drawn_rows(chance: random.Random, now: datetime) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(scaled(3, long=12)))
 def test_no_block_outlives_its_entries_and_the_last_receipt_of_each_entry_is_true(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ Those that mount something over the memory, or that are about the disk, use the 
 `TMPDIR=/var/tmp make test` writes where that says.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -14,19 +15,26 @@ from typing import Final
 
 _MEMORY: Final = Path("/dev/shm")
 _ROOM_BYTES: Final = 3 << 30
-"""What the tests of three processes have written at once at most, twice."""
+"""Several times what the tests of three processes have written at once."""
 
 _DISK: Final = "DISK_OF_TESTS"
 
 
 def write_into_memory() -> None:
-    """From here on, temporary files of this process and of those that it starts lie in memory, if there is room."""
+    """From here on, temporary files of this process and of those that it starts lie in memory, if there is room.
+
+    Whatever a killed process leaves is gone at the end. What pytest keeps of failed tests is in `pytest-of-USER`.
+    """
     if "TMPDIR" in os.environ:
         return
     disk = tempfile.gettempdir()
-    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
-        os.environ |= {"TMPDIR": str(_MEMORY), _DISK: disk}
-        tempfile.tempdir = None  # found anew
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ROOM_BYTES:
+        return
+    folder = tempfile.mkdtemp(prefix="tests-", dir=_MEMORY)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o1777)  # as /tmp: servers run as users of their own
+    os.environ |= {"TMPDIR": folder, "PYTEST_DEBUG_TEMPROOT": str(_MEMORY), _DISK: disk}
+    tempfile.tempdir = None  # found anew
 
 
 def disk() -> Path:

@@ -15,6 +15,7 @@ from blocklist_sdk.errors import InvalidInput
 from blocklist_sdk.publisher.cells import read_cells
 from blocklist_sdk.tables import Reject, TableOptions, delimited, streams
 from blocklist_sdk.tables.table import open_table
+from support.scale import scaled
 
 Rows = list[tuple[int, list[str]]]
 
@@ -91,7 +92,7 @@ def test_rows_of_another_width_and_blank_lines_keep_their_places() -> None:
 @pytest.mark.parametrize("mark", list(",;\t|"))
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@settings(max_examples=12)
+@settings(max_examples=scaled(4, long=12))
 @given(rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=8))
 def test_every_dialect_gives_back_exactly_its_cells(mark: str, encoding: str, end: str, rows: list[list[str]]) -> None:
     out = io.StringIO(newline="")
