@@ -112,6 +112,7 @@ def test_what_a_list_in_force_says() -> None:
         "up": 1,
         "stale": 0,
         "clock_behind_seconds": 0,
+        "audit_contradicted": 0,
         "serial": 42,
         "rows": 1_234_567_890,
         "generation_bytes": 10**12,
@@ -130,6 +131,7 @@ def test_before_the_first_sync_there_is_nothing_to_measure_but_that() -> None:
     found = strictly_parsed(render(NEVER_SYNCED, outcome=None, before={}, now=NOW))
     assert found.pop("up") == 0
     assert found.pop("stale") == 1
+    assert found.pop("audit_contradicted") == 0
     assert set(found) == {f"syncs_total[{name}]" for name in OUTCOMES}
 
 
