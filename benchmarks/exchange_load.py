@@ -135,7 +135,7 @@ def _prepare(directory: Path, database: str | None) -> dict[str, str]:
     ) as exchange:
         at = exchange.clock()
         scopes = {"web": ("report",), "telkomsel": ("receipt", f"feed:{_FEED}")}
-        with exchange.database.writing(by=Act("test", "prepared")) as session:
+        with exchange.database.writing(by=Act("command line", "prepared")) as session:
             for name, some in scopes.items():
                 add_account(session, name, " ".join(some), key=None, now=at)
             case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}

@@ -86,7 +86,7 @@ def _list(exchange: "Exchange", count: int) -> list[int]:
     from blocklist_sdk.exchange_server.store.trail import Act
 
     at = exchange.clock()
-    with exchange.database.writing(by=Act("test", "prepared")) as session:
+    with exchange.database.writing(by=Act("command line", "prepared")) as session:
         add_account(session, "anna", "officer", key=None, now=at)
         case = {"state": "decided", "opened_at": at, "decided_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": _NUMBERS + index} | case for index in range(count)])

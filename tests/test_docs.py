@@ -120,7 +120,7 @@ def exchange(
 
     clock.moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     talk = start()
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         secret = add_account(session, "gopay", "report officer receipt feed:id-telkomsel", key=None, now=clock())
     assert secret is not None
     monkeypatch.setenv("EXCHANGE_SECRET", secret)

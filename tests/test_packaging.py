@@ -166,6 +166,9 @@ def test_the_services_differ_in_how_they_run_and_not_in_what_they_may() -> None:
     exchange, recipient, mirror, refresh = map(hardening, (EXCHANGE, RECIPIENTS[0], MIRROR, REFRESH))
     # A recipient writes its metrics where node_exporter reads them.
     assert recipient.pop("ReadWritePaths") == "-/var/lib/prometheus/node-exporter"
+    # An exchange verifies hashes from before at the lowest priority.
+    assert exchange.pop("SystemCallFilter") == "setpriority"
+    assert recipient.pop("SystemCallFilter") == mirror.pop("SystemCallFilter") == refresh.pop("SystemCallFilter")
     assert exchange == recipient == mirror
     # To sign takes no network.
     assert refresh.pop("PrivateNetwork") == "yes"

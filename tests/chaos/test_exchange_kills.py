@@ -134,7 +134,7 @@ class Load:
 def listed(exchange: Exchange) -> None:
     """Entries that receipts are for; decided long before the receipts, which this module dates when it is loaded."""
     at = times.this_second() - timedelta(days=1)
-    with exchange.database.writing(by=Act("test", "prepared")) as session:
+    with exchange.database.writing(by=Act("command line", "prepared")) as session:
         case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": TELKOMSEL + index} | case for index in range(LISTED)])
         listing = {"feed": "id-telkomsel", "level": "block", "category": "fraud", "scope": "sms", "since": at}

@@ -23,7 +23,7 @@ from support.talking import good
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
 
-HONEST_WAIT_S = 1.0
+HONEST_WAIT_S = 2.0
 ANSWER_BYTES_MAX = 10_000
 FILES = 1024
 """Files that the server may open, at most: systemd's soft limit, and what many systems start with."""
@@ -142,8 +142,10 @@ def half_sent_heads(server: AbusedServer) -> None:
         file = png_of(200)
         path = f"/v1/reports/{report['id']}/evidence?name=a.png"
         good(client.post(path, content=file, headers=server.headers("bank")))
-        case = f"/v1/cases/{report['case']}"
-        decision = {"kind": "block", "reason": "proved", "urgent": True}
+        seen = good(client.get(f"/v1/reports/{report['id']}", headers=server.headers("anna")))
+        case = f"/v1/cases/{seen['case']}"
+        version = good(client.get(case, headers=server.headers("anna")))["version"]
+        decision = {"kind": "block", "reason": "proved", "urgent": True, "version": version}
         good(client.post(f"{case}/decisions", json=decision, headers=server.headers("anna")))
         while good(client.get(case, headers=server.headers("anna")))["state"] != "published":
             time.sleep(0.1)

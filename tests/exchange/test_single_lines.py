@@ -22,7 +22,7 @@ from blocklist_sdk.texts import quoted
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 MANY_LINES = {("NewReport", "text"), ("NewDecision", "reason"), ("NewReceipt", "detail"), ("NewAppeal", "grounds")}
-MANY_LINES |= {("NewAnswer", "reason")}
+MANY_LINES |= {("NewAnswer", "reason"), ("NewRecycledAnswer", "reason")}
 """Texts of several lines. They are shown indented."""
 
 INVISIBLE = "\n\r\x00\x1b\x7f\x85\u200b\u200e\u202a\u202e\u2028\u2029\u2066\u2060\ufeff\U000e0041"

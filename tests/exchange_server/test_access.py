@@ -177,7 +177,7 @@ def test_a_token_allows_no_more_than_its_account_does_now(lite: Talk) -> None:
 
 def test_an_account_that_is_closed_is_out_within_a_second(lite: Talk) -> None:
     assert lite.get("web", "/v1/account").is_success
-    with lite.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with lite.exchange.database.writing(by=Act("command line", "prepared")) as session:
         disable_account(session, "web", START)
     until(lambda: lite.get("web", "/v1/account").status_code == 401)
 
@@ -344,7 +344,7 @@ def test_a_secret_is_compared_with_its_hash_in_microseconds() -> None:
 
 
 def test_a_new_secret_replaces_the_old_one(lite: Talk, secrets: dict[str, str]) -> None:
-    with lite.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with lite.exchange.database.writing(by=Act("command line", "prepared")) as session:
         fresh = renew_secret(session, SECRETIVE, lite.clock())
     token_refused(ask(lite, auth=(SECRETIVE, secrets[SECRETIVE])), 401, "invalid_client")
     good(ask(lite, auth=(SECRETIVE, fresh)))
@@ -405,7 +405,7 @@ def signed(key: Any, algorithm: str, claims: dict[str, Any]) -> str:
 def test_a_signed_assertion_is_exchanged_for_a_token_once(talk: Talk) -> None:
     key = OKPKey.generate_key("Ed25519")
     curve = ECKey.generate_key("P-256")
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         for name, each in (("signer", key), ("curved", curve)):
             add_account(session, name, "report", key=each.as_pem(private=False).decode(), now=START)
     now = int(talk.clock().timestamp())
@@ -500,7 +500,7 @@ def test_an_account_is_read_once_for_all_who_ask_at_a_time(lite: Talk) -> None:
 def test_tokens_are_counted_for_who_asks_and_for_the_address(start: Callable[..., Talk]) -> None:
     talk = start(token_rate="3/minute")
     keys = {name: OKPKey.generate_key("Ed25519") for name in ("signer", "other")}
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         for name, key in keys.items():
             add_account(session, name, "report", key=key.as_pem(private=False).decode(), now=START)
     proofs = itertools.count()

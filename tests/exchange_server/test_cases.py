@@ -44,7 +44,7 @@ ALLOWED = {
 
 
 def test_a_case_goes_where_it_may_and_nowhere_else(lite: Talk) -> None:
-    with lite.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with lite.exchange.database.writing(by=Act("command line", "prepared")) as session:
         case = CaseRow(number=lite.number(), state="incomplete", opened_at=lite.clock(), events=0, head="")
         session.add(case)
         session.flush()

@@ -220,7 +220,7 @@ def test_a_client_that_hung_up_while_it_waited_is_not_worked_for(lite: Talk, mon
 
 def keep_old_hash(talk: Talk, name: str, secret: str) -> str:
     """Give an account a secret whose hash is of the kind from before."""
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         row = find_account(session, name)
         row.secret_hash, row.key = secret_hashes._HASHER.hash(secret), None
         return row.secret_hash

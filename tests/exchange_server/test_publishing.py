@@ -364,7 +364,7 @@ def list_all(talk: Talk, numbers: list[int]) -> None:
     """Put numbers on the feeds as decisions would."""
     at = talk.clock()
     until = at + timedelta(days=180)
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         case = {"state": "decided", "opened_at": at, "complete_at": at, "decided_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": number} | case for number in numbers])
         listing = {"level": "block", "category": "fraud", "scope": "sms", "since": at, "until": until, "urgent": True}

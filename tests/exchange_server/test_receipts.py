@@ -102,7 +102,7 @@ def test_who_answers_for_nothing_any_more_stands_in_for_nobody(talk: Talk) -> No
     case = talk.listed(number, scope=["sms"])
     talk.answer_for("telkomsel", talk.receipt())
     assert talk.state(case) == "enforced"
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         session.add(AccountRow(name="heir", scopes="feed:id-telkomsel receipt", created_at=START))
         disable_account(session, "telkomsel", talk.clock())
     made = talk.make("web", "/v1/appeals", {"number": f"+{number}", "grounds": "mine", "appellant": "p"})
@@ -147,7 +147,7 @@ def test_a_number_that_another_recipient_calls_recycled_is_one_appeal_for_an_off
 
 def test_the_home_operators_word_settles_what_others_have_said(talk: Talk) -> None:
     case = talk.listed()
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         session.add(AccountRow(name="both", scopes="feed:id-messaging feed:id-telkomsel receipt", created_at=START))
     talk.answer_for("messenger", talk.receipt(feed="id-messaging", outcome="recycled"))
     header = talk.token("both", "receipt", "feed:id-telkomsel", "feed:id-messaging") | {"Idempotency-Key": "both"}
@@ -161,7 +161,7 @@ def test_a_month_keeps_the_figures_of_a_recipient_that_was_closed_since(talk: Ta
     talk.listed()
     talk.answer_for("telkomsel", talk.receipt())
     before = talk.read("anna", "/v1/statistics/2026-11")
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         disable_account(session, "telkomsel", talk.clock())
         disable_account(session, "indosat", talk.clock())
     after = talk.read("anna", "/v1/statistics/2026-11")
@@ -180,7 +180,7 @@ def test_receipts_for_what_is_lifted_are_taken_too(talk: Talk) -> None:
 def seeded(talk: Talk, count: int) -> int:
     """So many listings on one feed, as if they were published, each with its own case."""
     at = talk.clock()
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         case = {"state": "published", "opened_at": at, "published_at": at, "events": 0, "head": ""}
         add_all(session, CaseRow, [{"number": talk.number()} | case for _ in range(count)])
         rows = session.execute(select(CaseRow.id, CaseRow.number).order_by(CaseRow.id)).all()

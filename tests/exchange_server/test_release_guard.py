@@ -40,7 +40,7 @@ def add_listings(talk: Talk, amount: int, *, urgent: bool = True, level: str = "
     numbers = [next(_numbers) for _ in range(amount)]
     case = {"state": "decided", "opened_at": at, "complete_at": at, "decided_at": at, "events": 0, "head": ""}
     listing = {"feed": FEED, "level": level, "category": "fraud", "scope": "sms", "since": at, "urgent": urgent}
-    with talk.exchange.database.writing(by=Act("test", "prepared")) as session:
+    with talk.exchange.database.writing(by=Act("command line", "prepared")) as session:
         add_all(session, CaseRow, [{"number": number} | case for number in numbers])
         found = select(CaseRow.id, CaseRow.number).where(CaseRow.number.between(numbers[0], numbers[-1]))
         made = session.execute(found).all()

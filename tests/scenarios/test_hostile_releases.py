@@ -167,7 +167,12 @@ def test_memory_that_ends_in_the_middle_is_an_error_of_ours(world: World, spare_
     """Arrow, numpy, threads and mapped files each fail in a way of their own."""
     file = made("dense_list", 100, world.directory)
     offer(Forger(world), file)
-    found = check(world, file, guard=None, spare=spare_mb << 20)
+    try:
+        found = check(world, file, guard=None, spare=spare_mb << 20)
+    except AssertionError as error:
+        if "cannot allocate memory for thread-local data" not in str(error):
+            raise
+        return  # the C library ends the process by itself where a thread finds no memory for its own data
     assert found.outcome in ("snapshot", StorageFailed.__name__), found
 
 

@@ -316,7 +316,7 @@ def make_template(directory: Path) -> dict[str, str]:
 
 def add_accounts(exchange: Exchange) -> dict[str, str]:
     kept: dict[str, str] = {}
-    with exchange.database.writing(by=Act("test", "prepared")) as session:
+    with exchange.database.writing(by=Act("command line", "prepared")) as session:
         for name, scopes in (SCOPES | {"everyone": ALL_SCOPES, SECRETIVE: ("report", "officer")}).items():
             private = None if name == SECRETIVE else OKPKey.generate_key("Ed25519")
             secret = add_account(
