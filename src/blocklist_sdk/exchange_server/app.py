@@ -4,6 +4,8 @@ import functools
 import json
 from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.responses import Response
 
@@ -52,10 +54,13 @@ def create_app(exchange: Exchange | None) -> FastAPI:
     def document() -> bytes:
         return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
 
-    # FastAPI's route for it would write the whole document anew, on the event loop, for whoever asks.
+    one = anyio.CapacityLimiter(1)
+
+    # FastAPI's route for it would write the whole document anew, on the event loop, for whoever asks. Here it is made
+    # once; those who ask meanwhile wait without a thread.
     @app.get("/openapi.json", include_in_schema=False)
-    def get_document() -> Response:
-        return Response(document(), media_type="application/json")
+    async def get_document() -> Response:
+        return Response(await anyio.to_thread.run_sync(document, limiter=one), media_type="application/json")
 
     return app
 

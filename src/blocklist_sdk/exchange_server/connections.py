@@ -102,7 +102,7 @@ class GuardedConnection(HttpToolsProtocol):
         self.handshake: asyncio.Task[None] | None = None
         self._table = table
         self._served_app = self.app
-        self.app = self._run
+        self.app: Any = self._run
         self._refusal: HttpRefusal | None = None
         self._cycles: list[RequestResponseCycle] = []
         self._extensions: dict[str, Any] = {}

@@ -33,8 +33,8 @@ class Bodies:
 
     def __init__(self) -> None:
         """Nothing is under way yet."""
-        self.readers = anyio.CapacityLimiter(_READERS)
-        self.total = 0
+        self.readers: anyio.CapacityLimiter = anyio.CapacityLimiter(_READERS)
+        self.total: int = 0
         self.by_account: Counter[int] = Counter()
 
     @contextlib.contextmanager
@@ -58,7 +58,7 @@ class Charge:
     def __init__(self, bodies: Bodies, account: int) -> None:
         self._bodies = bodies
         self._account = account
-        self.bytes = 0
+        self.bytes: int = 0
 
     def raise_to(self, length: int) -> None:
         """Count so many bytes for this body.
