@@ -25,6 +25,7 @@ from blocklist_sdk.exchange_server.serving import serving_exchange
 from blocklist_sdk.exchange_server.store.database import add_all
 from blocklist_sdk.exchange_server.store.tables import (
     CaseRow,
+    DecisionRow,
     EvidenceRow,
     FeedRow,
     ListingRow,
@@ -44,7 +45,7 @@ BATCH = 20
 
 def serve(directory: Path, database: str, port: int, _: int, say: Say) -> None:
     with (
-        Exchange.open(directory, passphrase=PASSPHRASE, database=database) as exchange,
+        Exchange.open(directory, passphrase=PASSPHRASE, database=database, two_person=True) as exchange,
         serving_exchange(exchange, port=port, publish=False),
     ):
         say("up")
@@ -63,7 +64,7 @@ def batch(index: int) -> dict[str, Any]:
 
 @dataclass
 class Load:
-    """Reports with evidence, and receipts, sent until they are acknowledged; then the next ones.
+    """Reports with evidence, decisions and receipts, sent until they are acknowledged; then the next ones.
 
     Attributes:
         url: where.
@@ -123,6 +124,43 @@ class Load:
                 content = png_of(200 + chance.randrange(50_000))
                 self.post(client, "web", f"file-{name}", path, content=content)
 
+    def decide(self) -> None:
+        """One officer proposes to list a number that only this thread reports, and the other one confirms."""
+        with self.client() as client:
+            for index in range(100_000):
+                if self.stopped.is_set():
+                    return
+                report = {
+                    "number": f"+{TELKOMSEL + 60_000 + index}",
+                    "category": "fraud",
+                    "channel": "sms",
+                    "text": f"decided-{index}",
+                    "happened_at": "2026-11-01T10:00:00Z",
+                    "reporter": f"decided-{index}",
+                }
+                made = self.post(client, "web", f"report-decided-{index}", "/v1/reports", json=report)
+                path = f"/v1/reports/{made['id']}/evidence?name=a.png"
+                self.post(client, "web", f"file-decided-{index}", path, content=png_of(200))
+                case = self.read(client, f"/v1/reports/{made['id']}")["case"]
+                version = self.read(client, f"/v1/cases/{case}")["version"]
+                new = {"kind": "block", "reason": "proved", "urgent": True, "version": version}
+                decided = self.post(client, "anna", f"decision-{index}", f"/v1/cases/{case}/decisions", json=new)
+                version = self.read(client, f"/v1/cases/{case}")["version"]
+                path = f"/v1/decisions/{decided['id']}/confirmation"
+                self.post(client, "budi", f"confirmation-{index}", path, json={"version": version})
+
+    def read(self, client: httpx.Client, path: str) -> Any:
+        """Ask for it as an officer until it is answered."""
+        while True:
+            try:
+                answer = client.get(path, headers={"Authorization": f"Bearer {self.tokens['anna']}"})
+            except httpx.TransportError:
+                assert time.monotonic() < self.patient_until, "the exchange does not come back"
+                time.sleep(0.05)
+                continue
+            assert answer.is_success, answer.text
+            return answer.json()
+
     def answer_for(self) -> None:
         with self.client() as client:
             for index in range(100_000):
@@ -161,26 +199,31 @@ def test_an_exchange_that_is_killed_at_work(template: Path, database: str, tmp_p
         tokens = {
             "web": exchange.tokens.issue("web", ["report"], at),
             "telkomsel": exchange.tokens.issue("telkomsel", ["receipt", "feed:id-telkomsel"], at),
+            **{name: exchange.tokens.issue(name, ["officer"], at) for name in ("anna", "budi")},
         }
     port = free_port()
     load = Load(f"http://127.0.0.1:{port}", tokens, tmp_path / "acknowledged")
     chance = random.Random(13)
     with ThreadPoolExecutor(4) as pool:
-        workers = [pool.submit(load.report, 1), pool.submit(load.report, 2), pool.submit(load.answer_for)]
+        work = (partial(load.report, 1), partial(load.report, 2), load.answer_for, load.decide)
+        workers = [pool.submit(each) for each in work]
         with nursery(partial(serve, directory, database, port)) as children:
             for _ in range(KILLS):
                 load.sign.unlink(missing_ok=True)
                 assert children.run(0, Moment(chance.uniform(0.0, 0.5), load.sign.name, tmp_path)).was_killed
+                with Exchange.open(directory, passphrase=None, database=database) as exchange:
+                    assert list(exchange.damage()) == []
         load.stopped.set()
         load.patient_until = time.monotonic() + 120
         with (
-            Exchange.open(directory, passphrase=PASSPHRASE, database=database) as exchange,
+            Exchange.open(directory, passphrase=PASSPHRASE, database=database, two_person=True) as exchange,
             serving_exchange(exchange, port=port, publish=False),
         ):
             for each in workers:
                 each.result()
             replayed(load)
             look_through(exchange, load)
+            assert list(exchange.damage()) == []
     assert load.sent_again > 0
     tally(kills=KILLS, acknowledged=len(load.acknowledged), sent_again=load.sent_again)
 
@@ -200,6 +243,7 @@ def look_through(exchange: Exchange, load: Load) -> None:
     with exchange.database.reading() as session:
         reports = {row.id: row for row in session.scalars(select(ReportRow))}
         evidence = {row.id: row for row in session.scalars(select(EvidenceRow))}
+        decisions = {row.id: row for row in session.scalars(select(DecisionRow))}
         names = [row.reporter for row in reports.values()]
         assert len(set(names)) == len(names)
         for key, (status, body) in load.acknowledged.items():
@@ -209,12 +253,17 @@ def look_through(exchange: Exchange, load: Load) -> None:
             elif key.startswith("file-"):
                 assert evidence[body["id"]].sha256 == body["sha256"]
                 assert reports[evidence[body["id"]].report_id or 0].text == key.removeprefix("file-")
+            elif key.startswith("decision-"):
+                assert (decisions[body["id"]].officer, decisions[body["id"]].kind) == ("anna", "block")
+            elif key.startswith("confirmation-"):
+                assert (decisions[body["id"]].state, decisions[body["id"]].confirmed_by) == ("effective", "budi")
             else:
                 assert {each["status"] for each in body["items"]} == {"accepted"}
         batches = sum(key.startswith("receipts-") for key in load.acknowledged)
         assert session.scalar(select(func.count()).select_from(ReceiptRow)) == batches * BATCH
         assert sum(key.startswith("report-") for key in load.acknowledged) == len(reports)
         assert sum(key.startswith("file-") for key in load.acknowledged) == len(evidence)
+        assert sum(key.startswith("decision-") for key in load.acknowledged) == len(decisions)
         for row in evidence.values():
             assert exchange.evidence.verify(row.sha256)
         for case in session.scalars(select(CaseRow)):
