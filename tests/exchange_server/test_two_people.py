@@ -239,5 +239,5 @@ def test_an_account_has_so_many_open_appeals(start: Callable[..., Talk]) -> None
     talk = start(open_appeals=1)
     cases = [talk.listed(), talk.listed()]
     good(talk.appeal(cases[0]))
-    assert "has 1 open appeals" in refused(talk.appeal(cases[1]), 409, "conflict")["detail"]
+    assert "has 1 open appeal:" in refused(talk.appeal(cases[1]), 409, "conflict")["detail"]
     good(talk.appeal(cases[1], who="bank"))

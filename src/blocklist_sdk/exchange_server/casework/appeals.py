@@ -25,6 +25,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     ListingRow,
     ReceiptRow,
 )
+from blocklist_sdk.texts import counted
 
 _NEVER_BLOCKED: Final = ("not-ours", "recycled", "refused")
 
@@ -76,7 +77,8 @@ def open_appeal(
             f"or this one {_AGAIN.days} days after the answer",
         )
     if _open_appeals_of(session, caller, now=now) >= settings.open_appeals:
-        raise Refusal("conflict", f"this account has {settings.open_appeals} open appeals: wait for their answers")
+        many = counted(settings.open_appeals, "open appeal")
+        raise Refusal("conflict", f"this account has {many}: wait for the answers")
     row = AppealRow(account_id=caller.id, number=number, grounds=new.grounds, appellant=new.appellant)
     if case is None:
         row.state, row.received_at = "open", now
@@ -150,8 +152,8 @@ def open_automatic_appeal(
         return
     if _open_appeals_of(session, caller, now=now) >= settings.open_appeals:
         alarm(
-            "%s has %d open appeals, so its receipt `recycled` on case %d opened none: answer them, and look at it",
-            *(caller.name, settings.open_appeals, case.id),
+            "%s has %s, so its receipt `recycled` on case %d opened none: answer them, and look at it",
+            *(caller.name, counted(settings.open_appeals, "open appeal"), case.id),
         )
         return
     row = AppealRow(account_id=caller.id, grounds=grounds, appellant=caller.name, by_itself=True)

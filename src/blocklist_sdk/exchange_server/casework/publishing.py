@@ -41,7 +41,14 @@ from blocklist_sdk.exchange_server.casework.reminders import Reminders
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.casework.trail_book import TrailBook, Unread, head_at, signed_head
 from blocklist_sdk.exchange_server.store.database import Database, add_missing
-from blocklist_sdk.exchange_server.store.tables import CaseRow, CycleRow, FeedRow, ListingRow, WaitingRow
+from blocklist_sdk.exchange_server.store.tables import (
+    TRAIL_ACCEPTED,
+    CaseRow,
+    CycleRow,
+    FeedRow,
+    ListingRow,
+    WaitingRow,
+)
 from blocklist_sdk.exchange_server.store.trail import Act, head, record
 from blocklist_sdk.locks import file_lock
 from blocklist_sdk.publisher.guard import PublisherGuard
@@ -376,12 +383,11 @@ class Publishing:
                         "newest alarm"
                     )
             self.database.change(
-                lambda session: record(session, Act(cases.COMMAND_LINE, "trail accepted", named.document()))
+                lambda session: record(session, Act(cases.COMMAND_LINE, TRAIL_ACCEPTED, named.document()))
             )
             anchors = {feed.audit for feed in self.publisher.status().feeds if feed.audit is not None}
             with self.database.snapshot() as session:
                 self.book.adopt(session, anchors)
-        alarm("somebody has accepted the audit trail as it is, up to line %d: %s", named.length, named.head)
 
     def _alarm_of(self, feed: str, rows: Sequence[ListingRow]) -> None:
         named = ", ".join(f"{row.id} (case {row.case_id})" for row in rows[:_NAMED_MAX])

@@ -455,12 +455,13 @@ CONFIGURATION: Final = "configuration"
 
 RELEASE_ACCEPTED: Final = "release accepted"
 CLOCK_ACCEPTED: Final = "clock accepted"
+TRAIL_ACCEPTED: Final = "trail accepted"
 """The event of a line about what somebody let through that the guard refused."""
 
 ALARMING: Final = (
     *("account added", "account renewed", "account closed", "account reopened", "scopes changed"),
     "certificates changed",
-    *(CONFIGURATION, RELEASE_ACCEPTED, CLOCK_ACCEPTED),
+    *(CONFIGURATION, RELEASE_ACCEPTED, CLOCK_ACCEPTED, TRAIL_ACCEPTED),
 )
 """Events of the audit trail that raise an alarm wherever they happen."""
 

@@ -12,14 +12,12 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import Table, bindparam, event, func, insert, select, update
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 from sqlalchemy.orm.state import InstanceState
 
-from blocklist_sdk.errors import StorageFailed
 from blocklist_sdk.exchange_server.store.audited import IMAGES, SALT, Images
 from blocklist_sdk.exchange_server.store.tables import AuditHeadRow, AuditRow, Base
 from blocklist_sdk.exchange_server.store.trail_lines import Act as Act
@@ -96,11 +94,14 @@ class Unit:
         connection = session.connection()
         end = connection.execute(_LOCKED_HEAD).one_or_none()
         if end is None:
-            raise StorageFailed(
-                "the audit trail has lost its head, so nothing can be changed: restore the database from a backup",
-                path=Path("database"),
-            )
-        length, before = end
+            # Somebody else has deleted it. No change waits for that, above all no unblock: lines that were removed are
+            # found by what is kept outside the database.
+            last = connection.execute(_LAST).one_or_none()
+            length, before = (0, "") if last is None else (last.sequence, last.hash)
+            log.error("the audit trail lost its head, and goes on after line %d: look with `exchange verify`", length)
+            connection.execute(_NEW_HEAD, {"length": length, "hash": before})
+        else:
+            length, before = end
         highest = connection.execute(_HIGHEST, {"length": length}).scalar()
         if highest is not None:
             # Somebody else put it there. It is found by its hash, and holds up no change, above all no unblock.
@@ -219,6 +220,8 @@ _LINES: Final = cast(Table, AuditRow.__table__)
 _HEAD: Final = cast(Table, AuditHeadRow.__table__)
 _SHOWN_HEAD: Final = select(_HEAD.c.length, _HEAD.c.hash)
 _LOCKED_HEAD: Final = _SHOWN_HEAD.with_for_update()
+_LAST: Final = select(_LINES.c.sequence, _LINES.c.hash).order_by(_LINES.c.sequence.desc()).limit(1)
+_NEW_HEAD: Final = insert(_HEAD).values(id=1, alarmed=0)
 _HIGHEST: Final = select(func.max(_LINES.c.sequence)).where(_LINES.c.sequence > bindparam("length"))
 _NEW_LINES: Final = insert(_LINES)
 _MOVED_HEAD: Final = update(_HEAD).values(length=bindparam("new_length"), hash=bindparam("new_hash"))
