@@ -64,6 +64,11 @@ def test_the_account_that_reported_or_appealed_does_not_decide_what_blocks(pair:
     # It unblocks, and against what the account itself had reported.
     good(as_officer(pair, "web", f"/v1/cases/{case}/decisions", {"kind": "retract", "reason": "x"}))
     assert pair.state(case) == "retracted"
+    later = pair.complete(who="bank")
+    new = {"kind": "block", "reason": "x", "version": pair.version(later)}
+    made = good(as_officer(pair, "web", f"/v1/cases/{later}/decisions", new))
+    pair.report(pair.case(later)["number"], who="web")
+    assert "web has reported the number since then" in refused(pair.confirm(made), 409)["detail"]
     mine = pair.complete(who="web")
     good(as_officer(pair, "web", f"/v1/cases/{mine}/decisions", {"kind": "reject", "reason": "x"}))
 

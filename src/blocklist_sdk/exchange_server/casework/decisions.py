@@ -16,7 +16,14 @@ from blocklist_sdk.exchange_server.casework.permissions import Tie
 from blocklist_sdk.exchange_server.casework.refusals import Refusal, invalid
 from blocklist_sdk.exchange_server.casework.routing_rules import RoutingRules
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
-from blocklist_sdk.exchange_server.store.tables import AppealRow, CaseRow, DecisionRow, ListingRow, ReportRow
+from blocklist_sdk.exchange_server.store.tables import (
+    AccountRow,
+    AppealRow,
+    CaseRow,
+    DecisionRow,
+    ListingRow,
+    ReportRow,
+)
 from blocklist_sdk.texts import counted
 
 LISTING_KINDS: Final = ("block", "advisory")
@@ -237,6 +244,10 @@ def confirm(
     ties = ties_of(session, case, officer) | ({Tie.PROPOSED} if row.officer == officer.name else set())
     # Whatever the setting is now: what was proposed under it needs two.
     permissions.CONFIRMATION_RULES[row.kind].check(ties, two_person=True)
+    if is_listing and _has_reported(session, case, row.officer):
+        raise Refusal(
+            "conflict", f"{row.officer} has reported the number since then: withdraw decision {row.id}, propose anew"
+        )
     if is_listing and case.number in protected:
         raise Refusal("conflict", "the number is protected now: no feed may list it")
     if row.until is not None and row.until <= now:
@@ -269,6 +280,12 @@ def ties_of(session: Session, case: CaseRow, officer: Caller) -> set[Tie]:
     if decided is not None and officer.name in (decided.officer, decided.confirmed_by):
         ties.add(Tie.DECIDED)
     return ties
+
+
+def _has_reported(session: Session, case: CaseRow, account: str) -> bool:
+    """Whether an account has reported the number of a case."""
+    reported = select(ReportRow.id).join(AccountRow, AccountRow.id == ReportRow.account_id)
+    return session.scalar(reported.where(ReportRow.case_id == case.id, AccountRow.name == account).limit(1)) is not None
 
 
 def decision_in_force(session: Session, case: CaseRow) -> DecisionRow | None:
