@@ -237,6 +237,7 @@ def test_bytes_of_a_file_are_counted_as_they_come(start: Callable[..., Talk]) ->
 
 def test_what_fills_the_disk_stops_first_and_an_unblock_never(lite: Talk) -> None:
     case, other = lite.listed(), lite.complete()
+    appeal = good(lite.appeal(case))
     report = lite.report()
     floors = state_of(lite.server.app).floors.floors
 
@@ -260,7 +261,8 @@ def test_what_fills_the_disk_stops_first_and_an_unblock_never(lite: Talk) -> Non
         floors[purpose] = 1 << 60
         full.append(statuses())
     assert full == [[503, 201, 200, 201, 200], [503, 503, 200, 201, 200], [503, 503, 503, 503, 200]]
-    assert lite.decide(case, "retract")["state"] == "effective"
+    refused(lite.answer(appeal, grant=False), 503, "unavailable")
+    assert good(lite.answer(appeal, grant=True))["state"] == "granted"
     assert lite.publish()["id-telkomsel"] == 2
     floors["publishing"] = 1 << 60
     assert "the disk has" in refused(lite.get(None, "/readyz"), 503)["detail"]

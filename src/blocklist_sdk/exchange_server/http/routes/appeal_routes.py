@@ -89,12 +89,14 @@ async def attach_to_appeal(http_request: Request, appeal: Id, name: FileName, re
 
 
 @router.post("/v1/appeals/{appeal}/answer", response_model=Appeal)
-def answer_appeal(appeal: Id, new: NewAnswer, request: OfficerRequest) -> Response:
+def answer_appeal(appeal: Id, new: NewAnswer, request: OfficerRequest, state: CurrentState) -> Response:
     """Grant an appeal, which retracts the case's listings at once, or dismiss it.
 
     Nobody answers an appeal of their own account, or dismisses one against their own decision. Beyond an officer's
     bound of retractions a day the appeal stays open, and `proposed` names the decision that a second officer confirms.
     """
+    if not new.grant:
+        state.floors.check("decision")
 
     def act(session: Session) -> Appeal:
         case_id = _find(session, appeal).case_id

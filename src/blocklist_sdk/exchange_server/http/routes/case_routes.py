@@ -166,7 +166,9 @@ def decide(case: Id, new: NewDecision, request: OfficerRequest, state: CurrentSt
 
 
 @router.post("/v1/decisions/{decision}/confirmation", response_model=Decision)
-def confirm_decision(decision: Id, request: OfficerRequest, new: NewConfirmation | None = None) -> Response:
+def confirm_decision(
+    decision: Id, request: OfficerRequest, state: CurrentState, new: NewConfirmation | None = None
+) -> Response:
     """Confirm another officer's decision, which makes it effective.
 
     409 if the case has changed since the officer looked at it, or if the officer's account reported the number or
@@ -177,6 +179,8 @@ def confirm_decision(decision: Id, request: OfficerRequest, new: NewConfirmation
 
     def act(session: Session) -> Decision:
         case, row = _decision(session, decision)
+        if row.kind != "retract":
+            state.floors.check("decision")
         decisions.confirm(
             session,
             case,

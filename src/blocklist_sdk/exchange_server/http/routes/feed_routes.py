@@ -174,11 +174,13 @@ def list_recycled(
 
 
 @router.post("/v1/receipts/recycled/answers", response_model=RecycledAnswer, tags=["receipts"])
-def answer_recycled(new: NewRecycledAnswer, request: OfficerRequest) -> Response:
+def answer_recycled(new: NewRecycledAnswer, request: OfficerRequest, state: CurrentState) -> Response:
     """Confirm a batch of recycled numbers, which retracts them at once, or refuse it.
 
     409 if the batch is not what waits any more.
     """
+    if not new.confirm:
+        state.floors.check("decision")
     exchange = request.exchange
 
     def act(session: Session) -> RecycledAnswer:
