@@ -84,7 +84,7 @@ WAITING: dict[str, Any] = {
     "accepted_by": None,
 }
 PUBLICATION: dict[str, Any] = {"at": MOMENT, "routine": True, "feeds": [], "waiting": [WAITING]}
-PUBLICATION |= {"ends_held": 21, "ends_held_why": "the clock"}
+PUBLICATION |= {"ends_held": 21, "ends_held_why": "the clock", "listings_held_why": "the trail"}
 
 AUTHORITIES = tls_context()
 """Read once: to read them takes longer than most of these tests."""
