@@ -180,7 +180,8 @@ def test_a_page_takes_as_many_queries_as_a_row(talk: Talk) -> None:
     def queries(who: str, path: str) -> int:
         with statements(talk) as seen:
             assert talk.read(who, path)["items"]
-        return sum("FROM accounts" not in each for each in seen)
+        # A minute that begins takes a part of the quota, and accounts are read once a second.
+        return sum("FROM accounts" not in each and "budgets" not in each for each in seen)
 
     case = talk.listed()
     number = f"+{talk.case(case)['number']}"

@@ -157,7 +157,7 @@ def test_a_release_that_does_not_fit_into_memory_is_not_downloaded(world: World)
     offer(Forger(world), file)
     for path in world.release_files("*2.snapshot.parquet"):
         path.unlink()
-    found = check(world, dataclasses.replace(file, may_pass=False), guard=None, spare=40 << 20)
+    found = check(world, dataclasses.replace(file, may_pass=False), guard=None, spare=64 << 20)
     assert found.outcome == StorageFailed.__name__, found
     assert "1,000,000 rows and needs about 77 MB of memory" in found.message
 
