@@ -56,7 +56,8 @@ def main() -> None:
         cases = _list(exchange, given.listed)
         _fill(exchange, given.lines)
         started = time.perf_counter()
-        exchange.publish()
+        while exchange.publish().listings_held_why is not None:
+            pass  # each run reads a part of the lines
         first_s = time.perf_counter() - started
         started = time.perf_counter()
         exchange.publish()
@@ -69,7 +70,7 @@ def main() -> None:
         f"{length:,} lines, {given.listed:,} numbers on the feed, {'SQLite' if not given.database else 'PostgreSQL'}\n"
     )
     print("| what | took |\n|---|---:|")
-    print(f"| the first run, which reads every line once | {quantity(first_s, 's')} |")
+    print(f"| the first runs, which read every line once | {quantity(first_s, 's')} |")
     print(f"| a run with nothing new | {quantity(idle_s, 's')} |")
     print(f"| an urgent unblock, from the request to the signed feed, median of {_UNBLOCKS} | ", end="")
     print(f"{quantity(statistics.median(times), 's')} |")
