@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--receipts", type=float, default=2000, help="receipts a second")
     parser.add_argument("--batch", type=int, default=500, help="receipts in one request")
     parser.add_argument(
-        "--connections", type=int, default=512, help="what is due while all wait for answers is sent when one has come"
+        "--connections", type=int, default=400, help="what is due while all wait for answers is sent when one has come"
     )
     parser.add_argument("--database", default=None, help="URL of an empty PostgreSQL database; by default SQLite")
     parser.add_argument("--processes", type=int, default=1, help="how many serve")
@@ -168,8 +168,9 @@ def _serve(directory: Path) -> None:
     import signal
 
     from blocklist_sdk.exchange_server.exchange import Exchange
-    from blocklist_sdk.exchange_server.serving import serving_exchange
+    from blocklist_sdk.exchange_server.serving import raise_open_files, serving_exchange
 
+    raise_open_files()  # as `serve` does: of the connections that follow from it, one address gets an eighth
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with Exchange.open(directory, passphrase=_PASSPHRASE) as exchange, serving_exchange(exchange, publish=False) as url:
         print(url, flush=True)

@@ -33,7 +33,7 @@ _BATCH = 10_000
 
 
 def main() -> None:
-    """Measure, and print what came of it."""
+    """Measure, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines in the trail")
     parser.add_argument("--listed", type=int, default=20_000, help="numbers on the feed")

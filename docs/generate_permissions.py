@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from blocklist_sdk.exchange_server.app import create_app
 from blocklist_sdk.exchange_server.casework.permissions import RULES, TRICKLE, Eyes, Rule
-from blocklist_sdk.exchange_server.http.authentication import permissions_of
+from blocklist_sdk.exchange_server.http.authentication import required_by
 from blocklist_sdk.exchange_server.settings import ExchangeSettings
 
 PATH = Path(__file__).parent / "reference" / "permissions.md"
@@ -55,13 +55,7 @@ def routes() -> dict[str, tuple[str, ...] | None]:
     """Every request, and the scopes of which it needs one; None if it needs no account."""
     found: dict[str, tuple[str, ...] | None] = {}
     for route in _walk(create_app(None).routes):
-        needed = None
-        pending = list(route.dependant.dependencies)
-        while pending:
-            each = pending.pop()
-            pending += each.dependencies
-            known = permissions_of(each.call)
-            needed = known if known is not None else needed
+        needed = required_by(route.dependant)
         for method in sorted((route.methods or set()) - {"HEAD"}):
             found[f"{method} {route.path}"] = needed
     return found

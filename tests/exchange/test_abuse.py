@@ -23,7 +23,10 @@ from support.talking import good
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
 
-HONEST_WAIT_S = 2.0
+HONEST_WAIT_S = 1.0
+TRIES = 3
+"""Other tests may keep the processors busy for a while; memory is not theirs."""
+
 ANSWER_BYTES_MAX = 10_000
 FILES = 1024
 """Files that the server may open, at most: systemd's soft limit, and what many systems start with."""
@@ -216,9 +219,12 @@ def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.abuse.__name__)
 def test_abuse_costs_little_and_holds_up_nobody(case: Case, server: AbusedServer) -> None:
-    endured = server.enduring(case.abuse)
-    print(f"{case.abuse.__name__}: {endured}")
-    assert endured.failures == []
+    for _ in range(TRIES):
+        endured = server.enduring(case.abuse)
+        print(f"{case.abuse.__name__}: {endured}")
+        assert endured.failures == []
+        assert endured.memory_bytes <= case.memory_mb * 1_000_000
+        if max(endured.waits_s) <= HONEST_WAIT_S and endured.seconds <= case.seconds:
+            break
     assert max(endured.waits_s) <= HONEST_WAIT_S
-    assert endured.memory_bytes <= case.memory_mb * 1_000_000
     assert endured.seconds <= case.seconds

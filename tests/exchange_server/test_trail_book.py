@@ -78,6 +78,7 @@ def test_a_row_put_into_listings_by_sql_is_not_published(talk: Talk, caplog: pyt
     assert [row["entry"] for row in published(talk).values()] == [2], "a new listing gets the ID"
     assert not {STRANGER, STRANGER + 1} & published(talk).keys()
     assert (talk.publish(), alarms(caplog)) == ({}, []), "it is said once an hour, and no release is made for it"
+    assert "listing 9001" in (talk.exchange.publish().listings_held_why or ""), "and it is an exit code of its own"
     talk.clock.forward(days=31)
     talk.publish()
     assert not {STRANGER, STRANGER + 1} & published(talk).keys()

@@ -437,7 +437,7 @@ def publish(
         )
     if made.listings_held_why is not None:
         look = f"blocklist exchange verify {shlex.quote(str(directory))}"
-        say(f"nothing new is listed: {made.listings_held_why}. To look: {look}")
+        say(f"new listings are held back: {made.listings_held_why}. To look: {look}")
     if refusals:
         raise refusals[0]
     if made.waiting or made.ends_held_why is not None or made.listings_held_why is not None:

@@ -448,7 +448,7 @@ class Publication(ResponseModel):
     )
     ends_held_why: str | None = Field(default=None, description="Why they are held; null if none are.")
     listings_held_why: str | None = Field(
-        default=None, description="Why nothing new is listed until a person has looked; null if it is."
+        default=None, description="Why new listings are held back until a person has looked; null if none are."
     )
 
 

@@ -50,7 +50,7 @@ from blocklist_sdk.exchange_server.settings import FILE, ExchangeSettings
 from blocklist_sdk.exchange_server.store import trail
 from blocklist_sdk.exchange_server.store.budgets import forget_budgets
 from blocklist_sdk.exchange_server.store.database import Database, service_role
-from blocklist_sdk.exchange_server.store.tables import CLOCK_ACCEPTED, RELEASE_ACCEPTED, AccountRow, AnswerRow
+from blocklist_sdk.exchange_server.store.tables import CLOCK_ACCEPTED, AccountRow, AnswerRow
 from blocklist_sdk.exchange_server.store.trail_lines import Act, TrailEnd, canonical_json
 from blocklist_sdk.modes import PRIVATE
 from blocklist_sdk.places import absolute
@@ -348,10 +348,7 @@ class Exchange:
             StorageFailed: the database failed.
         """
         try:
-            self.database.change(
-                lambda session: waiting_releases.accept(session, feed, digest, accepted_by, now=self.clock()),
-                by=Act(accepted_by, RELEASE_ACCEPTED, {"feed": feed, "digest": digest}),
-            )
+            waiting_releases.let_through(self.database, feed, digest, accepted_by, now=self.clock())
         except Refusal as refusal:
             raise InvalidInput(refusal.detail) from refusal
 

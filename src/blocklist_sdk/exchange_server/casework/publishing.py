@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -97,6 +97,13 @@ class _Plan:
     unaccounted: tuple[ListingRow, ...]
 
 
+class _Outcome(NamedTuple):
+    """What came of one feed: its release, if it got one; and why something new is not on it, if so."""
+
+    published: PublishedFeed | None
+    held_why: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Publishing:
     """Publishes the decisions in the database. One run at a time; the next run completes an interrupted one.
@@ -155,7 +162,9 @@ class Publishing:
             routine = everything or self.is_due(now)
             feeds = self._waiting_feeds(now, ends, routine=routine)
             feeds = sorted({*feeds, *(self._undone_feeds(feeds) if is_sound else ())})
-            published = self._publish_all(feeds, now, ends, routine=routine)
+            outcomes = self._publish_all(feeds, now, ends, routine=routine)
+            if outcomes:  # each feed has looked again, also at the heads of signed releases
+                held_why = next((each.held_why for each in outcomes if each.held_why), None)
             if routine:
                 self.database.change(
                     lambda session: add_missing(session, CycleRow, [{"month": _month(now), "at": now}]),
@@ -166,7 +175,7 @@ class Publishing:
         return Publication(
             at=now,
             routine=routine,
-            feeds=tuple(published),
+            feeds=tuple(each.published for each in outcomes if each.published is not None),
             waiting=waiting,
             ends_held=ends.held,
             ends_held_why=ends.why,
@@ -222,24 +231,24 @@ class Publishing:
         retract(session, case, _PROTECTED, now=now, routing=self.routing)
         grant_open_appeals(session, case, None, _PROTECTED, now=now)
 
-    def _publish_all(self, feeds: Sequence[str], now: datetime, ends: Ends, *, routine: bool) -> list[PublishedFeed]:
+    def _publish_all(self, feeds: Sequence[str], now: datetime, ends: Ends, *, routine: bool) -> list[_Outcome]:
         """Publish each feed, even if another one fails."""
         if not feeds:
             return []
         statuses = {feed.feed: feed for feed in self.publisher.status().feeds}
         anchors = tuple({feed.audit for feed in statuses.values() if feed.audit is not None})
-        published = []
+        outcomes = []
         failures: list[BlocklistError] = []
         for feed in feeds:
             try:
-                made = self._publish(statuses.get(feed, FeedStatus(feed)), now, ends, routine=routine, anchors=anchors)
-                published += [] if made is None else [made]
+                status = statuses.get(feed, FeedStatus(feed))
+                outcomes.append(self._publish(status, now, ends, routine=routine, anchors=anchors))
             except BlocklistError as error:
                 log.error("feed %s was not published: %s", feed, error)
                 failures.append(error)
         if failures:
             raise failures[0]
-        return published
+        return outcomes
 
     def is_due(self, now: datetime) -> bool:
         """Whether the cycle day of this month has come and its routine publication has not been made."""
@@ -291,10 +300,11 @@ class Publishing:
 
     def _publish(
         self, status: FeedStatus, now: datetime, ends: Ends, *, routine: bool, anchors: Sequence[AuditHead]
-    ) -> PublishedFeed | None:
-        """Publish what may be published; None if that would change nothing."""
+    ) -> _Outcome:
+        """Publish what may be published."""
         feed = status.feed
-        is_sound = self._catch_up(anchors) is None
+        held_why = self._catch_up(anchors)
+        is_sound = held_why is None
         of_feed = {"feed": feed}
         plan = self.database.change(
             lambda session: self._prepare(session, status, now, ends, routine=routine, is_sound=is_sound),
@@ -308,7 +318,9 @@ class Publishing:
                 plan.waiting.digest,
             )
         if plan.unaccounted and is_sound:
-            self._alarm_of(feed, plan.unaccounted)
+            held_why = _unaccounted_for(feed, plan.unaccounted)
+            if self.reminders.is_due(held_why):
+                alarm("%s. Everything else is. To look: blocklist exchange verify DIR", held_why)
         if plan.accepted_by is not None:
             log.warning("feed %s: %s accepted a release that the guard refused", feed, plan.accepted_by)
         released = self._release(status, plan, anchors) if plan.is_needed else None
@@ -319,13 +331,13 @@ class Publishing:
             ),
         )
         if released is None:
-            return None
+            return _Outcome(None, held_why)
         log.info(
             "published %s %d: %d %s, +%d -%d ~%d",
             *(feed, released.serial, released.rows, "row" if released.rows == 1 else "rows"),
             *(released.added, released.removed, released.changed),
         )
-        return PublishedFeed(
+        made = PublishedFeed(
             feed=feed,
             serial=released.serial,
             rows=released.rows,
@@ -333,6 +345,7 @@ class Publishing:
             removed=released.removed,
             changed=released.changed,
         )
+        return _Outcome(made, held_why)
 
     def doubt(self) -> str | None:
         """Why the audit trail is not the one that releases were signed with, or that was read before; None if it is.
@@ -388,16 +401,6 @@ class Publishing:
             anchors = {feed.audit for feed in self.publisher.status().feeds if feed.audit is not None}
             with self.database.snapshot() as session:
                 self.book.adopt(session, anchors)
-
-    def _alarm_of(self, feed: str, rows: Sequence[ListingRow]) -> None:
-        named = ", ".join(f"{row.id} (case {row.case_id})" for row in rows[:_NAMED_MAX])
-        more = f" and {len(rows) - _NAMED_MAX:,} more" if len(rows) > _NAMED_MAX else ""
-        if self.reminders.is_due(f"{feed}: {named}{more}"):
-            alarm(
-                "feed %s: what the database says of listing %s%s is not what the audit trail says, so it is not "
-                "published. Everything else is. To look: blocklist exchange verify",
-                *(feed, named, more),
-            )
 
     def _release(self, status: FeedStatus, plan: _Plan, anchors: Sequence[AuditHead]) -> ReleaseResult:
         is_sound = self._catch_up(anchors) is None
@@ -712,6 +715,15 @@ def _is_to_be_lifted(row: ListingRow, serial: int) -> bool:
     # An interrupted run may have stored a serial that has been published since: keep it.
     is_open = row.lifted_serial is None or row.lifted_serial > serial
     return row.retracted_at is not None and row.entry is not None and is_open
+
+
+def _unaccounted_for(feed: str, rows: Sequence[ListingRow]) -> str:
+    named = ", ".join(f"{row.id} (case {row.case_id})" for row in rows[:_NAMED_MAX])
+    more = f" and {len(rows) - _NAMED_MAX:,} more" if len(rows) > _NAMED_MAX else ""
+    return (
+        f"feed {feed}: what the database says of listing {named}{more} is not what the audit trail says, so it is not "
+        "published"
+    )
 
 
 def _month(now: datetime) -> str:

@@ -151,6 +151,8 @@ class TrailBook:
         Raises:
             StorageFailed: the file or the database cannot be used.
         """
+        if not self.path.exists():  # not made here: whoever publishes has to own it
+            return _contradicted(session, EMPTY, tuple(anchors))
         with self._open() as book:
             doubt = _doubt(session, book, tuple(anchors))
             has_read_all = signed_head(head(session)) == _reached(book)
@@ -254,8 +256,13 @@ def signed_head(end: TrailEnd) -> AuditHead:
 
 
 def _doubt(session: Session, book: sqlite3.Connection, anchors: Collection[AuditHead]) -> str | None:
-    reached = _reached(book)
     forgiven = {AuditHead(*each) for each in book.execute("SELECT length, head FROM accepted")}
+    return _contradicted(session, _reached(book), anchors, forgiven)
+
+
+def _contradicted(
+    session: Session, reached: AuditHead, anchors: Collection[AuditHead], forgiven: Collection[AuditHead] = frozenset()
+) -> str | None:
     for known in (reached, *anchors):
         if known not in forgiven and head_at(session, known.length) != known.head:
             by = "this exchange read" if known == reached else "a release was signed with"

@@ -11,6 +11,7 @@ from blocklist_sdk import times
 from blocklist_sdk.exchange.models import WaitingListing, WaitingRelease
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
 from blocklist_sdk.exchange_server.casework.release_guard import Verdict
+from blocklist_sdk.exchange_server.store.database import Database
 from blocklist_sdk.exchange_server.store.tables import (
     ALARMING_ONLY,
     RELEASE_ACCEPTED,
@@ -19,6 +20,7 @@ from blocklist_sdk.exchange_server.store.tables import (
     ListingRow,
     WaitingRow,
 )
+from blocklist_sdk.exchange_server.store.trail import Act
 from blocklist_sdk.publisher.results import SurprisingChange
 from blocklist_sdk.records import SCOPES
 
@@ -28,11 +30,11 @@ def waiting_releases(session: Session) -> tuple[WaitingRelease, ...]:
     return tuple(map(shown_release, session.scalars(select(WaitingRow).order_by(WaitingRow.feed))))
 
 
-def accept(session: Session, feed: str, digest: str, actor: str, *, now: datetime) -> None:
+def let_through(database: Database, feed: str, digest: str, actor: str, *, now: datetime) -> None:
     """Let through what the guard refused on a feed. The next run of the publisher publishes it, unless it has changed.
 
     Args:
-        session: one that writes.
+        database: the exchange's.
         feed: the feed's name.
         digest: what is accepted.
         actor: who accepts it.
@@ -41,6 +43,11 @@ def accept(session: Session, feed: str, digest: str, actor: str, *, now: datetim
     Raises:
         Refusal: nothing waits on the feed, or something else does.
     """
+    act = Act(actor, RELEASE_ACCEPTED, {"feed": feed, "digest": digest})
+    database.change(lambda session: _accept(session, feed, digest, actor, now), by=act)
+
+
+def _accept(session: Session, feed: str, digest: str, actor: str, now: datetime) -> None:
     row = session.get(WaitingRow, feed, with_for_update=True)
     if row is None:
         raise Refusal("conflict", f"nothing waits on feed {feed!r}: only what the guard has refused can be accepted")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import anyio.to_thread
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import OAuth2
 
 from blocklist_sdk.exchange_server.casework.accounts import PERMISSIONS, Caller, Claims
@@ -132,6 +133,18 @@ def declare(dependency: F, permissions: tuple[str, ...]) -> F:
 def permissions_of(dependency: object) -> tuple[str, ...] | None:
     """The permissions of which a dependency requires one; empty for any account, None if it requires no account."""
     return _PERMISSIONS.get(dependency)
+
+
+def required_by(route: Dependant) -> tuple[str, ...] | None:
+    """The permissions of which a route requires one; empty for any account, None if it requires no account."""
+    pending = list(route.dependencies)
+    while pending:
+        each = pending.pop()
+        permissions = permissions_of(each.call)
+        if permissions is not None:
+            return permissions
+        pending += each.dependencies
+    return None
 
 
 async def permitted(request: Request, token: str | None, permissions: Sequence[str]) -> Caller:

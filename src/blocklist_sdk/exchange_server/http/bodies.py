@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from fastapi import Request, params
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -23,7 +22,7 @@ from starlette.types import Message
 
 from blocklist_sdk.exchange.models import BULK_MAX, RECEIPTS_MAX, FieldProblem, RequestModel
 from blocklist_sdk.exchange_server.casework.refusals import Refusal
-from blocklist_sdk.exchange_server.http.authentication import permissions_of, permitted
+from blocklist_sdk.exchange_server.http.authentication import permitted, required_by
 from blocklist_sdk.exchange_server.http.body_memory import Charge
 from blocklist_sdk.exchange_server.http.idempotency_key import KEY_HEADER, needed_key
 from blocklist_sdk.exchange_server.http.state import state_of
@@ -83,7 +82,7 @@ class BodyRoute(APIRoute):
         if isinstance(self.body_field.field_info, params.Form):
             return partial(_with_form, handle, bytes_max)
         model, is_optional = _model_of(self.endpoint)
-        return partial(_with_json, handle, bytes_max, model, is_optional, _access(self.dependant))
+        return partial(_with_json, handle, bytes_max, model, is_optional, required_by(self.dependant))
 
 
 def _model_of(endpoint: Callable[..., Any]) -> tuple[type[RequestModel], bool]:
@@ -165,18 +164,6 @@ class _EmptyRequest(Request):
 
     async def body(self) -> bytes:
         return b""
-
-
-def _access(dependant: Dependant) -> tuple[str, ...] | None:
-    """The permissions that a route requires; None if it needs no account."""
-    pending = list(dependant.dependencies)
-    while pending:
-        each = pending.pop()
-        permissions = permissions_of(each.call)
-        if permissions is not None:
-            return permissions
-        pending += each.dependencies
-    return None
 
 
 async def _content(request: Request, bytes_max: int, charge: Charge) -> bytes:

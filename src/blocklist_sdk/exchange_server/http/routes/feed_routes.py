@@ -41,8 +41,7 @@ from blocklist_sdk.exchange_server.http.idempotency_key import (
 from blocklist_sdk.exchange_server.http.pagination import RequestedPage, page_by_id
 from blocklist_sdk.exchange_server.http.problems import HttpRefusal
 from blocklist_sdk.exchange_server.http.quotas import RECEIPTS, ROWS, ROWS_OF_STATISTICS
-from blocklist_sdk.exchange_server.store.tables import RELEASE_ACCEPTED, FeedRow, ListingRow, ReceiptRow
-from blocklist_sdk.exchange_server.store.trail import Act
+from blocklist_sdk.exchange_server.store.tables import FeedRow, ListingRow, ReceiptRow
 from blocklist_sdk.net.ranges import FileVersion
 from blocklist_sdk.net.static_files import MUTABLE, cache_control, find_file
 
@@ -105,10 +104,7 @@ def accept(new: NewAcceptance, request: AcceptingRequest) -> Response:
     if earlier is not None:
         return earlier
     exchange, actor, now = request.exchange, request.caller.name, request.received_at
-    exchange.database.change(
-        lambda session: waiting_releases.accept(session, new.feed, new.digest, actor, now=now),
-        by=Act(actor, RELEASE_ACCEPTED, {"feed": new.feed, "digest": new.digest}),
-    )
+    waiting_releases.let_through(exchange.database, new.feed, new.digest, actor, now=now)
     try:
         made = exchange.publish()
     except InvalidInput:  # as for `publish`
