@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blocklist_sdk.errors import Malformed
+from blocklist_sdk.release.digest import TREE_PREFIX
 from blocklist_sdk.release.layers import LayeredRows
 from blocklist_sdk.release.merge import Difference
 from blocklist_sdk.release.rows import NUMERIC_COLUMNS, TEXT_COLUMNS, Int64s, Positions, Rows, Texts
@@ -32,7 +33,7 @@ NUMBER_BITS: Final = 52
 """Every number of 15 digits has fewer bits; a multiple of `_SLOT_BITS`."""
 
 _SLOT_BITS: Final = 4
-_SLOTS: Final = 1 << _SLOT_BITS
+SLOTS: Final = 1 << _SLOT_BITS
 """A node consists of so many slots. With more of them more hashes are read for one that changes, with fewer there are
 more levels."""
 
@@ -79,7 +80,7 @@ class Nodes:
         """No nodes."""
         return cls(
             np.empty(0, np.int64),
-            np.empty((0, _SLOTS), np.uint32),
+            np.empty((0, SLOTS), np.uint32),
             np.zeros(1, np.int64),
             np.empty((0, HASH_BYTES), np.uint8),
         )
@@ -164,7 +165,7 @@ class Tree:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the header, the number of rows, the texts, and the root's hash; hexadecimal."""
+        """The list's digest: SHA-256 of the header, the number of rows, the texts, and the root's hash."""
         whole = hashlib.sha256(_HEADER + struct.pack("<Q", self.rows))
         for name in TEXT_COLUMNS:
             values = sorted(text.encode() for text in self.texts[name])
@@ -172,7 +173,7 @@ class Tree:
             for value in values:
                 whole.update(struct.pack("<I", len(value)) + value)
         whole.update(self.root)
-        return whole.hexdigest()
+        return TREE_PREFIX + whole.hexdigest()
 
 
 # Texts
@@ -300,7 +301,7 @@ class _Changed:
 
     def counts(self, start: Int64s, level: int, was: NDArray[np.bool_]) -> Counts:
         """The rows in each slot of nodes: as before and those that came and went, or counted where there was none."""
-        counts = np.empty((len(start), _SLOTS), np.int64)
+        counts = np.empty((len(start), SLOTS), np.int64)
         bounds = _bounds(start[was], level)
         at = self._more[np.searchsorted(self._number, bounds)]
         counts[was] = self._known_counts(start[was] + level) + np.diff(at, axis=1)
@@ -316,7 +317,7 @@ class _Changed:
     def _known_nodes(self, key: Int64s) -> tuple[Counts, list[tuple[Nodes, Positions, Positions]]]:
         """The counts of nodes as they were, and where they are: in the patch or else in the base."""
         tree = self._tree
-        counts = np.empty((len(key), _SLOTS), np.int64)
+        counts = np.empty((len(key), SLOTS), np.int64)
         at, is_patched = tree.patch.place(key)
         here = np.flatnonzero(is_patched)
         counts[here] = tree.patch.counts[at[here]]
@@ -404,8 +405,8 @@ def _parts(counts: Counts) -> _Parts:
     whole = np.zeros(counts.shape, np.int64)
     is_open = np.ones((len(counts), 1), np.bool_)
     for times in range(_SLOT_BITS + 1):
-        width = _SLOTS >> times
-        sums = counts.reshape(len(counts), -1, width).sum(axis=2)
+        width = SLOTS >> times
+        sums = counts.reshape(len(counts), 1 << times, width).sum(axis=2)
         ends = is_open & (sums > 0)
         if width > 1:
             ends &= sums <= LEAF_ROWS
@@ -418,11 +419,11 @@ def _parts(counts: Counts) -> _Parts:
 
 def _bounds(start: Int64s, level: int) -> Int64s:
     """Where the slots of nodes begin, and where the last one ends."""
-    return start[:, None] + (np.arange(_SLOTS + 1, dtype=np.int64) << level * _SLOT_BITS)
+    return start[:, None] + (np.arange(SLOTS + 1, dtype=np.int64) << level * _SLOT_BITS)
 
 
 def _slot_counts(number: Int64s, start: Int64s, level: int) -> Counts:
-    return np.diff(np.searchsorted(number, _bounds(start, level).ravel()).reshape(-1, _SLOTS + 1), axis=1)
+    return np.diff(np.searchsorted(number, _bounds(start, level).ravel()).reshape(-1, SLOTS + 1), axis=1)
 
 
 @dataclass(frozen=True, slots=True)
