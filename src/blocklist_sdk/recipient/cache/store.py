@@ -269,6 +269,15 @@ class Store:
             document = {"format": _FORMAT, "generation": generation, "expires": expires.isoformat()}
             write_json(self.pointer, document, self.access)
 
+    def renew(self, generation: str, expires: datetime) -> None:
+        """Keep a generation in force, with the expiry of its newest signatures; writes only what is new."""
+        try:
+            if self.current() == CurrentGeneration(generation, expires):
+                return
+        except Malformed:
+            pass  # it is repaired
+        self.switch(generation, expires)
+
     def _names(self) -> list[str]:
         """The names of the generations that were written to their end, newest first."""
         with storage(self._generations):
